@@ -1,0 +1,68 @@
+# The two commands of a newcomer are `make demo` and `make test`; everything below serves them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Bytecode makes every start two to three times faster, so it is written at set-up and kept.
+unexport PYTHONDONTWRITEBYTECODE
+unexport PYTHONPATH VIRTUAL_ENV
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+TOOLS  := .tools
+# uv from PATH, else a private copy that touches nothing outside this folder.
+UV     := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
+DEMO_DB := sqlite:///reports/demo.db
+
+.PHONY: help setup demo test lint types contracts unit bench lock clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+
+setup: $(VENV)/.ready ## set up .venv from the lock file
+
+$(TOOLS)/bin/uv:
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+$(VENV)/.ready: pyproject.toml requirements.lock | $(if $(findstring $(TOOLS),$(UV)),$(TOOLS)/bin/uv)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --compile-bytecode -e .
+	@touch $@
+
+demo: $(VENV)/.ready ## train the demo study with two workers and write its report
+	@mkdir -p reports
+	@rm -rf reports/demo.db* reports/demo.checkpoints
+	$(BIN)/cifarsweep create demo --db $(DEMO_DB)
+	@$(BIN)/cifarsweep worker --cpu --db $(DEMO_DB) & first=$$!; \
+	  $(BIN)/cifarsweep worker --cpu --db $(DEMO_DB); wait $$first
+	$(BIN)/cifarsweep report demo --db $(DEMO_DB) --out reports
+
+test: $(VENV)/.ready lint types contracts unit ## lint, types, import contracts and every test
+
+lint: $(VENV)/.ready ## ruff, rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.ready ## mypy, strict
+	$(BIN)/mypy
+
+contracts: $(VENV)/.ready ## imports run one way
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.ready ## every test, on two processes
+	$(BIN)/pytest -n 2 --dist worksteal tests
+
+bench: $(VENV)/.ready ## the benchmarks, each against the plain alternative
+	@for file in benchmarks/bench_*.py; do $(BIN)/python $$file; done
+
+lock: | $(if $(findstring $(TOOLS),$(UV)),$(TOOLS)/bin/uv) ## make the lock file again
+	$(UV) pip compile --quiet pyproject.toml --group dev --all-extras --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-header -o requirements.lock
+	sed -i.bak '1i # Locked for every platform and Python 3.11-3.14. Made by `make lock`; names no package host.' requirements.lock
+	rm -f requirements.lock.bak
+
+clean: ## remove what make built
+	rm -rf $(VENV) $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache reports/demo.db* reports/demo.html

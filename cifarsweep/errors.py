@@ -1,0 +1,49 @@
+"""Every error that cifarsweep raises on purpose.
+
+A message says what was wrong, where, and what to do next, and is complete as it stands: the command line prints it
+and exits with `exit_code`, without a traceback.
+"""
+
+
+class CifarsweepError(Exception):
+    """Root of the tree; anything else that reaches a user is a bug."""
+
+    exit_code = 2
+
+
+class SpecError(CifarsweepError):
+    """A study file, a setting or a name is not valid."""
+
+
+class StudyExists(SpecError):
+    """A study of that name holds other contents."""
+
+
+class UnknownStudy(SpecError):
+    """No study of that name is known."""
+
+
+class DataError(CifarsweepError):
+    """A data set is absent, damaged or hostile."""
+
+
+class DeviceError(CifarsweepError):
+    """The device that was asked for is not here."""
+
+
+class CheckpointError(CifarsweepError):
+    """A checkpoint is absent, damaged or of another trial."""
+
+
+class StoreError(CifarsweepError):
+    """The database can't be used as it is."""
+
+
+class StoreUnavailable(StoreError):
+    """The database can't be reached or is busy; trying again later may help."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: the same command may succeed later
+
+
+class LeaseLost(CifarsweepError):
+    """Another worker owns the trial now, or nobody does: nothing more may be written for it."""

@@ -1,0 +1,103 @@
+"""Turns what pydantic found into one sentence per mistake: file, key, what is allowed, the nearest valid name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+_SENTENCES = {
+    "missing": "is missing",
+    "greater_than": "must be greater than {gt}, not {value}",
+    "greater_than_equal": "must be at least {ge}, not {value}",
+    "less_than": "must be less than {lt}, not {value}",
+    "less_than_equal": "must be at most {le}, not {value}",
+    "finite_number": "must be a finite number, not {value}",
+    "bool_type": "must be true or false, not {value}",
+    "int_type": "must be a whole number, not {value}",
+    "float_type": "must be a number, not {value}",
+    "string_type": "must be a text in quotes, not {value}",
+    "tuple_type": "must be a list, not {value}",
+    "dict_type": "must be a table, not {value}",
+    "model_type": "must be a table of settings, not {value}",
+    "model_attributes_type": "must be a table of settings, not {value}",
+    "too_short": "must not be empty",
+    "too_long": "has too many entries (at most {max_length})",
+    "string_too_short": "must not be empty",
+    "string_too_long": "is too long (at most {max_length} characters)",
+}
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """` Did you mean 'x'?`, or nothing where no known name is near."""
+    known = list(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    close = close or difflib.get_close_matches(word.rsplit(".", 1)[-1], known, n=1, cutoff=0.6)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
+    """Every mistake on a line of its own, each naming `where` and the dotted key."""
+    return "\n".join(_sentence(detail, model, where) for detail in error.errors(include_url=False))
+
+
+def _sentence(detail: Mapping[str, Any], model: type[BaseModel], where: str) -> str:
+    path = [str(part) for part in detail["loc"]]
+    kind, context = detail["type"], detail.get("ctx", {})
+    key = ".".join(path)
+    prefix = f"{where}: {key}: " if key else f"{where}: "
+    if kind == "extra_forbidden":
+        allowed = _keys_at(model, path[:-1])
+        return f"{prefix}unknown key.{nearest(path[-1], allowed)} Allowed here: {', '.join(allowed)}."
+    if kind == "literal_error":
+        allowed = [word.strip().strip("'") for word in context["expected"].replace(" or ", ",").split(",")]
+        return f"{prefix}{_show(detail['input'])} is unknown.{nearest(str(detail['input']), allowed)} " + (
+            f"Allowed: {', '.join(allowed)}."
+        )
+    if kind == "union_tag_invalid":
+        return f"{prefix}kind {context['tag']!r} is unknown. Allowed: {context['expected_tags'].replace(chr(39), '')}."
+    if kind == "union_tag_not_found":
+        return f"{prefix}kind is missing"
+    if kind == "value_error":
+        return _own_words(prefix, path, str(context["error"]))
+    if kind == "string_pattern_mismatch":
+        return (
+            f"{prefix}{_show(detail['input'])} has characters that are not allowed here (pattern {context['pattern']})"
+        )
+    sentence = _SENTENCES.get(kind)
+    text = sentence.format(value=_show(detail.get("input")), **context) if sentence else detail["msg"]
+    return f"{prefix}{text}"
+
+
+def _own_words(prefix: str, path: Sequence[str], message: str) -> str:
+    """A validator of ours says `key: reason`; the key belongs to the table that was validated."""
+    return f"{prefix[:-2]}.{message}" if path else f"{prefix}{message}"
+
+
+def _show(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _keys_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
+    """The keys of the table at `path`; numbers of lists and tags of unions are stepped over."""
+    for part in path:
+        found = _tables(model.model_fields[part].annotation) if part in model.model_fields else []
+        tagged = [table for table in _tables(model) if _tag(table) == part]
+        if found or tagged:
+            model = (tagged or found)[0]
+    return list(model.model_fields)
+
+
+def _tables(annotation: Any) -> list[type[BaseModel]]:
+    """The models that an annotation mentions, however deep."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [table for inner in get_args(annotation) for table in _tables(inner)]
+
+
+def _tag(table: type[BaseModel]) -> str | None:
+    kind = table.model_fields.get("kind")
+    return str(get_args(kind.annotation)[0]) if kind is not None else None

@@ -1,0 +1,89 @@
+"""The sentences that a study tests. Parsed and stored with the study; a verdict needs trials."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cifarsweep.spec.settings import Frozen
+from cifarsweep.spec.words import VAL_ACCURACY, Value
+
+#: Cells by their levels ({"model.skip" = true}: every cell with a skip connection) or one arm by its name.
+Selector = Annotated[str, Field(min_length=1)] | Annotated[dict[str, Value], Field(min_length=1)]
+Text = Annotated[str, Field(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+
+
+class _Claim(Frozen):
+    claim: Text
+    """The sentence, as a person would say it."""
+    metric: Annotated[str, Field(min_length=1, max_length=64)] = VAL_ACCURACY
+
+
+class Greater(_Claim):
+    """`a` is above `b` by more than `margin`, in units of the metric (0.01 of accuracy is one point)."""
+
+    kind: Literal["greater"]
+    a: Selector
+    b: Selector
+    margin: Annotated[float, Field(ge=0)] = 0.0
+
+
+class NotWorse(_Claim):
+    """`a` is at most `margin` below `b`."""
+
+    kind: Literal["not_worse"]
+    a: Selector
+    b: Selector
+    margin: Annotated[float, Field(gt=0)]
+
+
+class Equivalent(_Claim):
+    """`a` and `b` differ by less than `margin` either way."""
+
+    kind: Literal["equivalent"]
+    a: Selector
+    b: Selector
+    margin: Annotated[float, Field(gt=0)]
+
+
+class AtChance(_Claim):
+    """`a` does not train: its accuracy is within `margin` of one over the number of classes."""
+
+    kind: Literal["at_chance"]
+    a: Selector
+    margin: Annotated[float, Field(gt=0)] = 0.02
+
+
+class Faster(_Claim):
+    """`a` reaches `target` of the metric before `b`, counted in `by`."""
+
+    kind: Literal["faster"]
+    a: Selector
+    b: Selector
+    target: float
+    by: Literal["steps", "epoch", "elapsed_s"] = "steps"
+
+
+class Best(_Claim):
+    """`level` of `factor` has the highest mean of the metric."""
+
+    kind: Literal["best"]
+    factor: str
+    level: Value
+
+
+class Trend(_Claim):
+    """The metric rises or falls along the levels of `factor`, in the order in which the study lists them."""
+
+    kind: Literal["trend"]
+    factor: str
+    direction: Literal["rising", "falling"]
+
+
+Hypothesis = Annotated[Greater | NotWorse | Equivalent | AtChance | Faster | Best | Trend, Field(discriminator="kind")]
+
+
+def selectors(hypothesis: Hypothesis) -> dict[str, Selector]:
+    """The selectors of a hypothesis by their key, those of `best` and `trend` being empty."""
+    return {key: getattr(hypothesis, key) for key in ("a", "b") if key in type(hypothesis).model_fields}

@@ -1,0 +1,287 @@
+"""Reads study files: TOML in, a checked `Study` out, or a sentence that says what to mend."""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field, ValidationError
+
+from cifarsweep.errors import SpecError, UnknownStudy
+from cifarsweep.spec.complaint import explain, nearest
+from cifarsweep.spec.hypothesis import Hypothesis
+from cifarsweep.spec.settings import Frozen, Settings, flat_settings, flatten, nest, setting_keys
+from cifarsweep.spec.study import Cell, Study, cell_name, check_hypotheses, check_unique, crossed
+from cifarsweep.spec.words import NAME_PATTERN, Value
+
+#: More cells or trials than this are a mistake in the file rather than a plan.
+MOST_TRIALS = 100_000
+_LARGEST_FILE = 1 << 20
+
+Table = dict[str, Any]
+M = TypeVar("M", bound=Frozen)
+
+
+class _Arm(Frozen):
+    name: Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+    set: dict[str, Any]
+
+
+class _File(Frozen):
+    """The top level of a study file."""
+
+    name: str
+    question: str
+    source: str = ""
+    cost: str = ""
+    settings: dict[str, Any] = {}
+    factors: dict[str, Any] = {}
+    arms: tuple[_Arm, ...] = ()
+    exclude: tuple[dict[str, Any], ...] = ()
+    seeds: Any = 3
+    hypotheses: tuple[Hypothesis, ...] = ()
+
+
+def shipped_folder() -> Path:
+    """The folder of the studies that ship: inside the wheel, or at the top level of a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "studies"
+    return inside if inside.is_dir() else package.parent / "studies"
+
+
+def shipped() -> list[Path]:
+    """The study files that ship, by name."""
+    return sorted(shipped_folder().glob("*.toml"))
+
+
+def find(name_or_file: str) -> Path:
+    """The file of a shipped study, or the file itself. Raises UnknownStudy with the list of known names."""
+    if name_or_file.endswith(".toml") or os.sep in name_or_file:
+        path = Path(name_or_file)
+        if path.is_file():
+            return path
+        raise UnknownStudy(f"{name_or_file!r}: there is no such study file")
+    known = {path.stem: path for path in shipped()}
+    if name_or_file in known:
+        return known[name_or_file]
+    raise UnknownStudy(
+        f"there is no study {name_or_file!r}.{nearest(name_or_file, known)} "
+        f"Known: {', '.join(known)}; or give the path of a .toml file."
+    )
+
+
+def read_study(
+    path: Path, *, overrides: Mapping[str, Any] | None = None, seeds: int | None = None, name: str | None = None
+) -> Study:
+    """Read, override, expand and check a study file.
+
+    `overrides` are settings by dotted key, as after `--set`; `seeds` replaces the file's by 0..seeds-1.
+    Raises SpecError, whose message names the file and the key of every mistake.
+    """
+    where = str(path)
+    raw = _parse(path)
+    if name is not None:
+        check_name(name, "--as")
+        raw["name"] = name
+    if seeds is not None:
+        raw["seeds"] = seeds
+    file = _validated(_File, raw, where)
+    fixed = _fixed_settings(file, overrides or {}, where)
+    cells = _cells(file, fixed, where)
+    seed_list = _seeds(file.seeds, where)
+    _check_size(len(cells) * len(seed_list), where)
+    contents = file.model_dump(mode="json", exclude={"settings", "factors", "arms", "exclude"})
+    contents |= {"factors": flatten(file.factors), "cells": cells, "seeds": seed_list}
+    study = _validated(Study, contents, where)
+    check_unique(study.cells, where)
+    check_hypotheses(study, where)
+    return study
+
+
+def check_name(name: str, where: str) -> str:
+    """Return the name of a study or data set; raise SpecError where it is not safe everywhere."""
+    if not NAME_PATTERN.fullmatch(name):
+        shown = name if len(name) <= 64 else f"{name[:61]}..."
+        raise SpecError(
+            f"{where}: {shown!r} can't be a name: use 1 to 64 letters, digits, dots, dashes and underscores, "
+            "and begin with a letter or digit"
+        )
+    return name
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """`key=value` of `--set`: the value as TOML, a bare word as text. Raises SpecError."""
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not key:
+        raise SpecError(f"--set {text!r}: write it as key=value, for example --set epochs=1")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        bare = value.strip()
+        if NAME_PATTERN.fullmatch(bare) or bare.startswith("timm:"):
+            return key, bare
+        raise SpecError(f'--set {text!r}: {value!r} is not a TOML value (a number, true, a [list], a "text")') from None
+
+
+def _parse(path: Path) -> Table:
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise SpecError(f"{path}: is over 1 MiB; that can't be a study file")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{path}: is not valid TOML: {error}") from None
+    except UnicodeDecodeError:
+        raise SpecError(f"{path}: is not UTF-8 text") from None
+    except OSError as error:
+        raise SpecError(f"{path}: can't be read: {error.strerror}") from None
+
+
+def _validated(model: type[M], contents: Table, where: str) -> M:
+    # Through JSON, because that is where pydantic's strict mode takes a list for a tuple.
+    try:
+        text = json.dumps(contents, default=_as_json)
+    except (TypeError, ValueError) as error:
+        raise SpecError(f"{where}: {error}") from None
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        raise SpecError(explain(error, model, where)) from None
+
+
+def _as_json(value: object) -> object:
+    if isinstance(value, Frozen):
+        return value.model_dump(mode="json")
+    raise TypeError(f"{value} is a {type(value).__name__}; settings are numbers, texts, true, false and lists of them")
+
+
+def _seeds(given: object, where: str) -> tuple[int, ...]:
+    """A count n means the seeds 0..n-1; a list names them."""
+    if isinstance(given, int) and not isinstance(given, bool) and given >= 1:
+        _check_size(given, where)
+        return tuple(range(given))
+    listed = given if isinstance(given, list) else []
+    whole = [seed for seed in listed if isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**32]
+    if not listed or len(whole) != len(listed) or len(set(listed)) != len(listed):
+        raise SpecError(
+            f"{where}: seeds: must be a count of at least 1, or a list of different whole numbers "
+            f"from 0 to 2^32 - 1, not {given!r}"
+        )
+    return tuple(whole)
+
+
+def _fixed_settings(file: _File, overrides: Mapping[str, Any], where: str) -> Table:
+    fixed = flatten(file.settings)
+    _check_keys(fixed, f"{where}: settings")
+    factors = flatten(file.factors)
+    twice = [key for key in fixed if key in factors]
+    if twice:
+        raise SpecError(f"{where}: settings.{twice[0]}: is fixed here and varied under factors; remove one of the two")
+    varied = set(factors).union(*(flatten(arm.set) for arm in file.arms))
+    for key, value in overrides.items():
+        for inner, leaf in flatten({key: value}).items():
+            _check_keys([inner], "--set")
+            if inner in varied:
+                raise SpecError(f"--set {inner}: {where} varies it; change the factors or arms in a copy of the file")
+            fixed = override(fixed, inner, leaf)
+    return fixed
+
+
+def _check_keys(keys: Sequence[str] | Mapping[str, Any], where: str) -> None:
+    known = setting_keys()
+    for key in keys:
+        if key not in known:
+            table = key.rsplit(".", 1)[0] + "."
+            here = [name for name in known if name.startswith(table)] or known
+            raise SpecError(f"{where}: {key}: unknown key.{nearest(key, known)} Allowed here: {', '.join(here)}.")
+
+
+def override(flat: Mapping[str, Any], key: str, value: Value) -> Table:
+    """Set one dotted key; epochs and steps replace each other."""
+    rival = {"epochs": "steps", "steps": "epochs"}.get(key)
+    return {k: v for k, v in flat.items() if k != rival} | {key: value}
+
+
+def _cells(file: _File, fixed: Table, where: str) -> list[Cell]:
+    factors = _factors(file, where)
+    varied = list(factors) + [key for arm in file.arms for key in flatten(arm.set) if key not in factors]
+    varied = list(dict.fromkeys(varied))
+    kept = [levels for levels in crossed(factors) if not _excluded(levels, file, where)]
+    planned: list[tuple[str | None, Table]] = [(None, levels) for levels in kept]
+    planned += [(arm.name, _arm_levels(arm, where)) for arm in file.arms]
+    if not planned:
+        if factors:
+            raise SpecError(f"{where}: exclude: leaves no cell of the factors")
+        planned = [(None, {})]
+    return [_cell(name, levels, list(factors), varied, fixed, where) for name, levels in planned]
+
+
+def _factors(file: _File, where: str) -> dict[str, tuple[Value, ...]]:
+    factors = flatten(file.factors)
+    _check_keys(factors, f"{where}: factors")
+    size = 1
+    for key, levels in factors.items():
+        if not isinstance(levels, list | tuple):
+            raise SpecError(f"{where}: factors.{key}: must be a list of levels, not {levels!r}")
+        if not levels:
+            raise SpecError(f"{where}: factors.{key}: is empty; list at least one level or remove the factor")
+        size *= len(levels)
+        _check_size(size, where)
+    return {key: tuple(levels) for key, levels in factors.items()}
+
+
+def _check_size(trials: int, where: str) -> None:
+    if trials > MOST_TRIALS:
+        raise SpecError(f"{where}: that is {trials:,} trials or more; a study has at most {MOST_TRIALS:,}")
+
+
+def _excluded(levels: Mapping[str, Value], file: _File, where: str) -> bool:
+    return any(all(levels.get(k) == v for k, v in rule.items()) for rule in _exclusions(file, where))
+
+
+def _exclusions(file: _File, where: str) -> list[Table]:
+    rules = [flatten(rule) for rule in file.exclude]
+    factors = flatten(file.factors)
+    for number, rule in enumerate(rules, start=1):
+        for key, level in rule.items():
+            if key not in factors:
+                raise SpecError(
+                    f"{where}: exclude {number}: {key!r} is no factor.{nearest(key, factors)} "
+                    f"The factors are: {', '.join(factors) or 'none'}."
+                )
+            if level not in factors[key]:
+                raise SpecError(f"{where}: exclude {number}: {level!r} is no level of {key}: {list(factors[key])}")
+        if not rule:
+            raise SpecError(f"{where}: exclude {number}: is empty; name at least one factor and its level")
+    return rules
+
+
+def _arm_levels(arm: _Arm, where: str) -> Table:
+    levels = flatten(arm.set)
+    _check_keys(levels, f"{where}: arm {arm.name!r}")
+    return levels
+
+
+def _cell(name: str | None, levels: Table, factors: list[str], varied: list[str], fixed: Table, where: str) -> Cell:
+    flat = dict(fixed)
+    for key, level in levels.items():
+        flat = override(flat, key, level)
+    label = name or cell_name(_hashable(levels), factors)
+    settings = _validated(Settings, _nested(flat, where), f"{where}: settings of cell {label!r}")
+    everything = flat_settings(settings)
+    return Cell(name=label, levels={key: everything[key] for key in varied}, settings=settings)
+
+
+def _hashable(levels: Table) -> dict[str, Value]:
+    return {key: tuple(level) if isinstance(level, list) else level for key, level in levels.items()}
+
+
+def _nested(flat: Table, where: str) -> Table:
+    try:
+        return nest(flat)
+    except ValueError as error:
+        raise SpecError(f"{where}: settings: {error}") from None

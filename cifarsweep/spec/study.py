@@ -1,0 +1,175 @@
+"""A study: a question, its cells and its seeds. Building one expands and checks it; nothing here reads a file."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Annotated, Self
+
+from pydantic import Field, NonNegativeInt
+
+from cifarsweep.errors import SpecError, StudyExists
+from cifarsweep.spec.hypothesis import Hypothesis, Selector, selectors
+from cifarsweep.spec.settings import Frozen, Settings, flatten
+from cifarsweep.spec.words import NAME_PATTERN, Value
+
+Prose = Annotated[str, Field(max_length=4000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]
+
+
+class Cell(Frozen):
+    """One combination of levels: an arm of the experiment."""
+
+    name: Annotated[str, Field(min_length=1, max_length=300)]
+    levels: dict[str, Value]
+    """The value of every setting that any cell of the study varies, by dotted key."""
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTrial:
+    """One cell with one seed."""
+
+    cell: Cell
+    seed: int
+
+
+class Study(Frozen):
+    """A question with everything that its trials need. Equal contents have equal hashes, however they were written."""
+
+    name: Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$")]
+    question: Annotated[Prose, Field(min_length=1)]
+    source: Prose = ""
+    """Where the question comes from: a paper, a report, a page."""
+    cost: Prose = ""
+    """What the whole study takes, and on what it was measured."""
+    factors: dict[str, tuple[Value, ...]] = {}
+    cells: Annotated[tuple[Cell, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
+    hypotheses: tuple[Hypothesis, ...] = ()
+
+    def trials(self) -> Iterator[PlannedTrial]:
+        """Every cell with its first seed, then every cell with the second: early results then cover all cells."""
+        for seed in self.seeds:
+            for cell in self.cells:
+                yield PlannedTrial(cell, seed)
+
+    def canonical(self) -> str:
+        """The study as JSON with sorted keys; what the database keeps and the hash covers."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of `canonical()`."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()
+
+    @classmethod
+    def from_canonical(cls, text: str) -> Self:
+        """Read back what `canonical()` wrote."""
+        return cls.model_validate_json(text)
+
+
+def select(cells: tuple[Cell, ...], selector: Selector) -> list[Cell]:
+    """The cells that a selector means; empty where it means none."""
+    if isinstance(selector, str):
+        return [cell for cell in cells if cell.name == selector]
+    return [cell for cell in cells if all(_matches(cell, key, value) for key, value in selector.items())]
+
+
+def _matches(cell: Cell, key: str, value: Value) -> bool:
+    return key in cell.levels and _same(cell.levels[key], value)
+
+
+def _same(left: Value, right: Value) -> bool:
+    # In Python True == 1; in a study a switch is not a number.
+    return left == right and isinstance(left, bool) == isinstance(right, bool)
+
+
+def crossed(factors: Mapping[str, tuple[Value, ...]]) -> Iterator[dict[str, Value]]:
+    """Every combination of levels, the last factor varying fastest; nothing where there are no factors."""
+    if factors:
+        for combination in product(*factors.values()):
+            yield dict(zip(factors, combination, strict=True))
+
+
+def cell_name(levels: Mapping[str, Value], keys: list[str]) -> str:
+    """A short name: the last part of each key, or all of it where two keys would look alike."""
+    ends = Counter(key.rsplit(".", 1)[-1] for key in keys)
+    short = {key: key.rsplit(".", 1)[-1] if ends[key.rsplit(".", 1)[-1]] == 1 else key for key in keys}
+    return ", ".join(f"{short[key]}={level_text(levels[key])}" for key in keys) or "base"
+
+
+def level_text(value: Value) -> str:
+    """A level as a reader writes it: `yes`, `3e-4`, `32-64-128`."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return "-".join(level_text(item) for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def check_unique(cells: tuple[Cell, ...], where: str) -> None:
+    """Raise SpecError where two cells train the same settings or bear the same name."""
+    seen: dict[str, str] = {}
+    names: set[str] = set()
+    for cell in cells:
+        key = cell.settings.model_dump_json()
+        if key in seen:
+            raise SpecError(f"{where}: the cells {seen[key]!r} and {cell.name!r} are duplicates; remove one of them")
+        if cell.name in names:
+            raise SpecError(f"{where}: two cells are named {cell.name!r}; give one of them another name")
+        seen[key] = cell.name
+        names.add(cell.name)
+
+
+def check_hypotheses(study: Study, where: str) -> None:
+    """Raise SpecError where a hypothesis speaks of a cell, factor or level that the study does not have."""
+    for number, hypothesis in enumerate(study.hypotheses, start=1):
+        for key, selector in selectors(hypothesis).items():
+            if not select(study.cells, selector):
+                raise SpecError(
+                    f"{where}: hypothesis {number}: {key} = {selector!r} selects no cell; "
+                    f"the cells are: {'; '.join(cell.name for cell in study.cells)}"
+                )
+        _check_factor(study, getattr(hypothesis, "factor", None), f"{where}: hypothesis {number}")
+        if hypothesis.kind == "best" and not any(_same(hypothesis.level, x) for x in study.factors[hypothesis.factor]):
+            raise SpecError(f"{where}: hypothesis {number}: {hypothesis.level!r} is no level of {hypothesis.factor}")
+
+
+def _check_factor(study: Study, factor: str | None, where: str) -> None:
+    if factor is not None and factor not in study.factors:
+        raise SpecError(f"{where}: {factor!r} is no factor; the factors are: {', '.join(study.factors) or 'none'}")
+
+
+def difference(old: Study, new: Study) -> str:
+    """A unified diff of two studies, empty where they are equal."""
+    return "\n".join(difflib.unified_diff(_pretty(old), _pretty(new), "in the database", "now", lineterm="", n=1))
+
+
+def _pretty(study: Study) -> list[str]:
+    """One line per fact, so that a diff names what changed; cells only by name and settings."""
+    lines = [f"question = {study.question!r}", f"source = {study.source!r}", f"cost = {study.cost!r}"]
+    lines += [f"factors.{key} = {json.dumps(levels)}" for key, levels in study.factors.items()]
+    lines += [f"seeds = {list(study.seeds)}"]
+    lines += [f"hypothesis = {h.model_dump_json()}" for h in study.hypotheses]
+    for cell in study.cells:
+        lines.append(f"cell {cell.name!r}")
+        lines += [f"  {key} = {json.dumps(value)}" for key, value in flatten(cell.settings.model_dump()).items()]
+    return lines
+
+
+def check_extends(old: Study, new: Study) -> None:
+    """Raise StudyExists unless `new` is `old` with more cells or more seeds and nothing else changed."""
+    kept_cells = {cell.settings.model_dump_json() for cell in new.cells}
+    lost = [cell.name for cell in old.cells if cell.settings.model_dump_json() not in kept_cells]
+    lost += [f"seed {seed}" for seed in old.seeds if seed not in new.seeds]
+    changed = [key for key in ("question", "source", "hypotheses") if getattr(old, key) != getattr(new, key)]
+    if lost or changed:
+        raise StudyExists(
+            f"study {new.name!r} can't be extended: {', '.join(changed + lost)} changed or went away, and --extend "
+            f"only adds cells or seeds. Create it under another name with --as NAME.\n{difference(old, new)}"
+        )

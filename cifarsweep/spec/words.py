@@ -1,0 +1,102 @@
+"""The vocabulary: the words of the design, as types, in one place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+#: Names of studies and data sets: what is safe in a path, a URL, SQL and HTML without quoting.
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+#: A level of a factor, or any other setting's value, as TOML and JSON know it.
+Scalar = None | bool | int | float | str
+Value = Scalar | tuple[Scalar, ...]
+
+Device = Literal["cpu", "cuda"]
+
+
+class TrialState(StrEnum):
+    """Where a trial stands. `done`, `failed` and `poisoned` are final."""
+
+    #: waits for a worker, perhaps until `not_before`
+    QUEUED = "queued"
+    #: a worker has the right to write for it, until `lease_until`
+    LEASED = "leased"
+    #: trained to the end; a diverged trial is done as well
+    DONE = "done"
+    #: raised the same kind of error as often as it may
+    FAILED = "failed"
+    #: took its worker down as often as it may
+    POISONED = "poisoned"
+
+
+FINAL_STATES = (TrialState.DONE, TrialState.FAILED, TrialState.POISONED)
+
+
+class Outcome(StrEnum):
+    """How a trial that is done ended."""
+
+    #: reached its budget with finite losses
+    FINISHED = "finished"
+    #: its loss stopped being finite; counts at chance accuracy
+    DIVERGED = "diverged"
+
+
+class AttemptEnd(StrEnum):
+    """Why a worker's lease on a trial ended."""
+
+    #: the trial is done
+    DONE = "done"
+    #: the worker was asked to stop and gave the lease back
+    RELEASED = "released"
+    #: the trial raised an exception
+    EXCEPTION = "exception"
+    #: the device ran out of memory
+    OUT_OF_MEMORY = "out_of_memory"
+    #: the child process died or hung
+    CRASHED = "crashed"
+    #: the lease ran out and another worker took over
+    TAKEN_OVER = "taken_over"
+
+
+#: Metrics at every logging step and what they mean. Other names are free for later use.
+TRAIN_LOSS, TRAIN_ACCURACY = "train/loss", "train/accuracy"
+VAL_LOSS, VAL_ACCURACY = "val/loss", "val/accuracy"
+LEARNING_RATE = "lr"
+#: x axes: training epochs (fractional), images seen, and seconds of training without lost work.
+EPOCH, IMAGES, ELAPSED = "epoch", "images", "elapsed_s"
+IMAGES_PER_SECOND = "images_per_s"
+#: Metrics that depend on the machine's speed; all others are the same bits in every repetition.
+TIMING_METRICS = frozenset({ELAPSED, IMAGES_PER_SECOND})
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """One value of one metric of a trial. `step` counts optimizer steps done; `value` may be nan or infinite."""
+
+    name: str
+    step: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRef:
+    """Points to a checkpoint file: what it must hash to before anyone opens it."""
+
+    step: int
+    path: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """What a finished trial leaves behind: its last metrics and the digest of its weights."""
+
+    outcome: Outcome
+    step: int
+    final: Mapping[str, float]
+    weights_sha256: str
