@@ -1,0 +1,197 @@
+"""Study files: what they expand to, and what is said of a bad one."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cifarsweep.errors import SpecError, UnknownStudy
+from cifarsweep.spec.reading import find, parse_override, read_study, shipped
+from cifarsweep.spec.settings import flatten, nest, setting_keys
+from cifarsweep.spec.study import Study
+
+MINIMAL = """
+name = "tiny"
+question = "Which rate?"
+seeds = 2
+[settings]
+dataset = "digits"
+epochs = 1
+[factors]
+"optimizer.lr" = [1e-3, 1e-4]
+"model.skip" = [false, true]
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def _write(text: str) -> Path:
+        path = tmp_path / "study.toml"
+        path.write_text(text)
+        return path
+
+    return _write
+
+
+def test_factors_are_crossed_and_seeds_come_round_by_round(write):
+    study = read_study(write(MINIMAL))
+
+    assert [cell.name for cell in study.cells] == [
+        "lr=0.001, skip=no",
+        "lr=0.001, skip=yes",
+        "lr=0.0001, skip=no",
+        "lr=0.0001, skip=yes",
+    ]
+    assert [(trial.cell.name, trial.seed) for trial in study.trials()][4] == ("lr=0.001, skip=no", 1)
+
+
+def test_exclusions_remove_and_arms_add_cells(write):
+    text = MINIMAL + '[[exclude]]\n"optimizer.lr" = 1e-3\n"model.skip" = true\n'
+    text += '[[arms]]\nname = "big batch"\nset = { batch_size = 512, "optimizer.lr" = 4e-3 }\n'
+
+    study = read_study(write(text))
+
+    assert [cell.name for cell in study.cells][-1] == "big batch"
+    assert len(study.cells) == 4
+    assert study.cells[0].levels == {"optimizer.lr": 1e-3, "model.skip": False, "batch_size": 128}
+
+
+def test_the_hash_covers_contents_and_not_spelling(write):
+    other = MINIMAL.replace("[1e-3, 1e-4]", "[0.001, 0.0001]").replace('"optimizer.lr"', "optimizer.lr")
+
+    same, changed = read_study(write(other)), read_study(write(MINIMAL.replace("epochs = 1", "epochs = 2")))
+
+    assert same.sha256 == read_study(write(MINIMAL)).sha256 != changed.sha256
+
+
+def test_a_stored_study_reads_back_equal(write):
+    study = read_study(write(MINIMAL))
+
+    assert Study.from_canonical(study.canonical()) == study
+
+
+@pytest.mark.parametrize("path", shipped(), ids=lambda path: path.stem)
+def test_every_study_that_ships_is_valid_and_named_like_its_file(path: Path):
+    assert read_study(path).name == path.stem
+
+
+def test_epochs_and_steps_replace_each_other():
+    study = read_study(find("lr-study"), overrides={"epochs": 3})
+
+    assert {(cell.settings.epochs, cell.settings.steps) for cell in study.cells} == {(3, None)}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("seeds = 2", "seedz = 2", ["seedz", "Did you mean 'seeds'?", "question"]),
+        ("seeds = 2", "seeds = 0", ["seeds", "not 0"]),
+        ("seeds = 2", "seeds = [1, 1]", ["seeds", "different"]),
+        ("epochs = 1", "epoch = 1", ["settings: epoch", "Did you mean 'epochs'?"]),
+        ("epochs = 1", 'epochs = "1"', ["epochs", "whole number", "'1'"]),
+        ("epochs = 1", "epochs = true", ["epochs", "whole number"]),
+        ("epochs = 1", "epochs = 1\nsteps = 1", ["exactly one of epochs and steps"]),
+        ("epochs = 1", "", ["exactly one of epochs and steps"]),
+        ("epochs = 1", "epochs = 1\nmodel.kernel_size = 4", ["model.kernel_size", "even"]),
+        ("epochs = 1", 'epochs = 1\nmodel.norm = "bach"', ["model.norm", "Did you mean 'batch'?", "instance"]),
+        ("epochs = 1", 'epochs = 1\nmodel.norm = "group"\nmodel.widths = [12]', ["norm_groups", "do not divide", "12"]),
+        ("epochs = 1", "epochs = 1\nbatch_size = 0", ["batch_size", "greater than 0"]),
+        ("epochs = 1", "epochs = 1\nmodel = 3", ["settings", "model"]),
+        ("epochs = 1", "epochs = 1979-05-27", ["1979-05-27", "date"]),
+        ("epochs = 1", "epochs = 1\nschedule.warmup_epochs = 1.0", ["schedule.warmup_epochs", "leaves nothing"]),
+        ("epochs = 1", "epochs = 1\noptimizer.lr = 1.0", ["optimizer.lr", "fixed here and varied"]),
+        ("[1e-3, 1e-4]", "[1e-3, -1]", ["optimizer.lr", "greater than 0", "-1"]),
+        ("[1e-3, 1e-4]", "[1e-3, nan]", ["optimizer.lr", "finite"]),
+        ("[1e-3, 1e-4]", "[]", ["factors.optimizer.lr", "empty"]),
+        ("[1e-3, 1e-4]", "1e-3", ["factors.optimizer.lr", "list of levels"]),
+        ("[1e-3, 1e-4]", "[1e-3, 0.001]", ["duplicates"]),
+        ('"optimizer.lr"', '"optimizer.lrr"', ["optimizer.lrr", "Did you mean 'optimizer.lr'?"]),
+        ('"tiny"', '"<script>"', ["name", "<script>"]),
+        ('"tiny"', f'"{"a" * 300}"', ["name"]),
+        ('"tiny"', '"a/b"', ["name", "a/b"]),
+        ('"Which rate?"', '"bell \\u0007"', ["question"]),
+        ('"digits"', '"../etc"', ["dataset", "../etc"]),
+        ("name =", "name", ["not valid TOML"]),
+    ],
+)
+def test_a_mistake_is_named_with_file_key_and_remedy(write, old: str, new: str, says: list[str]):
+    assert old in MINIMAL
+
+    with pytest.raises(SpecError) as caught:
+        read_study(write(MINIMAL.replace(old, new)))
+
+    assert all(word in str(caught.value) for word in ["study.toml", *says]), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("extra", "says"),
+    [
+        ('[[exclude]]\n"model.skp" = true', ["exclude 1", "Did you mean 'model.skip'?"]),
+        ('[[exclude]]\n"optimizer.lr" = 7.0', ["exclude 1", "no level"]),
+        ('[[exclude]]\n"model.skip" = true\n[[exclude]]\n"model.skip" = false', ["leaves no cell"]),
+        ('[[arms]]\nname = "again"\nset = { "optimizer.lr" = 1e-3 }', ["duplicates", "again"]),
+        ('[[hypotheses]]\nkind = "greter"\nclaim = "x"', ["greter", "greater"]),
+        ('[[hypotheses]]\nkind = "best"\nclaim = "x"\nfactor = "batch_size"\nlevel = 1', ["no factor"]),
+        ('[[hypotheses]]\nkind = "best"\nclaim = "x"\nfactor = "model.skip"\nlevel = 1', ["no level"]),
+        ('[[hypotheses]]\nkind = "at_chance"\nclaim = "x"\na = { "model.skip" = 1 }', ["selects no cell"]),
+    ],
+)
+def test_arms_exclusions_and_hypotheses_must_fit_the_factors(write, extra: str, says: list[str]):
+    with pytest.raises(SpecError) as caught:
+        read_study(write(MINIMAL + extra))
+
+    assert all(word in str(caught.value) for word in says), str(caught.value)
+
+
+def test_an_override_of_a_factor_is_refused(write):
+    with pytest.raises(SpecError, match=r"--set optimizer.lr: .* varies it"):
+        read_study(write(MINIMAL), overrides={"optimizer.lr": 1.0})
+
+
+def test_a_plan_of_a_billion_trials_is_refused_before_it_is_expanded(write):
+    levels = "[" + ", ".join(str(n) for n in range(1, 1001)) + "]"
+    text = MINIMAL.replace("[1e-3, 1e-4]", levels).replace("[false, true]", levels)
+
+    with pytest.raises(SpecError, match="1,000,000 trials"):
+        read_study(write(text))
+
+
+def test_an_unknown_study_gets_the_list_and_the_nearest_name():
+    with pytest.raises(UnknownStudy, match=r"Did you mean 'lr-study'\?.*demo"):
+        find("lr-studdy")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("epochs=1", ("epochs", 1)),
+        ("model.widths=[8, 16]", ("model.widths", [8, 16])),
+        ("dataset=cifar10-jpeg-small", ("dataset", "cifar10-jpeg-small")),
+        ('model.norm = "group"', ("model.norm", "group")),
+        ("model.skip=true", ("model.skip", True)),
+        ("optimizer.lr=3e-4", ("optimizer.lr", 3e-4)),
+    ],
+)
+def test_overrides_are_toml_and_bare_words_are_text(text: str, expected: tuple[str, object]):
+    assert parse_override(text) == expected
+
+
+@pytest.mark.parametrize("text", ["epochs", "=3", "epochs=[1", "dataset=a b"])
+def test_a_broken_override_is_refused(text: str):
+    with pytest.raises(SpecError, match="--set"):
+        parse_override(text)
+
+
+@given(st.dictionaries(st.sampled_from(setting_keys()), st.integers(), min_size=1))
+def test_nesting_undoes_flattening(flat: dict[str, int]):
+    assert flatten(nest(flat)) == flat
+
+
+@given(st.text(max_size=400))
+def test_no_text_makes_reading_crash(tmp_path_factory, text: str):
+    path = tmp_path_factory.mktemp("fuzz") / "any.toml"
+    path.write_text(text, encoding="utf-8", errors="surrogatepass")
+
+    with pytest.raises(SpecError):
+        read_study(path)

@@ -1,0 +1,50 @@
+"""Extending a study, and saying how two differ."""
+
+import pytest
+
+from cifarsweep.errors import StudyExists
+from cifarsweep.spec.reading import find, read_study
+from cifarsweep.spec.study import check_extends, difference, level_text, select
+
+
+@pytest.fixture
+def demo():
+    return read_study(find("demo"))
+
+
+def test_more_seeds_extend_a_study(demo):
+    check_extends(demo, read_study(find("demo"), seeds=5))
+
+
+def test_fewer_seeds_do_not(demo):
+    with pytest.raises(StudyExists, match="seed 2"):
+        check_extends(demo, read_study(find("demo"), seeds=2))
+
+
+def test_other_settings_do_not_extend_and_the_diff_names_them(demo):
+    changed = read_study(find("demo"), overrides={"epochs": 9})
+
+    with pytest.raises(StudyExists, match=r"\+  epochs = 9"):
+        check_extends(demo, changed)
+
+
+def test_a_changed_hypothesis_does_not_extend(demo):
+    with pytest.raises(StudyExists, match="hypotheses"):
+        check_extends(demo, demo.model_copy(update={"hypotheses": ()}))
+
+
+def test_equal_studies_have_no_difference(demo):
+    assert difference(demo, demo) == ""
+
+
+def test_a_switch_is_not_a_number(demo):
+    assert len(select(demo.cells, {"model.skip": True})) == 2
+    assert select(demo.cells, {"model.skip": 1}) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(True, "yes"), (3e-4, "0.0003"), (1e-5, "1e-05"), ((32, 64), "32-64"), ("sgd", "sgd"), (None, "None")],
+)
+def test_levels_are_written_for_readers(value: object, text: str):
+    assert level_text(value) == text
