@@ -1,0 +1,178 @@
+"""Reads the members of tar and zip archives that nobody vouches for. Nothing is ever extracted to disk.
+
+Three things make an archive dangerous to a reader that writes no files: a special member (link, device), a small
+archive that unpacks to a huge one, and a header that makes the tar reader swallow the archive whole. So members are
+read one after another through a meter that knows how much the next step may take.
+"""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import gzip
+import lzma
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, BinaryIO, Protocol, cast
+
+from cifarsweep.data.members import Limits, Member, check_size, location, safe_parts
+from cifarsweep.data.text import shown
+from cifarsweep.errors import DataError
+
+#: What the readers of the standard library raise for bytes that are not what they should be.
+_DAMAGE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+    NotImplementedError,
+)
+_ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
+#: One step between two members reads a few blocks and perhaps a long name.
+_HEADER_BYTES = 2**18
+#: tar pads to 10 KiB, and may be told to pad to more.
+_TRAILER_BYTES = 2**24
+_BLOCK = 2**16
+
+
+def archive_members(path: Path, limits: Limits) -> Iterator[Member]:
+    """Every member in the archive's order; what the archive is, its first bytes tell.
+
+    Raises DataError that names the member, for anything but plain files and folders, for damage and for a bomb.
+    """
+    try:
+        with path.open("rb") as raw:
+            start = raw.read(6)
+            raw.seek(0)
+            if start.startswith(_ZIP_STARTS):
+                yield from _zip_members(raw, path, limits)
+            else:
+                with _unpacked(raw, start) as stream:
+                    yield from _tar_members(stream, path, limits)
+    except _DAMAGE as error:
+        raise DataError(
+            f"{shown(path.name)} is damaged, or not a .tar, .tar.gz, .tar.xz, .tar.bz2 or .zip archive "
+            f"({shown(str(error))}); get or make it again"
+        ) from error
+
+
+def _unpacked(raw: BinaryIO, start: bytes) -> contextlib.AbstractContextManager[_Readable]:
+    if start.startswith(b"\x1f\x8b"):
+        return gzip.GzipFile(fileobj=raw)
+    if start.startswith(b"\xfd7zXZ\x00"):
+        return lzma.LZMAFile(raw)
+    if start.startswith(b"BZh"):
+        return bz2.BZ2File(raw)
+    return contextlib.nullcontext(raw)
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+class _Meter:
+    """Hands on what a decompressor yields, as long as it stays within the whole limit and the next step's allowance."""
+
+    def __init__(self, stream: _Readable, name: str, limit: int) -> None:
+        self._stream, self._name, self._limit = stream, name, limit
+        self._total = self._allowed = 0
+        self._step = ""
+        self._tail = b""
+
+    def allow(self, size: int, step: str) -> None:
+        """Let the next step, which messages call `step`, read `size` bytes more."""
+        self._allowed, self._step = self._total + size, step
+
+    def read(self, size: int) -> bytes:
+        """Called by tarfile. Raises DataError where the limit is passed."""
+        chunk = self._stream.read(size)
+        self._total += len(chunk)
+        if self._total > self._limit:
+            raise DataError(f"{shown(self._name)} unpacks to more than {self._limit} bytes; it looks like a bomb")
+        if self._total > self._allowed:
+            raise DataError(f"{self._step}: an oversized header follows; make the archive again")
+        self._tail = (self._tail + chunk)[-tarfile.BLOCKSIZE :]
+        return chunk
+
+    def finish(self) -> None:
+        """Read to the end, where gzip and xz keep their checksums. Raises EOFError where the archive was cut off."""
+        self.allow(_TRAILER_BYTES, f"{shown(self._name)}: the last member")
+        while self.read(_BLOCK):
+            pass
+        if self._tail.strip(b"\0"):
+            raise EOFError("it has no end mark")
+
+
+def _tar_members(stream: _Readable, path: Path, limits: Limits) -> Iterator[Member]:
+    meter = _Meter(stream, path.name, limits.unpacked(path.stat().st_size))
+    meter.allow(_HEADER_BYTES, f"{shown(path.name)}: its start")
+    # "r|" reads forward only, in blocks, and asks nothing of its file but `read`.
+    with tarfile.open(fileobj=cast("IO[bytes]", meter), mode="r|") as tar:
+        while (info := tar.next()) is not None:
+            tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep them all
+            member = _tar_member(tar, info, path.name, limits, meter)
+            meter.allow(_HEADER_BYTES, member.where)
+            yield member
+    meter.finish()
+
+
+def _tar_member(tar: tarfile.TarFile, info: tarfile.TarInfo, source: str, limits: Limits, meter: _Meter) -> Member:
+    where = location(source, info.name)
+    if info.issym() or info.islnk():
+        raise DataError(f"{where} is a link; put the file itself into the archive")
+    parts = safe_parts(info.name, where)
+    if info.isdir():
+        return Member(parts, where, None)
+    if not info.isreg() or info.issparse():
+        raise DataError(f"{where} is a device or another special file; only plain files and folders are read")
+    check_size(info.size, where, limits)
+    meter.allow(info.size + _HEADER_BYTES, where)
+    file = tar.extractfile(info)
+    data = file.read() if file else b""
+    if len(data) != info.size:
+        raise DataError(f"{where} is cut off; get the archive again")
+    return Member(parts, where, data)
+
+
+def _zip_members(raw: BinaryIO, path: Path, limits: Limits) -> Iterator[Member]:
+    left = limits.unpacked(path.stat().st_size)
+    with zipfile.ZipFile(raw) as archive:
+        for info in archive.infolist():
+            member = _zip_member(archive, info, path.name, limits)
+            left -= len(member.data or b"")
+            if left < 0:
+                raise DataError(f"{member.where}: the archive unpacks to too many bytes; it looks like a bomb")
+            yield member
+
+
+def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: str, limits: Limits) -> Member:
+    # The original name, because zipfile cuts its own at the first zero byte.
+    where = location(source, info.orig_filename)
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    if stat.S_ISLNK(kind):
+        raise DataError(f"{where} is a link; put the file itself into the archive")
+    parts = safe_parts(info.orig_filename, where)
+    if info.is_dir():
+        return Member(parts, where, None)
+    if kind and not stat.S_ISREG(kind):
+        raise DataError(f"{where} is a device or another special file; only plain files and folders are read")
+    if info.flag_bits & 1:
+        raise DataError(f"{where} is encrypted; make the archive without a password")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        # zipfile unpacks the other methods without any limit
+        raise DataError(f"{where} is compressed in a rare way; make the archive with plain deflate")
+    check_size(info.file_size, where, limits)
+    with archive.open(info) as file:
+        data = file.read(info.file_size)
+    if len(data) != info.file_size:
+        raise DataError(f"{where} is cut off; get the archive again")
+    return Member(parts, where, data)

@@ -1,0 +1,117 @@
+"""Random crop, flip and normalisation of whole batches, by integer gather on uint8.
+
+The same values as torchvision's RandomCrop (zero padding), RandomHorizontalFlip, ToTensor and Normalize given the
+same offsets and flips. All randomness of an epoch is drawn before it begins, so any batch of any epoch can be made
+without the ones before it. Nothing here asks a GPU for an answer, so a batch can be part of a CUDA graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cifarsweep.data.dataset import Split
+from cifarsweep.data.keyed import generator
+from cifarsweep.data.tensorfile import CHANNELS, SIDE
+from cifarsweep.spec.settings import Augment
+
+
+@dataclass(frozen=True, eq=False)
+class EpochPlan:
+    """What an epoch does to its images, in the order in which it sees them; all tensors int64 (N,)."""
+
+    #: indices of the training images, each once
+    order: Tensor
+    #: where the crop begins in the padded and, where `flip` is 1, mirrored image: row * width + column
+    offset: Tensor
+    #: 1 where the image is mirrored left-right, else 0
+    flip: Tensor
+    #: pixels of zero padding on each side
+    pad: int
+    #: whether any image may be mirrored
+    mirrors: bool
+
+    def to(self, device: torch.device | str) -> EpochPlan:
+        """The same plan on another device."""
+        return EpochPlan(self.order.to(device), self.offset.to(device), self.flip.to(device), self.pad, self.mirrors)
+
+
+def epoch_plan(n: int, seed: int, epoch: int, augment: Augment) -> EpochPlan:
+    """Draw the plan of one epoch over `n` images, on the CPU.
+
+    Each kind of randomness has its own key, so that switching one off leaves the others as they are.
+    """
+    order = torch.randperm(n, generator=generator(seed, "order", epoch))
+    top, left = torch.randint(0, 2 * augment.crop + 1, (2, n), generator=generator(seed, "crop", epoch))
+    flip = torch.randint(0, 2, (n,), generator=generator(seed, "flip", epoch)) * int(augment.flip)
+    return plan_of(order, top, left, flip, augment.crop, augment.flip)
+
+
+def plan_of(order: Tensor, top: Tensor, left: Tensor, flip: Tensor, pad: int, mirrors: bool) -> EpochPlan:
+    """A plan from crops at `top`, `left` (0..2*pad) of the padded images and flips (0 or 1), all int64 (N,)."""
+    # A crop that is then mirrored is the mirrored image cropped at the mirrored column.
+    column = torch.where(flip == 1, 2 * pad - left, left)
+    return EpochPlan(order, top * (SIDE + 2 * pad) + column, flip, pad, mirrors)
+
+
+def train_batch(
+    split: Split, plan: EpochPlan, start: int, stop: int, out: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Images and labels `start` to `stop` of the epoch: float32 (B, 3, 32, 32) channels_last, int64 (B,).
+
+    `split` and `plan` are on one device. `out`, a channels_last float32 tensor of at least B images, takes the images
+    in place of new memory.
+    """
+    rows = slice(start, stop)
+    order = plan.order[rows]
+    pixels = split.train_images.permute(0, 2, 3, 1).index_select(0, order)
+    if plan.pad or plan.mirrors:
+        pixels = _cropped(pixels, plan.offset[rows], plan.flip[rows], plan.pad, plan.mirrors)
+    return _normalised(pixels, split, out), split.train_labels.index_select(0, order)
+
+
+def eval_batches(split: Split, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The validation part in order, normalised as in training: float32 (B, 3, 32, 32) channels_last, int64 (B,)."""
+    pixels = split.val_images.permute(0, 2, 3, 1)
+    for start in range(0, len(pixels), size):
+        rows = slice(start, start + size)
+        yield _normalised(pixels[rows], split), split.val_labels[rows]
+
+
+def _cropped(pixels: Tensor, offset: Tensor, flip: Tensor, pad: int, mirrors: bool) -> Tensor:
+    """Crops uint8 (B, 32, 32, 3), a strided view, of the padded images or their mirror images.
+
+    Lines lie one behind the other, so a crop and the margin right of it is one run of bytes. It is gathered whole,
+    and the margin is left out by a view.
+    """
+    count, width = len(pixels), SIDE + 2 * pad
+    sides = 2 if mirrors else 1
+    used = sides * count * width * width
+    # The last run ends 2 * pad pixels behind the last image.
+    canvas = pixels.new_zeros((used + 2 * pad) * CHANNELS)
+    padded = canvas[: used * CHANNELS].view(sides, count, width, width, CHANNELS)
+    inner = padded[:, :, pad : pad + SIDE, pad : pad + SIDE]
+    inner[0].copy_(pixels)
+    if mirrors:
+        inner[1].copy_(pixels.flip(2))
+    runs = canvas.as_strided(
+        (sides * count, 2 * pad * width + 2 * pad + 1, SIDE * width * CHANNELS),
+        (width * width * CHANNELS, CHANNELS, 1),
+    )
+    image = flip * count + torch.arange(count, device=pixels.device)
+    return runs[image, offset].view(count, SIDE, width, CHANNELS)[:, :, :SIDE]
+
+
+def _normalised(pixels: Tensor, split: Split, out: Tensor | None = None) -> Tensor:
+    """`(pixels / 255 - mean) / std` of uint8 (B, 32, 32, 3), as float32 (B, 3, 32, 32) channels_last."""
+    if out is None:
+        images = torch.empty(pixels.shape, dtype=torch.float32, device=pixels.device)
+    else:
+        images = out[: len(pixels)].permute(0, 2, 3, 1)
+    images.copy_(pixels)
+    scale, shift = split.row_scale_shift
+    images.view(-1, SIDE * CHANNELS).mul_(scale).add_(shift)
+    return images.permute(0, 3, 1, 2)

@@ -1,0 +1,167 @@
+"""Which data sets there are, here and in principle. Imports neither torch nor numpy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import platformdirs
+
+from cifarsweep.data import tensorfile
+from cifarsweep.data.text import shown
+from cifarsweep.errors import DataError
+from cifarsweep.spec.complaint import nearest
+from cifarsweep.spec.words import NAME_PATTERN
+
+ROOT_VARIABLE = "CIFARSWEEP_DATA"
+EMBEDDED = "digits"
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltIn:
+    """A data set that cifarsweep knows by name, and the command that gets it (None where the first use does)."""
+
+    description: str
+    command: str | None
+
+
+BUILT_IN: Mapping[str, BuiltIn] = MappingProxyType(
+    {
+        "cifar10": BuiltIn(
+            "60,000 colour photographs of 10 classes, 32x32 (Krizhevsky 2009)", "cifarsweep data download cifar10"
+        ),
+        "cifar100": BuiltIn(
+            "60,000 colour photographs of 100 classes, 32x32 (Krizhevsky 2009)", "cifarsweep data download cifar100"
+        ),
+        EMBEDDED: BuiltIn("1,797 handwritten digits of scikit-learn, enlarged to 32x32; made on first use", None),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DataSetInfo:
+    """A data set that is installed: `train` and `test` count images, `sha256` is the digest of its contents."""
+
+    name: str
+    source: str
+    classes: tuple[str, ...]
+    train: int
+    test: int
+    sha256: str
+    bytes: int
+    path: Path
+
+
+def data_root() -> Path:
+    """`$CIFARSWEEP_DATA`, else the user's data folder. It need not exist."""
+    named = os.environ.get(ROOT_VARIABLE)
+    return Path(named).expanduser() if named else Path(platformdirs.user_data_dir("cifarsweep", appauthor=False))
+
+
+def path_of(name: str, root: Path | None = None) -> Path:
+    """Where the data set lies if it is installed. Raises DataError for a name that is not one."""
+    if not NAME_PATTERN.fullmatch(name):
+        raise DataError(
+            f"{shown(name)} can't name a data set: use up to 64 letters, digits, dots, underscores and hyphens, "
+            "and begin with a letter or a digit"
+        )
+    return (root or data_root()) / f"{name}{tensorfile.SUFFIX}"
+
+
+def known(name: str, root: Path | None = None) -> bool:
+    """Whether the name is built in or installed here."""
+    return name in BUILT_IN or (NAME_PATTERN.fullmatch(name) is not None and path_of(name, root).exists())
+
+
+def info(name: str, root: Path | None = None) -> DataSetInfo | None:
+    """What is installed under that name, None where nothing is. Raises DataError where its file is damaged."""
+    path = path_of(name, root)
+    if not path.exists():
+        return None
+    header = tensorfile.read_header(path)
+    return DataSetInfo(
+        name=name,
+        source=header.source,
+        classes=header.classes,
+        train=header.train,
+        test=header.test,
+        sha256=header.sha256,
+        bytes=header.stop,
+        path=path,
+    )
+
+
+def installed(root: Path | None = None, on_damaged: Callable[[DataError], None] | None = None) -> list[DataSetInfo]:
+    """Every data set that lies here, by name. A damaged one goes to `on_damaged`, else its DataError is raised."""
+    found: list[DataSetInfo] = []
+    for name in _names(root):
+        try:
+            item = info(name, root)
+        except DataError as error:
+            if on_damaged is None:
+                raise
+            on_damaged(error)
+        else:
+            found += [item] if item else []
+    return found
+
+
+def require(name: str, root: Path | None = None) -> DataSetInfo:
+    """What is installed under that name; `digits` is made on its first use.
+
+    Raises DataError that says how to get a data set that is not here.
+    """
+    if (found := info(name, root)) is not None:
+        return found
+    if name != EMBEDDED:
+        raise DataError(_how_to_get(name, root))
+    # scikit-learn takes a second to import, and is needed once in the life of a data folder.
+    from cifarsweep.data import digits
+
+    # Several processes may come here at once: each writes the same bytes to a file of its own and renames it.
+    tensorfile.write(path_of(name, root), digits.contents())
+    return require(name, root)
+
+
+def verify(name: str, root: Path | None = None) -> DataSetInfo:
+    """Read every byte of a data set. Raises DataError where the digest is not the one it was written with."""
+    found = require(name, root)
+    actual = tensorfile.digest_of_file(found.path)
+    if actual != found.sha256:
+        raise DataError(
+            f"data set {name!r} is damaged: {found.path} holds {actual[:12]}... where it was written with "
+            f"{found.sha256[:12]}...; delete the file, then {_way_to_get(name)}"
+        )
+    return found
+
+
+def _names(root: Path | None) -> list[str]:
+    """Names of the data sets in the root, sorted; leftovers of other kinds are not data sets."""
+    root = root or data_root()
+    try:
+        files = sorted(entry.name for entry in os.scandir(root))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise DataError(
+            f"can't list the data folder {root}: {error.strerror}; let {ROOT_VARIABLE} name another"
+        ) from error
+    names = [file.removesuffix(tensorfile.SUFFIX) for file in files if file.endswith(tensorfile.SUFFIX)]
+    return [name for name in names if NAME_PATTERN.fullmatch(name)]
+
+
+def _how_to_get(name: str, root: Path | None) -> str:
+    if name in BUILT_IN:
+        return f"data set {name!r} is not in {root or data_root()}; {_way_to_get(name)}"
+    names = sorted({*BUILT_IN, *_names(root)})
+    return f"no data set {name!r} here.{nearest(name, names)} There are {', '.join(names)}; {_way_to_get(name)}"
+
+
+def _way_to_get(name: str) -> str:
+    if name not in BUILT_IN:
+        return f"for images of your own: cifarsweep data import {name} FOLDER_OR_ARCHIVE"
+    command = BUILT_IN[name].command
+    return f"get it with: {command}" if command else "its next use makes it again"

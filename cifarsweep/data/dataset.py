@@ -1,0 +1,156 @@
+"""A data set as tensors, and its parts for one training run.
+
+Images are (N, 3, 32, 32) to whoever computes with them and lie as (N, 32, 32, 3) in memory (`torch.channels_last`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cifarsweep.data import catalog, tensorfile
+from cifarsweep.data.keyed import generator
+from cifarsweep.data.tensorfile import CHANNELS, SIDE
+from cifarsweep.errors import DataError
+from cifarsweep.spec.settings import Validation
+
+#: Rows of pixels that float32 sums without rounding, squares too: 256 * 255**2 < 2**24.
+_EXACT = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images uint8 (N, 3, 32, 32), labels int64 (N,). All processes of a machine share the images' memory."""
+
+    name: str
+    classes: tuple[str, ...]
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    sha256: str
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """What one run trains and validates on; all tensors on one device.
+
+    `mean` and `std` (3,) are float32 statistics of the training part's pixels in 0..1, over all pixels of a channel.
+    """
+
+    train_images: Tensor
+    train_labels: Tensor
+    val_images: Tensor
+    val_labels: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def to(self, device: torch.device | str) -> Split:
+        """The same split on another device."""
+        return Split(
+            train_images=self.train_images.to(device),
+            train_labels=self.train_labels.to(device),
+            val_images=self.val_images.to(device),
+            val_labels=self.val_labels.to(device),
+            mean=self.mean.to(device),
+            std=self.std.to(device),
+        )
+
+    @cached_property
+    def row_scale_shift(self) -> tuple[Tensor, Tensor]:
+        """Factors and summands, each (96,), that normalise a row of 32 RGB pixels of 0..255."""
+        mean, std = self.mean.double(), self.std.double()
+        scale, shift = 1 / (255 * std), -mean / std
+        return scale.float().repeat(SIDE), shift.float().repeat(SIDE)
+
+
+def load(name: str, root: Path | None = None) -> Dataset:
+    """Map an installed data set. Raises DataError that says how to get it, or that it is damaged."""
+    path = catalog.require(name, root).path
+    header, buffer = tensorfile.map_file(path)
+    arrays: dict[str, Tensor] = {}
+    start = header.start
+    for part, count in (("train", header.train), ("test", header.test)):
+        size = count * SIDE * SIDE * CHANNELS
+        images = torch.frombuffer(buffer, dtype=torch.uint8, count=size, offset=start)
+        labels = torch.frombuffer(buffer, dtype=torch.int64, count=count, offset=start + size)
+        # A label out of range would become an error of the device, far from here.
+        if labels.min() < 0 or labels.max() >= len(header.classes):
+            raise DataError(f"{path} is damaged: a label names no class; delete it, then download or import it again")
+        arrays[f"{part}_images"] = images.view(-1, SIDE, SIDE, CHANNELS).permute(0, 3, 1, 2)
+        arrays[f"{part}_labels"] = labels
+        start += size + count * labels.itemsize
+    return Dataset(name=name, classes=header.classes, sha256=header.sha256, **arrays)
+
+
+@lru_cache(maxsize=2)  # a worker asks for the same split trial after trial
+def split(dataset: Dataset, validation: Validation) -> Split:
+    """The training part and the part that accuracy is measured on.
+
+    `holdout` takes `round(fraction * N)` training images, from every class its share, chosen by `validation.seed`;
+    the test images are left out. Raises DataError where nothing would be held out.
+    """
+    images, labels = dataset.train_images, dataset.train_labels
+    if validation.split == "test":
+        return Split(images, labels, dataset.test_images, dataset.test_labels, *_statistics(images))
+    held_out = _held_out(labels, len(dataset.classes), validation, dataset.name)
+    train_images, val_images = _picked(images, ~held_out), _picked(images, held_out)
+    return Split(train_images, labels[~held_out], val_images, labels[held_out], *_statistics(train_images))
+
+
+def _held_out(labels: Tensor, classes: int, validation: Validation, name: str) -> Tensor:
+    """Which images are held out, bool (N,)."""
+    counts = torch.bincount(labels, minlength=classes).tolist()
+    shares = _shares(counts, validation.fraction)
+    if sum(shares) == 0:
+        raise DataError(
+            f"data set {name!r} is too small for validation.fraction = {validation.fraction}: nothing would be held "
+            "out; choose a larger fraction, or validation.split = 'test'"
+        )
+    draw = generator(validation.seed, "validation", 0)
+    mask = torch.zeros(len(labels), dtype=torch.bool)
+    for label, share in enumerate(shares):
+        members = torch.nonzero(labels == label).flatten()
+        mask[members[torch.randperm(len(members), generator=draw)[:share]]] = True
+    return mask
+
+
+def _shares(counts: list[int], fraction: float) -> list[int]:
+    """How many of each class: whole parts first, then the largest remainders, until it is `round(fraction * total)`.
+
+    Every class keeps at least one image for training, so there may be fewer.
+    """
+    quotas = [count * fraction for count in counts]
+    shares = [int(min(quota, max(count - 1, 0))) for quota, count in zip(quotas, counts, strict=True)]
+    left = max(round(sum(counts) * fraction) - sum(shares), 0)
+    growing = [label for label, count in enumerate(counts) if shares[label] + 1 < count]
+    for label in sorted(growing, key=lambda label: shares[label] - quotas[label])[:left]:
+        shares[label] += 1
+    return shares
+
+
+def _picked(images: Tensor, mask: Tensor) -> Tensor:
+    """The images (N, 3, 32, 32) where the mask is set, still channels_last."""
+    return images.permute(0, 2, 3, 1)[mask].permute(0, 3, 1, 2)
+
+
+def _statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (3,) of the pixels in 0..1; the same bits whatever the number of threads.
+
+    A channel with hardly any spread gets a deviation of 1/255, so that dividing by it is harmless.
+    """
+    rows = images.permute(0, 2, 3, 1).reshape(-1, SIDE * CHANNELS)
+    sums, squares = torch.zeros(2, SIDE * CHANNELS, dtype=torch.float64)
+    for start in range(0, len(rows), _EXACT):
+        values = rows[start : start + _EXACT].float()
+        sums += values.sum(0)
+        squares += values.square_().sum(0)
+    count = rows.shape[0] * SIDE
+    mean = sums.view(SIDE, CHANNELS).sum(0) / count
+    variance = squares.view(SIDE, CHANNELS).sum(0) / count - mean.square()
+    std = variance.clamp(min=0).sqrt().clamp(min=1)
+    return (mean / 255).float(), (std / 255).float()

@@ -1,0 +1,232 @@
+"""One data set in one file, written once and mapped ever after.
+
+The file is a safetensors file (https://huggingface.co/docs/safetensors: eight bytes with the length of a JSON header,
+the header, then the raw arrays), because that format runs no code when it is read, any notebook can open it, and
+arrays that lie raw in a file can be mapped, so that all processes of a machine share one copy. Images are stored as
+(N, 32, 32, 3), the order in which decoders make pixels and in which a crop is one run of bytes.
+
+The content digest is SHA-256 over the class names, the arrays' names, types and shapes as canonical JSON, and then
+the arrays' bytes. It is the same on every machine that converted the same images.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import mmap
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from cifarsweep.data.text import is_plain
+from cifarsweep.errors import DataError
+
+if TYPE_CHECKING:  # reading a header needs no numpy, so the command line starts without it
+    import numpy as np
+    from numpy.typing import NDArray
+
+SUFFIX = ".safetensors"
+SIDE, CHANNELS = 32, 3
+LONGEST_CLASS_NAME, MOST_CLASSES = 128, 10_000
+_PAGE = 4096
+_LONGEST_HEADER = 16 * 2**20
+_BLOCK = 2**20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contents:
+    """A data set in memory: images uint8 (N, 32, 32, 3), labels int64 (N,) that index `classes`."""
+
+    classes: tuple[str, ...]
+    source: str
+    train_images: NDArray[np.uint8]
+    train_labels: NDArray[np.int64]
+    test_images: NDArray[np.uint8]
+    test_labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a tensor file says of itself. `train` and `test` count images; the arrays begin at byte `start`."""
+
+    classes: tuple[str, ...]
+    source: str
+    sha256: str
+    train: int
+    test: int
+    start: int
+
+    @property
+    def stop(self) -> int:
+        """The file's size in bytes."""
+        last: int = _table(self.train, self.test)["test_labels"]["data_offsets"][1]
+        return self.start + last
+
+
+def write(path: Path, contents: Contents) -> Header:
+    """Put the data set at `path` all at once: until it is complete and on disk, `path` stays as it was.
+
+    Raises DataError where the place can't be written or the contents don't form a data set.
+    """
+    train, test = len(contents.train_labels), len(contents.test_labels)
+    digest = digest_of(contents)
+    head = _header_bytes(contents, digest, _table(train, test))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _temporary(path) as (file, temporary):
+            file.write(head)
+            for block in _raw(contents):
+                file.write(block)
+            file.flush()
+            os.fsync(file.fileno())
+            header = read_header(temporary)
+            os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise DataError(
+            f"can't write the data set to {path}: {error.strerror or error}; make room or rights there, "
+            "or let CIFARSWEEP_DATA name another folder"
+        ) from error
+    return header
+
+
+def read_header(path: Path) -> Header:
+    """Read and check everything but the arrays' bytes. Raises DataError for anything `write` did not make."""
+    with _opened(path) as file:
+        return _parse(file)
+
+
+def map_file(path: Path) -> tuple[Header, mmap.mmap]:
+    """The header and the whole file in memory that processes share until one writes to its own view of it.
+
+    Raises DataError as `read_header`. The two belong together even if the file is replaced meanwhile.
+    """
+    with _opened(path) as file:
+        return _parse(file), mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open the file; what goes wrong with it or with reading it becomes a DataError."""
+    try:
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise DataError(f"can't read the data set {path}: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        raise DataError(
+            f"{path} is damaged or was not written by cifarsweep ({error}); "
+            "delete it, then download, import or make the data set again"
+        ) from error
+
+
+def digest_of(contents: Contents) -> str:
+    """The content digest of a data set in memory."""
+    table = _table(len(contents.train_labels), len(contents.test_labels))
+    digest = hashlib.sha256(_canonical(contents.classes, table))
+    for block in _raw(contents):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def digest_of_file(path: Path) -> str:
+    """The content digest of what the file holds now, whatever its header claims. Raises DataError as `read_header`."""
+    with _opened(path) as file:
+        header = _parse(file)
+        digest = hashlib.sha256(_canonical(header.classes, _table(header.train, header.test)))
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _table(train: int, test: int) -> dict[str, Any]:
+    """The arrays as safetensors lists them; the two sizes decide everything else."""
+    table: dict[str, Any] = {}
+    start = 0
+    for split, count in (("train", train), ("test", test)):
+        for array, dtype, shape, size in (
+            ("images", "U8", [count, SIDE, SIDE, CHANNELS], count * SIDE * SIDE * CHANNELS),
+            ("labels", "I64", [count], count * 8),
+        ):
+            table[f"{split}_{array}"] = {"dtype": dtype, "shape": shape, "data_offsets": [start, start + size]}
+            start += size
+    return table
+
+
+def _header_bytes(contents: Contents, sha256: str, table: dict[str, Any]) -> bytes:
+    metadata = {"classes": json.dumps(contents.classes), "source": contents.source, "sha256": sha256}
+    text = json.dumps({"__metadata__": metadata, **table}).encode()
+    # Padded to whole pages, so that the arrays are aligned for any reader.
+    text = text.ljust(-(-(len(text) + 8) // _PAGE) * _PAGE - 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _canonical(classes: tuple[str, ...], table: dict[str, Any]) -> bytes:
+    return json.dumps({"classes": classes, "arrays": table}, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _raw(contents: Contents) -> Iterator[memoryview]:
+    for name, dtype in (("train_images", "u1"), ("train_labels", "<i8"), ("test_images", "u1"), ("test_labels", "<i8")):
+        yield memoryview(getattr(contents, name).astype(dtype, order="C", copy=False).reshape(-1).view("u1"))
+
+
+def _parse(file: BinaryIO) -> Header:
+    """Raises one of many errors where the file is not what `write` makes; `_opened` gives them one voice."""
+    size = os.fstat(file.fileno()).st_size
+    length = int.from_bytes(file.read(8), "little")
+    if not 0 < length <= min(size - 8, _LONGEST_HEADER):
+        raise ValueError("its header has an impossible length")
+    tree = json.loads(file.read(length))
+    metadata = tree.pop("__metadata__")
+    header = Header(
+        classes=_classes(json.loads(metadata["classes"])),
+        source=_text(metadata["source"]),
+        sha256=_text(metadata["sha256"]),
+        train=tree["train_labels"]["shape"][0],
+        test=tree["test_labels"]["shape"][0],
+        start=8 + length,
+    )
+    if type(header.train) is not int or type(header.test) is not int or min(header.train, header.test) < 1:
+        raise ValueError("it has no images")
+    if tree != _table(header.train, header.test):
+        raise ValueError("its arrays are not those of a data set")
+    if size != header.stop:
+        raise ValueError(f"it has {size} bytes instead of {header.stop}")
+    return header
+
+
+def _classes(names: object) -> tuple[str, ...]:
+    if not isinstance(names, list) or not 1 <= len(names) <= MOST_CLASSES or len(set(names)) != len(names):
+        raise ValueError("its classes are not a list of different names")
+    return tuple(_text(name) for name in names)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not is_plain(value):
+        raise ValueError("a text in its header is not plain text")
+    return value
+
+
+@contextlib.contextmanager
+def _temporary(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """A new file beside `path` that is gone at the end unless it was renamed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            yield file, temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut, where the system lets a folder be opened (Windows does not)."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
