@@ -1,0 +1,95 @@
+"""The plain convolutional network: stages of conv-norm-relu, with every option that a study may vary."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from cifarsweep.spec import settings as spec
+
+IMAGE_CHANNELS = 3
+IMAGE_SIZE = 32
+
+
+def _norm(settings: spec.ConvNet, channels: int) -> nn.Module:
+    match settings.norm:
+        case "batch":
+            return nn.BatchNorm2d(channels)
+        case "layer":  # over channels and pixels of one image, with a scale and a shift for each channel
+            return nn.GroupNorm(1, channels)
+        case "group":
+            return nn.GroupNorm(settings.norm_groups, channels)
+        case "instance":
+            return nn.InstanceNorm2d(channels, affine=True)
+        case "none":
+            return nn.Identity()
+
+
+class Stage(nn.Module):
+    """Convolutions of one width, each followed by norm and ReLU, with an optional bridge from input to output."""
+
+    def __init__(self, settings: spec.ConvNet, before: int, width: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for index in range(settings.convs_per_stage):
+            layers += [
+                nn.Conv2d(
+                    width if index else before,
+                    width,
+                    settings.kernel_size,
+                    padding=settings.kernel_size // 2,
+                    bias=settings.norm == "none",  # any norm would take the bias away again
+                ),
+                _norm(settings, width),
+                nn.ReLU(inplace=True),
+            ]
+        self.body = nn.Sequential(*layers)
+        self.bridge: nn.Module | None = None
+        if settings.skip:
+            self.bridge = nn.Identity() if before == width else nn.Conv2d(before, width, 1, bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, before, H, W) to (N, width, H, W)."""
+        features: Tensor = self.body(images)
+        return features if self.bridge is None else features + self.bridge(images)
+
+
+class ConvNet(nn.Module):
+    """Stages with a 2x2 max-pool between them, then a global mean, dropout and a linear layer."""
+
+    def __init__(self, settings: spec.ConvNet, classes: int) -> None:
+        super().__init__()
+        befores = (IMAGE_CHANNELS, *settings.widths)
+        self.stages = nn.ModuleList(
+            Stage(settings, before, width) for before, width in zip(befores, settings.widths, strict=False)
+        )
+        self.pool = nn.MaxPool2d(2)
+        self.dropout = nn.Dropout(settings.dropout)
+        self.head = nn.Linear(settings.widths[-1], classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, 3, 32, 32) to logits (N, classes)."""
+        features = images
+        for index, stage in enumerate(self.stages):
+            features = stage(self.pool(features) if index else features)
+        # A mean, because the backward of adaptive pooling adds atomically on a GPU: its last bits would vary.
+        logits: Tensor = self.head(self.dropout(features.mean((2, 3))))
+        return logits
+
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw every weight anew from `generator` alone; biases become 0 (He et al. 2015, arXiv 1502.01852, eq. 10)."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                if module is self.head:  # no ReLU follows it
+                    nn.init.kaiming_normal_(module.weight, nonlinearity="linear", generator=generator)
+                else:
+                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+
+def smallest_batch(settings: spec.ConvNet) -> int:
+    """How many images a training batch needs: batch norm has no variance where one image has one pixel left."""
+    pixels_left = IMAGE_SIZE >> (len(settings.widths) - 1)
+    return 2 if settings.norm == "batch" and pixels_left == 1 else 1

@@ -1,0 +1,30 @@
+"""What a network costs: its parameters and the arithmetic of one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from cifarsweep.models.convnet import IMAGE_CHANNELS, IMAGE_SIZE
+from cifarsweep.models.registry import build
+from cifarsweep.spec.settings import ConvNet
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """`flops_per_image` is of the forward pass; a multiply-add counts as two, norms and activations as nothing."""
+
+    params: int
+    flops_per_image: int
+
+
+def cost(settings: ConvNet, classes: int) -> Cost:
+    """Count on the meta device, where nothing is computed or allocated."""
+    with torch.device("meta"):
+        model = build(settings, classes).eval()
+        image = torch.empty(1, IMAGE_CHANNELS, IMAGE_SIZE, IMAGE_SIZE)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(image)
+    return Cost(sum(parameter.numel() for parameter in model.parameters()), counter.get_total_flops())

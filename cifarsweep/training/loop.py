@@ -1,0 +1,197 @@
+"""The training loop: settings and images in, events out. It knows no database and no other trial."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cifarsweep.data.dataset import Split
+from cifarsweep.errors import CheckpointError
+from cifarsweep.models import cost, smallest_batch
+from cifarsweep.spec.settings import Settings
+from cifarsweep.spec.words import CheckpointRef
+from cifarsweep.training import checkpoints
+from cifarsweep.training.batches import Feed
+from cifarsweep.training.budget import Budget
+from cifarsweep.training.device import autocast, find_device, wait_for
+from cifarsweep.training.events import (
+    Event,
+    Finished,
+    Metrics,
+    Progress,
+    Rejected,
+    Saved,
+    SaveFailed,
+    Started,
+    Stopped,
+)
+from cifarsweep.training.folder import CheckpointFolder
+from cifarsweep.training.meter import Alarm, Meter, Score
+from cifarsweep.training.randomness import make_repeatable
+from cifarsweep.training.schedules import learning_rate, warmup_steps
+from cifarsweep.training.state import TrainState, Trial
+
+PROGRESS_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One attempt at one trial.
+
+    `device` is `cpu` or `cuda:N`. `resume` holds the trial's checkpoints, newest first. `should_stop` is asked before
+    every step and every batch of an evaluation.
+    """
+
+    settings: Settings
+    seed: int
+    split: Split
+    classes: int
+    folder: CheckpointFolder
+    device: str = "cpu"
+    resume: tuple[CheckpointRef, ...] = ()
+    save_every_s: float = 60.0
+    should_stop: Callable[[], bool] = lambda: False
+
+
+def train(run: Run) -> Iterator[Event]:
+    """Train to the end of the budget; the last event is Finished or Stopped.
+
+    The rows but for TIMING_METRICS and the final weights are the same bits however often the trial was interrupted.
+    Raises SpecError where settings and data do not fit, DeviceError where the device is not here.
+    """
+    settings, device = run.settings, find_device(run.device)
+    make_repeatable(settings)
+    budget = Budget.of(settings, len(run.split.train_labels), smallest_batch(settings.model))
+    warmup_steps(settings.schedule, budget.total_steps, budget.steps_per_epoch)  # complain now, not at the first step
+    trial = Trial(settings, run.seed, run.classes, device, _traits(run.split))
+
+    state = yield from _resumed(run, trial)
+    yield _started(run, budget, state)
+    feed = Feed(run.split, settings, run.seed, device)
+    pulse, save_time = Alarm(PROGRESS_EVERY_S), Alarm(run.save_every_s)
+
+    while not _is_over(state, budget):
+        if run.should_stop():
+            yield _save(run, state)
+            yield Stopped(state.step)
+            return
+        if _row_is_due(state, settings, budget):
+            yield from _report(run, state, budget, feed, pulse)
+            continue
+        if save_time.rings():
+            yield _save(run, state)
+        if pulse.rings():
+            yield _progress(state, budget)
+        with state.clock:
+            images, labels = feed.train_batch(budget.slice(state.step))
+            state.update(images, labels, _rate(settings, budget, state.step))
+
+    saved = _save(run, state)
+    yield saved
+    yield Finished(state.result(), saved.checkpoint if isinstance(saved, Saved) else None)
+
+
+def _resumed(run: Run, trial: Trial) -> Generator[Event, None, TrainState]:
+    for ref in run.resume:
+        state = TrainState(trial)  # a new one each time: a checkpoint that does not fit may have changed the last one
+        try:
+            state.restore(checkpoints.load(run.folder, ref))
+            return state
+        except CheckpointError as error:
+            yield Rejected(ref.path, str(error))
+    return TrainState(trial)
+
+
+def _traits(split: Split) -> tuple[float, ...]:
+    """Numbers that hardly any other images share: a data set may be replaced under its name."""
+    return len(split.train_labels), len(split.val_labels), *split.mean.tolist(), *split.std.tolist()
+
+
+def _started(run: Run, budget: Budget, state: TrainState) -> Started:
+    price = cost(run.settings.model, run.classes)
+    return Started(
+        start_step=state.step,
+        total_steps=budget.total_steps,
+        steps_per_epoch=budget.steps_per_epoch,
+        params=price.params,
+        flops_per_image=price.flops_per_image,
+        train_images=budget.images,
+        val_images=len(run.split.val_labels),
+    )
+
+
+def _is_over(state: TrainState, budget: Budget) -> bool:
+    return state.diverged or (state.step == state.reported == budget.total_steps)
+
+
+def _rate(settings: Settings, budget: Budget, step: int) -> float:
+    return learning_rate(settings.schedule, settings.optimizer.lr, step, budget.total_steps, budget.steps_per_epoch)
+
+
+def _evaluation_is_due(state: TrainState, settings: Settings, budget: Budget) -> bool:
+    every = settings.eval_every or budget.steps_per_epoch
+    return state.step % every == 0 or state.step == budget.total_steps
+
+
+def _row_is_due(state: TrainState, settings: Settings, budget: Budget) -> bool:
+    if state.reported == state.step:
+        return False
+    return state.step % settings.log_every == 0 or _evaluation_is_due(state, settings, budget)
+
+
+def _report(run: Run, state: TrainState, budget: Budget, feed: Feed, pulse: Alarm) -> Iterator[Event]:
+    """Yield the rows of this step; none if asked to stop on the way, for the attempt that resumes evaluates again."""
+    train_score, val_score = state.interval(), None
+    if _evaluation_is_due(state, run.settings, budget) and math.isfinite(train_score.loss):
+        val_score = yield from _evaluate(run, state, budget, feed, pulse)
+        if val_score is None:
+            return
+    rate = _rate(run.settings, budget, state.step - 1)
+    images, epoch = budget.images_seen(state.step), budget.epoch(state.step)
+    yield Metrics(tuple(state.close_interval(train_score, val_score, rate, images, epoch)))
+
+
+def _evaluate(
+    run: Run, state: TrainState, budget: Budget, feed: Feed, pulse: Alarm
+) -> Generator[Event, None, Score | None]:
+    """Return the means over the validation images, or None if asked to stop."""
+    meter = Meter(state.trial.device)
+    state.model.eval()
+    try:
+        for images, labels in feed.eval_batches():
+            if run.should_stop():
+                return None
+            _add_scores(state.model, autocast(run.settings, state.trial.device), images, labels, meter)
+            if pulse.rings():
+                yield _progress(state, budget)
+        return meter.read()
+    finally:
+        state.model.train()
+
+
+@torch.no_grad()
+def _add_scores(model: nn.Module, precision: torch.autocast, images: Tensor, labels: Tensor, meter: Meter) -> None:
+    with precision:
+        logits = model(images)
+        loss = F.cross_entropy(logits, labels)
+    meter.add(loss, logits, labels)
+
+
+def _progress(state: TrainState, budget: Budget) -> Progress:
+    score = state.interval()
+    loss, accuracy = (score.loss, score.accuracy) if score.images else state.latest_training()
+    return Progress(state.step, budget.epoch(state.step), loss, accuracy, state.speed())
+
+
+def _save(run: Run, state: TrainState) -> Saved | SaveFailed:
+    with state.clock:
+        wait_for(state.trial.device)
+    try:
+        return Saved(checkpoints.save(run.folder, state.step, state.checkpoint()))
+    except OSError as error:
+        return SaveFailed(state.step, f"checkpoint of step {state.step} not written to {run.folder.path}: {error}")

@@ -1,0 +1,87 @@
+"""Sums that stay on the device until somebody reads them, and the clocks of a run."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Means over `images` images; nan over none."""
+
+    loss: float
+    accuracy: float
+    images: int
+
+
+class Meter:
+    """Loss and hits summed over images, without a wait for the device at each step."""
+
+    def __init__(self, device: torch.device) -> None:
+        # float64 keeps the sums of millions of losses exact enough, and counts exact.
+        self._sums = torch.zeros(2, dtype=torch.float64, device=device)
+        self.images = 0
+
+    @torch.no_grad()
+    def add(self, mean_loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Count a batch by its mean loss (), logits (N, classes) and labels (N,)."""
+        hits = (logits.argmax(1) == labels).sum()
+        self._sums += torch.stack((mean_loss.double() * len(labels), hits.double()))
+        self.images += len(labels)
+
+    def read(self) -> Score:
+        """Return the means so far; this waits for the device."""
+        loss, hits = self._sums.tolist()
+        if not self.images:
+            return Score(float("nan"), float("nan"), 0)
+        return Score(loss / self.images, hits / self.images, self.images)
+
+    def clear(self) -> None:
+        """Start over."""
+        self._sums.zero_()
+        self.images = 0
+
+    def state(self) -> dict[str, Any]:
+        """Return the sums for a checkpoint."""
+        return {"sums": self._sums.cpu(), "images": self.images}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take the sums of a checkpoint."""
+        self._sums.copy_(state["sums"])
+        self.images = state["images"]
+
+
+class Stopwatch:
+    """Seconds spent inside `with` blocks, added to those of earlier attempts."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._since = 0.0
+
+    def __enter__(self) -> Self:
+        self._since = time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter() - self._since
+
+
+class Alarm:
+    """True once every `seconds`, when asked."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._last = time.monotonic()
+
+    def rings(self) -> bool:
+        """Say whether the time is up, and if so, wind it up again."""
+        now = time.monotonic()
+        if now - self._last < self._seconds:
+            return False
+        self._last = now
+        return True

@@ -1,0 +1,155 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from cifarsweep.models import build, cost, smallest_batch
+from cifarsweep.spec.settings import ConvNet
+
+NORMS = ("batch", "layer", "group", "instance", "none")
+
+
+def images(count=4):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(count, 3, 32, 32, generator=generator).to(memory_format=torch.channels_last)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+options = st.builds(
+    ConvNet,
+    widths=st.lists(st.sampled_from([4, 8, 12]), min_size=1, max_size=5).map(tuple),
+    convs_per_stage=st.integers(1, 3),
+    skip=st.booleans(),
+    norm=st.sampled_from(NORMS),
+    norm_groups=st.sampled_from([1, 2, 4]),
+    kernel_size=st.sampled_from([1, 3, 5]),
+    dropout=st.sampled_from([0.0, 0.5]),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(options)
+def test_every_combination_of_options_gives_logits_and_gradients(option):
+    model = build(option, 7, generator())
+    logits = model(images())
+    F.cross_entropy(logits, torch.tensor([0, 1, 2, 6])).backward()
+    assert logits.shape == (4, 7)
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+@settings(max_examples=25, deadline=None)
+@given(options)
+def test_params_follow_from_the_description(option):
+    befores = (3, *option.widths)
+    expected = option.widths[-1] * 10 + 10
+    for before, width in zip(befores, option.widths, strict=False):
+        for channels in (before, *[width] * (option.convs_per_stage - 1)):
+            expected += channels * width * option.kernel_size**2
+            expected += width if option.norm == "none" else 2 * width
+        expected += before * width if option.skip and before != width else 0
+    assert cost(option, 10).params == expected
+
+
+def test_cost_counts_a_multiply_add_as_two():
+    plain = ConvNet(widths=(8, 16), convs_per_stage=1)
+    convolutions = 32 * 32 * 3 * 8 * 9 + 16 * 16 * 8 * 16 * 9
+    assert cost(plain, 10).flops_per_image == 2 * (convolutions + 16 * 10)
+
+
+def test_the_net_of_the_lr_study_has_known_costs():
+    # widths 32-64-128-256-256: sums of conv, norm and head parameters done by hand
+    convs = 9 * (3 * 32 + 32 * 32 + 32 * 64 + 64 * 64 + 64 * 128 + 128 * 128 + 128 * 256 + 3 * 256 * 256)
+    assert cost(ConvNet(), 10).params == convs + 2 * 2 * (32 + 64 + 128 + 256 + 256) + 256 * 10 + 10
+
+
+@pytest.mark.parametrize(
+    ("norm", "kind", "groups"),
+    [("layer", nn.GroupNorm, 1), ("group", nn.GroupNorm, 4), ("batch", nn.BatchNorm2d, None)],
+)
+def test_norms_are_the_layers_they_are_called_after(norm, kind, groups):
+    model = build(ConvNet(widths=(8,), norm=norm, norm_groups=4), 10)
+    found = [module for module in model.modules() if isinstance(module, kind)]
+    assert len(found) == 2
+    assert groups is None or all(module.num_groups == groups for module in found)
+
+
+@pytest.mark.parametrize("norm", ["layer", "group", "instance"])
+def test_norms_of_single_images_do_not_mix_a_batch(norm):
+    model = build(ConvNet(widths=(8, 8), norm=norm, norm_groups=4), 10, generator())
+    batch = images()
+    torch.testing.assert_close(model(batch)[:1], model(batch[:1]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_convolutions_have_a_bias_only_without_a_norm(norm):
+    model = build(ConvNet(widths=(8,), norm=norm), 10)
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    assert all((module.bias is not None) == (norm == "none") for module in convolutions)
+
+
+def test_a_skip_adds_each_stages_input_to_its_output():
+    model = build(ConvNet(widths=(8, 8), skip=True, norm="none"), 10, generator())
+    features = torch.randn(2, 8, 16, 16)
+    with torch.no_grad():
+        for parameter in model.stages[1].body.parameters():
+            parameter.zero_()
+    assert torch.equal(model.stages[1](features), features)
+
+
+def test_dropout_zeroes_features_in_training_only():
+    model = build(ConvNet(widths=(8,), dropout=0.5), 10, generator())
+    batch = images()
+    assert not torch.equal(model(batch), model(batch))
+    model.eval()
+    assert torch.equal(model(batch), model(batch))
+
+
+def test_weights_come_from_the_generator_alone():
+    torch.manual_seed(1)
+    first = build(ConvNet(widths=(8,)), 10, generator(5)).state_dict()
+    torch.manual_seed(2)
+    again = build(ConvNet(widths=(8,)), 10, generator(5)).state_dict()
+    other = build(ConvNet(widths=(8,)), 10, generator(6)).state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["head.weight"], other["head.weight"])
+
+
+def test_he_initialisation_keeps_the_variance_of_a_deep_plain_net():
+    model = build(ConvNet(widths=(64,), convs_per_stage=8, norm="none"), 10, generator())
+    features = model.stages[0](images())
+    assert 0.1 < features.square().mean() / images().square().mean() < 10  # a gain of 1 would leave 0.004
+
+
+def test_weights_and_features_are_channels_last():
+    model = build(ConvNet(widths=(8, 16)), 10, generator())
+    features = model.stages[0](images())
+    assert features.is_contiguous(memory_format=torch.channels_last)
+    assert model.stages[1].body[0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("option", [{"norm": norm} for norm in NORMS] + [{"skip": True}])
+def test_it_learns_a_tiny_problem(option):
+    model = build(ConvNet(widths=(8, 16), norm_groups=4, **option), 4, generator())
+    labels = torch.arange(16) % 4
+    batch = torch.zeros(16, 3, 32, 32)
+    for image, label in zip(batch, labels.tolist(), strict=True):  # a bright square in one of four places
+        image[:, 16 * (label // 2) :, 16 * (label % 2) :] = 1
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for _ in range(40):
+        optimizer.zero_grad()
+        F.cross_entropy(model(batch), labels).backward()
+        optimizer.step()
+    assert (model(batch).argmax(1) == labels).float().mean() > 0.9
+
+
+def test_batch_norm_on_one_pixel_needs_two_images():
+    deep = ConvNet(widths=(4,) * 6)
+    assert smallest_batch(deep) == 2
+    assert smallest_batch(ConvNet(widths=(4,) * 5)) == smallest_batch(ConvNet(widths=(4,) * 6, norm="layer")) == 1
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        build(deep, 10)(images(1))

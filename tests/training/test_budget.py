@@ -1,0 +1,42 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cifarsweep.errors import SpecError
+from cifarsweep.spec.settings import Settings
+from cifarsweep.training.budget import Budget
+
+budgets = st.builds(Budget, images=st.integers(1, 500), batch_size=st.integers(1, 600), total_steps=st.integers(1, 100))
+
+
+@given(budgets, st.integers(0, 3))
+def test_the_slices_of_an_epoch_are_its_images_once(budget, epoch):
+    first = epoch * budget.steps_per_epoch
+    slices = [budget.slice(step) for step in range(first, first + budget.steps_per_epoch)]
+    images = [image for part in slices for image in range(part.start, part.stop)]
+    assert images == list(range(budget.images))
+    assert {part.epoch for part in slices} == {epoch}
+    assert all(part.stop - part.start == budget.batch_size for part in slices[:-1])
+
+
+@given(budgets, st.integers(0, 100))
+def test_images_seen_are_the_sizes_of_the_steps_done(budget, steps):
+    done = [budget.slice(step) for step in range(steps)]
+    assert budget.images_seen(steps) == sum(part.stop - part.start for part in done)
+
+
+@given(budgets, st.integers(0, 5))
+def test_an_epoch_is_whole_at_its_end(budget, epochs):
+    assert budget.epoch(epochs * budget.steps_per_epoch) == epochs
+
+
+def test_epochs_and_steps_are_both_budgets():
+    assert Budget.of(Settings(epochs=3, batch_size=40), images=100).total_steps == 9
+    assert Budget.of(Settings(steps=7, batch_size=40), images=100).total_steps == 7
+
+
+def test_a_last_batch_that_is_too_small_is_refused():
+    settings = Settings(steps=1, batch_size=33)
+    assert Budget.of(settings, images=101, smallest_batch=2).steps_per_epoch == 4
+    with pytest.raises(SpecError, match="batch_size: 33 leaves a batch of 1 at the end of 100 images"):
+        Budget.of(settings, images=100, smallest_batch=2)

@@ -1,0 +1,208 @@
+"""An interrupted trial equals, to the last bit, the one that nobody disturbed."""
+
+import errno
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from stripes import TINY, bits, finished, rows
+
+from cifarsweep.spec.settings import ConvNet, Optimizer
+from cifarsweep.spec.words import CheckpointRef
+from cifarsweep.training import folder as folder_module
+from cifarsweep.training.events import Finished, Rejected, Saved, SaveFailed, Started, Stopped
+from cifarsweep.training.folder import CheckpointFolder
+from cifarsweep.training.loop import train
+
+OPTIMIZERS = {
+    "adamw": TINY,
+    "sgd": TINY.model_copy(update={"optimizer": Optimizer(name="sgd", lr=1e-2, nesterov=True)}),
+}
+BATCH_NORM_OFF = TINY.model_copy(update={"model": ConvNet(widths=(4,), norm="group", norm_groups=2, dropout=0.5)})
+
+
+def stop_after(calls):
+    asked = itertools.count()
+    return lambda: next(asked) >= calls
+
+
+def same(attempts, whole):
+    assert {key: value for events in attempts for key, value in bits(events).items()} == bits(whole)
+    assert finished(attempts[-1]).result.weights_sha256 == finished(whole).result.weights_sha256
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@settings(max_examples=7, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(polls=st.integers(0, 17))
+def test_stopped_anywhere_and_resumed(bench, name, polls):
+    # 12 steps, 4 rows and 2 evaluations of one batch each: 18 times it is asked whether to stop
+    whole, folder = bench.events(OPTIMIZERS[name]), bench.folder()
+    first = bench.events(OPTIMIZERS[name], folder=folder, should_stop=stop_after(polls))
+    assert isinstance(first[-1], Stopped)
+    torch.manual_seed(99)  # the second attempt is another process
+    second = bench.events(OPTIMIZERS[name], folder=folder, resume=(first[-2].checkpoint,))
+    assert second[0].start_step == first[-1].step
+    same([first, second], whole)
+
+
+def test_interrupted_again_and_again(bench):
+    whole, folder, attempts, resume = bench.events(), bench.folder(), [], ()
+    while not attempts or not isinstance(attempts[-1][-1], Finished):
+        attempts.append(bench.events(folder=folder, resume=resume, should_stop=stop_after(2)))
+        saved = [event.checkpoint for event in attempts[-1] if isinstance(event, Saved)]
+        resume = (*reversed(saved), *resume)[:2]
+    assert len(attempts) > 5
+    same(attempts, whole)
+
+
+def test_a_stop_inside_an_evaluation_repeats_it_whole(bench):
+    whole, folder = bench.events(), bench.folder()
+    # asked before 4 steps, the row of step 4, 2 steps and the row of step 6; the ninth time is inside its evaluation
+    first = bench.events(folder=folder, should_stop=stop_after(8))
+    assert first[-1] == Stopped(6)
+    assert not any(step == 6 for _, step in rows(first))
+    second = bench.events(folder=folder, resume=(first[-2].checkpoint,))
+    assert rows(second)["val/accuracy", 6] == rows(whole)["val/accuracy", 6]
+    same([first, second], whole)
+
+
+def test_elapsed_time_is_summed_over_attempts(bench):
+    folder = bench.folder()
+    first = bench.events(folder=folder, should_stop=stop_after(9))
+    second = bench.events(folder=folder, resume=(first[-2].checkpoint,))
+    seconds = [
+        *(rows(first)["elapsed_s", step] for step in (4,)),
+        *(rows(second)["elapsed_s", step] for step in (8, 12)),
+    ]
+    assert seconds == sorted(seconds)
+    assert seconds[0] > 0
+
+
+def test_a_trial_that_was_done_but_not_recorded_gives_its_result_again(bench):
+    run = bench.run()
+    first = list(train(run))
+    second = bench.events(folder=run.folder, resume=(finished(first).checkpoint,))
+    assert second[0].start_step == 12
+    assert finished(second).result == finished(first).result
+    assert rows(second) == {}
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def flip_a_bit(path):
+    contents = bytearray(path.read_bytes())
+    contents[len(contents) // 2] ^= 1
+    path.write_bytes(contents)
+
+
+@pytest.fixture
+def interrupted(bench):
+    """An attempt that saved at each step, kept two checkpoints and was then lost."""
+    folder = bench.folder()
+    attempt = train(bench.run(folder=folder, save_every_s=0.0))
+    saved = []
+    for event in attempt:
+        if isinstance(event, Saved):
+            saved.append(event.checkpoint)
+        if len(saved) == 9:
+            attempt.close()
+    return folder, tuple(reversed(saved[-2:]))
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, Path.unlink])
+def test_a_broken_checkpoint_falls_back_to_the_one_before(bench, interrupted, damage):
+    folder, refs = interrupted
+    damage(Path(refs[0].path))
+    events = bench.events(folder=folder, resume=refs)
+    assert isinstance(events[0], Rejected)
+    assert events[0].path == refs[0].path
+    assert events[1].start_step == refs[1].step > 0
+    assert finished(events).result.weights_sha256 == finished(bench.events()).result.weights_sha256
+
+
+def test_two_broken_checkpoints_fall_back_to_the_start(bench, interrupted):
+    folder, refs = interrupted
+    for ref in refs:
+        flip_a_bit(Path(ref.path))
+    events = bench.events(folder=folder, resume=refs)
+    assert [type(event) for event in events[:3]] == [Rejected, Rejected, Started]
+    assert events[2].start_step == 0
+    same([events], bench.events())
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"settings": OPTIMIZERS["sgd"]}, {"settings": BATCH_NORM_OFF}])
+def test_a_checkpoint_of_another_trial_is_not_used(bench, interrupted, other):
+    folder, refs = interrupted
+    events = bench.events(folder=folder, resume=refs[:1], **other)
+    assert "belongs to another trial" in events[0].reason
+    assert events[1].start_step == 0
+
+
+def test_a_checkpoint_of_other_images_is_not_used(bench, interrupted):
+    folder, refs = interrupted
+    bench.split = replace(bench.split, mean=bench.split.mean + 0.1)
+    assert isinstance(bench.events(folder=folder, resume=refs[:1])[0], Rejected)
+
+
+def test_a_full_disk_does_not_stop_training(bench, monkeypatch):
+    attempt = train(bench.run(save_every_s=0.0))
+    events = [next(event for event in attempt if isinstance(event, Saved))]
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(folder_module.os, "fsync", full)
+    events += attempt
+    failures = [event for event in events if isinstance(event, SaveFailed)]
+    assert len(failures) > 3
+    assert "No space left on device" in failures[0].reason
+    assert finished(events).checkpoint is None
+    assert Path(events[0].checkpoint.path).is_file()  # the last good one stays
+    assert finished(events).result.weights_sha256 == finished(bench.events()).result.weights_sha256
+
+
+CHILD = """
+import sys
+from pathlib import Path
+
+sys.path.insert(0, {tests!r})
+from stripes import CLASSES, TINY, make_split
+from cifarsweep.training.events import Metrics, Saved
+from cifarsweep.training.folder import CheckpointFolder
+from cifarsweep.training.loop import Run, train
+from cifarsweep.training.process import prepare_process
+
+prepare_process()
+run = Run(TINY, 0, make_split(), CLASSES, CheckpointFolder(Path({folder!r})), save_every_s=0.0)
+for event in train(run):
+    if isinstance(event, Saved):
+        ref = event.checkpoint
+        print(ref.step, ref.path, ref.sha256, ref.bytes, flush=True)
+"""
+
+
+def test_a_killed_process_loses_nothing(bench, tmp_path):
+    script = CHILD.format(tests=str(Path(__file__).parent), folder=str(tmp_path / "killed"))
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as child:
+        lines = [child.stdout.readline() for _ in range(7)]  # mid-epoch, and mid-way between two rows
+        os.kill(child.pid, signal.SIGKILL)
+    refs = tuple(
+        CheckpointRef(int(step), path, digest, int(size)) for step, path, digest, size in map(str.split, lines)
+    )
+    events = bench.events(folder=CheckpointFolder(tmp_path / "killed"), resume=refs[:-3:-1])
+    started = events[0] if isinstance(events[0], Started) else events[1]
+    assert started.start_step > 0
+    whole = bench.events()
+    expected = {key: value for key, value in bits(whole).items() if key[1] > started.start_step}
+    assert {key: value for key, value in bits(events).items() if key[1] > started.start_step} == expected
+    assert finished(events).result.weights_sha256 == finished(whole).result.weights_sha256
