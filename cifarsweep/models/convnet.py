@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -79,12 +81,11 @@ class ConvNet(nn.Module):
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:
         """Draw every weight anew from `generator` alone; biases become 0 (He et al. 2015, arXiv 1502.01852, eq. 10)."""
+        linear = {self.head, *(stage.bridge for stage in self.stages)}  # no ReLU follows these
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
-                if module is self.head:  # no ReLU follows it
-                    nn.init.kaiming_normal_(module.weight, nonlinearity="linear", generator=generator)
-                else:
-                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
+                gain: Literal["linear", "relu"] = "linear" if module in linear else "relu"
+                nn.init.kaiming_normal_(module.weight, nonlinearity=gain, generator=generator)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
