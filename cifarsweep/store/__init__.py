@@ -1,0 +1,19 @@
+"""The result database: studies, the queue of trials, metrics, and Optuna's view of them. Never imports torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cifarsweep.store.facade import Store
+
+__all__ = ["Store"]
+
+
+def __getattr__(name: str) -> Any:
+    # SQLAlchemy takes longer to import than `cifarsweep --help` may take, so it waits until someone opens a database.
+    if name == "Store":
+        from cifarsweep.store.facade import Store
+
+        return Store
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,193 @@
+"""Opens databases: engines, transactions, and one more try where a connection was lost."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from cifarsweep.errors import StoreError
+from cifarsweep.store.address import shown
+from cifarsweep.store.faults import connection_lost, translate
+
+T = TypeVar("T")
+
+_BUSY_TIMEOUT_MS = 30_000
+#: Waits before a transaction is tried again over a new connection.
+_RETRY_AFTER_S = (0.05, 0.5)
+#: Sent to every PostgreSQL session: a stuck client must not hold locks, a stuck server must not hold a worker.
+_SESSION = (
+    "SET statement_timeout = '300s'",
+    "SET lock_timeout = '30s'",
+    "SET idle_in_transaction_session_timeout = '60s'",
+)
+#: Options of libpq that notice a peer that vanished; those in the URL win.
+_LIBPQ = {
+    "application_name": "cifarsweep",
+    "connect_timeout": "10",
+    "keepalives": "1",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
+
+
+class Database:
+    """An engine with its transactions. Safe to share between threads, not between processes."""
+
+    def __init__(self, url: URL, *, read_only: bool = False) -> None:
+        self.url = url
+        self.shown = shown(url)
+        self.read_only = read_only
+        self.engine = _sqlite_engine(url, read_only) if self.path else _postgres_engine(url, read_only)
+
+    @property
+    def path(self) -> Path | None:
+        """The file of an SQLite database."""
+        sqlite = self.url.get_backend_name() == "sqlite"
+        return Path(str(self.url.database)) if sqlite else None
+
+    def first_contact(self) -> None:
+        """Connect once, without patience. Raises StoreUnavailable or StoreError."""
+        try:
+            self.engine.connect().close()
+        except DBAPIError as error:
+            raise translate(error, self.shown) from None
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in a transaction and commit it.
+
+        Where the connection was lost, even in COMMIT, it runs again: `work` must notice that it has happened already.
+        Raises StoreUnavailable or StoreError.
+        """
+        return self._run(work, reading=False)
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` on one consistent state, without hindering writers. Raises StoreUnavailable or StoreError."""
+        return self._run(work, reading=True)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+    def _options(self, reading: bool) -> dict[str, Any]:
+        if self.path:
+            return {"cs_reading": reading}
+        return {"isolation_level": "REPEATABLE READ"} if reading else {}
+
+    def _run(self, work: Callable[[Connection], T], *, reading: bool) -> T:
+        waits = iter(_RETRY_AFTER_S)
+        while True:
+            try:
+                with self.engine.connect() as conn:
+                    conn.execution_options(**self._options(reading))
+                    with conn.begin():
+                        return work(conn)
+            except (DBAPIError, PoolTimeout) as error:
+                wait = next(waits, None) if isinstance(error, DBAPIError) and connection_lost(error) else None
+                if wait is None:
+                    raise translate(error, self.shown) from None
+            time.sleep(wait)
+
+
+def safe_wal(version: tuple[int, ...]) -> bool:
+    """Whether this SQLite is free of the WAL-reset bug (https://sqlite.org/wal.html#walresetbug)."""
+    return version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
+
+
+def connect_sqlite(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """A connection in autocommit, with the safe settings; whoever uses it begins its transactions itself."""
+    mode = "ro" if read_only else "rwc"
+    conn = _connect(path, f"?mode={mode}")
+    if read_only:
+        return conn if _readable(conn) else _connect_frozen(path, conn)
+    journal = "WAL" if safe_wal(sqlite3.sqlite_version_info) else "TRUNCATE"
+    if _pragma(conn, "journal_mode") != journal.lower():
+        try:
+            conn.execute(f"PRAGMA journal_mode = {journal}").close()
+        except sqlite3.OperationalError as error:
+            # Leaving or entering WAL needs the file for oneself; while others hold it, their mode goes on.
+            if "locked" not in str(error):
+                raise
+    for setting in ("synchronous = FULL", "foreign_keys = ON", "temp_store = MEMORY"):
+        conn.execute(f"PRAGMA {setting}").close()
+    return conn
+
+
+def _connect(path: Path, query: str) -> sqlite3.Connection:
+    uri = path.as_uri() + query
+    conn = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256)
+    conn.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}").close()
+    return conn
+
+
+def _connect_frozen(path: Path, conn: sqlite3.Connection) -> sqlite3.Connection:
+    """A file in WAL mode on a medium that nobody can write has no room for WAL's index; nobody changes it either."""
+    wal = path.with_name(path.name + "-wal")
+    if wal.exists() and wal.stat().st_size:
+        return conn
+    conn.close()
+    return _connect(path, "?mode=ro&immutable=1")
+
+
+def _readable(conn: sqlite3.Connection) -> bool:
+    try:
+        _pragma(conn, "schema_version")
+    except sqlite3.OperationalError as error:
+        if "unable to open" in str(error):
+            return False
+        raise
+    return True
+
+
+def _pragma(conn: sqlite3.Connection, name: str) -> Any:
+    return conn.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+def begin_immediately(engine: Engine, *, reading: bool = False) -> None:
+    """Take SQLite's write lock at BEGIN: one that is taken later, on the first write, may find its view outdated."""
+    if reading:
+        engine.update_execution_options(cs_reading=True)
+
+    @event.listens_for(engine, "begin")
+    def begin(conn: Connection) -> None:
+        reading = conn.get_execution_options().get("cs_reading", False)
+        conn.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+def _sqlite_engine(url: URL, read_only: bool) -> Engine:
+    path = Path(str(url.database))
+    engine = create_engine(url, creator=lambda: connect_sqlite(path, read_only=read_only), hide_parameters=True)
+    begin_immediately(engine)
+    return engine
+
+
+def libpq_options(url: URL) -> dict[str, str]:
+    """Connection options for what the URL leaves open."""
+    return {key: value for key, value in _LIBPQ.items() if key not in url.query}
+
+
+def _postgres_engine(url: URL, read_only: bool) -> Engine:
+    try:
+        engine = create_engine(
+            url, isolation_level="READ COMMITTED", connect_args=libpq_options(url), hide_parameters=True
+        )
+    except ModuleNotFoundError:
+        raise StoreError("PostgreSQL needs one more package: pip install 'cifarsweep[postgres]'") from None
+    settings = (*_SESSION, "SET default_transaction_read_only = on") if read_only else _SESSION
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: object) -> None:
+        with connection.cursor() as cursor:
+            for setting in settings:
+                cursor.execute(setting)
+        connection.commit()
+
+    return engine

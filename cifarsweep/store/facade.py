@@ -1,0 +1,193 @@
+"""The store as the other rooms see it: one object, plain records in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+from uuid import uuid4
+
+from sqlalchemy import Connection
+
+from cifarsweep.errors import StoreError
+from cifarsweep.spec.study import Study
+from cifarsweep.spec.words import AttemptEnd, CheckpointRef, MetricRow, TrialResult, TrialState
+from cifarsweep.store import address, fence, integrity, metrics, migrate, queue, results, studies, workers
+from cifarsweep.store.cells import Cells
+from cifarsweep.store.engine import Database
+from cifarsweep.store.faults import final
+from cifarsweep.store.projection import Projection, untold
+from cifarsweep.store.records import Created, Lease, StoredStudy, StudyRow, StudyStatus, TrialRow, WorkerInfo
+from cifarsweep.store.timing import Timing
+
+T = TypeVar("T")
+
+
+class Store:
+    """A database of studies. Safe to share between threads; another process opens its own.
+
+    Every method raises StoreUnavailable where the database is away or busy, after a few tries of its own.
+    """
+
+    def __init__(self, db: Database, timing: Timing) -> None:
+        self._db = db
+        self._cells = Cells()
+        self._projection = Projection(db)
+        self.timing = timing
+
+    @classmethod
+    def open(cls, url: str, *, upgrade: bool = False, read_only: bool = False, timing: Timing | None = None) -> Self:
+        """Open the database at `url`; `upgrade` creates or upgrades its tables.
+
+        Raises StoreError where it is not there, not ours, of another version, read-only or out of reach.
+        """
+        parsed = address.parse_url(url)
+        timing = timing or Timing.from_env()
+        if parsed.get_backend_name() == "sqlite":
+            address.check_file(Path(str(parsed.database)), create=upgrade, read_only=read_only)
+        db = Database(parsed, read_only=read_only)
+        try:
+            db.first_contact()
+            if upgrade:
+                migrate.upgrade(db)
+                if not db.path:
+                    # Workers need no right to create tables there, so Optuna's must be there before them.
+                    Projection(db).prepare()
+            else:
+                migrate.check_version(db)
+        except StoreError as error:
+            db.close()
+            raise final(error) from None
+        return cls(db, timing)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._projection.close()
+        self._db.close()
+
+    @property
+    def shown_url(self) -> str:
+        """Where the database is, without its password."""
+        return self._db.shown
+
+    def create_study(self, study: Study, *, extend: bool = False) -> Created:
+        """Add the study and its trials; nothing happens where it is there already.
+
+        Raises StudyExists with the differences where one of that name holds other contents, or, with `extend`, where
+        more than cells and seeds was added.
+        """
+        return self._db.write(lambda conn: studies.create(conn, study, extend=extend))
+
+    def studies(self) -> list[StudyRow]:
+        """Every study, oldest first."""
+        return self._db.read(studies.listed)
+
+    def study(self, name: str) -> StoredStudy:
+        """One study with its specification. Raises UnknownStudy, which lists what there is."""
+        return self._db.read(lambda conn: studies.read(conn, name))
+
+    def claim(self, worker_id: str, *, studies: Sequence[str] | None = None) -> Lease | None:
+        """Take the next trial of the named studies, or of all; None where none is due now.
+
+        Trials of workers that vanished come first, put back to their newest checkpoint.
+        """
+        token = uuid4().hex
+        asked = False
+
+        def work(conn: Connection) -> Lease | None:
+            nonlocal asked
+            again, asked = asked, True
+            found = queue.claimed(conn, self._cells, token, self.timing.lease_s) if again else None
+            return found or queue.claim(conn, self._cells, worker_id, token, studies, self.timing.lease_s)
+
+        return self._db.write(work)
+
+    def write(self, lease: Lease, rows: Sequence[MetricRow], checkpoint: CheckpointRef | None = None) -> Lease:
+        """Record rows and a checkpoint in one transaction, and renew the lease; no rows is a plain heartbeat.
+
+        Returns the lease to go on with. After StoreUnavailable, write again with the old one, with the same rows or
+        more: what had been committed in spite of the error is not written twice. Raises LeaseLost.
+        """
+        return self._db.write(lambda conn: fence.write(conn, lease, rows, checkpoint))
+
+    def rewind(self, lease: Lease, step: int) -> Lease:
+        """Forget rows and checkpoints after `step`, as when a checkpoint turned out broken. Raises LeaseLost."""
+        return self._db.write(lambda conn: fence.rewind(conn, lease, step))
+
+    def finish(
+        self, lease: Lease, rows: Sequence[MetricRow], checkpoint: CheckpointRef | None, result: TrialResult
+    ) -> None:
+        """The trial is done, whether it converged or diverged. Raises LeaseLost."""
+        self._db.write(lambda conn: fence.finish(conn, lease, rows, checkpoint, result))
+
+    def fail(
+        self, lease: Lease, end: AttemptEnd, error: str, traceback: str, rows: Sequence[MetricRow] = ()
+    ) -> TrialState:
+        """The attempt failed by EXCEPTION, OUT_OF_MEMORY or CRASHED. Raises LeaseLost.
+
+        Returns the trial's state: queued for another try after a while, or failed or poisoned for good.
+        """
+        return self._db.write(lambda conn: fence.fail(conn, lease, end, error, traceback, rows, self.timing))
+
+    def release(self, lease: Lease, rows: Sequence[MetricRow], checkpoint: CheckpointRef | None) -> None:
+        """Give the trial back, as on Ctrl-C; the next worker goes on from the newest checkpoint. Raises LeaseLost."""
+        self._db.write(lambda conn: fence.release(conn, lease, rows, checkpoint))
+
+    def register_worker(self, info: WorkerInfo) -> None:
+        """Make a worker known, before its first claim."""
+        self._db.write(lambda conn: workers.register(conn, info))
+
+    def beat_worker(self, worker_id: str) -> None:
+        """Say that the worker is alive; `write` says it for a trial."""
+        self._db.write(lambda conn: workers.beat(conn, worker_id))
+
+    def end_worker(self, worker_id: str) -> None:
+        """Say that the worker has gone."""
+        self._db.write(lambda conn: workers.end(conn, worker_id))
+
+    def unfinished(self, studies: Sequence[str] | None = None) -> int:
+        """Trials that are not final, of the named studies or of all."""
+        return self._db.read(lambda conn: queue.unfinished(conn, studies))
+
+    def next_due(self, studies: Sequence[str] | None = None) -> float | None:
+        """Seconds until a queued trial is due or a lease runs out; None where all trials are final."""
+        return self._db.read(lambda conn: queue.next_due(conn, studies))
+
+    def status(self, study: str | None = None) -> list[StudyStatus]:
+        """How far the study is, or every study. Raises UnknownStudy."""
+        return self._db.read(lambda conn: results.status(conn, study))
+
+    def trials(self, study: str) -> list[TrialRow]:
+        """Every trial of a study by number, with its attempts. Raises UnknownStudy."""
+        return self._db.read(lambda conn: results.trials(conn, study))
+
+    def trial(self, study: str, number: int) -> TrialRow:
+        """One trial. Raises UnknownStudy, or StoreError with the numbers there are."""
+        return self._db.read(lambda conn: results.one_trial(conn, study, number))
+
+    def metrics(self, study: str, names: Iterable[str]) -> dict[tuple[int, str], metrics.Series]:
+        """Steps (int64, ascending) and values (float64) by trial number and metric name; no key where no rows."""
+        return self._db.read(lambda conn: metrics.read_series(conn, studies.study_id(conn, study), names))
+
+    def tell(self, limit: int = 100) -> int:
+        """Tell Optuna of at most `limit` final trials that it does not know yet; returns how many.
+
+        Nothing hangs on it, so nothing is raised: where another process is telling or the database is busy, it returns
+        0 and the trials stay for the next call.
+        """
+        return self._projection.tell(limit)
+
+    def untold(self) -> int:
+        """Final trials that Optuna does not know yet."""
+        return self._db.read(untold)
+
+    def check(self) -> list[str]:
+        """What is wrong with the database, a sentence each; empty where all is well."""
+        return integrity.check(self._db)

@@ -1,0 +1,74 @@
+"""Turns what database drivers raise into errors of ours, without their parameters, statements and passwords."""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from cifarsweep.errors import StoreError, StoreUnavailable
+
+#: What SQLite says, and whether waiting may help.
+_SQLITE = {
+    "database is locked": (True, "another process has held its lock for too long; try again"),
+    "database table is locked": (True, "another process has held its lock for too long; try again"),
+    "disk i/o error": (True, "reading or writing failed; look at the disk"),
+    "disk is full": (True, "the disk is full; what was committed is safe, make room and go on"),
+    "unable to open database file": (True, "it can't be opened; look at the path and its permissions"),
+    "readonly database": (False, "it is read-only; give a --db that can be written"),
+    "not a database": (False, "it is not a database; give another --db"),
+    "malformed": (False, "it is damaged; restore it from a backup"),
+}
+#: Errors of PostgreSQL that pass by themselves, by class or code
+#: (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+_PASSING = ("08", "53", "57", "40", "55P03", "25P03", "58")
+
+
+def connection_lost(error: DBAPIError) -> bool:
+    """Whether a new connection may do what this one could not: it broke, or was the victim of a deadlock."""
+    if _is_sqlite(error) or not isinstance(error, OperationalError | InterfaceError):
+        return error.connection_invalidated
+    return (_sqlstate(error) or "08").startswith(("08", "57P", "40"))
+
+
+def translate(error: DBAPIError | PoolTimeout, where: str) -> StoreError:
+    """A sentence for the error; StoreUnavailable where trying again later may help."""
+    if isinstance(error, PoolTimeout):
+        return StoreUnavailable(f"{where}: all connections are busy; try again")
+    if _is_sqlite(error):
+        return _of_sqlite(error, where)
+    state = _sqlstate(error)
+    text = _first_line(error)
+    if state == "42501":
+        return StoreError(f"{where}: {text}; ask its owner to grant the right")
+    if state == "25006":
+        return StoreError(f"{where}: is read-only; give a --db that can be written")
+    away = state is None and isinstance(error, OperationalError | InterfaceError)
+    if away or (state or "").startswith(_PASSING):
+        return StoreUnavailable(f"{where}: can't be reached or is busy: {text}")
+    return StoreError(f"{where}: {text}")
+
+
+def final(error: StoreError) -> StoreError:
+    """The same sentence as bad input: at the first contact, nothing promises that waiting helps."""
+    return StoreError(str(error))
+
+
+def _of_sqlite(error: DBAPIError, where: str) -> StoreError:
+    text = _first_line(error)
+    for sign, (passing, sentence) in _SQLITE.items():
+        if sign in text.lower():
+            return (StoreUnavailable if passing else StoreError)(f"{where}: {sentence}")
+    return StoreError(f"{where}: {text}")
+
+
+def _is_sqlite(error: DBAPIError) -> bool:
+    return type(error.orig).__module__ == "sqlite3"
+
+
+def _sqlstate(error: DBAPIError) -> str | None:
+    return getattr(error.orig, "sqlstate", None)
+
+
+def _first_line(error: DBAPIError) -> str:
+    lines = str(error.orig).strip().splitlines()
+    return lines[0] if lines else type(error.orig).__name__

@@ -1,0 +1,318 @@
+"""Optuna's view of our trials, filled in behind: each final trial once, with all that Optuna's own tools show.
+
+Our trial table is the outbox: a trial that is final and not `told` is still to be told. Telling Optuna and marking the
+trial are two commits, so whoever tells holds an exclusive lock, and looks what Optuna has before adding anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Connection, func, inspect, select, update
+
+from cifarsweep.spec.study import Study
+from cifarsweep.spec.words import FINAL_STATES, VAL_ACCURACY, Outcome, TrialState
+from cifarsweep.store import studies
+from cifarsweep.store.engine import Database, begin_immediately
+from cifarsweep.store.metrics import Series, read_series
+from cifarsweep.store.parameters import Parameters
+from cifarsweep.store.records import TrialRow
+from cifarsweep.store.results import trials_of
+from cifarsweep.store.tables import study, trial
+
+#: User attribute of an Optuna trial: the number of the trial here.
+NUMBER_ATTRIBUTE = "cifarsweep_trial"
+#: User attribute of an Optuna study: the parameters that its trials were written with.
+_PARAMETERS_ATTRIBUTE = "cifarsweep_parameters"
+#: User attribute of an Optuna study: tells it from a later one of the same name.
+_VIEW_ATTRIBUTE = "cifarsweep_view"
+#: Trials that are told between two marks.
+_BATCH = 50
+#: Any numbers will do, as long as nobody else's advisory locks have them.
+_TELL_LOCK, _CREATE_LOCK = 0xC1FA_0002, 0xC1FA_0003
+_FINAL = [state.value for state in FINAL_STATES]
+
+_log = logging.getLogger(__name__)
+
+
+class Taken(Exception):
+    """Another process is telling Optuna."""
+
+
+class Projection:
+    """Tells Optuna of final trials. Nothing hangs on it, so it raises nothing: what fails is told by a later call."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._storage: Any = None
+        self._one_thread = threading.Lock()
+        self._views: dict[str, str] = {}
+        self._complaint = ""
+
+    def prepare(self) -> None:
+        """Create Optuna's tables where they are missing."""
+        self._db.write(self._create_tables)
+
+    def _create_tables(self, conn: Connection) -> None:
+        if conn.dialect.name == "postgresql":
+            conn.execute(select(func.pg_advisory_xact_lock(_CREATE_LOCK)))
+        if not inspect(conn).has_table("studies"):
+            with _quiet():
+                close_storage(optuna_storage(self._db, lock=False))
+
+    def tell(self, limit: int) -> int:
+        """Tell at most `limit` final trials; returns how many, 0 where another process or thread is telling."""
+        if not self._one_thread.acquire(blocking=False):
+            return 0
+        try:
+            return self._tell(limit)
+        except Taken:
+            self.close()
+        except Exception as error:
+            # Optuna's errors are of many kinds, and a new version may refuse its older tables. The trials stay untold.
+            self.close()
+            self._complain(f"{type(error).__name__}: {str(error).splitlines()[:1]}")
+        finally:
+            self._one_thread.release()
+        return 0
+
+    def close(self) -> None:
+        """Close Optuna's connections."""
+        if self._storage is not None:
+            close_storage(self._storage)
+            self._storage = None
+
+    def _complain(self, reason: str) -> None:
+        """Once: what is wrong now will be wrong at the next trial too."""
+        if reason != self._complaint:
+            self._complaint = reason
+            _log.warning("Optuna's view of %s lags behind: %s", self._db.shown, reason)
+
+    def _tell(self, limit: int) -> int:
+        waiting = self._db.read(_studies_waiting)
+        if not waiting:
+            return 0
+        told = 0
+        with self._exclusive():
+            for name in waiting:
+                told += self._tell_study(name, limit - told)
+        return told
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """Hold the lock that makes telling exclusive. On PostgreSQL it belongs to the very connection that tells."""
+        with _quiet(), _file_lock(self._db) if self._db.path else contextlib.nullcontext():
+            try:
+                yield
+            finally:
+                if self._storage is not None and not self._db.path:
+                    close_storage(self._storage)
+
+    def _open(self) -> Any:
+        if self._storage is None:
+            self._storage = optuna_storage(self._db, lock=True)
+        return self._storage
+
+    def _tell_study(self, name: str, limit: int) -> int:
+        stored = self._db.read(partial(studies.read, name=name))
+        parameters = Parameters.of(stored.spec)
+        target = self._target(stored.study_id, stored.spec, parameters)
+        known = {row.user_attrs.get(NUMBER_ATTRIBUTE) for row in target.get_trials(deepcopy=False)}
+        told = 0
+        while batch := self._db.read(partial(_untold, study_id=stored.study_id, limit=min(_BATCH, limit - told))):
+            for row, series in batch:
+                if row.number not in known:
+                    target.add_trial(_frozen(row, series, parameters))
+            self._db.write(partial(_mark, study_id=stored.study_id, numbers=[row.number for row, _ in batch]))
+            told += len(batch)
+        return told
+
+    def _target(self, study_id: int, spec: Study, parameters: Parameters) -> Any:
+        """The Optuna study, written anew where its parameters are of another shape than ours now."""
+        signature = parameters.signature()
+        found = self._load(spec.name)
+        if found is not None and found.user_attrs.get(_PARAMETERS_ATTRIBUTE) == signature:
+            return found
+        import optuna
+
+        storage = self._open()
+        if found is not None:
+            optuna.delete_study(study_name=spec.name, storage=storage)
+        # A study that is new over there knows none of our trials, whatever we told its predecessor.
+        self._db.write(partial(_unmark, study_id=study_id))
+        created = optuna.create_study(study_name=spec.name, direction="maximize", **_options(storage))
+        created.set_user_attr("question", spec.question)
+        created.set_user_attr(_VIEW_ATTRIBUTE, uuid4().hex)
+        # Last, because it says that the rest is there.
+        created.set_user_attr(_PARAMETERS_ATTRIBUTE, signature)
+        return created
+
+    def _load(self, name: str) -> Any:
+        """The Optuna study of that name, or None.
+
+        Its storage remembers trials by the id of their study, and SQLite gives the id of a deleted study to the next
+        one: so a study that somebody else has written anew is read with a storage that remembers nothing.
+        """
+        import optuna
+
+        try:
+            found = optuna.load_study(study_name=name, **_options(self._open()))
+            view = found.user_attrs.get(_VIEW_ATTRIBUTE, "")
+            if self._views.setdefault(name, view) != view:
+                self._views.clear()
+                self.close()
+                found = optuna.load_study(study_name=name, **_options(self._open()))
+        except KeyError:
+            return None
+        return found
+
+
+def _options(storage: Any) -> dict[str, Any]:
+    import optuna
+
+    return {"storage": storage, "sampler": optuna.samplers.RandomSampler(), "pruner": optuna.pruners.NopPruner()}
+
+
+def optuna_storage(db: Database, *, lock: bool) -> Any:
+    """Optuna's storage over connections like ours.
+
+    With `lock`, every PostgreSQL connection takes the lock or raises Taken. So there is never more than one, and when
+    it is cut no write can go past the lock.
+    """
+    from optuna.storages import RDBStorage, get_storage
+
+    locking = False
+
+    def connect() -> Any:
+        fairy = db.engine.raw_connection()
+        connection = fairy.dbapi_connection
+        fairy.detach()
+        if locking:
+            _lock_session(connection)
+        return connection
+
+    backend = RDBStorage(db.url.render_as_string(hide_password=False), engine_kwargs={"creator": connect})
+    if db.path:
+        begin_immediately(backend.engine, reading=db.read_only)
+    elif lock:
+        # Not before: to look at the version of its tables Optuna needs two connections at once.
+        backend.engine.dispose()
+        locking = True
+    return get_storage(backend)
+
+
+def close_storage(storage: Any) -> None:
+    """Close the connections of `optuna_storage`; it opens others when it is used again."""
+    storage._backend.scoped_session.remove()
+    storage._backend.engine.dispose()
+
+
+def _lock_session(connection: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", (_TELL_LOCK,))
+        locked = cursor.fetchone()[0]
+    connection.commit()
+    if not locked:
+        connection.close()
+        raise Taken
+
+
+@contextlib.contextmanager
+def _file_lock(db: Database) -> Iterator[None]:
+    """The kernel frees it when its holder dies, however that happens."""
+    assert db.path is not None
+    handle = os.open(db.path.with_name(db.path.name + ".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise Taken from None
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Optuna announces on stderr what it creates and deletes; nobody asked."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def _studies_waiting(conn: Connection) -> list[str]:
+    waiting = select(trial.c.study_id).where(trial.c.told.is_(False), trial.c.state.in_(_FINAL))
+    rows = conn.execute(select(study.c.name).where(study.c.study_id.in_(waiting)).order_by(study.c.study_id))
+    return list(rows.scalars())
+
+
+def untold(conn: Connection) -> int:
+    """Trials that are final and that Optuna does not know yet."""
+    waiting = select(func.count()).select_from(trial).where(trial.c.told.is_(False), trial.c.state.in_(_FINAL))
+    return conn.execute(waiting).scalar_one()
+
+
+def _untold(conn: Connection, study_id: int, limit: int) -> list[tuple[TrialRow, Series | None]]:
+    query = select(trial.c.number).where(trial.c.study_id == study_id, trial.c.told.is_(False))
+    query = query.where(trial.c.state.in_(_FINAL)).order_by(trial.c.number).limit(limit)
+    numbers = list(conn.execute(query).scalars())
+    rows = trials_of(conn, study_id, numbers)
+    series = read_series(conn, study_id, [VAL_ACCURACY], numbers)
+    return [(row, series.get((row.number, VAL_ACCURACY))) for row in rows]
+
+
+def _mark(conn: Connection, study_id: int, numbers: Sequence[int]) -> None:
+    conn.execute(update(trial).where(trial.c.study_id == study_id, trial.c.number.in_(numbers)).values(told=True))
+
+
+def _unmark(conn: Connection, study_id: int) -> None:
+    conn.execute(update(trial).where(trial.c.study_id == study_id).values(told=False))
+
+
+def _frozen(row: TrialRow, series: Series | None, parameters: Parameters) -> Any:
+    import optuna
+
+    complete = row.state is TrialState.DONE and row.value is not None
+    distributions = parameters.distributions(optuna)
+    frozen = optuna.trial.create_trial(
+        state=optuna.trial.TrialState.COMPLETE if complete else optuna.trial.TrialState.FAIL,
+        value=row.value if complete else None,
+        params=parameters.encode(row.levels),
+        distributions={key: distributions[key] for key in row.levels},
+        user_attrs=_attributes(row),
+        intermediate_values=dict(zip(*(array.tolist() for array in series), strict=True)) if series else {},
+    )
+    if row.started_at and row.finished_at:
+        # Optuna keeps local times without a zone.
+        frozen.datetime_start = row.started_at.astimezone().replace(tzinfo=None)
+        frozen.datetime_complete = row.finished_at.astimezone().replace(tzinfo=None)
+    return frozen
+
+
+def _attributes(row: TrialRow) -> dict[str, Any]:
+    last = row.attempts[-1] if row.attempts else None
+    return {
+        NUMBER_ATTRIBUTE: row.number,
+        "cell": row.cell,
+        "seed": row.seed,
+        "state": row.state.value,
+        "outcome": row.outcome.value if isinstance(row.outcome, Outcome) else None,
+        "attempts": len(row.attempts),
+        "host": last.host if last else "",
+        "device": last.device if last else "",
+        "elapsed_s": row.elapsed_s,
+        "weights_sha256": row.weights_sha256,
+        "error": row.error[:200],
+    }

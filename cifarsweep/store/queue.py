@@ -1,0 +1,177 @@
+"""The queue: who may train what. Taking a trial over from a dead worker is the same statement as taking a fresh one.
+
+Statements are built once and kept: building one costs more than the database needs to run it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Double,
+    Row,
+    ScalarSelect,
+    String,
+    Update,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from cifarsweep.spec.words import AttemptEnd, CheckpointRef, TrialState
+from cifarsweep.store.cells import Cells
+from cifarsweep.store.clock import clock_parameters, clock_term, now_term, read_clock
+from cifarsweep.store.metrics import drop_beyond
+from cifarsweep.store.records import Lease
+from cifarsweep.store.tables import attempt, checkpoint, study, trial, worker
+
+#: Workers that a trial may take down, without a new checkpoint in between, before it is poisoned.
+MOST_CRASHES = 5
+
+_OPEN = (TrialState.QUEUED.value, TrialState.LEASED.value)
+_LEASE_COLUMNS = ("trial_id", "study_id", "cell_id", "number", "seed", "state", "attempt", "flush_seq")
+
+
+def claim(
+    conn: Connection, cells: Cells, worker_id: str, token: str, studies: Sequence[str] | None, lease_s: float
+) -> Lease | None:
+    """Take the next trial, or None where none is due. Expired leases come first: they hold progress."""
+    statement = _take(conn.dialect.name, studies is None)
+    wanted: dict[str, Any] = {} if studies is None else {"p_studies": list(studies)}
+    wanted |= {"p_worker": worker_id, "p_token": token, "p_lease_s": lease_s}
+    while (row := conn.execute(statement, wanted | clock_parameters(conn.dialect.name)).first()) is not None:
+        if row.attempt > 1 or row.state == TrialState.POISONED:
+            _close_expired(conn, row)
+        if row.state == TrialState.LEASED:
+            return _lease(conn, cells, row, worker_id, lease_s)
+    return None
+
+
+def claimed(conn: Connection, cells: Cells, token: str, lease_s: float) -> Lease | None:
+    """The lease that an earlier call with this token took, where only the answer was lost."""
+    row = conn.execute(select(trial).where(trial.c.state == TrialState.LEASED.value, trial.c.token == token)).first()
+    return None if row is None else cells.lease(conn, row, read_checkpoints(conn, row.trial_id), lease_s)
+
+
+@cache
+def _take(dialect: str, any_study: bool) -> Any:
+    now = now_term(dialect)
+    lease_s: ColumnElement[float] = bindparam("p_lease_s", type_=Double())
+    expired = _first(TrialState.LEASED, any_study, or_(trial.c.clock != clock_term(), trial.c.lease_until < now))
+    due = _first(TrialState.QUEUED, any_study, _is_due(now), _not_shunned(now, lease_s))
+    was_leased = trial.c.state == TrialState.LEASED.value
+    poisoned = and_(was_leased, trial.c.crashes + 1 >= MOST_CRASHES)
+    return (
+        update(trial)
+        .where(trial.c.trial_id == func.coalesce(expired, due))
+        .values(
+            state=case((poisoned, TrialState.POISONED.value), else_=TrialState.LEASED.value),
+            attempt=trial.c.attempt + case((poisoned, 0), else_=1),
+            crashes=trial.c.crashes + case((was_leased, 1), else_=0),
+            flush_seq=0,
+            worker_id=bindparam("p_worker", type_=String()),
+            token=bindparam("p_token", type_=String()),
+            clock=clock_term(),
+            beat=now,
+            lease_until=now + lease_s,
+            not_before=None,
+            shunned_by=None,
+        )
+        .returning(*(trial.c[name] for name in _LEASE_COLUMNS))
+    )
+
+
+def _first(state: TrialState, any_study: bool, *conditions: ColumnElement[bool]) -> ScalarSelect[int]:
+    query = select(trial.c.trial_id).where(trial.c.state == state.value, *conditions)
+    if not any_study:
+        query = query.where(_in(bindparam("p_studies", expanding=True)))
+    return query.order_by(trial.c.rank, trial.c.trial_id).limit(1).with_for_update(skip_locked=True).scalar_subquery()
+
+
+def _in(names: Any) -> ColumnElement[bool]:
+    return trial.c.study_id.in_(select(study.c.study_id).where(study.c.name.in_(names)))
+
+
+def _is_due(now: ColumnElement[float]) -> ColumnElement[bool]:
+    return or_(trial.c.not_before.is_(None), trial.c.not_before <= now, trial.c.clock != clock_term())
+
+
+def _not_shunned(now: ColumnElement[float], lease_s: ColumnElement[float]) -> ColumnElement[bool]:
+    """A worker that ran out of memory leaves the trial to others, for one lease and only while there are others."""
+    me = bindparam("p_worker", type_=String())
+    others = exists().where(
+        worker.c.worker_id != me,
+        worker.c.ended_at.is_(None),
+        worker.c.clock == clock_term(),
+        worker.c.beat > now - lease_s,
+    )
+    return or_(trial.c.shunned_by.is_(None), trial.c.shunned_by != me, trial.c.not_before + lease_s <= now, ~others)
+
+
+@cache
+def _close() -> Update:
+    return (
+        update(attempt)
+        .where(attempt.c.trial_id == bindparam("p_trial"), attempt.c.ending.is_(None))
+        .values(ending=AttemptEnd.TAKEN_OVER.value)
+    )
+
+
+def _close_expired(conn: Connection, row: Row[Any]) -> None:
+    values: dict[str, Any] = {"ended_at": datetime.now(UTC)}
+    if row.state == TrialState.POISONED:
+        values["error"] = f"{MOST_CRASHES} workers ended or froze in this trial without a new checkpoint in between"
+    conn.execute(_close(), {"p_trial": row.trial_id} | values)
+
+
+def _lease(conn: Connection, cells: Cells, row: Row[Any], worker_id: str, lease_s: float) -> Lease:
+    checkpoints = _rewound(conn, row.trial_id) if row.attempt > 1 else ()
+    lease = cells.lease(conn, row, checkpoints, lease_s)
+    values = {"trial_id": row.trial_id, "attempt": row.attempt, "worker_id": worker_id, "first_step": lease.step}
+    conn.execute(insert(attempt), values | {"started_at": datetime.now(UTC)})
+    return lease
+
+
+def _rewound(conn: Connection, trial_id: int) -> tuple[CheckpointRef, ...]:
+    """Put a trial back to its newest checkpoint: the only progress that lasts."""
+    checkpoints = read_checkpoints(conn, trial_id)
+    step = checkpoints[0].step if checkpoints else 0
+    drop_beyond(conn, trial_id, step)
+    conn.execute(update(trial).where(trial.c.trial_id == trial_id).values(step=step))
+    return checkpoints
+
+
+def read_checkpoints(conn: Connection, trial_id: int) -> tuple[CheckpointRef, ...]:
+    """The pointers of a trial, newest first."""
+    rows = conn.execute(select(checkpoint).where(checkpoint.c.trial_id == trial_id).order_by(checkpoint.c.step.desc()))
+    return tuple(CheckpointRef(row.step, row.path, row.sha256, row.bytes) for row in rows)
+
+
+def unfinished(conn: Connection, studies: Sequence[str] | None) -> int:
+    """Trials that are queued or leased."""
+    wanted = [] if studies is None else [_in(list(studies))]
+    return conn.execute(select(func.count()).select_from(trial).where(trial.c.state.in_(_OPEN), *wanted)).scalar_one()
+
+
+def next_due(conn: Connection, studies: Sequence[str] | None) -> float | None:
+    """Seconds until a queued trial is due or a lease runs out; None where nothing is queued or leased."""
+    clock, now = read_clock(conn)
+    moment = case(
+        (trial.c.clock != clock, now),
+        (trial.c.state == TrialState.LEASED.value, trial.c.lease_until),
+        else_=func.coalesce(trial.c.not_before, now),
+    )
+    wanted = [] if studies is None else [_in(list(studies))]
+    soonest = conn.execute(select(func.min(moment)).where(trial.c.state.in_(_OPEN), *wanted)).scalar_one()
+    return None if soonest is None else max(0.0, float(soonest) - now)

@@ -1,0 +1,158 @@
+"""Studies in and out: create once, extend, read back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import Connection, Table, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from cifarsweep.errors import StoreError, StudyExists, UnknownStudy
+from cifarsweep.spec.complaint import nearest
+from cifarsweep.spec.study import Cell, Study, check_extends, difference
+from cifarsweep.spec.words import NAME_PATTERN, TrialState, Value
+from cifarsweep.store.records import Created, StoredStudy, StudyRow
+from cifarsweep.store.tables import cell, study, trial
+
+
+def insert_ignore(conn: Connection, table: Table) -> Any:
+    """An INSERT that leaves rows alone that are there already."""
+    dialect = sqlite if conn.dialect.name == "sqlite" else postgresql
+    return dialect.insert(table).on_conflict_do_nothing()
+
+
+def create(conn: Connection, spec: Study, *, extend: bool) -> Created:
+    """Add a study with its cells and trials, or what `extend` adds to it. Raises StudyExists where it differs."""
+    fresh = {"name": spec.name, "sha256": spec.sha256, "spec": spec.canonical(), "created_at": datetime.now(UTC)}
+    conn.execute(insert_ignore(conn, study).values(fresh))
+    # Locked, so that of two that create or extend at once the second sees what the first has done.
+    row = conn.execute(select(study).where(study.c.name == spec.name).with_for_update()).one()
+    existing = _count(conn, row.study_id)
+    if existing and row.sha256 == spec.sha256:
+        return Created(row.study_id, 0, existing)
+    if row.sha256 != spec.sha256:
+        _check_change(row.spec, spec, extend=extend)
+        conn.execute(
+            update(study).where(study.c.study_id == row.study_id).values(sha256=spec.sha256, spec=fresh["spec"])
+        )
+    cells = _store_cells(conn, row.study_id, spec)
+    return Created(row.study_id, _add_trials(conn, row.study_id, spec, cells), existing)
+
+
+def _check_change(stored: str, spec: Study, *, extend: bool) -> None:
+    old = _parsed(spec.name, stored)
+    if extend:
+        check_extends(old, spec)
+    else:
+        raise StudyExists(
+            f"study {spec.name!r} exists with other contents. Use --extend where only cells or seeds were added, "
+            f"or --as NAME for a study of its own.\n{difference(old, spec)}"
+        )
+
+
+def _count(conn: Connection, study_id: int) -> int:
+    return conn.execute(select(func.count()).select_from(trial).where(trial.c.study_id == study_id)).scalar_one()
+
+
+def _store_cells(conn: Connection, study_id: int, spec: Study) -> dict[str, int]:
+    """Insert new cells, bring names, levels and places of old ones up to date; ids by the digest of their settings."""
+    known = _cell_ids(conn, study_id)
+    values = [_cell_row(study_id, position, one) for position, one in enumerate(spec.cells)]
+    for row in values:
+        if row["settings_sha256"] in known:
+            conn.execute(update(cell).where(cell.c.cell_id == known[row["settings_sha256"]]).values(row))
+    added = [row for row in values if row["settings_sha256"] not in known]
+    if added:
+        conn.execute(insert(cell), added)
+    return _cell_ids(conn, study_id)
+
+
+def _cell_ids(conn: Connection, study_id: int) -> dict[str, int]:
+    rows = conn.execute(select(cell.c.settings_sha256, cell.c.cell_id).where(cell.c.study_id == study_id))
+    return {sha256: cell_id for sha256, cell_id in rows}
+
+
+def _cell_row(study_id: int, position: int, one: Cell) -> dict[str, Any]:
+    return {
+        "study_id": study_id,
+        "position": position,
+        "name": one.name,
+        "levels": json.dumps(one.levels),
+        "settings": one.settings.model_dump_json(),
+        "settings_sha256": _digest(one),
+    }
+
+
+def _digest(one: Cell) -> str:
+    return hashlib.sha256(one.settings.model_dump_json().encode()).hexdigest()
+
+
+def _add_trials(conn: Connection, study_id: int, spec: Study, cells: Mapping[str, int]) -> int:
+    there = conn.execute(
+        select(trial.c.cell_id, trial.c.seed, trial.c.number).where(trial.c.study_id == study_id)
+    ).all()
+    known = {(row.cell_id, row.seed) for row in there}
+    number = max((row.number for row in there), default=-1)
+    ids = {one.name: cells[_digest(one)] for one in spec.cells}
+    values = []
+    for planned in spec.trials():
+        cell_id = ids[planned.cell.name]
+        if (cell_id, planned.seed) not in known:
+            number += 1
+            values.append({"cell_id": cell_id, "seed": planned.seed, "number": number})
+    if values:
+        conn.execute(insert(trial).values(study_id=study_id, state=TrialState.QUEUED.value), values)
+    return len(values)
+
+
+def listed(conn: Connection) -> list[StudyRow]:
+    """Every study, oldest first."""
+    counts = select(trial.c.study_id, func.count().label("trials")).group_by(trial.c.study_id).subquery()
+    rows = conn.execute(
+        select(study, counts.c.trials).join(counts, counts.c.study_id == study.c.study_id).order_by(study.c.study_id)
+    )
+    return [
+        StudyRow(row.study_id, row.name, json.loads(row.spec)["question"], row.sha256, row.created_at, row.trials)
+        for row in rows
+    ]
+
+
+def read(conn: Connection, name: str) -> StoredStudy:
+    """The study of that name. Raises UnknownStudy."""
+    row = conn.execute(select(study).where(study.c.study_id == study_id(conn, name))).one()
+    return StoredStudy(row.study_id, row.name, row.sha256, row.created_at, _parsed(row.name, row.spec))
+
+
+def study_id(conn: Connection, name: str) -> int:
+    """The id of the study of that name. Raises UnknownStudy."""
+    # A name that no study can have is not even asked for: PostgreSQL refuses some characters.
+    if NAME_PATTERN.fullmatch(name):
+        found = conn.execute(select(study.c.study_id).where(study.c.name == name)).scalar_one_or_none()
+        if found is not None:
+            return int(found)
+    raise _unknown(conn, name)
+
+
+def _unknown(conn: Connection, name: str) -> UnknownStudy:
+    names = list(conn.execute(select(study.c.name).order_by(study.c.name)).scalars())
+    known = f"Known: {', '.join(names)}." if names else "It holds none; make one with `cifarsweep create STUDY`."
+    return UnknownStudy(f"the database has no study {name[:64]!r}.{nearest(name, names)} {known}")
+
+
+def _parsed(name: str, text: str) -> Study:
+    try:
+        return Study.from_canonical(text)
+    except ValidationError:
+        raise StoreError(
+            f"study {name!r} was stored by a version of cifarsweep with other settings; use that version to read it"
+        ) from None
+
+
+def parsed_levels(text: str) -> dict[str, Value]:
+    """Levels as a study has them: JSON's lists become tuples again."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in json.loads(text).items()}

@@ -1,0 +1,194 @@
+"""The tables. Their names begin with `cs_`, so that Optuna's tables can live in the same database."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    false,
+)
+
+PREFIX = "cs_"
+VERSION_TABLE = "cifarsweep_alembic_version"
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite numbers rows by itself only where the key is its own INTEGER.
+_Id = BigInteger().with_variant(Integer(), "sqlite")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Moments for people, in UTC. SQLite forgets the zone; this puts it back."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Convert to UTC."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the zone back."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def storable(text: str) -> str:
+    """The text without what a database refuses: PostgreSQL knows no NUL, and half a surrogate pair is no UTF-8."""
+    return text.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _moment(name: str, *, nullable: bool = False) -> Column[datetime]:
+    return Column(name, UtcDateTime(), nullable=nullable)
+
+
+study = Table(
+    "cs_study",
+    metadata,
+    Column("study_id", _Id, primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("sha256", String(64), nullable=False),
+    #: the whole study as canonical JSON
+    Column("spec", Text, nullable=False),
+    _moment("created_at"),
+)
+
+cell = Table(
+    "cs_cell",
+    metadata,
+    Column("cell_id", _Id, primary_key=True),
+    Column("study_id", ForeignKey("cs_study.study_id"), nullable=False),
+    #: place among the study's cells
+    Column("position", Integer, nullable=False),
+    Column("name", String(300), nullable=False),
+    #: JSON of the varied settings by dotted key
+    Column("levels", Text, nullable=False),
+    #: JSON of all settings
+    Column("settings", Text, nullable=False),
+    Column("settings_sha256", String(64), nullable=False),
+    UniqueConstraint("study_id", "settings_sha256"),
+)
+
+trial = Table(
+    "cs_trial",
+    metadata,
+    Column("trial_id", _Id, primary_key=True),
+    Column("study_id", ForeignKey("cs_study.study_id"), nullable=False),
+    Column("cell_id", ForeignKey("cs_cell.cell_id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),
+    #: lower ranks are claimed first, equal ones in the order of trial_id
+    Column("rank", Integer, nullable=False, server_default="0"),
+    # The lease and its fence.
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("flush_seq", Integer, nullable=False, server_default="0"),
+    Column("worker_id", String(200)),
+    #: names one claim, so that it is found again where the answer to its COMMIT was lost
+    Column("token", String(32)),
+    #: the clock that the next three are read from; those of another clock are long past
+    Column("clock", String(64)),
+    Column("beat", Double),
+    Column("lease_until", Double),
+    Column("not_before", Double),
+    # Failures.
+    Column("crashes", Integer, nullable=False, server_default="0"),
+    Column("exceptions", Integer, nullable=False, server_default="0"),
+    Column("out_of_memory", Integer, nullable=False, server_default="0"),
+    #: the worker whose device was too small
+    Column("shunned_by", String(200)),
+    # Progress and result.
+    Column("step", BigInteger, nullable=False, server_default="0"),
+    #: the furthest step that any checkpoint reached
+    Column("furthest", BigInteger, nullable=False, server_default="0"),
+    Column("elapsed_s", Double, nullable=False, server_default="0"),
+    Column("outcome", String(16)),
+    Column("value", Double),
+    #: JSON of the last metrics; numbers that JSON lacks are texts
+    Column("final", Text),
+    Column("weights_sha256", String(64)),
+    #: Optuna has it
+    Column("told", Boolean(create_constraint=False), nullable=False, server_default=false()),
+    UniqueConstraint("study_id", "number"),
+    UniqueConstraint("cell_id", "seed"),
+    Index("ix_cs_trial_queue", "state", "rank", "trial_id"),
+    Index("ix_cs_trial_told", "told", "state"),
+)
+
+checkpoint = Table(
+    "cs_checkpoint",
+    metadata,
+    Column("trial_id", ForeignKey("cs_trial.trial_id"), primary_key=True, autoincrement=False),
+    Column("step", BigInteger, primary_key=True, autoincrement=False),
+    Column("path", Text, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+)
+
+attempt = Table(
+    "cs_attempt",
+    metadata,
+    Column("trial_id", ForeignKey("cs_trial.trial_id"), primary_key=True, autoincrement=False),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("worker_id", String(200), nullable=False),
+    _moment("started_at"),
+    _moment("ended_at", nullable=True),
+    #: why it ended; empty while the lease is held
+    Column("ending", String(16)),
+    Column("first_step", BigInteger, nullable=False),
+    Column("error", Text),
+    Column("traceback", Text),
+)
+
+worker = Table(
+    "cs_worker",
+    metadata,
+    Column("worker_id", String(200), primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", BigInteger, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("slots", Integer, nullable=False),
+    #: JSON of what ran: python, torch, driver ...
+    Column("versions", Text, nullable=False),
+    _moment("started_at"),
+    _moment("ended_at", nullable=True),
+    Column("clock", String(64), nullable=False),
+    Column("beat", Double, nullable=False),
+)
+
+metric = Table(
+    "cs_metric",
+    metadata,
+    # No foreign key: the guard has just locked the trial, and a check per row halves the rows per second.
+    Column("trial_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", String(64), primary_key=True),
+    Column("step", BigInteger, primary_key=True, autoincrement=False),
+    #: empty where `kind` says what number it was
+    Column("value", Double),
+    #: nan, inf, -inf or -0: the numbers that not every database gives back
+    Column("kind", String(4)),
+    sqlite_with_rowid=False,
+)

@@ -1,0 +1,49 @@
+"""How long a lease lives and how often its holder must show up."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from cifarsweep.errors import StoreError
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds. A lease that nobody renewed for `lease_s` may be taken over; a holder renews it every `beat_s`."""
+
+    lease_s: float = 60.0
+    beat_s: float = 10.0
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
+        """Read $CIFARSWEEP_LEASE and $CIFARSWEEP_BEAT. Raises StoreError where they make no sense together."""
+        env = os.environ if env is None else env
+        lease = _seconds(env, "CIFARSWEEP_LEASE", cls().lease_s)
+        beat = _seconds(env, "CIFARSWEEP_BEAT", min(cls().beat_s, lease / 6))
+        if beat > lease / 2:
+            raise StoreError(
+                f"$CIFARSWEEP_BEAT is {beat:g} s and the lease {lease:g} s: a lease must last two beats or more, "
+                "or every hiccup would cost it"
+            )
+        return cls(lease, beat)
+
+    def backoff_s(self, earlier: int) -> float:
+        """Wait before a trial that failed is tried again: a sixth of the lease (10 s), doubled for each earlier one."""
+        return float(self.lease_s / 6 * 2 ** min(earlier, 10))
+
+
+def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
+    text = env.get(name)
+    if not text:
+        return default
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < 86_400:
+        raise StoreError(f"${name}: {text!r} is not a number of seconds between 0 and a day")
+    return seconds
