@@ -1,0 +1,1 @@
+"""Trains trials: a supervisor that claims and records, and children that hold the device and know no database."""

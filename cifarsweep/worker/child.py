@@ -1,0 +1,112 @@
+"""The child: holds the device, trains one trial after another, and never sees the database.
+
+Imports, device set-up and the data set are paid once. It reads requests from stdin and writes replies to what was its
+stdout; when stdin ends, its supervisor is gone and it ends too.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+from cifarsweep.training.process import prepare_process
+from cifarsweep.worker.protocol import (
+    Event,
+    Failed,
+    Ready,
+    Refused,
+    Reply,
+    Request,
+    Stop,
+    Train,
+    decode_request,
+    encode,
+)
+
+#: Trains one request, asking the second argument at every step whether to stop.
+Trainer = Callable[[Train, Callable[[], bool]], Iterator[Event]]
+
+
+class Mailbox:
+    """Requests as they come, read by a thread so that `stop` is heard in the middle of a trial."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._trials: queue.SimpleQueue[Train] = queue.SimpleQueue()
+        self.stop = threading.Event()
+        threading.Thread(target=self._read, args=(source,), daemon=True).start()
+
+    def _read(self, source: BinaryIO) -> None:
+        for line in source:
+            self._deliver(decode_request(line))
+        # The supervisor is gone, so nobody may write for this trial any more: not even a checkpoint is worth finishing.
+        os._exit(0)
+
+    def _deliver(self, request: Request) -> None:
+        if isinstance(request, Stop):
+            self.stop.set()
+        else:
+            self.stop.clear()
+            self._trials.put(request)
+
+    def next(self) -> Train:
+        """Wait for the next trial."""
+        return self._trials.get()
+
+
+def serve(train: Trainer, ready: Ready, mailbox: Mailbox, replies: BinaryIO) -> None:
+    """Answer requests until stdin ends. An exception of a trial is a reply, not the end of the child."""
+
+    def reply(message: Reply) -> None:
+        replies.write(encode(message))
+
+    reply(ready)
+    while True:
+        request = mailbox.next()
+        try:
+            for event in train(request, mailbox.stop.is_set):
+                reply(event)
+        except Exception as error:  # noqa: BLE001 - whatever a trial raises is that trial's result
+            reply(_failure(error))
+
+
+def _failure(error: Exception) -> Failed:
+    # torch.OutOfMemoryError by name, so that a child without torch can serve as well.
+    out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    text = "".join(traceback.format_exception(error))
+    return Failed(f"{type(error).__name__}: {error}"[:2000], text[-20_000:], out_of_memory)
+
+
+def take_stdout() -> BinaryIO:
+    """The pipe to the supervisor; later prints of any library go to stderr instead."""
+    pipe = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return pipe
+
+
+def main() -> None:
+    """Serve real training on the device that the command line names."""
+    replies = take_stdout()
+    mailbox = Mailbox(sys.stdin.buffer)
+
+    prepare_process()
+    # Only now torch: it reads what was just prepared.
+    from cifarsweep.errors import DeviceError
+    from cifarsweep.worker.trainer import DeviceTrainer
+
+    try:
+        trainer = DeviceTrainer.on(sys.argv[1])
+    except DeviceError as error:
+        replies.write(encode(Refused(str(error))))
+        return
+    versions = {"python": platform.python_version(), **trainer.versions()}
+    serve(trainer.train, Ready(trainer.device_name, versions), mailbox, replies)
+
+
+if __name__ == "__main__":
+    main()

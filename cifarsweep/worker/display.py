@@ -1,0 +1,177 @@
+"""What a worker shows: a progress bar per slot on a terminal, plain log lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from cifarsweep.spec.words import IMAGES_PER_SECOND, TRAIN_LOSS, VAL_ACCURACY, TrialResult
+from cifarsweep.store.records import Lease
+from cifarsweep.training import events
+
+#: Seconds between two log lines of one slot.
+_LINE_EVERY_S = 10.0
+
+
+class Display:
+    """Says nothing; the base of the two that do, and what tests use."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def begin(self, slot: int, lease: Lease) -> None:
+        """Show that a slot took a trial."""
+
+    def started(self, slot: int, started: events.Started) -> None:
+        """Show where its training begins."""
+
+    def progress(self, slot: int, progress: events.Progress) -> None:
+        """Show how far it is."""
+
+    def metrics(self, slot: int, metrics: events.Metrics) -> None:
+        """Show new rows."""
+
+    def end(self, slot: int, lease: Lease, how: str, result: TrialResult | None = None) -> None:
+        """Show how it ended."""
+
+    def note(self, text: str) -> None:
+        """Say something that belongs to no trial's progress."""
+
+
+def title(lease: Lease) -> str:
+    """The name of a trial as the command line takes it, with what it trains."""
+    again = f" (attempt {lease.attempt})" if lease.attempt > 1 else ""
+    return f"{lease.study}/{lease.number} {lease.cell}, seed {lease.seed}{again}"
+
+
+def summary(how: str, result: TrialResult | None) -> str:
+    """How a trial ended, in a few words."""
+    if result is None:
+        return how
+    accuracy = result.final.get(VAL_ACCURACY)
+    return how if accuracy is None else f"{how} at {100 * accuracy:.2f} % after {result.step:,} steps"
+
+
+def values(rows: Mapping[str, float]) -> str:
+    """The metrics that a person follows."""
+    shown = []
+    if TRAIN_LOSS in rows:
+        shown.append(f"loss {rows[TRAIN_LOSS]:.3f}")
+    if VAL_ACCURACY in rows:
+        shown.append(f"accuracy {100 * rows[VAL_ACCURACY]:.1f} %")
+    if IMAGES_PER_SECOND in rows:
+        shown.append(f"{rows[IMAGES_PER_SECOND]:,.0f} images/s")
+    return ", ".join(shown)
+
+
+class Lines(Display):
+    """Plain lines with the time of day, one about every ten seconds and slot."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._leases: dict[int, Lease] = {}
+        self._latest: dict[int, dict[str, float]] = {}
+        self._shown_at: dict[int, float] = {}
+
+    def _say(self, text: str) -> None:
+        self._console.print(f"{time.strftime('%H:%M:%S')} {text}", markup=False, highlight=False, soft_wrap=True)
+
+    def begin(self, slot: int, lease: Lease) -> None:
+        """Remember the trial; its first line comes when training begins."""
+        self._leases[slot], self._latest[slot], self._shown_at[slot] = lease, {}, time.monotonic()
+
+    def started(self, slot: int, started: events.Started) -> None:
+        """Say where training begins."""
+        where = f"from step {started.start_step:,}" if started.start_step else "begins"
+        self._say(f"{title(self._leases[slot])}: {where}, {started.total_steps:,} steps")
+
+    def metrics(self, slot: int, metrics: events.Metrics) -> None:
+        """Remember the newest values."""
+        self._latest[slot] |= {row.name: row.value for row in metrics.rows}
+
+    def progress(self, slot: int, progress: events.Progress) -> None:
+        """Say how far it is, but not too often."""
+        if time.monotonic() - self._shown_at[slot] >= _LINE_EVERY_S:
+            self._shown_at[slot] = time.monotonic()
+            where = f"epoch {progress.epoch:.1f}, step {progress.step:,}"
+            self._say(f"{title(self._leases[slot])}: {where} {values(self._latest[slot])}".rstrip())
+
+    def end(self, slot: int, lease: Lease, how: str, result: TrialResult | None = None) -> None:
+        """Say how it ended."""
+        self._say(f"{title(lease)}: {summary(how, result)}")
+
+    def note(self, text: str) -> None:
+        """Say it."""
+        self._say(text)
+
+
+class Bars(Display):
+    """One bar a slot: trial, epoch, loss, accuracy, images/s, time left."""
+
+    def __init__(self, console: Console) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[values]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._tasks: dict[int, TaskID] = {}
+        self._latest: dict[int, dict[str, float]] = {}
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def begin(self, slot: int, lease: Lease) -> None:
+        """Begin a fresh bar."""
+        if slot in self._tasks:
+            self._bars.remove_task(self._tasks[slot])
+        self._latest[slot] = {}
+        self._tasks[slot] = self._bars.add_task(escape(title(lease)), total=None, values="")
+
+    def started(self, slot: int, started: events.Started) -> None:
+        """Give the bar its length."""
+        self._bars.reset(
+            self._tasks[slot], total=started.total_steps, completed=started.start_step, values="", start=True
+        )
+
+    def metrics(self, slot: int, metrics: events.Metrics) -> None:
+        """Remember the newest values."""
+        self._latest[slot] |= {row.name: row.value for row in metrics.rows}
+
+    def progress(self, slot: int, progress: events.Progress) -> None:
+        """Move the bar."""
+        shown = f"epoch {progress.epoch:.1f} {values(self._latest[slot])}"
+        self._bars.update(self._tasks[slot], completed=progress.step, values=escape(shown))
+
+    def end(self, slot: int, lease: Lease, how: str, result: TrialResult | None = None) -> None:
+        """Say how it ended, above the bars."""
+        self.note(f"{title(lease)}: {summary(how, result)}")
+
+    def note(self, text: str) -> None:
+        """Print above the bars."""
+        self._bars.console.print(escape(text), highlight=False, soft_wrap=True)
+
+
+def display_for(console: Console) -> Display:
+    """Bars where a person looks at a terminal, lines elsewhere."""
+    return Bars(console) if console.is_terminal else Lines(console)

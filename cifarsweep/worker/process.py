@@ -1,0 +1,104 @@
+"""The child as the supervisor sees it: a process, a pipe to it and a pipe from it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+
+from cifarsweep.worker.protocol import Reply, Request, decode_reply, encode
+
+_READ_SIZE = 1 << 18
+_TAIL = 4000
+
+
+def child_command(device: str) -> list[str]:
+    """The command of a child that trains for real. `device` is cpu, auto or a GPU's number."""
+    return [sys.executable, "-m", "cifarsweep.worker.child", device]
+
+
+class ChildProcess:
+    """A running child. `read` never blocks; a broken pipe shows as the end of its replies."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        # A file, not a pipe: nobody has to drain it, and its end is there when the child is not.
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        # A session of its own: Ctrl-C in the terminal reaches the supervisor only, which then stops the child in order.
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            bufsize=0,
+            start_new_session=True,
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        os.set_blocking(self._stdout.fileno(), False)
+        self._partial = b""
+        self._last_words = ""
+
+    @property
+    def pid(self) -> int:
+        """The child's process number."""
+        return self._process.pid
+
+    def fileno(self) -> int:
+        """The pipe to wait on for replies."""
+        return self._stdout.fileno()
+
+    def send(self, request: Request) -> None:
+        """Write one request; a child that is gone shows at the next `read`."""
+        with contextlib.suppress(BrokenPipeError):
+            self._stdin.write(encode(request))
+
+    def read(self) -> list[Reply] | None:
+        """The replies that have come, or None once the child has closed its end. Raises ProtocolError."""
+        chunk = self._stdout.read(_READ_SIZE)
+        if chunk is None:
+            return []
+        if not chunk:
+            return None
+        *lines, self._partial = (self._partial + chunk).split(b"\n")
+        return [decode_reply(line) for line in lines]
+
+    def kill(self) -> None:
+        """End the child at once, with whatever it may have started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._close_pipes()
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Let an idle child end by itself; kill it where it does not."""
+        with contextlib.suppress(BrokenPipeError):
+            self._stdin.close()
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._close_pipes()
+
+    def obituary(self) -> str:
+        """How the child ended and the last that it wrote to stderr."""
+        code = self._process.poll()
+        how = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+        return f"the training process ended by {how}\n{self.last_words()}".rstrip()
+
+    def last_words(self) -> str:
+        """The end of the child's stderr, at most 4,000 characters."""
+        if self._errors.closed:
+            return self._last_words
+        size = self._errors.seek(0, os.SEEK_END)
+        self._errors.seek(max(0, size - _TAIL))
+        return self._errors.read().decode(errors="replace")
+
+    def _close_pipes(self) -> None:
+        self._last_words = self.last_words()
+        for pipe in (self._stdin, self._stdout, self._errors):
+            with contextlib.suppress(OSError):
+                pipe.close()

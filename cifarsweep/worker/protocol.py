@@ -1,0 +1,108 @@
+"""What supervisor and child say to each other: one JSON object a line, told apart by `kind`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from cifarsweep.spec.settings import Settings
+from cifarsweep.spec.words import CheckpointRef
+from cifarsweep.training import events
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """Train one trial. `resume` holds the checkpoints to try, newest first."""
+
+    label: str
+    settings: dict[str, Any]
+    seed: int
+    folder: str
+    resume: tuple[CheckpointRef, ...]
+    save_every_s: float
+
+    def parsed(self) -> Settings:
+        """The settings as the record that training takes."""
+        return Settings.model_validate_json(json.dumps(self.settings))
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Write a checkpoint and stop the trial."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The child has its device and waits for work."""
+
+    device: str
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The child can't have the device that was asked for."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The trial raised an exception; the child lives on and takes the next one."""
+
+    error: str
+    traceback: str
+    out_of_memory: bool
+
+
+Event = (
+    events.Started
+    | events.Progress
+    | events.Metrics
+    | events.Saved
+    | events.SaveFailed
+    | events.Rejected
+    | events.Finished
+    | events.Stopped
+)
+Request = Train | Stop
+Reply = Ready | Refused | Failed | Event
+
+
+class ProtocolError(Exception):
+    """A line that is no message: whoever wrote it can't be trusted any more."""
+
+
+@cache
+def _adapters(union: object) -> Mapping[str, TypeAdapter[Any]]:
+    return {kind.__name__: TypeAdapter(kind) for kind in union.__args__}  # type: ignore[attr-defined]
+
+
+def encode(message: Request | Reply) -> bytes:
+    """One line, newline included. Floats keep every bit; nan and infinity are written as Python's json does."""
+    return json.dumps({"kind": type(message).__name__, **asdict(message)}).encode() + b"\n"
+
+
+def decode_request(line: bytes) -> Request:
+    """Undo `encode` in the child. Raises ProtocolError."""
+    request: Request = _decode(line, Request)
+    return request
+
+
+def decode_reply(line: bytes) -> Reply:
+    """Undo `encode` in the supervisor. Raises ProtocolError."""
+    reply: Reply = _decode(line, Reply)
+    return reply
+
+
+def _decode(line: bytes, union: object) -> Any:
+    try:
+        fields = json.loads(line)
+        return _adapters(union)[fields.pop("kind")].validate_python(fields)
+    except (ValueError, KeyError, AttributeError, TypeError, ValidationError) as error:
+        raise ProtocolError(f"not a message: {line[:200]!r} ({type(error).__name__})") from None

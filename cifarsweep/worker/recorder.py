@@ -1,0 +1,124 @@
+"""The only writer of a leased trial: buffers what the child reports and writes it under the guard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cifarsweep.errors import StoreUnavailable
+from cifarsweep.spec.words import AttemptEnd, CheckpointRef, MetricRow, TrialResult
+from cifarsweep.store import Store
+from cifarsweep.store.records import Lease
+from cifarsweep.training.folder import CheckpointFolder
+from cifarsweep.worker.patience import Patience
+
+#: Rows that wait for a database that is away; beyond it the child is not read any more and so pauses.
+FULL_BUFFER = 100_000
+#: Rows that are written without waiting for the next beat.
+BATCH = 10_000
+#: Checkpoints that an unfinished trial keeps: the newest, and the one before it in case that is damaged.
+_KEPT = 2
+
+
+class Recorder:
+    """Holds the lease on one trial. Raises LeaseLost from `flush` once another worker owns the trial."""
+
+    def __init__(
+        self, store: Store, lease: Lease, patience: Patience, clock: Callable[[], float], folder: CheckpointFolder
+    ) -> None:
+        self.lease = lease
+        self.closed = False
+        self._store, self._patience, self._clock = store, patience, clock
+        self._folder = folder
+        self._rows: list[MetricRow] = []
+        self._checkpoint: CheckpointRef | None = None
+        self._committed = [ref.path for ref in lease.checkpoints]
+        self._superseded: list[str] = []
+        self._ending: Callable[[], object] | None = None
+        self._heard = False
+        self._done = False
+        self._written_at = clock()
+
+    @property
+    def full(self) -> bool:
+        """Whether the buffer holds all that it may."""
+        return len(self._rows) >= FULL_BUFFER
+
+    @property
+    def ending(self) -> bool:
+        """Whether the trial's end waits to be written."""
+        return self._ending is not None
+
+    def heard(self) -> None:
+        """Note that the child lives; without that no beat renews the lease, so a hung child loses it."""
+        self._heard = True
+
+    def add(self, rows: tuple[MetricRow, ...]) -> None:
+        """Buffer rows until the next beat."""
+        self._rows.extend(rows)
+
+    def point(self, checkpoint: CheckpointRef) -> None:
+        """Make a checkpoint the durable progress, with every row up to its step; written at once."""
+        if self._checkpoint is not None:
+            self._superseded.append(self._checkpoint.path)
+        self._checkpoint = checkpoint
+        self._written_at = float("-inf")
+
+    def rewind(self, step: int) -> None:
+        """Drop what lies beyond `step`, because the child had to begin further back than the lease says."""
+        self.lease = self._store.rewind(self.lease, step)
+
+    def finish(self, result: TrialResult) -> None:
+        """End the trial as done; its last checkpoint was pointed to before."""
+        self._done = True
+        self._end(lambda: self._store.finish(self.lease, self._rows, self._checkpoint, result))
+
+    def fail(self, end: AttemptEnd, error: str, traceback: str = "") -> None:
+        """End the attempt by a failure, which the queue counts."""
+        self._end(lambda: self._store.fail(self.lease, end, error, traceback, rows=self._rows))
+
+    def release(self) -> None:
+        """Give the lease back: nothing went wrong, another worker may go on."""
+        self._end(lambda: self._store.release(self.lease, self._rows, self._checkpoint))
+
+    def _end(self, ending: Callable[[], object]) -> None:
+        self._ending = ending
+        self.flush()
+
+    def tend(self, beat_s: float) -> None:
+        """Write when a beat is due, a batch is full or an end waits."""
+        due = self._clock() - self._written_at >= beat_s and (self._heard or self._checkpoint is not None)
+        if due or self._ending is not None or len(self._rows) >= BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write everything in one guarded transaction, unless the database is away."""
+        if self.closed or not self._patience.may_try():
+            return
+        try:
+            self._write()
+        except StoreUnavailable:
+            self._patience.failed()
+            return
+        self._patience.succeeded()
+        self._rows.clear()
+        self._heard = False
+        self._written_at = self._clock()
+        self._prune()
+
+    def _write(self) -> None:
+        if self._ending is not None:
+            self._ending()
+            self.closed = True
+        else:
+            self.lease = self._store.write(self.lease, self._rows, self._checkpoint)
+
+    def _prune(self) -> None:
+        """Remove the files that the database no longer points to; only the committed state can tell which."""
+        if self._checkpoint is not None:
+            self._committed.insert(0, self._checkpoint.path)
+            self._checkpoint = None
+            self._folder.remove(self._superseded + self._committed[_KEPT:])
+            self._superseded.clear()
+            del self._committed[_KEPT:]
+        if self.closed and self._done and self._committed:
+            self._folder.keep_only(self._committed[0])

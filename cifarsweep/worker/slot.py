@@ -1,0 +1,223 @@
+"""One place where a trial trains: a child process and, while it trains, the recorder of its trial."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cifarsweep.errors import CifarsweepError, DeviceError, LeaseLost
+from cifarsweep.spec.words import AttemptEnd, TrialResult
+from cifarsweep.store import Store
+from cifarsweep.store.records import Lease
+from cifarsweep.store.timing import Timing
+from cifarsweep.training import events
+from cifarsweep.training.folder import CheckpointFolder
+from cifarsweep.worker import protocol
+from cifarsweep.worker.display import Display
+from cifarsweep.worker.patience import Patience
+from cifarsweep.worker.process import ChildProcess
+from cifarsweep.worker.recorder import Recorder
+
+#: Children that may die in a row before they are ready; then the machine is at fault, not a trial.
+_MOST_FALSE_STARTS = 3
+
+
+class Slot:
+    """Runs one trial at a time. `idle` means that it could take one now."""
+
+    def __init__(
+        self,
+        number: int,
+        command: Sequence[str],
+        store: Store,
+        timing: Timing,
+        display: Display,
+        patience: Patience,
+        artifacts: Path,
+        save_every_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.number = number
+        self.ready: protocol.Ready | None = None
+        self.recorder: Recorder | None = None
+        self._command, self._store, self._timing, self._display = command, store, timing, display
+        self._patience, self._artifacts, self._save_every_s, self._clock = patience, artifacts, save_every_s, clock
+        self._false_starts = 0
+        self._heard_at = clock()
+        self._started: events.Started | None = None
+        self.child = ChildProcess(command)
+
+    @property
+    def idle(self) -> bool:
+        """Whether the child waits for a trial."""
+        return self.ready is not None and self.recorder is None
+
+    @property
+    def listening(self) -> bool:
+        """Whether the child's replies should be read; a full buffer makes the child wait on its pipe."""
+        return self.recorder is None or not (self.recorder.full or self.recorder.ending)
+
+    def take(self, lease: Lease) -> None:
+        """Begin to train a claimed trial."""
+        folder = self._artifacts / lease.study / str(lease.number)
+        self.recorder = Recorder(self._store, lease, self._patience, self._clock, CheckpointFolder(folder))
+        self._started, self._heard_at = None, self._clock()
+        self._display.begin(self.number, lease)
+        self.child.send(
+            protocol.Train(
+                label=f"{lease.study}/{lease.number}",
+                settings=json.loads(lease.settings.model_dump_json()),
+                seed=lease.seed,
+                folder=str(folder),
+                resume=lease.checkpoints,
+                save_every_s=self._save_every_s,
+            )
+        )
+
+    def hear(self) -> None:
+        """Read what the child has to say. Raises DeviceError where it has no device."""
+        try:
+            replies = self.child.read()
+        except protocol.ProtocolError as error:
+            self._child_lost(str(error))
+            return
+        if replies is None:
+            self._child_lost("")
+            return
+        self._heard_at = self._clock()
+        for reply in replies:
+            self._guarded(lambda reply=reply: self._handle(reply))  # type: ignore[misc]
+
+    def tend(self) -> None:
+        """Renew the lease, retry what waits for the database, and notice a child that hangs."""
+        recorder = self.recorder
+        if recorder is None:
+            return
+        self._guarded(lambda: recorder.tend(self._timing.beat_s))
+        if (
+            self.recorder is not None
+            and not recorder.ending
+            and self.listening
+            and self._silent_s() > self._timing.lease_s
+        ):
+            words = self.child.last_words()
+            self.child.kill()
+            self._guarded(
+                lambda: recorder.fail(AttemptEnd.CRASHED, f"no progress for {self._timing.lease_s:.0f} s", words)
+            )
+            self._restart()
+        self._settle()
+
+    def ask_to_stop(self) -> None:
+        """Ask the child for a checkpoint and the end of its trial."""
+        if self.recorder is not None and not self.recorder.ending:
+            self.child.send(protocol.Stop())
+
+    def drop(self) -> None:
+        """Give the lease back without waiting for the child; the trial goes on from its last checkpoint."""
+        self.child.kill()
+        recorder = self.recorder
+        if recorder is not None and not recorder.ending:
+            self._guarded(recorder.release)
+        self.recorder = None
+
+    def close(self) -> None:
+        """End the child."""
+        self.child.close()
+
+    def _silent_s(self) -> float:
+        return self._clock() - self._heard_at
+
+    def _guarded(self, action: Callable[[], object]) -> None:
+        """Run what writes for the trial; if the lease is lost, so is everything that the child still says of it."""
+        try:
+            action()
+        except LeaseLost as error:
+            if self.recorder is not None:
+                self._display.note(f"slot {self.number}: {error}")
+                self._display.end(self.number, self.recorder.lease, "lost")
+            self.recorder = None
+            self.child.kill()
+            self._restart()
+        self._settle()
+
+    def _settle(self) -> None:
+        if self.recorder is not None and self.recorder.closed:
+            self.recorder = None
+
+    def _handle(self, reply: protocol.Reply) -> None:
+        match reply:
+            case protocol.Ready():
+                self.ready, self._false_starts = reply, 0
+            case protocol.Refused():
+                raise DeviceError(reply.reason)
+            case _ if self.recorder is not None and not self.recorder.ending:
+                self.recorder.heard()
+                self._record(self.recorder, reply)
+
+    def _record(self, recorder: Recorder, reply: protocol.Reply) -> None:
+        match reply:
+            case events.Started():
+                self._begun(recorder, reply)
+            case events.Progress():
+                self._display.progress(self.number, reply)
+            case events.Metrics():
+                recorder.add(reply.rows)
+                self._display.metrics(self.number, reply)
+            case events.Saved():
+                recorder.point(reply.checkpoint)
+            case events.SaveFailed():
+                self._display.note(f"{_title(recorder)}: no checkpoint at step {reply.step:,}: {reply.reason}")
+            case events.Rejected():
+                self._display.note(f"{_title(recorder)}: checkpoint {reply.path} was not accepted: {reply.reason}")
+            case events.Finished():
+                self._display.end(self.number, recorder.lease, str(reply.result.outcome), reply.result)
+                recorder.finish(self._priced(reply.result))
+            case events.Stopped():
+                self._display.end(self.number, recorder.lease, f"stopped at step {reply.step:,}, lease given back")
+                recorder.release()
+            case protocol.Failed():
+                self._failed(recorder, reply)
+
+    def _begun(self, recorder: Recorder, started: events.Started) -> None:
+        known = recorder.lease.checkpoints[0].step if recorder.lease.checkpoints else 0
+        if started.start_step < known:
+            recorder.rewind(started.start_step)
+        self._started = started
+        self._display.started(self.number, started)
+
+    def _priced(self, result: TrialResult) -> TrialResult:
+        """The result with what the model costs, which reports set beside its accuracy."""
+        if self._started is None:
+            return result
+        price = {"params": float(self._started.params), "flops_per_image": float(self._started.flops_per_image)}
+        return replace(result, final={**result.final, **price})
+
+    def _failed(self, recorder: Recorder, failure: protocol.Failed) -> None:
+        end = AttemptEnd.OUT_OF_MEMORY if failure.out_of_memory else AttemptEnd.EXCEPTION
+        self._display.end(self.number, recorder.lease, f"failed: {failure.error.splitlines()[0]}")
+        recorder.fail(end, failure.error, failure.traceback)
+
+    def _child_lost(self, reason: str) -> None:
+        self.child.kill()
+        story = f"{reason}\n{self.child.obituary()}".strip()
+        recorder = self.recorder
+        if recorder is not None and not recorder.ending:
+            self._display.end(self.number, recorder.lease, f"crashed: {story.splitlines()[0]}")
+            self._guarded(lambda: recorder.fail(AttemptEnd.CRASHED, story.splitlines()[0], story))
+        elif self.ready is None:
+            self._false_starts += 1
+            if self._false_starts >= _MOST_FALSE_STARTS:
+                raise CifarsweepError(f"the training process does not start on this machine: {story}")
+        self._restart()
+
+    def _restart(self) -> None:
+        self.ready = None
+        self.child = ChildProcess(self._command)
+
+
+def _title(recorder: Recorder) -> str:
+    return f"{recorder.lease.study}/{recorder.lease.number}"

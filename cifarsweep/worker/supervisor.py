@@ -1,0 +1,250 @@
+"""The supervisor: claims trials, hands them to children, records what they report. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+from cifarsweep.errors import StoreUnavailable
+from cifarsweep.store import Store
+from cifarsweep.store.records import WorkerInfo
+from cifarsweep.store.timing import Timing
+from cifarsweep.worker import machine
+from cifarsweep.worker.display import Display
+from cifarsweep.worker.patience import Patience
+from cifarsweep.worker.slot import Slot
+
+#: Exit codes: 128 + the signal's number as shells count, and EX_TEMPFAIL where the database stayed away.
+EXIT_TEMPFAIL = 75
+#: How long a stop waits for checkpoints, and a look for new trials for the next look, in seconds.
+_GRACE_S = 30.0
+_LOOK_EVERY_S = 1.0
+_TICK_S = 0.25
+#: How long a worker that is done sees to Optuna's view; what is left then, the next worker tells.
+_TELL_WITHIN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a worker was asked to do. `studies` empty means all that it can train."""
+
+    command: Sequence[str]
+    artifacts: Path
+    slots: int = 1
+    studies: tuple[str, ...] = ()
+    wait: bool = False
+    max_trials: int | None = None
+    save_every_s: float = 60.0
+    timing: Timing = field(default_factory=Timing.from_env)
+
+
+class Supervisor:
+    """One process that owns the database handle and `slots` children.
+
+    `trainable` gives the studies among those named whose data sets are on this machine, and raises DataError where
+    none of them is; it is asked again at every look, since studies may come while the worker waits.
+    """
+
+    def __init__(
+        self, store: Store, plan: Plan, display: Display, trainable: Callable[[Sequence[str]], Sequence[str]]
+    ) -> None:
+        self._store, self._plan, self._display, self._trainable = store, plan, display, trainable
+        self._clock = time.monotonic
+        self._patience = Patience(self._clock)
+        self._id = machine.worker_id()
+        self._slots: list[Slot] = []
+        self._signals: list[int] = []
+        self._stop_by: float | None = None
+        self._claimed = 0
+        self._finished = False
+        self._registered = False
+        self._exit_code = 0
+        self._studies: Sequence[str] = ()
+        self._look_at = self._beat_at = self._clock()
+        self._studies_at = float("-inf")
+
+    def run(self) -> int:
+        """Work until there is nothing left to do; return the exit code.
+
+        Raises DeviceError where the device is not here, DataError where no study can be trained on this machine.
+        """
+        self._trainable(self._plan.studies)
+        with self._listening_to_signals(), self._display:
+            try:
+                self._slots = [self._slot(number) for number in range(self._plan.slots)]
+                while not self._over():
+                    self._turn()
+            finally:
+                # Children first: nothing may train for a lease that was given back.
+                for slot in self._slots:
+                    slot.close() if slot.idle else slot.drop()
+            self._leave()
+        return self._exit_code
+
+    def _slot(self, number: int) -> Slot:
+        plan = self._plan
+        return Slot(
+            number,
+            plan.command,
+            self._store,
+            plan.timing,
+            self._display,
+            self._patience,
+            plan.artifacts,
+            plan.save_every_s,
+            self._clock,
+        )
+
+    def _turn(self) -> None:
+        """Hear what children say, tend leases, fill idle slots, see to the rest."""
+        by_pipe = {slot.child.fileno(): slot for slot in self._slots if slot.listening}
+        pipes: list[Any] = list(by_pipe)
+        for pipe in wait(pipes, timeout=self._timeout()):
+            by_pipe[pipe].hear()  # type: ignore[index]
+        for slot in self._slots:
+            slot.tend()
+        self._obey_signals()
+        self._ride_out()
+        self._fill()
+        self._chores()
+
+    def _timeout(self) -> float:
+        """No wait where an idle slot may look for a trial right now."""
+        may_claim = any(slot.idle for slot in self._slots) and not self._stopping and self._look_at <= self._clock()
+        return 0.0 if may_claim and not self._spent else _TICK_S
+
+    @property
+    def _stopping(self) -> bool:
+        return self._stop_by is not None
+
+    @property
+    def _spent(self) -> bool:
+        return self._plan.max_trials is not None and self._claimed >= self._plan.max_trials
+
+    def _over(self) -> bool:
+        busy = any(slot.recorder is not None for slot in self._slots)
+        if self._stop_by is not None:
+            return not busy or self._clock() > self._stop_by
+        return not busy and (self._finished or self._spent)
+
+    def _fill(self) -> None:
+        """Claim a trial for every idle slot."""
+        if self._stopping or self._look_at > self._clock() or not self._patience.may_try():
+            return
+        for slot in self._slots:
+            if slot.idle and not self._spent:
+                try:
+                    if not self._claim_for(slot):
+                        break
+                except StoreUnavailable:
+                    self._patience.failed()
+                    return
+
+    def _claim_for(self, slot: Slot) -> bool:
+        assert slot.ready is not None
+        self._register(slot)
+        studies = self._fresh_studies()
+        lease = self._store.claim(self._id, studies=studies) if studies else None
+        self._patience.succeeded()
+        if lease is None:
+            self._look_at = self._clock() + _LOOK_EVERY_S
+            self._finished = not self._plan.wait and self._store.unfinished(studies) == 0
+            return False
+        self._claimed += 1
+        slot.take(lease)
+        return True
+
+    def _fresh_studies(self) -> Sequence[str]:
+        """The studies to claim from, looked up about once a second rather than for every trial."""
+        if self._clock() - self._studies_at >= _LOOK_EVERY_S:
+            self._studies = self._trainable(self._plan.studies)
+            self._studies_at = self._clock()
+        return self._studies
+
+    def _register(self, slot: Slot) -> None:
+        """Tell the database who we are, once the first child knows its device."""
+        if self._registered or slot.ready is None:
+            return
+        info = WorkerInfo(
+            worker_id=self._id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            device=slot.ready.device,
+            slots=self._plan.slots,
+            versions=machine.versions(slot.ready.versions),
+        )
+        self._store.register_worker(info)
+        self._registered = True
+
+    def _chores(self) -> None:
+        """Once a beat: show that we live, and pass on to Optuna what is finished."""
+        if self._clock() - self._beat_at < self._plan.timing.beat_s or not self._patience.may_try():
+            return
+        self._beat_at = self._clock()
+        try:
+            if self._registered:
+                self._store.beat_worker(self._id)
+            self._store.tell(limit=20)
+        except StoreUnavailable:
+            self._patience.failed()
+
+    def _ride_out(self) -> None:
+        """Give up on a database that stayed away for half an hour."""
+        if self._patience.exhausted and not self._stopping:
+            self._display.note(
+                "the database has been away for 30 minutes: stopping; trials go on from their checkpoints"
+            )
+            self._exit_code = EXIT_TEMPFAIL
+            self._stop()
+
+    def _stop(self) -> None:
+        self._stop_by = self._clock() + _GRACE_S
+        for slot in self._slots:
+            slot.ask_to_stop()
+
+    def _obey_signals(self) -> None:
+        if not self._signals:
+            return
+        if not self._stopping:
+            self._display.note("stopping: writing checkpoints and giving the leases back (once more: at once)")
+            self._exit_code = 128 + self._signals[0]
+            self._stop()
+        elif len(self._signals) > 1:
+            self._stop_by = float("-inf")
+
+    @contextmanager
+    def _listening_to_signals(self) -> Iterator[None]:
+        def heard(number: int, _frame: object) -> None:
+            self._signals.append(number)
+
+        before = {number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _leave(self) -> None:
+        """Complete Optuna's view, which others may be at as well, and sign off."""
+        try:
+            if not self._signals:
+                self._tell_all()
+            if self._registered:
+                self._store.end_worker(self._id)
+        except StoreUnavailable as error:
+            self._display.note(f"could not sign off: {error}")
+
+    def _tell_all(self) -> None:
+        """Wait while another worker tells, since it may have looked before our last trial was done."""
+        give_up = self._clock() + _TELL_WITHIN_S
+        while self._store.untold() and self._clock() < give_up:
+            if not self._store.tell(limit=500):
+                time.sleep(0.2)

@@ -1,0 +1,84 @@
+"""A child whose trials cost nothing: values are a function of seed and step, checkpoints hold the step alone.
+
+Run as `python fake_child.py BEHAVIOUR [STATE_FOLDER]`. The folder keeps what must happen only once.
+"""
+
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from cifarsweep.spec.words import CheckpointRef, MetricRow, Outcome, TrialResult
+from cifarsweep.training import events
+from cifarsweep.training.folder import CheckpointFolder
+from cifarsweep.worker.child import Mailbox, serve, take_stdout
+from cifarsweep.worker.protocol import Ready, Train
+
+STEPS = 6
+
+
+def value(seed: int, step: int) -> float:
+    """The same float for the same seed and step, and no other."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{step}".encode()).digest()[:4]) / 2**32
+
+
+def once(folder: Path, what: str) -> bool:
+    """Whether this is the first time, on this machine, that `what` happens."""
+    try:
+        (folder / what).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def misbehave(behaviour: str, request: Train, step: int, state: Path) -> None:
+    first = lambda: once(state, request.label.replace("/", "-"))  # noqa: E731
+    if behaviour == "slow":
+        time.sleep(0.1)
+    elif step != 3:
+        return
+    elif behaviour == "raise" or (behaviour == "raise-once" and first()):
+        raise ValueError("boom: this trial can't train")
+    elif behaviour == "oom":
+        raise MemoryError("out of memory")
+    elif behaviour == "crash" or (behaviour == "crash-once" and first()):
+        print("last words of the child", file=sys.stderr, flush=True)
+        os.abort()
+    elif behaviour == "exit-once" and first():
+        os._exit(7)
+    elif behaviour == "hang-once" and first():
+        time.sleep(600)
+    elif behaviour == "garbage-once" and first():
+        os.write(int(os.environ["REPLIES_FD"]), b"Bus error (core dumped)\n")
+        time.sleep(600)
+
+
+def trainer(behaviour: str, state: Path) -> Callable[[Train, Callable[[], bool]], Iterator[events.Event]]:
+    def train(request: Train, should_stop: Callable[[], bool]) -> Iterator[events.Event]:
+        folder = CheckpointFolder(Path(request.folder))
+        start = request.resume[0].step if request.resume else 0
+        yield events.Started(start, STEPS, STEPS, 10, 20, 30, 40)
+        reference: CheckpointRef | None = None
+        for step in range(start + 1, STEPS + 1):
+            if should_stop():
+                yield events.Stopped(step - 1)
+                return
+            misbehave(behaviour, request, step, state)
+            yield events.Metrics((MetricRow("val/accuracy", step, value(request.seed, step)),))
+            if step % 2 == 0:
+                reference = folder.write(step, str(step).encode())
+                yield events.Saved(reference)
+        final = {"val/accuracy": value(request.seed, STEPS)}
+        yield events.Finished(TrialResult(Outcome.FINISHED, STEPS, final, f"weights of {request.seed}"), reference)
+
+    return train
+
+
+if __name__ == "__main__":
+    replies = take_stdout()
+    os.environ["REPLIES_FD"] = str(replies.fileno())
+    serve(
+        trainer(sys.argv[1], Path(sys.argv[2])), Ready("no device", {"fake": "1"}), Mailbox(sys.stdin.buffer), replies
+    )

@@ -1,0 +1,47 @@
+"""Riding out a database that is away."""
+
+from cifarsweep.worker.patience import GIVE_UP_S, LONGEST_PAUSE_S, Patience
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_pauses_grow_up_to_a_limit():
+    clock = Clock()
+    patience = Patience(clock)
+    pauses = []
+
+    for _ in range(12):
+        patience.failed()
+        start = clock.now
+        while not patience.may_try():
+            clock.now += 0.05
+        pauses.append(clock.now - start)
+
+    assert pauses[0] < 1.0 < pauses[6]
+    assert max(pauses) <= 1.5 * LONGEST_PAUSE_S + 0.1
+
+
+def test_one_success_ends_the_outage():
+    patience = Patience(Clock())
+    patience.failed()
+
+    patience.succeeded()
+
+    assert not patience.away and patience.may_try()
+
+
+def test_patience_ends_after_half_an_hour_of_outage_and_not_of_work():
+    clock = Clock()
+    patience = Patience(clock)
+    clock.now = 10 * GIVE_UP_S
+    patience.failed()
+    assert not patience.exhausted
+
+    clock.now += GIVE_UP_S + 1
+
+    assert patience.exhausted

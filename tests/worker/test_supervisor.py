@@ -1,0 +1,156 @@
+"""A supervisor with real child processes and a real database; only the training is make-believe."""
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import fake_child
+import pytest
+
+from cifarsweep.spec.reading import find, read_study
+from cifarsweep.spec.words import VAL_ACCURACY, AttemptEnd, TrialState
+from cifarsweep.store import Store
+from cifarsweep.store.timing import Timing
+from cifarsweep.worker.display import Display
+from cifarsweep.worker.supervisor import Plan, Supervisor
+from cifarsweep.worker.trainable import Trainable
+
+TRIALS = 12
+
+
+class Notes(Display):
+    def __init__(self) -> None:
+        self.ends: list[str] = []
+        self.notes: list[str] = []
+
+    def end(self, slot, lease, how, result=None):
+        self.ends.append(how)
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True, timing=Timing(lease_s=1.2, beat_s=0.2)) as store:
+        store.create_study(read_study(find("demo")))
+        yield store
+
+
+@pytest.fixture
+def work(store: Store, tmp_path: Path):
+    def _work(behaviour: str = "ok", display: Display | None = None, **plan: object) -> int:
+        command = [sys.executable, str(Path(fake_child.__file__)), behaviour, str(tmp_path)]
+        display = display or Notes()
+        timing = Timing(lease_s=1.2, beat_s=0.2)
+        ready = Plan(command=command, artifacts=tmp_path / "artifacts", timing=timing, **plan)  # type: ignore[arg-type]
+        return Supervisor(store, ready, display, Trainable(store, display.note, lambda name: None)).run()
+
+    return _work
+
+
+def assert_everything_is_there_once(store: Store) -> None:
+    """The oracle: what an undisturbed run would have left, to the last bit."""
+    trials = store.trials("demo")
+    curves = store.metrics("demo", [VAL_ACCURACY])
+    assert [trial.state for trial in trials] == [TrialState.DONE] * TRIALS
+    for trial in trials:
+        steps, values = curves[trial.number, VAL_ACCURACY]
+        assert list(steps) == list(range(1, fake_child.STEPS + 1))
+        assert [v.hex() for v in values] == [fake_child.value(trial.seed, int(s)).hex() for s in steps]
+        assert trial.weights_sha256 == f"weights of {trial.seed}"
+    assert store.check() == []
+
+
+def test_a_worker_does_every_trial_and_ends(store, work):
+    assert work() == 0
+
+    assert_everything_is_there_once(store)
+
+
+def test_several_slots_share_the_trials(store, work):
+    assert work(slots=3) == 0
+
+    assert_everything_is_there_once(store)
+
+
+def test_a_finished_trial_keeps_its_last_checkpoint_only(store, work, tmp_path):
+    work()
+
+    files = sorted(path.name for path in (tmp_path / "artifacts" / "demo" / "0").iterdir())
+
+    assert len(files) == 1 and files[0].startswith(f"step-{fake_child.STEPS:08d}")
+
+
+def test_a_worker_takes_no_more_than_it_may(store, work):
+    assert work(max_trials=5) == 0
+
+    assert store.status("demo")[0].trials[TrialState.DONE] == 5
+
+
+@pytest.mark.parametrize("behaviour", ["crash-once", "exit-once", "garbage-once", "hang-once", "raise-once"])
+def test_whatever_a_child_does_once_the_study_completes(store, work, behaviour):
+    assert work(behaviour, slots=4) == 0
+
+    assert_everything_is_there_once(store)
+    assert {len(trial.attempts) for trial in store.trials("demo")} == {2}
+
+
+def test_a_trial_that_always_raises_fails_with_its_traceback_and_the_worker_goes_on(store, work):
+    assert work("raise", slots=4) == 0
+
+    trials = store.trials("demo")
+    assert {trial.state for trial in trials} == {TrialState.FAILED}
+    assert all("boom" in trial.error and "fake_child.py" in trial.traceback for trial in trials)
+    assert {len(trial.attempts) for trial in trials} == {2}
+
+
+def test_a_trial_that_always_kills_its_child_is_poisoned(store, work):
+    assert work("crash", slots=4) == 0
+
+    trial = store.trials("demo")[0]
+    assert trial.state is TrialState.POISONED
+    assert "SIGABRT" in trial.traceback and "last words of the child" in trial.traceback
+
+
+def test_out_of_memory_is_retried_once(store, work):
+    work("oom", slots=4)
+
+    trial = store.trials("demo")[0]
+    assert trial.state is TrialState.FAILED
+    assert [attempt.end for attempt in trial.attempts] == [AttemptEnd.OUT_OF_MEMORY] * 2
+
+
+def test_ctrl_c_gives_the_leases_back_and_the_next_worker_finishes(store, work):
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    assert work("slow", slots=2) == 130
+
+    counts = store.status("demo")[0].trials
+    assert counts[TrialState.LEASED] == 0 and counts[TrialState.QUEUED] > 0
+    assert work() == 0
+    assert_everything_is_there_once(store)
+
+
+def test_a_data_set_that_is_not_here_is_refused_before_anything_is_claimed(store, tmp_path):
+    from cifarsweep.errors import DataError
+
+    def require(name: str) -> None:
+        raise DataError(f"{name} is not here")
+
+    plan = Plan(command=["false"], artifacts=tmp_path)
+    with pytest.raises(DataError, match="digits is not here"):
+        Supervisor(store, plan, Display(), Trainable(store, print, require)).run()
+
+    assert store.status("demo")[0].trials[TrialState.QUEUED] == TRIALS
+
+
+def test_a_child_that_never_starts_is_one_sentence(store, tmp_path):
+    from cifarsweep.errors import CifarsweepError
+
+    plan = Plan(command=[sys.executable, "-c", "raise SystemExit('no torch here')"], artifacts=tmp_path)
+
+    with pytest.raises(CifarsweepError, match=r"does not start[\s\S]*no torch here"):
+        Supervisor(store, plan, Display(), Trainable(store, print, lambda name: None)).run()
