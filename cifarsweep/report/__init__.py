@@ -1,0 +1,1 @@
+"""Turns a study's trials into offline pages and a table for the terminal."""

@@ -1,0 +1,57 @@
+"""The sentences that a study tests, in words, with the means of the cells they name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cifarsweep.report.findings import CellResult, named_means
+from cifarsweep.report.wording import margin_text, mean_text, metric_label, value_text, visible
+from cifarsweep.spec.hypothesis import Hypothesis
+from cifarsweep.spec.study import level_text
+
+
+def hypothesis_view(hypothesis: Hypothesis, results: Sequence[CellResult]) -> dict[str, Any]:
+    """A sentence that the study tests, how, and the means of the cells that it names."""
+    rows = [
+        {
+            "role": visible(named.role),
+            "cell": visible(named.cell),
+            "mean": mean_text(named.value, hypothesis.metric) if named.value else None,
+            "n": named.value.n if named.value else 0,
+        }
+        for named in named_means(hypothesis, results)
+    ]
+    return {
+        "claim": visible(hypothesis.claim),
+        "test": visible(condition(hypothesis)),
+        "metric": metric_label(hypothesis.metric),
+        "rows": rows,
+    }
+
+
+def condition(hypothesis: Hypothesis) -> str:
+    """What the numbers would have to show, in words."""
+    metric = metric_label(hypothesis.metric).lower()
+    match hypothesis.kind:
+        case "greater":
+            by = f" by more than {margin_text(hypothesis.margin, hypothesis.metric)}" if hypothesis.margin else ""
+            return f"Holds if the mean {metric} of a is above that of b{by}."
+        case "not_worse":
+            margin = margin_text(hypothesis.margin, hypothesis.metric)
+            return f"Holds if the mean {metric} of a is at most {margin} below that of b."
+        case "equivalent":
+            margin = margin_text(hypothesis.margin, hypothesis.metric)
+            return f"Holds if the mean {metric} of a and that of b differ by less than {margin} either way."
+        case "at_chance":
+            margin = margin_text(hypothesis.margin, hypothesis.metric)
+            return f"Holds if the mean {metric} of a is within {margin} of guessing."
+        case "faster":
+            axis = {"steps": "steps", "epoch": "epochs", "elapsed_s": "training time"}[hypothesis.by]
+            target = value_text(hypothesis.target, hypothesis.metric)
+            return f"Holds if a reaches a {metric} of {target} before b, counted in {axis}. Below: last values."
+        case "best":
+            level = level_text(hypothesis.level)
+            return f"Holds if {hypothesis.factor} = {level} has the highest mean {metric} of all its levels."
+        case "trend":
+            return f"Holds if the mean {metric} is {hypothesis.direction} along the levels of {hypothesis.factor}."

@@ -1,0 +1,65 @@
+"""Fills the records of a report from the database."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from cifarsweep import __version__
+from cifarsweep.report.source import ReportAttempt, ReportStudy, ReportTrial
+from cifarsweep.report.wording import METRIC_LABELS
+from cifarsweep.spec.words import FINAL_STATES, TrialState
+
+if TYPE_CHECKING:
+    from cifarsweep.store import Store
+    from cifarsweep.store.records import AttemptRow, TrialRow
+
+#: Under these names a worker puts the cost of a trial's network among its last metrics.
+PARAMS, FLOPS = "params", "flops_per_image"
+
+
+def collect(store: Store, name: str) -> ReportStudy:
+    """All that a report says of one study. Raises UnknownStudy."""
+    return ReportStudy(
+        study=store.study(name).spec,
+        trials=tuple(_trial(row) for row in store.trials(name)),
+        series=store.metrics(name, list(METRIC_LABELS)),
+        made_at=datetime.now(UTC),
+        database=store.shown_url,
+        version=__version__,
+    )
+
+
+def _trial(row: TrialRow) -> ReportTrial:
+    params = row.final.get(PARAMS)
+    given_up = row.state in FINAL_STATES and row.state is not TrialState.DONE
+    return ReportTrial(
+        number=row.number,
+        cell=row.cell,
+        levels=row.levels,
+        seed=row.seed,
+        state=row.state,
+        outcome=row.outcome,
+        final={name: value for name, value in row.final.items() if name not in (PARAMS, FLOPS)},
+        steps=row.step,
+        elapsed_s=row.elapsed_s if row.step else None,
+        params=round(params) if params is not None else None,
+        flops=row.final.get(FLOPS),
+        attempts=tuple(_attempt(attempt) for attempt in row.attempts),
+        # What an attempt of a trial that came through met stands with the attempt.
+        error=(row.traceback or row.error or None) if given_up else None,
+        weights_sha256=row.weights_sha256 or None,
+        versions=row.attempts[-1].versions if row.attempts else {},
+    )
+
+
+def _attempt(row: AttemptRow) -> ReportAttempt:
+    return ReportAttempt(
+        attempt=row.attempt,
+        host=row.host,
+        device=row.device,
+        started=row.started_at,
+        ended=row.ended_at,
+        end=row.end,
+        error=row.error or None,
+    )

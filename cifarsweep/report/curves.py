@@ -1,0 +1,162 @@
+"""Curves for the page: mean and band per cell and metric, thinned to what a screen can show, packed as typed arrays."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cifarsweep.report.source import ReportStudy, Series
+from cifarsweep.report.wording import is_share, metric_label
+from cifarsweep.spec.words import (
+    ELAPSED,
+    EPOCH,
+    IMAGES,
+    LEARNING_RATE,
+    TRAIN_ACCURACY,
+    TRAIN_LOSS,
+    VAL_ACCURACY,
+    VAL_LOSS,
+)
+from cifarsweep.stats import Band, Floats, band
+
+#: x axes beside the steps; a page offers those that its trials recorded.
+AXES = (EPOCH, IMAGES, ELAPSED)
+#: A plot is about this many pixels wide.
+POINTS = 500
+#: So that a page of a thousand trials stays light.
+POINTS_OF_A_PAGE = 150_000
+FEWEST_POINTS = 120
+#: The axes rise almost evenly with the steps, so few points tell them apart by less than a pixel.
+KNOTS = 64
+
+_ORDER = (VAL_ACCURACY, VAL_LOSS, TRAIN_ACCURACY, TRAIN_LOSS, LEARNING_RATE)
+_DTYPES = {"i2": np.int16, "i4": np.int32, "f4": np.float32, "f8": np.float64}
+Packed = dict[str, str]
+
+
+def curve_payload(report: ReportStudy) -> dict[str, Any]:
+    """Everything that the main figure draws, ready for JSON: metrics, axes, one clock per cell, one band per curve.
+
+    A clock says where an axis stood at some steps, as the mean over the seeds. nan marks a gap.
+    """
+    numbers = _trial_numbers(report)
+    names = {name for _, name in report.series}
+    metrics = sorted(names - set(AXES), key=_rank)
+    axes = [axis for axis in AXES if axis in names]
+    found = {name: [_cell_band(report.series, group, name) for group in numbers] for name in metrics}
+    count = sum(curve is not None for curves in found.values() for curve in curves)
+    points = max(FEWEST_POINTS, min(POINTS, POINTS_OF_A_PAGE // max(count, 1)))
+    return {
+        "metrics": [
+            {
+                "name": name,
+                "label": metric_label(name),
+                "share": is_share(name),
+                "curves": [_pack_band(thinned(curve, points)) if curve else None for curve in found[name]],
+            }
+            for name in metrics
+        ],
+        "axes": [{"name": axis, "label": metric_label(axis)} for axis in axes],
+        "clocks": [_clock(report.series, group, axes) for group in numbers],
+    }
+
+
+def _trial_numbers(report: ReportStudy) -> list[list[int]]:
+    """The trials of each cell, in the order of the study's cells."""
+    numbers: dict[str, list[int]] = {cell.name: [] for cell in report.study.cells}
+    for trial in report.trials:
+        numbers.setdefault(trial.cell, []).append(trial.number)
+    return [numbers[cell.name] for cell in report.study.cells]
+
+
+def _rank(name: str) -> tuple[int, str]:
+    return (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)
+
+
+def _cell_band(series: Mapping[tuple[int, str], Series], numbers: Sequence[int], metric: str) -> Band | None:
+    curves = [series[number, metric] for number in numbers if (number, metric) in series]
+    found = band(curves)
+    return found if found.grid.size else None
+
+
+def _clock(series: Mapping[tuple[int, str], Series], numbers: Sequence[int], axes: Sequence[str]) -> dict[str, Any]:
+    """For each axis, its mean over the seeds at a few steps spread over the curve, first and last included."""
+    clock: dict[str, Any] = {}
+    for axis in axes:
+        mean = _cell_band(series, numbers, axis)
+        if mean is not None:
+            # Where a slow seed has not come as far as the others, the mean would step back.
+            at = np.maximum.accumulate(mean.mean)
+            places = _knots(mean.grid, at)
+            clock[axis] = {"steps": packed(mean.grid[places]), "at": packed(at[places])}
+    return clock
+
+
+def _knots(steps: Floats, at: Floats) -> npt.NDArray[np.int64]:
+    """Places from which the rest follows by straight lines: two for what rises evenly, else `KNOTS`."""
+    ends = [0, steps.size - 1]
+    even = np.interp(steps, steps[ends], at[ends])
+    if np.abs(even - at).max() <= 1e-6 * (at[-1] - at[0]):
+        return np.unique(ends)
+    return np.unique(np.linspace(0, steps.size - 1, KNOTS).round().astype(np.int64))
+
+
+def thinned(curve: Band, points: int) -> Band:
+    """At most about `points` of a band's points, chosen by MinMaxLTTB (https://arxiv.org/abs/2305.00332).
+
+    The extremes of the mean and of both edges are candidates, so a spike of any of them stays in sight.
+    """
+    if curve.grid.size <= points:
+        return curve
+    edges = [edge for edge in (curve.low, curve.high) if np.isfinite(edge).any()]
+    shares = [points // 2, *(points // 4 for _ in edges)] if edges else [points]
+    lines = [curve.mean, *(np.where(np.isfinite(edge), edge, curve.mean) for edge in edges)]
+    keep = np.unique(np.concatenate([_kept(curve.grid, line, n) for line, n in zip(lines, shares, strict=True)]))
+    return Band(curve.grid[keep], curve.mean[keep], curve.low[keep], curve.high[keep], curve.n[keep])
+
+
+def _kept(x: Floats, y: Floats, points: int) -> npt.NDArray[np.int64]:
+    # Imported here, because only a page needs it and it is not small.
+    from tsdownsample import MinMaxLTTBDownsampler
+
+    sampler = MinMaxLTTBDownsampler()  # type: ignore[no-untyped-call]
+    return np.asarray(sampler.downsample(x, y, n_out=points), np.int64)
+
+
+def _pack_band(curve: Band) -> dict[str, Any]:
+    """Without edges where every point is of one seed; `n` as a number where it is the same all along."""
+    spread = np.isfinite(curve.low).any()
+    same = (curve.n == curve.n[0]).all()
+    return {
+        "steps": packed(curve.grid),
+        "mean": packed(curve.mean),
+        "low": packed(curve.low) if spread else None,
+        "high": packed(curve.high) if spread else None,
+        "n": int(curve.n[0]) if same else packed(curve.n, "i2"),
+    }
+
+
+def packed(values: npt.ArrayLike, dtype: str | None = None) -> Packed:
+    """An array as plotly's `{dtype, bdata}`: base64 of its little-endian bytes.
+
+    Whole numbers of 32 bits go as such, all else as float32, whose 7 digits are more than a screen shows.
+    """
+    array = np.asarray(values)
+    chosen = dtype or ("i4" if _is_int32(array) else "f4")
+    data = np.ascontiguousarray(array, np.dtype(_DTYPES[chosen]).newbyteorder("<"))
+    return {"dtype": chosen, "bdata": base64.b64encode(data.tobytes()).decode()}
+
+
+def unpacked(field: Packed) -> npt.NDArray[Any]:
+    """Undo `packed`, up to its rounding."""
+    return np.frombuffer(base64.b64decode(field["bdata"]), np.dtype(_DTYPES[field["dtype"]]).newbyteorder("<"))
+
+
+def _is_int32(array: npt.NDArray[Any]) -> bool:
+    if not array.size or not np.isfinite(array).all():
+        return False
+    return bool((array == np.round(array)).all() and np.abs(array).max() < 2**31)

@@ -1,0 +1,85 @@
+"""How the figures were made, in sentences that a reader can check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from cifarsweep.report.findings import CellResult, state_counts
+from cifarsweep.report.source import ReportStudy
+from cifarsweep.report.wording import plural
+from cifarsweep.spec.settings import Settings
+from cifarsweep.spec.words import FINAL_STATES, TrialState
+
+ONE_SEED = (
+    "Some cells have one seed only, and one seed is never enough: it has no interval, and a difference to it may be "
+    "chance. Add seeds before you conclude anything from it."
+)
+
+
+def figure_notes(report: ReportStudy, results: Sequence[CellResult]) -> list[str]:
+    """Sentences on what the accuracies are of, how seeds are summed up, and what is missing."""
+    return [*_measured(report), *_seeds(report, results), *_missing(report, results)]
+
+
+def _measured(report: ReportStudy) -> Iterator[str]:
+    sources = {_evaluated_on(cell.settings) for cell in report.study.cells}
+    if len(sources) == 1:
+        yield f"Accuracy is measured on {sources.pop()}"
+    else:
+        yield "Cells differ in the images that accuracy is measured on: see their settings."
+    yield "The last value of a trial is quoted, not the best one seen."
+    datasets = sorted({cell.settings.dataset for cell in report.study.cells})
+    if any(name.startswith("cifar10-jpeg") for name in datasets):
+        yield (
+            f"The images ({', '.join(datasets)}) are those of CIFAR-10 after JPEG compression: accuracies are a little "
+            "below those on the original pixels and can't be set beside published ones."
+        )
+
+
+def _evaluated_on(settings: Settings) -> str:
+    if settings.validation.split == "test":
+        return f"the test set of {settings.dataset}, which was looked at during training as well."
+    share = f"{100 * settings.validation.fraction:g} %"
+    return (
+        f"{share} of the training set of {settings.dataset}, held out by seed {settings.validation.seed}; "
+        "the test set was not used."
+    )
+
+
+def _seeds(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str]:
+    yield (
+        f"Each cell was planned with {plural(len(report.study.seeds), 'seed')}. ± and bands are 95 % intervals of the "
+        "mean over seeds (Student's t); they speak of seeds, not of other data or machines."
+    )
+    if any(result.accuracy is not None and result.accuracy.n == 1 for result in results):
+        yield ONE_SEED
+    if any(cell.settings.determinism == "fast" for cell in report.study.cells):
+        yield "Trials ran with determinism = fast: a repetition differs in the last digits."
+
+
+def _missing(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str]:
+    diverged = sum(result.diverged for result in results)
+    failed = sum(result.failed for result in results)
+    counts = state_counts(report)
+    open_trials = sum(counts[state] for state in TrialState if state not in FINAL_STATES)
+    if diverged:
+        yield (
+            f"{plural(diverged, 'trial')} diverged and {'counts' if diverged == 1 else 'count'} at chance accuracy. "
+            "The curve of a diverged trial ends where its loss does; from there on the mean is of the other seeds, and "
+            "the number of seeds at a point shows when it is pointed at."
+        )
+    if failed:
+        yield f"{plural(failed, 'trial')} failed and {'is' if failed == 1 else 'are'} in no mean."
+    if open_trials:
+        yield (
+            f"{plural(open_trials, 'trial')} {'is' if open_trials == 1 else 'are'} not finished: final values leave "
+            "them out, curves show them as far as they are."
+        )
+
+
+def curve_note(points: int) -> str:
+    """What was done to the curves of the main figure."""
+    return (
+        f"A curve is thinned to about {points} points, its extremes kept. Against time, each step stands at the mean "
+        "training time after which the seeds of its cell reached it."
+    )

@@ -1,0 +1,53 @@
+"""Which colour and dash each cell has, the same in every figure and table of a page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cifarsweep.spec.study import Study
+from cifarsweep.spec.words import Value
+
+#: The colours themselves stand in report.css as --c0 to --c6, for light and for dark pages.
+COLOURS = 7
+#: Names of plotly, and the same as a stroke-dasharray of SVG.
+DASHES = {"solid": "", "dash": "6 3", "dot": "1.5 3", "dashdot": "7 3 1.5 3"}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a cell is drawn."""
+
+    colour: int
+    dash: str
+
+    @property
+    def dasharray(self) -> str:
+        """The dash for SVG; empty for a solid line."""
+        return DASHES[self.dash]
+
+
+def looks(study: Study) -> dict[str, Look]:
+    """The look of each cell by its name.
+
+    Where factors are crossed, the first chooses the colour and the rest the dash, so that a page can be read without
+    its legend; else every cell has a colour of its own until they run out, and then the next dash.
+    """
+    first, *rest = list(study.factors) or [""]
+    colours = _numbered([cell.levels.get(first) for cell in study.cells])
+    dashes = _numbered([tuple(cell.levels.get(key) for key in rest) for cell in study.cells])
+    crossed = bool(rest) and max(colours) < COLOURS and max(dashes) < len(DASHES)
+    if not crossed or len(set(zip(colours, dashes, strict=True))) < len(study.cells):
+        places = range(len(study.cells))
+        colours, dashes = [place % COLOURS for place in places], [place // COLOURS for place in places]
+    names = list(DASHES)
+    return {
+        cell.name: Look(colour, names[dash % len(names)])
+        for cell, colour, dash in zip(study.cells, colours, dashes, strict=True)
+    }
+
+
+def _numbered(levels: list[Value] | list[tuple[Value, ...]]) -> list[int]:
+    """Each level as the place at which it first came; True and 1 are different levels."""
+    keys = [repr(level) for level in levels]
+    places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+    return [places[key] for key in keys]

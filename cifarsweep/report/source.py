@@ -1,0 +1,99 @@
+"""What a report is made of: plain frozen records that any source of trials can fill."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from cifarsweep.spec.study import Study
+from cifarsweep.spec.words import VAL_ACCURACY, Outcome, TrialState, Value
+
+#: Strictly rising steps (int64) and the value at each (float64; nan and infinity where the metric was not finite).
+Series = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportAttempt:
+    """One lease of a trial by a worker."""
+
+    attempt: int
+    host: str
+    device: str
+    started: datetime | None
+    ended: datetime | None
+    end: str | None
+    """One of `AttemptEnd`; None while it runs."""
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportTrial:
+    """One cell with one seed, and what became of it."""
+
+    number: int
+    cell: str
+    levels: Mapping[str, Value]
+    seed: int
+    state: str
+    """One of `TrialState`."""
+    outcome: str | None
+    """One of `Outcome`; None unless the trial is done."""
+    final: Mapping[str, float]
+    """The last value of each metric; empty unless the trial is done."""
+    steps: int
+    elapsed_s: float | None
+    """Seconds of training, without what was lost and computed again."""
+    params: int | None
+    flops: float | None
+    """Of one image, forward."""
+    attempts: tuple[ReportAttempt, ...]
+    error: str | None
+    weights_sha256: str | None
+    versions: Mapping[str, str]
+
+    @property
+    def done(self) -> bool:
+        """Trained to the end, diverged or not."""
+        return self.state == TrialState.DONE
+
+    @property
+    def diverged(self) -> bool:
+        """Done, at chance accuracy, because the loss stopped being finite."""
+        return self.done and self.outcome == Outcome.DIVERGED
+
+    @property
+    def failed(self) -> bool:
+        """Given up: it raised, or took its workers down."""
+        return self.state in (TrialState.FAILED, TrialState.POISONED)
+
+    @property
+    def accuracy(self) -> float | None:
+        """The last validation accuracy of a trial that is done."""
+        return self.last(VAL_ACCURACY)
+
+    def last(self, metric: str) -> float | None:
+        """The last value of a metric; None unless the trial is done and the value finite."""
+        value = self.final.get(metric)
+        return value if self.done and value is not None and math.isfinite(value) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportStudy:
+    """A study with all that is known of it at one moment."""
+
+    study: Study
+    trials: tuple[ReportTrial, ...]
+    series: Mapping[tuple[int, str], Series]
+    """By trial number and metric name."""
+    made_at: datetime
+    database: str
+    """For people: its password must already be hidden."""
+    version: str
+    """Of cifarsweep."""
+    data_digest: str | None = None
+    """Of the converted data set, where it is known."""

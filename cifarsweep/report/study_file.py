@@ -1,0 +1,67 @@
+"""Writes a study as the TOML text from which it can be created again, with every setting in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from cifarsweep.spec.settings import flat_settings
+from cifarsweep.spec.study import Cell, Study, cell_name, crossed
+from cifarsweep.spec.words import Value
+
+
+def study_toml(study: Study) -> str:
+    """The study as a file of version 1.0 of TOML (https://toml.io/en/v1.0.0).
+
+    Reading it gives a study of the same hash wherever cells that cross the factors come before the arms, which is the
+    order in which a study file lists them.
+    """
+    by_levels = {_key(cell.levels, study.factors): cell for cell in study.cells if _is_crossed(cell, study)}
+    arms = [cell for cell in study.cells if not _is_crossed(cell, study)]
+    base = next(iter(by_levels.values()), study.cells[0])
+    lines = [f"{key} = {_value(getattr(study, key))}" for key in ("name", "question", "source", "cost")]
+    lines += [f"seeds = {_value(study.seeds)}", "", "[settings]"]
+    lines += _pairs((k, v) for k, v in _fixed(study, base, bool(by_levels)).items() if v is not None)
+    if study.factors:
+        lines += ["", "[factors]", *_pairs(study.factors.items())]
+    for levels in crossed(study.factors):
+        if _key(levels, study.factors) not in by_levels:
+            lines += ["", "[[exclude]]", *_pairs(levels.items())]
+    for cell in arms:
+        if cell.levels or cell.name != "base":
+            given = {key: level for key, level in cell.levels.items() if level is not None}
+            lines += ["", "[[arms]]", f"name = {_value(cell.name)}", f"set = {_value(given)}"]
+    for hypothesis in study.hypotheses:
+        lines += ["", "[[hypotheses]]", *_pairs(hypothesis.model_dump(exclude_none=True).items(), bare=True)]
+    return "\n".join(lines) + "\n"
+
+
+def _is_crossed(cell: Cell, study: Study) -> bool:
+    """An arm may have any name, but the name of a crossed cell is made of its levels."""
+    return bool(study.factors) and cell.name == cell_name(cell.levels, list(study.factors))
+
+
+def _fixed(study: Study, base: Cell, has_crossed: bool) -> dict[str, Value]:
+    """The settings that no factor sets; what only arms set keeps the value that the crossed cells have."""
+    varied = set(study.factors) if has_crossed else set(base.levels)
+    return {key: value for key, value in flat_settings(base.settings).items() if key not in varied}
+
+
+def _key(levels: Mapping[str, Value], factors: Iterable[str]) -> str:
+    return repr([levels.get(key) for key in factors])
+
+
+def _pairs(items: Iterable[tuple[str, Any]], *, bare: bool = False) -> list[str]:
+    return [f"{key if bare else _value(key)} = {_value(value)}" for key, value in items]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{_value(key)} = {_value(inner)}" for key, inner in value.items()) + " }"
+    if isinstance(value, (tuple, list)):
+        return "[" + ", ".join(_value(item) for item in value) + "]"
+    if isinstance(value, float):
+        return repr(value)
+    # JSON's texts, whole numbers, true and false are TOML's, but for DEL, which TOML wants escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")

@@ -1,0 +1,262 @@
+"""Everything that a page shows, worked out before the template lays it out. Texts are made visible here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cifarsweep.report.claims import hypothesis_view
+from cifarsweep.report.curves import POINTS, curve_payload
+from cifarsweep.report.findings import CellResult, best, cell_results, state_counts
+from cifarsweep.report.notes import curve_note, figure_notes
+from cifarsweep.report.palette import Look, looks
+from cifarsweep.report.source import ReportAttempt, ReportStudy, ReportTrial
+from cifarsweep.report.study_file import study_toml
+from cifarsweep.report.wording import (
+    duration,
+    interval_text,
+    magnitude,
+    mean_text,
+    moment,
+    plural,
+    range_text,
+    value_text,
+    visible,
+)
+from cifarsweep.spec.settings import flat_settings
+from cifarsweep.spec.study import level_text
+from cifarsweep.spec.words import VAL_ACCURACY, TrialState
+from cifarsweep.stats import Summary
+
+#: Width of the mark in a row of the table of results, in pixels.
+MARK_WIDTH = 130
+_MARK_MARGIN = 6
+#: Of the dot plot, in pixels: its frame, and each of its rows. Set before it is drawn, so that nothing jumps.
+_DOT_PLOT, _DOT_ROW = 74, 34
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The common scale of the marks in the table, in parts of one."""
+
+    low: float
+    high: float
+
+    def place(self, value: float) -> float:
+        """Pixels from the left edge of a mark, held inside it."""
+        share = (value - self.low) / (self.high - self.low)
+        return round(_MARK_MARGIN + min(max(share, 0.0), 1.0) * (MARK_WIDTH - 2 * _MARK_MARGIN), 1)
+
+
+def study_view(report: ReportStudy) -> dict[str, Any]:
+    """The variables of `page.html`."""
+    results = cell_results(report)
+    look = looks(report.study)
+    study = report.study
+    return {
+        "title": study.name,
+        "question": visible(study.question),
+        "source": visible(study.source),
+        "cost": visible(study.cost),
+        "lead": _lead(report, results),
+        "progress": _progress(report),
+        "results": _result_rows(results, look),
+        "scale": _scale_ends(_scale(results)),
+        "mark_width": MARK_WIDTH,
+        "finals_height": _DOT_PLOT + _DOT_ROW * len(results),
+        "shows_cost": any(result.params is not None or result.flops is not None for result in results),
+        "curves_note": curve_note(POINTS),
+        "notes": figure_notes(report, results),
+        "hypotheses": [hypothesis_view(hypothesis, results) for hypothesis in study.hypotheses],
+        "settings": _common_settings(report),
+        "trials": [_trial_row(trial, look) for trial in report.trials],
+        "trial_counts": _counts_text(report),
+        "reproduce": _reproduce(report),
+        "payload": _payload(report, results, look),
+        "made_at": moment(report.made_at),
+        "database": visible(report.database),
+        "version": report.version,
+    }
+
+
+def index_row(report: ReportStudy) -> dict[str, Any]:
+    """One study's line of the index."""
+    top = best(cell_results(report))
+    return {
+        "name": report.study.name,
+        "question": visible(report.study.question),
+        "progress": _progress(report),
+        "counts": _counts_text(report),
+        "best_cell": visible(top.cell.name) if top else None,
+        "best_mean": mean_text(top.accuracy, VAL_ACCURACY) if top and top.accuracy else None,
+        "best_n": plural(top.accuracy.n, "seed") if top and top.accuracy else None,
+    }
+
+
+def _progress(report: ReportStudy) -> dict[str, int]:
+    counts = state_counts(report)
+    return {"done": counts[TrialState.DONE], "total": len(report.trials)}
+
+
+def _counts_text(report: ReportStudy) -> str:
+    counts = [f"{count} {state}" for state, count in state_counts(report).items() if count]
+    return f"{plural(len(report.trials), 'trial')}: {', '.join(counts)}" if counts else "no trials"
+
+
+def _lead(report: ReportStudy, results: Sequence[CellResult]) -> str:
+    top = best(results)
+    progress = _progress(report)
+    if top is None or top.accuracy is None:
+        return f"No trial is done yet ({_counts_text(report)}), so nothing is found so far."
+    finished = f"{progress['done']} of {plural(progress['total'], 'trial')} {'is' if progress['total'] == 1 else 'are'}"
+    mean = f"{mean_text(top.accuracy, VAL_ACCURACY)} (n = {top.accuracy.n})"
+    if len(results) == 1:
+        return f"The only cell reaches a validation accuracy of {mean}; {finished} done."
+    return (
+        f"Of {plural(len(results), 'cell')}, {visible(top.cell.name)} has the highest mean validation accuracy: "
+        f"{mean}; {finished} done."
+    )
+
+
+def _scale(results: Sequence[CellResult]) -> Scale | None:
+    """Around all seeds, in whole per cent; an interval that is wider runs off the edge of its mark."""
+    known = [result.accuracy for result in results if result.accuracy is not None]
+    if not known:
+        return None
+    low, high = min(s.min for s in known), max(s.max for s in known)
+    room = max(0.15 * (high - low), 0.01)
+    return Scale(math.floor(100 * max(low - room, 0.0)) / 100, math.ceil(100 * min(high + room, 1.0)) / 100)
+
+
+def _scale_ends(scale: Scale | None) -> tuple[str, str] | None:
+    return (f"{100 * scale.low:.0f} %", f"{100 * scale.high:.0f} %") if scale else None
+
+
+def _result_rows(results: Sequence[CellResult], look: Mapping[str, Look]) -> list[dict[str, Any]]:
+    scale, top = _scale(results), best(results)
+    return [_result_row(result, look[result.cell.name], scale, result is top) for result in results]
+
+
+def _result_row(result: CellResult, look: Look, scale: Scale | None, top: bool) -> dict[str, Any]:
+    accuracy = result.accuracy
+    return {
+        "cell": visible(result.cell.name),
+        "look": look,
+        "mean": mean_text(accuracy, VAL_ACCURACY) if accuracy else None,
+        "range": range_text(accuracy, VAL_ACCURACY) if accuracy else None,
+        "mark": _mark(accuracy, scale) if accuracy and scale else None,
+        "n": accuracy.n if accuracy else 0,
+        "planned": len(result.trials),
+        "time": duration(result.seconds),
+        "trouble": _trouble(result),
+        "params": magnitude(result.params),
+        "flops": magnitude(result.flops),
+        "best": top,
+    }
+
+
+def _trouble(result: CellResult) -> str:
+    counts = ((result.diverged, "diverged"), (result.failed, "failed"))
+    return ", ".join(f"{count} {what}" for count, what in counts if count)
+
+
+def _mark(accuracy: Summary, scale: Scale) -> dict[str, Any]:
+    interval = accuracy.interval
+    ends = (interval.low, interval.high) if interval else None
+    label = f"mean {mean_text(accuracy, VAL_ACCURACY)}"
+    if ends:
+        label += f", 95 % interval {interval_text(accuracy, VAL_ACCURACY)}"
+    return {
+        "mean": scale.place(accuracy.mean),
+        "ends": [{"x": scale.place(end), "cap": scale.low <= end <= scale.high} for end in ends] if ends else [],
+        "label": label,
+    }
+
+
+def _common_settings(report: ReportStudy) -> list[dict[str, Any]]:
+    """The settings that are the same in all cells, by their table; those of no table come first."""
+    first, *rest = [flat_settings(cell.settings) for cell in report.study.cells]
+    groups: dict[str, list[dict[str, str]]] = {"": []}
+    for key, value in first.items():
+        if value is not None and all(repr(other.get(key)) == repr(value) for other in rest):
+            group, _, name = key.rpartition(".")
+            groups.setdefault(group, []).append({"key": name, "value": visible(level_text(value))})
+    return [{"group": group, "items": items} for group, items in groups.items() if items]
+
+
+def _trial_row(trial: ReportTrial, look: Mapping[str, Look]) -> dict[str, Any]:
+    last = trial.attempts[-1] if trial.attempts else None
+    accuracy = trial.accuracy
+    return {
+        "number": trial.number,
+        "state": "diverged" if trial.diverged else str(trial.state),
+        "look": look.get(trial.cell),
+        "cell": visible(trial.cell),
+        "seed": trial.seed,
+        "accuracy": value_text(accuracy, VAL_ACCURACY) if accuracy is not None else None,
+        "steps": f"{trial.steps:,}" if trial.steps else None,
+        "time": duration(trial.elapsed_s),
+        "where": visible(f"{last.host}, {last.device}") if last else None,
+        "attempts": [_attempt_row(attempt) for attempt in trial.attempts],
+        "error": visible(trial.error) if trial.error else None,
+        "weights": trial.weights_sha256[:12] if trial.weights_sha256 else None,
+    }
+
+
+def _attempt_row(attempt: ReportAttempt) -> dict[str, Any]:
+    return {
+        "attempt": attempt.attempt,
+        "where": visible(f"{attempt.host}, {attempt.device}"),
+        "started": moment(attempt.started),
+        "ended": moment(attempt.ended),
+        "end": visible(attempt.end or "running").replace("_", " "),
+        "error": visible(attempt.error) if attempt.error else None,
+    }
+
+
+def _reproduce(report: ReportStudy) -> dict[str, Any]:
+    name = report.study.name
+    return {
+        "commands": [
+            f"cifarsweep create {name}.toml",
+            f"cifarsweep worker --study {name}",
+            f"cifarsweep report {name}",
+        ],
+        "file": f"{name}.toml",
+        "toml": visible(study_toml(report.study)),
+        "sha256": report.study.sha256,
+        "data": visible(report.data_digest) if report.data_digest else None,
+        "versions": list(_versions(report)),
+    }
+
+
+def _versions(report: ReportStudy) -> Iterator[dict[str, str]]:
+    """Every version that a trial ran with; more than one of a thing is worth seeing."""
+    found: dict[str, set[str]] = {}
+    for trial in report.trials:
+        for name, version in trial.versions.items():
+            found.setdefault(name, set()).add(version)
+    for name in sorted(found):
+        yield {"name": visible(name), "version": visible(", ".join(sorted(found[name])))}
+
+
+def _payload(report: ReportStudy, results: Sequence[CellResult], look: Mapping[str, Look]) -> dict[str, Any]:
+    """What the figures need, as JSON."""
+    cells = [_payload_cell(result, look[result.cell.name]) for result in results]
+    return {"name": report.study.name, "cells": cells, **curve_payload(report)}
+
+
+def _payload_cell(result: CellResult, look: Look) -> dict[str, Any]:
+    accuracy = result.accuracy
+    interval = accuracy.interval if accuracy else None
+    done = [trial for trial in result.trials if trial.accuracy is not None]
+    return {
+        "name": visible(result.cell.name),
+        "colour": look.colour,
+        "dash": look.dash,
+        "mean": accuracy.mean if accuracy else None,
+        "interval": [interval.low, interval.high] if interval else None,
+        "seeds": [[trial.seed, trial.accuracy, trial.diverged] for trial in done],
+    }

@@ -1,0 +1,147 @@
+"""Numbers and texts as a reader wants them: rounded to what is known, with units, and harmless."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from cifarsweep.spec.words import (
+    ELAPSED,
+    EPOCH,
+    IMAGES,
+    IMAGES_PER_SECOND,
+    LEARNING_RATE,
+    TRAIN_ACCURACY,
+    TRAIN_LOSS,
+    VAL_ACCURACY,
+    VAL_LOSS,
+)
+from cifarsweep.stats import Summary
+
+METRIC_LABELS = {
+    VAL_ACCURACY: "Validation accuracy",
+    VAL_LOSS: "Validation loss",
+    TRAIN_ACCURACY: "Training accuracy",
+    TRAIN_LOSS: "Training loss",
+    LEARNING_RATE: "Learning rate",
+    IMAGES_PER_SECOND: "Images per second",
+    EPOCH: "Epochs",
+    IMAGES: "Images seen",
+    ELAPSED: "Training time",
+}
+_MINUS, _DASH, _THIN = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{NARROW NO-BREAK SPACE}"
+#: Characters that reorder or hide the text around them (https://www.unicode.org/reports/tr9/).
+_TRICKY = frozenset("\u200b\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+
+
+def metric_label(name: str) -> str:
+    """A metric as a heading; names that nobody foresaw stand as they are."""
+    return METRIC_LABELS.get(name, visible(name))
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric lies in 0..1 and is read in per cent."""
+    return metric.endswith("accuracy")
+
+
+def visible(text: str) -> str:
+    """The text with every control and reordering character as a visible sign; lines and tabs stay."""
+    return "".join(_sign(character) for character in text)
+
+
+def _sign(character: str) -> str:
+    code = ord(character)
+    if character in "\n\t":
+        return character
+    if code < 0x20:
+        return chr(0x2400 + code)  # the Unicode block of pictures for control characters
+    if 0x7F <= code <= 0x9F or character in _TRICKY or 0xD800 <= code <= 0xDFFF:
+        return f"⟨U+{code:04X}⟩"
+    return character
+
+
+def mean_text(summary: Summary, metric: str) -> str:
+    """`97.2 +- 0.4 %` or, from one seed, `97.2 %`."""
+    share = is_share(metric)
+    half = summary.interval.half if summary.interval else None
+    mean = _number(summary.mean, half, share)
+    spread = f" ± {_number(half, half, share)}" if half is not None else ""
+    return f"{mean}{spread}{_THIN}%" if share else f"{mean}{spread}"
+
+
+def interval_text(summary: Summary, metric: str) -> str:
+    """The two ends of the interval, or a dash where one seed gives none."""
+    if summary.interval is None:
+        return _DASH
+    ends = (summary.interval.low, summary.interval.high)
+    return _ends(ends, summary.interval.half, metric)
+
+
+def range_text(summary: Summary, metric: str) -> str:
+    """Lowest and highest seed, or the value of the only one."""
+    half = summary.interval.half if summary.interval else None
+    if summary.n == 1:
+        return value_text(summary.min, metric)
+    return _ends((summary.min, summary.max), half, metric)
+
+
+def value_text(value: float, metric: str) -> str:
+    """One value with its unit."""
+    text = _number(value, None, is_share(metric))
+    return f"{text}{_THIN}%" if is_share(metric) else text
+
+
+def number_text(value: float, summary: Summary, metric: str) -> str:
+    """One number of a summary, rounded as its mean is, without the unit."""
+    return _number(value, summary.interval.half if summary.interval else None, is_share(metric))
+
+
+def margin_text(margin: float, metric: str) -> str:
+    """A difference: in percentage points where the metric is a share."""
+    return plural(round(100 * margin, 6), "point") if is_share(metric) else f"{margin:.4g}"
+
+
+def _ends(ends: tuple[float, float], half: float | None, metric: str) -> str:
+    low, high = (_number(end, half, is_share(metric)) for end in ends)
+    unit = f"{_THIN}%" if is_share(metric) else ""
+    return f"{low} to {high}{unit}"
+
+
+def _number(value: float, half: float | None, share: bool) -> str:
+    """One decimal of a per cent, two where the interval is below 0.1 points; other metrics with four digits."""
+    if share:
+        decimals = 2 if half is not None and half < 0.001 else 1
+        return f"{100 * value:.{decimals}f}".replace("-", _MINUS)
+    return f"{value:.4g}".replace("-", _MINUS)
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds in the two largest units that matter, or a dash."""
+    if seconds is None:
+        return _DASH
+    if seconds < 60:
+        return f"{seconds:.1f}{_THIN}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}{_THIN}min {rest:02d}{_THIN}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}{_THIN}h {minutes:02d}{_THIN}min"
+
+
+def magnitude(value: float | None) -> str:
+    """A large count with three digits and a prefix: `11.2 M`."""
+    if value is None:
+        return _DASH
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= factor:
+            return f"{value / factor:.3g}{_THIN}{prefix}"
+    return f"{value:.3g}"
+
+
+def moment(when: datetime | None) -> str:
+    """Date and time in the zone that the record carries."""
+    return when.strftime("%Y-%m-%d %H:%M %Z").strip() if when is not None else _DASH
+
+
+def plural(count: float, word: str) -> str:
+    """`1 trial`, `2 trials`, `0.5 points`."""
+    return f"{count:,.12g} {word}{'' if count == 1 else 's'}"

@@ -1,0 +1,123 @@
+"""Means over seeds and how sure they are: summaries of final values, and bands of curves.
+
+Intervals are Student's t intervals of the mean (https://en.wikipedia.org/wiki/Student%27s_t-distribution#Confidence_intervals):
+mean +- t(0.975, n - 1) * sd / sqrt(n), with the sample standard deviation (n - 1 in the denominator).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Where the mean lies with 95 % confidence."""
+
+    low: float
+    high: float
+
+    @property
+    def half(self) -> float:
+        """Half of the width: what stands behind the +-."""
+        return (self.high - self.low) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What is known of a mean from `n` values, one a seed."""
+
+    n: int
+    mean: float
+    sd: float | None
+    """Sample standard deviation; None where n = 1."""
+    interval: Interval | None
+    """None where n = 1: one seed says nothing of the spread."""
+    min: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Mean and interval of several curves along one axis; every array has the length of `grid`."""
+
+    grid: Floats
+    mean: Floats
+    low: Floats
+    """nan where n = 1."""
+    high: Floats
+    """nan where n = 1."""
+    n: Ints
+    """Curves that have a value there, at least 1."""
+
+
+def summary(values: Sequence[float]) -> Summary:
+    """Summarize one value per seed. Raises ValueError where there is none or one is not finite."""
+    data = np.asarray(values, dtype=np.float64)
+    if data.size == 0:
+        raise ValueError("no values to summarize")
+    if not np.isfinite(data).all():
+        raise ValueError("a value to summarize is not finite")
+    n, mean = int(data.size), float(data.mean())
+    sd = float(data.std(ddof=1)) if n > 1 else None
+    interval = None
+    if sd is not None:
+        half = float(_critical(np.array([n]))[0]) * sd / math.sqrt(n)
+        interval = Interval(mean - half, mean + half)
+    return Summary(n, mean, sd, interval, float(data.min()), float(data.max()))
+
+
+def band(series: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]]) -> Band:
+    """Mean and 95 % interval at every x that any of the curves has.
+
+    `series` are pairs (x, y) of equal length, x strictly rising. A curve counts only inside its own range, where it is
+    interpolated linearly; what is not finite in it stays a gap. Places that no curve covers are left out.
+    """
+    curves = [(np.asarray(x, np.float64), _gaps(y)) for x, y in series]
+    curves = [(x, y) for x, y in curves if x.size]
+    if not curves:
+        none = np.empty(0)
+        return Band(none, none, none, none, none.astype(np.int64))
+    grid, values = _aligned(curves)
+    known = np.isfinite(values)
+    n = known.sum(axis=0)
+    covered = n > 0
+    grid, values, known, n = grid[covered], values[:, covered], known[:, covered], n[covered]
+    mean = np.where(known, values, 0.0).sum(axis=0) / n
+    squares = np.where(known, values - mean, 0.0) ** 2
+    sure = n > 1
+    half = np.full(grid.shape, np.nan)
+    half[sure] = _critical(n[sure]) * np.sqrt(squares.sum(axis=0)[sure] / (n[sure] - 1) / n[sure])
+    return Band(grid, mean, mean - half, mean + half, n.astype(np.int64))
+
+
+def _gaps(y: npt.ArrayLike) -> Floats:
+    values = np.asarray(y, np.float64)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _aligned(curves: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
+    """All curves on one grid, as rows; seeds of a cell mostly share their steps, which needs no interpolation."""
+    first = curves[0][0]
+    if all(np.array_equal(x, first) for x, _ in curves[1:]):
+        return first, np.stack([y for _, y in curves])
+    grid = np.unique(np.concatenate([x for x, _ in curves]))
+    return grid, np.stack([np.interp(grid, x, y, left=np.nan, right=np.nan) for x, y in curves])
+
+
+def _critical(n: npt.NDArray[np.integer]) -> Floats:
+    """The factor t(0.975, n - 1) for each count n > 1."""
+    # Imported here, and not scipy.stats: that takes over a second, and every command imports this module.
+    from scipy.special import stdtrit
+
+    counts, where = np.unique(n, return_inverse=True)
+    return np.asarray(stdtrit(counts - 1, (1 + CONFIDENCE) / 2), np.float64)[where]

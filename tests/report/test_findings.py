@@ -1,0 +1,136 @@
+"""What is counted, what is in a mean, and how cells are told apart."""
+
+from typing import Any
+
+import pytest
+
+from cifarsweep.report.claims import condition, hypothesis_view
+from cifarsweep.report.findings import best, cell_results, named_means, state_counts
+from cifarsweep.report.notes import figure_notes
+from cifarsweep.report.palette import looks
+from cifarsweep.spec.hypothesis import AtChance, Best, Equivalent, Faster, Greater, NotWorse, Trend
+from cifarsweep.spec.settings import Settings, Validation
+
+WAITING = {"state": "queued", "outcome": None, "final": {}, "elapsed_s": None}
+FAILED = {"state": "failed", "outcome": None, "final": {}, "error": "RuntimeError: no"}
+SKIP, PLAIN = "skip=yes", "skip=no"
+
+
+def accuracy(value: float) -> dict[str, Any]:
+    return {"final": {"val/accuracy": value}}
+
+
+@pytest.fixture
+def mixed(make: Any) -> Any:
+    """skip=no: two seeds, one of them diverged, and one failed; skip=yes: one done, two waiting."""
+    study = make.study({"model.skip": (False, True)})
+    trials = [
+        make.trial(0, PLAIN, 0, **accuracy(0.8)),
+        make.trial(1, SKIP, 0, **accuracy(0.7), elapsed_s=20.0),
+        make.trial(2, PLAIN, 1, outcome="diverged", **accuracy(0.1)),
+        make.trial(3, SKIP, 1, **WAITING),
+        make.trial(4, PLAIN, 2, **FAILED),
+        make.trial(5, SKIP, 2, **WAITING),
+    ]
+    return make.report(study, trials)
+
+
+def test_diverged_trials_count_and_failed_ones_do_not(mixed: Any) -> None:
+    plain, skip = cell_results(mixed)
+
+    assert plain.accuracy is not None and plain.accuracy.mean == pytest.approx(0.45)
+    assert (plain.done, plain.diverged, plain.failed) == (2, 1, 1)
+    assert skip.accuracy is not None and skip.accuracy.interval is None
+    assert (skip.done, skip.seconds) == (1, 20.0)
+    assert best([plain, skip]) is skip
+
+
+def test_every_state_is_counted(mixed: Any) -> None:
+    assert state_counts(mixed) == {"queued": 2, "leased": 0, "done": 3, "failed": 1, "poisoned": 0}
+
+
+def test_nothing_is_best_before_a_trial_is_done(make: Any) -> None:
+    study = make.study({})
+
+    assert best(cell_results(make.report(study, [make.trial(0, "base", 0, **WAITING)]))) is None
+
+
+def test_notes_say_what_is_missing_and_that_one_seed_is_never_enough(mixed: Any) -> None:
+    notes = " ".join(figure_notes(mixed, cell_results(mixed)))
+
+    for words in ("1 trial diverged and counts", "1 trial failed", "2 trials are not finished", "never enough"):
+        assert words in notes
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (Settings(epochs=1), "the test set of cifar10, which was looked at during training"),
+        (Settings(epochs=1, validation=Validation(split="holdout")), "20 % of the training set of cifar10, held out"),
+        (Settings(epochs=1, dataset="cifar10-jpeg-small"), "JPEG compression"),
+        (Settings(epochs=1, determinism="fast"), "determinism = fast"),
+    ],
+)
+def test_notes_say_what_accuracy_is_of(make: Any, settings: Settings, words: str) -> None:
+    study = make.study({})
+    study = study.model_copy(update={"cells": (study.cells[0].model_copy(update={"settings": settings}),)})
+
+    assert words in " ".join(figure_notes(make.report(study, []), []))
+
+
+def test_a_complete_study_with_seeds_has_no_warning(make: Any) -> None:
+    report = make.finished(make.study())
+
+    notes = " ".join(figure_notes(report, cell_results(report)))
+
+    assert not [word for word in ("never enough", "diverged", "failed", "not finished", "JPEG") if word in notes]
+
+
+CLAIMS = [
+    (Greater(kind="greater", claim="c", a={"model.skip": True}, b={"model.skip": False}, margin=0.1), "10 points"),
+    (NotWorse(kind="not_worse", claim="c", a=SKIP, b=PLAIN, margin=0.01), "at most 1 point below"),
+    (Equivalent(kind="equivalent", claim="c", a=SKIP, b=PLAIN, margin=0.005), "less than 0.5 points either way"),
+    (AtChance(kind="at_chance", claim="c", a=SKIP), "within 2 points of guessing"),
+    (Faster(kind="faster", claim="c", a=SKIP, b=PLAIN, target=0.9, by="epoch"), "counted in epochs"),
+    (Best(kind="best", claim="c", factor="model.skip", level=True), "model.skip = yes has the highest"),
+    (Trend(kind="trend", claim="c", factor="model.skip", direction="rising"), "is rising along"),
+]
+
+
+@pytest.mark.parametrize(("claim", "words"), CLAIMS, ids=lambda part: getattr(part, "kind", ""))
+def test_each_hypothesis_is_put_into_words_with_the_means_it_names(mixed: Any, claim: Any, words: str) -> None:
+    means = {named.cell: named.value for named in named_means(claim, cell_results(mixed))}
+
+    assert words in condition(claim)
+    assert means[SKIP] is not None and means[SKIP].mean == pytest.approx(0.7)
+    assert set(means) <= {SKIP, PLAIN}
+
+
+def test_a_hypothesis_without_results_says_so(make: Any) -> None:
+    report = make.report(make.study({"model.skip": (False, True)}), [])
+
+    view = hypothesis_view(CLAIMS[0][0], cell_results(report))
+
+    assert [(row["role"], row["mean"], row["n"]) for row in view["rows"]] == [("a", None, 0), ("b", None, 0)]
+
+
+def test_crossed_factors_choose_colour_and_dash(make: Any) -> None:
+    study = make.study()
+
+    found = [looks(study)[cell.name] for cell in study.cells]
+
+    assert [look.colour for look in found] == [0, 0, 1, 1, 2, 2]
+    assert [look.dash for look in found] == ["solid", "dash"] * 3
+
+
+@pytest.mark.parametrize("cells", [1, 7, 28])
+def test_no_two_cells_look_alike_while_there_are_looks(make: Any, cells: int) -> None:
+    study = make.study({"batch_size": tuple(range(1, cells + 1))})
+
+    assert len(set(looks(study).values())) == cells
+
+
+def test_a_thousand_cells_still_have_looks(make: Any) -> None:
+    study = make.study({"batch_size": tuple(range(1, 1001))}, seeds=1)
+
+    assert len(looks(study)) == 1000

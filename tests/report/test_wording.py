@@ -1,0 +1,89 @@
+"""Numbers are rounded to what is known; texts are shown, whatever they hold."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cifarsweep.report.wording import (
+    duration,
+    interval_text,
+    magnitude,
+    margin_text,
+    mean_text,
+    moment,
+    plural,
+    range_text,
+    visible,
+)
+from cifarsweep.stats import summary
+
+ACCURACY, LOSS = "val/accuracy", "val/loss"
+
+
+def plain(text: str) -> str:
+    return text.replace("\u202f", " ").replace("\u2212", "-")
+
+
+def test_accuracy_is_in_per_cent_with_its_interval() -> None:
+    found = summary([0.90, 0.92, 0.94])
+
+    assert plain(mean_text(found, ACCURACY)) == "92.0 ± 5.0 %"
+    assert plain(interval_text(found, ACCURACY)) == "87.0 to 97.0 %"
+    assert plain(range_text(found, ACCURACY)) == "90.0 to 94.0 %"
+
+
+def test_a_narrow_interval_has_a_digit_more() -> None:
+    assert plain(mean_text(summary([0.9, 0.9001, 0.9002]), ACCURACY)) == "90.01 ± 0.02 %"
+
+
+def test_one_seed_has_no_interval() -> None:
+    found = summary([0.9])
+
+    assert plain(mean_text(found, ACCURACY)) == "90.0 %"
+    assert interval_text(found, ACCURACY) == "–"
+    assert plain(range_text(found, ACCURACY)) == "90.0 %"
+
+
+def test_other_metrics_keep_their_unit() -> None:
+    assert plain(mean_text(summary([-0.5]), LOSS)) == "-0.5"
+    assert margin_text(0.25, LOSS) == "0.25"
+
+
+@pytest.mark.parametrize(("margin", "text"), [(0.01, "1 point"), (0.005, "0.5 points"), (0.1, "10 points")])
+def test_margins_of_accuracy_are_in_points(margin: float, text: str) -> None:
+    assert margin_text(margin, ACCURACY) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "–"), (0.04, "0.0 s"), (59.9, "59.9 s"), (61, "1 min 01 s"), (3599.7, "1 h 00 min"), (7384, "2 h 03 min")],
+)
+def test_durations(seconds: float | None, text: str) -> None:
+    assert plain(duration(seconds)) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(None, "–"), (11.174e6, "11.2 M"), (1.11e9, "1.11 G"), (950, "950")])
+def test_magnitudes(value: float | None, text: str) -> None:
+    assert plain(magnitude(value)) == text
+
+
+def test_counts_and_moments() -> None:
+    assert (plural(1, "trial"), plural(12_000, "trial")) == ("1 trial", "12,000 trials")
+    assert moment(datetime(2026, 1, 2, 3, 4, tzinfo=UTC)) == "2026-01-02 03:04 UTC"
+    assert moment(None) == "–"
+
+
+def test_control_and_reordering_characters_become_signs() -> None:
+    assert visible("a\x1b[31mb\x00\u202ec\n\t") == "a␛[31mb␀⟨U+202E⟩c\n\t"
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(codec=None, categories=None)))
+def test_a_visible_text_can_be_written_and_holds_no_control_character(text: str) -> None:
+    shown = visible(text)
+
+    shown.encode()
+    assert not [character for character in shown if ord(character) < 0x20 and character not in "\n\t"]
+    assert visible(shown) == shown
