@@ -1,0 +1,65 @@
+"""The Typer application and its entry point."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from cifarsweep import __version__
+from cifarsweep.cli import data, database, inspection, studies, work
+from cifarsweep.errors import CifarsweepError
+
+# Plain help: Rich's own takes longer to import than everything else here together.
+app = typer.Typer(
+    name="cifarsweep",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cifarsweep {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Answer questions about training image classifiers with evidence.
+
+    Write a question as a study, start workers, open the report: create, worker, report.
+    """
+
+
+app.command("studies")(studies.list_studies)
+app.command("create")(studies.create)
+app.command("worker")(work.worker)
+app.command("report")(inspection.report)
+app.command("status")(inspection.status)
+app.command("show")(inspection.show)
+app.add_typer(data.app, name="data")
+app.add_typer(database.app, name="db")
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one sentence on stderr and its exit code."""
+    try:
+        app()
+    except CifarsweepError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`); Python's own flush at exit must not complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)

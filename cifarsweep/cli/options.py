@@ -1,0 +1,44 @@
+"""Options that several commands share, and the console that they print to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+DEFAULT_DATABASE = "sqlite:///cifarsweep.db"
+
+Database = Annotated[
+    str,
+    typer.Option(
+        "--db",
+        envvar="CIFARSWEEP_DB",
+        metavar="URL",
+        help="The database, as an SQLAlchemy URL.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A Rich console; wide where nobody looks, so that a pipe gets whole lines."""
+    from rich.console import Console
+
+    found = Console(stderr=stderr)
+    return found if found.is_terminal else Console(stderr=stderr, width=int(os.environ.get("COLUMNS", "160")))
+
+
+def artifacts_folder(database: str) -> Path:
+    """Where checkpoints go: beside the SQLite file, else in the user's data folder."""
+    from platformdirs import user_data_path
+    from sqlalchemy.engine import make_url
+
+    url = make_url(database)
+    if url.get_backend_name() == "sqlite" and url.database:
+        return Path(url.database).resolve().with_suffix(".checkpoints")
+    return user_data_path("cifarsweep") / "checkpoints"

@@ -1,0 +1,76 @@
+"""`studies` and `create`: what ships, and how a study becomes trials in a database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cifarsweep.cli.options import DEFAULT_DATABASE, Database, console
+
+if TYPE_CHECKING:
+    from cifarsweep.spec.study import Study
+
+
+def list_studies() -> None:
+    """List the studies that ship: name, question, trials, cost."""
+    from rich.table import Table
+
+    from cifarsweep.spec.reading import read_study, shipped
+
+    table = Table("name", "question", "trials", "cost", title="Studies that ship with cifarsweep", show_lines=True)
+    for path in shipped():
+        study = read_study(path)
+        trials = f"{len(study.cells)} cells x {len(study.seeds)} seeds = {len(study.cells) * len(study.seeds)}"
+        table.add_row(study.name, study.question, trials, study.cost or "not measured")
+    console().print(table)
+
+
+def create(
+    study: Annotated[str, typer.Argument(metavar="STUDY|FILE", help="A study that ships, or a .toml file.")],
+    db: Database = DEFAULT_DATABASE,
+    seeds: Annotated[
+        int | None, typer.Option(metavar="N", help="Use the seeds 0 to N-1 instead of the file's.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeat for more.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--as", metavar="NAME", help="Store it under another name.")] = None,
+    extend: Annotated[bool, typer.Option("--extend", help="Add the new cells and seeds to the stored study.")] = False,
+) -> None:
+    """Turn a study into trials in the database. Again is a no-op."""
+    from cifarsweep.data.catalog import known
+    from cifarsweep.spec.reading import find, parse_override, read_study
+    from cifarsweep.store import Store
+
+    overrides = dict(parse_override(text) for text in settings or [])
+    plan = read_study(find(study), overrides=overrides, seeds=seeds, name=name)
+    _check_data(plan)
+    with Store.open(db, upgrade=True) as store:
+        created = store.create_study(plan, extend=extend)
+    if created.added:
+        typer.echo(f"{plan.name}: {created.added} trials added ({len(plan.cells)} cells x {len(plan.seeds)} seeds)")
+    else:
+        typer.echo(f"{plan.name}: is there already, with the same contents and {created.existing} trials")
+    absent = [dataset for dataset in _datasets(plan) if known(dataset) and not _installed(dataset)]
+    for dataset in absent:
+        typer.echo(f"note: {dataset} is not on this machine; a worker needs `cifarsweep data download {dataset}` first")
+
+
+def _datasets(study: Study) -> list[str]:
+    return sorted({cell.settings.dataset for cell in study.cells})
+
+
+def _installed(dataset: str) -> bool:
+    from cifarsweep.data.catalog import info
+
+    return dataset == "digits" or info(dataset) is not None
+
+
+def _check_data(study: Study) -> None:
+    """Refuse data sets that nobody could get; built-in ones may still be downloaded where the workers are."""
+    from cifarsweep.data.catalog import known, require
+
+    for dataset in _datasets(study):
+        if not known(dataset):
+            require(dataset)

@@ -1,0 +1,125 @@
+"""What a user gets for bad input: one clear sentence, exit code 2, nothing written."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+STUDY = """
+name = "tiny"
+question = "Which rate?"
+[settings]
+dataset = "digits"
+epochs = 1
+[factors]
+"optimizer.lr" = [1e-3, 1e-4]
+"""
+
+
+def refused(done, *says: str) -> None:
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert all(word in done.stderr for word in says), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["create", "lr-studdy"], ["lr-studdy", "Did you mean 'lr-study'?", "demo"]),
+        (["create", "nowhere/x.toml"], ["nowhere/x.toml", "no such study file"]),
+        (["create", "demo", "--set", "epoch=1"], ["epoch", "Did you mean 'epochs'?"]),
+        (["create", "demo", "--set", "epochs=often"], ["epochs", "whole number", "often"]),
+        (["create", "demo", "--set", "optimizer.lr=1"], ["optimizer.lr", "varies it"]),
+        (["create", "demo", "--set", "epochs"], ["key=value"]),
+        (["create", "demo", "--set", "dataset=cifr10"], ["cifr10", "cifar10"]),
+        (["create", "demo", "--set", "dataset=my-images"], ["my-images", "cifarsweep data import"]),
+        (["create", "demo", "--seeds", "0"], ["seeds"]),
+        (["create", "demo", "--as", "<script>alert(1)</script>"], ["can't be a name"]),
+        (["create", "demo", "--as", "a" * 300], ["can't be a name"]),
+        (["create", "demo", "--db", "nonsense"], ["no database URL", "sqlite:///"]),
+        (["create", "demo", "--db", "mysql://u:secret@h/d"], ["mysql"]),
+        (["create", "demo", "--db", "sqlite:////no/such/folder/x.db"], ["/no/such/folder"]),
+        (["create", "demo", "--db", "postgresql://u:secret@127.0.0.1:9/d"], ["127.0.0.1"]),
+        (["worker", "--cpu"], ["cifarsweep.db", "cifarsweep create"]),
+        (["worker", "--cpu", "--gpu", "0"], ["not both"]),
+        (["worker", "--slots", "0"], ["slots"]),
+        (["status"], ["cifarsweep.db"]),
+        (["report"], ["cifarsweep.db"]),
+        (["show", "demo"], ["STUDY/NUMBER"]),
+        (["db", "check"], ["cifarsweep.db"]),
+        (["data", "import", "mine", "nowhere"], ["nowhere"]),
+        (["data", "import", "../x", "nowhere"], ["../x"]),
+        (["data", "verify", "nowhere"], ["nowhere"]),
+        (["data", "download", "imagenet"], ["imagenet", "cifar10"]),
+    ],
+    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else None,
+)
+def test_bad_input_is_one_sentence_and_nothing_is_written(cli, tmp_path: Path, arguments, says):
+    done = cli(*arguments)
+
+    refused(done, *says)
+    assert "secret" not in done.stdout + done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_changed_study_under_the_same_name_is_refused_with_a_diff(cli, tmp_path):
+    path = tmp_path / "tiny.toml"
+    path.write_text(STUDY)
+    assert cli("create", "tiny.toml").returncode == 0
+    path.write_text(STUDY.replace("epochs = 1", "epochs = 2"))
+
+    done = cli("create", "tiny.toml")
+
+    refused(done, "-  epochs = 1", "+  epochs = 2", "--as")
+    assert '"queued": 6' in cli("status", "tiny", "--json").stdout
+
+
+def test_unknown_studies_and_trials_are_named_with_those_there_are(cli):
+    cli("create", "demo")
+
+    refused(cli("status", "demmo"), "demmo", "demo")
+    refused(cli("report", "demmo"), "demmo", "demo")
+    refused(cli("worker", "--cpu", "--study", "demmo"), "demmo", "demo")
+    refused(cli("show", "demo/99"), "99", "11")
+
+
+def test_a_gpu_that_is_not_here_is_refused_before_anything_is_claimed(cli):
+    cli("create", "demo")
+
+    refused(cli("worker", "--gpu", "77"), "no GPU 77", "--cpu")
+
+    assert '"queued": 12' in cli("status", "demo", "--json").stdout
+
+
+def test_a_data_set_that_is_not_here_is_refused_with_how_to_get_it(cli):
+    created = cli("create", "lr-study")
+    assert created.returncode == 0 and "cifarsweep data download cifar10" in created.stdout
+
+    refused(cli("worker", "--cpu"), "cifarsweep data download cifar10")
+
+    assert '"queued": 18' in cli("status", "lr-study", "--json").stdout
+
+
+def test_a_database_of_a_newer_version_is_left_alone(cli, tmp_path):
+    cli("create", "demo")
+    with sqlite3.connect(tmp_path / "cifarsweep.db") as connection:
+        connection.execute("UPDATE cifarsweep_alembic_version SET version_num = '9999'")
+    connection.close()
+
+    refused(cli("create", "demo", "--as", "other"), "newer version")
+    refused(cli("worker", "--cpu"), "newer version")
+
+
+def test_a_file_that_is_no_database_is_left_alone(cli, tmp_path):
+    (tmp_path / "cifarsweep.db").write_text("my thesis, the only copy\n" * 100)
+
+    refused(cli("create", "demo"), "cifarsweep.db")
+
+    assert (tmp_path / "cifarsweep.db").read_text().startswith("my thesis")
+
+
+def test_a_report_into_a_file_is_refused(cli, tmp_path):
+    cli("create", "demo")
+    (tmp_path / "taken").write_text("a file")
+
+    refused(cli("report", "demo", "--out", "taken"), "taken")

@@ -1,0 +1,165 @@
+"""The main job from end to end, with real processes: create, worker, report; killed, stopped and taken over."""
+
+import json
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+
+from cifarsweep.spec.words import TIMING_METRICS, VAL_ACCURACY, AttemptEnd, TrialState
+from cifarsweep.store import Store
+
+#: A study of two trials that train for a few seconds each.
+CREATE = ["create", "demo", "--as", "small", "--seeds", "1", "--set", "epochs=4", "--set", "model.widths=[4, 8, 8]"]
+QUICK = {"CIFARSWEEP_LEASE": "3", "CIFARSWEEP_BEAT": "0.3"}
+NAMES = ["train/loss", "train/accuracy", "val/loss", VAL_ACCURACY, "lr", "epoch", "images"]
+
+
+def outcome(folder: Path) -> dict[object, object]:
+    """Everything that must be the same bits in every repetition."""
+    assert not TIMING_METRICS & set(NAMES)
+    with Store.open(f"sqlite:///{folder}/cifarsweep.db", read_only=True) as store:
+        assert store.check() == []
+        trials = store.trials("small")
+        assert {trial.state for trial in trials} == {TrialState.DONE}
+        rows = {
+            (number, name): [(int(step), float(value).hex()) for step, value in zip(*series, strict=True)]
+            for (number, name), series in store.metrics("small", NAMES).items()
+        }
+    return {"weights": [trial.weights_sha256 for trial in trials], "rows": rows}
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory, data_root):
+    """What the study leaves when nobody disturbs it."""
+    import os
+    import sys
+
+    folder = tmp_path_factory.mktemp("undisturbed")
+    environment = os.environ | {"CIFARSWEEP_DATA": str(data_root)}
+    for arguments in (CREATE, ["worker", "--cpu"]):
+        subprocess.run(
+            [sys.executable, "-m", "cifarsweep.cli", *arguments], cwd=folder, env=environment, check=True, timeout=240
+        )
+    return outcome(folder)
+
+
+def progress(folder: Path) -> int:
+    """Checkpointed steps of all trials, as the database has them."""
+    with Store.open(f"sqlite:///{folder}/cifarsweep.db", read_only=True) as store:
+        return sum(trial.step for trial in store.trials("small"))
+
+
+def wait_for(condition, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def test_two_workers_share_a_study_and_the_report_shows_it(cli, start, tmp_path, undisturbed):
+    assert cli(*CREATE).returncode == 0
+
+    workers = [start("worker", "--cpu"), start("worker", "--cpu")]
+    assert [worker.wait(200) for worker in workers] == [0, 0]
+
+    assert outcome(tmp_path) == undisturbed
+    reported = cli("report", "small", "--out", "pages")
+    assert reported.returncode == 0 and "4 of 4 trials done" in reported.stdout
+    assert (tmp_path / "pages" / "small.html").stat().st_size > 5000
+    shown = json.loads(cli("show", "small/3", "--json").stdout)
+    assert shown["state"] == "done" and shown["settings"]["epochs"] == 4 and len(shown["attempts"]) == 1
+    assert json.loads(cli("status", "small", "--json").stdout)["trials"]["done"] == 4
+
+
+def test_a_killed_worker_is_taken_over_with_the_same_bits(cli, start, tmp_path, undisturbed):
+    cli(*CREATE)
+    for _ in range(3):
+        before = progress(tmp_path)
+        worker = start("worker", "--cpu", "--slots", "2", **QUICK)
+        wait_for(lambda before=before: progress(tmp_path) > before)
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+
+    done = cli("worker", "--cpu", "--slots", "2", **QUICK)
+    assert done.returncode == 0, done.stderr
+
+    assert outcome(tmp_path) == undisturbed
+
+
+def test_ctrl_c_gives_back_and_the_next_worker_goes_on_from_the_checkpoint(cli, start, tmp_path, undisturbed):
+    cli(*CREATE)
+    worker = start("worker", "--cpu", "--slots", "2", CIFARSWEEP_BEAT="0.3", CIFARSWEEP_LEASE="60")
+    wait_for(lambda: progress(tmp_path) > 30)
+
+    worker.send_signal(signal.SIGINT)
+
+    assert worker.wait(60) == 130
+    counts = json.loads(cli("status", "small", "--json").stdout)["trials"]
+    assert counts["leased"] == 0 and counts["queued"] > 0
+    assert cli("worker", "--cpu").returncode == 0
+    assert outcome(tmp_path) == undisturbed
+    with Store.open(f"sqlite:///{tmp_path}/cifarsweep.db", read_only=True) as store:
+        stopped = [trial for trial in store.trials("small") if len(trial.attempts) > 1]
+    assert stopped and all(trial.attempts[0].end is AttemptEnd.RELEASED for trial in stopped)
+    assert any(trial.attempts[1].first_step > 0 for trial in stopped)
+
+
+def test_optuna_sees_every_trial_once(cli, tmp_path):
+    cli(*CREATE)
+    cli("worker", "--cpu", "--slots", "2")
+
+    study = optuna.load_study(study_name="small", storage=f"sqlite:///{tmp_path}/cifarsweep.db")
+
+    trials = study.get_trials()
+    assert len(trials) == 4
+    assert {trial.state for trial in trials} == {optuna.trial.TrialState.COMPLETE}
+    assert all(len(trial.intermediate_values) == 4 and trial.value is not None for trial in trials)
+    assert {(trial.params["optimizer.lr"], trial.params["model.skip"]) for trial in trials} == {
+        (lr, skip) for lr in (3e-3, 1e-5) for skip in (False, True)
+    }
+
+
+def test_create_again_changes_nothing_and_extend_adds(cli):
+    assert "4 trials added" in cli(*CREATE).stdout
+
+    again = cli(*CREATE)
+    more = cli(*[("2" if word == "1" else word) for word in CREATE], "--extend")
+
+    assert again.returncode == 0 and "is there already" in again.stdout
+    assert more.returncode == 0 and "4 trials added" in more.stdout
+
+
+def test_a_trial_that_fails_does_not_end_the_worker(cli, tmp_path):
+    (tmp_path / "bad.toml").write_text("""
+name = "bad"
+question = "Can 5 warm-up epochs fit into 10 steps?"
+seeds = 1
+[settings]
+dataset = "digits"
+steps = 10
+schedule = { warmup_epochs = 5.0 }
+""")
+    cli("create", "bad.toml")
+    cli(*CREATE)
+
+    done = cli("worker", "--cpu", "--slots", "2", CIFARSWEEP_LEASE="1.2", CIFARSWEEP_BEAT="0.2")
+
+    assert done.returncode == 0
+    counts = {each["study"]: each["trials"] for each in json.loads(cli("status", "--json").stdout)}
+    assert counts["small"]["done"] == 4 and counts["bad"]["failed"] == 1
+    assert "warm-up" in cli("show", "bad/0").stdout
+
+
+def test_help_and_the_commands_that_look_never_import_torch(tmp_path, environment):
+    import sys
+
+    for arguments in (["--help"], ["studies"], ["create", "demo"], ["status"], ["report"], ["data", "list"]):
+        command = [sys.executable, "-X", "importtime", "-m", "cifarsweep.cli", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+        imported = set(re.findall(r"\|\s+(\S+)$", done.stderr, flags=re.MULTILINE))
+        assert "cifarsweep.cli.app" in imported and "torch" not in imported, arguments
