@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -11,23 +12,40 @@ from cifarsweep.report.wording import METRIC_LABELS
 from cifarsweep.spec.words import FINAL_STATES, TrialState
 
 if TYPE_CHECKING:
+    from cifarsweep.spec.study import Study
     from cifarsweep.store import Store
     from cifarsweep.store.records import AttemptRow, TrialRow
 
 #: Under these names a worker puts the cost of a trial's network among its last metrics.
 PARAMS, FLOPS = "params", "flops_per_image"
+#: Begins the names of a worker's versions that are digests of images.
+DATA = "data "
 
 
 def collect(store: Store, name: str) -> ReportStudy:
     """All that a report says of one study. Raises UnknownStudy."""
+    study, rows = store.study(name).spec, store.trials(name)
     return ReportStudy(
-        study=store.study(name).spec,
-        trials=tuple(_trial(row) for row in store.trials(name)),
+        study=study,
+        trials=tuple(_trial(row) for row in rows),
         series=store.metrics(name, list(METRIC_LABELS)),
         made_at=datetime.now(UTC),
         database=store.shown_url,
         version=__version__,
+        data_digest=_digests(study, rows),
     )
+
+
+def _digests(study: Study, rows: Sequence[TrialRow]) -> str | None:
+    """The digests of the images as workers found them: more than one of a name tells that machines differ."""
+    found = {
+        f"{dataset} sha256 {attempt.versions[DATA + dataset]}"
+        for dataset in {cell.settings.dataset for cell in study.cells}
+        for row in rows
+        for attempt in row.attempts
+        if DATA + dataset in attempt.versions
+    }
+    return "; ".join(sorted(found)) or None
 
 
 def _trial(row: TrialRow) -> ReportTrial:
@@ -49,8 +67,12 @@ def _trial(row: TrialRow) -> ReportTrial:
         # What an attempt of a trial that came through met stands with the attempt.
         error=(row.traceback or row.error or None) if given_up else None,
         weights_sha256=row.weights_sha256 or None,
-        versions=row.attempts[-1].versions if row.attempts else {},
+        versions={k: v for k, v in _last_versions(row).items() if not k.startswith(DATA)},
     )
+
+
+def _last_versions(row: TrialRow) -> Mapping[str, str]:
+    return row.attempts[-1].versions if row.attempts else {}
 
 
 def _attempt(row: AttemptRow) -> ReportAttempt:

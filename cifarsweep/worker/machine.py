@@ -6,6 +6,7 @@ import os
 import platform
 import secrets
 import socket
+from collections.abc import Mapping
 
 from cifarsweep import __version__
 
@@ -15,6 +16,7 @@ def worker_id() -> str:
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
-def versions(child: dict[str, str]) -> dict[str, str]:
-    """What the results depend on: ours, the operating system's and those that the child reports."""
-    return {"cifarsweep": __version__, "system": f"{platform.system()} {platform.machine()}", **child}
+def versions(child: Mapping[str, str], digests: Mapping[str, str]) -> dict[str, str]:
+    """What the results depend on: ours, the operating system's, what the child reports, and the images' digests."""
+    data = {f"data {name}": digest for name, digest in sorted(digests.items())}
+    return {"cifarsweep": __version__, "system": f"{platform.system()} {platform.machine()}", **child, **data}

@@ -6,14 +6,14 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from cifarsweep.errors import StoreUnavailable
+from cifarsweep.errors import DataError, StoreUnavailable
 from cifarsweep.store import Store
 from cifarsweep.store.records import WorkerInfo
 from cifarsweep.store.timing import Timing
@@ -21,6 +21,7 @@ from cifarsweep.worker import machine
 from cifarsweep.worker.display import Display
 from cifarsweep.worker.patience import Patience
 from cifarsweep.worker.slot import Slot
+from cifarsweep.worker.trainable import Trainable
 
 #: Exit codes: 128 + the signal's number as shells count, and EX_TEMPFAIL where the database stayed away.
 EXIT_TEMPFAIL = 75
@@ -49,13 +50,10 @@ class Plan:
 class Supervisor:
     """One process that owns the database handle and `slots` children.
 
-    `trainable` gives the studies among those named whose data sets are on this machine, and raises DataError where
-    none of them is; it is asked again at every look, since studies may come while the worker waits.
+    `trainable` is asked again at every look, since studies may come while the worker waits.
     """
 
-    def __init__(
-        self, store: Store, plan: Plan, display: Display, trainable: Callable[[Sequence[str]], Sequence[str]]
-    ) -> None:
+    def __init__(self, store: Store, plan: Plan, display: Display, trainable: Trainable) -> None:
         self._store, self._plan, self._display, self._trainable = store, plan, display, trainable
         self._clock = time.monotonic
         self._patience = Patience(self._clock)
@@ -65,7 +63,7 @@ class Supervisor:
         self._stop_by: float | None = None
         self._claimed = 0
         self._finished = False
-        self._registered = False
+        self._registered: WorkerInfo | None = None
         self._exit_code = 0
         self._studies: Sequence[str] = ()
         self._look_at = self._beat_at = self._clock()
@@ -149,9 +147,8 @@ class Supervisor:
                     return
 
     def _claim_for(self, slot: Slot) -> bool:
-        assert slot.ready is not None
-        self._register(slot)
         studies = self._fresh_studies()
+        self._register(slot)
         lease = self._store.claim(self._id, studies=studies) if studies else None
         self._patience.succeeded()
         if lease is None:
@@ -165,24 +162,33 @@ class Supervisor:
     def _fresh_studies(self) -> Sequence[str]:
         """The studies to claim from, looked up about once a second rather than for every trial."""
         if self._clock() - self._studies_at >= _LOOK_EVERY_S:
-            self._studies = self._trainable(self._plan.studies)
+            self._studies = self._look_for_studies()
             self._studies_at = self._clock()
         return self._studies
 
+    def _look_for_studies(self) -> Sequence[str]:
+        try:
+            return self._trainable(self._plan.studies)
+        except DataError:
+            # Noted already. Who waits for studies to come need not leave because one came without its images.
+            if not self._plan.wait:
+                raise
+            return ()
+
     def _register(self, slot: Slot) -> None:
-        """Tell the database who we are, once the first child knows its device."""
-        if self._registered or slot.ready is None:
-            return
+        """Tell the database who we are, and again when a data set came into use."""
+        assert slot.ready is not None
         info = WorkerInfo(
             worker_id=self._id,
             host=socket.gethostname(),
             pid=os.getpid(),
             device=slot.ready.device,
             slots=self._plan.slots,
-            versions=machine.versions(slot.ready.versions),
+            versions=machine.versions(slot.ready.versions, self._trainable.digests),
         )
-        self._store.register_worker(info)
-        self._registered = True
+        if info != self._registered:
+            self._store.register_worker(info)
+            self._registered = info
 
     def _chores(self) -> None:
         """Once a beat: show that we live, and pass on to Optuna what is finished."""

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from cifarsweep.data.catalog import DataSetInfo
 from cifarsweep.errors import DataError
 from cifarsweep.spec.words import FINAL_STATES
 from cifarsweep.store import Store
 
 
 class Trainable:
-    """Picks studies from a store. `require` raises DataError for a data set that is not on this machine."""
+    """Picks studies from a store. `require` raises DataError for a data set that is not on this machine.
 
-    def __init__(self, store: Store, note: Callable[[str], None], require: Callable[[str], object]) -> None:
+    `digests` holds the content digest of every data set that was asked for, by name.
+    """
+
+    def __init__(self, store: Store, note: Callable[[str], None], require: Callable[[str], DataSetInfo]) -> None:
         self._store, self._note, self._require = store, note, require
+        self.digests: dict[str, str] = {}
         self._checked: dict[str, DataError | None] = {}
 
     def __call__(self, asked: Sequence[str]) -> list[str]:
@@ -45,7 +50,7 @@ class Trainable:
     def _find(self, name: str) -> DataError | None:
         try:
             for dataset in sorted({cell.settings.dataset for cell in self._store.study(name).spec.cells}):
-                self._require(dataset)
+                self.digests[dataset] = self._require(dataset).sha256
         except DataError as error:
             self._note(f"study {name!r} is left to other workers: {error}")
             return error

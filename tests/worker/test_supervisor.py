@@ -9,6 +9,7 @@ from pathlib import Path
 import fake_child
 import pytest
 
+from cifarsweep.data.catalog import DataSetInfo
 from cifarsweep.spec.reading import find, read_study
 from cifarsweep.spec.words import VAL_ACCURACY, AttemptEnd, TrialState
 from cifarsweep.store import Store
@@ -18,6 +19,11 @@ from cifarsweep.worker.supervisor import Plan, Supervisor
 from cifarsweep.worker.trainable import Trainable
 
 TRIALS = 12
+
+
+def here(name: str) -> DataSetInfo:
+    """Any data set is on this machine."""
+    return DataSetInfo(name=name, source="", classes=(), train=0, test=0, sha256="d" * 64, bytes=0, path=Path())
 
 
 class Notes(Display):
@@ -46,7 +52,7 @@ def work(store: Store, tmp_path: Path):
         display = display or Notes()
         timing = Timing(lease_s=1.2, beat_s=0.2)
         ready = Plan(command=command, artifacts=tmp_path / "artifacts", timing=timing, **plan)  # type: ignore[arg-type]
-        return Supervisor(store, ready, display, Trainable(store, display.note, lambda name: None)).run()
+        return Supervisor(store, ready, display, Trainable(store, display.note, here)).run()
 
     return _work
 
@@ -153,4 +159,4 @@ def test_a_child_that_never_starts_is_one_sentence(store, tmp_path):
     plan = Plan(command=[sys.executable, "-c", "raise SystemExit('no torch here')"], artifacts=tmp_path)
 
     with pytest.raises(CifarsweepError, match=r"does not start[\s\S]*no torch here"):
-        Supervisor(store, plan, Display(), Trainable(store, print, lambda name: None)).run()
+        Supervisor(store, plan, Display(), Trainable(store, print, here)).run()
