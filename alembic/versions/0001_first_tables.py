@@ -82,6 +82,7 @@ def create_trials() -> None:
         sa.UniqueConstraint("cell_id", "seed", name="uq_cs_trial_cell_id_seed"),
     )
     op.create_index("ix_cs_trial_queue", "cs_trial", ["state", "rank", "trial_id"])
+    op.create_index("ix_cs_trial_study_queue", "cs_trial", ["study_id", "state", "rank", "trial_id"])
     op.create_index("ix_cs_trial_told", "cs_trial", ["told", "state"])
 
 

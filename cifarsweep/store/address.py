@@ -57,6 +57,13 @@ def shown(url: URL) -> str:
 def check_file(path: Path, *, create: bool, read_only: bool, mounts: Path = Path("/proc/mounts")) -> None:
     """Raise StoreError unless the SQLite file at `path` can be opened as asked."""
     check_library()
+    try:
+        _check_file(path, create=create, read_only=read_only, mounts=mounts)
+    except OSError as error:
+        raise StoreError(f"{path}: can't be looked at ({error.strerror}); give another --db") from None
+
+
+def _check_file(path: Path, *, create: bool, read_only: bool, mounts: Path) -> None:
     if not path.exists() and not create:
         raise StoreError(
             f"{path}: there is no such database. `cifarsweep create STUDY` makes one, or give another --db"

@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from cifarsweep.errors import StoreError
 from cifarsweep.store.address import shown
-from cifarsweep.store.faults import connection_lost, translate
+from cifarsweep.store.faults import connection_lost, translate, wrapped
 
 T = TypeVar("T")
 
@@ -47,6 +47,7 @@ class Database:
         self.shown = shown(url)
         self.read_only = read_only
         self.engine = _sqlite_engine(url, read_only) if self.path else _postgres_engine(url, read_only)
+        self._driver_error: type[Exception] = self.engine.dialect.loaded_dbapi.Error
 
     @property
     def path(self) -> Path | None:
@@ -90,10 +91,11 @@ class Database:
                     conn.execution_options(**self._options(reading))
                     with conn.begin():
                         return work(conn)
-            except (DBAPIError, PoolTimeout) as error:
-                wait = next(waits, None) if isinstance(error, DBAPIError) and connection_lost(error) else None
+            except (DBAPIError, PoolTimeout, self._driver_error) as error:
+                fault = wrapped(error)
+                wait = next(waits, None) if connection_lost(fault) else None
                 if wait is None:
-                    raise translate(error, self.shown) from None
+                    raise translate(fault, self.shown) from None
             time.sleep(wait)
 
 

@@ -13,12 +13,13 @@ from sqlalchemy import Connection
 from cifarsweep.errors import StoreError
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.words import AttemptEnd, CheckpointRef, MetricRow, TrialResult, TrialState
-from cifarsweep.store import address, fence, integrity, metrics, migrate, queue, results, studies, workers
+from cifarsweep.store import address, fence, integrity, migrate, queue, results, studies, workers
 from cifarsweep.store.cells import Cells
 from cifarsweep.store.engine import Database
 from cifarsweep.store.faults import final
 from cifarsweep.store.projection import Projection, untold
 from cifarsweep.store.records import Created, Lease, StoredStudy, StudyRow, StudyStatus, TrialRow, WorkerInfo
+from cifarsweep.store.series import Series, read_series
 from cifarsweep.store.timing import Timing
 
 T = TypeVar("T")
@@ -172,9 +173,9 @@ class Store:
         """One trial. Raises UnknownStudy, or StoreError with the numbers there are."""
         return self._db.read(lambda conn: results.one_trial(conn, study, number))
 
-    def metrics(self, study: str, names: Iterable[str]) -> dict[tuple[int, str], metrics.Series]:
+    def metrics(self, study: str, names: Iterable[str]) -> dict[tuple[int, str], Series]:
         """Steps (int64, ascending) and values (float64) by trial number and metric name; no key where no rows."""
-        return self._db.read(lambda conn: metrics.read_series(conn, studies.study_id(conn, study), names))
+        return self._db.read(lambda conn: read_series(conn, studies.study_id(conn, study), names))
 
     def tell(self, limit: int = 100) -> int:
         """Tell Optuna of at most `limit` final trials that it does not know yet; returns how many.

@@ -23,8 +23,20 @@ _SQLITE = {
 _PASSING = ("08", "53", "57", "40", "55P03", "25P03", "58")
 
 
-def connection_lost(error: DBAPIError) -> bool:
+def wrapped(error: Exception) -> DBAPIError | PoolTimeout:
+    """What SQLAlchemy raises, or would have made of an error that comes straight from the driver."""
+    if isinstance(error, DBAPIError | PoolTimeout):
+        return error
+    names = {base.__name__ for base in type(error).__mro__}
+    # Every driver has the classes of PEP 249, by these names.
+    kind = OperationalError if "OperationalError" in names else DBAPIError
+    return kind(None, None, error)
+
+
+def connection_lost(error: DBAPIError | PoolTimeout) -> bool:
     """Whether a new connection may do what this one could not: it broke, or was the victim of a deadlock."""
+    if isinstance(error, PoolTimeout):
+        return False
     if _is_sqlite(error) or not isinstance(error, OperationalError | InterfaceError):
         return error.connection_invalidated
     return (_sqlstate(error) or "08").startswith(("08", "57P", "40"))

@@ -9,10 +9,12 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, func, inspect, or_, select
 
+from cifarsweep.errors import StoreError, StoreUnavailable
 from cifarsweep.spec.words import FINAL_STATES, TrialState
 from cifarsweep.store.clock import read_clock
 from cifarsweep.store.engine import Database
-from cifarsweep.store.projection import NUMBER_ATTRIBUTE, close_storage, optuna_storage
+from cifarsweep.store.optuna_storage import OptunaLink
+from cifarsweep.store.projection import NUMBER_ATTRIBUTE
 from cifarsweep.store.tables import attempt, checkpoint, metric, study, trial
 
 _FINAL = [state.value for state in FINAL_STATES]
@@ -24,8 +26,18 @@ def check(db: Database) -> list[str]:
     """Everything that is not as it should be, a sentence each; empty where all is well."""
     findings: list[str] = []
     for look in (_file, _orphans, _leases, _attempts, _beyond):
-        findings += _shortened(db.read(partial(_listed, look)))
-    return findings + _shortened(_optuna(db))
+        findings += _found(partial(db.read, partial(_listed, look)))
+    return findings + _found(partial(_optuna, db))
+
+
+def _found(look: Callable[[], list[str]]) -> list[str]:
+    """What a look finds; that it can't be taken is a finding as well, in a damaged file above all."""
+    try:
+        return _shortened(look())
+    except StoreUnavailable:
+        raise
+    except StoreError as error:
+        return [str(error)]
 
 
 def _listed(look: Callable[[Connection], Iterator[str]], conn: Connection) -> list[str]:
@@ -104,16 +116,19 @@ def _theirs(db: Database) -> list[tuple[str, int, Any]] | None:
     """Study, number and trial of everything of ours that Optuna has; None without its tables."""
     if not db.read(lambda conn: inspect(conn).has_table("studies")):
         return None
-    storage = optuna_storage(db, lock=False)
+    try:
+        link = OptunaLink(db, lock=False)
+    except RuntimeError as error:
+        raise StoreError(f"Optuna can't read its tables: {error}") from None
     names = {row[0] for row in db.read(lambda conn: conn.execute(select(study.c.name)).all())}
     try:
         found = []
-        for one in storage.get_all_studies():
-            for row in storage.get_all_trials(one._study_id, deepcopy=False) if one.study_name in names else ():
+        for one in link.storage.get_all_studies():
+            for row in link.storage.get_all_trials(one._study_id, deepcopy=False) if one.study_name in names else ():
                 found.append((one.study_name, row.user_attrs.get(NUMBER_ATTRIBUTE, -1), row))
         return found
     finally:
-        close_storage(storage)
+        link.close()
 
 
 def _compared(ours: dict[tuple[str, int], dict[str, Any]], theirs: list[tuple[str, int, Any]]) -> Iterator[str]:

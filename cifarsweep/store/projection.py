@@ -7,9 +7,7 @@ trial are two commits, so whoever tells holds an exclusive lock, and looks what 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -19,13 +17,14 @@ from uuid import uuid4
 from sqlalchemy import Connection, func, inspect, select, update
 
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.words import FINAL_STATES, VAL_ACCURACY, Outcome, TrialState
+from cifarsweep.spec.words import FINAL_STATES, VAL_ACCURACY, TrialState
 from cifarsweep.store import studies
-from cifarsweep.store.engine import Database, begin_immediately
-from cifarsweep.store.metrics import Series, read_series
+from cifarsweep.store.engine import Database
+from cifarsweep.store.optuna_storage import OptunaLink, Taken, file_lock, quiet
 from cifarsweep.store.parameters import Parameters
 from cifarsweep.store.records import TrialRow
 from cifarsweep.store.results import trials_of
+from cifarsweep.store.series import Series, read_series
 from cifarsweep.store.tables import study, trial
 
 #: User attribute of an Optuna trial: the number of the trial here.
@@ -36,15 +35,11 @@ _PARAMETERS_ATTRIBUTE = "cifarsweep_parameters"
 _VIEW_ATTRIBUTE = "cifarsweep_view"
 #: Trials that are told between two marks.
 _BATCH = 50
-#: Any numbers will do, as long as nobody else's advisory locks have them.
-_TELL_LOCK, _CREATE_LOCK = 0xC1FA_0002, 0xC1FA_0003
+#: Any number will do, as long as nobody else's advisory lock has it.
+_CREATE_LOCK = 0xC1FA_0003
 _FINAL = [state.value for state in FINAL_STATES]
 
 _log = logging.getLogger(__name__)
-
-
-class Taken(Exception):
-    """Another process is telling Optuna."""
 
 
 class Projection:
@@ -52,7 +47,7 @@ class Projection:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._storage: Any = None
+        self._link: OptunaLink | None = None
         self._one_thread = threading.Lock()
         self._views: dict[str, str] = {}
         self._complaint = ""
@@ -65,8 +60,8 @@ class Projection:
         if conn.dialect.name == "postgresql":
             conn.execute(select(func.pg_advisory_xact_lock(_CREATE_LOCK)))
         if not inspect(conn).has_table("studies"):
-            with _quiet():
-                close_storage(optuna_storage(self._db, lock=False))
+            with quiet():
+                OptunaLink(self._db, lock=False).close()
 
     def tell(self, limit: int) -> int:
         """Tell at most `limit` final trials; returns how many, 0 where another process or thread is telling."""
@@ -86,9 +81,9 @@ class Projection:
 
     def close(self) -> None:
         """Close Optuna's connections."""
-        if self._storage is not None:
-            close_storage(self._storage)
-            self._storage = None
+        if self._link is not None:
+            self._link.close()
+            self._link = None
 
     def _complain(self, reason: str) -> None:
         """Once: what is wrong now will be wrong at the next trial too."""
@@ -109,17 +104,17 @@ class Projection:
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
         """Hold the lock that makes telling exclusive. On PostgreSQL it belongs to the very connection that tells."""
-        with _quiet(), _file_lock(self._db) if self._db.path else contextlib.nullcontext():
+        with quiet(), file_lock(self._db) if self._db.path else contextlib.nullcontext():
             try:
                 yield
             finally:
-                if self._storage is not None and not self._db.path:
-                    close_storage(self._storage)
+                if self._link is not None and not self._db.path:
+                    self._link.close()
 
     def _open(self) -> Any:
-        if self._storage is None:
-            self._storage = optuna_storage(self._db, lock=True)
-        return self._storage
+        if self._link is None:
+            self._link = OptunaLink(self._db, lock=True)
+        return self._link.storage
 
     def _tell_study(self, name: str, limit: int) -> int:
         stored = self._db.read(partial(studies.read, name=name))
@@ -181,77 +176,6 @@ def _options(storage: Any) -> dict[str, Any]:
     return {"storage": storage, "sampler": optuna.samplers.RandomSampler(), "pruner": optuna.pruners.NopPruner()}
 
 
-def optuna_storage(db: Database, *, lock: bool) -> Any:
-    """Optuna's storage over connections like ours.
-
-    With `lock`, every PostgreSQL connection takes the lock or raises Taken. So there is never more than one, and when
-    it is cut no write can go past the lock.
-    """
-    from optuna.storages import RDBStorage, get_storage
-
-    locking = False
-
-    def connect() -> Any:
-        fairy = db.engine.raw_connection()
-        connection = fairy.dbapi_connection
-        fairy.detach()
-        if locking:
-            _lock_session(connection)
-        return connection
-
-    backend = RDBStorage(db.url.render_as_string(hide_password=False), engine_kwargs={"creator": connect})
-    if db.path:
-        begin_immediately(backend.engine, reading=db.read_only)
-    elif lock:
-        # Not before: to look at the version of its tables Optuna needs two connections at once.
-        backend.engine.dispose()
-        locking = True
-    return get_storage(backend)
-
-
-def close_storage(storage: Any) -> None:
-    """Close the connections of `optuna_storage`; it opens others when it is used again."""
-    storage._backend.scoped_session.remove()
-    storage._backend.engine.dispose()
-
-
-def _lock_session(connection: Any) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", (_TELL_LOCK,))
-        locked = cursor.fetchone()[0]
-    connection.commit()
-    if not locked:
-        connection.close()
-        raise Taken
-
-
-@contextlib.contextmanager
-def _file_lock(db: Database) -> Iterator[None]:
-    """The kernel frees it when its holder dies, however that happens."""
-    assert db.path is not None
-    handle = os.open(db.path.with_name(db.path.name + ".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise Taken from None
-    finally:
-        os.close(handle)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Optuna announces on stderr what it creates and deletes; nobody asked."""
-    import optuna
-
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(before)
-
-
 def _studies_waiting(conn: Connection) -> list[str]:
     waiting = select(trial.c.study_id).where(trial.c.told.is_(False), trial.c.state.in_(_FINAL))
     rows = conn.execute(select(study.c.name).where(study.c.study_id.in_(waiting)).order_by(study.c.study_id))
@@ -303,16 +227,16 @@ def _frozen(row: TrialRow, series: Series | None, parameters: Parameters) -> Any
 
 def _attributes(row: TrialRow) -> dict[str, Any]:
     last = row.attempts[-1] if row.attempts else None
-    return {
+    # Few, because each costs Optuna a millisecond.
+    attributes: dict[str, Any] = {
         NUMBER_ATTRIBUTE: row.number,
         "cell": row.cell,
         "seed": row.seed,
-        "state": row.state.value,
-        "outcome": row.outcome.value if isinstance(row.outcome, Outcome) else None,
-        "attempts": len(row.attempts),
+        "outcome": row.outcome.value if row.outcome else row.state.value,
         "host": last.host if last else "",
         "device": last.device if last else "",
         "elapsed_s": row.elapsed_s,
-        "weights_sha256": row.weights_sha256,
-        "error": row.error[:200],
     }
+    if row.state is not TrialState.DONE:
+        attributes["error"] = row.error[:200]
+    return attributes

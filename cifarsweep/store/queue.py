@@ -16,6 +16,7 @@ from sqlalchemy import (
     Double,
     Row,
     ScalarSelect,
+    Select,
     String,
     Update,
     and_,
@@ -39,7 +40,6 @@ from cifarsweep.store.tables import attempt, checkpoint, study, trial, worker
 #: Workers that a trial may take down, without a new checkpoint in between, before it is poisoned.
 MOST_CRASHES = 5
 
-_OPEN = (TrialState.QUEUED.value, TrialState.LEASED.value)
 _LEASE_COLUMNS = ("trial_id", "study_id", "cell_id", "number", "seed", "state", "attempt", "flush_seq")
 
 
@@ -47,9 +47,8 @@ def claim(
     conn: Connection, cells: Cells, worker_id: str, token: str, studies: Sequence[str] | None, lease_s: float
 ) -> Lease | None:
     """Take the next trial, or None where none is due. Expired leases come first: they hold progress."""
-    statement = _take(conn.dialect.name, studies is None)
-    wanted: dict[str, Any] = {} if studies is None else {"p_studies": list(studies)}
-    wanted |= {"p_worker": worker_id, "p_token": token, "p_lease_s": lease_s}
+    statement = _take(conn.dialect.name, None if studies is None else len(studies) == 1)
+    wanted = {"p_worker": worker_id, "p_token": token, "p_lease_s": lease_s, **_parameters(conn, studies)}
     while (row := conn.execute(statement, wanted | clock_parameters(conn.dialect.name)).first()) is not None:
         if row.attempt > 1 or row.state == TrialState.POISONED:
             _close_expired(conn, row)
@@ -65,11 +64,11 @@ def claimed(conn: Connection, cells: Cells, token: str, lease_s: float) -> Lease
 
 
 @cache
-def _take(dialect: str, any_study: bool) -> Any:
+def _take(dialect: str, one_study: bool | None) -> Any:
     now = now_term(dialect)
     lease_s: ColumnElement[float] = bindparam("p_lease_s", type_=Double())
-    expired = _first(TrialState.LEASED, any_study, or_(trial.c.clock != clock_term(), trial.c.lease_until < now))
-    due = _first(TrialState.QUEUED, any_study, _is_due(now), _not_shunned(now, lease_s))
+    expired = _first(TrialState.LEASED, one_study, or_(trial.c.clock != clock_term(), trial.c.lease_until < now))
+    due = _first(TrialState.QUEUED, one_study, _is_due(now), _not_shunned(now, lease_s))
     was_leased = trial.c.state == TrialState.LEASED.value
     poisoned = and_(was_leased, trial.c.crashes + 1 >= MOST_CRASHES)
     return (
@@ -92,15 +91,27 @@ def _take(dialect: str, any_study: bool) -> Any:
     )
 
 
-def _first(state: TrialState, any_study: bool, *conditions: ColumnElement[bool]) -> ScalarSelect[int]:
+def _first(state: TrialState, one_study: bool | None, *conditions: ColumnElement[bool]) -> ScalarSelect[int]:
     query = select(trial.c.trial_id).where(trial.c.state == state.value, *conditions)
-    if not any_study:
-        query = query.where(_in(bindparam("p_studies", expanding=True)))
+    if one_study is not None:
+        query = query.where(_wanted(one_study))
     return query.order_by(trial.c.rank, trial.c.trial_id).limit(1).with_for_update(skip_locked=True).scalar_subquery()
 
 
-def _in(names: Any) -> ColumnElement[bool]:
-    return trial.c.study_id.in_(select(study.c.study_id).where(study.c.name.in_(names)))
+def _wanted(one_study: bool) -> ColumnElement[bool]:
+    """One study by its name, for which there is an index; or several by their ids, for PostgreSQL would sort a join."""
+    if one_study:
+        named = select(study.c.study_id).where(study.c.name == bindparam("p_study", type_=String()))
+        return trial.c.study_id == named.scalar_subquery()
+    return trial.c.study_id.in_(bindparam("p_studies", expanding=True))
+
+
+def _parameters(conn: Connection, studies: Sequence[str] | None) -> dict[str, Any]:
+    if studies is None:
+        return {}
+    if len(studies) == 1:
+        return {"p_study": studies[0]}
+    return {"p_studies": list(conn.execute(select(study.c.study_id).where(study.c.name.in_(studies))).scalars())}
 
 
 def _is_due(now: ColumnElement[float]) -> ColumnElement[bool]:
@@ -160,8 +171,8 @@ def read_checkpoints(conn: Connection, trial_id: int) -> tuple[CheckpointRef, ..
 
 def unfinished(conn: Connection, studies: Sequence[str] | None) -> int:
     """Trials that are queued or leased."""
-    wanted = [] if studies is None else [_in(list(studies))]
-    return conn.execute(select(func.count()).select_from(trial).where(trial.c.state.in_(_OPEN), *wanted)).scalar_one()
+    query = _open(select(func.count()).select_from(trial), studies)
+    return int(conn.execute(query, _parameters(conn, studies)).scalar_one())
 
 
 def next_due(conn: Connection, studies: Sequence[str] | None) -> float | None:
@@ -172,6 +183,10 @@ def next_due(conn: Connection, studies: Sequence[str] | None) -> float | None:
         (trial.c.state == TrialState.LEASED.value, trial.c.lease_until),
         else_=func.coalesce(trial.c.not_before, now),
     )
-    wanted = [] if studies is None else [_in(list(studies))]
-    soonest = conn.execute(select(func.min(moment)).where(trial.c.state.in_(_OPEN), *wanted)).scalar_one()
+    soonest = conn.execute(_open(select(func.min(moment)), studies), _parameters(conn, studies)).scalar_one()
     return None if soonest is None else max(0.0, float(soonest) - now)
+
+
+def _open(query: Select[Any], studies: Sequence[str] | None) -> Select[Any]:
+    query = query.where(trial.c.state.in_((TrialState.QUEUED.value, TrialState.LEASED.value)))
+    return query if studies is None else query.where(_wanted(len(studies) == 1))

@@ -134,7 +134,9 @@ trial = Table(
     Column("told", Boolean(create_constraint=False), nullable=False, server_default=false()),
     UniqueConstraint("study_id", "number"),
     UniqueConstraint("cell_id", "seed"),
+    # The order of claims, over all studies and within one.
     Index("ix_cs_trial_queue", "state", "rank", "trial_id"),
+    Index("ix_cs_trial_study_queue", "study_id", "state", "rank", "trial_id"),
     Index("ix_cs_trial_told", "told", "state"),
 )
 

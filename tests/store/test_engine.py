@@ -1,0 +1,193 @@
+"""Transactions, journals and connections that go away."""
+
+import multiprocessing
+import os
+import signal
+import sqlite3
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from scenes import at_once, cut_connections, make_study, must_claim, result, rows_at, steps_of
+from sqlalchemy import Connection, text
+
+from cifarsweep.errors import StoreError, StoreUnavailable
+from cifarsweep.spec.words import MetricRow
+from cifarsweep.store import Store
+from cifarsweep.store.engine import connect_sqlite, safe_wal
+from cifarsweep.store.metrics import insert_rows
+
+
+@pytest.mark.parametrize(
+    ("version", "safe"),
+    [
+        ((3, 40, 1), False),
+        ((3, 44, 5), False),
+        ((3, 44, 6), True),
+        ((3, 45, 0), False),
+        ((3, 50, 6), False),
+        ((3, 50, 7), True),
+        ((3, 51, 0), False),
+        ((3, 51, 2), False),
+        ((3, 51, 3), True),
+        ((4, 0, 0), True),
+    ],
+)
+def test_wal_only_where_it_can_not_corrupt(version: tuple[int, ...], safe: bool) -> None:
+    assert safe_wal(version) is safe
+
+
+@pytest.mark.parametrize(("safe", "mode"), [(True, "wal"), (False, "truncate")])
+def test_connections_are_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, safe: bool, mode: str) -> None:
+    monkeypatch.setattr("cifarsweep.store.engine.safe_wal", lambda version: safe)
+
+    conn = connect_sqlite(tmp_path / "results.db")
+
+    settings = {name: conn.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")}
+    assert settings == {"journal_mode": mode, "synchronous": 2}
+    assert conn.execute("PRAGMA foreign_keys").fetchone() == (1,)
+    assert conn.execute("PRAGMA busy_timeout").fetchone() == (30_000,)
+    conn.close()
+
+
+def test_a_wal_database_can_be_read_without_writing_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cifarsweep.store.engine.safe_wal", lambda version: True)
+    url = f"sqlite:///{tmp_path / 'results.db'}"
+    with Store.open(url, upgrade=True) as store:
+        store.create_study(make_study())
+
+    with Store.open(url, read_only=True) as store:
+        assert store.unfinished() == 6
+
+
+def test_a_read_only_store_writes_nothing(url: str) -> None:
+    with Store.open(url) as store:
+        store.create_study(make_study())
+
+    with Store.open(url, read_only=True) as store:
+        assert store.unfinished() == 6
+        with pytest.raises(StoreError, match="is read-only"):
+            store.claim("w")
+        assert store.check() == []
+
+
+def test_readers_do_not_wait_for_a_writer(busy_store: Store) -> None:
+    lease = must_claim(busy_store)
+
+    def look(conn: Connection) -> int:
+        insert_rows(conn, lease.trial_id, rows_at(1))
+        return busy_store.unfinished()
+
+    assert busy_store._db.write(look) == 6
+
+
+def test_a_reader_sees_one_state(busy_store: Store) -> None:
+    count = text("SELECT count(*) FROM cs_trial WHERE state = 'leased'")
+
+    def look_twice(conn: Connection) -> tuple[int, int]:
+        before = conn.execute(count).scalar_one()
+        if busy_store._db.path is None:
+            must_claim(busy_store)  # SQLite without WAL makes the writer wait, which is as good
+        return before, conn.execute(count).scalar_one()
+
+    assert busy_store._db.read(look_twice) == (0, 0)
+
+
+def test_a_lock_that_stays_is_an_outage_not_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cifarsweep.store.engine._BUSY_TIMEOUT_MS", 50)
+    path = tmp_path / "results.db"
+    with Store.open(f"sqlite:///{path}", upgrade=True) as store:
+        store.create_study(make_study())
+        blocker = sqlite3.connect(path, isolation_level=None)
+        blocker.execute("BEGIN EXCLUSIVE")
+
+        with pytest.raises(StoreUnavailable, match="has held its lock for too long") as caught:
+            store.claim("w")
+        blocker.execute("ROLLBACK")
+        blocker.close()
+
+        assert caught.value.exit_code == 75
+        assert must_claim(store).number == 0
+
+
+def test_a_write_has_the_lock_before_its_first_statement(tmp_path: Path) -> None:
+    path = tmp_path / "results.db"
+
+    def somebody_else_writes(conn: Connection) -> None:
+        other = sqlite3.connect(path, isolation_level=None, timeout=0)
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+        other.close()
+
+    with Store.open(f"sqlite:///{path}", upgrade=True) as store:
+        store._db.write(somebody_else_writes)
+
+
+def test_a_cut_connection_is_replaced(cleared_postgres: str) -> None:
+    with Store.open(cleared_postgres) as store:
+        store.create_study(make_study())
+        lease = store.write(must_claim(store), rows_at(1))
+        cut_connections(cleared_postgres)
+
+        lease = store.write(lease, rows_at(2))
+
+        assert (lease.flush_seq, steps_of(store)) == (2, [1, 2])
+
+
+def test_a_connection_that_is_cut_within_the_transaction_costs_nothing(cleared_postgres: str) -> None:
+    with Store.open(cleared_postgres) as store:
+        store.create_study(make_study())
+        lease = must_claim(store)
+        tries = []
+
+        def work(conn: Connection) -> None:
+            insert_rows(conn, lease.trial_id, rows_at(len(tries)))
+            tries.append(1)
+            if len(tries) == 1:
+                cut_connections(cleared_postgres)
+
+        store._db.write(work)
+
+        assert (len(tries), steps_of(store)) == (2, [1])
+
+
+def die_within_a_transaction(url: str) -> None:
+    with Store.open(url) as store:
+        lease = must_claim(store, "victim")
+        lease = store.write(lease, rows_at(*range(1, 100)))
+
+        def work(conn: Connection) -> None:
+            # More than SQLite keeps in memory, so that half of it is in the file when the process ends.
+            insert_rows(conn, lease.trial_id, [MetricRow("lost", step, 0.5) for step in range(200_000)])
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        store._db.write(work)
+
+
+def test_a_writer_that_is_killed_leaves_a_whole_database(url: str) -> None:
+    with Store.open(url) as store:
+        store.create_study(make_study())
+    process = multiprocessing.get_context("spawn").Process(target=die_within_a_transaction, args=(url,))
+    process.start()
+    process.join(60)
+
+    assert process.exitcode == -signal.SIGKILL
+    with Store.open(url) as store:
+        assert steps_of(store, "lost") == []
+        assert len(steps_of(store)) == 99
+        assert store.check() == []
+        assert store.claim("next").number == 1
+
+
+def test_threads_share_a_store(busy_store: Store) -> None:
+    def work(name: str) -> list[int]:
+        numbers = []
+        while lease := busy_store.claim(name):
+            busy_store.finish(lease, rows_at(1), None, result())
+            numbers.append(lease.number)
+        return numbers
+
+    claimed = at_once(*(partial(work, f"w{place}") for place in range(4)))
+
+    assert sorted(chain(*claimed)) == list(range(6))

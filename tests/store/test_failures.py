@@ -1,0 +1,108 @@
+"""What becomes of trials that fail."""
+
+import pytest
+from scenes import make_due, must_claim, result, rows_at, saved_at, set_trial, steps_of, taken_over
+
+from cifarsweep.spec.words import AttemptEnd, TrialState
+from cifarsweep.store import Store
+from cifarsweep.store.timing import Timing
+
+
+@pytest.mark.parametrize("end", [AttemptEnd.EXCEPTION, AttemptEnd.OUT_OF_MEMORY])
+def test_an_exception_gets_one_retry(busy_store: Store, end: AttemptEnd) -> None:
+    first = must_claim(busy_store)
+    assert busy_store.fail(first, end, "boom", "first trace") is TrialState.QUEUED
+    make_due(busy_store, first)
+
+    second = must_claim(busy_store)
+    state = busy_store.fail(second, end, "boom again", "second trace", rows_at(1))
+
+    row = busy_store.trial("s", 0)
+    assert (second.number, state, row.state) == (0, TrialState.FAILED, TrialState.FAILED)
+    assert (row.error, row.traceback) == ("boom again", "second trace")
+    assert [attempt.error for attempt in row.attempts] == ["boom", "boom again"]
+    assert steps_of(busy_store) == [1]
+
+
+def test_a_retry_waits_a_while_and_longer_every_time(busy_store: Store) -> None:
+    waits = []
+    for _ in range(4):
+        lease = must_claim(busy_store)
+        assert lease.number == 0
+        busy_store.fail(lease, AttemptEnd.CRASHED, "died", "")
+        set_others_aside(busy_store)
+        waits.append(busy_store.next_due())
+        make_due(busy_store, lease)
+
+    assert waits == pytest.approx([10, 20, 40, 80], abs=1)
+
+
+def set_others_aside(store: Store) -> None:
+    for row in store.trials("s")[1:]:
+        set_trial(store, row.number + 1, state=TrialState.DONE.value)
+
+
+def test_a_failed_trial_is_not_claimed_before_its_time(busy_store: Store) -> None:
+    busy_store.fail(must_claim(busy_store), AttemptEnd.EXCEPTION, "boom", "")
+
+    assert must_claim(busy_store).number == 1
+
+
+def test_five_crashes_poison(busy_store: Store) -> None:
+    for place in range(1, 6):
+        lease = must_claim(busy_store)
+        state = busy_store.fail(lease, AttemptEnd.CRASHED, f"signal SIGSEGV, {place}", "")
+        make_due(busy_store, lease)
+
+    assert state is TrialState.POISONED
+    assert busy_store.trial("s", 0).error == "signal SIGSEGV, 5"
+    assert must_claim(busy_store).number == 1
+
+
+def test_crashes_and_lost_workers_count_together(busy_store: Store) -> None:
+    lease = must_claim(busy_store)
+    for _ in range(3):
+        lease = taken_over(busy_store, lease)
+    busy_store.fail(lease, AttemptEnd.CRASHED, "died", "")
+    make_due(busy_store, lease)
+
+    state = busy_store.fail(must_claim(busy_store), AttemptEnd.CRASHED, "died", "")
+
+    assert state is TrialState.POISONED
+
+
+def test_a_release_counts_as_no_failure(busy_store: Store) -> None:
+    for step in range(1, 8):
+        lease = must_claim(busy_store)
+        assert (lease.number, lease.step) == (0, step - 1)
+        busy_store.release(lease, rows_at(step), saved_at(step))
+
+    busy_store.finish(must_claim(busy_store), rows_at(8), None, result(8))
+
+    row = busy_store.trial("s", 0)
+    assert row.state is TrialState.DONE
+    assert [attempt.end for attempt in row.attempts] == [AttemptEnd.RELEASED] * 7 + [AttemptEnd.DONE]
+    assert steps_of(busy_store) == list(range(1, 9))
+
+
+def test_rows_of_a_release_without_a_checkpoint_are_computed_again(busy_store: Store) -> None:
+    busy_store.release(must_claim(busy_store), rows_at(1, 2), None)
+
+    lease = must_claim(busy_store)
+
+    assert (lease.number, lease.step, steps_of(busy_store)) == (0, 0, [])
+
+
+def test_the_wait_follows_the_lease() -> None:
+    assert Timing().backoff_s(0) == 10
+    assert Timing().backoff_s(3) == 80
+    assert Timing(lease_s=0.6, beat_s=0.1).backoff_s(0) == pytest.approx(0.1)
+
+
+def test_any_text_may_be_an_error(busy_store: Store) -> None:
+    lease = must_claim(busy_store)
+
+    busy_store.fail(lease, AttemptEnd.EXCEPTION, "a\0b \udc80 <script>'\"; DROP", "café ☃")
+
+    row = busy_store.trial("s", 0)
+    assert (row.error, row.traceback) == ("a\N{REPLACEMENT CHARACTER}b ? <script>'\"; DROP", "café ☃")

@@ -1,0 +1,153 @@
+"""The schema that migrations build, and who may open which."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import optuna
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from scenes import administer, at_once, make_study, must_claim, result, rows_at, saved_at
+from sqlalchemy import Connection, Engine, create_engine, inspect, text
+
+from cifarsweep.errors import StoreError
+from cifarsweep.store import Store
+from cifarsweep.store.address import parse_url
+from cifarsweep.store.migrate import HEAD, REVISIONS, shipped_folder
+from cifarsweep.store.tables import PREFIX, VERSION_TABLE, metadata
+
+
+@pytest.fixture
+def engine(empty_url: str) -> Iterator[Engine]:
+    made = create_engine(parse_url(empty_url))
+    yield made
+    made.dispose()
+
+
+def differences(engine: Engine) -> list[Any]:
+    options = {
+        "compare_type": True,
+        "compare_server_default": True,
+        "include_name": lambda name, kind, parents: kind != "table" or name.startswith(PREFIX),
+    }
+    with engine.connect() as conn:
+        return compare_metadata(MigrationContext.configure(conn, opts=options), metadata)
+
+
+def optuna_tables(engine: Engine) -> None:
+    storage = optuna.storages.RDBStorage(engine.url.render_as_string(hide_password=False))
+    storage.scoped_session.remove()
+    storage.engine.dispose()
+
+
+def test_migrations_build_the_declared_schema(empty_url: str, engine: Engine) -> None:
+    Store.open(empty_url, upgrade=True).close()
+
+    assert differences(engine) == []
+
+
+def test_the_comparison_can_fail(empty_url: str, engine: Engine) -> None:
+    Store.open(empty_url, upgrade=True).close()
+    with engine.begin() as conn:
+        conn.execute(text("ALTER TABLE cs_trial ADD COLUMN surprise INTEGER"))
+
+    assert [difference[0] for difference in differences(engine)] == ["remove_column"]
+
+
+def test_sqlite_keeps_metrics_in_their_key(tmp_path: Any) -> None:
+    with Store.open(f"sqlite:///{tmp_path / 'results.db'}", upgrade=True) as store:
+        query = text("SELECT sql FROM sqlite_master WHERE name = 'cs_metric'")
+        sql = store._db.read(lambda conn: conn.execute(query).scalar_one())
+
+    assert "WITHOUT ROWID" in sql
+
+
+@pytest.mark.parametrize("ours_first", [True, False])
+def test_our_tables_and_optunas_live_side_by_side(empty_url: str, engine: Engine, ours_first: bool) -> None:
+    if not ours_first:
+        optuna_tables(engine)
+    with Store.open(empty_url, upgrade=True) as store:
+        store.create_study(make_study(1, 1))
+    optuna_tables(engine)
+    Store.open(empty_url, upgrade=True).close()
+
+    tables = set(inspect(engine).get_table_names())
+    assert {"alembic_version", VERSION_TABLE, "cs_trial", "trials", "studies"} <= tables
+    assert differences(engine) == []
+    with Store.open(empty_url) as store:
+        assert store.unfinished() == 1
+
+
+def test_revisions_are_listed_completely() -> None:
+    scripts = ScriptDirectory(str(shipped_folder()))
+
+    assert [script.revision for script in scripts.walk_revisions()][::-1] == list(REVISIONS)
+    assert scripts.get_current_head() == HEAD
+
+
+def set_version(url: str, version: str) -> None:
+    def change(conn: Connection) -> None:
+        conn.execute(text("UPDATE cifarsweep_alembic_version SET version_num = :version"), {"version": version})
+
+    with Store.open(url) as store:
+        store._db.write(change)
+
+
+@pytest.mark.parametrize("upgrade", [False, True])
+def test_a_newer_database_is_refused_and_left_alone(empty_url: str, engine: Engine, upgrade: bool) -> None:
+    Store.open(empty_url, upgrade=True).close()
+    set_version(empty_url, "9001")
+
+    with pytest.raises(StoreError, match="newer version of cifarsweep"):
+        Store.open(empty_url, upgrade=upgrade)
+
+    assert differences(engine) == []
+
+
+def test_an_older_database_asks_for_the_upgrade(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Store.open(empty_url, upgrade=True).close()
+    monkeypatch.setattr("cifarsweep.store.migrate.HEAD", "0002")
+
+    with pytest.raises(StoreError, match="cifarsweep db upgrade"):
+        Store.open(empty_url)
+
+
+def open_and_upgrade(url: str) -> list[str]:
+    with Store.open(url, upgrade=True) as store:
+        return store.check()
+
+
+def test_two_upgrades_at_once_make_one_schema(empty_url: str, engine: Engine) -> None:
+    findings = at_once(partial(open_and_upgrade, empty_url), partial(open_and_upgrade, empty_url))
+
+    assert findings == [[], []]
+    assert differences(engine) == []
+
+
+def test_a_worker_needs_no_right_to_make_tables(new_postgres: str) -> None:
+    Store.open(new_postgres, upgrade=True).close()
+    name = new_postgres.split("?")[0].rsplit("/", 1)[1]
+    administer(
+        new_postgres,
+        f"CREATE ROLE {name} LOGIN",
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {name}",
+        f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {name}",
+    )
+    with Store.open(new_postgres) as store:
+        store.create_study(make_study(1, 1))
+
+    try:
+        with Store.open(new_postgres.replace("//postgres:@", f"//{name}@")) as store:
+            work_off(store)
+    finally:
+        administer(new_postgres, f"DROP OWNED BY {name}", f"DROP ROLE {name}")
+
+
+def work_off(store: Store) -> None:
+    lease = store.write(must_claim(store), rows_at(1), saved_at(1))
+    store.finish(lease, rows_at(2), None, result(2))
+    assert store.tell() == 1
+    assert store.check() == []

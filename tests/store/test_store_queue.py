@@ -1,0 +1,197 @@
+import multiprocessing
+import time
+from concurrent.futures import ProcessPoolExecutor
+from itertools import chain
+from typing import Any
+
+from scenes import (
+    QUICK,
+    clock_now,
+    expire,
+    make_study,
+    must_claim,
+    result,
+    rows_at,
+    saved_at,
+    set_trial,
+    steps_of,
+    taken_over,
+)
+
+from cifarsweep.spec.words import AttemptEnd, TrialState
+from cifarsweep.store import Store
+from cifarsweep.store.records import WorkerInfo
+
+
+def meet(barrier: Any) -> None:
+    """Let no process begin before all of them can."""
+    barrier.wait(60)
+
+
+def claim_all(url: str, worker_id: str) -> list[int]:
+    """Claim and finish until nothing is left; returns the numbers of the trials."""
+    numbers = []
+    with Store.open(url) as store:
+        while lease := store.claim(worker_id):
+            store.finish(lease, rows_at(1, 2), None, result())
+            numbers.append(lease.number)
+    return numbers
+
+
+def test_trials_are_claimed_seed_by_seed(busy_store: Store) -> None:
+    leases = [must_claim(busy_store) for _ in range(6)]
+
+    assert [lease.number for lease in leases] == [0, 1, 2, 3, 4, 5]
+    assert [lease.seed for lease in leases] == [0, 0, 1, 1, 2, 2]
+    assert [lease.cell for lease in leases] == ["lr=0.1", "lr=0.05"] * 3
+    assert leases[1].settings.optimizer.lr == 0.05
+    assert busy_store.claim("w") is None
+
+
+def test_a_fresh_lease_starts_from_nothing(busy_store: Store) -> None:
+    lease = must_claim(busy_store, "me")
+
+    assert (lease.study, lease.attempt, lease.flush_seq, lease.checkpoints, lease.step) == ("s", 1, 0, (), 0)
+    assert lease.lease_s == 60.0
+
+
+def test_six_processes_claim_120_trials_once_each(url: str) -> None:
+    with Store.open(url) as store:
+        store.create_study(make_study(cells=4, seeds=30))
+    context = multiprocessing.get_context("spawn")
+
+    with ProcessPoolExecutor(6, mp_context=context, initializer=meet, initargs=(context.Barrier(6),)) as pool:
+        claimed = list(pool.map(claim_all, [url] * 6, [f"w{n}" for n in range(6)]))
+
+    assert sorted(chain(*claimed)) == list(range(120))
+    assert sum(bool(numbers) for numbers in claimed) > 1
+    with Store.open(url) as store:
+        assert store.status("s")[0].trials[TrialState.DONE] == 120
+        assert {len(row.attempts) for row in store.trials("s")} == {1}
+        assert store.check() == []
+
+
+def test_an_expired_lease_is_taken_over_from_its_checkpoint(busy_store: Store) -> None:
+    lease = must_claim(busy_store, "dead")
+    lease = busy_store.write(lease, rows_at(1, 2), saved_at(2))
+    lease = busy_store.write(lease, rows_at(3, 4), saved_at(4))
+    busy_store.write(lease, rows_at(5, 6))
+
+    successor = taken_over(busy_store, lease)
+
+    assert (successor.number, successor.attempt, successor.flush_seq) == (0, 2, 0)
+    assert successor.checkpoints == (saved_at(4), saved_at(2))
+    assert steps_of(busy_store) == [1, 2, 3, 4]
+    first, second = busy_store.trial("s", 0).attempts
+    assert (first.worker_id, first.end, first.first_step) == ("dead", AttemptEnd.TAKEN_OVER, 0)
+    assert (second.worker_id, second.end, second.first_step) == ("successor", None, 4)
+
+
+def test_without_a_checkpoint_everything_is_computed_again(busy_store: Store) -> None:
+    lease = must_claim(busy_store)
+    lease = busy_store.write(lease, rows_at(1, 2, 3))
+
+    successor = taken_over(busy_store, lease)
+
+    assert successor.checkpoints == ()
+    assert steps_of(busy_store) == []
+    assert steps_of(busy_store, number=1) == []
+
+
+def test_a_lease_runs_out_by_the_clock(quick_store: Store) -> None:
+    lease = must_claim(quick_store, "dead")
+    assert must_claim(quick_store, "next").number == 1
+
+    time.sleep(QUICK.lease_s + 0.05)
+
+    assert must_claim(quick_store, "next").trial_id == lease.trial_id
+
+
+def test_leases_of_before_the_last_boot_have_run_out(busy_store: Store) -> None:
+    lease = must_claim(busy_store)
+    set_trial(busy_store, lease.trial_id, clock="another boot", lease_until=1e18)
+
+    assert must_claim(busy_store, "next").trial_id == lease.trial_id
+
+
+def test_a_trial_that_takes_five_workers_down_is_poisoned(busy_store: Store) -> None:
+    first = must_claim(busy_store, "w1")
+    for place in range(2, 6):
+        assert taken_over(busy_store, first, f"w{place}").attempt == place
+
+    expire(busy_store, first)
+    following = must_claim(busy_store, "w6")
+
+    assert following.number == 1
+    row = busy_store.trial("s", 0)
+    assert row.state is TrialState.POISONED
+    assert [attempt.end for attempt in row.attempts] == [AttemptEnd.TAKEN_OVER] * 5
+    assert "5 workers" in row.error
+
+
+def test_a_new_checkpoint_forgives_earlier_crashes(busy_store: Store) -> None:
+    lease = must_claim(busy_store)
+    for _ in range(4):
+        lease = taken_over(busy_store, lease)
+
+    lease = busy_store.write(lease, rows_at(1), saved_at(1))
+
+    for _ in range(4):
+        lease = taken_over(busy_store, lease)
+    assert lease.number == 0
+
+
+def test_a_checkpoint_that_was_there_before_forgives_nothing(busy_store: Store) -> None:
+    lease = busy_store.write(must_claim(busy_store), rows_at(1), saved_at(1))
+    for _ in range(4):
+        lease = busy_store.rewind(taken_over(busy_store, lease), 0)
+        lease = busy_store.write(lease, rows_at(1), saved_at(1))
+
+    expire(busy_store, lease)
+
+    assert must_claim(busy_store).number == 1
+    assert busy_store.trial("s", 0).state is TrialState.POISONED
+
+
+def test_claims_can_be_kept_to_some_studies(busy_store: Store) -> None:
+    busy_store.create_study(make_study(1, 1, name="other"))
+
+    assert must_claim(busy_store).study == "s"
+    lease = busy_store.claim("w", studies=["other"])
+
+    assert lease is not None and lease.study == "other"
+    assert busy_store.claim("w", studies=["other"]) is None
+    assert busy_store.unfinished(["other"]) == 1
+    assert busy_store.unfinished() == 7
+    assert 59 < (busy_store.next_due(["other"]) or 0) <= 60
+
+
+def test_nothing_is_due_when_all_is_done(store: Store) -> None:
+    store.create_study(make_study(1, 1))
+
+    store.finish(must_claim(store), [], None, result())
+
+    assert (store.unfinished(), store.next_due(), store.claim("w")) == (0, None, None)
+
+
+def test_out_of_memory_is_tried_elsewhere_while_there_is_an_elsewhere(busy_store: Store) -> None:
+    for worker_id in ("small", "large"):
+        busy_store.register_worker(WorkerInfo(worker_id, "host", 1, "gpu", 1))
+    lease = must_claim(busy_store, "small")
+    busy_store.fail(lease, AttemptEnd.OUT_OF_MEMORY, "no room", "")
+    set_trial(busy_store, lease.trial_id, not_before=clock_now(busy_store))
+
+    assert must_claim(busy_store, "small").number == 1
+    assert must_claim(busy_store, "large").number == 0
+
+
+def test_out_of_memory_is_tried_again_here_when_all_others_left(busy_store: Store) -> None:
+    for worker_id in ("small", "large"):
+        busy_store.register_worker(WorkerInfo(worker_id, "host", 1, "gpu", 1))
+    lease = must_claim(busy_store, "small")
+    busy_store.fail(lease, AttemptEnd.OUT_OF_MEMORY, "no room", "")
+    set_trial(busy_store, lease.trial_id, not_before=clock_now(busy_store))
+
+    busy_store.end_worker("large")
+
+    assert must_claim(busy_store, "small").number == 0
