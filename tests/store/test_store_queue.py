@@ -35,6 +35,7 @@ def claim_all(url: str, worker_id: str) -> list[int]:
         while lease := store.claim(worker_id):
             store.finish(lease, rows_at(1, 2), None, result())
             numbers.append(lease.number)
+            time.sleep(0.002)  # as if it trained: else one process could be done before the others get the lock
     return numbers
 
 
