@@ -135,15 +135,21 @@ def show(
     """Show one trial: settings, attempts, last metrics, error if any."""
     from cifarsweep.store import Store
 
-    study, slash, number = trial.rpartition("/")
-    if not slash or not number.isdecimal() or len(number) > 9:
-        raise SpecError(f"{trial!r}: write a trial as STUDY/NUMBER, for example demo/3")
+    study, number = parse_trial(trial)
     with Store.open(db, read_only=True) as store:
-        fields = trial_fields(store.trial(study, int(number)))
+        fields = trial_fields(store.trial(study, number))
     if as_json:
         typer.echo(json.dumps({"study": study} | fields, indent=2, default=str))
     else:
         _print_trial(study, fields)
+
+
+def parse_trial(text: str) -> tuple[str, int]:
+    """Study and number of `STUDY/NUMBER`. Raises SpecError."""
+    study, slash, number = text.rpartition("/")
+    if not slash or not number.isdecimal() or len(number) > 9:
+        raise SpecError(f"{text!r}: write a trial as STUDY/NUMBER, for example demo/3")
+    return study, int(number)
 
 
 def trial_fields(row: TrialRow) -> dict[str, Any]:

@@ -40,18 +40,24 @@ def create(
 ) -> None:
     """Turn a study into trials in the database. Again is a no-op."""
     from cifarsweep.data.catalog import known
-    from cifarsweep.spec.reading import find, parse_override, read_study
+    from cifarsweep.spec.overrides import parse_override
+    from cifarsweep.spec.reading import find, read_study
     from cifarsweep.store import Store
+    from cifarsweep.worker.vetting import vet
 
     overrides = dict(parse_override(text) for text in settings or [])
-    plan = read_study(find(study), overrides=overrides, seeds=seeds, name=name)
+    notes: list[str] = []
+    plan = read_study(find(study), overrides=overrides, seeds=seeds, name=name, note=notes.append)
     _check_data(plan)
+    vet(plan)
     with Store.open(db, upgrade=True) as store:
         created = store.create_study(plan, extend=extend)
     if created.added:
         typer.echo(f"{plan.name}: {created.added} trials added ({len(plan.cells)} cells x {len(plan.seeds)} seeds)")
     else:
         typer.echo(f"{plan.name}: is there already, with the same contents and {created.existing} trials")
+    for note in notes:
+        typer.echo(f"note: {note}")
     absent = [dataset for dataset in _datasets(plan) if known(dataset) and not _installed(dataset)]
     for dataset in absent:
         typer.echo(f"note: {dataset} is not on this machine; a worker needs `cifarsweep data download {dataset}` first")

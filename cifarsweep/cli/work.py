@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, artifacts_folder, console
 
+if TYPE_CHECKING:
+    from cifarsweep.store import Store
+
 
 def worker(
     gpu: Annotated[int | None, typer.Option(metavar="N", min=0, help="Train on GPU N.")] = None,
     cpu: Annotated[bool, typer.Option("--cpu", help="Train on the processor.")] = False,
-    slots: Annotated[int, typer.Option(metavar="K", min=1, max=64, help="Trials at once, a process each.")] = 1,
+    slots: Annotated[
+        str, typer.Option(metavar="K|auto", help="Trials at once, a process each; auto tries what is fastest.")
+    ] = "1",
     study: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this study; repeat for more.")] = None,
     db: Database = DEFAULT_DATABASE,
     wait: Annotated[bool, typer.Option("--wait", help="Stay when nothing is left, for studies to come.")] = False,
@@ -31,16 +37,39 @@ def worker(
 
     if cpu and gpu is not None:
         raise typer.BadParameter("give --gpu or --cpu, not both")
-    device = "cpu" if cpu else "auto" if gpu is None else str(gpu)
-    plan = Plan(
-        command=child_command(device),
-        artifacts=artifacts_folder(db),
-        slots=slots,
-        studies=tuple(study or ()),
-        wait=wait,
-        max_trials=max_trials,
-    )
+    number = _number(slots)
+    command = child_command("cpu" if cpu else "auto" if gpu is None else str(gpu))
     display = display_for(console())
     with Store.open(db) as store:
-        code = Supervisor(store, plan, display, Trainable(store, display.note, require)).run()
+        trainable = Trainable(store, display.note, require)
+        plan = Plan(
+            command=command,
+            artifacts=artifacts_folder(db),
+            slots=number or _fastest(store, command, cpu, trainable(study or ()), display.note),
+            studies=tuple(study or ()),
+            wait=wait,
+            max_trials=max_trials,
+        )
+        code = Supervisor(store, plan, display, trainable).run()
     raise typer.Exit(code)
+
+
+def _number(slots: str) -> int | None:
+    """The number of slots; None for `auto`."""
+    if slots == "auto":
+        return None
+    if not slots.isascii() or not slots.isdigit() or not 1 <= int(slots) <= 64:
+        raise typer.BadParameter(f"{slots!r} is neither auto nor a number from 1 to 64", param_hint="--slots")
+    return int(slots)
+
+
+def _fastest(store: Store, command: list[str], cpu: bool, studies: list[str], note: Callable[[str], None]) -> int:
+    """The slots for the first cell of the first study; 1 where there is nothing to train yet."""
+    from cifarsweep.worker.probe import find_slots, processor_slots
+
+    if not studies:
+        return 1
+    settings = store.study(studies[0]).spec.cells[0].settings
+    slots = processor_slots(settings.threads) if cpu else find_slots(command, settings, note)
+    note(f"slots: {slots}, chosen for {studies[0]!r}")
+    return slots

@@ -1,20 +1,24 @@
-"""Random crop, flip and normalisation of whole batches, by integer gather on uint8.
+"""Augmentation and normalisation of whole batches: crop and flip by integer gather on uint8, then what else is on.
 
-The same values as torchvision's RandomCrop (zero padding), RandomHorizontalFlip, ToTensor and Normalize given the
-same offsets and flips. All randomness of an epoch is drawn before it begins, so any batch of any epoch can be made
-without the ones before it. Nothing here asks a GPU for an answer, so a batch can be part of a CUDA graph.
+The same values as torchvision's RandomCrop (zero padding), RandomHorizontalFlip, RandAugment, ToTensor, Normalize,
+RandomErasing, MixUp and CutMix, in this order, given the same offsets, flips, operations, boxes and shares. All
+randomness of an epoch is drawn before it begins, so any batch of any epoch can be made without the ones before it.
+Nothing here asks a GPU for an answer, so a batch can be part of a CUDA graph.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from cifarsweep.data.boxes import cutout_boxes, erase, erasing_boxes
 from cifarsweep.data.dataset import Split
 from cifarsweep.data.keyed import generator
+from cifarsweep.data.mixing import Mix, mix, mix_plan
+from cifarsweep.data.randaugment import Operations, augmented, operation_plan
 from cifarsweep.data.tensorfile import CHANNELS, SIDE
 from cifarsweep.spec.settings import Augment
 
@@ -33,21 +37,46 @@ class EpochPlan:
     pad: int
     #: whether any image may be mirrored
     mirrors: bool
+    operations: Operations | None = None
+    #: boxes (N, 4) of zeros, of each kind that is on
+    boxes: tuple[Tensor, ...] = ()
+    mix: Mix | None = None
 
     def to(self, device: torch.device | str) -> EpochPlan:
         """The same plan on another device."""
-        return EpochPlan(self.order.to(device), self.offset.to(device), self.flip.to(device), self.pad, self.mirrors)
+        return replace(
+            self,
+            order=self.order.to(device),
+            offset=self.offset.to(device),
+            flip=self.flip.to(device),
+            operations=self.operations and self.operations.to(device),
+            boxes=tuple(boxes.to(device) for boxes in self.boxes),
+            mix=self.mix and self.mix.to(device),
+        )
 
 
-def epoch_plan(n: int, seed: int, epoch: int, augment: Augment) -> EpochPlan:
-    """Draw the plan of one epoch over `n` images, on the CPU.
+def epoch_plan(n: int, seed: int, epoch: int, augment: Augment, classes: int = 0) -> EpochPlan:
+    """Draw the plan of one epoch over `n` images of `classes` (only mixing reads it), on the CPU.
 
-    Each kind of randomness has its own key, so that switching one off leaves the others as they are.
+    Each kind of randomness has its own key, so that switching one off leaves the others as they are, and what is off
+    draws nothing.
     """
     order = torch.randperm(n, generator=generator(seed, "order", epoch))
     top, left = torch.randint(0, 2 * augment.crop + 1, (2, n), generator=generator(seed, "crop", epoch))
     flip = torch.randint(0, 2, (n,), generator=generator(seed, "flip", epoch)) * int(augment.flip)
-    return plan_of(order, top, left, flip, augment.crop, augment.flip)
+    return replace(
+        plan_of(order, top, left, flip, augment.crop, augment.flip),
+        operations=operation_plan(n, seed, epoch, augment.randaugment, augment.randaugment_magnitude),
+        boxes=tuple(_boxes(n, seed, epoch, augment)),
+        mix=mix_plan(n, seed, epoch, augment, classes),
+    )
+
+
+def _boxes(n: int, seed: int, epoch: int, augment: Augment) -> Iterator[Tensor]:
+    if augment.cutout:
+        yield cutout_boxes(n, seed, epoch, augment.cutout)
+    if augment.erasing:
+        yield erasing_boxes(n, seed, epoch, augment.erasing)
 
 
 def plan_of(order: Tensor, top: Tensor, left: Tensor, flip: Tensor, pad: int, mirrors: bool) -> EpochPlan:
@@ -62,15 +91,20 @@ def train_batch(
 ) -> tuple[Tensor, Tensor]:
     """Images and labels `start` to `stop` of the epoch: float32 (B, 3, 32, 32) channels_last, int64 (B,).
 
-    `split` and `plan` are on one device. `out`, a channels_last float32 tensor of at least B images, takes the images
-    in place of new memory.
+    Labels of a plan that mixes are probabilities, float32 (B, classes). `split` and `plan` are on one device. `out`, a
+    channels_last float32 tensor of at least B images, takes the images in place of new memory.
     """
     rows = slice(start, stop)
     order = plan.order[rows]
     pixels = split.train_images.permute(0, 2, 3, 1).index_select(0, order)
     if plan.pad or plan.mirrors:
         pixels = _cropped(pixels, plan.offset[rows], plan.flip[rows], plan.pad, plan.mirrors)
-    return _normalised(pixels, split, out), split.train_labels.index_select(0, order)
+    if plan.operations is not None:
+        pixels = augmented(pixels, plan.operations, rows)
+    images, labels = _normalised(pixels, split, out), split.train_labels.index_select(0, order)
+    for boxes in plan.boxes:
+        erase(images, boxes[rows])
+    return images, labels if plan.mix is None else mix(images, labels, plan.mix, start)
 
 
 def eval_batches(split: Split, size: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from cifarsweep.models.convnet import IMAGE_CHANNELS, IMAGE_SIZE
 from cifarsweep.models.registry import build
-from cifarsweep.spec.settings import ConvNet
+from cifarsweep.spec.settings import Model, Timm
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +21,11 @@ class Cost:
     flops_per_image: int
 
 
-def cost(settings: ConvNet, classes: int) -> Cost:
-    """Count on the meta device, where nothing is computed or allocated."""
+@lru_cache(maxsize=64)  # counting takes longer than many a step, and trials of a study share their networks
+def cost(settings: Model, classes: int) -> Cost:
+    """Count on the meta device, where nothing is computed or allocated and no weights are fetched."""
+    if isinstance(settings, Timm):
+        settings = settings.model_copy(update={"pretrained": False})
     with torch.device("meta"):
         model = build(settings, classes).eval()
         image = torch.empty(1, IMAGE_CHANNELS, IMAGE_SIZE, IMAGE_SIZE)

@@ -46,6 +46,10 @@ def condition(hypothesis: Hypothesis) -> str:
         case "at_chance":
             margin = margin_text(hypothesis.margin, hypothesis.metric)
             return f"Holds if the mean {metric} of a is within {margin} of guessing."
+        case "reaches":
+            target = value_text(hypothesis.target, hypothesis.metric)
+            below = f" or at most {margin_text(hypothesis.margin, hypothesis.metric)} below it"
+            return f"Holds if the mean {metric} of a is at least {target}{below if hypothesis.margin else ''}."
         case "faster":
             axis = {"steps": "steps", "epoch": "epochs", "elapsed_s": "training time"}[hypothesis.by]
             target = value_text(hypothesis.target, hypothesis.metric)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cifarsweep import __version__
 from cifarsweep.report.source import ReportAttempt, ReportStudy, ReportTrial
 from cifarsweep.report.wording import METRIC_LABELS
-from cifarsweep.spec.words import FINAL_STATES, TrialState
+from cifarsweep.spec.words import DATA_VERSION, FINAL_STATES, TrialState
 
 if TYPE_CHECKING:
     from cifarsweep.spec.study import Study
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 #: Under these names a worker puts the cost of a trial's network among its last metrics.
 PARAMS, FLOPS = "params", "flops_per_image"
-#: Begins the names of a worker's versions that are digests of images.
-DATA = "data "
 
 
 def collect(store: Store, name: str) -> ReportStudy:
@@ -39,11 +37,11 @@ def collect(store: Store, name: str) -> ReportStudy:
 def _digests(study: Study, rows: Sequence[TrialRow]) -> str | None:
     """The digests of the images as workers found them: more than one of a name tells that machines differ."""
     found = {
-        f"{dataset} sha256 {attempt.versions[DATA + dataset]}"
+        f"{dataset} sha256 {attempt.versions[DATA_VERSION + dataset]}"
         for dataset in {cell.settings.dataset for cell in study.cells}
         for row in rows
         for attempt in row.attempts
-        if DATA + dataset in attempt.versions
+        if DATA_VERSION + dataset in attempt.versions
     }
     return "; ".join(sorted(found)) or None
 
@@ -67,7 +65,7 @@ def _trial(row: TrialRow) -> ReportTrial:
         # What an attempt of a trial that came through met stands with the attempt.
         error=(row.traceback or row.error or None) if given_up else None,
         weights_sha256=row.weights_sha256 or None,
-        versions={k: v for k, v in _last_versions(row).items() if not k.startswith(DATA)},
+        versions={k: v for k, v in _last_versions(row).items() if not k.startswith(DATA_VERSION)},
     )
 
 

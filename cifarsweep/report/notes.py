@@ -8,17 +8,20 @@ from cifarsweep.report.findings import CellResult, state_counts
 from cifarsweep.report.source import ReportStudy
 from cifarsweep.report.wording import plural
 from cifarsweep.spec.settings import Settings
-from cifarsweep.spec.words import FINAL_STATES, TrialState
+from cifarsweep.spec.words import EARLY_STOPPED_AT, FINAL_STATES, TrialState
 
 ONE_SEED = (
     "Some cells have one seed only, and one seed is never enough: it has no interval, and a difference to it may be "
     "chance. Add seeds before you conclude anything from it."
 )
 
+#: More cells than this are counted rather than named.
+_NAMED = 6
+
 
 def figure_notes(report: ReportStudy, results: Sequence[CellResult]) -> list[str]:
     """Sentences on what the accuracies are of, how seeds are summed up, and what is missing."""
-    return [*_measured(report), *_seeds(report, results), *_missing(report, results)]
+    return [*_measured(report), *_seeds(report, results), *_recipe(report), *_missing(report, results)]
 
 
 def _measured(report: ReportStudy) -> Iterator[str]:
@@ -53,8 +56,32 @@ def _seeds(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str]:
     )
     if any(result.accuracy is not None and result.accuracy.n == 1 for result in results):
         yield ONE_SEED
-    if any(cell.settings.determinism == "fast" for cell in report.study.cells):
-        yield "Trials ran with determinism = fast: a repetition differs in the last digits."
+
+
+def _recipe(report: ReportStudy) -> Iterator[str]:
+    cells = report.study.cells
+    if fast := [cell.name for cell in cells if cell.settings.determinism == "fast"]:
+        yield f"{_which(fast, len(cells))} ran with determinism = fast: a repetition differs in the last digits."
+    if early := [cell.name for cell in cells if cell.settings.early_stop.patience]:
+        done = [trial for trial in report.trials if trial.done and trial.cell in early]
+        stopped = sum(EARLY_STOPPED_AT in trial.final for trial in done)
+        yield (
+            f"{_which(early, len(cells))} may stop early, where the validation accuracy no longer rises, and {stopped} "
+            f"of the {len(done)} that are done did: their last values stand at different steps, and beyond the first "
+            "stop a curve is the mean of fewer seeds."
+        )
+    if kept := [cell.name for cell in cells if cell.settings.keep_best]:
+        yield (
+            f"{_which(kept, len(cells))} kept the weights of their best validation accuracy too. That accuracy was "
+            "chosen by looking, so it is not quoted as the result."
+        )
+
+
+def _which(cells: Sequence[str], of: int) -> str:
+    """`Trials`, where it is all of them, else those of which cells, as far as a reader wants to know their names."""
+    if len(cells) == of:
+        return "Trials"
+    return f"Trials of {' / '.join(cells)}" if len(cells) <= _NAMED else f"Trials of {len(cells)} of the {of} cells"
 
 
 def _missing(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str]:

@@ -44,8 +44,10 @@ def _is_crossed(cell: Cell, study: Study) -> bool:
 
 def _fixed(study: Study, base: Cell, has_crossed: bool) -> dict[str, Value]:
     """The settings that no factor sets; what only arms set keeps the value that the crossed cells have."""
-    varied = set(study.factors) if has_crossed else set(base.levels)
-    return {key: value for key, value in flat_settings(base.settings).items() if key not in varied}
+    varied = set(study.factors) if has_crossed else set().union(*(cell.levels for cell in study.cells))
+    # What another family of models does not have can't have been set for all: it is a default, or an arm sets it.
+    common = set(flat_settings(base.settings)).intersection(*(flat_settings(cell.settings) for cell in study.cells))
+    return {key: value for key, value in flat_settings(base.settings).items() if key in common - varied}
 
 
 def _key(levels: Mapping[str, Value], factors: Iterable[str]) -> str:

@@ -46,7 +46,7 @@ def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
 def _sentence(detail: Mapping[str, Any], model: type[BaseModel], where: str) -> str:
     path = [str(part) for part in detail["loc"]]
     kind, context = detail["type"], detail.get("ctx", {})
-    key = ".".join(path)
+    key = ".".join(_without_tags(path, model))
     prefix = f"{where}: {key}: " if key else f"{where}: "
     if kind == "extra_forbidden":
         allowed = _keys_at(model, path[:-1])
@@ -57,7 +57,7 @@ def _sentence(detail: Mapping[str, Any], model: type[BaseModel], where: str) -> 
             f"Allowed: {', '.join(allowed)}."
         )
     if kind == "union_tag_invalid":
-        return f"{prefix}kind {context['tag']!r} is unknown. Allowed: {context['expected_tags'].replace(chr(39), '')}."
+        return _unknown_tag(prefix, path, model, context)
     if kind == "union_tag_not_found":
         return f"{prefix}kind is missing"
     if kind == "value_error":
@@ -69,6 +69,24 @@ def _sentence(detail: Mapping[str, Any], model: type[BaseModel], where: str) -> 
     sentence = _SENTENCES.get(kind)
     text = sentence.format(value=_show(detail.get("input")), **context) if sentence else detail["msg"]
     return f"{prefix}{text}"
+
+
+def _unknown_tag(prefix: str, path: Sequence[str], model: type[BaseModel], context: Mapping[str, Any]) -> str:
+    """The word that tells the tables of a union apart is `kind` or, where they have none, `name`."""
+    tables = _tables(model.model_fields[path[0]].annotation)
+    allowed = [word for table in tables for word in _words(table)]
+    return f"{prefix}{context['tag']!r} is unknown.{nearest(context['tag'], allowed)} Allowed: {', '.join(allowed)}."
+
+
+def _words(table: type[BaseModel]) -> list[str]:
+    field = table.model_fields.get("kind") or table.model_fields["name"]
+    return [str(word) for word in get_args(field.annotation)] or ["timm:NAME"]
+
+
+def _without_tags(path: Sequence[str], model: type[BaseModel]) -> list[str]:
+    """The path as a person writes it: pydantic puts the tag of a union's member between two keys."""
+    tags = {_tag(table) for field in model.model_fields.values() for table in _tables(field.annotation)}
+    return [part for index, part in enumerate(path) if not (index and part in tags)]
 
 
 def _own_words(prefix: str, path: Sequence[str], message: str) -> str:
@@ -83,12 +101,13 @@ def _show(value: object) -> str:
 
 def _keys_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
     """The keys of the table at `path`; numbers of lists and tags of unions are stepped over."""
+    tables = [model]
     for part in path:
-        found = _tables(model.model_fields[part].annotation) if part in model.model_fields else []
-        tagged = [table for table in _tables(model) if _tag(table) == part]
-        if found or tagged:
-            model = (tagged or found)[0]
-    return list(model.model_fields)
+        inner = [
+            t for table in tables if part in table.model_fields for t in _tables(table.model_fields[part].annotation)
+        ]
+        tables = inner or [table for table in tables if _tag(table) == part] or tables
+    return list(tables[0].model_fields)
 
 
 def _tables(annotation: Any) -> list[type[BaseModel]]:
@@ -98,6 +117,6 @@ def _tables(annotation: Any) -> list[type[BaseModel]]:
     return [table for inner in get_args(annotation) for table in _tables(inner)]
 
 
-def _tag(table: type[BaseModel]) -> str | None:
+def _tag(table: type[BaseModel]) -> str:
     kind = table.model_fields.get("kind")
-    return str(get_args(kind.annotation)[0]) if kind is not None else None
+    return str(get_args(kind.annotation)[0]) if kind is not None else table.__name__.lower()

@@ -55,6 +55,15 @@ class AtChance(_Claim):
     margin: Annotated[float, Field(gt=0)] = 0.02
 
 
+class Reaches(_Claim):
+    """`a` comes up to a number that somebody reported: it is at most `margin` below `target`."""
+
+    kind: Literal["reaches"]
+    a: Selector
+    target: float
+    margin: Annotated[float, Field(ge=0)] = 0.0
+
+
 class Faster(_Claim):
     """`a` reaches `target` of the metric before `b`, counted in `by`."""
 
@@ -81,7 +90,9 @@ class Trend(_Claim):
     direction: Literal["rising", "falling"]
 
 
-Hypothesis = Annotated[Greater | NotWorse | Equivalent | AtChance | Faster | Best | Trend, Field(discriminator="kind")]
+Hypothesis = Annotated[
+    Greater | NotWorse | Equivalent | AtChance | Reaches | Faster | Best | Trend, Field(discriminator="kind")
+]
 
 
 def selectors(hypothesis: Hypothesis) -> dict[str, Selector]:

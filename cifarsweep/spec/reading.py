@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 from cifarsweep.errors import SpecError, UnknownStudy
 from cifarsweep.spec.complaint import explain, nearest
 from cifarsweep.spec.hypothesis import Hypothesis
+from cifarsweep.spec.overrides import Note, Table, fit_warmup, merge_equal, once, override, pinned, still_meant
 from cifarsweep.spec.settings import Frozen, Settings, flat_settings, flatten, nest, setting_keys
 from cifarsweep.spec.study import Cell, Study, cell_name, check_hypotheses, check_unique, crossed
 from cifarsweep.spec.words import NAME_PATTERN, Value
@@ -22,7 +23,6 @@ from cifarsweep.spec.words import NAME_PATTERN, Value
 MOST_TRIALS = 100_000
 _LARGEST_FILE = 1 << 20
 
-Table = dict[str, Any]
 M = TypeVar("M", bound=Frozen)
 
 
@@ -75,11 +75,18 @@ def find(name_or_file: str) -> Path:
 
 
 def read_study(
-    path: Path, *, overrides: Mapping[str, Any] | None = None, seeds: int | None = None, name: str | None = None
+    path: Path,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    seeds: int | None = None,
+    name: str | None = None,
+    note: Note = lambda _: None,
 ) -> Study:
     """Read, override, expand and check a study file.
 
-    `overrides` are settings by dotted key, as after `--set`; `seeds` replaces the file's by 0..seeds-1.
+    `overrides` are settings by dotted key, as after `--set`; `seeds` replaces the file's by 0..seeds-1. An override
+    wins over what arms set: arms that become equal by it are merged, hypotheses that lose their cells by it left out,
+    and a warm-up that does not fit a smaller budget is cut; `note` gets a sentence on each.
     Raises SpecError, whose message names the file and the key of every mistake.
     """
     where = str(path)
@@ -90,12 +97,15 @@ def read_study(
     if seeds is not None:
         raw["seeds"] = seeds
     file = _validated(_File, raw, where)
-    fixed = _fixed_settings(file, overrides or {}, where)
-    cells = _cells(file, fixed, where)
+    given, note = _given(file, overrides or {}, where), once(note)
+    cells, hypotheses = _cells(file, given, where, note), list(file.hypotheses)
+    if pinned(given) & _arm_keys(file):
+        cells = merge_equal(cells, note)
+        hypotheses = still_meant(hypotheses, cells, note)
     seed_list = _seeds(file.seeds, where)
     _check_size(len(cells) * len(seed_list), where)
-    contents = file.model_dump(mode="json", exclude={"settings", "factors", "arms", "exclude"})
-    contents |= {"factors": flatten(file.factors), "cells": cells, "seeds": seed_list}
+    contents = file.model_dump(mode="json", include={"name", "question", "source", "cost"})
+    contents |= {"factors": flatten(file.factors), "cells": cells, "seeds": seed_list, "hypotheses": hypotheses}
     study = _validated(Study, contents, where)
     check_unique(study.cells, where)
     check_hypotheses(study, where)
@@ -111,21 +121,6 @@ def check_name(name: str, where: str) -> str:
             "and begin with a letter or digit"
         )
     return name
-
-
-def parse_override(text: str) -> tuple[str, Any]:
-    """`key=value` of `--set`: the value as TOML, a bare word as text. Raises SpecError."""
-    key, equals, value = text.partition("=")
-    key = key.strip()
-    if not equals or not key:
-        raise SpecError(f"--set {text!r}: write it as key=value, for example --set epochs=1")
-    try:
-        return key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        bare = value.strip()
-        if NAME_PATTERN.fullmatch(bare) or bare.startswith("timm:"):
-            return key, bare
-        raise SpecError(f'--set {text!r}: {value!r} is not a TOML value (a number, true, a [list], a "text")') from None
 
 
 def _parse(path: Path) -> Table:
@@ -174,21 +169,34 @@ def _seeds(given: object, where: str) -> tuple[int, ...]:
     return tuple(whole)
 
 
-def _fixed_settings(file: _File, overrides: Mapping[str, Any], where: str) -> Table:
+def _given(file: _File, overrides: Mapping[str, Any], where: str) -> Table:
+    """The overrides by dotted key. Factors are what a study is about, so nothing overrides them."""
+    given: Table = {}
+    factors = flatten(file.factors)
+    for key, value in flatten(dict(overrides)).items():
+        _check_keys([key], "--set")
+        varied = pinned({key: value}) & set(factors)
+        if varied:
+            what = "it" if key in varied else f"its rival {varied.pop()}"
+            raise SpecError(f"--set {key}: {where} varies {what}; change the factors in a copy of the file")
+        given = override(given, key, value)
+    return given
+
+
+def _fixed_settings(file: _File, given: Table, where: str) -> Table:
     fixed = flatten(file.settings)
     _check_keys(fixed, f"{where}: settings")
     factors = flatten(file.factors)
     twice = [key for key in fixed if key in factors]
     if twice:
         raise SpecError(f"{where}: settings.{twice[0]}: is fixed here and varied under factors; remove one of the two")
-    varied = set(factors).union(*(flatten(arm.set) for arm in file.arms))
-    for key, value in overrides.items():
-        for inner, leaf in flatten({key: value}).items():
-            _check_keys([inner], "--set")
-            if inner in varied:
-                raise SpecError(f"--set {inner}: {where} varies it; change the factors or arms in a copy of the file")
-            fixed = override(fixed, inner, leaf)
+    for key, value in given.items():
+        fixed = override(fixed, key, value)
     return fixed
+
+
+def _arm_keys(file: _File) -> set[str]:
+    return {key for arm in file.arms for key in flatten(arm.set)}
 
 
 def _check_keys(keys: Sequence[str] | Mapping[str, Any], where: str) -> None:
@@ -200,24 +208,25 @@ def _check_keys(keys: Sequence[str] | Mapping[str, Any], where: str) -> None:
             raise SpecError(f"{where}: {key}: unknown key.{nearest(key, known)} Allowed here: {', '.join(here)}.")
 
 
-def override(flat: Mapping[str, Any], key: str, value: Value) -> Table:
-    """Set one dotted key; epochs and steps replace each other."""
-    rival = {"epochs": "steps", "steps": "epochs"}.get(key)
-    return {k: v for k, v in flat.items() if k != rival} | {key: value}
-
-
-def _cells(file: _File, fixed: Table, where: str) -> list[Cell]:
-    factors = _factors(file, where)
-    varied = list(factors) + [key for arm in file.arms for key in flatten(arm.set) if key not in factors]
-    varied = list(dict.fromkeys(varied))
+def _cells(file: _File, given: Table, where: str, note: Note) -> list[Cell]:
+    fixed, factors, settled = _fixed_settings(file, given, where), _factors(file, where), pinned(given)
     kept = [levels for levels in crossed(factors) if not _excluded(levels, file, where)]
     planned: list[tuple[str | None, Table]] = [(None, levels) for levels in kept]
-    planned += [(arm.name, _arm_levels(arm, where)) for arm in file.arms]
+    planned += [(arm.name, _arm_levels(arm, settled, where)) for arm in file.arms]
     if not planned:
         if factors:
             raise SpecError(f"{where}: exclude: leaves no cell of the factors")
         planned = [(None, {})]
-    return [_cell(name, levels, list(factors), varied, fixed, where) for name, levels in planned]
+    varied = list(dict.fromkeys([*factors, *(key for _, levels in planned for key in levels)]))
+    cells = []
+    for name, levels in planned:
+        flat = fixed
+        for key, level in levels.items():
+            flat = override(flat, key, level)
+        # A warm-up that is a factor is no accident of a smaller budget: it stays, and is refused where it does not fit.
+        flat = fit_warmup(flat, given, note, keep=factors)
+        cells.append(_cell(name or cell_name(_hashable(levels), list(factors)), flat, varied, where))
+    return cells
 
 
 def _factors(file: _File, where: str) -> dict[str, tuple[Value, ...]]:
@@ -260,20 +269,17 @@ def _exclusions(file: _File, where: str) -> list[Table]:
     return rules
 
 
-def _arm_levels(arm: _Arm, where: str) -> Table:
+def _arm_levels(arm: _Arm, settled: set[str], where: str) -> Table:
     levels = flatten(arm.set)
     _check_keys(levels, f"{where}: arm {arm.name!r}")
-    return levels
+    return {key: level for key, level in levels.items() if key not in settled}
 
 
-def _cell(name: str | None, levels: Table, factors: list[str], varied: list[str], fixed: Table, where: str) -> Cell:
-    flat = dict(fixed)
-    for key, level in levels.items():
-        flat = override(flat, key, level)
-    label = name or cell_name(_hashable(levels), factors)
-    settings = _validated(Settings, _nested(flat, where), f"{where}: settings of cell {label!r}")
+def _cell(name: str, flat: Table, varied: list[str], where: str) -> Cell:
+    settings = _validated(Settings, _nested(flat, where), f"{where}: settings of cell {name!r}")
     everything = flat_settings(settings)
-    return Cell(name=label, levels={key: everything[key] for key in varied}, settings=settings)
+    # Models of another family do not have every key that some cell varies.
+    return Cell(name=name, levels={key: everything[key] for key in varied if key in everything}, settings=settings)
 
 
 def _hashable(levels: Table) -> dict[str, Value]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+import re
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, NonNegativeInt, PositiveInt, Tag, model_validator
 
 from cifarsweep.spec.words import NAME_PATTERN, Value
 
@@ -63,20 +64,91 @@ class ConvNet(Frozen):
         return self
 
 
-class Optimizer(Frozen):
-    """AdamW (Loshchilov & Hutter 2019) or SGD with momentum, as torch.optim defines them."""
+class ResNet9(Frozen):
+    """The nine-layer net of DAWNBench: prep 64; 128 + pool + residual; 256 + pool; 512 + pool + residual; max-pool."""
 
-    name: Literal["adamw", "sgd"] = "adamw"
+    name: Literal["resnet9"] = "resnet9"
+
+
+class ResNet(Frozen):
+    """He et al. 2016 with the CIFAR stem: a 3x3 convolution of stride 1 and no max-pool."""
+
+    name: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
+
+
+class ViT(Frozen):
+    """Dosovitskiy et al. 2021 for 32x32 images, with a patch embedding or a convolutional stem (Xiao et al. 2021)."""
+
+    name: Literal["vit"] = "vit"
+    stem: Literal["patch", "conv"] = "patch"
+    patch_size: Annotated[int, Field(ge=1, le=32)] = 4
+    """Pixels along the side of a patch; the convolutional stem reduces by the same factor, a power of 2."""
+    width: Annotated[int, Field(ge=8, le=4096)] = 256
+    depth: Annotated[int, Field(ge=1, le=64)] = 6
+    heads: Annotated[int, Field(ge=1, le=64)] = 8
+    mlp_ratio: Annotated[float, Field(gt=0, le=16)] = 2.0
+    dropout: Probability = 0.0
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if 32 % self.patch_size:
+            raise ValueError(f"patch_size: {self.patch_size} does not divide the image size 32")
+        if self.width % self.heads:
+            raise ValueError(f"heads: {self.heads} heads do not divide the width {self.width}")
+        return self
+
+
+class Timm(Frozen):
+    """Any model of the timm package by its name there, such as `timm:vit_base_patch8_224`."""
+
+    name: Annotated[str, Field(pattern=r"^timm:[A-Za-z0-9_.]{1,100}$")]
+    pretrained: bool = False
+    """Begin with the package's weights, which a worker fetches once; the classifier is always new."""
+    img_size: Annotated[int, Field(ge=8, le=1024)] | None = None
+    """Images are resized to this on the device; None means the model's own size."""
+
+
+def _family(model: Any) -> str:
+    name = model.get("name", "convnet") if isinstance(model, dict) else getattr(model, "name", "")
+    if isinstance(name, str) and name.startswith("timm:"):
+        return "timm"
+    return "resnet" if name in get_args(ResNet.model_fields["name"].annotation) else str(name)
+
+
+#: A network, told apart by its name.
+Model = Annotated[
+    Annotated[ConvNet, Tag("convnet")]
+    | Annotated[ResNet9, Tag("resnet9")]
+    | Annotated[ResNet, Tag("resnet")]
+    | Annotated[ViT, Tag("vit")]
+    | Annotated[Timm, Tag("timm")],
+    Discriminator(_family),
+]
+FAMILIES: tuple[type[Frozen], ...] = (ConvNet, ResNet9, ResNet, ViT, Timm)
+
+
+class Optimizer(Frozen):
+    """AdamW (Loshchilov & Hutter 2019), Adam (Kingma & Ba 2015) or SGD with momentum, as torch.optim defines them."""
+
+    name: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: Annotated[float, Field(gt=0)] = 1e-3
+    scaling: Literal["none", "linear", "sqrt"] = "none"
+    """Multiply the rate by batch_size / base_batch, or by its square root (Goyal et al. 2017; Krizhevsky 2014)."""
+    base_batch: PositiveInt = 128
+    """The batch size for which `lr` is meant; only `scaling` reads it."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    decay_norms: bool = True
+    """Whether weight decay reaches norms and biases too."""
+    clip: Annotated[float, Field(gt=0)] | None = None
+    """Scale gradients down to this norm, all parameters together."""
     momentum: Probability = 0.9
     """SGD only."""
     nesterov: bool = False
     """SGD only."""
     beta1: Probability = 0.9
-    """AdamW only."""
+    """Adam and AdamW only."""
     beta2: Probability = 0.999
-    """AdamW only."""
+    """Adam and AdamW only."""
 
     @model_validator(mode="after")
     def _nesterov_has_momentum(self) -> Self:
@@ -98,6 +170,25 @@ class Schedule(Frozen):
     final: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """`cosine` and `linear` only: the part of the rate that is left at the end."""
 
+    phases: tuple[Annotated[str, Field(pattern=r"^\d+-\d+ x\d+(\.\d+)?$")], ...] = ()
+    """The rate times a factor over a range of epochs: "50-100 x5" from the end of epoch 50 to the end of epoch 100."""
+
+    def phase_ranges(self) -> list[tuple[int, int, float]]:
+        """`phases` as (first epoch, last epoch, factor), epochs counted as training epochs done."""
+        parts = [re.split("[- ]x?", phase) for phase in self.phases]
+        return [(int(first), int(last), float(factor)) for first, last, factor in parts]
+
+    @model_validator(mode="after")
+    def _phases_in_order(self) -> Self:
+        reached = 0
+        for first, last, factor in self.phase_ranges():
+            if first < reached or last <= first or factor <= 0:
+                raise ValueError(
+                    f"phases: {first}-{last} x{factor:g} overlaps another phase, is empty or has no factor"
+                )
+            reached = last
+        return self
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.warmup_epochs and self.warmup_steps:
@@ -114,6 +205,26 @@ class Augment(Frozen):
     """Zero padding in pixels before a random 32x32 crop; 0 leaves it out."""
     flip: bool = True
     """Mirror left-right with probability 1/2."""
+    randaugment: Annotated[int, Field(ge=0, le=10)] = 0
+    """Operations of RandAugment on each image (Cubuk et al. 2020); 0 leaves it out."""
+    randaugment_magnitude: Annotated[int, Field(ge=0, le=30)] = 9
+    cutout: Annotated[int, Field(ge=0, le=32)] = 0
+    """Side of a square of zeros at a random place (DeVries & Taylor 2017); 0 leaves it out."""
+    erasing: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Probability of random erasing (Zhong et al. 2020), as torchvision defines it."""
+    mixup: Annotated[float, Field(ge=0)] = 0.0
+    """Alpha of mixup (Zhang et al. 2018); 0 leaves it out."""
+    cutmix: Annotated[float, Field(ge=0)] = 0.0
+    """Alpha of cutmix (Yun et al. 2019); with mixup too, each batch takes one of them with probability 1/2."""
+    label_smoothing: Probability = 0.0
+
+
+class EarlyStop(Frozen):
+    """Stop where the validation accuracy has not risen for `patience` evaluations; 0 trains the whole budget."""
+
+    patience: NonNegativeInt = 0
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+    """What counts as a rise, in units of accuracy."""
 
 
 class Settings(Frozen):
@@ -121,10 +232,13 @@ class Settings(Frozen):
 
     dataset: Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$")] = "cifar10"
     validation: Validation = Validation()
-    model: ConvNet = ConvNet()
+    model: Model = ConvNet()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     augment: Augment = Augment()
+    early_stop: EarlyStop = EarlyStop()
+    keep_best: bool = False
+    """Keep the weights of the best validation accuracy beside the last ones."""
     batch_size: PositiveInt = 128
     epochs: PositiveInt | None = None
     steps: PositiveInt | None = None
@@ -185,9 +299,16 @@ def setting_keys(model: type[BaseModel] = Settings, prefix: str = "") -> list[st
     """Every dotted key that a setting can have."""
     keys: list[str] = []
     for name, field in model.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            keys += setting_keys(inner, f"{prefix}{name}.")
-        else:
+        tables = _tables(field.annotation)
+        for table in tables:
+            keys += setting_keys(table, f"{prefix}{name}.")
+        if not tables:
             keys.append(f"{prefix}{name}")
-    return keys
+    return list(dict.fromkeys(keys))
+
+
+def _tables(annotation: Any) -> list[type[BaseModel]]:
+    """The tables that a setting may be: one, or one of several families."""
+    if isinstance(annotation, type):
+        return [annotation] if issubclass(annotation, BaseModel) else []
+    return [table for inner in get_args(annotation) for table in _tables(inner)]

@@ -69,8 +69,15 @@ LEARNING_RATE = "lr"
 #: x axes: training epochs (fractional), images seen, and seconds of training without lost work.
 EPOCH, IMAGES, ELAPSED = "epoch", "images", "elapsed_s"
 IMAGES_PER_SECOND = "images_per_s"
+#: Results of trials that keep the best weights or may stop early: the highest validation accuracy and the step where it
+#: came first, and the step at which training ended early.
+BEST_ACCURACY, BEST_STEP, EARLY_STOPPED_AT = "best/accuracy", "best/step", "early_stopped_at"
 #: Metrics that depend on the machine's speed; all others are the same bits in every repetition.
 TIMING_METRICS = frozenset({ELAPSED, IMAGES_PER_SECOND})
+
+
+#: Begins the names of a worker's versions that are digests of data sets.
+DATA_VERSION = "data "
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,9 +173,14 @@ class Store:
         """One trial. Raises UnknownStudy, or StoreError with the numbers there are."""
         return self._db.read(lambda conn: results.one_trial(conn, study, number))
 
-    def metrics(self, study: str, names: Iterable[str]) -> dict[tuple[int, str], Series]:
-        """Steps (int64, ascending) and values (float64) by trial number and metric name; no key where no rows."""
-        return self._db.read(lambda conn: read_series(conn, studies.study_id(conn, study), names))
+    def metrics(
+        self, study: str, names: Iterable[str], *, only: Sequence[int] | None = None
+    ) -> dict[tuple[int, str], Series]:
+        """Steps (int64, ascending) and values (float64) by trial number and metric name; no key where no rows.
+
+        `only` are the numbers of the trials that are wanted, where it is not all.
+        """
+        return self._db.read(lambda conn: read_series(conn, studies.study_id(conn, study), names, only))
 
     def tell(self, limit: int = 100) -> int:
         """Tell Optuna of at most `limit` final trials that it does not know yet; returns how many.

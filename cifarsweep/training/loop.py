@@ -32,9 +32,11 @@ from cifarsweep.training.events import (
 )
 from cifarsweep.training.folder import CheckpointFolder
 from cifarsweep.training.meter import Alarm, Meter, Score
+from cifarsweep.training.optimizers import peak_rate
 from cifarsweep.training.randomness import make_repeatable
 from cifarsweep.training.schedules import learning_rate, warmup_steps
 from cifarsweep.training.state import TrainState, Trial
+from cifarsweep.training.step import choose_step
 
 PROGRESS_EVERY_S = 1.0
 
@@ -44,7 +46,7 @@ class Run:
     """One attempt at one trial.
 
     `device` is `cpu` or `cuda:N`. `resume` holds the trial's checkpoints, newest first. `should_stop` is asked before
-    every step and every batch of an evaluation.
+    every step and every batch of an evaluation. `graphs` captures the steps of a GPU, with the same bits.
     """
 
     settings: Settings
@@ -56,10 +58,11 @@ class Run:
     resume: tuple[CheckpointRef, ...] = ()
     save_every_s: float = 60.0
     should_stop: Callable[[], bool] = lambda: False
+    graphs: bool = True
 
 
 def train(run: Run) -> Iterator[Event]:
-    """Train to the end of the budget; the last event is Finished or Stopped.
+    """Train to the end of the budget, or to an early stop; the last event is Finished or Stopped.
 
     The rows but for TIMING_METRICS and the final weights are the same bits however often the trial was interrupted.
     Raises SpecError where settings and data do not fit, DeviceError where the device is not here.
@@ -72,7 +75,8 @@ def train(run: Run) -> Iterator[Event]:
 
     state = yield from _resumed(run, trial)
     yield _started(run, budget, state)
-    feed = Feed(run.split, settings, run.seed, device)
+    feed = Feed(run.split, settings, run.seed, device, run.classes)
+    take_step = choose_step(state, feed, device, run.graphs)
     pulse, save_time = Alarm(PROGRESS_EVERY_S), Alarm(run.save_every_s)
 
     while not _is_over(state, budget):
@@ -88,8 +92,7 @@ def train(run: Run) -> Iterator[Event]:
         if pulse.rings():
             yield _progress(state, budget)
         with state.clock:
-            images, labels = feed.train_batch(budget.slice(state.step))
-            state.update(images, labels, _rate(settings, budget, state.step))
+            take_step(budget.slice(state.step), _rate(settings, budget, state.step))
 
     saved = _save(run, state)
     yield saved
@@ -126,11 +129,12 @@ def _started(run: Run, budget: Budget, state: TrainState) -> Started:
 
 
 def _is_over(state: TrainState, budget: Budget) -> bool:
-    return state.diverged or (state.step == state.reported == budget.total_steps)
+    return state.diverged or state.watch.stopped or (state.step == state.reported == budget.total_steps)
 
 
 def _rate(settings: Settings, budget: Budget, step: int) -> float:
-    return learning_rate(settings.schedule, settings.optimizer.lr, step, budget.total_steps, budget.steps_per_epoch)
+    peak = peak_rate(settings.optimizer, settings.batch_size)
+    return learning_rate(settings.schedule, peak, step, budget.total_steps, budget.steps_per_epoch)
 
 
 def _evaluation_is_due(state: TrainState, settings: Settings, budget: Budget) -> bool:
@@ -153,7 +157,10 @@ def _report(run: Run, state: TrainState, budget: Budget, feed: Feed, pulse: Alar
             return
     rate = _rate(run.settings, budget, state.step - 1)
     images, epoch = budget.images_seen(state.step), budget.epoch(state.step)
-    yield Metrics(tuple(state.close_interval(train_score, val_score, rate, images, epoch)))
+    rows = state.close_interval(train_score, val_score, rate, images, epoch)
+    if val_score is not None and not state.diverged:
+        state.watch.see(val_score.accuracy, state.step, state.model, last=state.step == budget.total_steps)
+    yield Metrics(tuple(rows))
 
 
 def _evaluate(

@@ -27,12 +27,20 @@ class Meter:
         self._sums = torch.zeros(2, dtype=torch.float64, device=device)
         self.images = 0
 
-    @torch.no_grad()
     def add(self, mean_loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Count a batch by its mean loss (), logits (N, classes) and labels (N,)."""
-        hits = (logits.argmax(1) == labels).sum()
-        self._sums += torch.stack((mean_loss.double() * len(labels), hits.double()))
+        """Count a batch by its mean loss (), logits (N, classes) and labels (N,).
+
+        Labels may be probabilities (N, classes), as mixed images have them: the likeliest class is the right one then.
+        """
+        self.sum(mean_loss, logits, labels)
         self.images += len(labels)
+
+    @torch.no_grad()
+    def sum(self, mean_loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Do the device's part of `add`, which a CUDA graph may hold; the images are then still to be counted."""
+        wanted = labels if labels.ndim == 1 else labels.argmax(1)
+        hits = (logits.argmax(1) == wanted).sum()
+        self._sums += torch.stack((mean_loss.double() * len(labels), hits.double()))
 
     def read(self) -> Score:
         """Return the means so far; this waits for the device."""

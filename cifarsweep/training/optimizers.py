@@ -1,35 +1,65 @@
-"""torch's own optimizers in their fused form, and how they are given a learning rate."""
+"""torch's own optimizers in their fused form, what they decay, and how they are given a learning rate."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch.nn import Parameter
-from torch.optim import SGD, AdamW, Optimizer
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from cifarsweep.spec import settings as spec
+from cifarsweep.training.lean import spare_compiler
 
 
 def make_optimizer(settings: spec.Optimizer, parameters: Iterable[Parameter]) -> Optimizer:
-    """Return the optimizer of `parameters`; weight decay applies to all of them, as torch.optim defines it.
+    """Return the optimizer of `parameters`; weight decay is as torch.optim defines it.
 
-    On a GPU the rate is a tensor there, so that a change costs no synchronisation and reaches captured graphs.
+    It reaches all of them or, where `decay_norms` is off, those with more than one axis: scales, shifts and biases have
+    one. On a GPU the rate is a tensor there, so that a change costs no synchronisation and reaches captured graphs.
     """
+    spare_compiler()
     held = list(parameters)
     device = held[0].device
     rate = torch.tensor(settings.lr, device=device) if device.type == "cuda" else settings.lr
-    if settings.name == "adamw":
-        betas = (settings.beta1, settings.beta2)
-        return AdamW(held, lr=rate, betas=betas, weight_decay=settings.weight_decay, fused=True)
-    return SGD(
-        held,
-        lr=rate,
-        momentum=settings.momentum,
-        nesterov=settings.nesterov,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
+    groups = _groups(settings, held)
+    if settings.name == "sgd":
+        return SGD(groups, lr=rate, momentum=settings.momentum, nesterov=settings.nesterov, fused=True)
+    family = AdamW if settings.name == "adamw" else Adam
+    captured = device.type == "cuda"  # or a graph would refuse to hold it
+    return family(groups, lr=rate, betas=(settings.beta1, settings.beta2), fused=True, capturable=captured)
+
+
+def _groups(settings: spec.Optimizer, held: Sequence[Parameter]) -> list[dict[str, Any]]:
+    if settings.decay_norms or not settings.weight_decay:
+        return [{"params": held, "weight_decay": settings.weight_decay}]
+    decayed, spared = [p for p in held if p.ndim > 1], [p for p in held if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": spared, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
+def peak_rate(settings: spec.Optimizer, batch_size: int) -> float:
+    """Return the rate that the schedule starts from: the settings' own, scaled with the batch size where it is asked.
+
+    Linear scaling is of Goyal et al. 2017 (arXiv 1706.02677), the square root of Krizhevsky 2014 (arXiv 1404.5997).
+    """
+    ratio = batch_size / settings.base_batch
+    match settings.scaling:
+        case "linear":
+            return settings.lr * ratio
+        case "sqrt":
+            return settings.lr * math.sqrt(ratio)
+        case _:
+            return settings.lr
+
+
+def clip_gradients(settings: spec.Optimizer, parameters: Iterable[Parameter]) -> None:
+    """Scale the gradients down to the norm `clip`, all together, where it is set; nobody waits for the device."""
+    if settings.clip is not None:
+        clip_grad_norm_(parameters, settings.clip)
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:

@@ -22,6 +22,20 @@ def warmup_steps(schedule: Schedule, total_steps: int, steps_per_epoch: int) -> 
 def learning_rate(schedule: Schedule, peak: float, step: int, total_steps: int, steps_per_epoch: int) -> float:
     """Return the rate of the update that follows `step` updates, 0 <= step < total_steps.
 
+    It is the curve's, warm-up included, times the factor of the phase that the update's epoch is in.
+    """
+    return _curve(schedule, peak, step, total_steps, steps_per_epoch) * phase_factor(schedule, step // steps_per_epoch)
+
+
+def phase_factor(schedule: Schedule, epochs_done: int) -> float:
+    """Return the factor of the phase that holds the epoch after `epochs_done` epochs; 1 outside of all."""
+    ranges = schedule.phase_ranges() if schedule.phases else ()
+    return next((factor for first, last, factor in ranges if first <= epochs_done < last), 1.0)
+
+
+def _curve(schedule: Schedule, peak: float, step: int, total_steps: int, steps_per_epoch: int) -> float:
+    """Return the rate of the update that follows `step` updates, phases left out.
+
     The warm-up of W steps rises by peak / (W + 1) a step and reaches `peak` right after itself, so no step is wasted on
     a rate of 0 or repeats the peak. The curves are those of torch.optim.lr_scheduler, over the steps that are left:
     CosineAnnealingLR (Loshchilov & Hutter 2017, arXiv 1608.03983, eq. 5), LinearLR, and MultiStepLR, whose milestones

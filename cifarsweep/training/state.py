@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cifarsweep.data.keyed import generator
+from cifarsweep.data.tensorfile import CHANNELS, SIDE
 from cifarsweep.errors import CheckpointError
 from cifarsweep.models import build
 from cifarsweep.spec import words
@@ -20,8 +21,11 @@ from cifarsweep.spec.words import MetricRow, Outcome, TrialResult
 from cifarsweep.training import randomness
 from cifarsweep.training.checkpoints import weights_sha256
 from cifarsweep.training.device import autocast
+from cifarsweep.training.layout import arrange
+from cifarsweep.training.lean import stepper
 from cifarsweep.training.meter import Meter, Score, Stopwatch
-from cifarsweep.training.optimizers import make_optimizer, set_rate
+from cifarsweep.training.optimizers import clip_gradients, make_optimizer, set_rate
+from cifarsweep.training.watch import Watch
 
 _FORMAT = 1
 
@@ -50,10 +54,14 @@ class TrainState:
         self.trial = trial
         randomness.seed_global_generators(trial.seed)
         weights = generator(trial.seed, "weights", 0)
-        self.model = build(trial.settings.model, trial.classes, weights).to(trial.device)
+        model = build(trial.settings.model, trial.classes, weights).to(trial.device)
+        self.model = arrange(model, torch.zeros(1, CHANNELS, SIDE, SIDE, device=trial.device))
         self.optimizer = make_optimizer(trial.settings.optimizer, self.model.parameters())
+        self._step_optimizer = stepper(self.optimizer)
+        self._rate = math.nan
         self.meter = Meter(trial.device)
         self.clock = Stopwatch()
+        self.watch = Watch(trial.settings)
         self.step = 0
         #: the last step whose rows are out, and the values of the newest row of each metric
         self.reported = 0
@@ -61,16 +69,29 @@ class TrainState:
         self.diverged = False
         self._interval_began = 0.0
 
-    def update(self, images: Tensor, labels: Tensor, rate: float) -> None:
-        """Take one step on images (N, 3, 32, 32) and labels (N,). It returns before a GPU is done with it."""
-        set_rate(self.optimizer, rate)
+    def set_rate(self, rate: float) -> None:
+        """Use this learning rate from the next step on."""
+        if rate != self._rate:
+            set_rate(self.optimizer, rate)
+            self._rate = rate
+
+    def compute(self, images: Tensor, labels: Tensor) -> None:
+        """Do the device's part of a step on images (N, 3, 32, 32) and labels (N,) or probabilities (N, classes).
+
+        A CUDA graph may hold it: nothing in here waits for the device, counts, or depends on a value of the host.
+        """
         with autocast(self.trial.settings, self.trial.device):
             logits = self.model(images)
-            loss = F.cross_entropy(logits, labels)
+            loss = F.cross_entropy(logits, labels, label_smoothing=self.trial.settings.augment.label_smoothing)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        self.meter.add(loss.detach(), logits.detach(), labels)
+        clip_gradients(self.trial.settings.optimizer, self.model.parameters())
+        self._step_optimizer()
+        self.meter.sum(loss.detach(), logits.detach(), labels)
+
+    def count(self, images: int) -> None:
+        """Do the host's part of a step on so many images."""
+        self.meter.images += images
         self.step += 1
 
     def interval(self) -> Score:
@@ -113,11 +134,13 @@ class TrainState:
     def result(self) -> TrialResult:
         """Return what the trial leaves behind."""
         outcome = Outcome.DIVERGED if self.diverged else Outcome.FINISHED
-        return TrialResult(outcome, self.step, dict(self.latest), weights_sha256(self.model.state_dict()))
+        final = self.latest | self.watch.final()
+        return TrialResult(outcome, self.step, final, weights_sha256(self.model.state_dict()))
 
     def checkpoint(self) -> dict[str, Any]:
-        """Return everything as tensors and plain values."""
-        return {
+        """Return everything as tensors and plain values; the best weights are in `watch`, if they are kept."""
+        watch = {"watch": self.watch.state()} if self.watch.on else {}
+        return watch | {
             "format": _FORMAT,
             "trial": self.trial.fingerprint(),
             "model": self.model.state_dict(),
@@ -144,6 +167,8 @@ class TrainState:
             self.model.load_state_dict(saved["model"])
             self.optimizer.load_state_dict({"state": saved["optimizer"], "param_groups": options})
             self.meter.restore(saved["meter"])
+            if self.watch.on:
+                self.watch.restore(saved["watch"], self.trial.device)
             self.step, self.reported = saved["step"], saved["reported"]
             self.latest, self.diverged = saved["latest"], saved["diverged"]
             self.clock.seconds, self._interval_began = saved["elapsed"], saved["interval_began"]

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Mapping
 
 from cifarsweep import __version__
+from cifarsweep.spec.words import DATA_VERSION
 
 
 def worker_id() -> str:
@@ -18,5 +19,5 @@ def worker_id() -> str:
 
 def versions(child: Mapping[str, str], digests: Mapping[str, str]) -> dict[str, str]:
     """What the results depend on: ours, the operating system's, what the child reports, and the images' digests."""
-    data = {f"data {name}": digest for name, digest in sorted(digests.items())}
+    data = {DATA_VERSION + name: digest for name, digest in sorted(digests.items())}
     return {"cifarsweep": __version__, "system": f"{platform.system()} {platform.machine()}", **child, **data}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
-import torchvision
 
 from cifarsweep.data.dataset import Dataset, load, split
 from cifarsweep.errors import DeviceError
@@ -37,7 +37,8 @@ class DeviceTrainer:
 
     def versions(self) -> dict[str, str]:
         """The versions that decide the bits of a result."""
-        found = {"torch": torch.__version__, "torchvision": torchvision.__version__}
+        # not by an import of torchvision, which takes torch's compiler with it: 2 seconds
+        found = {"torch": torch.__version__, "torchvision": version("torchvision")}
         if self.device != "cpu":
             found |= {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}  # type: ignore[no-untyped-call]
         return found

@@ -8,8 +8,8 @@ from cifarsweep.report.claims import condition, hypothesis_view
 from cifarsweep.report.findings import best, cell_results, named_means, state_counts
 from cifarsweep.report.notes import figure_notes
 from cifarsweep.report.palette import looks
-from cifarsweep.spec.hypothesis import AtChance, Best, Equivalent, Faster, Greater, NotWorse, Trend
-from cifarsweep.spec.settings import Settings, Validation
+from cifarsweep.spec.hypothesis import AtChance, Best, Equivalent, Faster, Greater, NotWorse, Reaches, Trend
+from cifarsweep.spec.settings import EarlyStop, Settings, Validation
 
 WAITING = {"state": "queued", "outcome": None, "final": {}, "elapsed_s": None}
 FAILED = {"state": "failed", "outcome": None, "final": {}, "error": "RuntimeError: no"}
@@ -68,7 +68,9 @@ def test_notes_say_what_is_missing_and_that_one_seed_is_never_enough(mixed: Any)
         (Settings(epochs=1), "the test set of cifar10, which was looked at during training"),
         (Settings(epochs=1, validation=Validation(split="holdout")), "20 % of the training set of cifar10, held out"),
         (Settings(epochs=1, dataset="cifar10-jpeg-small"), "JPEG compression"),
-        (Settings(epochs=1, determinism="fast"), "determinism = fast"),
+        (Settings(epochs=1, determinism="fast"), "Trials ran with determinism = fast"),
+        (Settings(epochs=1, early_stop=EarlyStop(patience=3)), "Trials may stop early"),
+        (Settings(epochs=1, keep_best=True), "it is not quoted as the result"),
     ],
 )
 def test_notes_say_what_accuracy_is_of(make: Any, settings: Settings, words: str) -> None:
@@ -91,6 +93,7 @@ CLAIMS = [
     (NotWorse(kind="not_worse", claim="c", a=SKIP, b=PLAIN, margin=0.01), "at most 1 point below"),
     (Equivalent(kind="equivalent", claim="c", a=SKIP, b=PLAIN, margin=0.005), "less than 0.5 points either way"),
     (AtChance(kind="at_chance", claim="c", a=SKIP), "within 2 points of guessing"),
+    (Reaches(kind="reaches", claim="c", a=SKIP, target=0.95, margin=0.01), "or at most 1 point below it"),
     (Faster(kind="faster", claim="c", a=SKIP, b=PLAIN, target=0.9, by="epoch"), "counted in epochs"),
     (Best(kind="best", claim="c", factor="model.skip", level=True), "model.skip = yes has the highest"),
     (Trend(kind="trend", claim="c", factor="model.skip", direction="rising"), "is rising along"),
@@ -134,3 +137,17 @@ def test_a_thousand_cells_still_have_looks(make: Any) -> None:
     study = make.study({"batch_size": tuple(range(1, 1001))}, seeds=1)
 
     assert len(looks(study)) == 1000
+
+
+def test_notes_name_the_cells_that_differ_in_recipe_and_count_early_stops(make: Any) -> None:
+    study = make.study({"early_stop.patience": (0, 2), "determinism": ("exact", "fast")})
+    trials = [
+        make.trial(number, planned.cell.name, planned.seed, final={"early_stopped_at": 40.0} if number == 2 else {})
+        for number, planned in enumerate(study.trials())
+    ]
+
+    notes = " ".join(figure_notes(make.report(study, trials), []))
+
+    assert "Trials of patience=2, determinism=exact / patience=2, determinism=fast may stop early" in notes
+    assert "1 of the 6 that are done did" in notes
+    assert "Trials of patience=0, determinism=fast / patience=2, determinism=fast ran with determinism = fast" in notes

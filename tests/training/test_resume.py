@@ -15,16 +15,37 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stripes import TINY, bits, finished, rows
 
-from cifarsweep.spec.settings import ConvNet, Optimizer
+from cifarsweep.spec.settings import Augment, ConvNet, EarlyStop, Optimizer, ResNet, ResNet9, Schedule, Timm, ViT
 from cifarsweep.spec.words import CheckpointRef
 from cifarsweep.training import folder as folder_module
+from cifarsweep.training.checkpoints import weights_sha256
 from cifarsweep.training.events import Finished, Rejected, Saved, SaveFailed, Started, Stopped
 from cifarsweep.training.folder import CheckpointFolder
 from cifarsweep.training.loop import train
 
-OPTIMIZERS = {
+
+def change(**changes):
+    return TINY.model_copy(update=changes)
+
+
+SGD = change(optimizer=Optimizer(name="sgd", lr=1e-2, nesterov=True))
+#: Every optimizer and every option of a recipe, and what they add to a checkpoint.
+RECIPES = {
     "adamw": TINY,
-    "sgd": TINY.model_copy(update={"optimizer": Optimizer(name="sgd", lr=1e-2, nesterov=True)}),
+    "sgd, phases": SGD.model_copy(update={"schedule": Schedule(name="cosine", warmup_steps=2, phases=("1-2 x2",))}),
+    "adam, groups, clip": change(optimizer=Optimizer(name="adam", lr=1e-2, decay_norms=False, clip=0.5)),
+    "images": change(augment=Augment(crop=2, randaugment=2, cutout=8, erasing=0.5)),
+    "mixing": change(augment=Augment(crop=2, mixup=0.4, cutmix=1.0, label_smoothing=0.1)),
+    "best": change(keep_best=True, optimizer=Optimizer(lr=0.1)),
+    "early stop": change(epochs=9, keep_best=True, early_stop=EarlyStop(patience=1, min_delta=1.0)),
+}
+STEPS_2 = {"epochs": None, "steps": 2}
+#: Every family that comes small.
+FAMILIES = {
+    "convnet": change(model=ConvNet(widths=(4, 8), convs_per_stage=2, skip=True, norm="group", norm_groups=2)),
+    "vit": change(model=ViT(width=16, depth=1, heads=2, patch_size=8, dropout=0.2)),
+    "vit with stem": change(model=ViT(stem="conv", width=16, depth=1, heads=2, patch_size=8)),
+    "timm": change(model=Timm(name="timm:test_vit", img_size=32), batch_size=8, epochs=None, steps=4, log_every=2),
 }
 BATCH_NORM_OFF = TINY.model_copy(update={"model": ConvNet(widths=(4,), norm="group", norm_groups=2, dropout=0.5)})
 
@@ -39,18 +60,42 @@ def same(attempts, whole):
     assert finished(attempts[-1]).result.weights_sha256 == finished(whole).result.weights_sha256
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-@settings(max_examples=7, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def interrupted_equals_whole(bench, settings, polls):
+    whole, folder = bench.events(settings), bench.folder()
+    first = bench.events(settings, folder=folder, should_stop=stop_after(polls))
+    assert isinstance(first[-1], Stopped)
+    torch.manual_seed(99)  # the second attempt is another process
+    second = bench.events(settings, folder=folder, resume=(first[-2].checkpoint,))
+    assert second[0].start_step == first[-1].step
+    same([first, second], whole)
+    return finished(whole), finished(second)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(polls=st.integers(0, 17))
 def test_stopped_anywhere_and_resumed(bench, name, polls):
     # 12 steps, 4 rows and 2 evaluations of one batch each: 18 times it is asked whether to stop
-    whole, folder = bench.events(OPTIMIZERS[name]), bench.folder()
-    first = bench.events(OPTIMIZERS[name], folder=folder, should_stop=stop_after(polls))
-    assert isinstance(first[-1], Stopped)
-    torch.manual_seed(99)  # the second attempt is another process
-    second = bench.events(OPTIMIZERS[name], folder=folder, resume=(first[-2].checkpoint,))
-    assert second[0].start_step == first[-1].step
-    same([first, second], whole)
+    whole, second = interrupted_equals_whole(bench, RECIPES[name], polls)
+    if RECIPES[name].keep_best:
+        kept = [torch.load(each.checkpoint.path, weights_only=True)["watch"] for each in (whole, second)]
+        assert weights_sha256(kept[0].pop("weights")) == weights_sha256(kept[1].pop("weights"))
+        assert kept[0] == kept[1]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(polls=st.integers(1, 6))
+def test_every_family_resumes(bench, name, polls):
+    if name == "timm":
+        pytest.importorskip("timm", reason="the extra `timm` is not installed")
+    interrupted_equals_whole(bench, FAMILIES[name], polls)
+
+
+@pytest.mark.parametrize("model", [ResNet9(), ResNet(name="resnet18")], ids=lambda model: model.name)
+def test_families_that_come_large_resume(bench, model):
+    bench.split = replace(bench.split, val_images=bench.split.val_images[:4], val_labels=bench.split.val_labels[:4])
+    interrupted_equals_whole(bench, SGD.model_copy(update={"model": model, "batch_size": 4} | STEPS_2), polls=1)
 
 
 def test_interrupted_again_and_again(bench):
@@ -140,7 +185,7 @@ def test_two_broken_checkpoints_fall_back_to_the_start(bench, interrupted):
     same([events], bench.events())
 
 
-@pytest.mark.parametrize("other", [{"seed": 1}, {"settings": OPTIMIZERS["sgd"]}, {"settings": BATCH_NORM_OFF}])
+@pytest.mark.parametrize("other", [{"seed": 1}, {"settings": SGD}, {"settings": BATCH_NORM_OFF}])
 def test_a_checkpoint_of_another_trial_is_not_used(bench, interrupted, other):
     folder, refs = interrupted
     events = bench.events(folder=folder, resume=refs[:1], **other)

@@ -86,3 +86,33 @@ def test_warmup_in_epochs_counts_steps():
 def test_a_warmup_that_leaves_nothing_is_refused():
     with pytest.raises(SpecError, match=r"50 steps \(5.0 epochs\) leaves nothing of the budget of 50 steps"):
         warmup_steps(Schedule(warmup_epochs=5), total_steps=50, steps_per_epoch=10)
+
+
+@st.composite
+def phased(draw):
+    """Phases in order, with gaps or without, and their ranges."""
+    edges = draw(st.lists(st.integers(0, 30), unique=True, min_size=2, max_size=8).map(sorted))
+    factors = draw(st.lists(st.sampled_from([5.0, 2.0, 0.5, 0.25]), min_size=len(edges) // 2, max_size=len(edges) // 2))
+    ranges = list(zip(edges[::2], edges[1::2], factors, strict=False))
+    return tuple(f"{first}-{last} x{factor}" for first, last, factor in ranges), ranges
+
+
+@given(
+    phased(),
+    st.sampled_from(["constant", "step", "cosine", "linear"]),
+    st.integers(0, 20),
+    st.integers(21, 200),
+    st.integers(1, 13),
+)
+def test_phases_multiply_any_schedule_over_their_epochs(phases, name, warmup, total, steps_per_epoch):
+    texts, ranges = phases
+    plain = Schedule(name=name, warmup_steps=warmup)
+    found = rates(plain.model_copy(update={"phases": texts}), total, steps_per_epoch)
+    for step, (rate, without) in enumerate(zip(found, rates(plain, total, steps_per_epoch), strict=True)):
+        factors = [factor for first, last, factor in ranges if first * steps_per_epoch <= step < last * steps_per_epoch]
+        assert rate == without * (factors[0] if factors else 1)
+
+
+def test_a_phase_begins_and_ends_with_its_epochs():
+    found = rates(Schedule(phases=("2-4 x5", "4-5 x0.5")), 60)
+    assert [found[step] / PEAK for step in (19, 20, 39, 40, 49, 50)] == pytest.approx([1, 5, 5, 0.5, 0.5, 1])

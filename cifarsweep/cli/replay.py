@@ -1,0 +1,90 @@
+"""`replay`: train a finished trial again, and say whether it reproduced."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cifarsweep.cli.inspection import parse_trial
+from cifarsweep.cli.options import DEFAULT_DATABASE, Database, console
+
+if TYPE_CHECKING:
+    from cifarsweep.training.events import Progress
+    from cifarsweep.worker.replay import Verdict
+
+#: Steps of progress that are shown, in parts of the whole.
+_TENTHS = 10
+
+
+def replay(
+    trial: Annotated[str, typer.Argument(metavar="STUDY/TRIAL", help="A trial that is done, for example demo/3.")],
+    gpu: Annotated[int | None, typer.Option(metavar="N", min=0, help="Train on GPU N.")] = None,
+    cpu: Annotated[bool, typer.Option("--cpu", help="Train on the processor.")] = False,
+    db: Database = DEFAULT_DATABASE,
+) -> None:
+    """Train a finished trial again and compare, bit for bit. Nothing is written to the database.
+
+    Exit code 0: weights and metrics are the same. 1: they are not.
+    """
+    from cifarsweep.data.catalog import require
+    from cifarsweep.store import Store
+    from cifarsweep.worker.process import child_command
+    from cifarsweep.worker.replay import compare, read_original, repeat
+
+    if cpu and gpu is not None:
+        raise typer.BadParameter("give --gpu or --cpu, not both")
+    device = "cpu" if cpu else "auto" if gpu is None else str(gpu)
+    study, number = parse_trial(trial)
+    with Store.open(db, read_only=True) as store:
+        original = read_original(store, study, number)
+    row = original.trial
+    digest = require(row.settings.dataset).sha256
+    typer.echo(f"training {trial} again: {row.cell}, seed {row.seed}, {row.step:,} steps")
+    with tempfile.TemporaryDirectory(prefix="cifarsweep-replay-") as folder:
+        again = repeat(original, child_command(device), Path(folder), _tenths(row.step), {row.settings.dataset: digest})
+    verdict = compare(original, again)
+    _print(trial, verdict, row.settings.determinism == "fast")
+    raise typer.Exit(0 if verdict.reproduced else 1)
+
+
+def _tenths(steps: int) -> Callable[[Progress], None]:
+    """Say how far it is, each tenth once."""
+    said = 0
+
+    def progress(now: Progress) -> None:
+        nonlocal said
+        tenth = _TENTHS * now.step // max(steps, 1)
+        if tenth > said:
+            said = tenth
+            typer.echo(f"  step {now.step:,} of {steps:,}, {now.images_per_s:,.0f} images/s", err=True)
+
+    return progress
+
+
+def _print(trial: str, verdict: Verdict, fast: bool) -> None:
+    if verdict.reproduced:
+        typer.echo(f"{trial}: reproduced. The weights and all {verdict.rows:,} metric rows are the same, bit for bit.")
+    else:
+        typer.echo(f"{trial}: not reproduced. The weights are {'the same' if verdict.weights else 'others'}.")
+        _print_deviations(verdict)
+        if fast:
+            typer.echo("It ran with determinism = fast, which does not promise the same bits.")
+    for line in verdict.surroundings:
+        typer.echo(f"differs: {line}")
+    if not (verdict.reproduced or verdict.surroundings):
+        typer.echo("Device and versions are the same as then.")
+
+
+def _print_deviations(verdict: Verdict) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("metric", "rows that differ", "largest difference")
+    for each in verdict.deviations:
+        table.add_row(escape(each.metric), f"{each.rows:,} of {each.of:,}", f"{each.largest:.3g}")
+    if table.row_count:
+        console().print(table)

@@ -1,0 +1,84 @@
+"""Mixup and cutmix of normalised batches, as torchvision defines them: each image with the one before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cifarsweep.data.boxes import inside
+from cifarsweep.data.keyed import generator, key
+from cifarsweep.data.tensorfile import SIDE
+from cifarsweep.spec.settings import Augment
+
+
+@dataclass(frozen=True, eq=False)
+class Mix:
+    """How the batches of an epoch are mixed; the batch that begins at image `i` takes row `i` of each tensor (N, ...).
+
+    So the plan does not depend on how an epoch is cut into batches.
+    """
+
+    #: the part of an image's label that stays its own, float64; of mixup also the part of its pixels
+    share: Tensor
+    #: the pixels that cutmix takes from the other image: top, left, bottom, right, int64
+    box: Tensor
+    #: True where the batch is mixed by cutmix, else by mixup
+    cut: Tensor
+    classes: int
+
+    def to(self, device: torch.device | str) -> Mix:
+        """The same plan on another device."""
+        return replace(self, share=self.share.to(device), box=self.box.to(device), cut=self.cut.to(device))
+
+
+def mix_plan(n: int, seed: int, epoch: int, augment: Augment, classes: int) -> Mix | None:
+    """Draw the plan of an epoch; None where nothing is mixed.
+
+    Shares are of Beta(alpha, alpha) (Zhang et al. 2018); boxes cover what is left of theirs, cut off at the border, and
+    labels follow what a box really covers (Yun et al. 2019).
+    """
+    if not (augment.mixup or augment.cutmix):
+        return None
+    box, left = _boxes(_shares(n, seed, epoch, augment.cutmix, "cutmix"), generator(seed, "cutmix", epoch))
+    if augment.mixup and augment.cutmix:
+        cut = torch.rand(n, generator=generator(seed, "mix", epoch)) < 0.5
+    else:
+        cut = torch.full((n,), bool(augment.cutmix))
+    share = torch.where(cut, left, _shares(n, seed, epoch, augment.mixup, "mixup"))
+    return Mix(share, box, cut, classes)
+
+
+def mix(images: Tensor, labels: Tensor, plan: Mix, start: int) -> Tensor:
+    """Mix images (B, 3, 32, 32) in place; return labels as probabilities, float32 (B, classes)."""
+    share = plan.share[start]
+    taken = inside(plan.box[start : start + 1])[0]
+    kept = torch.where(plan.cut[start], (~taken).double(), share)
+    _add_neighbour(images, kept)
+    wanted = (labels.unsqueeze(1) == torch.arange(plan.classes, device=labels.device)).float()
+    _add_neighbour(wanted, share)
+    return wanted
+
+
+def _add_neighbour(rows: Tensor, kept: Tensor) -> None:
+    """Keep the part `kept` (float64) of each row, and take the rest from the row before it."""
+    neighbour = rows.roll(1, 0).mul_((1 - kept).float())
+    rows.mul_(kept.float()).add_(neighbour)
+
+
+def _shares(n: int, seed: int, epoch: int, alpha: float, purpose: str) -> Tensor:
+    if not alpha:
+        return torch.ones(n, dtype=torch.float64)
+    # numpy, because torch's Beta draws from the global generator only
+    return torch.from_numpy(np.random.default_rng(key(seed, f"{purpose} share", epoch)).beta(alpha, alpha, n))
+
+
+def _boxes(share: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Boxes int64 (N, 4) around a uniform pixel, and the part of the image that they leave, float64 (N,)."""
+    centre = torch.randint(0, SIDE, (len(share), 2), generator=draw)
+    half = (0.5 * (1 - share).sqrt() * SIDE).long().unsqueeze(1)
+    box = torch.cat([centre - half, centre + half], 1).clamp_(0, SIDE)
+    height, width = (box[:, 2:] - box[:, :2]).unbind(1)
+    return box, 1 - (height * width) / (SIDE * SIDE)

@@ -1,0 +1,92 @@
+"""Residual nets (He et al. 2016, arXiv 1512.03385) with the CIFAR stem: a 3x3 convolution, stride 1, no max-pool."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from cifarsweep.models.convnet import IMAGE_CHANNELS
+from cifarsweep.models.initial import draw_residual_net
+from cifarsweep.spec import settings as spec
+
+STEM_WIDTH = 64
+
+
+def _conv(before: int, width: int, size: int, stride: int = 1) -> list[nn.Module]:
+    conv = nn.Conv2d(before, width, size, stride=stride, padding=size // 2, bias=False)
+    return [conv, nn.BatchNorm2d(width)]
+
+
+class Block(nn.Module):
+    """Some convolutions, added to their input, which passes a 1x1 convolution where its shape differs; then ReLU."""
+
+    expansion = 1
+
+    def __init__(self, before: int, width: int, stride: int) -> None:
+        super().__init__()
+        after = width * self.expansion
+        self.body = nn.Sequential(*self._layers(before, width, stride))
+        same = before == after and stride == 1
+        self.bridge = nn.Identity() if same else nn.Sequential(*_conv(before, after, 1, stride))
+        self.relu = nn.ReLU(inplace=True)
+
+    @staticmethod
+    def _layers(before: int, width: int, stride: int) -> list[nn.Module]:
+        return [*_conv(before, width, 3, stride), nn.ReLU(inplace=True), *_conv(width, width, 3)]
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, before, H, W) to (N, width * expansion, H / stride, W / stride)."""
+        added: Tensor = self.relu(self.body(features) + self.bridge(features))
+        return added
+
+
+class Bottleneck(Block):
+    """The block of the deeper nets: 1x1, 3x3, 1x1, with the stride in the middle, as in most later implementations."""
+
+    expansion = 4
+
+    @staticmethod
+    def _layers(before: int, width: int, stride: int) -> list[nn.Module]:
+        first = [*_conv(before, width, 1), nn.ReLU(inplace=True)]
+        second = [*_conv(width, width, 3, stride), nn.ReLU(inplace=True)]
+        return [*first, *second, *_conv(width, width * Bottleneck.expansion, 1)]
+
+
+#: The kind of block and how many of them each stage has (table 1 of the paper).
+PLANS: Final[dict[str, tuple[type[Block], tuple[int, int, int, int]]]] = {
+    "resnet18": (Block, (2, 2, 2, 2)),
+    "resnet34": (Block, (3, 4, 6, 3)),
+    "resnet50": (Bottleneck, (3, 4, 6, 3)),
+    "resnet101": (Bottleneck, (3, 4, 23, 3)),
+    "resnet152": (Bottleneck, (3, 8, 36, 3)),
+}
+
+
+class ResNet(nn.Module):
+    """Stem, four stages of blocks, of which all but the first halve the image, a global mean and a linear layer."""
+
+    def __init__(self, settings: spec.ResNet, classes: int) -> None:
+        super().__init__()
+        block, counts = PLANS[settings.name]
+        self.stem = nn.Sequential(*_conv(IMAGE_CHANNELS, STEM_WIDTH, 3), nn.ReLU(inplace=True))
+        blocks: list[nn.Module] = []
+        before = STEM_WIDTH
+        for stage, count in enumerate(counts):
+            for index in range(count):
+                width = STEM_WIDTH << stage
+                blocks.append(block(before, width, stride=2 if stage and not index else 1))
+                before = width * block.expansion
+        self.blocks = nn.Sequential(*blocks)
+        self.head = nn.Linear(before, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) to logits (N, classes)."""
+        # A mean, because the backward of adaptive pooling adds atomically on a GPU.
+        logits: Tensor = self.head(self.blocks(self.stem(images)).mean((2, 3)))
+        return logits
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw every weight anew from `generator` alone."""
+        draw_residual_net(self, generator)

@@ -1,0 +1,110 @@
+"""The vision transformer (Dosovitskiy et al. 2021, arXiv 2010.11929) for 32x32 images, with either of two stems."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cifarsweep.models.convnet import IMAGE_CHANNELS, IMAGE_SIZE
+from cifarsweep.models.initial import draw_he, draw_narrow
+from cifarsweep.spec import settings as spec
+
+_NARROWEST = 8
+
+
+def _stem(settings: spec.ViT) -> nn.Module:
+    """Images (N, 3, 32, 32) to (N, width, 32 / patch_size, 32 / patch_size)."""
+    if settings.stem == "patch":
+        return nn.Conv2d(IMAGE_CHANNELS, settings.width, settings.patch_size, stride=settings.patch_size)
+    # Xiao et al. 2021 (arXiv 2106.14881): 3x3 convolutions of stride 2 and doubling width, then a 1x1 convolution.
+    halvings = settings.patch_size.bit_length() - 1
+    layers: list[nn.Module] = []
+    before = IMAGE_CHANNELS
+    for left in range(halvings, 0, -1):
+        width = max(settings.width >> left, _NARROWEST)
+        conv = nn.Conv2d(before, width, 3, stride=2, padding=1, bias=False)
+        layers += [conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+        before = width
+    return nn.Sequential(*layers, nn.Conv2d(before, settings.width, 1))
+
+
+class Attention(nn.Module):
+    """Self-attention with several heads (Vaswani et al. 2017)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(N, T, width) to the same shape."""
+        count, length, width = tokens.shape
+        heads = self.qkv(tokens).view(count, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(*heads.unbind(0))
+        out: Tensor = self.out(mixed.transpose(1, 2).reshape(count, length, width))
+        return out
+
+
+class Block(nn.Module):
+    """Attention and a two-layer perceptron, each behind a norm and added to its input."""
+
+    def __init__(self, settings: spec.ViT) -> None:
+        super().__init__()
+        width, hidden = settings.width, max(1, round(settings.width * settings.mlp_ratio))
+        self.norm1, self.attention = nn.LayerNorm(width), Attention(width, settings.heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, hidden), nn.GELU(), nn.Dropout(settings.dropout), nn.Linear(hidden, width)
+        )
+        self.dropout = nn.Dropout(settings.dropout)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(N, T, width) to the same shape."""
+        tokens = tokens + self.dropout(self.attention(self.norm1(tokens)))
+        after: Tensor = tokens + self.dropout(self.mlp(self.norm2(tokens)))
+        return after
+
+
+class ViT(nn.Module):
+    """Patches as tokens behind a class token, learned positions, blocks, and a linear layer on the class token."""
+
+    def __init__(self, settings: spec.ViT, classes: int) -> None:
+        super().__init__()
+        self.stem = _stem(settings)
+        patches = (IMAGE_SIZE // settings.patch_size) ** 2
+        self.class_token = nn.Parameter(torch.zeros(1, 1, settings.width))
+        self.positions = nn.Parameter(torch.empty(1, patches + 1, settings.width).normal_(std=0.02))
+        self.dropout = nn.Dropout(settings.dropout)
+        self.blocks = nn.Sequential(*(Block(settings) for _ in range(settings.depth)))
+        self.norm = nn.LayerNorm(settings.width)
+        self.head = nn.Linear(settings.width, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, 3, 32, 32) to logits (N, classes)."""
+        patches = self.stem(images).flatten(2).transpose(1, 2)
+        tokens = torch.cat((self.class_token.expand(len(patches), -1, -1), patches), 1)
+        tokens = self.blocks(self.dropout(tokens + self.positions))
+        logits: Tensor = self.head(self.norm(tokens[:, 0]))
+        return logits
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw every weight anew from `generator` alone: the stem as convolutions, the rest narrowly, biases as 0.
+
+        Norms keep the scales of 1 and the shifts of 0 that they have from the start.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                followed_by_relu = module.bias is None
+                draw_he(module, generator, gain="relu" if followed_by_relu else "linear")
+            elif isinstance(module, nn.Linear):
+                draw_narrow(module.weight, generator)
+                nn.init.zeros_(module.bias)
+        draw_narrow(self.class_token, generator)
+        draw_narrow(self.positions, generator)
+
+
+def smallest_batch(settings: spec.ViT) -> int:
+    """How many images a training batch needs: the stem's batch norm has no variance over one image of one pixel."""
+    return 2 if settings.stem == "conv" and settings.patch_size == IMAGE_SIZE else 1

@@ -1,0 +1,185 @@
+"""Trains a finished trial again, in a child as a worker does, and compares. Writes to no database; imports no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from cifarsweep.errors import CifarsweepError, DeviceError, StoreError
+from cifarsweep.spec.words import DATA_VERSION, TIMING_METRICS, MetricRow, TrialResult, TrialState
+from cifarsweep.store import Store
+from cifarsweep.store.records import TrialRow
+from cifarsweep.training import events
+from cifarsweep.worker import machine, protocol
+from cifarsweep.worker.process import ChildProcess
+
+#: The value of a metric after a step.
+Rows = Mapping[tuple[str, int], float]
+_TICK_S = 0.25
+#: Only the last checkpoint is of use, and it comes anyway.
+_NEVER_S = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """What is compared against: a trial that is done, and all its rows but the timing ones."""
+
+    trial: TrialRow
+    rows: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Repetition:
+    """What came of training it again, and on what."""
+
+    result: TrialResult
+    rows: Rows
+    device: str
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """A metric whose rows are not the same: how many of them, and by how much at most (nan beside a number is inf)."""
+
+    metric: str
+    rows: int
+    of: int
+    largest: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether the trial reproduced, else what deviates and what differs in the surroundings that may explain it."""
+
+    weights: bool
+    deviations: tuple[Deviation, ...]
+    surroundings: tuple[str, ...]
+    rows: int
+
+    @property
+    def reproduced(self) -> bool:
+        """Weights and every row that does not depend on the machine's speed are the same to the last bit."""
+        return self.weights and not self.deviations
+
+
+def read_original(store: Store, study: str, number: int) -> Original:
+    """Read a trial that is done. Raises UnknownStudy, or StoreError where there is no such trial or it is not done."""
+    trial = store.trial(study, number)
+    if trial.state is not TrialState.DONE:
+        raise StoreError(f"{study}/{number} is {trial.state}: only a trial that is done can be trained again")
+    series = store.metrics(study, set(trial.final) - TIMING_METRICS, only=[number])
+    rows = {
+        (name, int(step)): float(value)
+        for (_, name), (steps, values) in series.items()
+        for step, value in zip(steps, values, strict=True)
+    }
+    return Original(trial, rows)
+
+
+def repeat(
+    original: Original,
+    command: Sequence[str],
+    folder: Path,
+    progress: Callable[[events.Progress], None],
+    digests: Mapping[str, str] = MappingProxyType({}),
+) -> Repetition:
+    """Train the trial in a child of its own, from step 0, with its checkpoint in `folder`.
+
+    `digests` are those of the data sets here, by name, to be compared with those that the trial was trained on.
+    Raises DeviceError where the child has no device, CifarsweepError where it fails or dies.
+    """
+    child = ChildProcess(command)
+    try:
+        return _Listener(child, progress, digests).listen(_request(original.trial, folder))
+    finally:
+        child.kill()
+
+
+def _request(trial: TrialRow, folder: Path) -> protocol.Train:
+    settings: dict[str, Any] = json.loads(trial.settings.model_dump_json())
+    return protocol.Train("replay", settings, trial.seed, str(folder), (), _NEVER_S)
+
+
+@dataclass
+class _Listener:
+    child: ChildProcess
+    progress: Callable[[events.Progress], None]
+    digests: Mapping[str, str]
+    ready: protocol.Ready | None = None
+    rows: list[MetricRow] = field(default_factory=list)
+
+    def listen(self, request: protocol.Train) -> Repetition:
+        for reply in self._replies():
+            match reply:
+                case protocol.Ready():
+                    self.ready = reply
+                    self.child.send(request)
+                case events.Metrics():
+                    self.rows.extend(reply.rows)
+                case events.Progress():
+                    self.progress(reply)
+                case events.Finished() if self.ready is not None:
+                    return self._repetition(self.ready, reply.result)
+                case protocol.Refused():
+                    raise DeviceError(reply.reason)
+                case protocol.Failed():
+                    raise CifarsweepError(f"the repetition failed: {reply.error}\n{reply.traceback}")
+        raise CifarsweepError(f"the repetition did not end: {self.child.obituary()}")
+
+    def _replies(self) -> Iterator[protocol.Reply]:
+        while True:
+            wait([self.child.fileno()], timeout=_TICK_S)
+            replies = self.child.read()
+            if replies is None:
+                self.child.close()
+                return
+            yield from replies
+
+    def _repetition(self, ready: protocol.Ready, result: TrialResult) -> Repetition:
+        rows = {(row.name, row.step): row.value for row in self.rows if row.name not in TIMING_METRICS}
+        return Repetition(result, rows, ready.device, machine.versions(ready.versions, self.digests))
+
+
+def compare(original: Original, again: Repetition) -> Verdict:
+    """Say whether the repetition is the original, bit for bit."""
+    names = sorted({name for name, _ in (*original.rows, *again.rows)})
+    found = (_deviation(name, original.rows, again.rows) for name in names)
+    return Verdict(
+        weights=original.trial.weights_sha256 == again.result.weights_sha256,
+        deviations=tuple(each for each in found if each is not None),
+        surroundings=tuple(_surroundings(original.trial, again)),
+        rows=len(original.rows),
+    )
+
+
+def _deviation(name: str, first: Rows, second: Rows) -> Deviation | None:
+    keys = {key for key in (*first, *second) if key[0] == name}
+    # Compared as texts, nan equals nan and 0 is not -0.
+    apart = [key for key in keys if key not in first or key not in second or first[key].hex() != second[key].hex()]
+    if not apart:
+        return None
+    both = [key for key in apart if key in first and key in second]
+    return Deviation(name, len(apart), len(keys), max((_gap(first[key], second[key]) for key in both), default=0.0))
+
+
+def _gap(first: float, second: float) -> float:
+    gap = abs(first - second)
+    return gap if gap == gap else float("inf")
+
+
+def _surroundings(trial: TrialRow, again: Repetition) -> Iterable[str]:
+    """What differs between the repetition and the attempts that trained the original, which may be several."""
+    other_data = {key for attempt in trial.attempts for key in attempt.versions if key.startswith(DATA_VERSION)}
+    other_data.discard(DATA_VERSION + trial.settings.dataset)
+    for attempt in trial.attempts:
+        before, now = {"device": attempt.device, **attempt.versions}, {"device": again.device, **again.versions}
+        for key in sorted((before.keys() | now.keys()) - other_data):
+            if before.get(key) != now.get(key):
+                which = f" in attempt {attempt.attempt}" if len(trial.attempts) > 1 else ""
+                yield f"{key}: {before.get(key, 'unknown')}{which}, {now.get(key, 'unknown')} now"

@@ -1,0 +1,108 @@
+"""What is said of a study before it is stored, by what only its images or timm can tell."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cifarsweep.data.catalog import DataSetInfo
+from cifarsweep.errors import CifarsweepError, SpecError
+from cifarsweep.spec.settings import Schedule, Settings, Timm, Validation
+from cifarsweep.spec.study import Cell, Study
+from cifarsweep.worker import errand, vetting
+
+HERE = DataSetInfo("mine", "a folder", ("a", "b"), 1000, 200, "0" * 64, 1, Path("mine"))
+
+
+@pytest.fixture(autouse=True)
+def images(monkeypatch):
+    monkeypatch.setattr(vetting, "info", {"mine": HERE}.get)
+
+
+@pytest.fixture
+def no_child(monkeypatch):
+    monkeypatch.setattr(vetting, "run_module", lambda *_, **__: pytest.fail("a child was started"))
+
+
+def study(*settings: Settings) -> Study:
+    cells = tuple(Cell(name=f"cell {number}", levels={}, settings=one) for number, one in enumerate(settings))
+    return Study(name="tried", question="Does it fit?", cells=cells, seeds=(0,))
+
+
+def tried(dataset: str = "mine", **changes: object) -> Settings:
+    changes = {"steps": None, "epochs": 2} | changes
+    return Settings(dataset=dataset, **changes)
+
+
+@pytest.mark.usefixtures("no_child")
+def test_what_fits_passes_without_a_child():
+    vetting.vet(study(tried(), tried(batch_size=1000), tried(schedule=Schedule(warmup_epochs=1.9))))
+
+
+@pytest.mark.usefixtures("no_child")
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (tried(batch_size=1001), "batch_size: 1,001 is more than the 1,000 training images of mine"),
+        (tried(batch_size=900, validation=Validation(split="holdout")), "choose at most 800"),
+        (tried(schedule=Schedule(warmup_steps=16)), "warm-up of 16 steps .* budget of 16 steps"),
+        (tried(epochs=None, steps=8, schedule=Schedule(warmup_epochs=1)), "warm-up of 8 steps"),
+    ],
+)
+def test_what_does_not_fit_the_images_names_study_cell_and_key(settings, says):
+    with pytest.raises(SpecError, match=f"study 'tried', cell 'cell 1': .*{says}"):
+        vetting.vet(study(tried(), settings))
+
+
+@pytest.mark.usefixtures("no_child")
+def test_the_same_mistake_in_several_cells_is_said_once():
+    with pytest.raises(SpecError) as caught:
+        vetting.vet(study(*(tried(batch_size=2000, log_every=n) for n in (1, 2, 3))))
+
+    assert str(caught.value).startswith("study 'tried', cell 'cell 0' and 2 more: batch_size")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("no_child")
+def test_images_that_are_elsewhere_are_left_to_the_worker():
+    vetting.vet(study(tried("cifar10", batch_size=10**6)))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="timm is an extra and is not installed")
+def test_models_of_timm_are_tried_in_one_child(monkeypatch):
+    asked = []
+    monkeypatch.setattr(vetting, "run_module", lambda *given, **more: asked.append(given) or run(*given, **more))
+    run = errand.run_module
+    typo, coarse = Timm(name="timm:resnett18"), Timm(name="timm:test_vit", img_size=40)
+    odd = Timm(name="timm:resnet18", img_size=32)
+
+    with pytest.raises(SpecError) as caught:
+        models = [tried(model=model, batch_size=27) for model in (typo, coarse, odd)]
+        vetting.vet(study(tried(), *models, tried(model=Timm(name="timm:test_vit"))))
+
+    first, second, third = str(caught.value).splitlines()
+    assert "'cell 1': model.name: timm has no model 'timm:resnett18'. The nearest: timm:resnet18" in first
+    assert "'cell 2': model.img_size: the patch size 16" in second
+    assert "'cell 3': batch_size: 27 leaves a batch of 1" in third
+    assert len(asked) == 1
+
+
+def test_vetting_imports_no_torch():
+    code = "import sys, cifarsweep.worker.vetting; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_child_that_refuses_or_breaks_is_told_apart(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "refuses.py").write_text("import sys; sys.exit(print('no such thing', file=sys.stderr) or 2)")
+    (tmp_path / "breaks.py").write_text("raise OSError('disk')")
+    (tmp_path / "answers.py").write_text("import sys; print(sys.stdin.read() + sys.argv[1])")
+
+    assert errand.run_module("answers", ["b"], stdin="a") == "ab\n"
+    with pytest.raises(SpecError, match="^no such thing$"):
+        errand.run_module("refuses")
+    with pytest.raises(CifarsweepError, match="(?s)exit code 1.*disk") as caught:
+        errand.run_module("breaks")
+    assert not isinstance(caught.value, SpecError)
