@@ -23,6 +23,10 @@ def worker(
     db: Database = DEFAULT_DATABASE,
     wait: Annotated[bool, typer.Option("--wait", help="Stay when nothing is left, for studies to come.")] = False,
     max_trials: Annotated[int | None, typer.Option(metavar="N", min=1, help="Take at most N trials.")] = None,
+    save_every: Annotated[
+        float,
+        typer.Option(metavar="S", min=0, envvar="CIFARSWEEP_SAVE_EVERY", help="Seconds between two checkpoints."),
+    ] = 60.0,
 ) -> None:
     """Train trials until none is left. Without --gpu or --cpu: the first GPU, else the processor.
 
@@ -49,6 +53,7 @@ def worker(
             studies=tuple(study or ()),
             wait=wait,
             max_trials=max_trials,
+            save_every_s=save_every,
         )
         code = Supervisor(store, plan, display, trainable).run()
     raise typer.Exit(code)

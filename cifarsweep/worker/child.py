@@ -6,19 +6,23 @@ stdout; when stdin ends, its supervisor is gone and it ends too.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import queue
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import BinaryIO
 
 from cifarsweep.training.process import prepare_process
 from cifarsweep.worker.protocol import (
     Event,
     Failed,
+    Preparing,
     Ready,
     Refused,
     Reply,
@@ -31,6 +35,10 @@ from cifarsweep.worker.protocol import (
 
 #: Trains one request, asking the second argument at every step whether to stop.
 Trainer = Callable[[Train, Callable[[], bool]], Iterator[Event]]
+
+
+#: How long a trial may take to its first event, in seconds, before it counts as hung.
+_LONGEST_PREPARATION_S = 600.0
 
 
 class Mailbox:
@@ -69,10 +77,33 @@ def serve(train: Trainer, ready: Ready, mailbox: Mailbox, replies: BinaryIO) -> 
     while True:
         request = mailbox.next()
         try:
-            for event in train(request, mailbox.stop.is_set):
+            with _signs_of_life(reply):
+                events = train(request, mailbox.stop.is_set)
+                first = next(events)
+            for event in chain((first,), events):
                 reply(event)
         except Exception as error:  # noqa: BLE001 - whatever a trial raises is that trial's result
             reply(_failure(error))
+
+
+@contextlib.contextmanager
+def _signs_of_life(reply: Callable[[Reply], None]) -> Iterator[None]:
+    """Say every second that a trial is being prepared: a slow disk is no hung GPU, but not for ever."""
+    over = threading.Event()
+
+    def speak() -> None:
+        deadline = time.monotonic() + _LONGEST_PREPARATION_S
+        while not over.wait(1.0) and time.monotonic() < deadline:
+            reply(Preparing())
+
+    speaker = threading.Thread(target=speak, daemon=True)
+    speaker.start()
+    try:
+        yield
+    finally:
+        # Joined before the trial says anything itself: lines of two threads must not mix.
+        over.set()
+        speaker.join()
 
 
 def _failure(error: Exception) -> Failed:

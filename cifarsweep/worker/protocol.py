@@ -52,6 +52,11 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Preparing:
+    """The child loads images, weights or libraries for a trial, and has nothing else to say yet."""
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """The trial raised an exception; the child lives on and takes the next one."""
 
@@ -71,7 +76,7 @@ Event = (
     | events.Stopped
 )
 Request = Train | Stop
-Reply = Ready | Refused | Failed | Event
+Reply = Ready | Refused | Preparing | Failed | Event
 
 
 class ProtocolError(Exception):
