@@ -19,11 +19,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from cifarsweep.data.catalog import require
 from cifarsweep.spec.reading import find, read_study
 from cifarsweep.store import Store
 from cifarsweep.worker.display import Display
 from cifarsweep.worker.process import child_command
 from cifarsweep.worker.supervisor import Plan, Supervisor
+from cifarsweep.worker.trainable import Trainable
 
 TINY = {"model.widths": (4, 8), "model.convs_per_stage": 1, "steps": 2, "log_every": 1}
 STARTS = 3
@@ -65,7 +67,7 @@ def work(store: Store, folder: Path, command: list[str]) -> Moments:
     """Let a supervisor in this process train everything."""
     moments = Moments()
     plan = Plan(command=command, artifacts=folder / "checkpoints")
-    Supervisor(store, plan, moments, lambda asked: ["demo"]).run()
+    Supervisor(store, plan, moments, Trainable(store, print, require)).run()
     return moments
 
 

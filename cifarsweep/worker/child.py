@@ -67,43 +67,55 @@ class Mailbox:
         return self._trials.get()
 
 
-def serve(train: Trainer, ready: Ready, mailbox: Mailbox, replies: BinaryIO) -> None:
+class Mouth:
+    """Writes replies, from the trial and from a thread that speaks for a trial that can't yet.
+
+    While a trial is being prepared it says so every second: a slow disk is no hung GPU, but not for ever.
+    """
+
+    def __init__(self, pipe: BinaryIO) -> None:
+        self._pipe = pipe
+        self._one_at_a_time = threading.Lock()
+        self._preparing = threading.Event()
+        self._since = 0.0
+        threading.Thread(target=self._speak, daemon=True).start()
+
+    def say(self, message: Reply) -> None:
+        """Write one reply as one line, whoever else speaks."""
+        with self._one_at_a_time:
+            self._pipe.write(encode(message))
+
+    @contextlib.contextmanager
+    def preparing(self) -> Iterator[None]:
+        """Give signs of life until the block is over."""
+        self._since = time.monotonic()
+        self._preparing.set()
+        try:
+            yield
+        finally:
+            self._preparing.clear()
+
+    def _speak(self) -> None:
+        while self._preparing.wait():
+            time.sleep(1.0)
+            if self._preparing.is_set() and time.monotonic() - self._since < _LONGEST_PREPARATION_S:
+                self.say(Preparing())
+
+
+def serve(train: Trainer, ready: Ready, mailbox: Mailbox, pipe: BinaryIO) -> None:
     """Answer requests until stdin ends. An exception of a trial is a reply, not the end of the child."""
-
-    def reply(message: Reply) -> None:
-        replies.write(encode(message))
-
-    reply(ready)
+    mouth = Mouth(pipe)
+    mouth.say(ready)
     while True:
         request = mailbox.next()
         try:
-            with _signs_of_life(reply):
+            with mouth.preparing():
                 events = train(request, mailbox.stop.is_set)
                 first = next(events)
             for event in chain((first,), events):
-                reply(event)
+                mouth.say(event)
         except Exception as error:  # noqa: BLE001 - whatever a trial raises is that trial's result
-            reply(_failure(error))
-
-
-@contextlib.contextmanager
-def _signs_of_life(reply: Callable[[Reply], None]) -> Iterator[None]:
-    """Say every second that a trial is being prepared: a slow disk is no hung GPU, but not for ever."""
-    over = threading.Event()
-
-    def speak() -> None:
-        deadline = time.monotonic() + _LONGEST_PREPARATION_S
-        while not over.wait(1.0) and time.monotonic() < deadline:
-            reply(Preparing())
-
-    speaker = threading.Thread(target=speak, daemon=True)
-    speaker.start()
-    try:
-        yield
-    finally:
-        # Joined before the trial says anything itself: lines of two threads must not mix.
-        over.set()
-        speaker.join()
+            mouth.say(_failure(error))
 
 
 def _failure(error: Exception) -> Failed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
 
@@ -90,7 +90,12 @@ def _adapters(union: object) -> Mapping[str, TypeAdapter[Any]]:
 
 def encode(message: Request | Reply) -> bytes:
     """One line, newline included. Floats keep every bit; nan and infinity are written as Python's json does."""
-    return json.dumps({"kind": type(message).__name__, **asdict(message)}).encode() + b"\n"
+    return json.dumps({"kind": type(message).__name__, **_fields(message)}, default=_fields).encode() + b"\n"
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    # dataclasses.asdict copies all that is inside, deeply; json only reads it.
+    return {field.name: getattr(record, field.name) for field in fields(record)}
 
 
 def decode_request(line: bytes) -> Request:
@@ -107,7 +112,7 @@ def decode_reply(line: bytes) -> Reply:
 
 def _decode(line: bytes, union: object) -> Any:
     try:
-        fields = json.loads(line)
-        return _adapters(union)[fields.pop("kind")].validate_python(fields)
+        found = json.loads(line)
+        return _adapters(union)[found.pop("kind")].validate_python(found)
     except (ValueError, KeyError, AttributeError, TypeError, ValidationError) as error:
         raise ProtocolError(f"not a message: {line[:200]!r} ({type(error).__name__})") from None

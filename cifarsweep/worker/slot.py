@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from cifarsweep.errors import CifarsweepError, DeviceError, LeaseLost
+from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.words import AttemptEnd, TrialResult
 from cifarsweep.store import Store
 from cifarsweep.store.records import Lease
@@ -69,7 +71,7 @@ class Slot:
         self.child.send(
             protocol.Train(
                 label=f"{lease.study}/{lease.number}",
-                settings=json.loads(lease.settings.model_dump_json()),
+                settings=_plain(lease.settings),
                 seed=lease.seed,
                 folder=str(folder),
                 resume=lease.checkpoints,
@@ -217,6 +219,12 @@ class Slot:
     def _restart(self) -> None:
         self.ready = None
         self.child = ChildProcess(self._command)
+
+
+@lru_cache
+def _plain(settings: Settings) -> dict[str, Any]:
+    """As JSON has it; the trials of a cell share their settings."""
+    return settings.model_dump(mode="json")
 
 
 def _title(recorder: Recorder) -> str:
