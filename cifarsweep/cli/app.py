@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cifarsweep import __version__
-from cifarsweep.cli import data, database, inspection, models, replay, studies, work
+from cifarsweep.cli import data, database, inspection, models, replay, studies, trial, work
 from cifarsweep.errors import CifarsweepError
 
 # Plain help: Rich's own takes longer to import than everything else here together.
@@ -46,7 +46,7 @@ app.command("create")(studies.create)
 app.command("worker")(work.worker)
 app.command("report")(inspection.report)
 app.command("status")(inspection.status)
-app.command("show")(inspection.show)
+app.command("show")(trial.show)
 app.command("replay")(replay.replay)
 app.add_typer(data.app, name="data")
 app.add_typer(database.app, name="db")

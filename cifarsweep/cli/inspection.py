@@ -1,23 +1,22 @@
-"""`report`, `status` and `show`: look at what the database holds; nothing here writes to it."""
+"""`report` and `status`: look at what the database holds; nothing here writes to it."""
 
 from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, Json, console
-from cifarsweep.errors import SpecError, UnknownStudy
+from cifarsweep.errors import UnknownStudy
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from cifarsweep.store import Store
-    from cifarsweep.store.records import StudyStatus, TrialRow
+    from cifarsweep.store.records import StudyStatus
 
 #: Seconds between two looks of `status --watch`.
 _WATCH_EVERY_S = 2.0
@@ -125,59 +124,3 @@ def _worker_table(found: list[StudyStatus]) -> RenderableType:
                 escape(worker.worker_id), escape(worker.device), trial, str(worker.attempt), f"{worker.step:,}", beat
             )
     return table if table.row_count else "no trial is under way"
-
-
-def show(
-    trial: Annotated[str, typer.Argument(metavar="STUDY/TRIAL", help="For example demo/3.")],
-    db: Database = DEFAULT_DATABASE,
-    as_json: Json = False,
-) -> None:
-    """Show one trial: settings, attempts, last metrics, error if any."""
-    from cifarsweep.store import Store
-
-    study, number = parse_trial(trial)
-    with Store.open(db, read_only=True) as store:
-        fields = trial_fields(store.trial(study, number))
-    if as_json:
-        typer.echo(json.dumps({"study": study} | fields, indent=2, default=str))
-    else:
-        _print_trial(study, fields)
-
-
-def parse_trial(text: str) -> tuple[str, int]:
-    """Study and number of `STUDY/NUMBER`. Raises SpecError."""
-    study, slash, number = text.rpartition("/")
-    if not slash or not number.isdecimal() or len(number) > 9:
-        raise SpecError(f"{text!r}: write a trial as STUDY/NUMBER, for example demo/3")
-    return study, int(number)
-
-
-def trial_fields(row: TrialRow) -> dict[str, Any]:
-    """One trial as plain values, what a person looks for first on top."""
-    return {
-        "number": row.number,
-        "cell": row.cell,
-        "seed": row.seed,
-        "state": row.state,
-        "outcome": row.outcome,
-        "step": row.step,
-        "elapsed_s": row.elapsed_s,
-        "error": row.error or None,
-        "traceback": row.traceback or None,
-        "last_metrics": dict(row.final),
-        "weights_sha256": row.weights_sha256 or None,
-        "attempts": [asdict(attempt) for attempt in row.attempts],
-        "settings": row.settings.model_dump(mode="json"),
-    }
-
-
-def _print_trial(study: str, fields: dict[str, Any]) -> None:
-    from rich.markup import escape
-    from rich.pretty import Pretty
-    from rich.table import Table
-
-    table = Table(title=escape(f"{study}/{fields['number']}"), title_justify="left", show_header=False)
-    for key, value in fields.items():
-        if value is not None and value != {} and value != []:
-            table.add_row(key, escape(value) if isinstance(value, str) else Pretty(value))
-    console().print(table)

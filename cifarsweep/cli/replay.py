@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cifarsweep.cli.inspection import parse_trial
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, console
+from cifarsweep.cli.trial import parse_trial
 
 if TYPE_CHECKING:
     from cifarsweep.training.events import Progress

@@ -21,7 +21,7 @@ def list_studies() -> None:
     table = Table("name", "question", "trials", "cost", title="Studies that ship with cifarsweep", show_lines=True)
     for path in shipped():
         study = read_study(path)
-        trials = f"{len(study.cells)} cells x {len(study.seeds)} seeds = {len(study.cells) * len(study.seeds)}"
+        trials = f"{_shape(study)} = {len(study.cells) * len(study.seeds)}"
         table.add_row(study.name, study.question, trials, study.cost or "not measured")
     console().print(table)
 
@@ -53,7 +53,7 @@ def create(
     with Store.open(db, upgrade=True) as store:
         created = store.create_study(plan, extend=extend)
     if created.added:
-        typer.echo(f"{plan.name}: {created.added} trials added ({len(plan.cells)} cells x {len(plan.seeds)} seeds)")
+        typer.echo(f"{plan.name}: {created.added} trials added ({_shape(plan)})")
     else:
         typer.echo(f"{plan.name}: is there already, with the same contents and {created.existing} trials")
     for note in notes:
@@ -61,6 +61,11 @@ def create(
     absent = [dataset for dataset in _datasets(plan) if known(dataset) and not _installed(dataset)]
     for dataset in absent:
         typer.echo(f"note: {dataset} is not on this machine; a worker needs `cifarsweep data download {dataset}` first")
+
+
+def _shape(study: Study) -> str:
+    cells, seeds = len(study.cells), len(study.seeds)
+    return f"{cells} cell{'s' * (cells > 1)} x {seeds} seed{'s' * (seeds > 1)}"
 
 
 def _datasets(study: Study) -> list[str]:

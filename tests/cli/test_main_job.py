@@ -79,6 +79,7 @@ def test_two_workers_share_a_study_and_the_report_shows_it(cli, start, tmp_path,
     assert "digits sha256 " in (tmp_path / "pages" / "small.html").read_text()
     shown = json.loads(cli("show", "small/3", "--json").stdout)
     assert shown["state"] == "done" and shown["settings"]["epochs"] == 4 and len(shown["attempts"]) == 1
+    assert all(word in cli("show", "small/3").stdout for word in ("attempts", "val/accuracy", "model.widths"))
     assert json.loads(cli("status", "small", "--json").stdout)["trials"]["done"] == 4
 
 
@@ -161,6 +162,7 @@ model = { widths = [4, 4, 4, 4, 4, 4] }
     counts = {each["study"]: each["trials"] for each in json.loads(cli("status", "--json").stdout)}
     assert counts["small"]["done"] == 4 and counts["bad"]["failed"] == 1
     assert "batch" in json.loads(cli("show", "bad/0", "--json").stdout)["error"]
+    assert "Traceback" in cli("show", "bad/0").stdout
 
 
 def test_help_and_the_commands_that_look_never_import_torch(tmp_path, environment):
