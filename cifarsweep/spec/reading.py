@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from cifarsweep.errors import SpecError, UnknownStudy
-from cifarsweep.spec.complaint import explain, nearest
+from cifarsweep.spec.complaint import nearest
 from cifarsweep.spec.hypothesis import Hypothesis
 from cifarsweep.spec.overrides import Note, Table, fit_warmup, merge_equal, once, override, pinned, still_meant
-from cifarsweep.spec.settings import Frozen, Settings, flat_settings, flatten, nest, setting_keys
+from cifarsweep.spec.searching import read_search, space_tables
+from cifarsweep.spec.settings import Frozen, Settings, flat_settings, flatten
+from cifarsweep.spec.space import Search
 from cifarsweep.spec.study import Cell, Study, cell_name, check_hypotheses, check_unique, crossed
+from cifarsweep.spec.validation import check_keys, nested, validated
 from cifarsweep.spec.words import NAME_PATTERN, Value
 
 #: More cells or trials than this are a mistake in the file rather than a plan.
 MOST_TRIALS = 100_000
 _LARGEST_FILE = 1 << 20
-
-M = TypeVar("M", bound=Frozen)
+#: Seeds of a study whose file names none; a search has one.
+_SEEDS = 3
 
 
 class _Arm(Frozen):
@@ -42,8 +44,9 @@ class _File(Frozen):
     factors: dict[str, Any] = {}
     arms: tuple[_Arm, ...] = ()
     exclude: tuple[dict[str, Any], ...] = ()
-    seeds: Any = 3
+    seeds: Any = None
     hypotheses: tuple[Hypothesis, ...] = ()
+    search: dict[str, Any] | None = None
 
 
 def shipped_folder() -> Path:
@@ -96,17 +99,19 @@ def read_study(
         raw["name"] = name
     if seeds is not None:
         raw["seeds"] = seeds
-    file = _validated(_File, raw, where)
+    file = validated(_File, raw, where)
     given, note = _given(file, overrides or {}, where), once(note)
-    cells, hypotheses = _cells(file, given, where, note), list(file.hypotheses)
+    search, cells = _searched(file, given, where, note)
+    cells, hypotheses = cells or _cells(file, given, where, note), list(file.hypotheses)
     if pinned(given) & _arm_keys(file):
         cells = merge_equal(cells, note)
         hypotheses = still_meant(hypotheses, cells, note)
-    seed_list = _seeds(file.seeds, where)
-    _check_size(len(cells) * len(seed_list), where)
+    seed_list = _seeds(file.seeds if file.seeds is not None else 1 if search else _SEEDS, where)
+    _check_size((search.points if search else len(cells)) * len(seed_list), where)
     contents = file.model_dump(mode="json", include={"name", "question", "source", "cost"})
     contents |= {"factors": flatten(file.factors), "cells": cells, "seeds": seed_list, "hypotheses": hypotheses}
-    study = _validated(Study, contents, where)
+    contents |= {"search": search}
+    study = validated(Study, contents, where)
     check_unique(study.cells, where)
     check_hypotheses(study, where)
     return study
@@ -136,24 +141,6 @@ def _parse(path: Path) -> Table:
         raise SpecError(f"{path}: can't be read: {error.strerror}") from None
 
 
-def _validated(model: type[M], contents: Table, where: str) -> M:
-    # Through JSON, because that is where pydantic's strict mode takes a list for a tuple.
-    try:
-        text = json.dumps(contents, default=_as_json)
-    except (TypeError, ValueError) as error:
-        raise SpecError(f"{where}: {error}") from None
-    try:
-        return model.model_validate_json(text)
-    except ValidationError as error:
-        raise SpecError(explain(error, model, where)) from None
-
-
-def _as_json(value: object) -> object:
-    if isinstance(value, Frozen):
-        return value.model_dump(mode="json")
-    raise TypeError(f"{value} is a {type(value).__name__}; settings are numbers, texts, true, false and lists of them")
-
-
 def _seeds(given: object, where: str) -> tuple[int, ...]:
     """A count n means the seeds 0..n-1; a list names them."""
     if isinstance(given, int) and not isinstance(given, bool) and given >= 1:
@@ -172,20 +159,21 @@ def _seeds(given: object, where: str) -> tuple[int, ...]:
 def _given(file: _File, overrides: Mapping[str, Any], where: str) -> Table:
     """The overrides by dotted key. Factors are what a study is about, so nothing overrides them."""
     given: Table = {}
-    factors = flatten(file.factors)
+    factors = [*flatten(file.factors), *space_tables(file.search or {}, where)]
     for key, value in flatten(dict(overrides)).items():
-        _check_keys([key], "--set")
+        check_keys([key], "--set")
         varied = pinned({key: value}) & set(factors)
         if varied:
             what = "it" if key in varied else f"its rival {varied.pop()}"
-            raise SpecError(f"--set {key}: {where} varies {what}; change the factors in a copy of the file")
+            table = "search.space" if file.search else "factors"
+            raise SpecError(f"--set {key}: {where} varies {what}; change {table} in a copy of the file")
         given = override(given, key, value)
     return given
 
 
 def _fixed_settings(file: _File, given: Table, where: str) -> Table:
     fixed = flatten(file.settings)
-    _check_keys(fixed, f"{where}: settings")
+    check_keys(fixed, f"{where}: settings")
     factors = flatten(file.factors)
     twice = [key for key in fixed if key in factors]
     if twice:
@@ -195,17 +183,23 @@ def _fixed_settings(file: _File, given: Table, where: str) -> Table:
     return fixed
 
 
+def _searched(file: _File, given: Table, where: str, note: Note) -> tuple[Search | None, list[Cell]]:
+    """The search with cells at the ends of its space; nothing of either where the file has none."""
+    if file.search is None:
+        return None, []
+    for table in ("factors", "arms", "exclude", "hypotheses"):
+        if getattr(file, table):
+            raise SpecError(
+                f"{where}: {table}: a study either searches or compares; leave out search, or {table}. What a search "
+                "finds is tested in a study with arms and seeds of its own"
+            )
+    fixed = fit_warmup(_fixed_settings(file, given, where), given, note, keep=space_tables(file.search, where))
+    search, cells = read_search(file.search, fixed, where)
+    return search, list(cells)
+
+
 def _arm_keys(file: _File) -> set[str]:
     return {key for arm in file.arms for key in flatten(arm.set)}
-
-
-def _check_keys(keys: Sequence[str] | Mapping[str, Any], where: str) -> None:
-    known = setting_keys()
-    for key in keys:
-        if key not in known:
-            table = key.rsplit(".", 1)[0] + "."
-            here = [name for name in known if name.startswith(table)] or known
-            raise SpecError(f"{where}: {key}: unknown key.{nearest(key, known)} Allowed here: {', '.join(here)}.")
 
 
 def _cells(file: _File, given: Table, where: str, note: Note) -> list[Cell]:
@@ -231,7 +225,7 @@ def _cells(file: _File, given: Table, where: str, note: Note) -> list[Cell]:
 
 def _factors(file: _File, where: str) -> dict[str, tuple[Value, ...]]:
     factors = flatten(file.factors)
-    _check_keys(factors, f"{where}: factors")
+    check_keys(factors, f"{where}: factors")
     size = 1
     for key, levels in factors.items():
         if not isinstance(levels, list | tuple):
@@ -271,12 +265,12 @@ def _exclusions(file: _File, where: str) -> list[Table]:
 
 def _arm_levels(arm: _Arm, settled: set[str], where: str) -> Table:
     levels = flatten(arm.set)
-    _check_keys(levels, f"{where}: arm {arm.name!r}")
+    check_keys(levels, f"{where}: arm {arm.name!r}")
     return {key: level for key, level in levels.items() if key not in settled}
 
 
 def _cell(name: str, flat: Table, varied: list[str], where: str) -> Cell:
-    settings = _validated(Settings, _nested(flat, where), f"{where}: settings of cell {name!r}")
+    settings = validated(Settings, nested(flat, where), f"{where}: settings of cell {name!r}")
     everything = flat_settings(settings)
     # Models of another family do not have every key that some cell varies.
     return Cell(name=name, levels={key: everything[key] for key in varied if key in everything}, settings=settings)
@@ -284,10 +278,3 @@ def _cell(name: str, flat: Table, varied: list[str], where: str) -> Cell:
 
 def _hashable(levels: Table) -> dict[str, Value]:
     return {key: tuple(level) if isinstance(level, list) else level for key, level in levels.items()}
-
-
-def _nested(flat: Table, where: str) -> Table:
-    try:
-        return nest(flat)
-    except ValueError as error:
-        raise SpecError(f"{where}: settings: {error}") from None

@@ -16,6 +16,7 @@ from pydantic import Field, NonNegativeInt
 from cifarsweep.errors import SpecError, StudyExists
 from cifarsweep.spec.hypothesis import Hypothesis, Selector, selectors
 from cifarsweep.spec.settings import Frozen, Settings, flatten
+from cifarsweep.spec.space import Search
 from cifarsweep.spec.words import NAME_PATTERN, Value
 
 Prose = Annotated[str, Field(max_length=4000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]
@@ -49,18 +50,31 @@ class Study(Frozen):
     """What the whole study takes, and on what it was measured."""
     factors: dict[str, tuple[Value, ...]] = {}
     cells: Annotated[tuple[Cell, ...], Field(min_length=1)]
+    """Of a search: the ends of its space, which are checked in the place of what it will ask for, and not trained."""
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
     hypotheses: tuple[Hypothesis, ...] = ()
+    search: Search | None = None
 
     def trials(self) -> Iterator[PlannedTrial]:
-        """Every cell with its first seed, then every cell with the second: early results then cover all cells."""
+        """Every cell with its first seed, then every cell with the second: early results then cover all cells.
+
+        None of a search: what it will try is not known yet.
+        """
         for seed in self.seeds:
-            for cell in self.cells:
+            for cell in () if self.search else self.cells:
                 yield PlannedTrial(cell, seed)
+
+    @property
+    def planned(self) -> int:
+        """How many trials it has in the end."""
+        return (self.search.points if self.search else len(self.cells)) * len(self.seeds)
 
     def canonical(self) -> str:
         """The study as JSON with sorted keys; what the database keeps and the hash covers."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        # As before there were searches: studies that have none keep their hash.
+        unused = {"search"} if self.search is None else None
+        contents = self.model_dump(mode="json", exclude=unused)
+        return json.dumps(contents, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     @property
     def sha256(self) -> str:
@@ -156,6 +170,9 @@ def _pretty(study: Study) -> list[str]:
     lines += [f"factors.{key} = {json.dumps(levels)}" for key, levels in study.factors.items()]
     lines += [f"seeds = {list(study.seeds)}"]
     lines += [f"hypothesis = {h.model_dump_json()}" for h in study.hypotheses]
+    if study.search:
+        parts = study.search.model_dump().items()
+        return lines + [f"search.{key} = {json.dumps(value, sort_keys=True)}" for key, value in parts]
     for cell in study.cells:
         lines.append(f"cell {cell.name!r}")
         lines += [f"  {key} = {json.dumps(value)}" for key, value in flatten(cell.settings.model_dump()).items()]
@@ -163,13 +180,22 @@ def _pretty(study: Study) -> list[str]:
 
 
 def check_extends(old: Study, new: Study) -> None:
-    """Raise StudyExists unless `new` is `old` with more cells or more seeds and nothing else changed."""
+    """Raise StudyExists unless `new` is `old` with more cells, seeds or trials to search, and nothing else changed."""
     kept_cells = {cell.settings.model_dump_json() for cell in new.cells}
     lost = [cell.name for cell in old.cells if cell.settings.model_dump_json() not in kept_cells]
     lost += [f"seed {seed}" for seed in old.seeds if seed not in new.seeds]
     changed = [key for key in ("question", "source", "hypotheses") if getattr(old, key) != getattr(new, key)]
+    changed += _search_changes(old.search, new.search)
     if lost or changed:
         raise StudyExists(
             f"study {new.name!r} can't be extended: {', '.join(changed + lost)} changed or went away, and --extend "
-            f"only adds cells or seeds. Create it under another name with --as NAME.\n{difference(old, new)}"
+            f"only adds cells, seeds or trials of a search. Create it under another name with --as NAME.\n"
+            f"{difference(old, new)}"
         )
+
+
+def _search_changes(old: Search | None, new: Search | None) -> list[str]:
+    if old is None or new is None:
+        return [] if old is new else ["search"]
+    same = old.model_copy(update={"n_trials": new.n_trials}) == new
+    return ([] if same else ["search"]) + (["search.n_trials"] if new.n_trials < old.n_trials else [])

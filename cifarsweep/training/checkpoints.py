@@ -13,17 +13,17 @@ from torch import Tensor
 
 from cifarsweep.errors import CheckpointError
 from cifarsweep.spec.words import CheckpointRef
-from cifarsweep.training.folder import CheckpointFolder
+from cifarsweep.training.folder import Folder
 
 
-def save(folder: CheckpointFolder, step: int, state: Mapping[str, Any]) -> CheckpointRef:
-    """Write tensors and plain values to a new file. Raises OSError where there is no space or no permission."""
+def save(folder: Folder, step: int, state: Mapping[str, Any]) -> CheckpointRef:
+    """Write tensors and plain values to a new file. OSError where there is no space, permission or connection."""
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     return folder.write(step, buffer.getbuffer())
 
 
-def load(folder: CheckpointFolder, ref: CheckpointRef) -> dict[str, Any]:
+def load(folder: Folder, ref: CheckpointRef) -> dict[str, Any]:
     """Return what `save` was given, on the CPU; the digest is checked before torch sees a byte.
 
     CheckpointError if the file is absent, damaged, or holds more than tensors and plain values.

@@ -9,10 +9,14 @@ from cifarsweep.spec.words import CheckpointRef, MetricRow, TrialResult
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A checkpoint was not accepted; an older one is tried next, and step 0 after the last."""
+    """A checkpoint was not accepted; an older one is tried next, and step 0 after the last.
+
+    `unseen` tells one that is not here from one that is damaged.
+    """
 
     path: str
     reason: str
+    unseen: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,13 @@ class Metrics:
 
 
 @dataclass(frozen=True, slots=True)
+class Saving:
+    """A checkpoint is on its way, which a slow disk or network may draw out. Saved or SaveFailed comes next."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
 class Saved:
     """A checkpoint is on the disk. It stands for every row that came before this event."""
 
@@ -79,4 +90,4 @@ class Finished:
     checkpoint: CheckpointRef | None
 
 
-Event = Rejected | Started | Progress | Metrics | Saved | SaveFailed | Stopped | Finished
+Event = Rejected | Started | Progress | Metrics | Saving | Saved | SaveFailed | Stopped | Finished

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cifarsweep.data.dataset import Split
-from cifarsweep.errors import CheckpointError
+from cifarsweep.errors import CheckpointError, CheckpointUnseen
 from cifarsweep.models import cost, smallest_batch
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.words import CheckpointRef
@@ -27,10 +27,11 @@ from cifarsweep.training.events import (
     Rejected,
     Saved,
     SaveFailed,
+    Saving,
     Started,
     Stopped,
 )
-from cifarsweep.training.folder import CheckpointFolder
+from cifarsweep.training.folder import Folder
 from cifarsweep.training.meter import Alarm, Meter, Score
 from cifarsweep.training.optimizers import peak_rate
 from cifarsweep.training.randomness import make_repeatable
@@ -53,7 +54,7 @@ class Run:
     seed: int
     split: Split
     classes: int
-    folder: CheckpointFolder
+    folder: Folder
     device: str = "cpu"
     resume: tuple[CheckpointRef, ...] = ()
     save_every_s: float = 60.0
@@ -81,21 +82,20 @@ def train(run: Run) -> Iterator[Event]:
 
     while not _is_over(state, budget):
         if run.should_stop():
-            yield _save(run, state)
+            yield from _save(run, state)
             yield Stopped(state.step)
             return
         if _row_is_due(state, settings, budget):
             yield from _report(run, state, budget, feed, pulse)
             continue
         if save_time.rings():
-            yield _save(run, state)
+            yield from _save(run, state)
         if pulse.rings():
             yield _progress(state, budget)
         with state.clock:
             take_step(budget.slice(state.step), _rate(settings, budget, state.step))
 
-    saved = _save(run, state)
-    yield saved
+    saved = yield from _save(run, state)
     yield Finished(state.result(), saved.checkpoint if isinstance(saved, Saved) else None)
 
 
@@ -106,7 +106,7 @@ def _resumed(run: Run, trial: Trial) -> Generator[Event, None, TrainState]:
             state.restore(checkpoints.load(run.folder, ref))
             return state
         except CheckpointError as error:
-            yield Rejected(ref.path, str(error))
+            yield Rejected(ref.path, str(error), unseen=isinstance(error, CheckpointUnseen))
     return TrainState(trial)
 
 
@@ -195,10 +195,17 @@ def _progress(state: TrainState, budget: Budget) -> Progress:
     return Progress(state.step, budget.epoch(state.step), loss, accuracy, state.speed())
 
 
-def _save(run: Run, state: TrainState) -> Saved | SaveFailed:
+def _save(run: Run, state: TrainState) -> Generator[Event, None, Saved | SaveFailed]:
+    yield Saving(state.step)
+    saved = _saved(run, state)
+    yield saved
+    return saved
+
+
+def _saved(run: Run, state: TrainState) -> Saved | SaveFailed:
     with state.clock:
         wait_for(state.trial.device)
     try:
         return Saved(checkpoints.save(run.folder, state.step, state.checkpoint()))
     except OSError as error:
-        return SaveFailed(state.step, f"checkpoint of step {state.step} not written to {run.folder.path}: {error}")
+        return SaveFailed(state.step, f"checkpoint of step {state.step} not written to {run.folder}: {error}")

@@ -20,10 +20,15 @@ every = pytest.mark.parametrize("path", shipped(), ids=lambda path: path.stem)
 of_cifar = pytest.mark.parametrize("path", [p for p in shipped() if p.stem != "demo"], ids=lambda path: path.stem)
 
 
+def trained(study):
+    """The settings of every trial; of a search, whose cells are the ends of its space, those of the first."""
+    first = study.cells[0].settings
+    return [first] * study.planned if study.search else [trial.cell.settings for trial in study.trials()]
+
+
 def images_to_train(study) -> int:
     total = 0
-    for trial in study.trials():
-        settings = trial.cell.settings
+    for settings in trained(study):
         held_out = settings.validation.fraction if settings.validation.split == "holdout" else 0
         epoch = round(IMAGES[settings.dataset] * (1 - held_out))
         total += settings.steps * settings.batch_size if settings.steps else settings.epochs * epoch
@@ -50,10 +55,10 @@ def test_a_file_is_headed_by_its_command_its_cost_and_what_to_expect(path: Path)
 @of_cifar
 def test_the_cost_that_a_study_names_is_the_one_of_its_cells(path: Path):
     study = read_study(path)
-    trials = len(list(study.trials()))
+    trials = study.planned
 
     assert study.cost.startswith(f"{trials} trials, {images_to_train(study) / 1e6:,.1f} million training images")
-    assert study.source and study.hypotheses
+    assert study.source and (study.hypotheses or study.search)
     assert study.cost.split(".", 2)[0] in path.read_text().splitlines()[1]
 
 
@@ -62,7 +67,7 @@ def test_it_shrinks_to_an_epoch(path: Path):
     study = read_study(path, overrides=SHRUNK, seeds=1)
 
     assert {(cell.settings.dataset, cell.settings.epochs) for cell in study.cells} == {("cifar10-jpeg-small", 1)}
-    assert study.hypotheses
+    assert study.hypotheses or study.search
 
 
 def test_batches_of_512_for_800_epochs_take_the_steps_of_64_for_100():

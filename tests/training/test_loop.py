@@ -27,7 +27,7 @@ def test_events_come_in_order(bench):
     events = bench.events()
     price = cost(TINY.model, CLASSES)
     assert events[0] == Started(0, 12, STEPS_PER_EPOCH, price.params, price.flops_per_image, 92, 40)
-    assert [type(event).__name__ for event in events[1:]] == ["Metrics"] * 4 + ["Saved", "Finished"]
+    assert [type(event).__name__ for event in events[1:]] == ["Metrics"] * 4 + ["Saving", "Saved", "Finished"]
 
 
 def test_rows_stand_at_logging_steps_and_evaluations(bench):

@@ -1,0 +1,229 @@
+"""Search spaces and Optuna: which point to try next, and whether to end a trial early.
+
+Both are functions of their arguments alone. Optuna keeps nothing for us: an in-memory study is built from our own rows
+for every question, so that no worker has to be asked what it remembers, and no pickle is read from a database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifarsweep.errors import SpecError
+from cifarsweep.spec.searching import point_cell
+from cifarsweep.spec.space import Choices, Curve, Pruner, Search, Tried
+from cifarsweep.spec.study import Cell
+from cifarsweep.spec.words import Value
+
+Point = dict[str, Value]
+
+#: Points that the sampler may repeat, or the settings refuse, before any other point will do; and how many of those.
+_TRIES, _OTHERS = 20, 200
+#: A space of at most so many points is gone through to the last one.
+_COUNTABLE = 10_000
+#: Median: trials that run to their end first, and the evaluation before which nothing is ended.
+_STARTUP, _WARMUP = 5, 2
+#: Hyperband: of so many trials one goes on beyond each rung (Li et al. 2018).
+_REDUCTION = 3
+
+
+def suggest(search: Search, number: int, tried: Sequence[Tried]) -> Cell | None:
+    """The cell of point `number`; None where no point is left that is new and that the settings take.
+
+    `tried` are all earlier points in their order. The same arguments give the same cell.
+    """
+    entropy = np.random.SeedSequence([search.seed, number])
+    seed = int(entropy.generate_state(1)[0])
+    known = {_key(each.params) for each in tried}
+    for point in _candidates(search, seed, tried):
+        if _key(point) not in known:
+            # A refused point is not worth a second look either.
+            known.add(_key(point))
+            with contextlib.suppress(SpecError):
+                return point_cell(search, point, "search")
+    return None
+
+
+def _key(point: Mapping[str, Value]) -> str:
+    return repr([float(v) if isinstance(v, int) and not isinstance(v, bool) else v for _, v in sorted(point.items())])
+
+
+def _candidates(search: Search, seed: int, tried: Sequence[Tried]) -> Iterator[Point]:
+    """What the sampler says, and then, where all of that is known or refused, anything else."""
+    asked = _asked_of_cmaes(search, seed, tried) if search.sampler == "cmaes" else _asked(search, seed, tried)
+    yield from asked
+    if search.size is not None and search.size <= _COUNTABLE:
+        points = list(search.every_point())
+        yield from (points[place] for place in np.random.default_rng(seed).permutation(len(points)))
+    else:
+        rest = search.model_copy(update={"sampler": "random"})
+        yield from _asked(rest, seed + 1, (), _OTHERS)
+
+
+def _asked(search: Search, seed: int, tried: Sequence[Tried], tries: int = _TRIES) -> Iterator[Point]:
+    with _quiet() as optuna:
+        if search.sampler == "random":
+            sampler = optuna.samplers.RandomSampler(seed=seed)
+        else:
+            # The constant liar keeps points away from those that are being tried, by other workers for example.
+            sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+        study = optuna.create_study(direction="maximize", sampler=sampler, pruner=optuna.pruners.NopPruner())
+        distributions = {key: _distribution(optuna, search, key) for key in sorted(search.space)}
+        study.add_trials(_frozen(optuna, search, distributions, each) for each in tried)
+        for _ in range(tries):
+            params = study.ask(distributions).params
+            yield {key: _decoded(search, key, params[key]) for key in search.space}
+
+
+def _distribution(optuna: Any, search: Search, key: str) -> Any:
+    parameter = search.space[key]
+    if isinstance(parameter, Choices):
+        # By its place, because Optuna knows no lists and takes True and 1 for the same choice.
+        return optuna.distributions.CategoricalDistribution(range(len(parameter.choices)))
+    if parameter.whole:
+        step = parameter.step or 1
+        return optuna.distributions.IntDistribution(parameter.low, parameter.high, log=parameter.log, step=step)
+    return optuna.distributions.FloatDistribution(parameter.low, parameter.high, log=parameter.log)
+
+
+def _decoded(search: Search, key: str, value: Any) -> Value:
+    parameter = search.space[key]
+    return parameter.choices[value] if isinstance(parameter, Choices) else parameter.rounded(value)
+
+
+def _encoded(search: Search, key: str, value: Any) -> int | float:
+    parameter = search.space[key]
+    if isinstance(parameter, Choices):
+        keys = [_key({key: choice}) for choice in parameter.choices]
+        return keys.index(_key({key: value}))
+    return int(value) if parameter.whole else float(value)
+
+
+def _frozen(optuna: Any, search: Search, distributions: Mapping[str, Any], tried: Tried) -> Any:
+    states = optuna.trial.TrialState
+    state = {"complete": states.COMPLETE, "pruned": states.PRUNED, "running": states.RUNNING}.get(tried.state)
+    return optuna.trial.create_trial(
+        state=states.FAIL if state is None else state,
+        params={key: _encoded(search, key, tried.params[key]) for key in distributions},
+        distributions=dict(distributions),
+        value=tried.value if tried.state == "complete" else None,
+        intermediate_values={tried.step: tried.value} if tried.state == "pruned" else None,
+    )
+
+
+def _asked_of_cmaes(search: Search, seed: int, tried: Sequence[Tried]) -> Iterator[Point]:
+    """CMA-ES (Hansen 2016) on the unit cube. Optuna's sampler keeps its state as a pickle; ours is told all again."""
+    try:
+        from cmaes import CMA
+    except ModuleNotFoundError:
+        raise SpecError("the sampler cmaes needs one more package: pip install 'cifarsweep[search]'") from None
+    keys = sorted(search.space)
+    bounds = np.array([[0.0, 1.0]] * len(keys))
+    optimizer = CMA(np.full(len(keys), 0.5), 1 / 6, bounds, seed=seed)
+    done = [each for each in tried if each.value is not None and each.state in ("complete", "pruned")]
+    many = optimizer.population_size
+    for start in range(0, len(done) - many + 1, many):
+        generation = done[start : start + many]
+        optimizer.tell([(_unit(search, keys, each.params), -(each.value or 0.0)) for each in generation])
+    optimizer.reseed_rng(seed)
+    for _ in range(_TRIES):
+        yield _from_unit(search, keys, optimizer.ask())
+
+
+def _unit(search: Search, keys: Sequence[str], params: Mapping[str, Any]) -> NDArray[np.float64]:
+    return np.array([_share(*_scale(search, key), params[key]) for key in keys])
+
+
+def _share(low: float, high: float, log: bool, value: float) -> float:
+    value = math.log(value) if log else value
+    return (value - low) / (high - low)
+
+
+def _from_unit(search: Search, keys: Sequence[str], shares: NDArray[np.float64]) -> Point:
+    point: Point = {}
+    for key, share in zip(keys, shares.tolist(), strict=True):
+        low, high, log = _scale(search, key)
+        value = low + share * (high - low)
+        parameter = search.space[key]
+        assert not isinstance(parameter, Choices)
+        value = math.exp(value) if log else value
+        if parameter.step:
+            value = parameter.low + parameter.step * round((value - parameter.low) / parameter.step)
+        point[key] = parameter.rounded(value)
+    return {key: point[key] for key in search.space}
+
+
+def _scale(search: Search, key: str) -> tuple[float, float, bool]:
+    """Both ends, as logarithms where the range is searched in them."""
+    parameter = search.space[key]
+    assert not isinstance(parameter, Choices)
+    low, high = float(parameter.low), float(parameter.high)
+    return (math.log(low), math.log(high), True) if parameter.log else (low, high, False)
+
+
+def should_prune(pruner: Pruner, study: str, number: int, curves: Sequence[Curve]) -> bool:
+    """Whether trial `number` should end at the last value of its curve. `curves` are those of all trials by number.
+
+    Trials are compared evaluation by evaluation, whatever number of steps lies between two. `study` is its name, by
+    which Hyperband deals out its brackets.
+    """
+    if pruner == "none" or not any(curve.complete for curve in curves):
+        return False
+    return (_behind_the_median if pruner == "median" else _stopped_at_a_rung)(study, number, curves)
+
+
+def _behind_the_median(study: str, number: int, curves: Sequence[Curve]) -> bool:
+    mine = curves[number].values
+    rivals = [curve.values for curve in curves if curve.complete]
+    if len(rivals) < _STARTUP or len(mine) < _WARMUP:
+        return False
+    with _quiet() as optuna:
+        judge = optuna.pruners.MedianPruner(_STARTUP, _WARMUP)
+        memory = optuna.create_study(study_name=study, direction="maximize", pruner=judge)
+        now = len(mine)
+        for values in rivals:
+            seen = {now: values[now - 1]} if now <= len(values) else {}
+            memory.add_trial(optuna.trial.create_trial(value=values[-1], intermediate_values=seen))
+        asked = optuna.trial.create_trial(
+            state=optuna.trial.TrialState.RUNNING, intermediate_values=dict(enumerate(mine, start=1))
+        )
+        return bool(judge.prune(memory, asked))
+
+
+def _stopped_at_a_rung(study: str, number: int, curves: Sequence[Curve]) -> bool:
+    now, longest = len(curves[number].values), max(len(curve.values) for curve in curves if curve.complete)
+    rungs = [_REDUCTION**power for power in range(20) if _REDUCTION**power <= now]
+    if now not in rungs:
+        return False
+    with _quiet() as optuna:
+        judge = optuna.pruners.HyperbandPruner(1, longest + 1, _REDUCTION)
+        memory = optuna.create_study(study_name=study, direction="maximize", pruner=judge)
+        trials = [memory.ask() for _ in curves]
+        # Optuna writes down what a trial has at a rung when it is asked there: so ask for all, for ours at last.
+        for place in [*(place for place in range(len(curves)) if place != number), number]:
+            for rung in rungs:
+                if rung <= len(curves[place].values):
+                    trials[place].report(curves[place].values[rung - 1], rung)
+                    verdict = trials[place].should_prune()
+    return bool(verdict)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[Any]:
+    """Optuna, without what it announces."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield optuna
+    finally:
+        optuna.logging.set_verbosity(before)

@@ -1,0 +1,71 @@
+"""What tests of several rooms need."""
+
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+
+@dataclass(frozen=True)
+class S3:
+    """An S3 server of our own on the loopback, which asks nobody for a password."""
+
+    url: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a program needs to find it."""
+        keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
+        return keys | {"AWS_ENDPOINT_URL": self.url}
+
+    def ask(self, method: str, place: str, body: bytes | None = None) -> bytes:
+        """Speak to it as `s3://bucket/key`, past all libraries."""
+        url = f"{self.url}/{place.removeprefix('s3://')}"
+        signed = "AWS4-HMAC-SHA256 Credential=testing/20260101/us-east-1/s3/aws4_request"
+        headers = {"Authorization": signed, "Content-Type": "application/octet-stream"}
+        request = urllib.request.Request(url, body, headers, method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.read()
+
+    def names(self, place: str) -> list[str]:
+        """The last parts of all keys below a prefix."""
+        bucket, _, prefix = place.removeprefix("s3://").partition("/")
+        listing = self.ask("GET", f"{bucket}?list-type=2&prefix={prefix}/").decode()
+        return [key.rpartition("/")[2] for key in re.findall(r"<Key>(.*?)</Key>", listing)]
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """A process: what its libraries warn of is not our business. It logs to a file, as a pipe would fill up."""
+    log = tmp_path_factory.mktemp("s3") / "log"
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
+    with log.open("wb") as file, subprocess.Popen(command, stderr=file) as process:
+        try:
+            while not (found := re.search(r"http://127.0.0.1:\d+", log.read_text())):
+                assert process.poll() is None, log.read_text()
+                time.sleep(0.05)
+            server = S3(found[0])
+            server.ask("PUT", "s3://bucket")
+            yield server
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def s3(s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
+    """The server, found by this process and its children."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3_server
+
+
+@pytest.fixture
+def s3_place(s3: S3, tmp_path: Path) -> str:
+    """A place of its own for the test."""
+    return f"s3://bucket/{tmp_path.name}"
