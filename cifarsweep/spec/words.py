@@ -19,21 +19,39 @@ Device = Literal["cpu", "cuda"]
 
 
 class TrialState(StrEnum):
-    """Where a trial stands. `done`, `failed` and `poisoned` are final."""
+    """Where a trial stands. `done`, `failed`, `poisoned` and `cancelled` are final."""
 
     #: waits for a worker, perhaps until `not_before`
     QUEUED = "queued"
     #: a worker has the right to write for it, until `lease_until`
     LEASED = "leased"
+    #: waits until somebody resumes it
+    PAUSED = "paused"
     #: trained to the end; a diverged trial is done as well
     DONE = "done"
     #: raised the same kind of error as often as it may
     FAILED = "failed"
     #: took its worker down as often as it may
     POISONED = "poisoned"
+    #: somebody did not want it any more
+    CANCELLED = "cancelled"
 
 
-FINAL_STATES = (TrialState.DONE, TrialState.FAILED, TrialState.POISONED)
+FINAL_STATES = (TrialState.DONE, TrialState.FAILED, TrialState.POISONED, TrialState.CANCELLED)
+
+
+class Wish(StrEnum):
+    """What somebody wants of a trial that a worker holds, and of the trials that a study is still to get."""
+
+    #: stop at a checkpoint and wait
+    PAUSE = "pause"
+    #: stop for good
+    CANCEL = "cancel"
+
+    @property
+    def state(self) -> TrialState:
+        """What a trial becomes by it."""
+        return TrialState.PAUSED if self is Wish.PAUSE else TrialState.CANCELLED
 
 
 class Outcome(StrEnum):
@@ -43,6 +61,8 @@ class Outcome(StrEnum):
     FINISHED = "finished"
     #: its loss stopped being finite; counts at chance accuracy
     DIVERGED = "diverged"
+    #: a search ended it early, because it fell behind the others
+    PRUNED = "pruned"
 
 
 class AttemptEnd(StrEnum):
@@ -50,14 +70,18 @@ class AttemptEnd(StrEnum):
 
     #: the trial is done
     DONE = "done"
-    #: the worker was asked to stop and gave the lease back
+    #: the worker, or somebody who paused the trial, wanted it to stop; the lease was given back
     RELEASED = "released"
+    #: somebody cancelled the trial
+    CANCELLED = "cancelled"
     #: the trial raised an exception
     EXCEPTION = "exception"
     #: the device ran out of memory
     OUT_OF_MEMORY = "out_of_memory"
     #: the child process died or hung
     CRASHED = "crashed"
+    #: so it did, but the worker then found its own machine at fault; counts as no failure
+    BAD_MACHINE = "bad_machine"
     #: the lease ran out and another worker took over
     TAKEN_OVER = "taken_over"
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import sqlite3
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +22,8 @@ from cifarsweep.store.faults import connection_lost, translate, wrapped
 T = TypeVar("T")
 
 _BUSY_TIMEOUT_MS = 30_000
+#: What the journal beside an SQLite file may keep of its size after a large transaction.
+_JOURNAL_BYTES = 1 << 22
 #: Waits before a transaction is tried again over a new connection.
 _RETRY_AFTER_S = (0.05, 0.5)
 #: Sent to every PostgreSQL session: a stuck client must not hold locks, a stuck server must not hold a worker.
@@ -104,28 +109,46 @@ def safe_wal(version: tuple[int, ...]) -> bool:
     return version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
 
 
+@cache
+def sqlite_driver() -> Any:
+    """Python's own SQLite; or that of the package pysqlite3, where it may use WAL and Python's may not.
+
+    One for the whole process: two copies of the library undo each other's locks on a file
+    (https://sqlite.org/howtocorrupt.html#_multiple_copies_of_sqlite_linked_into_the_same_application).
+    """
+    if not safe_wal(sqlite3.sqlite_version_info):
+        with contextlib.suppress(ImportError):
+            other = importlib.import_module("pysqlite3.dbapi2")
+            if safe_wal(other.sqlite_version_info):
+                return other
+    return sqlite3
+
+
 def connect_sqlite(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """A connection in autocommit, with the safe settings; whoever uses it begins its transactions itself."""
     mode = "ro" if read_only else "rwc"
     conn = _connect(path, f"?mode={mode}")
     if read_only:
         return conn if _readable(conn) else _connect_frozen(path, conn)
-    journal = "WAL" if safe_wal(sqlite3.sqlite_version_info) else "TRUNCATE"
+    # One fsync a commit, or five; PERSIST's come without the work of changing a file's size.
+    journal = "WAL" if safe_wal(sqlite_driver().sqlite_version_info) else "PERSIST"
     if _pragma(conn, "journal_mode") != journal.lower():
         try:
             conn.execute(f"PRAGMA journal_mode = {journal}").close()
-        except sqlite3.OperationalError as error:
+        except sqlite_driver().OperationalError as error:
             # Leaving or entering WAL needs the file for oneself; while others hold it, their mode goes on.
             if "locked" not in str(error):
                 raise
-    for setting in ("synchronous = FULL", "foreign_keys = ON", "temp_store = MEMORY"):
+    limit = f"journal_size_limit = {_JOURNAL_BYTES}"
+    for setting in ("synchronous = FULL", "foreign_keys = ON", "temp_store = MEMORY", limit):
         conn.execute(f"PRAGMA {setting}").close()
     return conn
 
 
 def _connect(path: Path, query: str) -> sqlite3.Connection:
     uri = path.as_uri() + query
-    conn = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256)
+    settings = {"isolation_level": None, "check_same_thread": False, "cached_statements": 256}
+    conn: sqlite3.Connection = sqlite_driver().connect(uri, uri=True, **settings)
     conn.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}").close()
     return conn
 
@@ -142,7 +165,7 @@ def _connect_frozen(path: Path, conn: sqlite3.Connection) -> sqlite3.Connection:
 def _readable(conn: sqlite3.Connection) -> bool:
     try:
         _pragma(conn, "schema_version")
-    except sqlite3.OperationalError as error:
+    except sqlite_driver().OperationalError as error:
         if "unable to open" in str(error):
             return False
         raise
@@ -166,7 +189,8 @@ def begin_immediately(engine: Engine, *, reading: bool = False) -> None:
 
 def _sqlite_engine(url: URL, read_only: bool) -> Engine:
     path = Path(str(url.database))
-    engine = create_engine(url, creator=lambda: connect_sqlite(path, read_only=read_only), hide_parameters=True)
+    options = {"module": sqlite_driver(), "hide_parameters": True}
+    engine = create_engine(url, creator=lambda: connect_sqlite(path, read_only=read_only), **options)
     begin_immediately(engine)
     return engine
 

@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self, TypeVar
-from uuid import uuid4
 
 from sqlalchemy import Connection
 
 from cifarsweep.errors import StoreError
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.words import AttemptEnd, CheckpointRef, MetricRow, TrialResult, TrialState
-from cifarsweep.store import address, fence, integrity, migrate, queue, results, studies, workers
+from cifarsweep.store import (
+    address,
+    backup,
+    blame,
+    fence,
+    integrity,
+    migrate,
+    queue,
+    results,
+    steering,
+    studies,
+    workers,
+)
+from cifarsweep.store.blame import Crash
 from cifarsweep.store.cells import Cells
 from cifarsweep.store.engine import Database
 from cifarsweep.store.faults import final
 from cifarsweep.store.projection import Projection, untold
-from cifarsweep.store.records import Created, Lease, StoredStudy, StudyRow, StudyStatus, TrialRow, WorkerInfo
+from cifarsweep.store.records import (
+    Created,
+    Lease,
+    Steered,
+    StoredStudy,
+    StudyRow,
+    StudyStatus,
+    TrialRow,
+    Want,
+    WorkerInfo,
+)
+from cifarsweep.store.search_trials import SearchTrials, record
 from cifarsweep.store.series import Series, read_series
 from cifarsweep.store.timing import Timing
 
 T = TypeVar("T")
+_NONE: Mapping[int, bool] = MappingProxyType({})
 
 
 class Store:
@@ -36,6 +60,7 @@ class Store:
         self._cells = Cells()
         self._projection = Projection(db)
         self.timing = timing
+        self.search = SearchTrials(db)
 
     @classmethod
     def open(cls, url: str, *, upgrade: bool = False, read_only: bool = False, timing: Timing | None = None) -> Self:
@@ -94,52 +119,131 @@ class Store:
         """One study with its specification. Raises UnknownStudy, which lists what there is."""
         return self._db.read(lambda conn: studies.read(conn, name))
 
-    def claim(self, worker_id: str, *, studies: Sequence[str] | None = None) -> Lease | None:
-        """Take the next trial of the named studies, or of all; None where none is due now.
+    def claim(self, worker_id: str, *, studies: Sequence[str] | None = None, slot: int | None = None) -> Lease | None:
+        """Take the next trial of the named studies, or of all, for a slot of the worker; None where none is due now.
 
         Trials of workers that vanished come first, put back to their newest checkpoint.
         """
-        token = uuid4().hex
+        want = Want(worker_id, studies, slot)
         asked = False
 
         def work(conn: Connection) -> Lease | None:
             nonlocal asked
             again, asked = asked, True
-            found = queue.claimed(conn, self._cells, token, self.timing.lease_s) if again else None
-            return found or queue.claim(conn, self._cells, worker_id, token, studies, self.timing.lease_s)
+            return queue.claim(conn, self._cells, want, self.timing.lease_s, again=again)
 
         return self._db.write(work)
 
-    def write(self, lease: Lease, rows: Sequence[MetricRow], checkpoint: CheckpointRef | None = None) -> Lease:
+    def write(
+        self,
+        lease: Lease,
+        rows: Sequence[MetricRow],
+        checkpoint: CheckpointRef | None = None,
+        decisions: Mapping[int, bool] = _NONE,
+    ) -> Lease:
         """Record rows and a checkpoint in one transaction, and renew the lease; no rows is a plain heartbeat.
 
+        `decisions` say for steps that were evaluated whether the trial ends there, where its study may end it early.
         Returns the lease to go on with. After StoreUnavailable, write again with the old one, with the same rows or
         more: what had been committed in spite of the error is not written twice. Raises LeaseLost.
         """
-        return self._db.write(lambda conn: fence.write(conn, lease, rows, checkpoint))
+
+        def work(conn: Connection) -> Lease:
+            renewed = fence.write(conn, lease, rows, checkpoint)
+            record(conn, lease.trial_id, decisions)
+            return renewed
+
+        return self._db.write(work)
 
     def rewind(self, lease: Lease, step: int) -> Lease:
         """Forget rows and checkpoints after `step`, as when a checkpoint turned out broken. Raises LeaseLost."""
         return self._db.write(lambda conn: fence.rewind(conn, lease, step))
 
     def finish(
-        self, lease: Lease, rows: Sequence[MetricRow], checkpoint: CheckpointRef | None, result: TrialResult
-    ) -> None:
-        """The trial is done, whether it converged or diverged. Raises LeaseLost."""
-        self._db.write(lambda conn: fence.finish(conn, lease, rows, checkpoint, result))
+        self,
+        lease: Lease,
+        rows: Sequence[MetricRow],
+        checkpoint: CheckpointRef | None,
+        result: TrialResult,
+        want: Want | None = None,
+        decisions: Mapping[int, bool] = _NONE,
+    ) -> Lease | None:
+        """The trial is done, however it ended; `want` claims the next one in the same transaction.
+
+        Returns what `claim` would. After StoreUnavailable, send it again with the same want: a trial that was taken in
+        spite of the error is found again. Raises LeaseLost, and then nothing was taken.
+        """
+
+        def work(conn: Connection) -> Lease | None:
+            first_time = fence.finish(conn, lease, rows, checkpoint, result)
+            record(conn, lease.trial_id, decisions)
+            if want is None:
+                return None
+            return queue.claim(conn, self._cells, want, self.timing.lease_s, again=not first_time)
+
+        return self._db.write(work)
 
     def fail(
-        self, lease: Lease, end: AttemptEnd, error: str, traceback: str, rows: Sequence[MetricRow] = ()
+        self,
+        lease: Lease,
+        end: AttemptEnd,
+        error: str,
+        traceback: str,
+        rows: Sequence[MetricRow] = (),
+        checkpoint: CheckpointRef | None = None,
     ) -> TrialState:
-        """The attempt failed by EXCEPTION, OUT_OF_MEMORY or CRASHED. Raises LeaseLost.
+        """The attempt failed by EXCEPTION, OUT_OF_MEMORY or CRASHED; what it reached stands. Raises LeaseLost.
 
         Returns the trial's state: queued for another try after a while, or failed or poisoned for good.
         """
-        return self._db.write(lambda conn: fence.fail(conn, lease, end, error, traceback, rows, self.timing))
+        return self._db.write(
+            lambda conn: fence.fail(conn, lease, end, error, traceback, rows, checkpoint, self.timing)
+        )
 
     def release(self, lease: Lease, rows: Sequence[MetricRow], checkpoint: CheckpointRef | None) -> None:
         """Give the trial back, as on Ctrl-C; the next worker goes on from the newest checkpoint. Raises LeaseLost."""
         self._db.write(lambda conn: fence.release(conn, lease, rows, checkpoint))
+
+    def pause(self, study: str, number: int | None = None) -> Steered:
+        """Let the study, or one trial, wait; a trial that a worker holds stops at a checkpoint.
+
+        This and the next four raise UnknownStudy, or StoreError where the one trial is final.
+        """
+        return self._steer(lambda conn: steering.pause(conn, study, number))
+
+    def resume(self, study: str, number: int | None = None) -> Steered:
+        """Undo `pause`."""
+        return self._steer(lambda conn: steering.resume(conn, study, number))
+
+    def cancel(self, study: str, number: int | None = None) -> Steered:
+        """Give the study's open trials, or one trial, up for good."""
+        return self._steer(lambda conn: steering.cancel(conn, study, number))
+
+    def retry(self, study: str, number: int | None = None) -> Steered:
+        """Queue the study's failed, poisoned and cancelled trials again, or one of them, from its newest checkpoint."""
+        return self._steer(lambda conn: steering.retry(conn, study, number))
+
+    def prioritize(self, priority: int, study: str, number: int | None = None) -> Steered:
+        """Let the study's open trials, or one trial, be claimed before those of a lower priority; 0 is the default."""
+        return self._steer(lambda conn: steering.prioritize(conn, study, number, priority))
+
+    def _steer(self, work: Callable[[Connection], Steered]) -> Steered:
+        """Report the first try too: where it was committed and only the answer was lost, the second changes nothing."""
+        changes: list[Steered] = []
+
+        def steer(conn: Connection) -> None:
+            changes.append(work(conn))
+
+        self._db.write(steer)
+        return max(changes, key=lambda change: change.now + change.soon)
+
+    def crashed_only_here(self, worker_id: str, crashes: Sequence[Crash]) -> list[Crash]:
+        """Those, of trials and attempts whose child died at this worker, whose trials took down no child elsewhere."""
+        return self._db.read(lambda conn: blame.only_here(conn, worker_id, crashes))
+
+    def forgive(self, worker_id: str, crashes: Sequence[Crash]) -> int:
+        """Take back crashes that this worker counted: the machine was at fault. Returns how many."""
+        return self._db.write(lambda conn: blame.forgive(conn, worker_id, crashes))
 
     def register_worker(self, info: WorkerInfo) -> None:
         """Make a worker known, before its first claim."""
@@ -161,9 +265,9 @@ class Store:
         """Seconds until a queued trial is due or a lease runs out; None where all trials are final."""
         return self._db.read(lambda conn: queue.next_due(conn, studies))
 
-    def status(self, study: str | None = None) -> list[StudyStatus]:
-        """How far the study is, or every study. Raises UnknownStudy."""
-        return self._db.read(lambda conn: results.status(conn, study))
+    def status(self, study: str | None = None, *, speeds: bool = False) -> list[StudyStatus]:
+        """How far the study is, or every study; `speeds` adds the images per second. Raises UnknownStudy."""
+        return self._db.read(lambda conn: results.status(conn, study, speeds=speeds))
 
     def trials(self, study: str) -> list[TrialRow]:
         """Every trial of a study by number, with its attempts. Raises UnknownStudy."""
@@ -197,3 +301,11 @@ class Store:
     def check(self) -> list[str]:
         """What is wrong with the database, a sentence each; empty where all is well."""
         return integrity.check(self._db)
+
+    def backup(self, out: Path) -> None:
+        """Write a copy of the present state to `out`, an SQLite file, while others go on. Raises StoreError."""
+        backup.backup(self._db, out)
+
+    def restore(self, copy: Store) -> int:
+        """Fill this empty database from such a copy; returns the number of trials. Raises StoreError."""
+        return backup.restore(copy._db, self._db)

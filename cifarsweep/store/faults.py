@@ -37,7 +37,7 @@ def connection_lost(error: DBAPIError | PoolTimeout) -> bool:
     """Whether a new connection may do what this one could not: it broke, or was the victim of a deadlock."""
     if isinstance(error, PoolTimeout):
         return False
-    if _is_sqlite(error) or not isinstance(error, OperationalError | InterfaceError):
+    if is_sqlite(error) or not isinstance(error, OperationalError | InterfaceError):
         return error.connection_invalidated
     return (_sqlstate(error) or "08").startswith(("08", "57P", "40"))
 
@@ -46,7 +46,7 @@ def translate(error: DBAPIError | PoolTimeout, where: str) -> StoreError:
     """A sentence for the error; StoreUnavailable where trying again later may help."""
     if isinstance(error, PoolTimeout):
         return StoreUnavailable(f"{where}: all connections are busy; try again")
-    if _is_sqlite(error):
+    if is_sqlite(error):
         return _of_sqlite(error, where)
     state = _sqlstate(error)
     text = _first_line(error)
@@ -73,8 +73,9 @@ def _of_sqlite(error: DBAPIError, where: str) -> StoreError:
     return StoreError(f"{where}: {text}")
 
 
-def _is_sqlite(error: DBAPIError) -> bool:
-    return type(error.orig).__module__ == "sqlite3"
+def is_sqlite(error: DBAPIError) -> bool:
+    """Whether the error comes from an SQLite file."""
+    return type(error.orig).__module__ in ("sqlite3", "pysqlite3.dbapi2")
 
 
 def _sqlstate(error: DBAPIError) -> str | None:

@@ -7,12 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Connection, Double, Update, bindparam, case, delete, func, insert, select, update
 
 from cifarsweep.errors import LeaseLost
-from cifarsweep.spec.words import ELAPSED, VAL_ACCURACY, AttemptEnd, CheckpointRef, MetricRow, TrialResult, TrialState
+from cifarsweep.spec.words import (
+    ELAPSED,
+    VAL_ACCURACY,
+    AttemptEnd,
+    CheckpointRef,
+    MetricRow,
+    TrialResult,
+    TrialState,
+    Wish,
+)
 from cifarsweep.store.clock import clock_parameters, clock_term, now_term
 from cifarsweep.store.metrics import drop_beyond, insert_rows, kind_of
 from cifarsweep.store.queue import MOST_CRASHES
@@ -29,6 +38,15 @@ _COUNTER = {
     AttemptEnd.CRASHED: ("crashes", MOST_CRASHES, TrialState.POISONED),
 }
 _RESULT = ("state", "outcome", "value", "final", "weights_sha256")
+
+
+class Passed(NamedTuple):
+    """What the guard says to whom it lets pass."""
+
+    #: this very write was committed before and only the answer was lost: its rows are there already
+    again: bool
+    #: what somebody wants of the trial
+    wish: Wish | None
 
 
 @cache
@@ -56,24 +74,24 @@ def _guard(dialect: str, finishing: bool) -> Update:
             # A new checkpoint: the trial has got past whatever took workers down before.
             crashes=case((further, 0), else_=trial.c.crashes),
         )
+        .returning(trial.c.wish)
     )
-    return statement.values({name: bindparam(f"p_{name}") for name in _RESULT}) if finishing else statement
+    if finishing:
+        return statement.values({name: bindparam(f"p_{name}") for name in _RESULT} | {"wish": None})
+    return statement
 
 
-def guard(conn: Connection, lease: Lease, progress: Mapping[str, Any], *, finishing: bool = False) -> bool:
-    """Renew the lease and advance the fence. Raises LeaseLost where somebody else has the trial, or nobody.
-
-    Returns whether this very write was committed before and only the answer was lost: its rows are there already.
-    """
+def guard(conn: Connection, lease: Lease, progress: Mapping[str, Any], *, finishing: bool = False) -> Passed:
+    """Renew the lease and advance the fence. Raises LeaseLost where somebody else has the trial, or nobody."""
     dialect = conn.dialect.name
     after = lease.flush_seq + 1
     values = {"p_trial": lease.trial_id, "p_attempt": lease.attempt, "p_flush_seq": after, "p_lease_s": lease.lease_s}
     values |= progress
     for expected in (lease.flush_seq, after):
         clock = clock_parameters(dialect)
-        found = conn.execute(_guard(dialect, finishing), values | clock | {"p_expected": expected})
-        if found.rowcount == 1:
-            return expected == after
+        found = conn.execute(_guard(dialect, finishing), values | clock | {"p_expected": expected}).first()
+        if found is not None:
+            return Passed(expected == after, Wish(found.wish) if found.wish else None)
     raise LeaseLost(
         f"trial {lease.study}/{lease.number}: the lease of attempt {lease.attempt} is gone; "
         "its rows since the last checkpoint are dropped"
@@ -82,25 +100,25 @@ def guard(conn: Connection, lease: Lease, progress: Mapping[str, Any], *, finish
 
 def write(conn: Connection, lease: Lease, rows: Sequence[MetricRow], new: CheckpointRef | None) -> Lease:
     """Record rows and a checkpoint under the guard."""
-    again = guard(conn, lease, _progress(rows, new))
-    insert_rows(conn, lease.trial_id, rows, again=again)
+    passed = guard(conn, lease, _progress(rows, new))
+    insert_rows(conn, lease.trial_id, rows, again=passed.again)
     checkpoints = lease.checkpoints if new is None else _point(conn, lease, new)
-    return replace(lease, flush_seq=lease.flush_seq + 1, checkpoints=checkpoints)
+    return replace(lease, flush_seq=lease.flush_seq + 1, checkpoints=checkpoints, wish=passed.wish)
 
 
 def rewind(conn: Connection, lease: Lease, step: int) -> Lease:
     """Forget what was recorded after `step`, checkpoints included."""
-    guard(conn, lease, _progress((), None) | {"p_step": step})
+    passed = guard(conn, lease, _progress((), None) | {"p_step": step})
     drop_beyond(conn, lease.trial_id, step)
     conn.execute(delete(checkpoint).where(checkpoint.c.trial_id == lease.trial_id, checkpoint.c.step > step))
     kept = tuple(old for old in lease.checkpoints if old.step <= step)
-    return replace(lease, flush_seq=lease.flush_seq + 1, checkpoints=kept)
+    return replace(lease, flush_seq=lease.flush_seq + 1, checkpoints=kept, wish=passed.wish)
 
 
 def finish(
     conn: Connection, lease: Lease, rows: Sequence[MetricRow], new: CheckpointRef | None, result: TrialResult
-) -> None:
-    """The trial is done."""
+) -> bool:
+    """The trial is done. Returns False where it was before and only the answer was lost."""
     value = result.final.get(VAL_ACCURACY)
     outcome = {
         "p_state": TrialState.DONE.value,
@@ -110,13 +128,21 @@ def finish(
         "p_weights_sha256": result.weights_sha256,
         "p_step": result.step,
     }
-    _end(conn, lease, rows, new, AttemptEnd.DONE, outcome)
+    return _end(conn, lease, rows, new, AttemptEnd.DONE, outcome) is not None
 
 
 def release(conn: Connection, lease: Lease, rows: Sequence[MetricRow], new: CheckpointRef | None) -> None:
-    """Give the trial back; it counts as no failure."""
-    if _end(conn, lease, rows, new, AttemptEnd.RELEASED):
-        _set(conn, lease, state=TrialState.QUEUED.value)
+    """Give the trial back; it counts as no failure. Where somebody paused or cancelled it, that comes true now."""
+    if (passed := _end(conn, lease, rows, new, AttemptEnd.RELEASED)) is None:
+        return
+    if passed.wish is Wish.CANCEL:
+        conn.execute(_close(), _mine(lease) | {"ending": AttemptEnd.CANCELLED.value})
+    _set(conn, lease, state=_unheld(passed.wish).value)
+
+
+def _unheld(wish: Wish | None) -> TrialState:
+    """What becomes of a trial that is not final when nobody holds it any more."""
+    return TrialState.QUEUED if wish is None else wish.state
 
 
 def fail(
@@ -126,13 +152,14 @@ def fail(
     error: str,
     traceback: str,
     rows: Sequence[MetricRow],
+    new: CheckpointRef | None,
     timing: Timing,
 ) -> TrialState:
     """The attempt failed. Returns what becomes of the trial: queued again, after a while, or final."""
     counter, most, last_state = _COUNTER[end]
-    first_time = _end(conn, lease, rows, None, end, error=error, traceback=traceback)
+    passed = _end(conn, lease, rows, new, end, error=error, traceback=traceback)
     row = conn.execute(select(trial).where(trial.c.trial_id == lease.trial_id)).one()
-    if not first_time:
+    if passed is None:
         return TrialState(row.state)
     count = row._mapping[counter] + 1
     if count >= most:
@@ -141,13 +168,13 @@ def fail(
     # The guard has just set the beat, so it is the moment that the wait counts from.
     not_before = row.beat + timing.backoff_s(count - 1)
     shunned_by = row.worker_id if end is AttemptEnd.OUT_OF_MEMORY else None
-    state = TrialState.QUEUED
+    state = _unheld(passed.wish)
     _set(conn, lease, state=state.value, not_before=not_before, shunned_by=shunned_by, **{counter: count})
     return state
 
 
 def _set(conn: Connection, lease: Lease, **values: Any) -> None:
-    conn.execute(update(trial).where(trial.c.trial_id == lease.trial_id).values(values))
+    conn.execute(update(trial).where(trial.c.trial_id == lease.trial_id).values(wish=None, **values))
 
 
 def _end(
@@ -159,21 +186,21 @@ def _end(
     result: Mapping[str, Any] | None = None,
     error: str = "",
     traceback: str = "",
-) -> bool:
-    """Record the last of an attempt and close it; False where that happened before and only the answer was lost."""
+) -> Passed | None:
+    """Record the last of an attempt and close it; None where that happened before and only the answer was lost."""
     try:
-        again = guard(conn, lease, _progress(rows, new) | dict(result or {}), finishing=result is not None)
+        passed = guard(conn, lease, _progress(rows, new) | dict(result or {}), finishing=result is not None)
     except LeaseLost:
         if _ended_before(conn, lease, end):
-            return False
+            return None
         raise
-    insert_rows(conn, lease.trial_id, rows, again=again)
+    insert_rows(conn, lease.trial_id, rows, again=passed.again)
     if new is not None:
         _point(conn, lease, new)
     words = {"error": storable(error) or None, "traceback": storable(traceback) or None}
     closed = {"ending": end.value, "ended_at": datetime.now(UTC), **words}
     conn.execute(_close(), _mine(lease) | closed)
-    return True
+    return passed
 
 
 @cache
@@ -188,9 +215,9 @@ def _mine(lease: Lease) -> dict[str, int]:
 
 
 def _ended_before(conn: Connection, lease: Lease, end: AttemptEnd) -> bool:
-    # Nobody but the holder closes an attempt this way: a successor writes `taken_over`.
+    # Nobody but the holder closes an attempt this way: a successor writes `taken_over`. A release may cancel.
     mine = select(attempt.c.ending).where(attempt.c.trial_id == lease.trial_id, attempt.c.attempt == lease.attempt)
-    return conn.execute(mine).scalar_one_or_none() == end.value
+    return conn.execute(mine).scalar_one_or_none() in (end.value, AttemptEnd.CANCELLED.value)
 
 
 def _progress(rows: Sequence[MetricRow], new: CheckpointRef | None) -> dict[str, Any]:

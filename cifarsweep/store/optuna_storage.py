@@ -31,7 +31,8 @@ class OptunaLink:
         self._db = db
         self._locking = self._connected = False
         address = db.url.render_as_string(hide_password=False)
-        self._backend = RDBStorage(address, engine_kwargs={"creator": self._connect})
+        driver = {"module": db.engine.dialect.loaded_dbapi} if db.path else {}
+        self._backend = RDBStorage(address, engine_kwargs={"creator": self._connect, **driver})
         if db.path:
             begin_immediately(self._backend.engine, reading=db.read_only)
         elif lock:

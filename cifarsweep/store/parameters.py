@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from cifarsweep.spec.space import Choices, Range
 from cifarsweep.spec.study import Study, level_text
 from cifarsweep.spec.words import Value
 
@@ -19,10 +20,16 @@ class Parameters:
     """Every varied setting with its levels, in the order of the study."""
 
     levels: Mapping[str, tuple[Value, ...]]
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+    """Those that a search varies between two ends, which are its levels."""
 
     @classmethod
     def of(cls, study: Study) -> Parameters:
-        """Gather the levels that the cells have."""
+        """Gather the levels that the cells have, or the space of a search."""
+        if study.search is not None:
+            space = study.search.space
+            ranges = {key: each for key, each in space.items() if not isinstance(each, Choices)}
+            return cls({key: each.ends for key, each in space.items()}, ranges)
         levels: dict[str, dict[str, Value]] = {}
         for cell in study.cells:
             for key, value in cell.levels.items():
@@ -31,12 +38,21 @@ class Parameters:
 
     def signature(self) -> str:
         """What Optuna lets nobody change within a study: names, kinds, choices."""
-        shape = {key: _kind(values) if _kind(values) != "choice" else _choices(values) for key, values in self._items()}
+        shape: dict[str, Any] = {}
+        for key, values in self._items():
+            shape[key] = _kind(values) if _kind(values) != "choice" else _choices(values)
+            if key in self.ranges:
+                shape[key] = self.ranges[key].model_dump()
         return json.dumps(shape)
 
     def distributions(self, optuna: Any) -> dict[str, Any]:
         """A distribution for every parameter, as wide as its levels."""
-        return {key: _distribution(optuna.distributions, values) for key, values in self._items()}
+        return {
+            key: _range(optuna.distributions, self.ranges[key])
+            if key in self.ranges
+            else _distribution(optuna.distributions, values)
+            for key, values in self._items()
+        }
 
     def encode(self, levels: Mapping[str, Value]) -> dict[str, Any]:
         """The levels of a cell as Optuna stores them."""
@@ -65,6 +81,12 @@ def _encode(kind: str, value: Value) -> bool | int | float | str | None:
 
 def _choices(values: tuple[Value, ...]) -> list[Any]:
     return list(dict.fromkeys(_encode("choice", value) for value in values))
+
+
+def _range(distributions: Any, found: Range) -> Any:
+    if found.whole:
+        return distributions.IntDistribution(found.low, found.high, log=found.log, step=found.step or 1)
+    return distributions.FloatDistribution(float(found.low), float(found.high), log=found.log)
 
 
 def _distribution(distributions: Any, values: tuple[Any, ...]) -> Any:

@@ -14,10 +14,10 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, func, inspect, select, update
+from sqlalchemy import Connection, func, inspect, or_, select, update
 
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.words import FINAL_STATES, VAL_ACCURACY, TrialState
+from cifarsweep.spec.words import FINAL_STATES, VAL_ACCURACY, Outcome, TrialState
 from cifarsweep.store import studies
 from cifarsweep.store.engine import Database
 from cifarsweep.store.optuna_storage import OptunaLink, Taken, file_lock, quiet
@@ -126,15 +126,17 @@ class Projection:
             for row, series in batch:
                 if row.number not in known:
                     target.add_trial(_frozen(row, series, parameters))
-            self._db.write(partial(_mark, study_id=stored.study_id, numbers=[row.number for row, _ in batch]))
+            if not self._db.write(partial(_mark, study_id=stored.study_id, numbers=[row.number for row, _ in batch])):
+                break
             told += len(batch)
         return told
 
     def _target(self, study_id: int, spec: Study, parameters: Parameters) -> Any:
-        """The Optuna study, written anew where its parameters are of another shape than ours now."""
+        """The Optuna study, written anew where its parameters have another shape than ours, or trials were retried."""
         signature = parameters.signature()
         found = self._load(spec.name)
-        if found is not None and found.user_attrs.get(_PARAMETERS_ATTRIBUTE) == signature:
+        same = found is not None and found.user_attrs.get(_PARAMETERS_ATTRIBUTE) == signature
+        if same and not self._db.read(partial(_stale, study_id=study_id)):
             return found
         import optuna
 
@@ -178,14 +180,19 @@ def _options(storage: Any) -> dict[str, Any]:
 
 def _studies_waiting(conn: Connection) -> list[str]:
     waiting = select(trial.c.study_id).where(trial.c.told.is_(False), trial.c.state.in_(_FINAL))
-    rows = conn.execute(select(study.c.name).where(study.c.study_id.in_(waiting)).order_by(study.c.study_id))
-    return list(rows.scalars())
+    query = select(study.c.name).where(or_(study.c.study_id.in_(waiting), study.c.stale)).order_by(study.c.study_id)
+    return list(conn.execute(query).scalars())
+
+
+def _stale(conn: Connection, study_id: int) -> bool:
+    return bool(conn.execute(select(study.c.stale).where(study.c.study_id == study_id)).scalar_one())
 
 
 def untold(conn: Connection) -> int:
-    """Trials that are final and that Optuna does not know yet."""
+    """Trials that are final and that Optuna does not know yet, and studies that it must forget the failures of."""
     waiting = select(func.count()).select_from(trial).where(trial.c.told.is_(False), trial.c.state.in_(_FINAL))
-    return conn.execute(waiting).scalar_one()
+    stale = select(func.count()).select_from(study).where(study.c.stale)
+    return int(conn.execute(waiting).scalar_one() + conn.execute(stale).scalar_one())
 
 
 def _untold(conn: Connection, study_id: int, limit: int) -> list[tuple[TrialRow, Series | None]]:
@@ -197,22 +204,28 @@ def _untold(conn: Connection, study_id: int, limit: int) -> list[tuple[TrialRow,
     return [(row, series.get((row.number, VAL_ACCURACY))) for row in rows]
 
 
-def _mark(conn: Connection, study_id: int, numbers: Sequence[int]) -> None:
+def _mark(conn: Connection, study_id: int, numbers: Sequence[int]) -> bool:
+    """Whether it could be: not where trials were retried meanwhile, for what was told of them is true no longer."""
+    query = select(study.c.stale).where(study.c.study_id == study_id).with_for_update(read=True)
+    if conn.execute(query).scalar_one():
+        return False
     conn.execute(update(trial).where(trial.c.study_id == study_id, trial.c.number.in_(numbers)).values(told=True))
+    return True
 
 
 def _unmark(conn: Connection, study_id: int) -> None:
+    conn.execute(update(study).where(study.c.study_id == study_id).values(stale=False))
     conn.execute(update(trial).where(trial.c.study_id == study_id).values(told=False))
 
 
 def _frozen(row: TrialRow, series: Series | None, parameters: Parameters) -> Any:
     import optuna
 
-    complete = row.state is TrialState.DONE and row.value is not None
+    has_value = row.state is TrialState.DONE and row.value is not None
     distributions = parameters.distributions(optuna)
     frozen = optuna.trial.create_trial(
-        state=optuna.trial.TrialState.COMPLETE if complete else optuna.trial.TrialState.FAIL,
-        value=row.value if complete else None,
+        state=_state(optuna.trial.TrialState, row.outcome) if has_value else optuna.trial.TrialState.FAIL,
+        value=row.value if has_value else None,
         params=parameters.encode(row.levels),
         distributions={key: distributions[key] for key in row.levels},
         user_attrs=_attributes(row),
@@ -223,6 +236,10 @@ def _frozen(row: TrialRow, series: Series | None, parameters: Parameters) -> Any
         frozen.datetime_start = row.started_at.astimezone().replace(tzinfo=None)
         frozen.datetime_complete = row.finished_at.astimezone().replace(tzinfo=None)
     return frozen
+
+
+def _state(states: Any, outcome: Outcome | None) -> Any:
+    return states.PRUNED if outcome is Outcome.PRUNED else states.COMPLETE
 
 
 def _attributes(row: TrialRow) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Double,
+    Integer,
     Row,
     ScalarSelect,
     Select,
@@ -30,11 +31,11 @@ from sqlalchemy import (
     update,
 )
 
-from cifarsweep.spec.words import AttemptEnd, CheckpointRef, TrialState
+from cifarsweep.spec.words import AttemptEnd, CheckpointRef, TrialState, Wish
 from cifarsweep.store.cells import Cells
 from cifarsweep.store.clock import clock_parameters, clock_term, now_term, read_clock
 from cifarsweep.store.metrics import drop_beyond
-from cifarsweep.store.records import Lease
+from cifarsweep.store.records import Lease, Want
 from cifarsweep.store.tables import attempt, checkpoint, study, trial, worker
 
 #: Workers that a trial may take down, without a new checkpoint in between, before it is poisoned.
@@ -43,22 +44,25 @@ MOST_CRASHES = 5
 _LEASE_COLUMNS = ("trial_id", "study_id", "cell_id", "number", "seed", "state", "attempt", "flush_seq")
 
 
-def claim(
-    conn: Connection, cells: Cells, worker_id: str, token: str, studies: Sequence[str] | None, lease_s: float
-) -> Lease | None:
-    """Take the next trial, or None where none is due. Expired leases come first: they hold progress."""
-    statement = _take(conn.dialect.name, None if studies is None else len(studies) == 1)
-    wanted = {"p_worker": worker_id, "p_token": token, "p_lease_s": lease_s, **_parameters(conn, studies)}
+def claim(conn: Connection, cells: Cells, want: Want, lease_s: float, *, again: bool = False) -> Lease | None:
+    """Take the next trial, or None where none is due. Expired leases come first: they hold progress.
+
+    `again` says that the want may have been granted before, by a COMMIT whose answer was lost.
+    """
+    if again and (lease := _claimed(conn, cells, want.token, lease_s)):
+        return lease
+    statement = _take(conn.dialect.name, None if want.studies is None else len(want.studies) == 1)
+    wanted = {"p_worker": want.worker_id, "p_slot": want.slot, "p_token": want.token, "p_lease_s": lease_s}
+    wanted |= _parameters(conn, want.studies)
     while (row := conn.execute(statement, wanted | clock_parameters(conn.dialect.name)).first()) is not None:
-        if row.attempt > 1 or row.state == TrialState.POISONED:
+        if row.attempt > 1 or row.state != TrialState.LEASED:
             _close_expired(conn, row)
         if row.state == TrialState.LEASED:
-            return _lease(conn, cells, row, worker_id, lease_s)
+            return _lease(conn, cells, row, want.worker_id, lease_s)
     return None
 
 
-def claimed(conn: Connection, cells: Cells, token: str, lease_s: float) -> Lease | None:
-    """The lease that an earlier call with this token took, where only the answer was lost."""
+def _claimed(conn: Connection, cells: Cells, token: str, lease_s: float) -> Lease | None:
     row = conn.execute(select(trial).where(trial.c.state == TrialState.LEASED.value, trial.c.token == token)).first()
     return None if row is None else cells.lease(conn, row, read_checkpoints(conn, row.trial_id), lease_s)
 
@@ -70,16 +74,23 @@ def _take(dialect: str, one_study: bool | None) -> Any:
     expired = _first(TrialState.LEASED, one_study, or_(trial.c.clock != clock_term(), trial.c.lease_until < now))
     due = _first(TrialState.QUEUED, one_study, _is_due(now), _not_shunned(now, lease_s))
     was_leased = trial.c.state == TrialState.LEASED.value
-    poisoned = and_(was_leased, trial.c.crashes + 1 >= MOST_CRASHES)
+    # In this order: a wish that its holder did not live to fulfil, the limit of crashes, the lease.
+    ends = [
+        (and_(was_leased, trial.c.wish == Wish.CANCEL.value), TrialState.CANCELLED),
+        (and_(was_leased, trial.c.crashes + 1 >= MOST_CRASHES), TrialState.POISONED),
+        (and_(was_leased, trial.c.wish == Wish.PAUSE.value), TrialState.PAUSED),
+    ]
     return (
         update(trial)
         .where(trial.c.trial_id == func.coalesce(expired, due))
         .values(
-            state=case((poisoned, TrialState.POISONED.value), else_=TrialState.LEASED.value),
-            attempt=trial.c.attempt + case((poisoned, 0), else_=1),
+            state=case(*((condition, state.value) for condition, state in ends), else_=TrialState.LEASED.value),
+            attempt=trial.c.attempt + case((or_(*(condition for condition, _ in ends)), 0), else_=1),
             crashes=trial.c.crashes + case((was_leased, 1), else_=0),
             flush_seq=0,
             worker_id=bindparam("p_worker", type_=String()),
+            slot=bindparam("p_slot", type_=Integer()),
+            wish=None,
             token=bindparam("p_token", type_=String()),
             clock=clock_term(),
             beat=now,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from uuid import uuid4
 
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.words import AttemptEnd, CheckpointRef, Outcome, TrialState, Value
+from cifarsweep.spec.words import AttemptEnd, CheckpointRef, Outcome, TrialState, Value, Wish
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +62,32 @@ class Lease:
     checkpoints: tuple[CheckpointRef, ...]
     """At most two, newest first."""
     lease_s: float
+    wish: Wish | None = None
+    """What somebody wanted of the trial at the last write: the holder should stop."""
 
     @property
     def step(self) -> int:
         """Steps that are safe: those of the newest checkpoint."""
         return self.checkpoints[0].step if self.checkpoints else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Steered:
+    """What a command did, in trials: `now` at once; those of `soon` are held, and change with their holder's beat."""
+
+    now: int
+    soon: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A worker's wish for the next trial of the named studies, or of all, for one of its slots. It is granted once."""
+
+    worker_id: str
+    studies: Sequence[str] | None = None
+    slot: int | None = None
+    token: str = field(default_factory=lambda: uuid4().hex)
+    """Names the claim, so that it is found again where the answer to its COMMIT was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +114,11 @@ class WorkerStatus:
     step: int
     last_beat_s: float | None
     expired: bool
+    slot: int | None = None
+    elapsed_s: float = 0.0
+    """Training time of the trial so far."""
+    images_per_s: float | None = None
+    """As last recorded; only where it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +129,38 @@ class StudyStatus:
     trials: Mapping[TrialState, int]
     workers: tuple[WorkerStatus, ...]
     done_s: float
+    to_ask: int = 0
+    """Points that a search has not asked for yet; none while it is paused or cancelled."""
+    pruned: int = 0
+    """Trials, among those that are done, that a search ended early."""
+
+    @property
+    def trial_s(self) -> float | None:
+        """Training time of a trial, as those say that are done; None before there is one."""
+        done = self.trials[TrialState.DONE]
+        return self.done_s / done if done and self.done_s else None
+
+    @property
+    def trials_per_h(self) -> float | None:
+        """What the workers that live get done; None where nobody works or no trial is done."""
+        live = sum(not worker.expired for worker in self.workers)
+        return 3600 * live / self.trial_s if live and self.trial_s else None
+
+    @property
+    def images_per_s(self) -> float | None:
+        """What all workers that live train together; None where that is unknown."""
+        speeds = [one.images_per_s for one in self.workers if one.images_per_s is not None and not one.expired]
+        return sum(speeds) if speeds else None
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until all is done that is not paused, with as many workers as now; None where that is unknown."""
+        live = sum(not worker.expired for worker in self.workers)
+        if self.trial_s is None or not live:
+            return None
+        waiting = [self.trial_s] * (self.trials[TrialState.QUEUED] + self.to_ask)
+        left = waiting + [max(0.0, self.trial_s - worker.elapsed_s) for worker in self.workers]
+        return max(sum(left) / live, max(left))
 
 
 @dataclass(frozen=True, slots=True)

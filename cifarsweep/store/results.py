@@ -7,30 +7,33 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, func, null, select
 
 from cifarsweep.errors import StoreError
 from cifarsweep.spec.settings import Settings
-from cifarsweep.spec.words import AttemptEnd, Outcome, TrialState
+from cifarsweep.spec.words import IMAGES_PER_SECOND, AttemptEnd, Outcome, TrialState
 from cifarsweep.store.clock import read_clock
 from cifarsweep.store.records import AttemptRow, StudyStatus, TrialRow, WorkerStatus
 from cifarsweep.store.studies import parsed_levels, study_id
-from cifarsweep.store.tables import attempt, cell, study, trial, worker
+from cifarsweep.store.tables import attempt, cell, metric, study, trial, worker
 
 
-def status(conn: Connection, name: str | None) -> list[StudyStatus]:
+def status(conn: Connection, name: str | None, *, speeds: bool = False) -> list[StudyStatus]:
     """Counts, workers and time of one study or of all, oldest first. Raises UnknownStudy."""
-    query = select(study.c.study_id, study.c.name).order_by(study.c.study_id)
+    query = select(study).order_by(study.c.study_id)
     if name is not None:
         query = query.where(study.c.study_id == study_id(conn, name))
     counts = _counts(conn)
-    workers = _workers(conn)
+    workers = _workers(conn, speeds)
+    pruned = _pruned(conn)
     return [
         StudyStatus(
             study=row.name,
             trials={state: counts[row.study_id].get(state, (0, 0.0))[0] for state in TrialState},
             workers=tuple(workers[row.study_id]),
             done_s=counts[row.study_id].get(TrialState.DONE, (0, 0.0))[1],
+            to_ask=row.points - row.asked if row.points is not None and row.wish is None else 0,
+            pruned=pruned.get(row.study_id, 0),
         )
         for row in conn.execute(query)
     ]
@@ -44,11 +47,24 @@ def _counts(conn: Connection) -> Mapping[int, dict[TrialState, tuple[int, float]
     return counts
 
 
-def _workers(conn: Connection) -> Mapping[int, list[WorkerStatus]]:
+def _pruned(conn: Connection) -> Mapping[int, int]:
+    searches = select(study.c.study_id).where(study.c.points.is_not(None))
+    query = select(trial.c.study_id, func.count()).where(trial.c.outcome == Outcome.PRUNED.value)
+    rows = conn.execute(query.where(trial.c.study_id.in_(searches)).group_by(trial.c.study_id))
+    return {owner: count for owner, count in rows}
+
+
+def _speed() -> ColumnElement[float | None]:
+    """The newest images per second of a trial: one look into the key of its metrics."""
+    rows = select(metric.c.value).where(metric.c.trial_id == trial.c.trial_id, metric.c.name == IMAGES_PER_SECOND)
+    return rows.order_by(metric.c.step.desc()).limit(1).scalar_subquery()
+
+
+def _workers(conn: Connection, speeds: bool) -> Mapping[int, list[WorkerStatus]]:
     clock, now = read_clock(conn)
     workers: dict[int, list[WorkerStatus]] = defaultdict(list)
     query = (
-        select(trial, worker.c.host, worker.c.device)
+        select(trial, worker.c.host, worker.c.device, (_speed() if speeds else null()).label("speed"))
         .outerjoin(worker, worker.c.worker_id == trial.c.worker_id)
         .where(trial.c.state == TrialState.LEASED.value)
         .order_by(trial.c.trial_id)
@@ -65,6 +81,9 @@ def _workers(conn: Connection) -> Mapping[int, list[WorkerStatus]]:
                 step=row.step,
                 last_beat_s=max(0.0, now - row.beat) if here else None,
                 expired=not here or row.lease_until < now,
+                slot=row.slot,
+                elapsed_s=row.elapsed_s,
+                images_per_s=row.speed,
             )
         )
     return workers
@@ -80,9 +99,14 @@ def one_trial(conn: Connection, name: str, number: int) -> TrialRow:
     owner = study_id(conn, name)
     found = trials_of(conn, owner, [number])
     if not found:
-        last = conn.execute(select(func.max(trial.c.number)).where(trial.c.study_id == owner)).scalar_one()
-        raise StoreError(f"study {name!r} has no trial {number}; its trials are 0 to {last}")
+        raise no_such_trial(conn, name, owner, number)
     return found[0]
+
+
+def no_such_trial(conn: Connection, name: str, owner: int, number: int) -> StoreError:
+    """The error for a number that no trial of the study with the id `owner` has."""
+    last = conn.execute(select(func.max(trial.c.number)).where(trial.c.study_id == owner)).scalar_one()
+    return StoreError(f"study {name!r} has no trial {number}; its trials are 0 to {last}")
 
 
 def trials_of(conn: Connection, owner: int, numbers: Sequence[int] | None = None) -> list[TrialRow]:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, Table, func, insert, select, update
+from sqlalchemy import Connection, Row, Table, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cifarsweep.errors import StoreError, StudyExists, UnknownStudy
 from cifarsweep.spec.complaint import nearest
+from cifarsweep.spec.space import Search
 from cifarsweep.spec.study import Cell, Study, check_extends, difference
-from cifarsweep.spec.words import NAME_PATTERN, TrialState, Value
+from cifarsweep.spec.words import NAME_PATTERN, TrialState, Value, Wish
 from cifarsweep.store.records import Created, StoredStudy, StudyRow
 from cifarsweep.store.tables import cell, study, trial
 
@@ -33,15 +34,40 @@ def create(conn: Connection, spec: Study, *, extend: bool) -> Created:
     # Locked, so that of two that create or extend at once the second sees what the first has done.
     row = conn.execute(select(study).where(study.c.name == spec.name).with_for_update()).one()
     existing = _count(conn, row.study_id)
-    if existing and row.sha256 == spec.sha256:
+    if (existing or row.points is not None) and row.sha256 == spec.sha256:
         return Created(row.study_id, 0, existing)
     if row.sha256 != spec.sha256:
         _check_change(row.spec, spec, extend=extend)
-        conn.execute(
-            update(study).where(study.c.study_id == row.study_id).values(sha256=spec.sha256, spec=fresh["spec"])
-        )
+        # Who extends a cancelled study wants it after all; a paused one stays paused.
+        wish = None if row.wish == Wish.CANCEL else row.wish
+        changed = {"sha256": spec.sha256, "spec": fresh["spec"], "wish": wish}
+        conn.execute(update(study).where(study.c.study_id == row.study_id).values(changed))
+    if spec.search is not None:
+        return _plan_search(conn, row, spec, spec.search, existing)
     cells = _store_cells(conn, row.study_id, spec)
-    return Created(row.study_id, _add_trials(conn, row.study_id, spec, cells), existing)
+    ids = {one.name: cells[_digest(one)] for one in spec.cells}
+    planned = [(ids[each.cell.name], each.seed) for each in spec.trials()]
+    return Created(row.study_id, add_trials(conn, row, planned), existing)
+
+
+def _plan_search(conn: Connection, row: Row[Any], spec: Study, search: Search, existing: int) -> Created:
+    """Say how many points there are to ask for; those that were asked for get the seeds that are new."""
+    before = 0 if row.points is None else row.points * len(_parsed(row.name, row.spec).seeds)
+    conn.execute(update(study).where(study.c.study_id == row.study_id).values(points=search.points))
+    asked = select(cell.c.cell_id).where(cell.c.study_id == row.study_id).order_by(cell.c.position)
+    cell_ids = list(conn.execute(asked).scalars())
+    add_trials(conn, row, [(cell_id, seed) for seed in spec.seeds for cell_id in cell_ids])
+    return Created(row.study_id, search.points * len(spec.seeds) - before, existing)
+
+
+def first_state(row: Row[Any]) -> TrialState:
+    """What a trial that comes to a study begins as."""
+    return TrialState.PAUSED if row.wish == Wish.PAUSE else TrialState.QUEUED
+
+
+def new_trial(row: Row[Any]) -> dict[str, Any]:
+    """What every trial that comes to a study begins with. `row` is the study's, locked."""
+    return {"study_id": row.study_id, "state": first_state(row).value, "rank": row.rank}
 
 
 def _check_change(stored: str, spec: Study, *, extend: bool) -> None:
@@ -50,8 +76,8 @@ def _check_change(stored: str, spec: Study, *, extend: bool) -> None:
         check_extends(old, spec)
     else:
         raise StudyExists(
-            f"study {spec.name!r} exists with other contents. Use --extend where only cells or seeds were added, "
-            f"or --as NAME for a study of its own.\n{difference(old, spec)}"
+            f"study {spec.name!r} exists with other contents. Use --extend where only cells, seeds or trials of a "
+            f"search were added, or --as NAME for a study of its own.\n{difference(old, spec)}"
         )
 
 
@@ -62,7 +88,7 @@ def _count(conn: Connection, study_id: int) -> int:
 def _store_cells(conn: Connection, study_id: int, spec: Study) -> dict[str, int]:
     """Insert new cells, bring names, levels and places of old ones up to date; ids by the digest of their settings."""
     known = _cell_ids(conn, study_id)
-    values = [_cell_row(study_id, position, one) for position, one in enumerate(spec.cells)]
+    values = [cell_row(study_id, position, one) for position, one in enumerate(spec.cells)]
     for row in values:
         if row["settings_sha256"] in known:
             conn.execute(update(cell).where(cell.c.cell_id == known[row["settings_sha256"]]).values(row))
@@ -77,7 +103,8 @@ def _cell_ids(conn: Connection, study_id: int) -> dict[str, int]:
     return {sha256: cell_id for sha256, cell_id in rows}
 
 
-def _cell_row(study_id: int, position: int, one: Cell) -> dict[str, Any]:
+def cell_row(study_id: int, position: int, one: Cell) -> dict[str, Any]:
+    """A cell as its table has it."""
     return {
         "study_id": study_id,
         "position": position,
@@ -92,21 +119,17 @@ def _digest(one: Cell) -> str:
     return hashlib.sha256(one.settings.model_dump_json().encode()).hexdigest()
 
 
-def _add_trials(conn: Connection, study_id: int, spec: Study, cells: Mapping[str, int]) -> int:
+def add_trials(conn: Connection, row: Row[Any], planned: Sequence[tuple[int, int]]) -> int:
+    """Add those trials, by cell and seed, that are not there yet; how many. `row` is the study's, locked."""
     there = conn.execute(
-        select(trial.c.cell_id, trial.c.seed, trial.c.number).where(trial.c.study_id == study_id)
+        select(trial.c.cell_id, trial.c.seed, trial.c.number).where(trial.c.study_id == row.study_id)
     ).all()
-    known = {(row.cell_id, row.seed) for row in there}
-    number = max((row.number for row in there), default=-1)
-    ids = {one.name: cells[_digest(one)] for one in spec.cells}
-    values = []
-    for planned in spec.trials():
-        cell_id = ids[planned.cell.name]
-        if (cell_id, planned.seed) not in known:
-            number += 1
-            values.append({"cell_id": cell_id, "seed": planned.seed, "number": number})
+    known = {(old.cell_id, old.seed) for old in there}
+    number = max((old.number for old in there), default=-1)
+    added = [pair for pair in planned if pair not in known]
+    values = [{"cell_id": c, "seed": seed, "number": n} for n, (c, seed) in enumerate(added, start=number + 1)]
     if values:
-        conn.execute(insert(trial).values(study_id=study_id, state=TrialState.QUEUED.value), values)
+        conn.execute(insert(trial).values(new_trial(row)), values)
     return len(values)
 
 

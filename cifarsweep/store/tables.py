@@ -74,6 +74,14 @@ study = Table(
     #: the whole study as canonical JSON
     Column("spec", Text, nullable=False),
     _moment("created_at"),
+    #: pause or cancel: what becomes of the trials that the study is still to get; and their rank
+    Column("wish", String(8)),
+    Column("rank", Integer, nullable=False, server_default="0"),
+    #: Optuna was told of trials that are not final any more, so its view is to be written anew
+    Column("stale", Boolean(create_constraint=False), nullable=False, server_default=false()),
+    #: of a search: the points that it asks for in all, and those that it has asked for
+    Column("points", Integer),
+    Column("asked", Integer, nullable=False, server_default="0"),
 )
 
 cell = Table(
@@ -107,6 +115,10 @@ trial = Table(
     Column("attempt", Integer, nullable=False, server_default="0"),
     Column("flush_seq", Integer, nullable=False, server_default="0"),
     Column("worker_id", String(200)),
+    #: which of the worker's children trains it
+    Column("slot", Integer),
+    #: pause or cancel: what the holder learns with its next beat
+    Column("wish", String(8)),
     #: names one claim, so that it is found again where the answer to its COMMIT was lost
     Column("token", String(32)),
     #: the clock that the next three are read from; those of another clock are long past
@@ -148,6 +160,16 @@ checkpoint = Table(
     Column("path", Text, nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("bytes", BigInteger, nullable=False),
+)
+
+decision = Table(
+    "cs_decision",
+    metadata,
+    Column("trial_id", ForeignKey("cs_trial.trial_id"), primary_key=True, autoincrement=False),
+    #: of the evaluation that was judged
+    Column("step", BigInteger, primary_key=True, autoincrement=False),
+    #: the trial ends here
+    Column("prune", Boolean(create_constraint=False), nullable=False),
 )
 
 attempt = Table(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
 from sqlalchemy import create_engine, make_url, select, text, update
 
 from cifarsweep.spec.settings import Optimizer, Settings
@@ -103,6 +104,23 @@ def cut_connections(url: str) -> None:
     """Let the PostgreSQL server close every other connection to the database."""
     others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     administer(url, f"SELECT pg_terminate_backend(pid) {others}")
+
+
+def lose_one_commit(store: Store, monkeypatch: pytest.MonkeyPatch, *, happened: bool = True) -> None:
+    """The connection goes at the next COMMIT, right after it has happened or right before."""
+    engine = store._db.engine
+    monkeypatch.setattr("cifarsweep.store.engine.connection_lost", lambda error: True)
+    commit = engine.dialect.do_commit
+    left = [None]
+
+    def vanish(connection: Any) -> None:
+        if happened or not left:
+            commit(connection)
+        if left:
+            left.clear()
+            raise engine.dialect.loaded_dbapi.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(engine.dialect, "do_commit", vanish)
 
 
 def at_once(*works: Callable[[], Any]) -> list[Any]:

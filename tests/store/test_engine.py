@@ -4,9 +4,11 @@ import multiprocessing
 import os
 import signal
 import sqlite3
+import sys
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from scenes import at_once, cut_connections, make_study, must_claim, result, rows_at, steps_of
@@ -15,7 +17,7 @@ from sqlalchemy import Connection, text
 from cifarsweep.errors import StoreError, StoreUnavailable
 from cifarsweep.spec.words import MetricRow
 from cifarsweep.store import Store
-from cifarsweep.store.engine import connect_sqlite, safe_wal
+from cifarsweep.store.engine import connect_sqlite, safe_wal, sqlite_driver
 from cifarsweep.store.metrics import insert_rows
 
 
@@ -38,7 +40,19 @@ def test_wal_only_where_it_can_not_corrupt(version: tuple[int, ...], safe: bool)
     assert safe_wal(version) is safe
 
 
-@pytest.mark.parametrize(("safe", "mode"), [(True, "wal"), (False, "truncate")])
+def test_another_sqlite_is_used_only_where_it_is_safe_and_ours_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    def driver(own: tuple[int, ...], other: tuple[int, ...] | None) -> object:
+        package = None if other is None else SimpleNamespace(sqlite_version_info=other)
+        monkeypatch.setitem(sys.modules, "pysqlite3.dbapi2", package)
+        monkeypatch.setattr(sqlite3, "sqlite_version_info", own)
+        return "own" if sqlite_driver.__wrapped__() is sqlite3 else "other"
+
+    old, new = (3, 40, 1), (3, 53, 4)
+    chosen = [driver(old, new), driver(old, (3, 51, 1)), driver(old, None), driver(new, new)]
+    assert chosen == ["other", "own", "own", "own"]
+
+
+@pytest.mark.parametrize(("safe", "mode"), [(True, "wal"), (False, "persist")])
 def test_connections_are_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, safe: bool, mode: str) -> None:
     monkeypatch.setattr("cifarsweep.store.engine.safe_wal", lambda version: safe)
 

@@ -106,3 +106,15 @@ def test_any_text_may_be_an_error(busy_store: Store) -> None:
 
     row = busy_store.trial("s", 0)
     assert (row.error, row.traceback) == ("a\N{REPLACEMENT CHARACTER}b ? <script>'\"; DROP", "café ☃")
+
+
+@pytest.mark.parametrize("end", [AttemptEnd.EXCEPTION, AttemptEnd.CRASHED])
+def test_a_failure_keeps_the_checkpoint_that_came_with_it(busy_store: Store, end: AttemptEnd) -> None:
+    lease = must_claim(busy_store)
+
+    busy_store.fail(lease, end, "boom", "", rows_at(1, 2, 3), saved_at(2))
+    make_due(busy_store, lease)
+
+    again = must_claim(busy_store)
+    assert (again.trial_id, again.step) == (lease.trial_id, 2)
+    assert steps_of(busy_store) == [1, 2]

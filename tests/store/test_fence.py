@@ -4,13 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from scenes import contents, expire, must_claim, result, rows_at, saved_at, steps_of, taken_over
-from sqlalchemy import Engine
+from scenes import contents, expire, lose_one_commit, must_claim, result, rows_at, saved_at, steps_of, taken_over
 
 from cifarsweep.errors import LeaseLost, StoreError
 from cifarsweep.spec.words import AttemptEnd, MetricRow, TrialState
 from cifarsweep.store import Store
-from cifarsweep.store.records import Lease
+from cifarsweep.store.records import Lease, Want
 
 Act = Callable[[Store, Lease], Any]
 
@@ -19,6 +18,7 @@ ACTS: dict[str, Act] = {
     "beat": lambda store, lease: store.write(lease, []),
     "rewind": lambda store, lease: store.rewind(lease, 0),
     "finish": lambda store, lease: store.finish(lease, rows_at(9), saved_at(9), result(9)),
+    "finish and claim": lambda store, lease: store.finish(lease, rows_at(9), saved_at(9), result(9), Want("w")),
     "fail": lambda store, lease: store.fail(lease, AttemptEnd.EXCEPTION, "boom", "trace", rows_at(9)),
     "release": lambda store, lease: store.release(lease, rows_at(9), saved_at(9)),
 }
@@ -132,28 +132,12 @@ def test_a_row_that_comes_twice_is_an_error_and_leaves_nothing_behind(busy_store
     assert busy_store.write(lease, rows_at(3)).checkpoints == (saved_at(2),)
 
 
-def lose_one_answer(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next COMMIT happens, and then the connection is gone."""
-    engine: Engine = store._db.engine
-    monkeypatch.setattr("cifarsweep.store.engine.connection_lost", lambda error: True)
-    commit = engine.dialect.do_commit
-    left = [None]
-
-    def commit_and_vanish(connection: Any) -> None:
-        commit(connection)
-        if left:
-            left.clear()
-            raise engine.dialect.loaded_dbapi.OperationalError("server closed the connection unexpectedly")
-
-    monkeypatch.setattr(engine.dialect, "do_commit", commit_and_vanish)
-
-
 @pytest.mark.parametrize("name", ACTS)
 def test_a_write_whose_answer_was_lost_happens_once(
     busy_store: Store, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lease = begun(busy_store)
-    lose_one_answer(busy_store, monkeypatch)
+    lose_one_commit(busy_store, monkeypatch)
 
     ACTS[name](busy_store, lease)
 
@@ -164,7 +148,7 @@ def test_a_write_whose_answer_was_lost_happens_once(
 
 
 def test_a_claim_whose_answer_was_lost_happens_once(busy_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    lose_one_answer(busy_store, monkeypatch)
+    lose_one_commit(busy_store, monkeypatch)
 
     lease = must_claim(busy_store)
 
@@ -175,7 +159,7 @@ def test_a_claim_whose_answer_was_lost_happens_once(busy_store: Store, monkeypat
 
 def test_a_failure_whose_answer_was_lost_counts_once(busy_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     lease = begun(busy_store)
-    lose_one_answer(busy_store, monkeypatch)
+    lose_one_commit(busy_store, monkeypatch)
 
     state = busy_store.fail(lease, AttemptEnd.EXCEPTION, "boom", "trace")
 

@@ -14,10 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from scenes import make_due, make_study, must_claim, result, saved_at, set_trial, taken_over
 from sqlalchemy import update
 
-from cifarsweep.errors import LeaseLost
-from cifarsweep.spec.words import AttemptEnd, MetricRow, TrialState
+from cifarsweep.errors import LeaseLost, StoreError
+from cifarsweep.spec.words import FINAL_STATES, AttemptEnd, MetricRow, TrialState, Wish
 from cifarsweep.store import Store, fence
-from cifarsweep.store.records import Lease
+from cifarsweep.store.records import Lease, Steered, Want
 from cifarsweep.store.tables import trial
 
 TRIALS = 3
@@ -36,6 +36,14 @@ class Modelled:
     checkpoints: list[int] = field(default_factory=list)
     furthest: int = 0
     failures: dict[AttemptEnd, int] = field(default_factory=lambda: dict.fromkeys(ENDS, 0))
+    wish: Wish | None = None
+
+    def leave(self, state: TrialState) -> None:
+        """Nobody holds it any more."""
+        self.state, self.wish = state, None
+
+    def unheld(self) -> TrialState:
+        return TrialState.QUEUED if self.wish is None else self.wish.state
 
 
 @dataclass
@@ -65,8 +73,9 @@ class Workers(RuleBasedStateMachine):
 
     @rule()
     def claim(self) -> None:
-        expected = self._claim_in_the_model()
-        lease = self.store.claim("w", studies=[self.study])
+        self._compare(self.store.claim("w", studies=[self.study]), self._claim_in_the_model())
+
+    def _compare(self, lease: Lease | None, expected: int | None) -> None:
         assert (lease.number if lease else None) == expected
         if lease is not None:
             model = self.trials[lease.number]
@@ -78,9 +87,11 @@ class Workers(RuleBasedStateMachine):
         for number, model in enumerate(self.trials):
             if model.state is TrialState.LEASED and model.expired:
                 model.failures[AttemptEnd.CRASHED] += 1
-                if model.failures[AttemptEnd.CRASHED] < 5:
+                poisoned = model.failures[AttemptEnd.CRASHED] >= 5
+                if not poisoned and model.wish is None:
                     return self._lease_in_the_model(number)
-                model.state = TrialState.POISONED
+                cancelled = model.wish is Wish.CANCEL
+                model.leave(TrialState.POISONED if poisoned and not cancelled else model.unheld())
         queued = [number for number, model in enumerate(self.trials) if model.state is TrialState.QUEUED]
         return self._lease_in_the_model(queued[0]) if queued else None
 
@@ -121,6 +132,7 @@ class Workers(RuleBasedStateMachine):
         rows, lease = self._rows(holder, more), holder.lease
         if model := self._current(holder):
             holder.lease = self.store.write(lease, rows, pointer)
+            assert holder.lease.wish is model.wish
             holder.steps = steps
             self._advance(model, steps, pointer is not None)
         else:
@@ -141,17 +153,19 @@ class Workers(RuleBasedStateMachine):
             self._lost(holder, lambda: self.store.rewind(lease, step))
 
     @precondition(lambda self: self.holders)
-    @rule(data=st.data(), more=st.integers(0, 2))
-    def finish(self, data: st.DataObject, more: int) -> None:
+    @rule(data=st.data(), more=st.integers(0, 2), chained=st.booleans())
+    def finish(self, data: st.DataObject, more: int, chained: bool) -> None:
+        want = Want("w", [self.study]) if chained else None
         holder = data.draw(st.sampled_from(self.holders))
         rows, lease, steps = self._rows(holder, more), holder.lease, holder.steps + more
         if model := self._current(holder):
-            self.store.finish(lease, rows, None, result(steps))
+            following = self.store.finish(lease, rows, None, result(steps), want)
             self._advance(model, steps, False)
-            model.state = TrialState.DONE
+            model.leave(TrialState.DONE)
             self.holders.remove(holder)
+            self._compare(following, self._claim_in_the_model() if want else None)
         else:
-            self._lost(holder, lambda: self.store.finish(lease, rows, None, result(steps)))
+            self._lost(holder, lambda: self.store.finish(lease, rows, None, result(steps), want))
 
     @precondition(lambda self: self.holders)
     @rule(data=st.data(), checkpoint=st.booleans())
@@ -162,7 +176,7 @@ class Workers(RuleBasedStateMachine):
         if model := self._current(holder):
             self.store.release(lease, [], pointer)
             self._advance(model, holder.steps, pointer is not None)
-            model.state = TrialState.QUEUED
+            model.leave(model.unheld())
             self.holders.remove(holder)
         else:
             self._lost(holder, lambda: self.store.release(lease, [], pointer))
@@ -175,7 +189,7 @@ class Workers(RuleBasedStateMachine):
         if model := self._current(holder):
             model.failures[end] += 1
             most, last = (5, TrialState.POISONED) if end is AttemptEnd.CRASHED else (2, TrialState.FAILED)
-            model.state = last if model.failures[end] >= most else TrialState.QUEUED
+            model.leave(last if model.failures[end] >= most else model.unheld())
             assert self.store.fail(lease, end, "boom", "") is model.state
             make_due(self.store, lease)
             self.holders.remove(holder)
@@ -190,6 +204,34 @@ class Workers(RuleBasedStateMachine):
         if model := self._current(holder):
             set_trial(self.store, holder.lease.trial_id, lease_until=0.0)
             model.expired = True
+
+    @rule(number=st.integers(0, TRIALS - 1), wish=st.sampled_from(Wish))
+    def steer(self, number: int, wish: Wish) -> None:
+        model, act = self.trials[number], self.store.pause if wish is Wish.PAUSE else self.store.cancel
+        if model.state in FINAL_STATES and model.state is not wish.state:
+            with pytest.raises(StoreError, match="is final"):
+                act(self.study, number)
+            return
+        act(self.study, number)
+        if model.wish is not Wish.CANCEL or wish is Wish.CANCEL:
+            if model.state is TrialState.LEASED and not model.expired:
+                model.wish = wish
+            else:
+                model.failures[AttemptEnd.CRASHED] += model.state is TrialState.LEASED
+                model.leave(wish.state)
+
+    @rule(number=st.integers(0, TRIALS - 1))
+    def resume_or_retry(self, number: int) -> None:
+        model = self.trials[number]
+        if model.state is TrialState.PAUSED or model.wish is Wish.PAUSE:
+            assert self.store.resume(self.study, number) in (Steered(1, 0), Steered(0, 1))
+        elif model.wish is Wish.CANCEL or (model.state in FINAL_STATES and model.state is not TrialState.DONE):
+            assert self.store.retry(self.study, number) in (Steered(1, 0), Steered(0, 1))
+            if model.state in FINAL_STATES:
+                model.failures = dict.fromkeys(ENDS, 0)
+        else:
+            return
+        model.leave(model.state if model.state is TrialState.LEASED else TrialState.QUEUED)
 
     @invariant()
     def the_store_is_as_the_model_says(self) -> None:
@@ -215,11 +257,11 @@ def test_any_order_of_events_agrees_with_the_model(store: Store) -> None:
     assert [finding for finding in store.check() if "lease has run out" not in finding] == []
 
 
-def unfenced(conn: Any, lease: Lease, progress: Any, *, finishing: bool = False) -> bool:
+def unfenced(conn: Any, lease: Lease, progress: Any, *, finishing: bool = False) -> fence.Passed:
     """A guard that lets everybody pass."""
     state = TrialState.DONE if finishing else TrialState.LEASED
     conn.execute(update(trial).where(trial.c.trial_id == lease.trial_id).values(state=state.value))
-    return False
+    return fence.Passed(again=False, wish=None)
 
 
 def test_without_the_fence_the_model_disagrees(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

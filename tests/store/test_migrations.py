@@ -106,12 +106,39 @@ def test_a_newer_database_is_refused_and_left_alone(empty_url: str, engine: Engi
     assert differences(engine) == []
 
 
-def test_an_older_database_asks_for_the_upgrade(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_database_asks_for_the_upgrade(empty_url: str) -> None:
     Store.open(empty_url, upgrade=True).close()
-    monkeypatch.setattr("cifarsweep.store.migrate.HEAD", "0002")
+    set_version(empty_url, REVISIONS[0])
 
     with pytest.raises(StoreError, match="cifarsweep db upgrade"):
         Store.open(empty_url)
+
+
+def old_contents(engine: Engine) -> None:
+    """A study as the first version wrote it."""
+    settings = make_study(1, 1).cells[0].settings.model_dump_json()
+    with engine.begin() as conn:
+        conn.execute(
+            text("INSERT INTO cs_study VALUES (1, 's', 'a', :spec, :now)"),
+            {"spec": make_study(1, 1).canonical(), "now": "2026-01-01 00:00:00"},
+        )
+        conn.execute(text("INSERT INTO cs_cell VALUES (1, 1, 0, 'c', '{}', :settings, 'a')"), {"settings": settings})
+        names = "trial_id, study_id, cell_id, number, seed, state"
+        conn.execute(text(f"INSERT INTO cs_trial ({names}) VALUES (1, 1, 1, 0, 0, 'queued')"))  # noqa: S608
+
+
+def test_a_database_of_the_first_version_is_upgraded_with_its_contents(
+    empty_url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("cifarsweep.store.migrate.HEAD", REVISIONS[0])
+        Store.open(empty_url, upgrade=True).close()
+    old_contents(engine)
+
+    with Store.open(empty_url, upgrade=True) as store:
+        work_off(store)
+
+    assert differences(engine) == []
 
 
 def open_and_upgrade(url: str) -> list[str]:

@@ -246,10 +246,10 @@ def test_a_teller_finds_the_lock_taken_and_goes_on(
     mark = projection._mark
     attempts = []
 
-    def meanwhile(*args: object, **kwargs: object) -> None:
+    def meanwhile(*args: object, **kwargs: object) -> bool:
         with Store.open(url) as other:
             attempts.append(other.tell())
-        mark(*args, **kwargs)  # type: ignore[arg-type]
+        return mark(*args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(projection, "_mark", meanwhile)
 

@@ -4,7 +4,7 @@ import math
 from datetime import UTC, datetime
 
 import pytest
-from scenes import make_study, must_claim, rows_at, saved_at, set_trial
+from scenes import make_study, must_claim, result, rows_at, saved_at, set_trial
 
 from cifarsweep.errors import StoreError
 from cifarsweep.spec.words import AttemptEnd, MetricRow, Outcome, TrialResult, TrialState
@@ -25,9 +25,11 @@ def test_the_status_counts_every_state(busy_store: Store) -> None:
     assert dict(status.trials) == {
         TrialState.QUEUED: 4,
         TrialState.LEASED: 1,
+        TrialState.PAUSED: 0,
         TrialState.DONE: 1,
         TrialState.FAILED: 0,
         TrialState.POISONED: 0,
+        TrialState.CANCELLED: 0,
     }
     assert (status.study, status.done_s) == ("s", 2.5)
 
@@ -47,6 +49,28 @@ def test_the_status_shows_who_works_at_what(busy_store: Store) -> None:
     assert (worker.worker_id, worker.host, worker.device) == ("w", "box", "NVIDIA H200")
     assert (worker.trial, worker.attempt, worker.step, worker.expired) == (0, 1, 7, False)
     assert worker.last_beat_s is not None and 0 <= worker.last_beat_s < 20
+
+
+def test_the_status_tells_speed_and_time_left_of_those_who_live(busy_store: Store) -> None:
+    done = must_claim(busy_store)
+    busy_store.finish(done, [MetricRow("elapsed_s", 9, 60.0)], None, result())
+    for place, worker in enumerate("ab"):
+        lease = busy_store.claim(worker, slot=place)
+        assert lease is not None
+        rows = [MetricRow("images_per_s", step, 100.0 * step) for step in (1, 2)]
+        busy_store.write(lease, [*rows, MetricRow("elapsed_s", 2, 30.0)])
+
+    (status,) = busy_store.status("s", speeds=True)
+
+    assert [(worker.slot, worker.elapsed_s, worker.images_per_s) for worker in status.workers] == [
+        (0, 30.0, 200.0),
+        (1, 30.0, 200.0),
+    ]
+    assert (status.images_per_s, status.trials_per_h, status.left_s) == (400.0, 120.0, (3 * 60 + 2 * 30) / 2)
+    for worker in status.workers:
+        set_trial(busy_store, worker.trial + 1, lease_until=0.0)
+    (status,) = busy_store.status("s", speeds=True)
+    assert (status.images_per_s, status.trials_per_h, status.left_s) == (None, None, None)
 
 
 def test_the_status_shows_leases_that_ran_out(busy_store: Store) -> None:

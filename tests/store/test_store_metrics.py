@@ -69,6 +69,25 @@ def test_other_studies_stay_out(busy_store: Store) -> None:
     assert list(busy_store.metrics("other", ["train/loss"])) == [(0, "train/loss")]
 
 
+def test_awkward_numbers_survive_among_many(busy_store: Store) -> None:
+    values = AWKWARD * 60
+
+    assert bits(written_and_read(busy_store, values)[1]) == bits(values)
+
+
+def test_many_rows_that_are_sent_again_are_there_once(busy_store: Store) -> None:
+    lease = must_claim(busy_store)
+    rows = [
+        MetricRow(f"\N{GREEK SMALL LETTER LAMDA}{place % 3}", place, value) for place, value in enumerate(AWKWARD * 60)
+    ]
+    busy_store.write(lease, rows)  # committed, but suppose that the worker never learnt
+
+    busy_store.write(lease, [*rows, MetricRow("more", 1, 0.5)])
+
+    found = busy_store.metrics("s", [*{row.name for row in rows}, "more"])
+    assert sum(len(steps) for steps, _ in found.values()) == len(rows) + 1
+
+
 def test_many_rows_in_one_write(busy_store: Store) -> None:
     rows = [MetricRow(f"m{place % 7}", place // 7, place / 7) for place in range(20_000)]
 

@@ -1,0 +1,113 @@
+"""Four real workers search together, and are killed."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import search_worker
+
+from cifarsweep.spec.reading import read_study
+from cifarsweep.spec.words import VAL_ACCURACY, Outcome, TrialState
+from cifarsweep.store import Store
+
+STEPS, TRIALS = 6, 16
+FILE = f"""
+name = "find"
+question = "Which rate?"
+[settings]
+dataset = "digits"
+epochs = 1
+[search]
+pruner = "median"
+n_trials = {TRIALS}
+[search.space]
+"optimizer.lr" = {{ low = 1e-4, high = 1.0, log = true }}
+batch_size = {{ low = 16, high = 64, step = 16 }}
+"""
+
+Process = subprocess.Popen[bytes]
+Worker = Callable[[str], Process]
+
+
+def kill(process: Process) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(10)
+
+
+@pytest.fixture
+def worker(url: str, store: Store, tmp_path: Path) -> Iterator[Worker]:
+    """Starts workers, each in a process group of its own; what is left of them at the end is killed."""
+    path, artifacts = tmp_path / "find.toml", tmp_path / "artifacts"
+    path.write_text(FILE)
+    artifacts.mkdir()
+    store.create_study(read_study(path))
+    running: list[Process] = []
+
+    def start(behaviour: str) -> Process:
+        command = [sys.executable, str(search_worker.__file__), url, str(artifacts), behaviour]
+        running.append(subprocess.Popen(command, start_new_session=True))
+        return running[-1]
+
+    yield start
+    for process in running:
+        kill(process)
+
+
+def until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "waited for too long"
+        time.sleep(0.05)
+    return found
+
+
+def assert_it_is_a_whole_search(store: Store) -> None:
+    """As many trials as were asked for, no point twice, every row that training gives, ended where it was decided."""
+    trials = store.trials("find")
+    assert [trial.number for trial in trials] == list(range(TRIALS))
+    assert {trial.state for trial in trials} == {TrialState.DONE}
+    assert len({repr(trial.levels) for trial in trials}) == TRIALS
+    curves = store.metrics("find", [VAL_ACCURACY])
+    for trial in trials:
+        steps, values = curves[trial.number, VAL_ACCURACY]
+        off = abs(math.log10(trial.settings.optimizer.lr) + 2)
+        assert list(steps) == list(range(1, trial.step + 1))
+        assert [v.hex() for v in values] == [(step / STEPS / (1 + off)).hex() for step in steps.tolist()]
+        assert_it_ended_where_it_was_decided(store, trial)
+    assert store.check() == []
+
+
+def assert_it_ended_where_it_was_decided(store: Store, trial: Any) -> None:
+    decided = store.search.decisions(trial.number + 1)
+    pruned = trial.outcome is Outcome.PRUNED
+    assert {step for step, prune in decided.items() if prune} == ({trial.step} if pruned else set())
+    assert max(decided) <= trial.step < STEPS if pruned else trial.step == STEPS
+
+
+def test_four_workers_search_together(store: Store, worker: Worker) -> None:
+    workers = [worker("ok") for _ in range(4)]
+
+    assert [process.wait(120) for process in workers] == [0, 0, 0, 0]
+
+    assert_it_is_a_whole_search(store)
+
+
+def test_workers_that_are_killed_lose_no_point_and_repeat_none(store: Store, worker: Worker) -> None:
+    workers = [worker("slow") for _ in range(4)]
+    for many in (2, 5, 8):
+        until(lambda many=many: store.status("find")[0].trials[TrialState.DONE] >= many)
+        kill(workers.pop(0))
+        workers.append(worker("slow"))
+
+    assert [process.wait(120) for process in workers] == [0, 0, 0, 0]
+
+    assert_it_is_a_whole_search(store)
+    assert sum(len(trial.attempts) for trial in store.trials("find")) > TRIALS

@@ -1,0 +1,360 @@
+"""Pause, resume, cancel, retry, priority: at once where nobody holds the trial, else with its holder's next beat."""
+
+from collections.abc import Callable
+
+import optuna
+import pytest
+from scenes import (
+    contents,
+    expire,
+    make_due,
+    make_study,
+    must_claim,
+    result,
+    rows_at,
+    saved_at,
+    set_trial,
+    steps_of,
+    taken_over,
+)
+
+from cifarsweep.errors import LeaseLost, StoreError, UnknownStudy
+from cifarsweep.spec.words import AttemptEnd, TrialState, Wish
+from cifarsweep.store import Store
+from cifarsweep.store.address import parse_url
+from cifarsweep.store.records import Lease, Steered
+
+QUEUED, LEASED, PAUSED, CANCELLED = TrialState.QUEUED, TrialState.LEASED, TrialState.PAUSED, TrialState.CANCELLED
+DONE, FAILED, POISONED = TrialState.DONE, TrialState.FAILED, TrialState.POISONED
+
+
+def states(store: Store) -> list[TrialState]:
+    return [row.state for row in store.trials("s")]
+
+
+def begun(store: Store) -> Lease:
+    """A worker at trial 0, with a checkpoint at step 2."""
+    return store.write(must_claim(store), rows_at(1, 2), saved_at(2))
+
+
+def failed(store: Store, end: AttemptEnd = AttemptEnd.EXCEPTION) -> int:
+    """Let trial 0 fail for good, with a checkpoint at step 2; its attempts."""
+    lease = begun(store)
+    while store.fail(lease, end, "boom", "") is QUEUED:
+        make_due(store, lease)
+        lease = must_claim(store)
+    return lease.attempt
+
+
+def test_a_paused_study_gives_nothing_away_until_it_is_resumed(busy_store: Store) -> None:
+    assert busy_store.pause("s") == Steered(6, 0)
+    assert busy_store.claim("w") is None and busy_store.unfinished() == 0 and busy_store.next_due() is None
+
+    assert busy_store.resume("s") == Steered(6, 0)
+
+    assert must_claim(busy_store).number == 0
+
+
+@pytest.mark.parametrize("wish", list(Wish))
+def test_the_holder_learns_of_a_wish_with_its_next_beat_and_then_it_comes_true(busy_store: Store, wish: Wish) -> None:
+    lease = begun(busy_store)
+    act = busy_store.pause if wish is Wish.PAUSE else busy_store.cancel
+
+    assert act("s", 0) == Steered(0, 1)
+    assert states(busy_store)[0] is LEASED
+    lease = busy_store.write(lease, [])
+    assert lease.wish is wish
+    busy_store.release(lease, rows_at(3), saved_at(3))
+
+    row = busy_store.trial("s", 0)
+    assert row.state is wish.state
+    assert row.attempts[0].end is (AttemptEnd.RELEASED if wish is Wish.PAUSE else AttemptEnd.CANCELLED)
+    assert busy_store.check() == []
+
+
+def test_whoever_resumes_goes_on_from_the_checkpoint(busy_store: Store) -> None:
+    lease = begun(busy_store)
+    busy_store.pause("s", 0)
+    busy_store.release(busy_store.write(lease, rows_at(3)), [], None)
+
+    busy_store.resume("s", 0)
+
+    again = must_claim(busy_store)
+    assert (again.number, again.attempt, again.step, again.wish) == (0, 2, 2, None)
+    assert steps_of(busy_store) == [1, 2]
+
+
+def test_a_wish_can_be_taken_back_before_the_holder_noticed(busy_store: Store) -> None:
+    lease = begun(busy_store)
+    busy_store.pause("s", 0)
+
+    assert busy_store.resume("s", 0) == Steered(0, 1)
+
+    assert busy_store.write(lease, []).wish is None
+
+
+def test_a_trial_that_ends_before_its_holder_noticed_is_done(busy_store: Store) -> None:
+    lease = begun(busy_store)
+    busy_store.cancel("s")
+
+    busy_store.finish(lease, rows_at(3), None, result(3))
+
+    assert states(busy_store) == [DONE] + [CANCELLED] * 5
+    assert busy_store.check() == []
+
+
+@pytest.mark.parametrize("wish", list(Wish))
+def test_a_wish_outlives_a_failure_of_the_attempt(busy_store: Store, wish: Wish) -> None:
+    lease = begun(busy_store)
+    (busy_store.pause if wish is Wish.PAUSE else busy_store.cancel)("s", 0)
+
+    assert busy_store.fail(lease, AttemptEnd.CRASHED, "boom", "") is wish.state
+
+
+@pytest.mark.parametrize("wish", list(Wish))
+def test_who_takes_over_from_a_holder_that_died_fulfils_the_wish(busy_store: Store, wish: Wish) -> None:
+    lease = begun(busy_store)
+    (busy_store.pause if wish is Wish.PAUSE else busy_store.cancel)("s", 0)
+    expire(busy_store, lease)
+
+    assert must_claim(busy_store, "other").number == 1
+
+    row = busy_store.trial("s", 0)
+    assert (row.state, row.attempts[0].end) == (wish.state, AttemptEnd.TAKEN_OVER)
+    with pytest.raises(LeaseLost):
+        busy_store.write(lease, rows_at(3))
+
+
+@pytest.mark.parametrize("wish", list(Wish))
+def test_a_lease_that_ran_out_needs_no_holder(busy_store: Store, wish: Wish) -> None:
+    lease = begun(busy_store)
+    expire(busy_store, lease)
+
+    assert (busy_store.pause if wish is Wish.PAUSE else busy_store.cancel)("s") == Steered(6, 0)
+
+    assert set(states(busy_store)) == {wish.state}
+    with pytest.raises(LeaseLost):
+        busy_store.write(lease, rows_at(3))
+    assert busy_store.check() == []
+
+
+ACTS: dict[str, Callable[[Store], Steered]] = {
+    "pause": lambda store: store.pause("s"),
+    "resume": lambda store: store.resume("s"),
+    "cancel": lambda store: store.cancel("s"),
+    "retry": lambda store: store.retry("s"),
+    "priority": lambda store: store.prioritize(7, "s"),
+}
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_the_second_time_changes_nothing(busy_store: Store, name: str) -> None:
+    failed(busy_store)
+    must_claim(busy_store)
+    if name == "resume":
+        busy_store.pause("s")
+    first = ACTS[name](busy_store)
+    before = contents(busy_store)
+
+    assert first.now + first.soon > 0
+    assert ACTS[name](busy_store) == Steered(0, 0)
+    assert contents(busy_store) == before
+
+
+@pytest.mark.parametrize("act", ["pause", "resume", "cancel", "retry"])
+def test_a_trial_that_is_done_stays_so(busy_store: Store, act: str) -> None:
+    busy_store.finish(must_claim(busy_store), [], None, result())
+    before = contents(busy_store)
+
+    with pytest.raises(StoreError, match="trial s/0 is done, which is final; it stays as it is"):
+        getattr(busy_store, act)("s", 0)
+    with pytest.raises(StoreError, match="study 's' has no trial 6; its trials are 0 to 5"):
+        getattr(busy_store, act)("s", 6)
+    with pytest.raises(UnknownStudy):
+        getattr(busy_store, act)("t")
+
+    assert contents(busy_store) == before
+
+
+def test_a_failed_trial_is_not_paused_but_told_how_it_goes_on(busy_store: Store) -> None:
+    failed(busy_store)
+
+    with pytest.raises(StoreError, match="trial s/0 is failed, which is final; `cifarsweep retry s/0` queues it again"):
+        busy_store.pause("s", 0)
+
+
+@pytest.mark.parametrize("end", [AttemptEnd.EXCEPTION, AttemptEnd.OUT_OF_MEMORY, AttemptEnd.CRASHED])
+def test_a_retry_forgets_the_failures_and_goes_on_from_the_checkpoint(busy_store: Store, end: AttemptEnd) -> None:
+    attempts = failed(busy_store, end)
+    assert states(busy_store)[0] in (FAILED, POISONED)
+
+    assert busy_store.retry("s") == Steered(1, 0)
+
+    lease = must_claim(busy_store)
+    assert (lease.number, lease.attempt, lease.step) == (0, attempts + 1, 2)
+    assert busy_store.fail(lease, end, "boom", "") is QUEUED
+
+
+def test_a_cancelled_trial_comes_back_by_a_retry(busy_store: Store) -> None:
+    held = begun(busy_store)
+    busy_store.cancel("s")
+
+    assert busy_store.retry("s") == Steered(5, 1)
+
+    assert states(busy_store) == [LEASED] + [QUEUED] * 5
+    assert busy_store.write(held, []).wish is None
+
+
+def test_of_the_two_wishes_the_one_to_cancel_holds(busy_store: Store) -> None:
+    lease = begun(busy_store)
+    busy_store.pause("s")
+    assert busy_store.cancel("s") == Steered(5, 1)
+
+    assert busy_store.pause("s") == busy_store.resume("s") == Steered(0, 0)
+
+    assert busy_store.write(lease, []).wish is Wish.CANCEL
+
+
+def test_higher_priorities_are_claimed_first(busy_store: Store) -> None:
+    assert busy_store.prioritize(5, "s", 3) == Steered(1, 0)
+    assert busy_store.prioritize(-1, "s", 0) == Steered(1, 0)
+
+    assert [must_claim(busy_store).number for _ in range(6)] == [3, 1, 2, 4, 5, 0]
+
+
+def test_the_priority_of_a_study_is_that_of_trials_to_come(busy_store: Store) -> None:
+    busy_store.create_study(make_study(1, 1, name="t"))
+    busy_store.prioritize(1, "t")
+    busy_store.create_study(make_study(1, 2, name="t"), extend=True)
+
+    assert [must_claim(busy_store).study for _ in range(3)] == ["t", "t", "s"]
+
+
+@pytest.mark.parametrize("act", ["pause", "cancel"])
+def test_trials_that_come_to_a_paused_study_wait_and_to_a_cancelled_one_revive_it(store: Store, act: str) -> None:
+    store.create_study(make_study(1, 1))
+    getattr(store, act)("s")
+
+    store.create_study(make_study(1, 2), extend=True)
+
+    assert states(store) == ([PAUSED, PAUSED] if act == "pause" else [CANCELLED, QUEUED])
+
+
+def test_what_is_retried_in_a_paused_study_waits_too(busy_store: Store) -> None:
+    failed(busy_store)
+    busy_store.pause("s")
+
+    busy_store.retry("s", 0)
+
+    assert set(states(busy_store)) == {PAUSED}
+
+
+def test_optuna_forgets_a_failure_that_is_retried(busy_store: Store, url: str) -> None:
+    failed(busy_store)
+    busy_store.finish(must_claim(busy_store), [], None, result())
+    busy_store.cancel("s", 2)
+    assert busy_store.tell() == 3
+
+    busy_store.retry("s")
+    assert busy_store.check() == [] and busy_store.untold() > 0
+    busy_store.tell()
+
+    assert optuna_trials(url) == {1: "COMPLETE"}
+    busy_store.finish(must_claim(busy_store), [], None, result())
+    busy_store.tell()
+    assert optuna_trials(url) == {0: "COMPLETE", 1: "COMPLETE"}
+    assert busy_store.check() == [] and busy_store.untold() == 0
+
+
+def optuna_trials(url: str) -> dict[int, str]:
+    storage = optuna.storages.RDBStorage(parse_url(url).render_as_string(hide_password=False))
+    trials = optuna.load_study(study_name="s", storage=storage).trials
+    storage.scoped_session.remove()
+    storage.engine.dispose()
+    return {trial.user_attrs["cifarsweep_trial"]: trial.state.name for trial in trials}
+
+
+def test_a_retry_while_optuna_is_being_told_of_the_failure_is_not_lost(
+    busy_store: Store, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed(busy_store)
+    told = optuna.Study.add_trial
+
+    def told_and_then_retried(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        told(study, trial)
+        busy_store.retry("s")
+
+    monkeypatch.setattr(optuna.Study, "add_trial", told_and_then_retried)
+    assert busy_store.tell() == 0
+    monkeypatch.undo()
+    busy_store.finish(must_claim(busy_store), [], None, result())
+
+    assert busy_store.tell() == 1
+    assert optuna_trials(url) == {0: "COMPLETE"}
+
+
+def test_a_machine_takes_its_own_crashes_back_and_nobody_elses(busy_store: Store) -> None:
+    first = must_claim(busy_store, "good")
+    busy_store.fail(first, AttemptEnd.CRASHED, "died", "")
+    make_due(busy_store, first)
+    crashes = []
+    for _ in range(4):
+        lease = must_claim(busy_store, "bad")
+        busy_store.fail(lease, AttemptEnd.CRASHED, "died", "")
+        make_due(busy_store, lease)
+        crashes.append((lease.trial_id, lease.attempt))
+    busy_store.tell()
+    assert states(busy_store)[0] is POISONED
+
+    taken_back = [
+        busy_store.forgive("good", crashes),
+        busy_store.forgive("bad", crashes),
+        busy_store.forgive("bad", crashes),
+    ]
+
+    assert taken_back == [0, 4, 0]
+    assert [attempt.end for attempt in busy_store.trial("s", 0).attempts] == [
+        AttemptEnd.CRASHED,
+        *[AttemptEnd.BAD_MACHINE] * 4,
+    ]
+    assert busy_store.fail(must_claim(busy_store, "good"), AttemptEnd.CRASHED, "died", "") is QUEUED
+    assert busy_store.check() == []
+
+
+def test_a_checkpoint_since_then_leaves_nothing_to_forgive(busy_store: Store) -> None:
+    lease = must_claim(busy_store, "bad")
+    busy_store.fail(lease, AttemptEnd.CRASHED, "died", "")
+    make_due(busy_store, lease)
+    successor = busy_store.write(must_claim(busy_store, "good"), rows_at(1), saved_at(1))
+
+    assert busy_store.forgive("bad", [(lease.trial_id, lease.attempt)]) == 1
+
+    assert busy_store.write(successor, rows_at(2)).attempt == 2
+
+
+def test_a_trial_that_took_another_workers_child_down_is_no_evidence_against_a_machine(busy_store: Store) -> None:
+    def crash(worker: str) -> tuple[int, int]:
+        lease = must_claim(busy_store, worker)
+        busy_store.fail(lease, AttemptEnd.CRASHED, "died", "")
+        make_due(busy_store, lease)
+        return lease.trial_id, lease.attempt
+
+    crash("other")
+    crashes = [crash("me")]
+    set_trial(busy_store, crashes[0][0], state=DONE.value)
+    crashes.append(crash("me"))
+
+    assert busy_store.crashed_only_here("me", crashes) == crashes[1:]
+    assert busy_store.crashed_only_here("other", crashes) == []
+
+
+def test_a_dead_holder_counts_also_where_the_trial_is_paused(busy_store: Store) -> None:
+    lease = begun(busy_store)
+    for _ in range(4):
+        lease = taken_over(busy_store, lease)
+    expire(busy_store, lease)
+
+    busy_store.pause("s", 0)
+    busy_store.resume("s", 0)
+
+    assert busy_store.fail(must_claim(busy_store), AttemptEnd.CRASHED, "died", "") is POISONED
