@@ -10,14 +10,15 @@ import contextlib
 import os
 import platform
 import queue
+import signal
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from itertools import chain
 from typing import BinaryIO
 
+from cifarsweep.training.events import Rejected, Saving
 from cifarsweep.training.process import prepare_process
 from cifarsweep.worker.protocol import (
     Event,
@@ -42,9 +43,14 @@ _LONGEST_PREPARATION_S = 600.0
 
 
 class Mailbox:
-    """Requests as they come, read by a thread so that `stop` is heard in the middle of a trial."""
+    """Requests as they come, read by a thread so that `stop` is heard in the middle of a trial.
+
+    The supervisor alone gives orders: batch systems and systemd send their signals to every process of a job.
+    """
 
     def __init__(self, source: BinaryIO) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
         self._trials: queue.SimpleQueue[Train] = queue.SimpleQueue()
         self.stop = threading.Event()
         threading.Thread(target=self._read, args=(source,), daemon=True).start()
@@ -70,7 +76,8 @@ class Mailbox:
 class Mouth:
     """Writes replies, from the trial and from a thread that speaks for a trial that can't yet.
 
-    While a trial is being prepared it says so every second: a slow disk is no hung GPU, but not for ever.
+    While a trial is being prepared, or a checkpoint saved, it says so every second: a slow disk is no hung GPU, but not
+    for ever.
     """
 
     def __init__(self, pipe: BinaryIO) -> None:
@@ -111,11 +118,22 @@ def serve(train: Trainer, ready: Ready, mailbox: Mailbox, pipe: BinaryIO) -> Non
         try:
             with mouth.preparing():
                 events = train(request, mailbox.stop.is_set)
-                first = next(events)
-            for event in chain((first,), events):
+            for event in _with_signs_of_life(events, mouth):
                 mouth.say(event)
         except Exception as error:  # noqa: BLE001 - whatever a trial raises is that trial's result
             mouth.say(_failure(error))
+
+
+def _with_signs_of_life(events: Iterator[Event], mouth: Mouth) -> Iterator[Event]:
+    """The events; the child says that it lives while the next one may wait for a disk or a network."""
+    slow = True
+    while True:
+        with mouth.preparing() if slow else contextlib.nullcontext():
+            event = next(events, None)
+        if event is None:
+            return
+        yield event
+        slow = isinstance(event, Rejected | Saving)
 
 
 def _failure(error: Exception) -> Failed:

@@ -53,7 +53,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Preparing:
-    """The child loads images, weights or libraries for a trial, and has nothing else to say yet."""
+    """The child loads images or libraries for a trial or saves a checkpoint, and has nothing else to say yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,7 @@ Event = (
     events.Started
     | events.Progress
     | events.Metrics
+    | events.Saving
     | events.Saved
     | events.SaveFailed
     | events.Rejected

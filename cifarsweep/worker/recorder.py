@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cifarsweep.errors import StoreUnavailable
-from cifarsweep.spec.words import AttemptEnd, CheckpointRef, MetricRow, TrialResult
+from cifarsweep.spec.words import AttemptEnd, CheckpointRef, MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
-from cifarsweep.store.records import Lease
-from cifarsweep.training.folder import CheckpointFolder
+from cifarsweep.store.records import Lease, Want
+from cifarsweep.worker.artifacts import Broom
 from cifarsweep.worker.patience import Patience
 
 #: Rows that wait for a database that is away; beyond it the child is not read any more and so pauses.
@@ -23,16 +23,23 @@ class Recorder:
     """Holds the lease on one trial. Raises LeaseLost from `flush` once another worker owns the trial."""
 
     def __init__(
-        self, store: Store, lease: Lease, patience: Patience, clock: Callable[[], float], folder: CheckpointFolder
+        self, store: Store, lease: Lease, patience: Patience, clock: Callable[[], float], broom: Broom
     ) -> None:
         self.lease = lease
         self.closed = False
+        #: The trial that was taken together with the end of this one, and whether one may be.
+        self.granted: Lease | None = None
+        self.wanting = False
+        #: Whether the trial was ended while its child trains on.
+        self.pruned = False
         self._store, self._patience, self._clock = store, patience, clock
-        self._folder = folder
+        self._broom = broom
         self._rows: list[MetricRow] = []
+        self._decisions: dict[int, bool] = {}
         self._checkpoint: CheckpointRef | None = None
         self._committed = [ref.path for ref in lease.checkpoints]
         self._superseded: list[str] = []
+        self._rewind_to: int | None = None
         self._ending: Callable[[], object] | None = None
         self._heard = False
         self._done = False
@@ -63,18 +70,32 @@ class Recorder:
         self._checkpoint = checkpoint
         self._written_at = float("-inf")
 
+    def decide(self, step: int, prune: bool) -> None:
+        """Note whether the trial ends at `step`; `finish` follows where it does, so both come in one transaction."""
+        self._decisions[step] = prune
+
+    def discard(self, checkpoint: CheckpointRef) -> None:
+        """Remove a checkpoint that came after the end, and that nothing points to."""
+        self._broom.remove([checkpoint.path])
+
     def rewind(self, step: int) -> None:
         """Drop what lies beyond `step`, because the child had to begin further back than the lease says."""
-        self.lease = self._store.rewind(self.lease, step)
+        self._rewind_to = step
+        self.flush()
 
-    def finish(self, result: TrialResult) -> None:
-        """End the trial as done; its last checkpoint was pointed to before."""
-        self._done = True
-        self._end(lambda: self._store.finish(self.lease, self._rows, self._checkpoint, result))
+    def finish(self, result: TrialResult, want: Want | None = None) -> None:
+        """End the trial as done; its last checkpoint was pointed to before. `want` takes the next one with it."""
+        self._done, self.wanting = True, want is not None
+        self.pruned = result.outcome is Outcome.PRUNED
+
+        def ending() -> None:
+            self.granted = self._store.finish(self.lease, self._rows, self._checkpoint, result, want, self._decisions)
+
+        self._end(ending)
 
     def fail(self, end: AttemptEnd, error: str, traceback: str = "") -> None:
         """End the attempt by a failure, which the queue counts."""
-        self._end(lambda: self._store.fail(self.lease, end, error, traceback, rows=self._rows))
+        self._end(lambda: self._store.fail(self.lease, end, error, traceback, self._rows, self._checkpoint))
 
     def release(self) -> None:
         """Give the lease back: nothing went wrong, another worker may go on."""
@@ -96,29 +117,33 @@ class Recorder:
             return
         try:
             self._write()
-        except StoreUnavailable:
-            self._patience.failed()
+        except StoreUnavailable as error:
+            self._patience.failed(error)
             return
         self._patience.succeeded()
         self._rows.clear()
+        self._decisions.clear()
         self._heard = False
         self._written_at = self._clock()
         self._prune()
 
     def _write(self) -> None:
+        if self._rewind_to is not None:
+            # Before anything that came after it; what is beyond would be there twice.
+            self.lease, self._rewind_to = self._store.rewind(self.lease, self._rewind_to), None
         if self._ending is not None:
             self._ending()
             self.closed = True
         else:
-            self.lease = self._store.write(self.lease, self._rows, self._checkpoint)
+            self.lease = self._store.write(self.lease, self._rows, self._checkpoint, self._decisions)
 
     def _prune(self) -> None:
         """Remove the files that the database no longer points to; only the committed state can tell which."""
         if self._checkpoint is not None:
             self._committed.insert(0, self._checkpoint.path)
             self._checkpoint = None
-            self._folder.remove(self._superseded + self._committed[_KEPT:])
+            self._broom.remove(self._superseded + self._committed[_KEPT:])
             self._superseded.clear()
             del self._committed[_KEPT:]
         if self.closed and self._done and self._committed:
-            self._folder.keep_only(self._committed[0])
+            self._broom.keep_only(self._committed[0])

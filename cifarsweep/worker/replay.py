@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from cifarsweep.errors import CifarsweepError, DeviceError, StoreError
-from cifarsweep.spec.words import DATA_VERSION, TIMING_METRICS, MetricRow, TrialResult, TrialState
+from cifarsweep.spec.words import DATA_VERSION, TIMING_METRICS, MetricRow, Outcome, TrialResult, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.records import TrialRow
 from cifarsweep.training import events
@@ -73,6 +73,11 @@ def read_original(store: Store, study: str, number: int) -> Original:
     trial = store.trial(study, number)
     if trial.state is not TrialState.DONE:
         raise StoreError(f"{study}/{number} is {trial.state}: only a trial that is done can be trained again")
+    if trial.outcome is Outcome.PRUNED:
+        raise StoreError(
+            f"{study}/{number} was pruned at step {trial.step} and left no weights: only a trial that trained to its "
+            "end can be trained again"
+        )
     series = store.metrics(study, set(trial.final) - TIMING_METRICS, only=[number])
     rows = {
         (name, int(step)): float(value)

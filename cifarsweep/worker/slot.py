@@ -6,25 +6,28 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-from cifarsweep.errors import CifarsweepError, DeviceError, LeaseLost
+from cifarsweep.errors import DeviceError, LeaseLost, StoreUnavailable
 from cifarsweep.spec.settings import Settings
-from cifarsweep.spec.words import AttemptEnd, TrialResult
+from cifarsweep.spec.words import VAL_ACCURACY, AttemptEnd, MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
-from cifarsweep.store.records import Lease
+from cifarsweep.store.records import Lease, Want
 from cifarsweep.store.timing import Timing
 from cifarsweep.training import events
-from cifarsweep.training.folder import CheckpointFolder
 from cifarsweep.worker import protocol
+from cifarsweep.worker.artifacts import Artifacts
 from cifarsweep.worker.display import Display
 from cifarsweep.worker.patience import Patience
 from cifarsweep.worker.process import ChildProcess
 from cifarsweep.worker.recorder import Recorder
+from cifarsweep.worker.searching import Judge
+from cifarsweep.worker.suspicion import Suspicion
 
 #: Children that may die in a row before they are ready; then the machine is at fault, not a trial.
 _MOST_FALSE_STARTS = 3
+#: After these a child waits for the next trial.
+_LAST_WORDS = (events.Finished, events.Stopped, protocol.Failed)
 
 
 class Slot:
@@ -38,24 +41,43 @@ class Slot:
         timing: Timing,
         display: Display,
         patience: Patience,
-        artifacts: Path,
+        suspicion: Suspicion,
+        artifacts: Artifacts,
         save_every_s: float,
+        want: Callable[[int], Want | None],
+        judge: Callable[[Lease], Judge],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.number = number
+        #: Whether the worker is about to go: a trial that still comes is given back.
+        self.leaving = False
         self.ready: protocol.Ready | None = None
         self.recorder: Recorder | None = None
         self._command, self._store, self._timing, self._display = command, store, timing, display
         self._patience, self._artifacts, self._save_every_s, self._clock = patience, artifacts, save_every_s, clock
+        self._want, self._taken = want, 0
+        self._new_judge = judge
+        self._judge: Judge | None = None
+        #: Whether the child trains, if only to come to the end of a trial that was ended early; and the last recorder.
+        self._busy = False
+        self._last: Recorder | None = None
+        self._suspicion = suspicion
         self._false_starts = 0
-        self._heard_at = clock()
+        self._heard_at = self._took_at = clock()
+        self._obeying = False
         self._started: events.Started | None = None
+        self._rejected: list[events.Rejected] = []
         self.child = ChildProcess(command)
 
     @property
     def idle(self) -> bool:
         """Whether the child waits for a trial."""
-        return self.ready is not None and self.recorder is None
+        return self.ready is not None and self.recorder is None and not self._busy
+
+    @property
+    def claims(self) -> int:
+        """Trials taken, with the one that may come with an end that waits to be written."""
+        return self._taken + (self.recorder is not None and self.recorder.wanting)
 
     @property
     def listening(self) -> bool:
@@ -64,16 +86,23 @@ class Slot:
 
     def take(self, lease: Lease) -> None:
         """Begin to train a claimed trial."""
-        folder = self._artifacts / lease.study / str(lease.number)
-        self.recorder = Recorder(self._store, lease, self._patience, self._clock, CheckpointFolder(folder))
-        self._started, self._heard_at = None, self._clock()
+        broom = self._artifacts.broom(lease)
+        self.recorder = Recorder(self._store, lease, self._patience, self._clock, broom)
+        self._started, self._rejected, self._obeying = None, [], False
+        self._heard_at = self._took_at = self._clock()
+        self._taken += 1
+        if self.leaving:
+            self._guarded(self.recorder.release)
+            return
+        self._judge = self._new_judge(lease)
         self._display.begin(self.number, lease)
+        self._busy = True
         self.child.send(
             protocol.Train(
                 label=f"{lease.study}/{lease.number}",
                 settings=_plain(lease.settings),
                 seed=lease.seed,
-                folder=str(folder),
+                folder=self._artifacts.path(lease),
                 resume=lease.checkpoints,
                 save_every_s=self._save_every_s,
             )
@@ -97,6 +126,9 @@ class Slot:
         """Renew the lease, retry what waits for the database, and notice a child that hangs."""
         recorder = self.recorder
         if recorder is None:
+            if self._busy and self._silent_s() > self._timing.lease_s:
+                self.child.kill()
+                self._restart()
             return
         self._guarded(lambda: recorder.tend(self._timing.beat_s))
         if (
@@ -107,11 +139,16 @@ class Slot:
         ):
             words = self.child.last_words()
             self.child.kill()
-            self._guarded(
-                lambda: recorder.fail(AttemptEnd.CRASHED, f"no progress for {self._timing.lease_s:.0f} s", words)
-            )
+            self._crashed(recorder, f"no progress for {self._timing.lease_s:.0f} s", words)
             self._restart()
         self._settle()
+        self._obey()
+
+    def _obey(self) -> None:
+        """Stop a trial that somebody paused or cancelled."""
+        if self.recorder is not None and self.recorder.lease.wish is not None and not self._obeying:
+            self._obeying = True
+            self.ask_to_stop()
 
     def ask_to_stop(self) -> None:
         """Ask the child for a checkpoint and the end of its trial."""
@@ -148,9 +185,16 @@ class Slot:
 
     def _settle(self) -> None:
         if self.recorder is not None and self.recorder.closed:
-            self.recorder = None
+            self._last, self.recorder = self.recorder, None
+            granted = self._last.granted
+            if self._last.pruned and self._busy:
+                # Now that it stands in the database, the child may know.
+                self.child.send(protocol.Stop())
+            elif granted is not None:
+                self.take(granted)
 
     def _handle(self, reply: protocol.Reply) -> None:
+        self._busy = self._busy and not isinstance(reply, _LAST_WORDS)
         match reply:
             case protocol.Ready():
                 self.ready, self._false_starts = reply, 0
@@ -159,6 +203,8 @@ class Slot:
             case _ if self.recorder is not None and not self.recorder.ending:
                 self.recorder.heard()
                 self._record(self.recorder, reply)
+            case events.Saved() if self._busy and self.recorder is None and self._last is not None:
+                self._last.discard(reply.checkpoint)
 
     def _record(self, recorder: Recorder, reply: protocol.Reply) -> None:
         match reply:
@@ -169,22 +215,50 @@ class Slot:
             case events.Metrics():
                 recorder.add(reply.rows)
                 self._display.metrics(self.number, reply)
+                self._weigh(recorder, reply.rows)
             case events.Saved():
+                self._suspicion.got_on()
                 recorder.point(reply.checkpoint)
             case events.SaveFailed():
                 self._display.note(f"{_title(recorder)}: no checkpoint at step {reply.step:,}: {reply.reason}")
             case events.Rejected():
-                self._display.note(f"{_title(recorder)}: checkpoint {reply.path} was not accepted: {reply.reason}")
+                self._rejected.append(reply)
             case events.Finished():
+                self._suspicion.got_on()
                 self._display.end(self.number, recorder.lease, str(reply.result.outcome), reply.result)
-                recorder.finish(self._priced(reply.result))
+                recorder.finish(self._priced(reply.result), self._want(self.number))
             case events.Stopped():
-                self._display.end(self.number, recorder.lease, f"stopped at step {reply.step:,}, lease given back")
+                wish = recorder.lease.wish
+                how = f"{wish.state} at step {reply.step:,}" if wish else f"stopped at step {reply.step:,}, given back"
+                self._display.end(self.number, recorder.lease, how)
                 recorder.release()
             case protocol.Failed():
                 self._failed(recorder, reply)
 
+    def _weigh(self, recorder: Recorder, rows: Sequence[MetricRow]) -> None:
+        """Where the study may end trials early: decide at an evaluation, but not at the last one, which ends it anyway.
+
+        The decision and the end it makes come in one transaction. A trial goes on while the database is away.
+        """
+        at = next((row for row in rows if row.name == VAL_ACCURACY), None)
+        if self._judge is None or at is None or not self._patience.may_try():
+            return
+        if self._started is not None and at.step >= self._started.total_steps:
+            return
+        try:
+            prune = self._judge(at.step, at.value)
+        except StoreUnavailable as error:
+            self._patience.failed(error)
+            return
+        if prune is not None:
+            recorder.decide(at.step, prune)
+        if prune:
+            result = TrialResult(Outcome.PRUNED, at.step, {row.name: row.value for row in rows}, "")
+            self._display.end(self.number, recorder.lease, str(result.outcome), result)
+            recorder.finish(self._priced(result))
+
     def _begun(self, recorder: Recorder, started: events.Started) -> None:
+        self._artifacts.explain(_title(recorder), self._rejected, started.start_step)
         known = recorder.lease.checkpoints[0].step if recorder.lease.checkpoints else 0
         if started.start_step < known:
             recorder.rewind(started.start_step)
@@ -209,15 +283,19 @@ class Slot:
         recorder = self.recorder
         if recorder is not None and not recorder.ending:
             self._display.end(self.number, recorder.lease, f"crashed: {story.splitlines()[0]}")
-            self._guarded(lambda: recorder.fail(AttemptEnd.CRASHED, story.splitlines()[0], story))
+            self._crashed(recorder, story.splitlines()[0], story)
         elif self.ready is None:
             self._false_starts += 1
             if self._false_starts >= _MOST_FALSE_STARTS:
-                raise CifarsweepError(f"the training process does not start on this machine: {story}")
+                raise DeviceError(f"the training process does not start on this machine: {story}")
         self._restart()
 
+    def _crashed(self, recorder: Recorder, error: str, story: str) -> None:
+        self._suspicion.crashed(recorder.lease, self._took_at, self._clock(), error)
+        self._guarded(lambda: recorder.fail(AttemptEnd.CRASHED, error, story))
+
     def _restart(self) -> None:
-        self.ready = None
+        self.ready, self._busy = None, False
         self.child = ChildProcess(self._command)
 
 

@@ -13,32 +13,44 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from cifarsweep.errors import DataError, StoreUnavailable
+from cifarsweep.errors import DataError, DeviceError, StoreUnavailable
+from cifarsweep.spec.words import TrialState
 from cifarsweep.store import Store
-from cifarsweep.store.records import WorkerInfo
+from cifarsweep.store.records import Want, WorkerInfo
 from cifarsweep.store.timing import Timing
 from cifarsweep.worker import machine
+from cifarsweep.worker.artifacts import Artifacts
 from cifarsweep.worker.display import Display
 from cifarsweep.worker.patience import Patience
+from cifarsweep.worker.searching import Searching
 from cifarsweep.worker.slot import Slot
+from cifarsweep.worker.suspicion import Suspicion
+from cifarsweep.worker.telling import Teller
 from cifarsweep.worker.trainable import Trainable
 
 #: Exit codes: 128 + the signal's number as shells count, and EX_TEMPFAIL where the database stayed away.
 EXIT_TEMPFAIL = 75
+#: Children die here, whatever they train: do not start this worker again before somebody has looked.
+EXIT_BAD_MACHINE = 70
 #: How long a stop waits for checkpoints, and a look for new trials for the next look, in seconds.
 _GRACE_S = 30.0
 _LOOK_EVERY_S = 1.0
 _TICK_S = 0.25
 #: How long a worker that is done sees to Optuna's view; what is left then, the next worker tells.
 _TELL_WITHIN_S = 60.0
+#: How long the end of a worker waits for what is being told.
+_END_OF_TELLING_S = 5.0
+#: Signals of people, whose second means at once; those of batch systems and of `launch` come as often as they like.
+_BY_HAND = (signal.SIGINT, signal.SIGTERM)
+_POLITE = (signal.SIGUSR1, signal.SIGUSR2)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a worker was asked to do. `studies` empty means all that it can train."""
+    """What a worker was asked to do. `artifacts` is a folder or a URL; `studies` empty means all that it can train."""
 
     command: Sequence[str]
-    artifacts: Path
+    artifacts: Path | str
     slots: int = 1
     studies: tuple[str, ...] = ()
     wait: bool = False
@@ -56,15 +68,19 @@ class Supervisor:
     def __init__(self, store: Store, plan: Plan, display: Display, trainable: Trainable) -> None:
         self._store, self._plan, self._display, self._trainable = store, plan, display, trainable
         self._clock = time.monotonic
-        self._patience = Patience(self._clock)
+        self._patience = Patience(self._clock, display.note)
         self._id = machine.worker_id()
+        self._suspicion = Suspicion(store, self._id, self._patience, display.note)
+        self._searching = Searching(store, display.note)
+        self._teller = Teller(store)
+        self._artifacts = Artifacts(str(plan.artifacts), display.note)
         self._slots: list[Slot] = []
         self._signals: list[int] = []
         self._stop_by: float | None = None
-        self._claimed = 0
         self._finished = False
         self._registered: WorkerInfo | None = None
         self._exit_code = 0
+        self._bad_machine = False
         self._studies: Sequence[str] = ()
         self._look_at = self._beat_at = self._clock()
         self._studies_at = float("-inf")
@@ -80,10 +96,15 @@ class Supervisor:
                 self._slots = [self._slot(number) for number in range(self._plan.slots)]
                 while not self._over():
                     self._turn()
+            except DeviceError:
+                self._bad_machine = True
+                raise
             finally:
                 # Children first: nothing may train for a lease that was given back.
                 for slot in self._slots:
                     slot.close() if slot.idle else slot.drop()
+                if self._bad_machine:
+                    self._suspicion.take_the_blame()
             self._leave()
         return self._exit_code
 
@@ -96,8 +117,11 @@ class Supervisor:
             plan.timing,
             self._display,
             self._patience,
-            plan.artifacts,
+            self._suspicion,
+            self._artifacts,
             plan.save_every_s,
+            self._want,
+            self._searching.judge,
             self._clock,
         )
 
@@ -111,6 +135,7 @@ class Supervisor:
             slot.tend()
         self._obey_signals()
         self._ride_out()
+        self._doubt()
         self._fill()
         self._chores()
 
@@ -125,7 +150,8 @@ class Supervisor:
 
     @property
     def _spent(self) -> bool:
-        return self._plan.max_trials is not None and self._claimed >= self._plan.max_trials
+        most = self._plan.max_trials
+        return most is not None and sum(slot.claims for slot in self._slots) >= most
 
     def _over(self) -> bool:
         busy = any(slot.recorder is not None for slot in self._slots)
@@ -142,22 +168,34 @@ class Supervisor:
                 try:
                     if not self._claim_for(slot):
                         break
-                except StoreUnavailable:
-                    self._patience.failed()
+                except StoreUnavailable as error:
+                    self._patience.failed(error)
                     return
 
     def _claim_for(self, slot: Slot) -> bool:
         studies = self._fresh_studies()
         self._register(slot)
-        lease = self._store.claim(self._id, studies=studies) if studies else None
+        lease = self._store.claim(self._id, studies=studies, slot=slot.number) if studies else None
+        asked = lease is None and self._searching.ask(studies)
+        if asked:
+            lease = self._store.claim(self._id, studies=studies, slot=slot.number)
         self._patience.succeeded()
         if lease is None:
             self._look_at = self._clock() + _LOOK_EVERY_S
-            self._finished = not self._plan.wait and self._store.unfinished(studies) == 0
+            self._finished = not (asked or self._plan.wait) and self._store.unfinished(studies) == 0
             return False
-        self._claimed += 1
         slot.take(lease)
         return True
+
+    def _want(self, slot: int) -> Want | None:
+        """The next trial for a slot whose trial is done, in one transaction with its end.
+
+        Only while we know what can be trained here: once a second the slot waits for `_fill`, which looks again.
+        """
+        fresh = self._clock() - self._studies_at < _LOOK_EVERY_S
+        if self._stopping or self._spent or not (fresh and self._studies):
+            return None
+        return Want(self._id, self._studies, slot)
 
     def _fresh_studies(self) -> Sequence[str]:
         """The studies to claim from, looked up about once a second rather than for every trial."""
@@ -198,9 +236,9 @@ class Supervisor:
         try:
             if self._registered:
                 self._store.beat_worker(self._id)
-            self._store.tell(limit=20)
-        except StoreUnavailable:
-            self._patience.failed()
+            self._teller.nudge()
+        except StoreUnavailable as error:
+            self._patience.failed(error)
 
     def _ride_out(self) -> None:
         """Give up on a database that stayed away for half an hour."""
@@ -211,9 +249,16 @@ class Supervisor:
             self._exit_code = EXIT_TEMPFAIL
             self._stop()
 
+    def _doubt(self) -> None:
+        """Stop where it is the machine that takes children down."""
+        if not self._stopping and self._suspicion.convicts():
+            self._bad_machine, self._exit_code = True, EXIT_BAD_MACHINE
+            self._stop()
+
     def _stop(self) -> None:
         self._stop_by = self._clock() + _GRACE_S
         for slot in self._slots:
+            slot.leaving = True
             slot.ask_to_stop()
 
     def _obey_signals(self) -> None:
@@ -223,7 +268,7 @@ class Supervisor:
             self._display.note("stopping: writing checkpoints and giving the leases back (once more: at once)")
             self._exit_code = 128 + self._signals[0]
             self._stop()
-        elif len(self._signals) > 1:
+        elif sum(number in _BY_HAND for number in self._signals) > 1:
             self._stop_by = float("-inf")
 
     @contextmanager
@@ -231,7 +276,7 @@ class Supervisor:
         def heard(number: int, _frame: object) -> None:
             self._signals.append(number)
 
-        before = {number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, heard) for number in _BY_HAND + _POLITE}
         try:
             yield
         finally:
@@ -240,7 +285,11 @@ class Supervisor:
 
     def _leave(self) -> None:
         """Complete Optuna's view, which others may be at as well, and sign off."""
+        self._artifacts.close()
         try:
+            if self._finished:
+                self._name_the_paused()
+            self._teller.wait(_END_OF_TELLING_S)
             if not self._signals:
                 self._tell_all()
             if self._registered:
@@ -248,9 +297,16 @@ class Supervisor:
         except StoreUnavailable as error:
             self._display.note(f"could not sign off: {error}")
 
+    def _name_the_paused(self) -> None:
+        """Nobody need wait for these, but who sees a worker end should know of them."""
+        wanted = self._plan.studies
+        found = [each for each in self._store.status() if not wanted or each.study in wanted]
+        if paused := sum(each.trials[TrialState.PAUSED] for each in found):
+            self._display.note(f"paused: {paused} trials; `cifarsweep resume STUDY` queues them again")
+
     def _tell_all(self) -> None:
         """Wait while another worker tells, since it may have looked before our last trial was done."""
         give_up = self._clock() + _TELL_WITHIN_S
-        while self._store.untold() and self._clock() < give_up:
+        while not self._signals and self._store.untold() and self._clock() < give_up:
             if not self._store.tell(limit=500):
                 time.sleep(0.2)

@@ -39,7 +39,7 @@ class Trainable:
         return [
             each.study
             for each in found
-            if any(count for state, count in each.trials.items() if state not in FINAL_STATES)
+            if each.to_ask or any(count for state, count in each.trials.items() if state not in FINAL_STATES)
         ]
 
     def _absent(self, name: str) -> DataError | None:

@@ -10,8 +10,8 @@ import torch
 
 from cifarsweep.data.dataset import Dataset, load, split
 from cifarsweep.errors import DeviceError
-from cifarsweep.training.folder import CheckpointFolder
 from cifarsweep.training.loop import Run, train
+from cifarsweep.training.place import open_folder
 from cifarsweep.worker.protocol import Event, Train
 
 
@@ -55,7 +55,7 @@ class DeviceTrainer:
                 split=split(self._dataset, settings.validation),
                 classes=len(self._dataset.classes),
                 device=self.device,
-                folder=CheckpointFolder(Path(request.folder)),
+                folder=open_folder(request.folder),
                 resume=request.resume,
                 save_every_s=request.save_every_s,
                 should_stop=should_stop,

@@ -35,15 +35,17 @@ def once(folder: Path, what: str) -> bool:
 
 def misbehave(behaviour: str, request: Train, step: int, state: Path) -> None:
     first = lambda: once(state, request.label.replace("/", "-"))  # noqa: E731
-    if behaviour == "slow":
-        time.sleep(0.1)
+    if behaviour in ("slow", "slower"):
+        time.sleep(0.1 if behaviour == "slow" else 0.5)
+    elif behaviour == "die":
+        os.abort()
     elif step != 3:
         return
     elif behaviour == "raise" or (behaviour == "raise-once" and first()):
         raise ValueError("boom: this trial can't train")
     elif behaviour == "oom":
         raise MemoryError("out of memory")
-    elif behaviour == "crash" or (behaviour == "crash-once" and first()):
+    elif behaviour == "crash" or (behaviour == "crash-once" and first()) or behaviour == f"crash {request.label}":
         print("last words of the child", file=sys.stderr, flush=True)
         os.abort()
     elif behaviour == "exit-once" and first():

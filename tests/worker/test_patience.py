@@ -1,6 +1,9 @@
 """Riding out a database that is away."""
 
+from cifarsweep.errors import StoreUnavailable
 from cifarsweep.worker.patience import GIVE_UP_S, LONGEST_PAUSE_S, Patience
+
+AWAY = StoreUnavailable("postgresql://box/results: can't be reached")
 
 
 class Clock:
@@ -12,11 +15,11 @@ class Clock:
 
 def test_the_pauses_grow_up_to_a_limit():
     clock = Clock()
-    patience = Patience(clock)
+    patience = Patience(clock, [].append)
     pauses = []
 
     for _ in range(12):
-        patience.failed()
+        patience.failed(AWAY)
         start = clock.now
         while not patience.may_try():
             clock.now += 0.05
@@ -27,8 +30,8 @@ def test_the_pauses_grow_up_to_a_limit():
 
 
 def test_one_success_ends_the_outage():
-    patience = Patience(Clock())
-    patience.failed()
+    patience = Patience(Clock(), [].append)
+    patience.failed(AWAY)
 
     patience.succeeded()
 
@@ -37,11 +40,28 @@ def test_one_success_ends_the_outage():
 
 def test_patience_ends_after_half_an_hour_of_outage_and_not_of_work():
     clock = Clock()
-    patience = Patience(clock)
+    patience = Patience(clock, [].append)
     clock.now = 10 * GIVE_UP_S
-    patience.failed()
+    patience.failed(AWAY)
     assert not patience.exhausted
 
     clock.now += GIVE_UP_S + 1
 
     assert patience.exhausted
+
+
+def test_an_outage_is_two_lines_however_many_tries():
+    clock, notes = Clock(), []
+    patience = Patience(clock, notes.append)
+    patience.succeeded()
+
+    for _ in range(5):
+        patience.failed(AWAY)
+        clock.now += 18
+    patience.succeeded()
+    patience.succeeded()
+
+    assert notes == [
+        "the database is away, training goes on without it: postgresql://box/results: can't be reached",
+        "the database is back after 90 s",
+    ]

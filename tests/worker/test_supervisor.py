@@ -114,10 +114,10 @@ def test_a_trial_that_always_raises_fails_with_its_traceback_and_the_worker_goes
 
 
 def test_a_trial_that_always_kills_its_child_is_poisoned(store, work):
-    assert work("crash", slots=4) == 0
+    assert work("crash demo/0", slots=4) == 0
 
-    trial = store.trials("demo")[0]
-    assert trial.state is TrialState.POISONED
+    trial, *others = store.trials("demo")
+    assert trial.state is TrialState.POISONED and {other.state for other in others} == {TrialState.DONE}
     assert "SIGABRT" in trial.traceback and "last words of the child" in trial.traceback
 
 

@@ -1,0 +1,226 @@
+"""Keeps several workers running on one machine: one process each, started again when it crashes, stopped together.
+
+A worker's output goes straight into its log file, so it outlives the launcher by no broken pipe; its standard input is
+a pipe that nobody writes to, whose end tells it that the launcher is gone, however that happened.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from cifarsweep.errors import CifarsweepError, SpecError
+from cifarsweep.worker.supervisor import EXIT_BAD_MACHINE
+
+#: Exit codes that another start would not change: nothing left to do, bad input, a bad machine.
+_FINAL = (0, SpecError.exit_code, EXIT_BAD_MACHINE)
+_BY_HAND = (signal.SIGINT, signal.SIGTERM)
+_BY_BATCH_SYSTEM = (signal.SIGUSR1, signal.SIGUSR2)
+#: A worker that was asked to stop, by us or by somebody else, has done so.
+_OBEYED = tuple(128 + number for number in _BY_HAND + _BY_BATCH_SYSTEM)
+#: Workers write checkpoints for 30 s at most; who is not gone by then hangs. Seconds.
+_GRACE_S = 45.0
+_TICK_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A worker to keep running: a short name for its log, and its command."""
+
+    name: str
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Seconds before start number n + 1 of a worker that crashes, and when to give it up.
+
+    A worker that ran for `well_s` has recovered: its crashes count from 0 again.
+    """
+
+    first_s: float = 1.0
+    longest_s: float = 60.0
+    well_s: float = 60.0
+    most: int = 8
+
+    def pause_s(self, crashes: int) -> float:
+        """The wait after so many crashes in a row: doubled each time."""
+        return min(self.longest_s, self.first_s * 2.0 ** (crashes - 1))
+
+
+def worker_command(arguments: Iterable[str]) -> tuple[str, ...]:
+    """The command of a worker that leaves when its launcher does. It finds its database in $CIFARSWEEP_DB."""
+    return (sys.executable, "-m", "cifarsweep.cli", "worker", "--until-eof", *arguments)
+
+
+def stop_at_end_of_input() -> None:
+    """In a worker: stop in good order when standard input ends."""
+
+    def watch() -> None:
+        # Not sys.stdin: its lock, held by a daemon thread, is a fatal error when the interpreter ends.
+        while os.read(0, 4096):
+            pass
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+class _Keeper:
+    """Keeps one worker running. `code` is its exit code once it will not be started again."""
+
+    def __init__(self, member: Member, log: Path, say: Callable[[str], None], backoff: Backoff) -> None:
+        self.name = member.name
+        self.code: int | None = None
+        self._command, self._log, self._say, self._backoff = member.command, log, say, backoff
+        self._crashes = 0
+        self._start_at = self._started_at = time.monotonic()
+        self._read = log.stat().st_size if log.exists() else 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def tend(self, *, stopping: bool) -> None:
+        """Start the worker where it is due, note its end, and pass on what it said."""
+        process = self._process
+        if process is None:
+            self._begin(stopping=stopping)
+            return
+        ended = process.poll()
+        self._pass_on()
+        if ended is not None:
+            self._bury(process, ended, stopping=stopping)
+
+    def send(self, number: int) -> None:
+        """Pass a signal on, where there is still somebody to hear it."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End the worker at once; its training processes notice and end too."""
+        if self._process is not None:
+            self._process.kill()
+            self._bury(self._process, self._process.wait(), stopping=True)
+
+    def _begin(self, *, stopping: bool) -> None:
+        if self.code is None and stopping:
+            self.code = 128 + signal.SIGTERM
+        elif self.code is None and time.monotonic() >= self._start_at:
+            self._start()
+
+    def _start(self) -> None:
+        self._started_at = time.monotonic()
+        with self._log.open("ab") as log:
+            # A session of its own: Ctrl-C in the terminal reaches us alone, and we pass it on once.
+            self._process = subprocess.Popen(
+                self._command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    def _bury(self, process: subprocess.Popen[bytes], ended: int, *, stopping: bool) -> None:
+        assert process.stdin is not None
+        process.stdin.close()
+        self._process = None
+        code = ended if ended >= 0 else 128 - ended
+        if stopping or code in _FINAL or ended in _OBEYED:
+            self.code = code
+            self._say(f"ended, {_described(ended)}")
+            return
+        ran_s = time.monotonic() - self._started_at
+        self._crashes = 1 if ran_s >= self._backoff.well_s else self._crashes + 1
+        if self._crashes >= self._backoff.most:
+            self.code = code
+            self._say(f"crashed, {_described(ended)}, {self._crashes} times in a row: given up; see {self._log}")
+            return
+        pause_s = self._backoff.pause_s(self._crashes)
+        self._start_at = time.monotonic() + pause_s
+        self._say(f"crashed, {_described(ended)}: starts again in {pause_s:.0f} s; see {self._log}")
+
+    def _pass_on(self) -> None:
+        with suppress(FileNotFoundError), self._log.open("rb") as log:
+            log.seek(self._read)
+            whole, newline, _ = log.read().rpartition(b"\n")
+            self._read += len(whole + newline)
+            for line in whole.decode(errors="replace").splitlines():
+                self._say(line)
+
+
+class Fleet:
+    """Workers that run and stop together. `say` gets a member's name and a line of its output, or one about it."""
+
+    def __init__(
+        self, members: Sequence[Member], logs: Path, say: Callable[[str, str], None], backoff: Backoff | None = None
+    ) -> None:
+        try:
+            logs.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CifarsweepError(f"{logs}: no logs can be written there ({error.strerror}); give --logs") from None
+        self._keepers = [
+            _Keeper(each, logs / f"{each.name}.log", _speaking_for(each.name, say), backoff or Backoff())
+            for each in members
+        ]
+        self._signals: list[int] = []
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a batch system asked for the end, as before its time limit, rather than a person."""
+        return bool(self._signals) and self._signals[0] in _BY_BATCH_SYSTEM
+
+    def run(self) -> int:
+        """Run until every worker has ended; the exit code is the worst of theirs, or that of the first signal.
+
+        The first Ctrl-C or SIGTERM lets them write checkpoints and give their trials back, the second does not wait.
+        """
+        with self._listening():
+            try:
+                self._run()
+            finally:
+                for keeper in self._keepers:
+                    keeper.kill()
+        codes = [keeper.code or 0 for keeper in self._keepers]
+        return 128 + self._signals[0] if self._signals and any(codes) else max(codes, default=0)
+
+    def _run(self) -> None:
+        heard = 0
+        give_up = float("inf")
+        while any(keeper.code is None for keeper in self._keepers) and time.monotonic() < give_up:
+            for number in self._signals[heard:]:
+                heard += 1
+                give_up = min(give_up, time.monotonic() + _GRACE_S)
+                self._forward(number, again=heard > 1)
+            for keeper in self._keepers:
+                keeper.tend(stopping=bool(heard))
+            time.sleep(_TICK_S)
+
+    def _forward(self, number: int, *, again: bool) -> None:
+        # SIGUSR1 may reach a worker beside the SIGTERM that systemd or Slurm sends to every process: it never means
+        # "at once". Two different signals do, and, unlike two of one kind, they can't become one on the way.
+        numbers = (signal.SIGUSR1,) if not again else _BY_HAND if number in _BY_HAND else ()
+        for keeper in self._keepers:
+            for each in numbers:
+                keeper.send(each)
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        def heard(number: int, _frame: object) -> None:
+            self._signals.append(number)
+
+        before = {number: signal.signal(number, heard) for number in _BY_HAND + _BY_BATCH_SYSTEM}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _speaking_for(name: str, say: Callable[[str, str], None]) -> Callable[[str], None]:
+    return lambda line: say(name, line)
+
+
+def _described(ended: int) -> str:
+    return f"killed by {signal.Signals(-ended).name}" if ended < 0 else f"exit code {ended}"

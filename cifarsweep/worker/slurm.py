@@ -1,0 +1,81 @@
+"""Workers as a Slurm job array, through submitit: requeued at the time limit until nothing is left to train."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cifarsweep.errors import CifarsweepError, SpecError
+from cifarsweep.worker.launch import Fleet, Member
+
+#: How long before the time limit Slurm sends its signal; Slurm may be up to a minute early. Workers need 45 s at most.
+_WARNING_S = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One element of the array: the workers of its GPUs, kept running until nothing is left or time is up.
+
+    Slurm's nodes read it from a pickle in the folder of logs, which submitit writes there.
+    """
+
+    members: tuple[Member, ...]
+    logs: Path
+
+    def __call__(self, number: int) -> None:
+        """Run in the job. After a warning of the time limit it is queued again; workers that ended well are not."""
+        fleet = Fleet(self.members, self.logs / f"workers-{number}", _print)
+        code = fleet.run()
+        if fleet.interrupted and code:
+            _print("slurm", "time is up, the trials are given back: queued again")
+            subprocess.run(["scontrol", "requeue", _name_of_this_job()], check=True, timeout=60)
+        elif code:
+            sys.exit(code)
+
+
+def _name_of_this_job() -> str:
+    # The number alone won't do: one element of an array has the number of the whole array.
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
+
+
+def _print(name: str, line: str) -> None:
+    print(f"{name} | {line}", flush=True)
+
+
+def submit(job: Job, workers: int, options: Mapping[str, str]) -> str:
+    """Submit `workers` elements with more options of sbatch, and return the number of the job.
+
+    Raises SpecError where Slurm refuses the options, CifarsweepError where it is not here.
+    """
+    try:
+        import submitit
+    except ModuleNotFoundError:
+        raise CifarsweepError("--slurm needs one more package: pip install 'cifarsweep[slurm]'") from None
+    if not submitit.SlurmExecutor.affinity() > 0:
+        raise CifarsweepError("--slurm: there is no Slurm here (no `srun` in $PATH); submit from a login node")
+    executor = submitit.SlurmExecutor(folder=job.logs)
+    executor.update_parameters(
+        job_name="cifarsweep",
+        # None: the partition's own limit, and no accounting key, where the options name none.
+        time=None,
+        wckey=None,
+        signal_delay_s=_WARNING_S,
+        array_parallelism=workers,
+        stderr_to_stdout=True,
+        additional_parameters={"requeue": True, **options},
+    )
+    try:
+        jobs = executor.map_array(job, range(workers))
+    except submitit.core.utils.FailedJobError as error:
+        raise SpecError(f"Slurm refuses the job: {_last_line(str(error))}") from None
+    return str(jobs[0].job_id).split("_")[0]
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no reason given"]
+    return next((line for line in lines if line.startswith("sbatch: error:")), lines[-1])

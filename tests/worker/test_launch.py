@@ -1,0 +1,197 @@
+"""A launcher and its workers as real processes: they start again, stop together, and none outlives the launcher."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import fake_child
+import fleet_worker
+import psutil
+import pytest
+
+from cifarsweep.errors import DeviceError
+from cifarsweep.spec.reading import find, read_study
+from cifarsweep.spec.words import VAL_ACCURACY, TrialState
+from cifarsweep.store import Store
+from cifarsweep.worker import gpus
+from cifarsweep.worker.launch import Backoff, Fleet, Member
+
+TRIALS = 12
+AT_ONCE = Backoff(first_s=0.01, longest_s=0.01, most=3)
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    url = f"sqlite:///{tmp_path}/test.db"
+    with Store.open(url, upgrade=True) as store:
+        store.create_study(read_study(find("demo")))
+    return url
+
+
+@pytest.fixture
+def launcher(url: str, tmp_path: Path):
+    """Start a launcher of two workers, whose trials take their time."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def _start(behaviour: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, fleet_worker.__file__, "launch", url, str(tmp_path), behaviour]
+        started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
+        return started[-1]
+
+    yield _start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def run(tmp_path: Path, script: str, backoff: Backoff = AT_ONCE) -> tuple[int, list[str]]:
+    """Run one member that is a script, to the end; the exit code and what was said."""
+    said: list[str] = []
+    member = Member("w", (sys.executable, "-c", script))
+    return Fleet([member], tmp_path / "logs", lambda name, line: said.append(line), backoff).run(), said
+
+
+def until_both_train(url: str, process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
+    """Wait until each worker has a trial; every process below the launcher."""
+    give_up = time.monotonic() + 60.0
+    while counts(url)[TrialState.LEASED] < 2:
+        assert process.poll() is None and time.monotonic() < give_up, "the workers never trained two trials at once"
+        time.sleep(0.1)
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def counts(url: str) -> dict[TrialState, int]:
+    with Store.open(url, read_only=True) as store:
+        return dict(store.status("demo")[0].trials)
+
+
+def assert_everything_is_there_once(url: str) -> None:
+    with Store.open(url, read_only=True) as store:
+        assert [trial.state for trial in store.trials("demo")] == [TrialState.DONE] * TRIALS
+        curves = store.metrics("demo", [VAL_ACCURACY])
+        for trial in store.trials("demo"):
+            steps, values = curves[trial.number, VAL_ACCURACY]
+            assert list(values) == [fake_child.value(trial.seed, int(step)) for step in steps]
+            assert len(steps) == fake_child.STEPS
+        assert store.check() == []
+
+
+def test_two_workers_do_every_trial_once_and_their_output_is_kept(url, launcher, tmp_path):
+    assert launcher("ok").wait(60) == 0
+
+    assert_everything_is_there_once(url)
+    logs = [(tmp_path / "logs" / f"cpu{number}.log").read_text() for number in range(2)]
+    assert sum(text.count(": begins") for text in logs) == TRIALS
+
+
+def test_a_worker_that_crashes_is_started_again(tmp_path):
+    script = f"import os; os.mkdir({str(tmp_path / 'once')!r}); print('first', flush=True); os.abort()"
+
+    code, said = run(tmp_path, f"try:\n {script}\nexcept FileExistsError: print('second')")
+
+    assert code == 0
+    assert [line.split(";")[0] for line in said] == [
+        "first",
+        "crashed, killed by SIGABRT: starts again in 0 s",
+        "second",
+        "ended, exit code 0",
+    ]
+
+
+@pytest.mark.parametrize("code", [0, 2, 70, 143])
+def test_a_worker_whose_end_is_final_is_not_started_again(tmp_path, code):
+    assert run(tmp_path, f"raise SystemExit({code})") == (code, [f"ended, exit code {code}"])
+
+
+def test_a_worker_that_does_nothing_but_crash_is_given_up(tmp_path):
+    code, said = run(tmp_path, "raise SystemExit(9)")
+
+    assert code == 9
+    assert len(said) == AT_ONCE.most and "3 times in a row: given up" in said[-1]
+
+
+def test_pauses_grow_up_to_a_minute():
+    assert [Backoff().pause_s(crashes) for crashes in (1, 2, 3, 7, 8, 500)] == [1, 2, 4, 60, 60, 60]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
+def test_one_signal_gives_all_leases_back_and_leaves_no_process(url, launcher, number, code):
+    process = launcher("slow")
+    family = until_both_train(url, process)
+
+    process.send_signal(number)
+
+    assert process.wait(60) == code
+    assert psutil.wait_procs(family, timeout=10)[1] == []
+    assert counts(url)[TrialState.LEASED] == 0 and counts(url)[TrialState.QUEUED] > 0
+
+
+def test_a_signal_to_every_process_of_the_job_stops_them_as_politely(url, launcher):
+    process = launcher("slow")
+    family = until_both_train(url, process)
+
+    for each in [psutil.Process(process.pid), *family]:
+        each.send_signal(signal.SIGTERM)
+
+    assert process.wait(60) == 143
+    with Store.open(url, read_only=True) as store:
+        ends = {attempt.end for trial in store.trials("demo") for attempt in trial.attempts}
+    assert {end.value for end in ends if end} <= {"done", "released"}
+
+
+def test_the_second_signal_waits_for_nobody(url, launcher):
+    process = launcher("hang-once")
+    until_both_train(url, process)
+    time.sleep(1.0)
+
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+
+    assert process.wait(60) == 130
+    assert time.monotonic() - began < 25  # who waits for a child that hangs waits 30 s
+    assert counts(url)[TrialState.LEASED] == 0
+
+
+def test_workers_of_a_launcher_that_was_killed_stop_in_good_order(url, launcher):
+    process = launcher("slow")
+    family = until_both_train(url, process)
+
+    os.kill(process.pid, signal.SIGKILL)
+
+    assert psutil.wait_procs(family, timeout=40)[1] == []
+    assert counts(url)[TrialState.LEASED] == 0
+    assert launcher("ok").wait(60) == 0
+    assert_everything_is_there_once(url)
+
+
+@pytest.mark.parametrize(
+    ("visible", "wanted", "expected"),
+    [(None, "all", [0, 1, 2]), ("2,1", "all", [0, 1]), (None, "2,0,2", [0, 2]), (None, " 1 ", [1])],
+)
+def test_gpus_are_chosen_as_training_numbers_them(monkeypatch, visible, wanted, expected):
+    pretend(monkeypatch, 3, visible)
+
+    assert gpus.choose(wanted) == expected
+
+
+@pytest.mark.parametrize(
+    ("count", "wanted", "sentence"),
+    [(3, "3", "no GPU 3: this machine has 3"), (0, "all", "has 0"), (3, "a,b", "neither all"), (3, "", "neither")],
+)
+def test_gpus_that_are_not_here_are_refused(monkeypatch, count, wanted, sentence):
+    pretend(monkeypatch, count, None)
+
+    with pytest.raises(DeviceError, match=sentence):
+        gpus.choose(wanted)
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, count: int, visible: str | None) -> None:
+    monkeypatch.setattr(gpus, "installed", lambda: [gpus.Gpu("a GPU", 1, 1, "1")] * count)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)

@@ -1,0 +1,53 @@
+"""The recorder while the database comes and goes; everything else of it is tested through whole workers."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cifarsweep.errors import StoreUnavailable
+from cifarsweep.spec.reading import find, read_study
+from cifarsweep.spec.words import CheckpointRef, MetricRow
+from cifarsweep.store import Store
+from cifarsweep.worker.patience import Patience
+from cifarsweep.worker.recorder import Recorder
+
+
+class NoBroom:
+    def remove(self, paths):
+        pass
+
+    def keep_only(self, path):
+        pass
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True) as opened:
+        opened.create_study(read_study(find("demo")))
+        yield opened
+
+
+def test_a_rewind_waits_for_a_database_that_is_away(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    lease = store.claim("w")
+    assert lease
+    rows = [MetricRow("train/loss", step, 0.5) for step in (1, 2, 3, 4)]
+    lease = store.write(lease, rows, CheckpointRef(4, "/gone/4.pt", "0" * 64, 10))
+    now = [0.0]
+    recorder = Recorder(store, lease, Patience(lambda: now[0], lambda text: None), lambda: now[0], NoBroom())
+
+    def away(lease, step):
+        raise StoreUnavailable("the database is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "rewind", away)
+        recorder.rewind(2)
+        recorder.add((MetricRow("train/loss", 3, 0.25),))
+    now[0] = 100.0
+    recorder.heard()
+    recorder.tend(10.0)
+
+    steps, values = store.metrics("demo", ["train/loss"])[lease.number, "train/loss"]
+    assert steps.tolist() == [1, 2, 3]
+    assert values.tolist() == [0.5, 0.5, 0.25]
+    assert recorder.lease.step == 0

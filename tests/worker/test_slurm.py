@@ -1,0 +1,119 @@
+"""Workers in a real Slurm on this machine, which warns, requeues and cancels them as a cluster would."""
+
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import fake_child
+import fleet_worker
+import pytest
+import slurm_cluster
+
+from cifarsweep.errors import CifarsweepError, SpecError
+from cifarsweep.spec.reading import find, read_study
+from cifarsweep.spec.words import VAL_ACCURACY, TrialState
+from cifarsweep.store import Store
+from cifarsweep.worker.slurm import Job, submit
+
+pytest.importorskip("submitit")
+needs_slurm = pytest.mark.skipif(bool(slurm_cluster.missing()), reason=slurm_cluster.missing() or "there is one")
+TRIALS = 12
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory):
+    with slurm_cluster.cluster(tmp_path_factory.mktemp("slurm")) as environment:
+        yield environment
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    url = f"sqlite:///{tmp_path}/test.db"
+    with Store.open(url, upgrade=True) as store:
+        store.create_study(read_study(find("demo"), seeds=TRIALS // 4))
+    return url
+
+
+@pytest.fixture
+def submitted(slurm, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Submit workers of one processor, whose trials take 0.6 s; the number of the job array."""
+    for name, value in slurm.items():
+        monkeypatch.setenv(name, value)
+
+    def _submit(workers: int = 2, **options: str) -> str:
+        members = (fleet_worker.member(0, url, tmp_path, "slow"),)
+        return submit(Job(members, tmp_path / "logs"), workers, {"cpus-per-task": "1", "mem": "0", **options})
+
+    return _submit
+
+
+def counts(url: str) -> dict[TrialState, int]:
+    with Store.open(url, read_only=True) as store:
+        return dict(store.status("demo")[0].trials)
+
+
+def jobs(job: str) -> list[str]:
+    """The states of the job's elements that Slurm still has something to do for."""
+    done = subprocess.run(["squeue", "-h", "-r", "-j", job, "-o", "%T"], capture_output=True, text=True)
+    return done.stdout.split()
+
+
+def until(true: Callable[[], object], folder: Path, timeout_s: float = 120.0) -> None:
+    give_up = time.monotonic() + timeout_s
+    while not true():
+        logs = "\n".join(path.read_text() for path in (folder / "logs").rglob("*.out"))
+        assert time.monotonic() < give_up, f"it did not happen in time\n{logs}"
+        time.sleep(0.25)
+
+
+def attempts(url: str) -> list[str]:
+    """How every attempt ended, after a look that every trial is there once."""
+    with Store.open(url) as store:
+        trials, curves = store.trials("demo"), store.metrics("demo", [VAL_ACCURACY])
+        for trial in trials:
+            steps, values = curves[trial.number, VAL_ACCURACY]
+            assert trial.state is TrialState.DONE and list(steps) == list(range(1, fake_child.STEPS + 1))
+            assert list(values) == [fake_child.value(trial.seed, int(step)) for step in steps]
+        assert store.check() == []
+        return [attempt.end.value for trial in trials for attempt in trial.attempts if attempt.end]
+
+
+@needs_slurm
+def test_workers_that_are_warned_or_requeued_come_back_until_all_is_done_once(submitted, url, tmp_path):
+    job = submitted()
+    until(lambda: counts(url)[TrialState.LEASED] == 2, tmp_path)
+
+    subprocess.run(["scancel", "--signal=USR2", f"{job}_0"], check=True)  # what Slurm sends before the time limit
+    subprocess.run(["scontrol", "requeue", f"{job}_1"], check=True)
+
+    until(lambda: not jobs(job), tmp_path)
+    ends = attempts(url)
+    assert ends.count("done") == TRIALS and ends.count("released") > 0
+    logs = [(tmp_path / "logs" / f"{job}_{element}_0_log.out").read_text() for element in range(2)]
+    assert [text.count("time is up") for text in logs] == [1, 0]
+    assert [text.count("Starting with JobEnvironment") for text in logs] == [2, 2]
+
+
+@needs_slurm
+def test_a_cancelled_job_gives_its_trials_back_and_stays_away(submitted, url, tmp_path):
+    job = submitted()
+    until(lambda: counts(url)[TrialState.LEASED] == 2, tmp_path)
+
+    subprocess.run(["scancel", job], check=True)
+
+    until(lambda: not jobs(job), tmp_path)
+    assert counts(url)[TrialState.LEASED] == 0 and counts(url)[TrialState.QUEUED] > 0
+
+
+@needs_slurm
+def test_what_slurm_refuses_is_one_sentence(submitted):
+    with pytest.raises(SpecError, match=r"Slurm refuses the job: sbatch: error: .*partition"):
+        submitted(partition="no-such-partition")
+
+
+def test_where_there_is_no_slurm_it_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(CifarsweepError, match="there is no Slurm here"):
+        submit(Job((), tmp_path), 2, {})

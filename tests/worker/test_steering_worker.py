@@ -1,0 +1,191 @@
+"""Workers whose trials are paused and cancelled under their hands, on machines that are bad, killed by others."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import fake_child
+import pytest
+
+from cifarsweep.data.catalog import DataSetInfo
+from cifarsweep.errors import StoreUnavailable
+from cifarsweep.spec.reading import find, read_study
+from cifarsweep.spec.words import VAL_ACCURACY, AttemptEnd, TrialState
+from cifarsweep.store import Store
+from cifarsweep.store.timing import Timing
+from cifarsweep.worker.display import Display
+from cifarsweep.worker.supervisor import EXIT_BAD_MACHINE, Plan, Supervisor
+from cifarsweep.worker.trainable import Trainable
+
+TRIALS = 12
+TIMING = Timing(lease_s=1.2, beat_s=0.2)
+
+
+def here(name: str) -> DataSetInfo:
+    return DataSetInfo(name=name, source="", classes=(), train=0, test=0, sha256="d" * 64, bytes=0, path=Path())
+
+
+class Notes(Display):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def end(self, slot, lease, how, result=None):
+        self.lines.append(how)
+
+    def note(self, text):
+        self.lines.append(text)
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True, timing=TIMING) as store:
+        store.create_study(read_study(find("demo")))
+        yield store
+
+
+def work(store: Store, folder: Path, behaviour: str, notes: Notes, slots: int = 2) -> int:
+    command = [sys.executable, str(Path(fake_child.__file__)), behaviour, str(folder)]
+    plan = Plan(command=command, artifacts=folder / "artifacts", timing=TIMING, slots=slots)
+    return Supervisor(store, plan, notes, Trainable(store, notes.note, here)).run()
+
+
+def soon(seconds: float, act) -> None:
+    threading.Timer(seconds, act).start()
+
+
+def assert_everything_is_there_once(store: Store) -> None:
+    curves = store.metrics("demo", [VAL_ACCURACY])
+    for trial in store.trials("demo"):
+        steps, values = curves[trial.number, VAL_ACCURACY]
+        assert trial.state is TrialState.DONE and list(steps) == list(range(1, fake_child.STEPS + 1))
+        assert [v.hex() for v in values] == [fake_child.value(trial.seed, int(s)).hex() for s in steps]
+    assert store.check() == []
+
+
+def when_some_train(store: Store, act) -> None:
+    """Wait in the background until two trials are held and have a checkpoint, then act."""
+
+    def wait() -> None:
+        while sum(trial.state is TrialState.LEASED and trial.step > 2 for trial in store.trials("demo")) < 2:
+            time.sleep(0.02)
+        act("demo")
+
+    soon(0, wait)
+
+
+def test_a_worker_whose_study_is_paused_ends_and_says_so_and_after_a_resume_all_is_there_once(store, tmp_path):
+    notes = Notes()
+    when_some_train(store, store.pause)
+
+    assert work(store, tmp_path, "slower", notes) == 0
+
+    counts = store.status("demo")[0].trials
+    assert counts[TrialState.PAUSED] + counts[TrialState.DONE] == TRIALS and counts[TrialState.PAUSED] >= TRIALS - 4
+    assert any("paused at step" in line for line in notes.lines)
+    assert notes.lines[-1] == f"paused: {counts[TrialState.PAUSED]} trials; `cifarsweep resume STUDY` queues them again"
+    assert store.resume("demo").now == counts[TrialState.PAUSED]
+    assert work(store, tmp_path, "ok", Notes()) == 0
+    assert_everything_is_there_once(store)
+
+
+def test_a_cancelled_study_stops_for_good(store, tmp_path):
+    for number in range(2, TRIALS):
+        store.cancel("demo", number)
+    store.tell()  # now, for else the worker would while its two trials come to their ends
+    notes = Notes()
+    when_some_train(store, store.cancel)
+
+    assert work(store, tmp_path, "slower", notes) == 0
+
+    cancelled = [trial for trial in store.trials("demo") if trial.state is TrialState.CANCELLED]
+    assert len(cancelled) == TRIALS
+    assert [trial.attempts[0].end for trial in cancelled[:2]] == [AttemptEnd.CANCELLED] * 2
+    assert any("cancelled at step" in line for line in notes.lines)
+    assert store.untold() == 0 and store.check() == []
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+def test_a_machine_whose_children_always_die_stops_without_costing_the_trials_anything(store, tmp_path, slots):
+    notes = Notes()
+
+    assert work(store, tmp_path, "die", notes, slots) == EXIT_BAD_MACHINE
+
+    (complaint,) = [line for line in notes.lines if "takes no more trials" in line]
+    assert "signal SIGABRT" in complaint
+    trials = store.trials("demo")
+    assert {trial.state for trial in trials} == {TrialState.QUEUED}
+    ends = [attempt.end for trial in trials for attempt in trial.attempts]
+    assert ends.count(AttemptEnd.BAD_MACHINE) >= 3 and set(ends) <= {AttemptEnd.BAD_MACHINE, AttemptEnd.RELEASED}
+    assert work(store, tmp_path, "ok", Notes(), 3) == 0
+    assert_everything_is_there_once(store)
+
+
+def test_trials_that_die_elsewhere_too_are_no_fault_of_the_machine(store, tmp_path):
+    for number in range(2, TRIALS):
+        store.cancel("demo", number)
+    for lease in [store.claim("elsewhere") for _ in range(2)]:
+        store.fail(lease, AttemptEnd.CRASHED, "died", "")
+
+    assert work(store, tmp_path, "die", Notes()) == 0
+
+    assert [trial.state for trial in store.trials("demo")[:2]] == [TrialState.POISONED] * 2
+
+
+def test_an_outage_of_the_database_is_two_lines_on_the_screen(store, tmp_path, monkeypatch):
+    notes, began = Notes(), []
+    write, transaction = store.write, store._db._run
+
+    def first_write(*arguments):
+        began.append(time.monotonic())
+        return write(*arguments)
+
+    def away_for_two_seconds(*arguments, **options):
+        if began and time.monotonic() < began[0] + 2.0:
+            raise StoreUnavailable("the server can't be reached")
+        return transaction(*arguments, **options)
+
+    monkeypatch.setattr(store, "write", first_write)
+    monkeypatch.setattr(store._db, "_run", away_for_two_seconds)
+
+    assert work(store, tmp_path, "slow", notes, 4) == 0
+
+    away, back = [line for line in notes.lines if line.startswith("the database")]
+    assert away == "the database is away, training goes on without it: the server can't be reached"
+    assert back.startswith("the database is back after ")
+    assert_everything_is_there_once(store)
+
+
+WORKER = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_steering_worker import Notes, TIMING, work
+from pathlib import Path
+from cifarsweep.store import Store
+with Store.open({url!r}, timing=TIMING) as store:
+    work(store, Path({folder!r}), "slower", Notes())
+"""
+
+
+def test_the_trials_of_a_killed_worker_go_on_elsewhere_within_the_lease_and_ten_seconds(store, tmp_path):
+    url, tests = f"sqlite:///{tmp_path}/test.db", str(Path(__file__).parent)
+    script = WORKER.format(tests=tests, url=url, folder=str(tmp_path))
+    doomed = subprocess.Popen([sys.executable, "-c", script], start_new_session=True)
+    killed_at = []
+
+    def kill(_study: str) -> None:
+        killed_at.append(time.monotonic())
+        os.killpg(doomed.pid, signal.SIGKILL)
+
+    when_some_train(store, kill)
+    doomed.wait(60)
+
+    assert work(store, tmp_path, "ok", Notes()) == 0
+
+    assert time.monotonic() - killed_at[0] < TIMING.lease_s + 10
+    assert AttemptEnd.TAKEN_OVER in {attempt.end for trial in store.trials("demo") for attempt in trial.attempts}
+    assert any(attempt.first_step > 0 for trial in store.trials("demo") for attempt in trial.attempts)
+    assert_everything_is_there_once(store)
