@@ -35,6 +35,14 @@ class CheckpointError(CifarsweepError):
     """A checkpoint is absent, damaged or of another trial."""
 
 
+class CheckpointUnseen(CheckpointError):
+    """There is no such checkpoint in the places that this machine can see."""
+
+
+class PlaceError(CifarsweepError):
+    """The place where checkpoints should go can't be used."""
+
+
 class StoreError(CifarsweepError):
     """The database can't be used as it is."""
 

@@ -56,6 +56,14 @@ def test_the_study_file_of_the_readme_is_valid(tmp_path: Path):
     assert len(read_study(path).cells) == 6
 
 
+def test_the_search_of_the_readme_is_valid(tmp_path: Path):
+    blocks = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
+    path = tmp_path / "find-a-recipe.toml"
+    path.write_text(next(block for block in blocks if "[search]" in block))
+
+    assert read_study(path).planned == 40
+
+
 def test_every_room_is_in_the_tree_of_the_readme():
     package = ROOT / "cifarsweep"
     rooms = {path.name for path in package.iterdir() if path.is_dir() and (path / "__init__.py").exists()}

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cifarsweep import __version__
-from cifarsweep.cli import data, database, inspection, models, replay, studies, trial, work
+from cifarsweep.cli import data, database, doctor, inspection, launch, models, replay, steering, studies, trial, work
 from cifarsweep.errors import CifarsweepError
 
 # Plain help: Rich's own takes longer to import than everything else here together.
@@ -44,10 +44,18 @@ app.command("studies")(studies.list_studies)
 app.command("models")(models.models)
 app.command("create")(studies.create)
 app.command("worker")(work.worker)
+app.command("launch")(launch.launch)
 app.command("report")(inspection.report)
 app.command("status")(inspection.status)
 app.command("show")(trial.show)
 app.command("replay")(replay.replay)
+app.command("pause")(steering.pause)
+app.command("resume")(steering.resume)
+app.command("cancel")(steering.cancel)
+app.command("retry")(steering.retry)
+# So that -3 is a priority and no option.
+app.command("priority", context_settings={"ignore_unknown_options": True})(steering.priority)
+app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
 app.add_typer(database.app, name="db")
 

@@ -1,6 +1,9 @@
-"""`db`: migrations and integrity."""
+"""`db`: migrations, integrity and backups."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -30,3 +33,29 @@ def check(db: Database = DEFAULT_DATABASE) -> None:
     if findings:
         raise StoreError(f"{where}: {len(findings)} findings\n" + "\n".join(f"  - {finding}" for finding in findings))
     typer.echo(f"{where}: no findings")
+
+
+@app.command()
+def backup(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The SQLite file to write; it must not exist yet.")],
+    db: Database = DEFAULT_DATABASE,
+) -> None:
+    """Copy a database in use into one SQLite file, which every command opens as well. Checkpoints are not in it."""
+    from cifarsweep.store import Store
+
+    with Store.open(db) as store:
+        store.backup(out)
+    typer.echo(f"{out}: {out.stat().st_size / 1e6:,.1f} MB; open it with --db sqlite:///{out}, or `db restore` it")
+
+
+@app.command()
+def restore(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="What `db backup` wrote.")],
+    db: Database = DEFAULT_DATABASE,
+) -> None:
+    """Fill an empty database from a backup, all or nothing; it may be of the other kind."""
+    from cifarsweep.store import Store
+
+    with Store.open(f"sqlite:///{source}", read_only=True) as copy, Store.open(db, upgrade=True) as store:
+        trials = store.restore(copy)
+        typer.echo(f"{store.shown_url}: {trials:,} trials restored from {source}")

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cifarsweep.cli import watching
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, Json, console
 from cifarsweep.errors import UnknownStudy
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from cifarsweep.store import Store
     from cifarsweep.store.records import StudyStatus
-
-#: Seconds between two looks of `status --watch`.
-_WATCH_EVERY_S = 2.0
 
 
 def report(
@@ -50,7 +44,7 @@ def report(
 def status(
     study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="All of them where left out.")] = None,
     db: Database = DEFAULT_DATABASE,
-    watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every second, until Ctrl-C.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show how far the studies are, and who works on them.
@@ -61,25 +55,16 @@ def status(
 
     with Store.open(db, read_only=True) as store:
         if as_json:
-            found = [status_fields(each) for each in store.status(study)]
+            found = [status_fields(each) for each in store.status(study, speeds=True)]
             typer.echo(json.dumps(found[0] if len(found) == 1 else found, indent=2))
         elif watch:
-            _watch(store, study)
+            watching.watch(store, study)
         else:
-            console().print(_status_tables(store.status(study)))
-
-
-def _watch(store: Store, study: str | None) -> None:
-    from rich.live import Live
-
-    with Live(_status_tables(store.status(study)), console=console(), auto_refresh=False) as live:
-        while True:
-            live.update(_status_tables(store.status(study)), refresh=True)
-            time.sleep(_WATCH_EVERY_S)
+            console().print(watching.status_tables(store.status(study, speeds=True)))
 
 
 def status_fields(found: StudyStatus) -> dict[str, Any]:
-    """One study's status as plain values: counts of every state, and its workers."""
+    """One study's status as plain values: counts of every state, its pace, and its workers."""
     workers = [
         {
             "worker": worker.worker_id,
@@ -90,37 +75,11 @@ def status_fields(found: StudyStatus) -> dict[str, Any]:
             "step": worker.step,
             "last_beat_s": worker.last_beat_s,
             "expired": worker.expired,
+            "slot": worker.slot,
+            "images_per_s": worker.images_per_s,
         }
         for worker in found.workers
     ]
-    return {"study": found.study, "trials": dict(found.trials), "workers": workers}
-
-
-def _status_tables(found: list[StudyStatus]) -> RenderableType:
-    from rich.console import Group
-    from rich.table import Table
-
-    trials = Table(title="Studies", title_justify="left")
-    trials.add_column("study")
-    for state in found[0].trials if found else ():
-        trials.add_column(state, justify="right")
-    for each in found:
-        trials.add_row(each.study, *(str(count) for count in each.trials.values()))
-    return Group(trials, _worker_table(found))
-
-
-def _worker_table(found: list[StudyStatus]) -> RenderableType:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(
-        "worker", "device", "trial", "attempt", "step", "last beat", title="Trials under way", title_justify="left"
-    )
-    for each in found:
-        for worker in each.workers:
-            beat = "lease ran out" if worker.expired else f"{worker.last_beat_s:.0f} s ago"
-            trial = f"{each.study}/{worker.trial}"
-            table.add_row(
-                escape(worker.worker_id), escape(worker.device), trial, str(worker.attempt), f"{worker.step:,}", beat
-            )
-    return table if table.row_count else "no trial is under way"
+    pace = {"trials_per_h": found.trials_per_h, "images_per_s": found.images_per_s, "left_s": found.left_s}
+    search = {"to_ask": found.to_ask, "pruned": found.pruned}
+    return {"study": found.study, "trials": dict(found.trials), **search, **pace, "workers": workers}

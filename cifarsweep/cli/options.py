@@ -22,6 +22,14 @@ Database = Annotated[
         help="The database, as an SQLAlchemy URL.",
     ),
 ]
+Artifacts = Annotated[
+    str | None,
+    typer.Option(
+        envvar="CIFARSWEEP_ARTIFACTS",
+        metavar="URL",
+        help="Where checkpoints go: a folder, file:///mnt/share, s3://bucket/prefix.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
 
 
@@ -34,7 +42,7 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def artifacts_folder(database: str) -> Path:
-    """Where checkpoints go: beside the SQLite file, else in the user's data folder."""
+    """Where checkpoints go unless it is said: beside the SQLite file, else in the user's data folder."""
     from platformdirs import user_data_path
     from sqlalchemy.engine import make_url
 

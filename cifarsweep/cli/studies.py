@@ -21,7 +21,7 @@ def list_studies() -> None:
     table = Table("name", "question", "trials", "cost", title="Studies that ship with cifarsweep", show_lines=True)
     for path in shipped():
         study = read_study(path)
-        trials = f"{_shape(study)} = {len(study.cells) * len(study.seeds)}"
+        trials = f"{_shape(study)} = {study.planned}"
         table.add_row(study.name, study.question, trials, study.cost or "not measured")
     console().print(table)
 
@@ -36,7 +36,7 @@ def create(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeat for more.")
     ] = None,
     name: Annotated[str | None, typer.Option("--as", metavar="NAME", help="Store it under another name.")] = None,
-    extend: Annotated[bool, typer.Option("--extend", help="Add the new cells and seeds to the stored study.")] = False,
+    extend: Annotated[bool, typer.Option("--extend", help="Add what is new to the stored study.")] = False,
 ) -> None:
     """Turn a study into trials in the database. Again is a no-op."""
     from cifarsweep.data.catalog import known
@@ -55,7 +55,7 @@ def create(
     if created.added:
         typer.echo(f"{plan.name}: {created.added} trials added ({_shape(plan)})")
     else:
-        typer.echo(f"{plan.name}: is there already, with the same contents and {created.existing} trials")
+        typer.echo(f"{plan.name}: is there already, with the same contents and {plan.planned} trials")
     for note in notes:
         typer.echo(f"note: {note}")
     absent = [dataset for dataset in _datasets(plan) if known(dataset) and not _installed(dataset)]
@@ -65,6 +65,9 @@ def create(
 
 def _shape(study: Study) -> str:
     cells, seeds = len(study.cells), len(study.seeds)
+    if study.search:
+        points = study.search.points
+        return f"search for {points} point{'s' * (points > 1)} x {seeds} seed{'s' * (seeds > 1)}"
     return f"{cells} cell{'s' * (cells > 1)} x {seeds} seed{'s' * (seeds > 1)}"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cifarsweep.cli.options import DEFAULT_DATABASE, Database, artifacts_folder, console
+from cifarsweep.cli.options import DEFAULT_DATABASE, Artifacts, Database, artifacts_folder, console
 
 if TYPE_CHECKING:
     from cifarsweep.store import Store
@@ -27,6 +27,10 @@ def worker(
         float,
         typer.Option(metavar="S", min=0, envvar="CIFARSWEEP_SAVE_EVERY", help="Seconds between two checkpoints."),
     ] = 60.0,
+    artifacts: Artifacts = None,
+    until_eof: Annotated[
+        bool, typer.Option("--until-eof", help="Stop in good order when standard input ends, for launchers and ssh.")
+    ] = False,
 ) -> None:
     """Train trials until none is left. Without --gpu or --cpu: the first GPU, else the processor.
 
@@ -34,7 +38,9 @@ def worker(
     """
     from cifarsweep.data.catalog import require
     from cifarsweep.store import Store
+    from cifarsweep.training.place import check_place, parse_place
     from cifarsweep.worker.display import display_for
+    from cifarsweep.worker.launch import stop_at_end_of_input
     from cifarsweep.worker.process import child_command
     from cifarsweep.worker.supervisor import Plan, Supervisor
     from cifarsweep.worker.trainable import Trainable
@@ -42,13 +48,17 @@ def worker(
     if cpu and gpu is not None:
         raise typer.BadParameter("give --gpu or --cpu, not both")
     number = _number(slots)
+    if until_eof:
+        stop_at_end_of_input()
     command = child_command("cpu" if cpu else "auto" if gpu is None else str(gpu))
+    place = parse_place(artifacts) if artifacts else str(artifacts_folder(db))
     display = display_for(console())
     with Store.open(db) as store:
+        check_place(place)
         trainable = Trainable(store, display.note, require)
         plan = Plan(
             command=command,
-            artifacts=artifacts_folder(db),
+            artifacts=place,
             slots=number or _fastest(store, command, cpu, trainable(study or ()), display.note),
             studies=tuple(study or ()),
             wait=wait,

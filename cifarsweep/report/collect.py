@@ -7,9 +7,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cifarsweep import __version__
+from cifarsweep.report.findings import final_summary
+from cifarsweep.report.searched import SHOWN
 from cifarsweep.report.source import ReportAttempt, ReportStudy, ReportTrial
 from cifarsweep.report.wording import METRIC_LABELS
-from cifarsweep.spec.words import DATA_VERSION, FINAL_STATES, TrialState
+from cifarsweep.spec.study import Cell
+from cifarsweep.spec.words import DATA_VERSION, VAL_ACCURACY, TrialState
 
 if TYPE_CHECKING:
     from cifarsweep.spec.study import Study
@@ -23,15 +26,29 @@ PARAMS, FLOPS = "params", "flops_per_image"
 def collect(store: Store, name: str) -> ReportStudy:
     """All that a report says of one study. Raises UnknownStudy."""
     study, rows = store.study(name).spec, store.trials(name)
+    shown, trials = study, tuple(_trial(row) for row in rows)
+    if study.search is not None and rows:
+        shown = study.model_copy(update={"cells": _best_points(rows, trials)})
+    numbers = [row.number for row in rows if row.cell in {cell.name for cell in shown.cells}]
     return ReportStudy(
-        study=study,
-        trials=tuple(_trial(row) for row in rows),
-        series=store.metrics(name, list(METRIC_LABELS)),
+        study=shown,
+        written=study,
+        trials=trials,
+        series=store.metrics(name, list(METRIC_LABELS), only=numbers if study.search else None),
         made_at=datetime.now(UTC),
         database=store.shown_url,
         version=__version__,
         data_digest=_digests(study, rows),
     )
+
+
+def _best_points(rows: Sequence[TrialRow], trials: Sequence[ReportTrial]) -> tuple[Cell, ...]:
+    """The cells of a search that are worth a line, best first: those with the highest mean, else those tried first."""
+    cells = {row.cell: Cell(name=row.cell, levels=dict(row.levels), settings=row.settings) for row in rows}
+    means = {name: final_summary([each for each in trials if each.cell == name], VAL_ACCURACY) for name in cells}
+    ranked = sorted(cells, key=lambda name: -found.mean if (found := means[name]) else 1.0)
+    done = [name for name in ranked if means[name]]
+    return tuple(cells[name] for name in (done or ranked)[:SHOWN])
 
 
 def _digests(study: Study, rows: Sequence[TrialRow]) -> str | None:
@@ -48,7 +65,7 @@ def _digests(study: Study, rows: Sequence[TrialRow]) -> str | None:
 
 def _trial(row: TrialRow) -> ReportTrial:
     params = row.final.get(PARAMS)
-    given_up = row.state in FINAL_STATES and row.state is not TrialState.DONE
+    given_up = row.state in (TrialState.FAILED, TrialState.POISONED)
     return ReportTrial(
         number=row.number,
         cell=row.cell,

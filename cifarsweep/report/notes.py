@@ -97,6 +97,9 @@ def _missing(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str
         )
     if failed:
         yield f"{plural(failed, 'trial')} failed and {'is' if failed == 1 else 'are'} in no mean."
+    if cancelled := counts[TrialState.CANCELLED]:
+        was = "was cancelled and is" if cancelled == 1 else "were cancelled and are"
+        yield f"{plural(cancelled, 'trial')} {was} in no mean; curves show them as far as they got."
     if open_trials:
         yield (
             f"{plural(open_trials, 'trial')} {'is' if open_trials == 1 else 'are'} not finished: final values leave "

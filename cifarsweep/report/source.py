@@ -67,19 +67,24 @@ class ReportTrial:
         return self.done and self.outcome == Outcome.DIVERGED
 
     @property
+    def pruned(self) -> bool:
+        """Done before its end, because a search saw it fall behind."""
+        return self.done and self.outcome == Outcome.PRUNED
+
+    @property
     def failed(self) -> bool:
         """Given up: it raised, or took its workers down."""
         return self.state in (TrialState.FAILED, TrialState.POISONED)
 
     @property
     def accuracy(self) -> float | None:
-        """The last validation accuracy of a trial that is done."""
+        """The last validation accuracy of a trial that is done and was not pruned."""
         return self.last(VAL_ACCURACY)
 
     def last(self, metric: str) -> float | None:
-        """The last value of a metric; None unless the trial is done and the value finite."""
+        """The last value of a metric; None unless the trial is done, to its end, and the value finite."""
         value = self.final.get(metric)
-        return value if self.done and value is not None and math.isfinite(value) else None
+        return value if self.done and not self.pruned and value is not None and math.isfinite(value) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +92,7 @@ class ReportStudy:
     """A study with all that is known of it at one moment."""
 
     study: Study
+    """Of a search: with the best of its points as cells."""
     trials: tuple[ReportTrial, ...]
     series: Mapping[tuple[int, str], Series]
     """By trial number and metric name."""
@@ -97,3 +103,5 @@ class ReportStudy:
     """Of cifarsweep."""
     data_digest: str | None = None
     """Of the converted data set, where it is known."""
+    written: Study | None = None
+    """The study as its file has it, where `study` differs."""

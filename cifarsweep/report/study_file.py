@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cifarsweep.spec.settings import flat_settings
+from cifarsweep.spec.space import Search
 from cifarsweep.spec.study import Cell, Study, cell_name, crossed
 from cifarsweep.spec.words import Value
 
@@ -17,11 +18,12 @@ def study_toml(study: Study) -> str:
     Reading it gives a study of the same hash wherever cells that cross the factors come before the arms, which is the
     order in which a study file lists them.
     """
+    if study.search is not None:
+        return "\n".join([*_head(study), *_search(study.search)]) + "\n"
     by_levels = {_key(cell.levels, study.factors): cell for cell in study.cells if _is_crossed(cell, study)}
     arms = [cell for cell in study.cells if not _is_crossed(cell, study)]
     base = next(iter(by_levels.values()), study.cells[0])
-    lines = [f"{key} = {_value(getattr(study, key))}" for key in ("name", "question", "source", "cost")]
-    lines += [f"seeds = {_value(study.seeds)}", "", "[settings]"]
+    lines = [*_head(study), "", "[settings]"]
     lines += _pairs((k, v) for k, v in _fixed(study, base, bool(by_levels)).items() if v is not None)
     if study.factors:
         lines += ["", "[factors]", *_pairs(study.factors.items())]
@@ -35,6 +37,18 @@ def study_toml(study: Study) -> str:
     for hypothesis in study.hypotheses:
         lines += ["", "[[hypotheses]]", *_pairs(hypothesis.model_dump(exclude_none=True).items(), bare=True)]
     return "\n".join(lines) + "\n"
+
+
+def _head(study: Study) -> list[str]:
+    lines = [f"{key} = {_value(getattr(study, key))}" for key in ("name", "question", "source", "cost")]
+    return [*lines, f"seeds = {_value(study.seeds)}"]
+
+
+def _search(search: Search) -> list[str]:
+    described = search.model_dump(exclude={"space", "fixed"})
+    lines = ["", "[settings]", *_pairs(search.fixed.items()), "", "[search]", *_pairs(described.items(), bare=True)]
+    space = {key: each.model_dump(exclude_defaults=True) for key, each in search.space.items()}
+    return [*lines, "", "[search.space]", *_pairs(space.items())]
 
 
 def _is_crossed(cell: Cell, study: Study) -> bool:

@@ -25,7 +25,7 @@ def results_table(report: ReportStudy) -> Table:
     from rich.text import Text
 
     results = cell_results(report)
-    done = sum(result.done for result in results)
+    done = sum(trial.done for trial in report.trials)
     title = f"{visible(report.study.question)}\n{report.study.name}: {done} of {len(report.trials)} trials done"
     table = Table(title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.collapse_padding = True

@@ -12,6 +12,7 @@ from cifarsweep.report.curves import POINTS, curve_payload
 from cifarsweep.report.findings import CellResult, best, cell_results, state_counts
 from cifarsweep.report.notes import curve_note, figure_notes
 from cifarsweep.report.palette import Look, looks
+from cifarsweep.report.searched import search_view
 from cifarsweep.report.source import ReportAttempt, ReportStudy, ReportTrial
 from cifarsweep.report.study_file import study_toml
 from cifarsweep.report.wording import (
@@ -69,6 +70,7 @@ def study_view(report: ReportStudy) -> dict[str, Any]:
         "shows_cost": any(result.params is not None or result.flops is not None for result in results),
         "curves_note": curve_note(POINTS),
         "notes": figure_notes(report, results),
+        "search": search_view(report),
         "hypotheses": [hypothesis_view(hypothesis, results) for hypothesis in study.hypotheses],
         "settings": _common_settings(report),
         "trials": [_trial_row(trial, look) for trial in report.trials],
@@ -112,6 +114,12 @@ def _lead(report: ReportStudy, results: Sequence[CellResult]) -> str:
         return f"No trial is done yet ({_counts_text(report)}), so nothing is found so far."
     finished = f"{progress['done']} of {plural(progress['total'], 'trial')} {'is' if progress['total'] == 1 else 'are'}"
     mean = f"{mean_text(top.accuracy, VAL_ACCURACY)} (n = {top.accuracy.n})"
+    if report.study.search is not None:
+        points = len({trial.cell for trial in report.trials})
+        return (
+            f"Of {plural(points, 'point')} that were tried, {visible(top.cell.name)} has the highest validation "
+            f"accuracy: {mean}; {finished} done. Table 1 and the curves show the best {len(results)}."
+        )
     if len(results) == 1:
         return f"The only cell reaches a validation accuracy of {mean}; {finished} done."
     return (
@@ -191,7 +199,7 @@ def _trial_row(trial: ReportTrial, look: Mapping[str, Look]) -> dict[str, Any]:
     accuracy = trial.accuracy
     return {
         "number": trial.number,
-        "state": "diverged" if trial.diverged else str(trial.state),
+        "state": "diverged" if trial.diverged else "pruned" if trial.pruned else str(trial.state),
         "look": look.get(trial.cell),
         "cell": visible(trial.cell),
         "seed": trial.seed,
@@ -225,8 +233,8 @@ def _reproduce(report: ReportStudy) -> dict[str, Any]:
             f"cifarsweep report {name}",
         ],
         "file": f"{name}.toml",
-        "toml": visible(study_toml(report.study)),
-        "sha256": report.study.sha256,
+        "toml": visible(study_toml(report.written or report.study)),
+        "sha256": (report.written or report.study).sha256,
         "data": visible(report.data_digest) if report.data_digest else None,
         "versions": list(_versions(report)),
     }

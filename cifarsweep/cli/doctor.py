@@ -1,0 +1,56 @@
+"""`doctor`: is everything here that a worker needs, and who is in the way."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import typer
+
+from cifarsweep.cli.options import DEFAULT_DATABASE, Artifacts, Database, Json, artifacts_folder, console
+
+if TYPE_CHECKING:
+    from cifarsweep.store.diagnosis import Finding
+
+_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+def doctor(db: Database = DEFAULT_DATABASE, artifacts: Artifacts = None, as_json: Json = False) -> None:
+    """Look at this machine and at the database: versions, GPUs, data sets, disks, locks, clocks, leases.
+
+    Changes nothing. Exit code 1 where something fails; every line that is not ok says what to do.
+    """
+    from cifarsweep.store import diagnosis as database
+
+    findings = [*_machine(db, artifacts), *database.examine(db)]
+    if as_json:
+        typer.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
+    else:
+        _print(findings)
+    raise typer.Exit(1 if any(finding.level == "fail" for finding in findings) else 0)
+
+
+def _machine(db: str, artifacts: str | None) -> Iterator[Finding]:
+    from sqlalchemy.exc import ArgumentError
+
+    from cifarsweep.training.place import parse_place
+    from cifarsweep.worker import diagnosis
+
+    try:
+        place = parse_place(artifacts) if artifacts else str(artifacts_folder(db))
+    except ArgumentError:
+        # Of the URL, which the database's own line complains of; checkpoints would go where those of a server go.
+        place = str(artifacts_folder("postgresql://"))
+    yield from diagnosis.examine(place)
+
+
+def _print(findings: list[Finding]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for finding in findings:
+        table.add_row(Text(finding.level, style=_STYLES[finding.level]), finding.subject, Text(finding.text))
+    console().print(table)

@@ -1,0 +1,161 @@
+"""`launch`: workers on all GPUs of this machine, or on a Slurm cluster."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cifarsweep.cli.options import DEFAULT_DATABASE, Artifacts, Database, console
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cifarsweep.worker.launch import Member
+
+
+def launch(
+    gpus: Annotated[
+        str | None, typer.Option(metavar="all|N,N", help="A worker on each of these GPUs; all where left out.")
+    ] = None,
+    cpus: Annotated[int | None, typer.Option(metavar="N", min=1, help="N workers on the processor instead.")] = None,
+    slots: Annotated[str, typer.Option(metavar="K|auto", help="Trials at once in each worker.")] = "1",
+    study: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this study; repeat for more.")] = None,
+    db: Database = DEFAULT_DATABASE,
+    wait: Annotated[bool, typer.Option("--wait", help="Stay when nothing is left, for studies to come.")] = False,
+    save_every: Annotated[
+        float | None, typer.Option(metavar="S", min=0, help="Seconds between two checkpoints.")
+    ] = None,
+    artifacts: Artifacts = None,
+    logs: Annotated[Path, typer.Option(metavar="DIR", help="Where the workers' output goes.")] = Path("logs"),
+    slurm: Annotated[bool, typer.Option("--slurm", help="Submit a job array of workers to Slurm.")] = False,
+    workers: Annotated[int, typer.Option(metavar="N", min=1, help="Slurm: jobs of the array.")] = 1,
+    gpus_per_worker: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Slurm: GPUs of a job; with 0 it trains on the processor.")
+    ] = 1,
+    cpus_per_worker: Annotated[int | None, typer.Option(metavar="N", min=1, help="Slurm: processors of a job.")] = None,
+    mem: Annotated[str | None, typer.Option(metavar="SIZE", help="Slurm: memory of a job, for example 32G.")] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="LIMIT", help="Slurm: limit of a job, [days-]hours:minutes:seconds.")
+    ] = None,
+    partition: Annotated[str | None, typer.Option(metavar="NAME", help="Slurm: the partition.")] = None,
+    account: Annotated[str | None, typer.Option(metavar="NAME", help="Slurm: who pays.")] = None,
+    qos: Annotated[str | None, typer.Option(metavar="NAME", help="Slurm: quality of service.")] = None,
+    extra: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Slurm: any other option of sbatch; repeat for more.")
+    ] = None,
+) -> None:
+    """Start a worker on every GPU of this machine and keep it running, or submit workers to Slurm.
+
+    A worker that crashes is started again; one that has nothing left to do, or a bad machine, is not. Ctrl-C writes
+    checkpoints and gives the trials back; twice stops at once.
+    """
+    from cifarsweep.store import Store
+
+    _check(gpus, cpus, slurm)
+    arguments = _arguments(slots, study or [], wait, save_every, artifacts)
+    if slurm:
+        members = _members(range(gpus_per_worker), 0 if gpus_per_worker else 1, arguments)
+    else:
+        members = _here(gpus, cpus, arguments)
+    counts = {"gpus-per-node": gpus_per_worker or None, "cpus-per-task": cpus_per_worker}
+    named = {**counts, "mem": mem, "time": time, "partition": partition, "account": account, "qos": qos}
+    options = {key: str(value) for key, value in named.items() if value is not None} | _parsed(extra or [])
+    # One sentence here rather than one of every worker.
+    Store.open(db).close()
+    # Not among the arguments, where everybody on the machine could read a password in it.
+    os.environ["CIFARSWEEP_DB"] = db
+    if slurm:
+        _submit(members, workers, options, logs)
+    else:
+        raise typer.Exit(_run(members, logs))
+
+
+def _check(gpus: str | None, cpus: int | None, slurm: bool) -> None:
+    if slurm and (gpus is not None or cpus is not None):
+        raise typer.BadParameter("with --slurm, give --gpus-per-worker and --cpus-per-worker")
+    if gpus is not None and cpus is not None:
+        raise typer.BadParameter("give --gpus or --cpus, not both")
+
+
+def _arguments(
+    slots: str, studies: list[str], wait: bool, save_every: float | None, artifacts: str | None
+) -> list[str]:
+    """What every worker is started with."""
+    found = [f"--slots={slots}", *(f"--study={name}" for name in studies)]
+    found += ["--wait"] if wait else []
+    found += [] if save_every is None else [f"--save-every={save_every}"]
+    return found + ([f"--artifacts={artifacts}"] if artifacts else [])
+
+
+def _parsed(extra: list[str]) -> dict[str, str]:
+    """Options of sbatch from KEY=VALUE."""
+    pairs = [text.lstrip("-").partition("=") for text in extra]
+    wrong = next((text for text, (key, sign, _) in zip(extra, pairs, strict=True) if not key or not sign), None)
+    if wrong is not None:
+        raise typer.BadParameter(f"{wrong!r} is not KEY=VALUE, as in constraint=a100", param_hint="--extra")
+    return {key: value for key, _, value in pairs}
+
+
+def _here(gpus: str | None, cpus: int | None, arguments: list[str]) -> tuple[Member, ...]:
+    from cifarsweep.worker.gpus import choose
+
+    return _members((), cpus, arguments) if cpus else _members(choose(gpus or "all"), 0, arguments)
+
+
+def _members(gpus: range | list[int] | tuple[()], cpus: int, arguments: list[str]) -> tuple[Member, ...]:
+    from cifarsweep.worker.launch import Member, worker_command
+
+    devices = [(f"gpu{number}", f"--gpu={number}") for number in gpus]
+    devices += [(f"cpu{number}", "--cpu") for number in range(cpus)]
+    return tuple(Member(name, worker_command([device, *arguments])) for name, device in devices)
+
+
+def _run(members: tuple[Member, ...], logs: Path) -> int:
+    from cifarsweep.worker.launch import Fleet
+
+    with _screen([member.name for member in members], logs) as say:
+        return Fleet(members, logs, say).run()
+
+
+@contextmanager
+def _screen(names: list[str], logs: Path) -> Iterator[Callable[[str, str], None]]:
+    """One line a worker on a terminal, its newest; every line elsewhere."""
+    screen = console()
+    if not screen.is_terminal:
+        yield lambda name, line: typer.echo(f"{name} | {line}")
+        return
+    from rich.live import Live
+    from rich.table import Table
+
+    newest = dict.fromkeys(names, "starts")
+
+    def table() -> Table:
+        grid = Table.grid(padding=(0, 2))
+        for name, line in newest.items():
+            grid.add_row(name, line[: screen.width - 10])
+        return grid
+
+    typer.echo(f"{len(names)} workers; what they say in full is in {logs}")
+    with Live(table(), console=screen, auto_refresh=False) as live:
+
+        def say(name: str, line: str) -> None:
+            newest[name] = line
+            live.update(table(), refresh=True)
+
+        yield say
+
+
+def _submit(members: tuple[Member, ...], workers: int, options: dict[str, str], logs: Path) -> None:
+    from cifarsweep.worker.slurm import Job, submit
+
+    logs = logs.resolve()
+    job = submit(Job(members, logs), workers, options)
+    typer.echo(f"job {job}: {workers} workers, queued again at their time limit until nothing is left")
+    typer.echo(f"  logs:   {logs}")
+    typer.echo(f"  watch:  squeue --job={job}; cifarsweep status --watch")
+    typer.echo(f"  cancel: scancel {job}")

@@ -1,0 +1,131 @@
+"""What `status` shows: a line for every study, and one for everybody who works."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from cifarsweep.cli.options import console
+from cifarsweep.spec.words import FINAL_STATES, TrialState
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from cifarsweep.store import Store
+    from cifarsweep.store.records import StudyStatus, WorkerStatus
+
+#: Seconds between two looks.
+_EVERY_S = 1.0
+
+
+def watch(store: Store, study: str | None) -> None:
+    """Look again every second until Ctrl-C; where nobody looks at a terminal, print what has changed."""
+    screen = console()
+    looks = _looks(store, study)
+    try:
+        if screen.is_terminal:
+            from rich.live import Live
+
+            with Live(status_tables(next(looks)), console=screen, auto_refresh=False) as live:
+                for found in looks:
+                    live.update(status_tables(found), refresh=True)
+        else:
+            for lines in _changes(looks):
+                screen.print(lines, markup=False, highlight=False, soft_wrap=True)
+    except KeyboardInterrupt:
+        return
+
+
+def _looks(store: Store, study: str | None) -> Iterator[list[StudyStatus]]:
+    while True:
+        yield store.status(study, speeds=True)
+        time.sleep(_EVERY_S)
+
+
+def _changes(looks: Iterator[list[StudyStatus]]) -> Iterator[str]:
+    before: dict[str, str] = {}
+    for found in looks:
+        now = {each.study: _line(each) for each in found}
+        for name, line in now.items():
+            if before.get(name) != line:
+                yield f"{time.strftime('%H:%M:%S')} {name}: {line}"
+        before = now
+
+
+def _line(found: StudyStatus) -> str:
+    counts = [f"{found.trials[TrialState.DONE]} of {_planned(found)} done"]
+    counts += [f"{count} {state}" for state, count in found.trials.items() if count and state is not TrialState.DONE]
+    return "; ".join([", ".join(counts), *filter(None, _pace(found))])
+
+
+def _planned(found: StudyStatus) -> int:
+    return sum(found.trials.values()) + found.to_ask
+
+
+def _pace(found: StudyStatus) -> tuple[str, str, str]:
+    """Trials an hour, images a second and time left; empty where unknown."""
+    from cifarsweep.report.wording import duration
+
+    hourly, images, left = found.trials_per_h, found.images_per_s, found.left_s
+    return (
+        f"{hourly:,.1f} trials/h" if hourly is not None else "",
+        f"{images:,.0f} images/s" if images is not None else "",
+        f"{duration(left)} left" if left is not None else "",
+    )
+
+
+def status_tables(found: Sequence[StudyStatus]) -> RenderableType:
+    """Studies with their progress, and below them the trials under way."""
+    from rich.console import Group
+
+    return Group(_study_table(found), _worker_table(found))
+
+
+def _study_table(found: Sequence[StudyStatus]) -> Table:
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    table = Table(title="Studies", title_justify="left")
+    table.add_column("study", overflow="fold")
+    table.add_column("ended", min_width=10)
+    # The common states always, the others where there is any, so that eighty columns mostly do.
+    usual = (TrialState.DONE, TrialState.LEASED, TrialState.QUEUED)
+    states = [*usual, *(s for s in TrialState if s not in usual and any(each.trials[s] for each in found))]
+    searching = any(each.to_ask for each in found)
+    for name in [*states, *(["to ask"] if searching else [])]:
+        table.add_column("running" if name is TrialState.LEASED else name, justify="right")
+    table.add_column("pace")
+    for each in found:
+        ended = sum(each.trials[state] for state in FINAL_STATES)
+        bar = ProgressBar(total=max(_planned(each), 1), completed=ended, width=10)
+        counts = [_count(each, state) for state in states] + ([str(each.to_ask)] if searching else [])
+        table.add_row(each.study, bar, *counts, ", ".join(filter(None, _pace(each))))
+    return table
+
+
+def _count(found: StudyStatus, state: TrialState) -> str:
+    pruned = f" ({found.pruned} pruned)" if state is TrialState.DONE and found.pruned else ""
+    return f"{found.trials[state]}{pruned}"
+
+
+def _worker_table(found: Sequence[StudyStatus]) -> RenderableType:
+    from rich.markup import escape
+    from rich.table import Table
+
+    columns = ("worker", "host", "device", "slot", "trial", "attempt", "step", "last beat")
+    table = Table(*columns, title="Trials under way", title_justify="left")
+    for each in found:
+        for worker in each.workers:
+            slot = "" if worker.slot is None else str(worker.slot)
+            trial = f"{each.study}/{worker.trial}"
+            names = (escape(text) for text in (worker.worker_id, worker.host, worker.device))
+            table.add_row(*names, slot, trial, str(worker.attempt), f"{worker.step:,}", _beat(worker))
+    return table if table.row_count else "no trial is under way"
+
+
+def _beat(worker: WorkerStatus) -> str:
+    """In red where the lease has run out."""
+    ago = "before the machine started" if worker.last_beat_s is None else f"{worker.last_beat_s:.0f} s ago"
+    return f"[red]{ago}, lease ran out[/]" if worker.expired else ago

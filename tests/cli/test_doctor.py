@@ -1,0 +1,86 @@
+"""`doctor` looks at everything, names who is in the way, and shows no password."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SECRET = "tr0ub4dor"
+
+
+@pytest.fixture
+def looked(cli, tmp_path: Path):
+    """What `doctor --json` finds, by subject, and its exit code."""
+
+    def _look(url: str) -> tuple[dict[str, dict[str, str]], int]:
+        done = cli("doctor", "--json", "--db", url)
+        return {finding["subject"]: finding for finding in json.loads(done.stdout)}, done.returncode
+
+    return _look
+
+
+@pytest.fixture
+def database(cli, tmp_path: Path) -> Path:
+    assert cli("db", "upgrade").returncode == 0
+    return tmp_path / "cifarsweep.db"
+
+
+def test_all_is_well(looked, database):
+    found, code = looked(f"sqlite:///{database}")
+
+    assert code == 0, found
+    subjects = {"cifarsweep", "packages", "checkpoints", "file system", "lock", "database", "clock", "leases"}
+    assert {found[subject]["level"] for subject in subjects} == {"ok"}
+    assert "torch" in found["packages"]["text"]
+
+
+def test_the_table_has_a_line_for_each(cli, database):
+    done = cli("doctor")
+
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) >= 9
+    assert {line.split()[0] for line in done.stdout.splitlines()} <= {"ok", "warn"}
+
+
+def test_who_holds_the_lock_is_named_without_its_arguments(looked, database, tmp_path):
+    script = "c = sqlite3.connect(sys.argv[1]); c.execute('BEGIN IMMEDIATE'); print(flush=True); input()"
+    command = [sys.executable, "-c", f"import sqlite3, sys; {script}", str(database), SECRET]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        found, code = looked(f"sqlite:///{database}")
+        holder.kill()
+
+    assert code == 1 and found["lock"]["level"] == "fail"
+    assert f"pid {holder.pid}" in found["lock"]["text"] and SECRET not in str(found)
+
+
+def test_a_lease_that_ran_out_is_a_warning(looked, database, cli):
+    assert cli("create", "demo").returncode == 0
+    with sqlite3.connect(database) as conn:
+        conn.execute("UPDATE cs_trial SET state = 'leased', clock = 'another', lease_until = 0 WHERE number = 3")
+    conn.close()
+
+    found, code = looked(f"sqlite:///{database}")
+
+    assert code == 0 and found["leases"]["level"] == "warn"
+    assert "demo/3" in found["leases"]["text"]
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("sqlite:///none.db", "no such database"),
+        (f"postgresql://ann:{SECRET}@127.0.0.1:1/results", "can't be reached"),
+        (f"mysql://ann:{SECRET}@host/db", "not supported"),
+    ],
+)
+def test_a_database_that_is_not_there_fails_alone(looked, url, sentence):
+    found, code = looked(url)
+
+    assert code == 1
+    assert found["database"]["level"] == "fail" and sentence in found["database"]["text"]
+    assert found["packages"]["level"] == "ok" and SECRET not in str(found)

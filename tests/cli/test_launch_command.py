@@ -1,0 +1,88 @@
+"""`launch` and backups as a user types them, and the files that the README gives for servers."""
+
+import configparser
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cifarsweep.errors import DeviceError
+from cifarsweep.worker.gpus import installed
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def block(language: str) -> str:
+    found = re.search(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def test_workers_that_are_launched_train_a_study_and_a_backup_has_it(cli, tmp_path):
+    assert cli("create", "demo", "--seeds", "1", "--set", "epochs=1", "--as", "small").returncode == 0
+
+    launched = cli("launch", "--cpus", "1", "--study", "small", "--logs", "said")
+    backup = cli("db", "backup", "copy.db")
+    restored = cli("db", "restore", "copy.db", "--db", "sqlite:///again.db")
+
+    assert launched.returncode == 0, launched.stdout + launched.stderr
+    assert "cpu0 | ended, exit code 0" in launched.stdout
+    assert (tmp_path / "said" / "cpu0.log").read_text().count("finished") == 4
+    assert backup.returncode == restored.returncode == 0, restored.stderr
+    assert cli("status", "small", "--db", "sqlite:///again.db", "--json").stdout == cli("status", "--json").stdout
+
+
+def has_gpu() -> bool:
+    try:
+        return bool(installed())
+    except DeviceError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--gpus", "all", "--cpus", "2"], "not both"),
+        (["--gpus", "0,x"], "neither all nor numbers" if has_gpu() else "no GPU can be used here"),
+        (["--slurm", "--cpus", "2"], "--cpus-per-worker"),
+        (["--slurm", "--extra", "a100"], "'a100' is not KEY=VALUE"),
+    ],
+)
+def test_what_launch_can_not_do_is_one_sentence(cli, arguments, sentence):
+    done = cli("launch", *arguments)
+
+    assert done.returncode == 2 and sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_database_that_is_not_there_is_one_sentence_not_one_of_every_worker(cli, tmp_path):
+    done = cli("launch", "--cpus", "3")
+
+    assert done.returncode == 2 and done.stderr.count("no such database") == 1
+    assert not (tmp_path / "logs").exists()
+
+
+def test_the_compose_file_of_the_readme_is_one():
+    compose = yaml.safe_load(block("yaml"))
+
+    database = compose["services"]["db"]
+    assert database["image"] == "postgres:18"
+    assert {volume.split(":")[0] for volume in database["volumes"]} == set(compose["volumes"])
+    assert set(database["secrets"]) == set(compose["secrets"])
+
+
+def test_the_unit_of_the_readme_is_one(tmp_path):
+    unit = configparser.ConfigParser()
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read_string(block("ini"))
+    command = unit["Service"]["ExecStart"]
+
+    assert " launch " in command
+    if shutil.which("systemd-analyze"):
+        path = tmp_path / "cifarsweep.service"
+        path.write_text(block("ini").replace(command.split()[0], "/bin/true").replace("User=cifarsweep", "User=root"))
+        done = subprocess.run(["systemd-analyze", "verify", "--man=no", path], capture_output=True, text=True)
+        assert "cifarsweep.service" not in done.stderr, done.stderr

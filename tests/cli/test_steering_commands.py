@@ -1,0 +1,149 @@
+"""Steering a study, and watching it, as a person does."""
+
+import io
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from cifarsweep.cli import main
+from cifarsweep.cli.watching import status_tables
+from cifarsweep.spec.reading import find, read_study
+from cifarsweep.spec.words import AttemptEnd, MetricRow, Outcome, TrialResult, TrialState
+from cifarsweep.store import Store
+from cifarsweep.store.records import StudyStatus, WorkerInfo, WorkerStatus
+
+
+@pytest.fixture
+def demo(tmp_path: Path):
+    """The demo study with its 12 trials, of which a worker holds trial 0."""
+    with Store.open(f"sqlite:///{tmp_path}/cifarsweep.db", upgrade=True) as store:
+        store.create_study(read_study(find("demo")))
+        store.register_worker(WorkerInfo("box-1", "box", 1, "NVIDIA H200", 1))
+        lease = store.claim("box-1", slot=3)
+        store.write(lease, [MetricRow("images_per_s", 7, 1234.0)])
+        yield store
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Run a command in this process, which saves the start of another; its exit code, output and complaint."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def _run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["cifarsweep", *arguments])
+        with pytest.raises(SystemExit) as exit_code:
+            main()
+        out, complaint = capsys.readouterr()
+        return exit_code.value.code or 0, out.strip(), complaint
+
+    return _run
+
+
+def said(done: tuple[int, str, str]) -> str:
+    code, out, complaint = done
+    assert code == 0, complaint
+    return out
+
+
+def test_steering_says_what_changed(run, demo):
+    assert said(run("pause", "demo")) == "demo: 11 paused, 1 will pause at their next beat"
+    assert said(run("pause", "demo")) == "demo: nothing to change among its trials"
+    assert said(run("resume", "demo")) == "demo: 11 queued again, 1 go on without a pause"
+    assert said(run("cancel", "demo/5")) == "demo/5: 1 cancelled"
+    assert said(run("retry", "demo")) == "demo: 1 to be tried again"
+    assert said(run("priority", "demo/6", "-3")) == "demo/6: 1 have priority -3 now"
+    assert demo.check() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["pause", "dem"], "the database has no study 'dem'. Did you mean 'demo'?"),
+        (["cancel", "demo/12"], "study 'demo' has no trial 12; its trials are 0 to 11"),
+        (["resume", "demo/x"], "'demo/x': write a trial as STUDY/NUMBER"),
+        (["retry", "demo/1"], "trial demo/1 is done, which is final; it stays as it is"),
+        (["priority", "demo", "1000001"], "priority 1000001: must lie between"),
+    ],
+)
+def test_a_wrong_word_is_one_sentence_and_changes_nothing(run, demo, arguments, sentence):
+    demo.finish(demo.claim("box-1"), [], None, TrialResult(Outcome.FINISHED, 9, {}, "a"))
+    before = demo.trials("demo")
+
+    code, out, complaint = run(*arguments)
+
+    assert (code, out) == (2, "") and sentence in complaint and complaint.startswith("error: ")
+    assert demo.trials("demo") == before
+
+
+def test_the_status_as_json_tells_who_works_and_how_fast(run, demo):
+    found = json.loads(said(run("status", "demo", "--json")))
+
+    (worker,) = found["workers"]
+    assert (worker["host"], worker["slot"], worker["step"], worker["images_per_s"]) == ("box", 3, 7, 1234.0)
+    assert (found["images_per_s"], found["trials_per_h"], found["trials"]["paused"]) == (1234.0, None, 0)
+
+
+def test_a_cancelled_trial_is_named_in_the_report(run, demo):
+    said(run("cancel", "demo/5"))
+
+    said(run("report", "demo"))
+
+    page = (demo._db.path.parent / "reports" / "demo.html").read_text()
+    assert "1 trial was cancelled" in page and "cancelled" in page
+
+
+def test_watching_into_a_pipe_prints_what_changes_until_ctrl_c(start, demo):
+    watching = start("status", "demo", "--watch")
+    assert "demo: 0 of 12 done, 11 queued, 1 leased; 1,234 images/s" in watching.stdout.readline()
+
+    demo.pause("demo", 4)
+
+    assert "10 queued, 1 leased, 1 paused" in watching.stdout.readline()
+    watching.send_signal(signal.SIGINT)
+    assert watching.wait(20) == 0
+
+
+def test_watching_on_a_terminal_shows_tables_until_ctrl_c(demo, tmp_path, environment):
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "cifarsweep.cli", "status", "--watch"]
+    watching = subprocess.Popen(command, cwd=tmp_path, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+
+    shown, deadline = "", time.monotonic() + 60
+    while "slot" not in shown or "1,234 images/s" not in shown:
+        assert time.monotonic() < deadline, shown
+        shown += os.read(ours, 4096).decode(errors="replace")
+
+    watching.send_signal(signal.SIGINT)
+    assert watching.wait(20) == 0
+    os.close(ours)
+    assert all(word in shown for word in ("Studies", "running", "queued", "Trials under way", "NVIDIA H200", "box-1"))
+
+
+def test_a_lease_that_ran_out_is_red():
+    counts = dict.fromkeys(TrialState, 0) | {TrialState.LEASED: 2}
+    alive = WorkerStatus("a", "box", "cpu", 0, 1, 5, 2.0, False)
+    gone = WorkerStatus("b", "box", "cpu", 1, 1, 5, 90.0, True)
+    screen = Console(file=io.StringIO(), force_terminal=True, color_system="standard", width=160)
+
+    screen.print(status_tables([StudyStatus("s", counts, (alive, gone), 0.0)]))
+
+    text = screen.file.getvalue()
+    assert "\x1b[31m90 s ago, lease ran out" in text and "2 s ago" in text and "\x1b[31m2 s" not in text
+
+
+def test_the_history_of_a_trial_names_a_bad_machine(run, demo):
+    lease = demo.claim("box-1")
+    demo.fail(lease, AttemptEnd.CRASHED, "died", "")
+    demo.forgive("box-1", [(lease.trial_id, lease.attempt)])
+
+    assert "bad_machine" in said(run("show", f"demo/{lease.number}"))

@@ -1,0 +1,56 @@
+"""The page of a search: its best points, every parameter against accuracy, and what one seed can't tell."""
+
+import pytest
+
+from cifarsweep.report.pages import render_study
+from cifarsweep.report.searched import HEIGHT, WIDTH, search_view
+from cifarsweep.spec.space import Choices, Range, Search
+
+SPACE = {
+    "optimizer.lr": Range(low=1e-4, high=1.0, log=True),
+    "model.norm": Choices(choices=("batch", "layer")),
+}
+
+
+def levels(cell):
+    return {**cell.levels, "model.norm": "batch"}
+
+
+@pytest.fixture
+def searched(make):
+    study = make.study({"optimizer.lr": (1e-4, 1e-2, 1.0)}, seeds=1)
+    study = study.model_copy(update={"factors": {}, "search": Search(n_trials=9, pruner="median", space=SPACE)})
+    ends = zip(study.cells, (0.5, 0.9, 0.1), ("finished", "finished", "pruned"), strict=True)
+    trials = [
+        make.trial(number, cell.name, 0, levels=levels(cell), final={"val/accuracy": accuracy}, outcome=outcome)
+        for number, (cell, accuracy, outcome) in enumerate(ends)
+    ]
+    return make.report(study, trials)
+
+
+def test_points_stand_where_their_values_are(searched):
+    rate, norm = search_view(searched)["plots"]
+
+    assert [point["x"] for point in rate["points"]] == [6.0, WIDTH / 2, WIDTH - 6.0]
+    assert [point["y"] for point in rate["points"]] == [HEIGHT / 2, 6.0, HEIGHT - 6.0]
+    assert {point["x"] for point in norm["points"]} == {58.0}
+    assert [point["pruned"] for point in rate["points"]] == [False, False, True]
+
+
+def test_the_page_says_what_one_seed_tells_and_what_was_pruned(searched):
+    page = render_study(searched)
+
+    assert "One seed for each point says little" in page
+    assert "1 trial fell behind the others and was ended early (median)" in page
+    assert "3 of 9 points were chosen by TPE" in page
+    assert '<span class="state pruned">pruned</span>' in page
+
+
+def test_what_was_pruned_is_in_no_mean(searched):
+    pruned = searched.trials[2]
+
+    assert pruned.done and pruned.accuracy is None
+
+
+def test_a_study_that_compares_has_no_such_section(make):
+    assert search_view(make.finished(make.study())) is None
