@@ -3,6 +3,7 @@
 Each figure is of a real `cifarsweep worker` or Supervisor with a real child and an SQLite database.
 
     python benchmarks/bench_worker.py            about 60 seconds
+    python benchmarks/bench_worker.py URL        trials of no work on that (empty) database, such as PostgreSQL
 """
 
 from __future__ import annotations
@@ -56,9 +57,9 @@ class Moments(Display):
         self.ended.append(time.perf_counter())
 
 
-def stored(folder: Path, seeds: int, overrides: dict[str, Any]) -> Store:
+def stored(folder: Path, seeds: int, overrides: dict[str, Any], url: str = "") -> Store:
     """A new database with the demo study, shrunk."""
-    store = Store.open(f"sqlite:///{folder}/bench.db", upgrade=True)
+    store = Store.open(url or f"sqlite:///{folder}/bench.db", upgrade=True)
     store.create_study(read_study(find("demo"), overrides=overrides, seeds=seeds))
     return store
 
@@ -91,9 +92,9 @@ def between_trials(folder: Path) -> float:
     return 1e3 * statistics.median(after - end for end, after in zip(moments.ended, moments.rows[1:], strict=False))
 
 
-def no_op_trials(folder: Path) -> float:
+def no_op_trials(folder: Path, url: str = "") -> float:
     """Milliseconds from claim to claim where a trial costs nothing: the median."""
-    with stored(folder, 40, {}) as store:
+    with stored(folder, 40, {}, url) as store:
         moments = work(store, folder, [sys.executable, __file__, "--child"])
     gaps = [after - before for before, after in zip(moments.claimed, moments.claimed[1:], strict=False)]
     return 1e3 * statistics.median(gaps)
@@ -135,5 +136,17 @@ def main() -> None:
     )
 
 
+def no_op_elsewhere(url: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        spent = no_op_trials(Path(folder), url)
+    print(f"- {datetime.date.today().isoformat()}, a trial of no work from claim to claim {spent:.1f} ms (goal 5)")
+
+
 if __name__ == "__main__":
-    serve_no_op() if sys.argv[1:] == ["--child"] else main()
+    match sys.argv[1:]:
+        case ["--child"]:
+            serve_no_op()
+        case [url]:
+            no_op_elsewhere(url)
+        case _:
+            main()
