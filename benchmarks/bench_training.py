@@ -1,15 +1,16 @@
-"""CPU time of training: cifarsweep's loop against the usual one, in turns, at equal threads.
+"""CPU time of training: cifarsweep's loop against the usual one (`usual_loop.py`), in turns, at equal threads.
 
-The usual loop is the one of most tutorials: a DataLoader over PIL images with torchvision's transforms, NCHW tensors,
-a plain optimizer, and `.item()` on loss and accuracy at each step. Its loader works inside the process, which spares it
-the CPU time of passing batches between processes. Each side runs in a process of its own, prepared as it would be.
+The usual loop's DataLoader works inside the process, which spares it the CPU time of passing batches between processes.
+Each side runs in a process of its own, prepared as it would be, and neither writes checkpoints.
 
     python benchmarks/bench_training.py                      the convnet, about 90 seconds
     python benchmarks/bench_training.py resnet18 vit         other networks, by name; `all` for every one
+    python benchmarks/bench_training.py all --batch 16 --turns 3     sooner done
 """
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import json
 import os
@@ -18,13 +19,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 THREADS = 1
-BATCH = 128
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Case:
     """A network as a study writes it, and how long it is trained: steps of a turn, and turns of either side."""
 
     model: dict[str, Any]
+    batch: int = 128
     steps: int = 1
     turns: int = 5
     goal: float = 1.0
@@ -44,11 +45,25 @@ CASES = {
     "convnet-group": Case({"name": "convnet", "norm": "group"}, steps=2),
     "resnet9": Case({"name": "resnet9"}),
     "resnet18": Case({"name": "resnet18"}, goal=1.15),
-    "resnet50": Case({"name": "resnet50"}, turns=3),
+    "resnet34": Case({"name": "resnet34"}, batch=32),
+    "resnet50": Case({"name": "resnet50"}, batch=32),
+    "resnet101": Case({"name": "resnet101"}, batch=16),
+    "resnet152": Case({"name": "resnet152"}, batch=16),
     "vit": Case({"name": "vit"}),
     "vit-conv": Case({"name": "vit", "stem": "conv"}),
+    "timm-nfnet": Case({"name": "timm:dm_nfnet_f0", "img_size": 64}, batch=16),
+    "timm-vit": Case({"name": "timm:vit_base_patch8_224", "img_size": 32}, batch=16),
 }
 USUALLY = ("convnet", "convnet-half")
+
+
+def settings_of(case: Case) -> Any:
+    """The settings of a trial that logs at each turn and never ends."""
+    from cifarsweep.spec.settings import Settings
+
+    budget = {"steps": 10**6, "log_every": case.steps, "eval_every": 10**6}
+    plain = {"dataset": "digits", "model": case.model, "batch_size": case.batch, "threads": THREADS, **budget}
+    return Settings.model_validate_json(json.dumps(plain))
 
 
 def ours(case: Case, root: Path) -> Iterator[None]:
@@ -57,17 +72,13 @@ def ours(case: Case, root: Path) -> Iterator[None]:
 
     prepare_process()
     from cifarsweep.data.dataset import load, split
-    from cifarsweep.spec.settings import Settings
     from cifarsweep.training.events import Metrics
     from cifarsweep.training.folder import CheckpointFolder
     from cifarsweep.training.loop import Run, train
 
-    budget = {"steps": 10**6, "log_every": case.steps, "eval_every": 10**6}
-    plain = {"dataset": "digits", "model": case.model, "batch_size": BATCH, "threads": THREADS, **budget}
-    settings = Settings.model_validate_json(json.dumps(plain))
-    images = load("digits", root)
-    parts = split(images, settings.validation)
-    for event in train(Run(settings, 0, parts, len(images.classes), CheckpointFolder(root / "checkpoints"))):
+    settings, images = settings_of(case), load("digits", root)
+    parts, folder = split(images, settings.validation), CheckpointFolder(root / "checkpoints")
+    for event in train(Run(settings, 0, parts, len(images.classes), folder, save_every_s=1e9)):
         if isinstance(event, Metrics):
             yield
 
@@ -75,49 +86,10 @@ def ours(case: Case, root: Path) -> Iterator[None]:
 def usual(case: Case, root: Path) -> Iterator[None]:
     """The same network on the same images, as usually written."""
     import torch
-    from PIL import Image
-    from torch.utils.data import DataLoader, Dataset
-    from torchvision import transforms
-
-    from cifarsweep.data.dataset import load
-    from cifarsweep.models import build
-    from cifarsweep.spec.settings import Settings
+    from usual_loop import usual_loop
 
     torch.set_num_threads(THREADS)
-    images = load("digits", root)
-    pictures = images.train_images.permute(0, 2, 3, 1).contiguous().numpy()
-    change = transforms.Compose(
-        [
-            transforms.RandomCrop(32, padding=4),
-            transforms.RandomHorizontalFlip(),
-            transforms.ToTensor(),
-            transforms.Normalize((0.5,) * 3, (0.25,) * 3),
-        ]
-    )
-
-    class Pictures(Dataset):
-        def __len__(self) -> int:
-            return len(pictures)
-
-        def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-            return change(Image.fromarray(pictures[index])), int(images.train_labels[index])
-
-    settings = Settings.model_validate_json(json.dumps({"model": case.model, "steps": 1}))
-    model = build(settings.model, len(images.classes)).to(memory_format=torch.contiguous_format)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    loader = DataLoader(Pictures(), batch_size=BATCH, shuffle=True, drop_last=True)
-    step = 0
-    while True:
-        for batch, labels in loader:
-            optimizer.zero_grad()
-            logits = model(batch)
-            loss = torch.nn.functional.cross_entropy(logits, labels)
-            loss.backward()
-            optimizer.step()
-            loss.item(), (logits.argmax(1) == labels).float().mean().item()
-            step += 1
-            if step % case.steps == 0:
-                yield
+    return usual_loop(settings_of(case), case.steps, root)
 
 
 def serve(side: str, case: Case, root: Path) -> None:
@@ -132,9 +104,9 @@ def serve(side: str, case: Case, root: Path) -> None:
 class Side:
     """A process that takes turns."""
 
-    def __init__(self, side: str, name: str, root: Path) -> None:
-        self._images = CASES[name].steps * BATCH
-        command = [sys.executable, __file__, "--side", side, name, str(root)]
+    def __init__(self, side: str, name: str, case: Case, root: Path) -> None:
+        self._images = case.steps * case.batch
+        command = [sys.executable, __file__, name, "--batch", str(case.batch), "--side", side, str(root)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def turn(self) -> float:
@@ -150,40 +122,43 @@ class Side:
         self._process.communicate()
 
 
-def compare(name: str, root: Path) -> str:
+def compare(name: str, case: Case, root: Path) -> str:
     """Return medians and their ratio as a phrase."""
-    sides = [Side(side, name, root) for side in ("ours", "usual")]
+    sides = [Side(side, name, case, root) for side in ("ours", "usual")]
     try:
         for side in sides:
             side.turn()
-        pairs = [[side.turn() for side in sides] for _ in range(CASES[name].turns)]
+        pairs = [[side.turn() for side in sides] for _ in range(case.turns)]
     finally:
         for side in sides:
             side.close()
     mine, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
     ratios = sorted(one / other for one, other in pairs)
     return (
-        f"{name} {mine:.0f} images per CPU second against {theirs:.0f} of the usual loop,"
+        f"{name} at batch {case.batch}: {mine:.1f} images per CPU second against {theirs:.1f} of the usual loop,"
         f" {statistics.median(ratios):.2f}x ({ratios[0]:.2f} to {ratios[-1]:.2f} in {len(ratios)} turns,"
-        f" goal {CASES[name].goal}x)"
+        f" goal {case.goal}x)"
     )
 
 
-def main(names: Sequence[str]) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="*", default=USUALLY, help=f"of {', '.join(CASES)}; or all")
+    parser.add_argument("--batch", type=int, help="images of a step, in place of each network's own number")
+    parser.add_argument("--turns", type=int, help="turns that count")
+    parser.add_argument("--side", nargs=2, metavar=("SIDE", "ROOT"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    names = list(CASES) if options.networks == ["all"] else options.networks
+    given = {key: value for key in ("batch", "turns") if (value := getattr(options, key))}
+    cases = {name: replace(CASES[name], **given) for name in names}
+    if options.side:
+        serve(options.side[0], *cases.values(), Path(options.side[1]))
+        return
+    print(f"{datetime.date.today()}, training, {os.cpu_count()} CPUs, {THREADS} thread, float32", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        results = [compare(name, Path(folder)) for name in names]
-    today = datetime.date.today().isoformat()
-    machine = f"{os.cpu_count()} CPUs, {THREADS} thread, batch {BATCH}, float32"
-    print(f"- {today}, training ({machine}): " + "; ".join(results))
+        for name, case in cases.items():
+            print(f"- {compare(name, case, Path(folder))}", flush=True)
 
 
 if __name__ == "__main__":
-    match sys.argv[1:]:
-        case ["--side", side, name, root]:
-            serve(side, CASES[name], Path(root))
-        case []:
-            main(USUALLY)
-        case ["all"]:
-            main(list(CASES))
-        case names:
-            main(names)
+    main()

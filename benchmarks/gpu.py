@@ -173,47 +173,11 @@ def ours(scale: Scale, side: str, seed: int) -> Iterator[None]:
 
 
 def usual(scale: Scale) -> Iterator[None]:
-    """The loop of most tutorials: PIL images in a DataLoader with workers, float32, `.item()` at every step."""
-    import torch
-    from PIL import Image
-    from torch.utils.data import DataLoader, Dataset
-    from torchvision import transforms
+    """The loop of most tutorials, with workers that load where there is a GPU."""
+    from usual_loop import usual_loop
 
-    from cifarsweep.data.dataset import load
-    from cifarsweep.models import build
-
-    settings = settings_of(scale, steps=1)
-    images = load(settings.dataset)
-    pictures = images.train_images.permute(0, 2, 3, 1).contiguous().numpy()
-    crop = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), transforms.ToTensor()]
-    change = transforms.Compose([*crop, transforms.Normalize((0.5,) * 3, (0.25,) * 3)])
-
-    class Pictures(Dataset):
-        def __len__(self) -> int:
-            return len(pictures)
-
-        def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-            return change(Image.fromarray(pictures[index])), int(images.train_labels[index])
-
-    model = build(settings.model, len(images.classes)).to(scale.device, memory_format=torch.contiguous_format)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     workers = 0 if scale.device == "cpu" else 2
-    loader = DataLoader(
-        Pictures(), settings.batch_size, shuffle=True, num_workers=workers, pin_memory=bool(workers), drop_last=True
-    )
-    step = 0
-    while True:
-        for batch, labels in loader:
-            batch, labels = batch.to(scale.device), labels.to(scale.device)
-            optimizer.zero_grad()
-            logits = model(batch)
-            loss = torch.nn.functional.cross_entropy(logits, labels)
-            loss.backward()
-            optimizer.step()
-            loss.item(), (logits.argmax(1) == labels).float().mean().item()
-            step += 1
-            if step % scale.steps == 0:
-                yield
+    return usual_loop(settings_of(scale, steps=1), scale.steps, device=scale.device, workers=workers)
 
 
 def rate(scale: Scale, children: Children, slots: int) -> float:

@@ -22,21 +22,29 @@ EMBEDDED = "digits"
 
 @dataclass(frozen=True, slots=True)
 class BuiltIn:
-    """A data set that cifarsweep knows by name, and the command that gets it (None where the first use does)."""
+    """A data set that cifarsweep knows by name, and the command that gets it (None where the first use does).
+
+    `train` counts training images.
+    """
 
     description: str
     command: str | None
+    train: int
 
 
 BUILT_IN: Mapping[str, BuiltIn] = MappingProxyType(
     {
         "cifar10": BuiltIn(
-            "60,000 colour photographs of 10 classes, 32x32 (Krizhevsky 2009)", "cifarsweep data download cifar10"
+            "60,000 colour photographs of 10 classes, 32x32 (Krizhevsky 2009)",
+            "cifarsweep data download cifar10",
+            50_000,
         ),
         "cifar100": BuiltIn(
-            "60,000 colour photographs of 100 classes, 32x32 (Krizhevsky 2009)", "cifarsweep data download cifar100"
+            "60,000 colour photographs of 100 classes, 32x32 (Krizhevsky 2009)",
+            "cifarsweep data download cifar100",
+            50_000,
         ),
-        EMBEDDED: BuiltIn("1,797 handwritten digits of scikit-learn, enlarged to 32x32; made on first use", None),
+        EMBEDDED: BuiltIn("1,797 handwritten digits of scikit-learn, enlarged to 32x32; made on first use", None, 1442),
     }
 )
 

@@ -30,20 +30,21 @@ def _stem(settings: spec.ViT) -> nn.Module:
 
 
 class Attention(nn.Module):
-    """Self-attention with several heads (Vaswani et al. 2017)."""
+    """Attention with several heads (Vaswani et al. 2017), of some tokens to all tokens."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
+        self.query, self.key_value = nn.Linear(width, width), nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(N, T, width) to the same shape."""
-        count, length, width = tokens.shape
-        heads = self.qkv(tokens).view(count, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(*heads.unbind(0))
-        out: Tensor = self.out(mixed.transpose(1, 2).reshape(count, length, width))
+    def forward(self, asking: Tensor, tokens: Tensor) -> Tensor:
+        """Those that ask (N, Q, width) and all (N, T, width) to what is found for the former (N, Q, width)."""
+        # Apart before the heads move outwards: so the gradients of keys and values meet without another copy.
+        key, value = self.key_value(tokens).unflatten(2, (2, self.heads, -1)).unbind(2)
+        query = self.query(asking).unflatten(2, (self.heads, -1))
+        mixed = F.scaled_dot_product_attention(*(part.transpose(1, 2) for part in (query, key, value)))
+        out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return out
 
 
@@ -60,9 +61,12 @@ class Block(nn.Module):
         )
         self.dropout = nn.Dropout(settings.dropout)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(N, T, width) to the same shape."""
-        tokens = tokens + self.dropout(self.attention(self.norm1(tokens)))
+    def forward(self, tokens: Tensor, *, first_only: bool = False) -> Tensor:
+        """(N, T, width) to the same shape, or to (N, 1, width) where only the first token is wanted."""
+        asking = seen = self.norm1(tokens)
+        if first_only:
+            asking, tokens = seen[:, :1], tokens[:, :1]
+        tokens = tokens + self.dropout(self.attention(asking, seen))
         after: Tensor = tokens + self.dropout(self.mlp(self.norm2(tokens)))
         return after
 
@@ -77,7 +81,7 @@ class ViT(nn.Module):
         self.class_token = nn.Parameter(torch.zeros(1, 1, settings.width))
         self.positions = nn.Parameter(torch.empty(1, patches + 1, settings.width).normal_(std=0.02))
         self.dropout = nn.Dropout(settings.dropout)
-        self.blocks = nn.Sequential(*(Block(settings) for _ in range(settings.depth)))
+        self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.depth))
         self.norm = nn.LayerNorm(settings.width)
         self.head = nn.Linear(settings.width, classes)
 
@@ -85,8 +89,12 @@ class ViT(nn.Module):
         """Images (N, 3, 32, 32) to logits (N, classes)."""
         patches = self.stem(images).flatten(2).transpose(1, 2)
         tokens = torch.cat((self.class_token.expand(len(patches), -1, -1), patches), 1)
-        tokens = self.blocks(self.dropout(tokens + self.positions))
-        logits: Tensor = self.head(self.norm(tokens[:, 0]))
+        tokens = self.dropout(tokens + self.positions)
+        *inner, last = self.blocks
+        for block in inner:
+            tokens = block(tokens)
+        # Nobody reads what the last block would make of the patches.
+        logits: Tensor = self.head(self.norm(last(tokens, first_only=True)[:, 0]))
         return logits
 
     def initialise(self, generator: torch.Generator) -> None:

@@ -28,8 +28,13 @@ class Budget:
 
     @classmethod
     def of(cls, settings: Settings, images: int, smallest_batch: int = 1) -> Self:
-        """Raise SpecError if a batch of the run would have fewer than `smallest_batch` images."""
-        odd = images % settings.batch_size or min(images, settings.batch_size)
+        """Raise SpecError if a batch has more images than there are, or one would have less than `smallest_batch`."""
+        if settings.batch_size > images:
+            raise SpecError(
+                f"batch_size: {settings.batch_size:,} is more than the {images:,} training images of"
+                f" {settings.dataset}; choose at most {images:,}"
+            )
+        odd = images % settings.batch_size or settings.batch_size
         if odd < smallest_batch:
             raise SpecError(
                 f"batch_size: {settings.batch_size} leaves a batch of {odd} at the end of {images} images, too few for"

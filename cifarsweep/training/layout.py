@@ -15,6 +15,10 @@ _CHANNELS, _SIDE = 256, 4
 def arrange(model: nn.Module, image: Tensor) -> nn.Module:
     """Lay a channels-last network out for its device, given any image (1, 3, H, W) as the network takes it."""
     if image.device.type == "cpu":
+        for conv in model.modules():
+            if isinstance(conv, nn.Conv2d) and type(conv) is not nn.Conv2d:
+                # Most kinds of timm's make the weights that they use anew at each step, row by row.
+                conv.to(memory_format=torch.contiguous_format)
         for conv in _small_and_wide(model, image):
             conv.to(memory_format=torch.contiguous_format)
             conv.register_forward_pre_hook(_channels_first)

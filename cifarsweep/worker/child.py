@@ -137,8 +137,9 @@ def _with_signs_of_life(events: Iterator[Event], mouth: Mouth) -> Iterator[Event
 
 
 def _failure(error: Exception) -> Failed:
-    # torch.OutOfMemoryError by name, so that a child without torch can serve as well.
-    out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    # torch's errors by name, so that a child without torch can serve as well; its CPU allocator has none of its own.
+    by_name = type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(error)
+    out_of_memory = isinstance(error, MemoryError) or by_name
     text = "".join(traceback.format_exception(error))
     return Failed(f"{type(error).__name__}: {error}"[:2000], text[-20_000:], out_of_memory)
 

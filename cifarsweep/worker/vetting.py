@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from typing import TypedDict
 
-from cifarsweep.data.catalog import DataSetInfo, info
+from cifarsweep.data.catalog import BUILT_IN, DataSetInfo, info
 from cifarsweep.errors import CifarsweepError, SpecError
 from cifarsweep.spec.settings import Settings, Timm
 from cifarsweep.spec.study import Cell, Study
@@ -30,35 +30,31 @@ class Complaint(TypedDict):
 def vet(study: Study) -> None:
     """Raise SpecError that names the study, the cells, the key and the reason of everything that could not train.
 
-    What depends on images is checked where the data set is on this machine.
+    What depends on images is checked where the data set is built in or on this machine.
     """
     here = {name: info(name) for name in {cell.settings.dataset for cell in study.cells}}
     complaints: list[Complaint] = []
     for cell in study.cells:
-        found = here[cell.settings.dataset]
-        text = _misfit(cell.settings, found) if found is not None else None
+        images = training_images(cell.settings, here[cell.settings.dataset])
+        text = _misfit(cell.settings, images) if images is not None else None
         complaints += [Complaint(cell=cell.name, text=text)] if text else []
     complaints += _of_timm([cell for cell in study.cells if isinstance(cell.settings.model, Timm)], here)
     if complaints:
         raise SpecError("\n".join(_sentences(study.name, complaints)))
 
 
-def training_images(settings: Settings, found: DataSetInfo) -> int:
-    """How many images an epoch has, the held-out ones left out."""
-    if settings.validation.split == "test":
-        return found.train
-    return found.train - round(settings.validation.fraction * found.train)
+def training_images(settings: Settings, found: DataSetInfo | None) -> int | None:
+    """How many images an epoch has, the held-out ones left out; None where nobody here knows."""
+    known = found or BUILT_IN.get(settings.dataset)
+    if known is None:
+        return None
+    held_out = settings.validation.fraction if settings.validation.split == "holdout" else 0
+    return known.train - round(held_out * known.train)
 
 
-def _misfit(settings: Settings, found: DataSetInfo) -> str | None:
-    images = training_images(settings, found)
-    if settings.batch_size > images:
-        return (
-            f"batch_size: {settings.batch_size:,} is more than the {images:,} training images of {found.name}; "
-            f"choose at most {images:,}"
-        )
-    budget = Budget.of(settings, images)
+def _misfit(settings: Settings, images: int) -> str | None:
     try:
+        budget = Budget.of(settings, images)
         warmup_steps(settings.schedule, budget.total_steps, budget.steps_per_epoch)
     except SpecError as error:
         return str(error)
@@ -72,7 +68,7 @@ def _of_timm(cells: list[Cell], here: dict[str, DataSetInfo | None]) -> list[Com
     questions = []
     for cell in cells:
         found = here[cell.settings.dataset]
-        images = training_images(cell.settings, found) if found is not None else None
+        images = training_images(cell.settings, found)
         classes = len(found.classes) if found is not None else 10
         questions.append([cell.name, cell.settings.model_dump_json(), classes, images])
     answer: list[Complaint] = json.loads(run_module(__name__, stdin=json.dumps(questions)))

@@ -28,6 +28,7 @@ def refused(done, *says: str) -> None:
         (["create", "lr-studdy"], ["lr-studdy", "Did you mean 'lr-study'?", "demo"]),
         (["create", "nowhere/x.toml"], ["nowhere/x.toml", "no such study file"]),
         (["create", "demo", "--set", "epoch=1"], ["epoch", "Did you mean 'epochs'?"]),
+        (["create", "demo", "--set", "batch_size=5000"], ["demo", "batch_size: 5,000", "1,154 training images"]),
         (["create", "demo", "--set", "epochs=often"], ["epochs", "whole number", "often"]),
         (["create", "demo", "--set", "optimizer.lr=1"], ["optimizer.lr", "varies it"]),
         (["create", "demo", "--set", "epochs"], ["key=value"]),

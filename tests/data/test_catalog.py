@@ -65,6 +65,7 @@ def test_digits_are_made_on_first_use(root):
     info = catalog.require("digits", root)
 
     assert (info.train + info.test, len(info.classes)) == (1797, 10)
+    assert info.train == catalog.BUILT_IN["digits"].train
     assert catalog.require("digits", root) == info == catalog.verify("digits", root)
     assert info.sha256 == "3c3cd27b380a4f176be359b5b03d2336adbbda81f6aef163cd82fbc0a2a442fe"
 

@@ -58,7 +58,9 @@ def test_a_vit_costs_what_its_description_says(classes):
     embedding = 3 * patch**2 * width + width + (tokens + 1) * width
     assert price.params == depth * block + embedding + 2 * width + width * classes + classes
     products = 4 * width * width + 2 * width * hidden + 2 * tokens * width
-    multiply_adds = depth * tokens * products + (tokens - 1) * 3 * patch**2 * width + width * classes
+    # In the last block the patches are keys and values, and only the class token goes further.
+    last = products + 2 * (tokens - 1) * width * width
+    multiply_adds = (depth - 1) * tokens * products + last + (tokens - 1) * 3 * patch**2 * width + width * classes
     assert price.flops_per_image == 2 * multiply_adds
 
 

@@ -1,14 +1,14 @@
 """A problem that trains in a blink: stripes in four directions, and how to run and compare trials of it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from cifarsweep.data.dataset import Split
 from cifarsweep.spec.settings import Augment, ConvNet, Optimizer, Settings
 from cifarsweep.spec.words import TIMING_METRICS
-from cifarsweep.training.events import Finished, Metrics
+from cifarsweep.training.events import Event, Finished, Metrics
 from cifarsweep.training.folder import CheckpointFolder
 from cifarsweep.training.loop import Run, train
 
@@ -48,6 +48,7 @@ class Bench:
 
     folder: Callable[[], CheckpointFolder]
     split: Split
+    _whole: dict[Settings, list[Event]] = field(default_factory=dict)
 
     def run(self, settings=TINY, seed=0, **options):
         options.setdefault("folder", self.folder())
@@ -56,6 +57,12 @@ class Bench:
 
     def events(self, *arguments, **options):
         return list(train(self.run(*arguments, **options)))
+
+    def undisturbed(self, settings):
+        """The events of a trial to compare with; trained once in a test, however many examples that has."""
+        if settings not in self._whole:
+            self._whole[settings] = self.events(settings)
+        return self._whole[settings]
 
 
 def rows(events):

@@ -40,3 +40,9 @@ def test_a_last_batch_that_is_too_small_is_refused():
     assert Budget.of(settings, images=101, smallest_batch=2).steps_per_epoch == 4
     with pytest.raises(SpecError, match="batch_size: 33 leaves a batch of 1 at the end of 100 images"):
         Budget.of(settings, images=100, smallest_batch=2)
+
+
+def test_a_batch_larger_than_the_data_set_is_refused():
+    assert Budget.of(Settings(steps=1, batch_size=100), images=100).steps_per_epoch == 1
+    with pytest.raises(SpecError, match="batch_size: 101 is more than the 100 training images of .*at most 100"):
+        Budget.of(Settings(steps=1, batch_size=101), images=100)

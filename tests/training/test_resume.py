@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stripes import TINY, bits, finished, rows
 
+from cifarsweep.models import cost, resnet, resnet9
 from cifarsweep.spec.settings import Augment, ConvNet, EarlyStop, Optimizer, ResNet, ResNet9, Schedule, Timm, ViT
 from cifarsweep.spec.words import CheckpointRef
 from cifarsweep.training import folder as folder_module
@@ -40,12 +41,20 @@ RECIPES = {
     "early stop": change(epochs=9, keep_best=True, early_stop=EarlyStop(patience=1, min_delta=1.0)),
 }
 STEPS_2 = {"epochs": None, "steps": 2}
-#: Every family that comes small.
+#: Every family, made small; the residual nets by `narrow` below.
 FAMILIES = {
-    "convnet": change(model=ConvNet(widths=(4, 8), convs_per_stage=2, skip=True, norm="group", norm_groups=2)),
-    "vit": change(model=ViT(width=16, depth=1, heads=2, patch_size=8, dropout=0.2)),
-    "vit with stem": change(model=ViT(stem="conv", width=16, depth=1, heads=2, patch_size=8)),
-    "timm": change(model=Timm(name="timm:test_vit", img_size=32), batch_size=8, epochs=None, steps=4, log_every=2),
+    "convnet": ConvNet(widths=(4, 8), convs_per_stage=2, skip=True, norm="group", norm_groups=2),
+    "resnet9": ResNet9(),
+    "basic blocks": ResNet(name="resnet18"),
+    "bottlenecks": ResNet(name="resnet50"),
+    "vit": ViT(width=16, depth=2, heads=2, patch_size=8, dropout=0.2),
+    "vit with stem": ViT(stem="conv", width=16, depth=1, heads=2, patch_size=8),
+    "timm": Timm(name="timm:test_vit", img_size=32),
+}
+OPTIMIZERS = {
+    "sgd": Optimizer(name="sgd", lr=1e-2, nesterov=True),
+    "adam": Optimizer(name="adam", lr=1e-3),
+    "adamw": Optimizer(name="adamw", lr=1e-3, decay_norms=False),
 }
 BATCH_NORM_OFF = TINY.model_copy(update={"model": ConvNet(widths=(4,), norm="group", norm_groups=2, dropout=0.5)})
 
@@ -61,7 +70,7 @@ def same(attempts, whole):
 
 
 def interrupted_equals_whole(bench, settings, polls):
-    whole, folder = bench.events(settings), bench.folder()
+    whole, folder = bench.undisturbed(settings), bench.folder()
     first = bench.events(settings, folder=folder, should_stop=stop_after(polls))
     assert isinstance(first[-1], Stopped)
     torch.manual_seed(99)  # the second attempt is another process
@@ -83,13 +92,42 @@ def test_stopped_anywhere_and_resumed(bench, name, polls):
         assert kept[0] == kept[1]
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(polls=st.integers(1, 6))
-def test_every_family_resumes(bench, name, polls):
-    if name == "timm":
+def killed_equals_whole(bench, settings, events):
+    whole, folder = bench.undisturbed(settings), bench.folder()
+    attempt = train(bench.run(settings, folder=folder, save_every_s=0.0))
+    first = list(itertools.islice(attempt, events))
+    attempt.close()
+    torch.manual_seed(99)  # the second attempt is another process
+    saved = [event.checkpoint for event in first if isinstance(event, Saved)]
+    second = bench.events(settings, folder=folder, resume=saved[-1:])
+    kept = {key: value for key, value in bits(first).items() if key[1] <= second[0].start_step}
+    assert kept | bits(second) == bits(whole)
+    assert finished(second).result.weights_sha256 == finished(whole).result.weights_sha256
+
+
+@pytest.fixture
+def narrow(bench, monkeypatch):
+    """Residual nets of a few channels, 20 images in steps of 8, 8 and 4, and a validation of one batch."""
+    monkeypatch.setattr(resnet9, "WIDTHS", (4, 4, 4, 4))
+    monkeypatch.setattr(resnet, "STEM_WIDTH", 4)
+    few = {name: getattr(bench.split, name)[:20] for name in ("train_images", "train_labels")}
+    few |= {name: getattr(bench.split, name)[:6] for name in ("val_images", "val_labels")}
+    bench.split = replace(bench.split, **few)
+    cost.cache_clear()
+    yield bench
+    cost.cache_clear()
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(events=st.integers(1, 11))
+def test_every_family_killed_anywhere_with_every_optimizer(narrow, family, optimizer, events):
+    if family == "timm":
         pytest.importorskip("timm", reason="the extra `timm` is not installed")
-    interrupted_equals_whole(bench, FAMILIES[name], polls)
+    # 6 steps in two epochs: a start, 7 checkpoints and 3 rows are 11 events before the last
+    settings = change(model=FAMILIES[family], optimizer=OPTIMIZERS[optimizer], batch_size=8)
+    killed_equals_whole(narrow, settings, events)
 
 
 @pytest.mark.parametrize("model", [ResNet9(), ResNet(name="resnet18")], ids=lambda model: model.name)

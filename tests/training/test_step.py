@@ -173,6 +173,15 @@ def test_wide_convolutions_of_small_images_are_laid_out_apart_with_the_same_valu
     torch.testing.assert_close(arranged(images), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_convolutions_that_make_their_weights_anew_keep_them_by_rows():
+    class Standardised(nn.Conv2d):
+        pass
+
+    model = nn.Sequential(Standardised(3, 8, 3), nn.Conv2d(8, 8, 3)).to(memory_format=torch.channels_last)
+    made, plain = arrange(model, torch.rand(1, 3, 8, 8))
+    assert made.weight.is_contiguous() and not plain.weight.is_contiguous()
+
+
 @pytest.mark.gpu
 @needs_gpu
 @pytest.mark.parametrize("dropout", [0.0, 0.2])

@@ -47,6 +47,7 @@ def test_what_fits_passes_without_a_child():
     [
         (tried(batch_size=1001), "batch_size: 1,001 is more than the 1,000 training images of mine"),
         (tried(batch_size=900, validation=Validation(split="holdout")), "choose at most 800"),
+        (tried("cifar10", batch_size=50_001), "50,001 is more than the 50,000 training images of cifar10"),
         (tried(schedule=Schedule(warmup_steps=16)), "warm-up of 16 steps .* budget of 16 steps"),
         (tried(epochs=None, steps=8, schedule=Schedule(warmup_epochs=1)), "warm-up of 8 steps"),
     ],
@@ -67,7 +68,7 @@ def test_the_same_mistake_in_several_cells_is_said_once():
 
 @pytest.mark.usefixtures("no_child")
 def test_images_that_are_elsewhere_are_left_to_the_worker():
-    vetting.vet(study(tried("cifar10", batch_size=10**6)))
+    vetting.vet(study(tried("elsewhere", batch_size=10**6)))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="timm is an extra and is not installed")
