@@ -1,0 +1,113 @@
+"""One number with what is known of it: a mean over seeds, or a difference of two, and its t tests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from cifarsweep.stats.means import CONFIDENCE, Floats, Interval
+
+Method = Literal["one-sample", "paired", "Welch"]
+#: One value per seed.
+BySeed = Mapping[int, float]
+#: Of the largest value: what subtracting numbers of 16 digits may leave of two that are equal.
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean, or a difference of means, as Student's t sees it."""
+
+    value: float
+    error: float
+    """Standard error; 0 where all seeds agree, infinite where there is only one."""
+    df: float
+    """Degrees of freedom."""
+    n: int
+    """Seeds, or pairs of them; of Welch's test those of the smaller side."""
+    method: Method
+    effect: float | None
+    """In standard deviations, corrected for few seeds (Hedges 1981): Cohen's d_z of pairs, d with the mean of both
+    variances for Welch's test. None for a mean, and where there is no spread."""
+    rounding: float
+    """Distances below this are none."""
+
+    def above(self, threshold: float, sign: int = 1) -> float:
+        """One-sided p of the test that shows the true value to lie above the threshold; below it for `sign` = -1.
+
+        Without any spread the answer is 0 where the value lies beyond the threshold, else 1: all seeds say the same.
+        """
+        from scipy.special import stdtr
+
+        distance = sign * self.distance(threshold)
+        if self.error == 0:
+            return 0.0 if distance > 0 else 1.0
+        return float(stdtr(self.df, -distance / self.error))
+
+    def distance(self, threshold: float) -> float:
+        """How far the value lies above the threshold."""
+        distance = self.value - threshold
+        return distance if abs(distance) > self.rounding else 0.0
+
+    def interval(self) -> Interval | None:
+        """Where the true value lies with 95 % confidence, not corrected for anything; None with one seed."""
+        from scipy.special import stdtrit
+
+        if not math.isfinite(self.error):
+            return None
+        half = float(stdtrit(self.df, (1 + CONFIDENCE) / 2)) * self.error
+        return Interval(self.value - half, self.value + half)
+
+
+def mean(values: Sequence[float]) -> Estimate | None:
+    """The mean of one value per seed; None of none."""
+    data = np.asarray(values, np.float64)
+    return _of_one(data, "one-sample", _scale(data)) if data.size else None
+
+
+def difference(a: BySeed, b: BySeed) -> Estimate | None:
+    """Mean of a minus mean of b, paired by the seeds that both have; Welch's where they share none.
+
+    Pairs take out what a seed does to both sides, such as an order of images that suits nobody. None where a side is
+    empty, or where they share no seed and one of them has a single one.
+    """
+    shared = sorted(a.keys() & b.keys())
+    left, right = (np.array([side[seed] for seed in shared or side], np.float64) for side in (a, b))
+    scale = _scale(np.concatenate([left, right]))
+    if shared:
+        return _of_one(left - right, "paired", scale)
+    return _welch(left, right, scale) if min(left.size, right.size) > 1 else None
+
+
+def _of_one(data: Floats, method: Method, rounding: float) -> Estimate:
+    n, value = int(data.size), float(data.mean())
+    sd = float(data.std(ddof=1)) if n > 1 else math.inf
+    sd = 0.0 if sd <= rounding else sd
+    effect = value / sd * _few(n - 1) if sd and n > 1 and method == "paired" else None
+    return Estimate(value, sd / math.sqrt(n), max(n - 1, 1), n, method, effect, rounding)
+
+
+def _welch(left: Floats, right: Floats, rounding: float) -> Estimate:
+    """As https://en.wikipedia.org/wiki/Welch%27s_t-test, with the degrees of freedom of Welch and Satterthwaite."""
+    value, n = float(left.mean() - right.mean()), min(left.size, right.size)
+    variances = np.array([side.var(ddof=1) if np.ptp(side) > rounding else 0.0 for side in (left, right)])
+    parts = variances / (left.size, right.size)
+    total = float(parts.sum())
+    if total == 0:
+        return Estimate(value, 0.0, left.size + right.size - 2, n, "Welch", None, rounding)
+    df = total**2 / float((parts**2 / (left.size - 1, right.size - 1)).sum())
+    effect = value / math.sqrt(variances.mean()) * _few(left.size + right.size - 2)
+    return Estimate(value, math.sqrt(total), df, n, "Welch", effect, rounding)
+
+
+def _few(df: int) -> float:
+    """What an effect is too large by where the spread was found from few seeds (Hedges 1981, eq. 6e)."""
+    return 1 - 3 / (4 * df - 1)
+
+
+def _scale(values: Floats) -> float:
+    return _ROUNDING * float(np.abs(values).max(initial=0.0))

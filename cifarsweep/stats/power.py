@@ -1,0 +1,62 @@
+"""How many seeds a verdict would take, if the truth is what was found so far."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from cifarsweep.stats.evidence import FEWEST_SEEDS, Evidence, Statement
+from cifarsweep.stats.means import Floats
+
+#: The chance of a verdict that is asked for.
+POWER = 0.8
+#: More seeds than this are not looked for: the answer is "more".
+MOST_SEEDS = 200
+
+
+def seeds_needed(evidence: Evidence, level: float) -> int | None:
+    """The fewest seeds at which the estimate, if true, gets its verdict with power 0.8; None for more than 200.
+
+    `level` is that of one side. The spread is the observed one, so from few seeds the answer is rough.
+    """
+    if evidence.estimate.n < 2:
+        return FEWEST_SEEDS
+    if not evidence.statements:
+        return _by_signs(evidence, level)
+    n = np.arange(FEWEST_SEEDS, MOST_SEEDS + 1)
+    enough = _chance(evidence, n, level) >= POWER
+    return int(n[enough][0]) if enough.any() else None
+
+
+def _chance(evidence: Evidence, n: npt.NDArray[np.integer], level: float) -> Floats:
+    """Of a verdict the way the estimate points."""
+    if all(statement.lead > 0 for statement in evidence.statements):
+        # At least this much (Bonferroni), and exactly this for the two sides of one estimate.
+        return 1 - sum((1 - power(statement, n, level) for statement in evidence.statements), np.zeros(n.shape))
+    failing = [Statement(s.estimate, s.threshold, -s.sign) for s in evidence.statements if s.lead < 0]
+    chances = [power(statement, n, level / evidence.ways) for statement in failing]
+    return np.max(chances, axis=0) if chances else np.zeros(n.shape)
+
+
+def power(statement: Statement, n: npt.NDArray[np.integer], level: float) -> Floats:
+    """The chance to show the statement at each number of seeds, if estimate and spread are the true ones.
+
+    From the noncentral t distribution (Cohen 1988); for Welch's test its degrees of freedom grow with the seeds.
+    """
+    from scipy.special import nctdtr, stdtrit
+
+    estimate = statement.estimate
+    if statement.lead <= 0 or estimate.error == 0:
+        return np.full(n.shape, float(statement.lead > 0))
+    df = estimate.df * (n - 1) / (estimate.n - 1)
+    critical = -stdtrit(df, level)
+    shift = statement.lead / estimate.error * np.sqrt(n / estimate.n)
+    return np.asarray(1 - nctdtr(df, shift, critical), np.float64)
+
+
+def _by_signs(evidence: Evidence, level: float) -> int | None:
+    """Pairs that must all have the same order, where a target was not always reached; None where they have not."""
+    decisive = min(evidence.support, evidence.refute) <= 0.5**evidence.estimate.n
+    return math.ceil(-math.log2(level)) if decisive else None
