@@ -53,5 +53,13 @@ class StoreUnavailable(StoreError):
     exit_code = 75  # EX_TEMPFAIL of sysexits.h: the same command may succeed later
 
 
+class OutputError(CifarsweepError):
+    """A file that was asked for can't be written."""
+
+
+class DashboardError(CifarsweepError):
+    """The dashboard can't be served as asked."""
+
+
 class LeaseLost(CifarsweepError):
     """Another worker owns the trial now, or nobody does: nothing more may be written for it."""

@@ -30,6 +30,7 @@ class BuiltIn:
     description: str
     command: str | None
     train: int
+    classes: int
 
 
 BUILT_IN: Mapping[str, BuiltIn] = MappingProxyType(
@@ -38,13 +39,17 @@ BUILT_IN: Mapping[str, BuiltIn] = MappingProxyType(
             "60,000 colour photographs of 10 classes, 32x32 (Krizhevsky 2009)",
             "cifarsweep data download cifar10",
             50_000,
+            10,
         ),
         "cifar100": BuiltIn(
             "60,000 colour photographs of 100 classes, 32x32 (Krizhevsky 2009)",
             "cifarsweep data download cifar100",
             50_000,
+            100,
         ),
-        EMBEDDED: BuiltIn("1,797 handwritten digits of scikit-learn, enlarged to 32x32; made on first use", None, 1442),
+        EMBEDDED: BuiltIn(
+            "1,797 handwritten digits of scikit-learn, enlarged to 32x32; made on first use", None, 1442, 10
+        ),
     }
 )
 
@@ -100,6 +105,20 @@ def info(name: str, root: Path | None = None) -> DataSetInfo | None:
         bytes=header.stop,
         path=path,
     )
+
+
+def class_count(name: str) -> int | None:
+    """How many classes the data set has; None where it is neither built in nor installed here, or damaged."""
+    return BUILT_IN[name].classes if name in BUILT_IN else len(class_names(name)) or None
+
+
+def class_names(name: str) -> tuple[str, ...]:
+    """The names of the classes by their numbers; none where the data set is not installed here, or damaged."""
+    try:
+        found = info(name)
+    except DataError:
+        return ()
+    return found.classes if found else ()
 
 
 def installed(root: Path | None = None, on_damaged: Callable[[DataError], None] | None = None) -> list[DataSetInfo]:

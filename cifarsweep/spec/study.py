@@ -54,6 +54,8 @@ class Study(Frozen):
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
     hypotheses: tuple[Hypothesis, ...] = ()
     search: Search | None = None
+    imported: bool = False
+    """Whether its trials were trained elsewhere and read from logs: then nobody here knows their settings."""
 
     def trials(self) -> Iterator[PlannedTrial]:
         """Every cell with its first seed, then every cell with the second: early results then cover all cells.
@@ -71,8 +73,8 @@ class Study(Frozen):
 
     def canonical(self) -> str:
         """The study as JSON with sorted keys; what the database keeps and the hash covers."""
-        # As before there were searches: studies that have none keep their hash.
-        unused = {"search"} if self.search is None else None
+        # As before there were searches and imports: studies that are none of these keep their hash.
+        unused = {key for key in ("search", "imported") if not getattr(self, key)}
         contents = self.model_dump(mode="json", exclude=unused)
         return json.dumps(contents, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
@@ -181,6 +183,8 @@ def _pretty(study: Study) -> list[str]:
 
 def check_extends(old: Study, new: Study) -> None:
     """Raise StudyExists unless `new` is `old` with more cells, seeds or trials to search, and nothing else changed."""
+    if old.imported:
+        raise StudyExists(f"study {old.name!r} was imported: its trials were trained elsewhere, so none can be added")
     kept_cells = {cell.settings.model_dump_json() for cell in new.cells}
     lost = [cell.name for cell in old.cells if cell.settings.model_dump_json() not in kept_cells]
     lost += [f"seed {seed}" for seed in old.seeds if seed not in new.seeds]

@@ -17,6 +17,7 @@ from cifarsweep.store import (
     backup,
     blame,
     fence,
+    imports,
     integrity,
     migrate,
     queue,
@@ -32,6 +33,7 @@ from cifarsweep.store.faults import final
 from cifarsweep.store.projection import Projection, untold
 from cifarsweep.store.records import (
     Created,
+    FinishedRun,
     Lease,
     Steered,
     StoredStudy,
@@ -42,7 +44,7 @@ from cifarsweep.store.records import (
     WorkerInfo,
 )
 from cifarsweep.store.search_trials import SearchTrials, record
-from cifarsweep.store.series import Series, read_series
+from cifarsweep.store.series import Series, read_names, read_series, read_under
 from cifarsweep.store.timing import Timing
 
 T = TypeVar("T")
@@ -110,6 +112,21 @@ class Store:
         more than cells and seeds was added.
         """
         return self._db.write(lambda conn: studies.create(conn, study, extend=extend))
+
+    def add_seeds(self, study: str, added: Sequence[tuple[str, int]], looks: Sequence[int] = ()) -> int:
+        """Add trials to single cells, by cell and seed, and plan looks at the data at those numbers of seeds.
+
+        Returns how many trials were not there before. Raises UnknownStudy, or StoreError for a cell that it lacks.
+        """
+        return self._db.write(lambda conn: studies.add_seeds(conn, study, added, looks))
+
+    def looks(self, study: str) -> tuple[int, ...]:
+        """The numbers of seeds at which a study is looked at; empty where it was never extended."""
+        return self._db.read(lambda conn: studies.looks_of(conn, study))
+
+    def import_study(self, study: Study, runs: Sequence[FinishedRun]) -> int:
+        """Add a study of runs that were trained elsewhere; returns its trials. Raises StudyExists."""
+        return self._db.write(lambda conn: imports.add(conn, study, runs))
 
     def studies(self) -> list[StudyRow]:
         """Every study, oldest first."""
@@ -285,6 +302,17 @@ class Store:
         `only` are the numbers of the trials that are wanted, where it is not all.
         """
         return self._db.read(lambda conn: read_series(conn, studies.study_id(conn, study), names, only))
+
+    def counts(self, study: str, prefix: str, only: Sequence[int]) -> dict[int, dict[str, float]]:
+        """The metrics whose names begin with `prefix`, with one row of each, by the numbers of the trials `only`.
+
+        Raises UnknownStudy.
+        """
+        return self._db.read(lambda conn: read_under(conn, studies.study_id(conn, study), prefix, only))
+
+    def metric_names(self, study: str) -> list[str]:
+        """Every metric that any trial of the study has a row of, in order. Raises UnknownStudy."""
+        return self._db.read(lambda conn: read_names(conn, studies.study_id(conn, study)))
 
     def tell(self, limit: int = 100) -> int:
         """Tell Optuna of at most `limit` final trials that it does not know yet; returns how many.

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.words import AttemptEnd, CheckpointRef, Outcome, TrialState, Value, Wish
+from cifarsweep.spec.words import AttemptEnd, CheckpointRef, MetricRow, Outcome, TrialState, Value, Wish
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,15 @@ class Want:
     slot: int | None = None
     token: str = field(default_factory=lambda: uuid4().hex)
     """Names the claim, so that it is found again where the answer to its COMMIT was lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """A run that was trained elsewhere: the name of its cell, its seed, and its rows by name and step."""
+
+    cell: str
+    seed: int
+    rows: tuple[MetricRow, ...]
 
 
 @dataclass(frozen=True, slots=True)

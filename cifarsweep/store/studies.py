@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,8 +17,9 @@ from cifarsweep.spec.complaint import nearest
 from cifarsweep.spec.space import Search
 from cifarsweep.spec.study import Cell, Study, check_extends, difference
 from cifarsweep.spec.words import NAME_PATTERN, TrialState, Value, Wish
+from cifarsweep.stats.evidence import FEWEST_SEEDS
 from cifarsweep.store.records import Created, StoredStudy, StudyRow
-from cifarsweep.store.tables import cell, study, trial
+from cifarsweep.store.tables import cell, look, study, trial
 
 
 def insert_ignore(conn: Connection, table: Table) -> Any:
@@ -37,7 +38,8 @@ def create(conn: Connection, spec: Study, *, extend: bool) -> Created:
     if (existing or row.points is not None) and row.sha256 == spec.sha256:
         return Created(row.study_id, 0, existing)
     if row.sha256 != spec.sha256:
-        _check_change(row.spec, spec, extend=extend)
+        old = _check_change(row.spec, spec, extend=extend)
+        _count_look(conn, row.study_id, len(old.seeds), len(spec.seeds))
         # Who extends a cancelled study wants it after all; a paused one stays paused.
         wish = None if row.wish == Wish.CANCEL else row.wish
         changed = {"sha256": spec.sha256, "spec": fresh["spec"], "wish": wish}
@@ -70,15 +72,50 @@ def new_trial(row: Row[Any]) -> dict[str, Any]:
     return {"study_id": row.study_id, "state": first_state(row).value, "rank": row.rank}
 
 
-def _check_change(stored: str, spec: Study, *, extend: bool) -> None:
+def add_seeds(conn: Connection, name: str, added: Iterable[tuple[str, int]], looks: Iterable[int]) -> int:
+    """Add trials of a study, by cell and seed, and the looks that it is planned with; returns how many were not there.
+
+    Raises UnknownStudy, or StoreError for a cell that the study does not have.
+    """
+    # Locked, so that of two that extend at once the second sees what the first has done.
+    row = conn.execute(select(study).where(study.c.study_id == study_id(conn, name)).with_for_update()).one()
+    rows = conn.execute(select(cell.c.name, cell.c.cell_id).where(cell.c.study_id == row.study_id))
+    ids = {found.name: found.cell_id for found in rows}
+    planned = list(added)
+    if unknown := {one for one, _ in planned} - ids.keys():
+        raise StoreError(f"study {name!r} has no cell {min(unknown)!r}; its cells are {', '.join(ids)}")
+    _plan_looks(conn, row.study_id, looks)
+    return add_trials(conn, row, [(ids[one], seed) for one, seed in planned])
+
+
+def looks_of(conn: Connection, name: str) -> tuple[int, ...]:
+    """The numbers of seeds at which the study is looked at; empty where it was never extended. Raises UnknownStudy."""
+    query = select(look.c.seeds).where(look.c.study_id == study_id(conn, name)).order_by(look.c.seeds)
+    return tuple(conn.execute(query).scalars())
+
+
+def _check_change(stored: str, spec: Study, *, extend: bool) -> Study:
+    """Return the study that is stored, if it may become `spec`."""
     old = _parsed(spec.name, stored)
-    if extend:
-        check_extends(old, spec)
-    else:
+    if not extend:
         raise StudyExists(
             f"study {spec.name!r} exists with other contents. Use --extend where only cells, seeds or trials of a "
             f"search were added, or --as NAME for a study of its own.\n{difference(old, spec)}"
         )
+    check_extends(old, spec)
+    return old
+
+
+def _count_look(conn: Connection, study_id: int, before: int, after: int) -> None:
+    """More seeds for a study that has results: somebody may have seen them, so that the next look is one more."""
+    done = select(trial.c.trial_id).where(trial.c.study_id == study_id, trial.c.state == TrialState.DONE.value)
+    if after > before >= FEWEST_SEEDS and conn.execute(done.limit(1)).first():
+        _plan_looks(conn, study_id, (before, after))
+
+
+def _plan_looks(conn: Connection, study_id: int, looks: Iterable[int]) -> None:
+    if rows := [{"study_id": study_id, "seeds": seeds} for seeds in looks]:
+        conn.execute(insert_ignore(conn, look), rows)
 
 
 def _count(conn: Connection, study_id: int) -> int:

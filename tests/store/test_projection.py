@@ -12,7 +12,7 @@ import pytest
 from scenes import at_once, cut_connections, expire, make_cell, make_due, make_study, must_claim, result, rows_at
 
 from cifarsweep.spec.study import Cell, Study
-from cifarsweep.spec.words import VAL_ACCURACY, AttemptEnd, MetricRow, Outcome, TrialResult
+from cifarsweep.spec.words import CONFUSION, VAL_ACCURACY, AttemptEnd, MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store, projection
 from cifarsweep.store.address import parse_url
 from cifarsweep.store.parameters import Parameters
@@ -282,6 +282,17 @@ def test_telling_says_nothing(busy_store: Store, capfd: pytest.CaptureFixture[st
 
     assert capfd.readouterr() == ("", "")
     assert optuna.logging.get_verbosity() == before
+
+
+def test_optuna_is_told_no_counts_of_confusions(busy_store: Store, view: View) -> None:
+    lease = must_claim(busy_store)
+    lease = busy_store.write(lease, [MetricRow(f"{CONFUSION}0/0", 9, 7.0)])
+
+    busy_store.finish(lease, [], None, result(step=9))
+    busy_store.tell()
+
+    told = view().trials[0]
+    assert CONFUSION not in str((told.user_attrs, told.intermediate_values, told.params))
 
 
 def test_a_killed_attempt_leaves_no_trace_in_optuna(busy_store: Store, view: View) -> None:

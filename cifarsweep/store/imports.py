@@ -1,0 +1,56 @@
+"""Trials that were trained elsewhere, as a study of their own that nobody trains."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from cifarsweep.errors import StudyExists
+from cifarsweep.spec.study import Cell, Study
+from cifarsweep.spec.words import ELAPSED, VAL_ACCURACY, Outcome, TrialState
+from cifarsweep.store.metrics import insert_rows, kind_of
+from cifarsweep.store.records import FinishedRun
+from cifarsweep.store.studies import insert_ignore
+from cifarsweep.store.tables import cell, study, trial
+
+
+def add(conn: Connection, spec: Study, runs: Sequence[FinishedRun]) -> int:
+    """Add the study with a trial that is done for each run; returns how many. Raises StudyExists."""
+    fresh = {"name": spec.name, "sha256": spec.sha256, "spec": spec.canonical(), "created_at": datetime.now(UTC)}
+    if conn.execute(insert_ignore(conn, study).values(fresh)).rowcount != 1:
+        raise StudyExists(f"the database has a study {spec.name!r} already; choose another name with --as")
+    owner = conn.execute(select(study.c.study_id).where(study.c.name == spec.name)).scalar_one()
+    conn.execute(insert(cell), [_cell_row(owner, place, one) for place, one in enumerate(spec.cells)])
+    rows = conn.execute(select(cell.c.name, cell.c.cell_id).where(cell.c.study_id == owner))
+    ids = {name: cell_id for name, cell_id in rows}
+    for number, run in enumerate(runs):
+        values = {"study_id": owner, "cell_id": ids[run.cell], "number": number, "seed": run.seed}
+        added = insert(trial).values(values | _outcome(run)).returning(trial.c.trial_id)
+        insert_rows(conn, conn.execute(added).scalar_one(), run.rows)
+    return len(runs)
+
+
+def _cell_row(owner: int, position: int, one: Cell) -> dict[str, Any]:
+    # Nobody knows the settings, so the name has to tell cells apart.
+    digest = hashlib.sha256(one.name.encode()).hexdigest()
+    settings = one.settings.model_dump_json()
+    row = {"study_id": owner, "position": position, "name": one.name, "levels": json.dumps(one.levels)}
+    return row | {"settings": settings, "settings_sha256": digest}
+
+
+def _outcome(run: FinishedRun) -> dict[str, Any]:
+    final = {row.name: row.value for row in sorted(run.rows, key=lambda row: row.step)}
+    value = final.get(VAL_ACCURACY)
+    return {
+        "state": TrialState.DONE.value,
+        "outcome": Outcome.FINISHED.value,
+        "value": value if value is not None and kind_of(value) is None else None,
+        "final": json.dumps({name: kind_of(number) or number for name, number in final.items()}),
+        "step": max(row.step for row in run.rows),
+        "elapsed_s": final.get(ELAPSED, 0.0),
+    }

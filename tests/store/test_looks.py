@@ -1,0 +1,66 @@
+"""Seeds for single cells, and the looks at the data that a study is planned with."""
+
+from functools import partial
+
+import pytest
+from scenes import at_once, contents, make_study, must_claim, result
+
+from cifarsweep.errors import StoreError, UnknownStudy
+from cifarsweep.store import Store
+
+FAST, SLOW = "lr=0.1", "lr=0.05"
+
+
+def test_seeds_go_to_the_cells_that_are_named(busy_store: Store) -> None:
+    added = busy_store.add_seeds("s", [(SLOW, 3), (SLOW, 4)], [3, 6])
+
+    assert added == 2
+    assert [(row.number, row.cell, row.seed) for row in busy_store.trials("s")][6:] == [(6, SLOW, 3), (7, SLOW, 4)]
+    assert busy_store.looks("s") == (3, 6)
+    assert busy_store.unfinished(["s"]) == 8 and busy_store.check() == []
+
+
+def test_what_is_there_is_not_added_again(busy_store: Store) -> None:
+    busy_store.add_seeds("s", [(FAST, 3)], [3, 6])
+    before = contents(busy_store)
+
+    assert busy_store.add_seeds("s", [(FAST, 3), (SLOW, 0)], [3, 6]) == 0
+    assert contents(busy_store) == before
+
+
+def test_the_study_stays_what_it_was(busy_store: Store) -> None:
+    busy_store.add_seeds("s", [(FAST, 9)])
+
+    assert busy_store.create_study(make_study()).added == 0
+    assert busy_store.create_study(make_study(2, 4), extend=True).added == 2
+
+
+def test_a_cell_that_is_not_there_is_named_and_nothing_written(busy_store: Store) -> None:
+    before = contents(busy_store)
+
+    with pytest.raises(StoreError, match="no cell 'lr=7'; its cells are lr=0.1, lr=0.05"):
+        busy_store.add_seeds("s", [(FAST, 3), ("lr=7", 3)], [3, 6])
+    with pytest.raises(UnknownStudy):
+        busy_store.add_seeds("t", [(FAST, 3)])
+
+    assert contents(busy_store) == before
+
+
+def test_more_seeds_for_a_study_with_results_are_a_further_look(busy_store: Store) -> None:
+    busy_store.create_study(make_study(2, 4), extend=True)
+    assert busy_store.looks("s") == ()
+
+    busy_store.finish(must_claim(busy_store), [], None, result())
+    busy_store.create_study(make_study(2, 7), extend=True)
+
+    assert busy_store.looks("s") == (4, 7)
+
+
+def extend(url: str) -> int:
+    with Store.open(url) as store:
+        return store.add_seeds("s", [(FAST, seed) for seed in range(3, 20)], [3, 20])
+
+
+def test_two_that_extend_at_once_add_each_seed_once(busy_store: Store, url: str) -> None:
+    assert sorted(at_once(partial(extend, url), partial(extend, url))) == [0, 17]
+    assert len(busy_store.trials("s")) == 23

@@ -1,0 +1,74 @@
+"""The views that people query: every number as it was recorded, on both databases; and the README's queries."""
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scenes import make_study, must_claim
+from sqlalchemy import text
+
+from cifarsweep.spec.words import MetricRow, Outcome, TrialResult
+from cifarsweep.store import Store
+
+README = Path(__file__).parents[2] / "README.md"
+NUMBERS = [0.1 + 0.2, -1e-300, math.inf, -math.inf, math.nan, -0.0, 0.0]
+
+
+def ask(store: Store, query: str) -> list[dict[str, Any]]:
+    return store._db.read(lambda conn: [dict(row) for row in conn.execute(text(query)).mappings()])
+
+
+@pytest.fixture
+def told_store(store: Store) -> Store:
+    """A study of two cells and two seeds, its first trial done with an awkward loss."""
+    store.create_study(make_study(2, 2, name="lr-study"))
+    lease = must_claim(store)
+    rows = [MetricRow("val/accuracy", step, number) for step, number in enumerate(NUMBERS)]
+    final = {"val/accuracy": 0.75, "val/loss": math.inf, "train/loss": 0.5, "params": 12.0}
+    store.finish(lease, rows, None, TrialResult(Outcome.FINISHED, 7, final, "f" * 64))
+    return store
+
+
+def test_v_trial_has_one_row_a_trial(told_store: Store) -> None:
+    rows = ask(told_store, "SELECT * FROM v_trial ORDER BY trial")
+
+    assert [(row["study"], row["trial"], row["seed"], row["state"]) for row in rows] == [
+        ("lr-study", 0, 0, "done"),
+        ("lr-study", 1, 0, "queued"),
+        ("lr-study", 2, 1, "queued"),
+        ("lr-study", 3, 1, "queued"),
+    ]
+
+
+def test_v_trial_has_the_last_metrics_as_numbers(told_store: Store) -> None:
+    done, waiting = ask(told_store, "SELECT * FROM v_trial WHERE trial < 2 ORDER BY trial")
+
+    assert (done["val_accuracy"], done["val_loss"], done["params"]) == (0.75, math.inf, 12.0)
+    assert (done["steps"], done["attempts"], done["best_accuracy"]) == (7, 1, None)
+    assert done["finished_at"] is not None
+    assert (waiting["val_accuracy"], waiting["attempts"], waiting["final"]) == (None, 0, None)
+
+
+def test_v_metric_gives_numbers_back(told_store: Store) -> None:
+    rows = ask(told_store, "SELECT * FROM v_metric ORDER BY step")
+
+    found = [row["value"] for row in rows]
+    nan = [None] if told_store.shown_url.startswith("sqlite") else ["nan"]
+    assert [repr(value) for value in found if value is not None and value == value] == [
+        repr(number) for number in NUMBERS if number == number
+    ]
+    assert [None if value is None else "nan" for value in found if value is None or value != value] == nan
+    assert {(row["study"], row["trial"], row["seed"], row["name"]) for row in rows} == {
+        ("lr-study", 0, 0, "val/accuracy")
+    }
+
+
+def test_the_readmes_queries_run(told_store: Store) -> None:
+    queries = re.findall(r"```sql\n(.*?)```", README.read_text(), flags=re.DOTALL)
+
+    answers = [ask(told_store, query) for block in queries for query in block.split(";") if query.strip()]
+
+    assert len(answers) == 3
+    assert all(answers)

@@ -1,0 +1,80 @@
+"""What people who watch are told, on both databases: all of it, and that something has changed."""
+
+import math
+
+import pytest
+from scenes import make_study, must_claim, rows_at
+
+from cifarsweep.spec.words import AttemptEnd, MetricRow
+from cifarsweep.store.records import WorkerInfo
+from cifarsweep.store.watched import WatchedStore
+
+
+@pytest.fixture
+def watched(busy_store, url):
+    with WatchedStore.open(url, read_only=True) as opened:
+        yield opened
+
+
+def test_a_running_trial_is_told_with_its_newest_values(busy_store, watched):
+    busy_store.register_worker(WorkerInfo("w", "node", 1, "cpu", 2))
+    lease = busy_store.write(must_claim(busy_store), rows_at(*range(50)))
+    busy_store.write(lease, [MetricRow("train/loss", 50, math.nan), MetricRow("epoch", 50, 1.5)])
+
+    seen = watched.pulse()
+
+    running = seen.running["s", 0]
+    assert (running.cell, running.seed, running.newest["epoch"]) == ("lr=0.1", 0, 1.5)
+    assert math.isnan(running.newest["train/loss"]) and "val/accuracy" not in running.newest
+    assert [(worker.worker_id, worker.slots) for worker in seen.workers] == [("w", 2)]
+
+
+def test_workers_that_have_gone_are_not_told(busy_store, watched):
+    busy_store.register_worker(WorkerInfo("w", "node", 1, "cpu", 2))
+    busy_store.end_worker("w")
+
+    assert watched.pulse().workers == []
+
+
+def test_the_newest_errors_come_first(busy_store, watched):
+    for text in ("first", "second"):
+        busy_store.fail(must_claim(busy_store), AttemptEnd.EXCEPTION, text, "Traceback")
+
+    errors = watched.pulse().errors
+
+    assert [(error.error, error.study, error.trial, error.end) for error in errors] == [
+        ("second", "s", 1, "exception"),
+        ("first", "s", 0, "exception"),
+    ]
+
+
+def test_the_stamp_of_a_study_changes_with_every_write_and_only_then(busy_store, watched):
+    busy_store.create_study(make_study(name="other"))
+    stamps = [watched.stamps()]
+    lease = must_claim(busy_store)
+    stamps.append(watched.stamps())
+    lease = busy_store.write(lease, rows_at(1))
+    stamps.append(watched.stamps())
+    busy_store.release(lease, [], None)
+    stamps.append(watched.stamps())
+    must_claim(busy_store)
+    stamps.append(watched.stamps())
+
+    assert watched.stamps() == stamps[-1]
+    assert len({stamp["s"] for stamp in stamps}) == 5
+    assert len({stamp["other"] for stamp in stamps}) == 1
+
+
+def test_a_watched_store_reads_what_every_store_reads(busy_store, watched):
+    for steps in ((1, 2), (3,)):
+        lease = busy_store.write(must_claim(busy_store), rows_at(*steps))
+        for _ in range(2):
+            assert _plain(watched.metrics("s", ["train/loss"])) == _plain(busy_store.metrics("s", ["train/loss"]))
+    busy_store.rewind(lease, 0)
+
+    assert _plain(watched.metrics("s", ["train/loss"])) == {(0, "train/loss"): [[1, 2], [0.5, 1 / 3]]}
+    assert watched.metrics("s", ["train/loss"], only=[1]) == {}
+
+
+def _plain(series):
+    return {key: [list(values) for values in pair] for key, pair in series.items()}
