@@ -20,6 +20,13 @@ class Cost:
     params: int
     flops_per_image: int
 
+    def training_flops(self, images: int) -> int:
+        """Of training steps on so many images: the backward pass takes twice the forward one's.
+
+        (Section 2.1 of https://arxiv.org/abs/2001.08361; exact, since it counts arithmetic and not time.)
+        """
+        return 3 * self.flops_per_image * images
+
 
 @lru_cache(maxsize=64)  # counting takes longer than many a step, and trials of a study share their networks
 def cost(settings: Model, classes: int) -> Cost:

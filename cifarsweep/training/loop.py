@@ -18,6 +18,7 @@ from cifarsweep.spec.words import CheckpointRef
 from cifarsweep.training import checkpoints
 from cifarsweep.training.batches import Feed
 from cifarsweep.training.budget import Budget
+from cifarsweep.training.confusion import Confusion
 from cifarsweep.training.device import autocast, find_device, wait_for
 from cifarsweep.training.events import (
     Event,
@@ -150,9 +151,9 @@ def _row_is_due(state: TrainState, settings: Settings, budget: Budget) -> bool:
 
 def _report(run: Run, state: TrainState, budget: Budget, feed: Feed, pulse: Alarm) -> Iterator[Event]:
     """Yield the rows of this step; none if asked to stop on the way, for the attempt that resumes evaluates again."""
-    train_score, val_score = state.interval(), None
+    train_score, val_score, confusion = state.interval(), None, Confusion(run.classes)
     if _evaluation_is_due(state, run.settings, budget) and math.isfinite(train_score.loss):
-        val_score = yield from _evaluate(run, state, budget, feed, pulse)
+        val_score = yield from _evaluate(run, state, budget, feed, pulse, confusion)
         if val_score is None:
             return
     rate = _rate(run.settings, budget, state.step - 1)
@@ -160,20 +161,23 @@ def _report(run: Run, state: TrainState, budget: Budget, feed: Feed, pulse: Alar
     rows = state.close_interval(train_score, val_score, rate, images, epoch)
     if val_score is not None and not state.diverged:
         state.watch.see(val_score.accuracy, state.step, state.model, last=state.step == budget.total_steps)
+        if _is_over(state, budget):
+            rows += confusion.rows(state.step)
     yield Metrics(tuple(rows))
 
 
 def _evaluate(
-    run: Run, state: TrainState, budget: Budget, feed: Feed, pulse: Alarm
+    run: Run, state: TrainState, budget: Budget, feed: Feed, pulse: Alarm, confusion: Confusion
 ) -> Generator[Event, None, Score | None]:
-    """Return the means over the validation images, or None if asked to stop."""
+    """Return the means over the validation images and fill `confusion`, or return None if asked to stop."""
     meter = Meter(state.trial.device)
     state.model.eval()
     try:
         for images, labels in feed.eval_batches():
             if run.should_stop():
                 return None
-            _add_scores(state.model, autocast(run.settings, state.trial.device), images, labels, meter)
+            logits = _add_scores(state.model, autocast(run.settings, state.trial.device), images, labels, meter)
+            confusion.add(logits, labels)
             if pulse.rings():
                 yield _progress(state, budget)
         return meter.read()
@@ -182,11 +186,12 @@ def _evaluate(
 
 
 @torch.no_grad()
-def _add_scores(model: nn.Module, precision: torch.autocast, images: Tensor, labels: Tensor, meter: Meter) -> None:
+def _add_scores(model: nn.Module, precision: torch.autocast, images: Tensor, labels: Tensor, meter: Meter) -> Tensor:
     with precision:
-        logits = model(images)
+        logits: Tensor = model(images)
         loss = F.cross_entropy(logits, labels)
     meter.add(loss, logits, labels)
+    return logits
 
 
 def _progress(state: TrainState, budget: Budget) -> Progress:

@@ -14,7 +14,7 @@ from torch import Tensor
 from cifarsweep.data.keyed import generator
 from cifarsweep.data.tensorfile import CHANNELS, SIDE
 from cifarsweep.errors import CheckpointError
-from cifarsweep.models import build
+from cifarsweep.models import build, cost
 from cifarsweep.spec import words
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.words import MetricRow, Outcome, TrialResult
@@ -124,6 +124,8 @@ class TrainState:
         if val is not None:
             values |= {words.VAL_LOSS: val.loss, words.VAL_ACCURACY: val.accuracy}
         values |= {words.LEARNING_RATE: rate, words.EPOCH: epoch, words.IMAGES: float(images)}
+        price = cost(self.trial.settings.model, self.trial.classes)
+        values |= {words.FLOPS: float(price.training_flops(images))}
         values |= {words.ELAPSED: self.clock.seconds, words.IMAGES_PER_SECOND: self.speed()}
         self.latest |= values
         self.reported = self.step

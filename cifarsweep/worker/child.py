@@ -167,7 +167,7 @@ def main() -> None:
         replies.write(encode(Refused(str(error))))
         return
     versions = {"python": platform.python_version(), **trainer.versions()}
-    serve(trainer.train, Ready(trainer.device_name, versions), mailbox, replies)
+    serve(trainer.train, Ready(trainer.device_name, versions, trainer.gpu), mailbox, replies)
 
 
 if __name__ == "__main__":

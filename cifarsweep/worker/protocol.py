@@ -38,10 +38,11 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The child has its device and waits for work."""
+    """The child has its device and waits for work. `gpu` is the device's address on the PCI bus, if it is a GPU."""
 
     device: str
     versions: dict[str, str]
+    gpu: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,16 @@ class Recorder:
         """Remove a checkpoint that came after the end, and that nothing points to."""
         self._broom.remove([checkpoint.path])
 
+    def committed(self, name: str) -> MetricRow | None:
+        """The newest row of a metric that stands in the database; None where there is none or it is away."""
+        try:
+            series = self._store.metrics(self.lease.study, [name], only=[self.lease.number])
+        except StoreUnavailable as error:
+            self._patience.failed(error)
+            return None
+        found = series.get((self.lease.number, name))
+        return None if found is None else MetricRow(name, int(found[0][-1]), float(found[1][-1]))
+
     def rewind(self, step: int) -> None:
         """Drop what lies beyond `step`, because the child had to begin further back than the lease says."""
         self._rewind_to = step

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from cifarsweep.errors import CifarsweepError, DeviceError, StoreError
-from cifarsweep.spec.words import DATA_VERSION, TIMING_METRICS, MetricRow, Outcome, TrialResult, TrialState
+from cifarsweep.spec.words import CONFUSION, DATA_VERSION, TIMING_METRICS, MetricRow, Outcome, TrialResult, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.records import TrialRow
 from cifarsweep.training import events
@@ -147,7 +147,9 @@ class _Listener:
             yield from replies
 
     def _repetition(self, ready: protocol.Ready, result: TrialResult) -> Repetition:
-        rows = {(row.name, row.step): row.value for row in self.rows if row.name not in TIMING_METRICS}
+        # Which class was taken for which follows from the weights, and is no part of `final`.
+        compared = (row for row in self.rows if row.name not in TIMING_METRICS and not row.name.startswith(CONFUSION))
+        rows = {(row.name, row.step): row.value for row in compared}
         return Repetition(result, rows, ready.device, machine.versions(ready.versions, self.digests))
 
 

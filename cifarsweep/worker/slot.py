@@ -10,7 +10,7 @@ from typing import Any
 
 from cifarsweep.errors import DeviceError, LeaseLost, StoreUnavailable
 from cifarsweep.spec.settings import Settings
-from cifarsweep.spec.words import VAL_ACCURACY, AttemptEnd, MetricRow, Outcome, TrialResult
+from cifarsweep.spec.words import ENERGY, VAL_ACCURACY, AttemptEnd, MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
 from cifarsweep.store.records import Lease, Want
 from cifarsweep.store.timing import Timing
@@ -23,6 +23,7 @@ from cifarsweep.worker.process import ChildProcess
 from cifarsweep.worker.recorder import Recorder
 from cifarsweep.worker.searching import Judge
 from cifarsweep.worker.suspicion import Suspicion
+from cifarsweep.worker.telemetry import Gauges, Telemetry
 
 #: Children that may die in a row before they are ready; then the machine is at fault, not a trial.
 _MOST_FALSE_STARTS = 3
@@ -46,6 +47,7 @@ class Slot:
         save_every_s: float,
         want: Callable[[int], Want | None],
         judge: Callable[[Lease], Judge],
+        telemetry: Telemetry,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.number = number
@@ -58,6 +60,7 @@ class Slot:
         self._want, self._taken = want, 0
         self._new_judge = judge
         self._judge: Judge | None = None
+        self._telemetry, self._gauges = telemetry, Gauges(telemetry, number)
         #: Whether the child trains, if only to come to the end of a trial that was ended early; and the last recorder.
         self._busy = False
         self._last: Recorder | None = None
@@ -198,6 +201,7 @@ class Slot:
         match reply:
             case protocol.Ready():
                 self.ready, self._false_starts = reply, 0
+                self._telemetry.watch(self.number, self.child.pid, reply.gpu)
             case protocol.Refused():
                 raise DeviceError(reply.reason)
             case _ if self.recorder is not None and not self.recorder.ending:
@@ -214,10 +218,12 @@ class Slot:
                 self._display.progress(self.number, reply)
             case events.Metrics():
                 recorder.add(reply.rows)
+                self._gauge(recorder, reply.rows)
                 self._display.metrics(self.number, reply)
                 self._weigh(recorder, reply.rows)
             case events.Saved():
                 self._suspicion.got_on()
+                recorder.add(self._gauges.at_checkpoint(reply.checkpoint.step))
                 recorder.point(reply.checkpoint)
             case events.SaveFailed():
                 self._display.note(f"{_title(recorder)}: no checkpoint at step {reply.step:,}: {reply.reason}")
@@ -234,6 +240,12 @@ class Slot:
                 recorder.release()
             case protocol.Failed():
                 self._failed(recorder, reply)
+
+    def _gauge(self, recorder: Recorder, rows: Sequence[MetricRow]) -> None:
+        """Set beside an evaluation what the hardware did until then."""
+        at = next((row for row in rows if row.name == VAL_ACCURACY), None)
+        if at is not None:
+            recorder.add(self._gauges.at_evaluation(at.step))
 
     def _weigh(self, recorder: Recorder, rows: Sequence[MetricRow]) -> None:
         """Where the study may end trials early: decide at an evaluation, but not at the last one, which ends it anyway.
@@ -263,19 +275,21 @@ class Slot:
         if started.start_step < known:
             recorder.rewind(started.start_step)
         self._started = started
+        earlier = recorder.committed(ENERGY) if started.start_step else None
+        self._gauges = Gauges(self._telemetry, self.number, started.start_step, earlier)
         self._display.started(self.number, started)
 
     def _priced(self, result: TrialResult) -> TrialResult:
-        """The result with what the model costs, which reports set beside its accuracy."""
+        """The result with what the model and its training cost, which reports set beside its accuracy."""
         if self._started is None:
             return result
         price = {"params": float(self._started.params), "flops_per_image": float(self._started.flops_per_image)}
-        return replace(result, final={**result.final, **price})
+        return replace(result, final={**result.final, **self._gauges.final(), **price})
 
     def _failed(self, recorder: Recorder, failure: protocol.Failed) -> None:
         end = AttemptEnd.OUT_OF_MEMORY if failure.out_of_memory else AttemptEnd.EXCEPTION
-        self._display.end(self.number, recorder.lease, f"failed: {failure.error.splitlines()[0]}")
         recorder.fail(end, failure.error, failure.traceback)
+        self._display.end(self.number, recorder.lease, f"failed: {failure.error.splitlines()[0]}")
 
     def _child_lost(self, reason: str) -> None:
         self.child.kill()

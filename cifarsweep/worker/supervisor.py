@@ -25,6 +25,7 @@ from cifarsweep.worker.patience import Patience
 from cifarsweep.worker.searching import Searching
 from cifarsweep.worker.slot import Slot
 from cifarsweep.worker.suspicion import Suspicion
+from cifarsweep.worker.telemetry import Telemetry
 from cifarsweep.worker.telling import Teller
 from cifarsweep.worker.trainable import Trainable
 
@@ -74,6 +75,7 @@ class Supervisor:
         self._searching = Searching(store, display.note)
         self._teller = Teller(store)
         self._artifacts = Artifacts(str(plan.artifacts), display.note)
+        self._telemetry = Telemetry(display.note, self._busy)
         self._slots: list[Slot] = []
         self._signals: list[int] = []
         self._stop_by: float | None = None
@@ -103,6 +105,7 @@ class Supervisor:
                 # Children first: nothing may train for a lease that was given back.
                 for slot in self._slots:
                     slot.close() if slot.idle else slot.drop()
+                self._telemetry.close()
                 if self._bad_machine:
                     self._suspicion.take_the_blame()
             self._leave()
@@ -122,6 +125,7 @@ class Supervisor:
             plan.save_every_s,
             self._want,
             self._searching.judge,
+            self._telemetry,
             self._clock,
         )
 
@@ -154,10 +158,12 @@ class Supervisor:
         return most is not None and sum(slot.claims for slot in self._slots) >= most
 
     def _over(self) -> bool:
-        busy = any(slot.recorder is not None for slot in self._slots)
         if self._stop_by is not None:
-            return not busy or self._clock() > self._stop_by
-        return not busy and (self._finished or self._spent)
+            return not self._busy() or self._clock() > self._stop_by
+        return not self._busy() and (self._finished or self._spent)
+
+    def _busy(self) -> int:
+        return sum(slot.recorder is not None for slot in self._slots)
 
     def _fill(self) -> None:
         """Claim a trial for every idle slot."""

@@ -19,6 +19,9 @@ class Teller:
 
     def nudge(self) -> None:
         """Begin to tell, unless that is under way."""
+        if self._thread is None:
+            # Optuna would import it in the thread, and half imported it breaks what our loop asks of SQLAlchemy.
+            import sqlalchemy.orm  # noqa: F401
         if self._thread is None or not self._thread.is_alive():
             # Of a daemon, so that a database that hangs keeps no worker from ending.
             self._thread = Thread(target=self._store.tell, kwargs={"limit": _AT_ONCE}, name="teller", daemon=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -42,6 +43,14 @@ class DeviceTrainer:
         if self.device != "cpu":
             found |= {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}  # type: ignore[no-untyped-call]
         return found
+
+    @property
+    def gpu(self) -> str | None:
+        """The address on the PCI bus, by which NVIDIA's driver knows the GPU; of the whole GPU, if this is a part."""
+        if self.device == "cpu":
+            return None
+        its: Any = torch.cuda.get_device_properties(self.device)
+        return f"{its.pci_domain_id:08X}:{its.pci_bus_id:02X}:{its.pci_device_id:02X}.0"
 
     def train(self, request: Train, should_stop: Callable[[], bool]) -> Iterator[Event]:
         """Train one request to its end, to a stop or to an exception."""

@@ -19,7 +19,7 @@ from cifarsweep.worker.display import Display
 from cifarsweep.worker.supervisor import Plan, Supervisor
 from cifarsweep.worker.trainable import Trainable
 
-TIMING = Timing(lease_s=2.5, beat_s=0.2)
+TIMING = Timing(lease_s=5.0, beat_s=0.2)
 
 
 class Witness(Display):

@@ -40,7 +40,7 @@ class Notes(Display):
 
 @pytest.fixture
 def store(tmp_path: Path):
-    with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True, timing=Timing(lease_s=1.2, beat_s=0.2)) as store:
+    with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True, timing=Timing(lease_s=3.0, beat_s=0.2)) as store:
         store.create_study(read_study(find("demo")))
         yield store
 
@@ -50,7 +50,7 @@ def work(store: Store, tmp_path: Path):
     def _work(behaviour: str = "ok", display: Display | None = None, **plan: object) -> int:
         command = [sys.executable, str(Path(fake_child.__file__)), behaviour, str(tmp_path)]
         display = display or Notes()
-        timing = Timing(lease_s=1.2, beat_s=0.2)
+        timing = Timing(lease_s=3.0, beat_s=0.2)
         ready = Plan(command=command, artifacts=tmp_path / "artifacts", timing=timing, **plan)  # type: ignore[arg-type]
         return Supervisor(store, ready, display, Trainable(store, display.note, here)).run()
 

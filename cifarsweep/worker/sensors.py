@@ -1,0 +1,191 @@
+"""What can be read of the hardware: GPUs through NVIDIA's driver, the processor's energy through Linux, processes.
+
+Readings of a device are of all of it, whoever uses it. Nothing in here starts CUDA.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cifarsweep.errors import DeviceError
+from cifarsweep.spec.words import (
+    CPU_UTILISATION,
+    GPU_CLOCK,
+    GPU_MEMORY,
+    GPU_POWER,
+    GPU_TEMPERATURE,
+    GPU_THROTTLED,
+    GPU_UTILISATION,
+    MEMORY,
+)
+
+if TYPE_CHECKING:
+    from psutil import Process
+
+#: Where Linux shows the counters of Intel's and AMD's processors.
+POWERCAP = Path("/sys/class/powercap")
+#: A look at every process of the machine takes milliseconds, so children of the child are looked for now and then.
+_KIN_EVERY = 10
+#: The reasons for slow clocks that slow training down: power and heat, not idleness or a person's choice.
+_HELD_BACK = ("SwPowerCap", "HwSlowdown", "SwThermalSlowdown", "HwThermalSlowdown", "HwPowerBrakeSlowdown")
+#: One GPU knows less than another, and containers may hide some: such a reading is left out.
+_UNKNOWN_HERE = ("NVMLError_NotSupported", "NVMLError_FunctionNotFound", "NVMLError_NoPermission")
+
+
+class Sensor(Protocol):
+    """A device under observation."""
+
+    def read(self) -> tuple[Mapping[str, float], float | None]:
+        """What its gauges show, and its energy in J since some moment, where known. Raises DeviceError."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+def _throttled(nvml: Any, gpu: Any) -> float:
+    reasons = nvml.nvmlDeviceGetCurrentClocksEventReasons(gpu)
+    return float(any(reasons & getattr(nvml, f"nvmlClocksEventReason{name}") for name in _HELD_BACK))
+
+
+#: NVML gives per cent, mW, degrees Celsius and MHz (https://docs.nvidia.com/deploy/nvml-api).
+_GAUGES: Mapping[str, Callable[[Any, Any], float]] = {
+    GPU_UTILISATION: lambda nvml, gpu: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu / 100,
+    GPU_MEMORY: lambda nvml, gpu: float(nvml.nvmlDeviceGetMemoryInfo(gpu).used),
+    GPU_POWER: lambda nvml, gpu: nvml.nvmlDeviceGetPowerUsage(gpu) / 1000,
+    GPU_TEMPERATURE: lambda nvml, gpu: float(nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU)),
+    GPU_CLOCK: lambda nvml, gpu: float(nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_SM)),
+    GPU_THROTTLED: _throttled,
+}
+
+
+class GpuSensor:
+    """A GPU by its address on the PCI bus, which no numbering of visible devices changes. Raises DeviceError."""
+
+    def __init__(self, address: str) -> None:
+        import pynvml
+
+        self._nvml = pynvml
+        self._unknown_here = tuple(getattr(pynvml, name) for name in _UNKNOWN_HERE)
+        self._read_at, self._joules = time.monotonic(), 0.0
+        with self._failing():
+            pynvml.nvmlInit()
+            self._gpu = pynvml.nvmlDeviceGetHandleByPciBusId(address)
+
+    def read(self) -> tuple[Mapping[str, float], float | None]:
+        """Ask the driver for everything that this GPU knows."""
+        with self._failing():
+            found = {name: self._ask(gauge) for name, gauge in _GAUGES.items()}
+            counted = self._ask(lambda nvml, gpu: nvml.nvmlDeviceGetTotalEnergyConsumption(gpu) / 1000)
+        values = {name: value for name, value in found.items() if value is not None}
+        return values, self._added_up(values.get(GPU_POWER)) if counted is None else counted
+
+    def _ask(self, gauge: Callable[[Any, Any], float]) -> float | None:
+        try:
+            return gauge(self._nvml, self._gpu)
+        except self._unknown_here:
+            return None
+
+    def _added_up(self, watts: float | None) -> float | None:
+        """Power times time, for GPUs older than Volta, which don't count their energy."""
+        now = time.monotonic()
+        self._joules += (watts or 0.0) * (now - self._read_at)
+        self._read_at = now
+        return None if watts is None else self._joules
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except self._nvml.NVMLError as error:
+            raise DeviceError(f"no readings of the GPU: NVIDIA's driver says {str(error)!r}") from None
+
+    def close(self) -> None:
+        """Give the driver back."""
+        with contextlib.suppress(self._nvml.NVMLError):
+            self._nvml.nvmlShutdown()
+
+
+class Processor:
+    """The energy of all processor packages, where the system lets us read it: most keep it for root."""
+
+    def __init__(self, powercap: Path = POWERCAP) -> None:
+        zones = sorted(powercap.glob("intel-rapl:*")) if powercap.is_dir() else []
+        # `intel-rapl:0` is a package; `intel-rapl:0:1` a part of it, counted with it.
+        self._zones = [zone for zone in zones if re.fullmatch(r"intel-rapl:\d+", zone.name) and _is_package(zone)]
+        self._last: dict[Path, int] = {}
+        self._microjoules = 0
+
+    def read(self) -> tuple[Mapping[str, float], float | None]:
+        """Add what was used since the last time."""
+        try:
+            self._microjoules += sum(self._used(zone) for zone in self._zones)
+        except (OSError, ValueError):
+            self._zones = []
+        return {}, self._microjoules / 1e6 if self._zones else None
+
+    def _used(self, zone: Path) -> int:
+        count = _count(zone, "energy_uj")
+        used = count - self._last.get(zone, count)
+        self._last[zone] = count
+        # The counter begins again after minutes or hours of work.
+        return used if used >= 0 else used + _count(zone, "max_energy_range_uj")
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def _is_package(zone: Path) -> bool:
+    """The other kind, `psys`, contains the packages."""
+    try:
+        return (zone / "name").read_text().startswith("package")
+    except OSError:
+        return False
+
+
+def _count(zone: Path, name: str) -> int:
+    return int((zone / name).read_text())
+
+
+class Family:
+    """A child process and whatever it started. Nothing is known of it any more once it is gone."""
+
+    def __init__(self, pid: int) -> None:
+        import psutil
+
+        self.pid = pid
+        self._gone = psutil.Error
+        self._members: set[Process] = set()
+        self._looks = 0
+        with contextlib.suppress(psutil.Error):
+            self._members = {psutil.Process(pid)}
+        self.read()  # for the next reading to count from
+
+    def read(self) -> Mapping[str, float]:
+        """Processor cores kept busy since the last reading, and resident memory in bytes, shared pages included."""
+        if self._looks % _KIN_EVERY == 0:
+            self._meet()
+        self._looks += 1
+        known = [one for member in tuple(self._members) if (one := self._one(member)) is not None]
+        if all(member.pid != self.pid for member in self._members):
+            return {}  # what it started may outlive it for a moment
+        return {CPU_UTILISATION: sum(cores for cores, _ in known), MEMORY: float(sum(rss for _, rss in known))}
+
+    def _meet(self) -> None:
+        for member in [each for each in self._members if each.pid == self.pid]:
+            with contextlib.suppress(self._gone):
+                # A set keeps the members that it has, which know their last reading.
+                self._members |= set(member.children(recursive=True))
+
+    def _one(self, member: Process) -> tuple[float, int] | None:
+        try:
+            with member.oneshot():
+                return member.cpu_percent() / 100, member.memory_info().rss
+        except self._gone:
+            self._members.discard(member)
+            return None

@@ -1,0 +1,151 @@
+"""What the hardware does while trials train, beside their other metrics. Imports no torch.
+
+A thread takes a sample about once a second, so a driver that hangs keeps nobody waiting. Whoever records a trial looks
+at the sums of the samples and writes the difference between two looks.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from cifarsweep.errors import DeviceError
+from cifarsweep.spec.words import CPU_SLOTS, ENERGY, GPU_SLOTS, MetricRow
+from cifarsweep.worker.sensors import Family, GpuSensor, Processor, Sensor
+
+SAMPLE_EVERY_S = 1.0
+#: How long a worker that ends waits for a sample in the making.
+_LEAVE_WITHIN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sum and number of the samples of each gauge; energy of the device in J since some moment, None if unknown."""
+
+    gauges: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    energy_j: float | None = None
+
+    def plus(self, values: Mapping[str, float], energy_j: float | None) -> Totals:
+        """The totals with one more sample."""
+        added = {name: (self._of(name)[0] + value, self._of(name)[1] + 1) for name, value in values.items()}
+        return Totals({**self.gauges, **added}, energy_j)
+
+    def means_since(self, before: Totals) -> dict[str, float]:
+        """The means of the samples that came after `before`."""
+        known = {name: (*now, *before._of(name)) for name, now in self.gauges.items()}
+        return {name: (total - old) / (n - m) for name, (total, n, old, m) in known.items() if n > m}
+
+    def _of(self, name: str) -> tuple[float, int]:
+        return self.gauges.get(name, (0.0, 0))
+
+
+class Telemetry:
+    """Samples the device of one worker and its children, one a slot, from the first `watch` to `close`.
+
+    `note` hears, once, that there are no readings of the device. `busy` says how many slots train.
+    """
+
+    def __init__(self, note: Callable[[str], None], busy: Callable[[], int]) -> None:
+        self._note, self._busy = note, busy
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._gpu: str | None = None
+        self._pids: dict[int, int] = {}
+        self._families: dict[int, Family] = {}
+        #: Replaced, never changed, so that no lock is needed.
+        self._totals: dict[int, Totals] = {}
+
+    def watch(self, slot: int, pid: int, gpu: str | None) -> None:
+        """Sample the child `pid` from now on; `gpu` is the address of the worker's GPU, None on the processor."""
+        self._pids[slot] = pid
+        if self._thread is None:
+            self._gpu = gpu
+            self._thread = threading.Thread(target=self._work, daemon=True)
+            self._thread.start()
+
+    def totals(self, slot: int) -> Totals:
+        """All that was sampled so far. Never waits."""
+        return self._totals.get(slot, Totals())
+
+    def close(self) -> None:
+        """Stop sampling, without waiting long for a driver."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join(_LEAVE_WITHIN_S)
+
+    def _work(self) -> None:
+        sensor: Sensor | None = None
+        try:
+            sensor = GpuSensor(self._gpu) if self._gpu is not None else Processor()
+            while not self._over.is_set():
+                self._sample(*sensor.read())
+                self._over.wait(SAMPLE_EVERY_S)
+        except DeviceError as error:
+            self._note(str(error))
+        finally:
+            if sensor is not None:
+                sensor.close()
+        # What the processes do can be told without the device.
+        while not self._over.is_set():
+            self._sample({}, None)
+            self._over.wait(SAMPLE_EVERY_S)
+
+    def _sample(self, device: Mapping[str, float], energy_j: float | None) -> None:
+        slots = {CPU_SLOTS if self._gpu is None else GPU_SLOTS: float(self._busy())}
+        for slot, pid in tuple(self._pids.items()):
+            family = self._families.get(slot)
+            if family is None or family.pid != pid:
+                family = self._families[slot] = Family(pid)
+                values: Mapping[str, float] = {}
+            else:
+                values = family.read()
+            self._totals[slot] = self.totals(slot).plus({**slots, **device, **values}, energy_j)
+
+
+class Gauges:
+    """The telemetry of one attempt, from the moment that its training begins.
+
+    `earlier` is the trial's energy as it stands in the database, None for a trial that begins. An attempt that goes on
+    without knowing what was used before leaves energy out.
+    """
+
+    def __init__(self, telemetry: Telemetry, slot: int, start_step: int = 0, earlier: MetricRow | None = None) -> None:
+        self._telemetry, self._slot = telemetry, slot
+        self._began = self._seen = self._look()
+        self._meter = self._began.energy_j
+        self._used_before = 0.0 if start_step == 0 else earlier.value if earlier else None
+        self._latest = earlier
+
+    def at_evaluation(self, step: int) -> tuple[MetricRow, ...]:
+        """Rows of what was sampled since the last evaluation; none where that is nothing."""
+        now = self._look()
+        means = now.means_since(self._seen)
+        if not means:
+            return ()
+        self._seen = now
+        return (*(MetricRow(name, step, value) for name, value in means.items()), *self.at_checkpoint(step))
+
+    def at_checkpoint(self, step: int) -> tuple[MetricRow, ...]:
+        """The energy so far, which another attempt may have to go on from; none where it stands there already."""
+        energy_j = self._energy_j()
+        if energy_j is None or (self._latest is not None and self._latest.step >= step):
+            return ()
+        self._latest = MetricRow(ENERGY, step, energy_j)
+        return (self._latest,)
+
+    def final(self) -> dict[str, float]:
+        """The energy as it was last recorded, and the means of the whole attempt."""
+        energy = {} if self._energy_j() is None or self._latest is None else {ENERGY: self._latest.value}
+        return self._look().means_since(self._began) | energy
+
+    def _look(self) -> Totals:
+        return self._telemetry.totals(self._slot)
+
+    def _energy_j(self) -> float | None:
+        meter = self._look().energy_j
+        if meter is None or self._used_before is None:
+            return None
+        # A child may be faster than the first sample.
+        self._meter = meter if self._meter is None else self._meter
+        return self._used_before + meter - self._meter

@@ -1,0 +1,137 @@
+"""Readings: the GPU's through a driver that is pretended, those of processes for real."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from pretended_nvml import ADDRESS, Nvml
+
+from cifarsweep.errors import DeviceError
+from cifarsweep.worker import sensors
+from cifarsweep.worker.sensors import Family, GpuSensor, Processor
+
+BURN = "while True: pass"
+
+
+def wait_for(condition, seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def nvml(monkeypatch):
+    return Nvml.install(monkeypatch)
+
+
+def test_a_gpu_is_found_by_its_address_and_read_in_plain_units(nvml):
+    nvml.milliwatts, nvml.millijoules = 412_500, 6_999_250
+
+    values, energy_j = GpuSensor(ADDRESS).read()
+
+    assert values == {
+        "gpu/utilisation": 0.87,
+        "gpu/memory_bytes": 3.0 * 2**30,
+        "gpu/power_w": 412.5,
+        "gpu/temperature_c": 64.0,
+        "gpu/clock_mhz": 1755.0,
+        "gpu/throttled": 0.0,
+    }
+    assert energy_j == 7000.25
+
+
+@pytest.mark.parametrize(("reasons", "throttled"), [(0x0, 0.0), (0x1, 0.0), (0x2, 0.0), (0x4, 1.0), (0x41, 1.0)])
+def test_slow_clocks_count_where_power_or_heat_are_the_reason(nvml, reasons, throttled):
+    nvml.reasons = reasons
+
+    assert GpuSensor(ADDRESS).read()[0]["gpu/throttled"] == throttled
+
+
+def test_what_a_gpu_does_not_know_is_left_out(nvml):
+    nvml.broken = {
+        "nvmlDeviceGetUtilizationRates": nvml.NVMLError_NotSupported,
+        "nvmlDeviceGetPowerUsage": nvml.NVMLError_NoPermission,
+        "nvmlDeviceGetTotalEnergyConsumption": nvml.NVMLError_NotSupported,
+    }
+
+    values, energy_j = GpuSensor(ADDRESS).read()
+
+    assert set(values) == {"gpu/memory_bytes", "gpu/temperature_c", "gpu/clock_mhz", "gpu/throttled"}
+    assert energy_j is None
+
+
+def test_a_gpu_that_does_not_count_its_energy_has_its_power_added_up(nvml, monkeypatch):
+    nvml.broken = {"nvmlDeviceGetTotalEnergyConsumption": nvml.NVMLError_NotSupported}
+    now = iter((100.0, 101.0, 103.5))
+    monkeypatch.setattr(sensors.time, "monotonic", lambda: next(now))
+
+    gpu = GpuSensor(ADDRESS)
+    nvml.milliwatts = 200_000
+    first = gpu.read()[1]
+    nvml.milliwatts = 100_000
+
+    assert (first, gpu.read()[1]) == (200.0, 450.0)
+
+
+@pytest.mark.parametrize("when", ["nvmlInit", "nvmlDeviceGetHandleByPciBusId", "nvmlDeviceGetMemoryInfo"])
+def test_a_driver_that_fails_is_one_sentence(nvml, when):
+    nvml.broken = {when: nvml.NVMLError_GpuIsLost}
+
+    with pytest.raises(DeviceError, match="no readings of the GPU: NVIDIA's driver says 'NVMLError_GpuIsLost'"):
+        GpuSensor(ADDRESS).read()
+
+
+@pytest.fixture
+def powercap(tmp_path):
+    """Two packages, a part of one, and the counter of the whole board."""
+    for zone, name in (("0", "package-0"), ("1", "package-1"), ("0:0", "dram"), ("2", "psys")):
+        folder = tmp_path / f"intel-rapl:{zone}"
+        folder.mkdir()
+        (folder / "name").write_text(f"{name}\n")
+        (folder / "max_energy_range_uj").write_text("10000000\n")
+        (folder / "energy_uj").write_text("9000000\n")
+    return tmp_path
+
+
+def count(powercap: Path, zone: str, microjoules: int) -> None:
+    (powercap / f"intel-rapl:{zone}" / "energy_uj").write_text(f"{microjoules}\n")
+
+
+def test_the_processors_energy_is_that_of_its_packages_and_survives_a_counter_that_begins_again(powercap):
+    processor = Processor(powercap)
+    assert processor.read() == ({}, 0.0)
+    count(powercap, "0", 9_500_000)
+    count(powercap, "0:0", 9_900_000)
+    assert processor.read()[1] == 0.5
+
+    count(powercap, "1", 2_000_000)
+
+    assert processor.read()[1] == 3.5
+
+
+def test_without_a_counter_that_may_be_read_there_is_no_energy(powercap, tmp_path):
+    processor = Processor(powercap)
+    (powercap / "intel-rapl:1" / "energy_uj").unlink()
+
+    assert processor.read() == ({}, None)
+    assert Processor(tmp_path / "none").read() == ({}, None)
+
+
+def test_a_child_and_what_it_started_are_read_together():
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BURN!r}])"
+    with subprocess.Popen([sys.executable, "-c", parent], start_new_session=True) as child:
+        try:
+            family = Family(child.pid)
+            # The parent waits, so only what it started can be busy.
+            wait_for(lambda: family.read()["cpu/utilisation"] > 0.2)
+            assert family.read()["memory_bytes"] > 10e6
+        finally:
+            os.killpg(child.pid, signal.SIGKILL)
+
+    assert family.read() == {}
+    assert Family(child.pid).read() == {}

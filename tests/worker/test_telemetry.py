@@ -1,0 +1,201 @@
+"""Samples become rows beside a trial's evaluations; with a pretended GPU, real processes and a real database."""
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import metered_child
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pretended_nvml import ADDRESS, Nvml
+from test_supervisor import here
+
+from cifarsweep.spec.reading import find, read_study
+from cifarsweep.spec.words import ENERGY, TELEMETRY, TIMING_METRICS, MetricRow
+from cifarsweep.store import Store
+from cifarsweep.store.timing import Timing
+from cifarsweep.worker import telemetry
+from cifarsweep.worker.display import Display
+from cifarsweep.worker.supervisor import Plan, Supervisor
+from cifarsweep.worker.telemetry import Gauges, Telemetry, Totals
+from cifarsweep.worker.trainable import Trainable
+from cifarsweep.worker.trainer import DeviceTrainer
+
+QUICK = Timing(lease_s=1.2, beat_s=0.2)
+SAMPLE = {"gpu/power_w": 300.0}
+
+
+def wait_for(condition, seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def nvml(monkeypatch):
+    monkeypatch.setattr(telemetry, "SAMPLE_EVERY_S", 0.02)
+    return Nvml.install(monkeypatch)
+
+
+@pytest.fixture
+def watching():
+    """Telemetry of this very process, as slot 0; with the notes that it made."""
+    opened: list[Telemetry] = []
+
+    def _watching(gpu: str | None) -> tuple[Telemetry, list[str]]:
+        notes: list[str] = []
+        opened.append(Telemetry(notes.append, lambda: 3))
+        opened[0].watch(0, os.getpid(), gpu)
+        return opened[0], notes
+
+    yield _watching
+    for one in opened:
+        one.close()
+
+
+@given(st.lists(st.floats(-1e6, 1e6)), st.lists(st.floats(-1e6, 1e6)))
+def test_a_mean_is_that_of_the_samples_since_the_last_look(before, after):
+    look = Totals()
+    for value in before:
+        look = look.plus({"x": value}, None)
+    now = look
+    for value in after:
+        now = now.plus({"x": value}, None)
+
+    means = now.means_since(look)
+
+    assert means == ({"x": pytest.approx(sum(after) / len(after), abs=1e-3)} if after else {})
+
+
+def gauges(**arguments) -> tuple[SimpleNamespace, Gauges]:
+    source = SimpleNamespace(now=Totals({}, 5000.0), totals=lambda slot: source.now)
+    return source, Gauges(source, 0, **arguments)
+
+
+def test_energy_counts_from_where_the_trial_stood():
+    source, resumed = gauges(start_step=40, earlier=MetricRow(ENERGY, 40, 700.0))
+
+    source.now = source.now.plus(SAMPLE, 5030.0)
+
+    assert resumed.at_evaluation(50) == (MetricRow("gpu/power_w", 50, 300.0), MetricRow(ENERGY, 50, 730.0))
+    assert resumed.final() == {"gpu/power_w": 300.0, ENERGY: 730.0}
+
+
+def test_energy_stands_once_at_a_step():
+    source, resumed = gauges(start_step=40, earlier=MetricRow(ENERGY, 40, 700.0))
+    source.now = source.now.plus(SAMPLE, 5030.0)
+
+    assert resumed.at_checkpoint(40) == ()
+    assert [row.name for row in resumed.at_evaluation(40)] == ["gpu/power_w"]
+    assert len(resumed.at_checkpoint(41)) == 1 and resumed.at_checkpoint(41) == ()
+
+
+def test_energy_is_left_out_where_what_came_before_is_not_known():
+    source, resumed = gauges(start_step=40)
+
+    source.now = source.now.plus(SAMPLE, 5030.0)
+
+    assert resumed.at_evaluation(50) == (MetricRow("gpu/power_w", 50, 300.0),)
+    assert ENERGY not in resumed.final()
+
+
+def test_evaluations_faster_than_the_samples_get_no_rows():
+    source, fresh = gauges()
+    source.now = source.now.plus(SAMPLE, 5001.0)
+
+    assert fresh.at_evaluation(1) != () and fresh.at_evaluation(2) == ()
+
+
+def test_device_and_process_are_sampled_together(nvml, watching):
+    sampler, notes = watching(ADDRESS)
+
+    wait_for(lambda: "memory_bytes" in sampler.totals(0).gauges)
+
+    found = sampler.totals(0)
+    assert set(found.gauges) | {"cpu/slots_busy"} == set(TELEMETRY) and set(TELEMETRY) < TIMING_METRICS
+    assert found.means_since(Totals())["gpu/slots_busy"] == 3.0
+    assert found.energy_j is not None and notes == []
+    sampler.close()
+    assert nvml.open == 0
+
+
+def test_a_processor_is_told_by_its_processes_alone(nvml, watching):
+    nvml.broken = {"nvmlInit": AssertionError}
+    sampler, notes = watching(None)
+
+    wait_for(lambda: "memory_bytes" in sampler.totals(0).gauges)
+
+    assert set(sampler.totals(0).gauges) == {"cpu/utilisation", "memory_bytes", "cpu/slots_busy"} and notes == []
+
+
+@pytest.mark.parametrize("call", ["nvmlInit", "nvmlDeviceGetTemperature"])
+def test_a_driver_that_fails_is_noted_once_and_processes_are_sampled_on(nvml, watching, call):
+    sampler, notes = watching(ADDRESS)
+    wait_for(lambda: sampler.totals(0).gauges)
+    nvml.broken = {call: nvml.NVMLError_GpuIsLost}
+    if call == "nvmlInit":
+        sampler.close()
+        sampler = Telemetry(notes.append, lambda: 1)
+        sampler.watch(0, os.getpid(), ADDRESS)
+    try:
+        wait_for(lambda: notes)
+        seen = sampler.totals(0)
+        wait_for(lambda: "memory_bytes" in sampler.totals(0).means_since(seen))
+    finally:
+        sampler.close()
+
+    assert "gpu/power_w" not in sampler.totals(0).means_since(seen)
+    assert sampler.totals(0).energy_j is None and len(notes) == 1
+
+
+def test_the_child_names_its_gpu_as_the_driver_does(monkeypatch):
+    where = SimpleNamespace(pci_domain_id=0, pci_bus_id=0x1B, pci_device_id=0)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda device: where)
+
+    assert DeviceTrainer("cuda:0", "a GPU").gpu == ADDRESS and DeviceTrainer("cpu", "a processor").gpu is None
+
+
+def test_a_driver_that_hangs_keeps_nobody_waiting(nvml, monkeypatch):
+    monkeypatch.setattr(telemetry, "_LEAVE_WITHIN_S", 0.05)
+    released, reached = threading.Event(), threading.Event()
+    monkeypatch.setattr(nvml, "nvmlInit", lambda: (reached.set(), released.wait(60)))
+    sampler = Telemetry(print, lambda: 1)
+    sampler.watch(0, os.getpid(), ADDRESS)
+    assert reached.wait(30)
+
+    began = time.monotonic()
+    assert sampler.totals(0) == Totals()
+    sampler.close()
+
+    assert time.monotonic() - began < 10
+    released.set()
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True, timing=QUICK) as store:
+        store.create_study(read_study(find("demo"), seeds=1))
+        yield store
+
+
+def test_a_taken_over_trial_goes_on_from_the_energy_of_its_checkpoint(nvml, store, tmp_path):
+    command = [sys.executable, str(Path(metered_child.__file__)), str(tmp_path)]
+    plan = Plan(command=command, artifacts=tmp_path / "artifacts", timing=QUICK, slots=2)
+
+    assert Supervisor(store, plan, Display(), Trainable(store, print, here)).run() == 0
+
+    trials, found = store.trials("demo"), store.metrics("demo", [ENERGY, "gpu/slots_busy"])
+    assert [len(trial.attempts) for trial in trials] == [2] * 4 and store.check() == []
+    joules = [dict(zip(*found[trial.number, ENERGY], strict=True)) for trial in trials]
+    # A new count would begin far below what the first four steps took.
+    assert all(list(one.values()) == sorted(one.values()) and {4, 6} <= set(one) for one in joules)
+    assert [trial.final[ENERGY] for trial in trials] == [one[6] for one in joules]
+    assert sum(one[6] for one in joules) > sum(one[4] for one in joules) > 0
+    busy = np.concatenate([found[key][1] for key in found if key[1] == "gpu/slots_busy"])
+    assert ((busy >= 0) & (busy <= 2)).all() and busy.max() > 1
