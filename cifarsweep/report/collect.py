@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cifarsweep import __version__
+from cifarsweep.data.catalog import class_count, class_names
+from cifarsweep.report.classes import class_counts
 from cifarsweep.report.findings import final_summary
 from cifarsweep.report.searched import SHOWN
 from cifarsweep.report.source import ReportAttempt, ReportStudy, ReportTrial
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
 PARAMS, FLOPS = "params", "flops_per_image"
 
 
-def collect(store: Store, name: str) -> ReportStudy:
-    """All that a report says of one study. Raises UnknownStudy."""
+def collect(store: Store, name: str, metrics: Collection[str] = tuple(METRIC_LABELS)) -> ReportStudy:
+    """All that a report says of one study, with the curves of `metrics`. Raises UnknownStudy."""
     study, rows = store.study(name).spec, store.trials(name)
     shown, trials = study, tuple(_trial(row) for row in rows)
     if study.search is not None and rows:
@@ -34,12 +36,22 @@ def collect(store: Store, name: str) -> ReportStudy:
         study=shown,
         written=study,
         trials=trials,
-        series=store.metrics(name, list(METRIC_LABELS), only=numbers if study.search else None),
+        series=store.metrics(name, metrics, only=numbers if study.search else None),
         made_at=datetime.now(UTC),
         database=store.shown_url,
         version=__version__,
         data_digest=_digests(study, rows),
+        classes=_classes(study),
+        looks=store.looks(name),
+        confusion=class_counts(store, name, rows),
+        class_names={each: class_names(each) for each in {cell.settings.dataset for cell in study.cells}},
     )
+
+
+def _classes(study: Study) -> dict[str, int]:
+    """Of the data sets that this machine knows; a report is often made where nobody trains."""
+    counts = {name: class_count(name) for name in {cell.settings.dataset for cell in study.cells}}
+    return {name: count for name, count in counts.items() if count is not None}
 
 
 def _best_points(rows: Sequence[TrialRow], trials: Sequence[ReportTrial]) -> tuple[Cell, ...]:
@@ -82,7 +94,7 @@ def _trial(row: TrialRow) -> ReportTrial:
         # What an attempt of a trial that came through met stands with the attempt.
         error=(row.traceback or row.error or None) if given_up else None,
         weights_sha256=row.weights_sha256 or None,
-        versions={k: v for k, v in _last_versions(row).items() if not k.startswith(DATA_VERSION)},
+        versions=_last_versions(row),
     )
 
 

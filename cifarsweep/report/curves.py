@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from cifarsweep.report.source import ReportStudy, Series
-from cifarsweep.report.wording import is_share, metric_label
+from cifarsweep.report.wording import RESOURCE_LABELS, UNITS, is_share, metric_label
 from cifarsweep.spec.words import (
     ELAPSED,
+    ENERGY,
     EPOCH,
+    FLOPS,
     IMAGES,
     LEARNING_RATE,
     TRAIN_ACCURACY,
@@ -24,7 +26,7 @@ from cifarsweep.spec.words import (
 from cifarsweep.stats import Band, Floats, band
 
 #: x axes beside the steps; a page offers those that its trials recorded.
-AXES = (EPOCH, IMAGES, ELAPSED)
+AXES = (EPOCH, IMAGES, ELAPSED, FLOPS, ENERGY)
 #: A plot is about this many pixels wide.
 POINTS = 500
 #: So that a page of a thousand trials stays light.
@@ -51,17 +53,20 @@ def curve_payload(report: ReportStudy) -> dict[str, Any]:
     count = sum(curve is not None for curves in found.values() for curve in curves)
     points = max(FEWEST_POINTS, min(POINTS, POINTS_OF_A_PAGE // max(count, 1)))
     return {
-        "metrics": [
-            {
-                "name": name,
-                "label": metric_label(name),
-                "share": is_share(name),
-                "curves": [_pack_band(thinned(curve, points)) if curve else None for curve in found[name]],
-            }
-            for name in metrics
-        ],
+        "metrics": [_metric(name, found[name], points) for name in metrics],
         "axes": [{"name": axis, "label": metric_label(axis)} for axis in axes],
         "clocks": [_clock(report.series, group, axes) for group in numbers],
+    }
+
+
+def _metric(name: str, curves: Sequence[Band | None], points: int) -> dict[str, Any]:
+    return {
+        "name": name,
+        "label": metric_label(name),
+        "unit": UNITS.get(name, ("", 1.0))[0],
+        "share": is_share(name),
+        "resource": name in RESOURCE_LABELS,
+        "curves": [_pack_band(_in_unit(thinned(curve, points), name)) if curve else None for curve in curves],
     }
 
 
@@ -73,8 +78,9 @@ def _trial_numbers(report: ReportStudy) -> list[list[int]]:
     return [numbers[cell.name] for cell in report.study.cells]
 
 
-def _rank(name: str) -> tuple[int, str]:
-    return (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)
+def _rank(name: str) -> tuple[bool, int, str]:
+    order = list(RESOURCE_LABELS) if name in RESOURCE_LABELS else _ORDER
+    return (name in RESOURCE_LABELS, order.index(name) if name in order else len(order), name)
 
 
 def _cell_band(series: Mapping[tuple[int, str], Series], numbers: Sequence[int], metric: str) -> Band | None:
@@ -125,6 +131,11 @@ def _kept(x: Floats, y: Floats, points: int) -> npt.NDArray[np.int64]:
 
     sampler = MinMaxLTTBDownsampler()  # type: ignore[no-untyped-call]
     return np.asarray(sampler.downsample(x, y, n_out=points), np.int64)
+
+
+def _in_unit(curve: Band, metric: str) -> Band:
+    one = UNITS.get(metric, ("", 1.0))[1]
+    return Band(curve.grid, curve.mean / one, curve.low / one, curve.high / one, curve.n)
 
 
 def _pack_band(curve: Band) -> dict[str, Any]:

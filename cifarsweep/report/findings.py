@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from cifarsweep.report.source import ReportStudy, ReportTrial
 from cifarsweep.spec.hypothesis import Hypothesis, selectors
@@ -84,6 +85,19 @@ def best(results: Sequence[CellResult]) -> CellResult | None:
     """The cell with the highest mean accuracy; whether it is better than the next is not said."""
     known = [result for result in results if result.accuracy is not None]
     return max(known, key=lambda result: result.accuracy.mean if result.accuracy else 0.0, default=None)
+
+
+def reach(means: Sequence[float]) -> float | None:
+    """From where on down a mean is far below the rest; None where none is.
+
+    That is four times as far below the median as the highest is above it, or 2 points where that is little: a cell
+    that did not train would make all others look alike in a figure.
+    """
+    if not means:
+        return None
+    middle = median(means)
+    low = middle - max(4 * (max(means) - middle), 0.02)
+    return low if min(means) < low else None
 
 
 def state_counts(report: ReportStudy) -> dict[str, int]:

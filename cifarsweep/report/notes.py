@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from cifarsweep.report.care import care_notes
 from cifarsweep.report.findings import CellResult, state_counts
 from cifarsweep.report.source import ReportStudy
 from cifarsweep.report.wording import plural
-from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.words import EARLY_STOPPED_AT, FINAL_STATES, TrialState
 
 ONE_SEED = (
@@ -25,12 +25,7 @@ def figure_notes(report: ReportStudy, results: Sequence[CellResult]) -> list[str
 
 
 def _measured(report: ReportStudy) -> Iterator[str]:
-    sources = {_evaluated_on(cell.settings) for cell in report.study.cells}
-    if len(sources) == 1:
-        yield f"Accuracy is measured on {sources.pop()}"
-    else:
-        yield "Cells differ in the images that accuracy is measured on: see their settings."
-    yield "The last value of a trial is quoted, not the best one seen."
+    yield from care_notes(report)
     datasets = sorted({cell.settings.dataset for cell in report.study.cells})
     if any(name.startswith("cifar10-jpeg") for name in datasets):
         yield (
@@ -39,21 +34,17 @@ def _measured(report: ReportStudy) -> Iterator[str]:
         )
 
 
-def _evaluated_on(settings: Settings) -> str:
-    if settings.validation.split == "test":
-        return f"the test set of {settings.dataset}, which was looked at during training as well."
-    share = f"{100 * settings.validation.fraction:g} %"
-    return (
-        f"{share} of the training set of {settings.dataset}, held out by seed {settings.validation.seed}; "
-        "the test set was not used."
-    )
-
-
 def _seeds(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str]:
     yield (
         f"Each cell was planned with {plural(len(report.study.seeds), 'seed')}. ± and bands are 95 % intervals of the "
         "mean over seeds (Student's t); they speak of seeds, not of other data or machines."
     )
+    if report.looks:
+        yield (
+            f"The study was extended: looks at the results are planned with {', '.join(map(str, report.looks))} seeds, "
+            f"and every verdict is tested at 5 % / {len(report.looks)}. Cells that no undecided hypothesis needed have "
+            "fewer seeds."
+        )
     if any(result.accuracy is not None and result.accuracy.n == 1 for result in results):
         yield ONE_SEED
 

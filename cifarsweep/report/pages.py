@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cifarsweep.errors import CifarsweepError
+from cifarsweep.report.compare import Comparison
+from cifarsweep.report.compare_view import compare_view
 from cifarsweep.report.source import ReportStudy
 from cifarsweep.report.view import index_row, study_view
 from cifarsweep.report.wording import moment
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 PLOTLY = "plotly.min.js"
 INDEX = "index.html"
+#: In the order in which they build on each other.
+_SCRIPTS = ("plot.js", "curves.js", "figures.js", "classes.js", "report.js")
 _TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -30,19 +35,37 @@ def write_pages(studies: Sequence[ReportStudy], out: Path, *, single_file: bool 
     version in one step, so a reader never sees half of one. Returns the paths of the pages, the index last. Raises
     CifarsweepError where `out` can't be written.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
+    with _folder(out):
         if not single_file:
-            _write_once(out / PLOTLY, _plotly())
+            _write_once(out / PLOTLY, plotly_js())
         paths = [out / page_name(report.study.name) for report in studies]
         for path, report in zip(paths, studies, strict=True):
             _write(path, render_study(report, single_file=single_file).encode())
         _write(out / INDEX, render_index(studies).encode())
+    return [*paths, out / INDEX]
+
+
+def write_comparison(found: Comparison, out: Path) -> Path:
+    """Write the page of a comparison, which needs no other file, and return its path. Raises CifarsweepError."""
+    # No study's name has a plus sign, so that no study's page is replaced.
+    path = out / f"{found.a.study.name}+{found.b.study.name}.html"
+    template = _environment().get_template("compare.html")
+    html = template.render(compare_view(found), policy=_policy([]), live=None, style=_asset("report.css"))
+    with _folder(out):
+        _write(path, html.encode())
+    return path
+
+
+@contextmanager
+def _folder(out: Path) -> Iterator[None]:
+    """Make the folder, and say it in a sentence where nothing can be written there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
         raise CifarsweepError(
             f"{out}: the report can't be written there: {error.strerror}; choose another folder with --out"
         ) from error
-    return [*paths, out / INDEX]
 
 
 def page_name(study: str) -> str:
@@ -50,10 +73,10 @@ def page_name(study: str) -> str:
     return f"{study}.html" if f"{study}.html".lower() != INDEX else "_index.html"
 
 
-def render_study(report: ReportStudy, *, single_file: bool = False) -> str:
-    """A study's page as HTML."""
-    plotly = _plotly().decode() if single_file else None
-    script = _asset("report.js")
+def render_study(report: ReportStudy, *, single_file: bool = False, live: str | None = None) -> str:
+    """A study's page as HTML; with `live`, the stamp of what it shows, one that the dashboard's script keeps fresh."""
+    plotly = plotly_js().decode() if single_file else None
+    script = _script()
     # A page of its own needs no file; a page with plotly.js beside it may load scripts from its own place.
     sources = [_hash(script), _hash(plotly) if plotly is not None else "'self'"]
     return (
@@ -61,8 +84,9 @@ def render_study(report: ReportStudy, *, single_file: bool = False) -> str:
         .get_template("page.html")
         .render(
             study_view(report),
-            policy=_policy(sources),
-            style=_asset("report.css"),
+            policy=_policy(sources, live=live is not None),
+            live=live,
+            style=_asset("report.css") + _asset("figures.css"),
             script=script,
             plotly=plotly,
             plotly_file=PLOTLY,
@@ -71,24 +95,27 @@ def render_study(report: ReportStudy, *, single_file: bool = False) -> str:
     )
 
 
-def render_index(studies: Sequence[ReportStudy]) -> str:
-    """The index as HTML: one line a study."""
+def render_index(studies: Sequence[ReportStudy], *, live: str | None = None) -> str:
+    """The index as HTML: one line a study; `live` as for a study's page."""
     rows = [index_row(report) | {"page": page_name(report.study.name)} for report in studies]
     made_at = moment(max((report.made_at for report in studies), default=None))
     template = _environment().get_template("index.html")
-    return template.render(rows=rows, made_at=made_at, policy=_policy([]), style=_asset("report.css"))
+    policy = _policy([], live=live is not None)
+    return template.render(rows=rows, made_at=made_at, policy=policy, live=live, style=_asset("report.css"))
 
 
-def _policy(script_sources: Sequence[str]) -> str:
-    """A content security policy under which nothing leaves the browser.
+def _policy(script_sources: Sequence[str], *, live: bool = False) -> str:
+    """A content security policy under which nothing leaves the browser, or of a live page its own server.
 
     plotly.js sets styles on elements, hence the inline styles; its button that saves a picture goes through data: and
     blob: images, which are no requests.
     """
-    scripts = " ".join(script_sources) or "'none'"
+    own = ["'self'"] if live else []
+    scripts = " ".join(dict.fromkeys([*script_sources, *own])) or "'none'"
+    styles, asked = " ".join([*own, "'unsafe-inline'"]), " ".join(own) or "'none'"
     return (
-        f"default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; img-src data: blob:; "
-        "connect-src 'none'; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src {scripts}; style-src {styles}; img-src data: blob:; "
+        f"connect-src {asked}; base-uri 'none'; form-action 'none'"
     )
 
 
@@ -97,7 +124,8 @@ def _hash(script: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _plotly() -> bytes:
+def plotly_js() -> bytes:
+    """The library that draws the figures."""
     from plotly.offline import get_plotlyjs
 
     return str(get_plotlyjs()).encode()
@@ -116,6 +144,12 @@ def _environment() -> Environment:
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     return environment
+
+
+def _script() -> str:
+    """What draws the figures: files of one kind each, in one scope of their own."""
+    parts = "\n".join(_asset(name) for name in _SCRIPTS)
+    return f'"use strict";\n(() => {{\n{parts}}})();\n'
 
 
 def _asset(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
@@ -87,6 +87,17 @@ class ReportTrial:
         return value if self.done and not self.pruned and value is not None and math.isfinite(value) else None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassCounts:
+    """How often a cell took which class for which, at the last evaluations of its trials that are done."""
+
+    dataset: str
+    counts: npt.NDArray[np.int64]
+    """(classes, classes), true ones in rows, guessed ones in columns, summed over the seeds."""
+    recall: npt.NDArray[np.float64]
+    """(seeds, classes): the share of a class's images that were recognised; nan where it has no image."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportStudy:
     """A study with all that is known of it at one moment."""
@@ -103,5 +114,13 @@ class ReportStudy:
     """Of cifarsweep."""
     data_digest: str | None = None
     """Of the converted data set, where it is known."""
+    classes: Mapping[str, int] = field(default_factory=dict)
+    """How many classes the data sets have, as far as that is known here."""
+    looks: tuple[int, ...] = ()
+    """The numbers of seeds at which the data were to be looked at, where a study was extended; one look else."""
+    confusion: Mapping[str, ClassCounts] = field(default_factory=dict)
+    """By the names of the cells; empty where no trial recorded it."""
+    class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of the data sets that are installed here."""
     written: Study | None = None
     """The study as its file has it, where `study` differs."""

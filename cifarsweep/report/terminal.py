@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cifarsweep.report.findings import CellResult, best, cell_results
 from cifarsweep.report.source import ReportStudy
+from cifarsweep.report.verdicts import verdicts
 from cifarsweep.report.wording import duration, number_text, visible
 from cifarsweep.spec.words import VAL_ACCURACY
 
@@ -38,6 +39,11 @@ def results_table(report: ReportStudy) -> Table:
         numbers = [*_numbers(result), *([trouble or _DASH] if any(troubles) else [])]
         table.add_row(Text(visible(result.cell.name)), *numbers, style="bold" if result is top else None)
     return table
+
+
+def verdict_lines(report: ReportStudy) -> list[str]:
+    """Each hypothesis of the study with its verdict, a sentence each."""
+    return [visible(verdict.sentence) for verdict in verdicts(report)]
 
 
 def _trouble(result: CellResult) -> str:

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cifarsweep.report.claims import hypothesis_view
+from cifarsweep.report.classes import CLASSES_SHOWN, class_payload, most_classes
+from cifarsweep.report.confound_view import confound_view
+from cifarsweep.report.confounds import timing_warning
+from cifarsweep.report.crossing import crossings
 from cifarsweep.report.curves import POINTS, curve_payload
-from cifarsweep.report.findings import CellResult, best, cell_results, state_counts
+from cifarsweep.report.figures import cost_payload, gap_payload
+from cifarsweep.report.findings import CellResult, best, cell_results, reach, state_counts
+from cifarsweep.report.forest import forest_mark
 from cifarsweep.report.notes import curve_note, figure_notes
 from cifarsweep.report.palette import Look, looks
+from cifarsweep.report.reproduce import reproduce_view
+from cifarsweep.report.resources import resource_table
 from cifarsweep.report.searched import search_view
-from cifarsweep.report.source import ReportAttempt, ReportStudy, ReportTrial
-from cifarsweep.report.study_file import study_toml
+from cifarsweep.report.source import ReportStudy
+from cifarsweep.report.trial_view import differing_settings, trials_view
+from cifarsweep.report.verdict import Verdict
+from cifarsweep.report.verdicts import verdicts
 from cifarsweep.report.wording import (
     duration,
     interval_text,
@@ -23,7 +33,6 @@ from cifarsweep.report.wording import (
     moment,
     plural,
     range_text,
-    value_text,
     visible,
 )
 from cifarsweep.spec.settings import flat_settings
@@ -36,6 +45,9 @@ MARK_WIDTH = 130
 _MARK_MARGIN = 6
 #: Of the dot plot, in pixels: its frame, and each of its rows. Set before it is drawn, so that nothing jumps.
 _DOT_PLOT, _DOT_ROW = 74, 34
+#: Of many cells a row is narrower; report.js draws smaller dots there.
+_ROOMY, _TIGHT_ROW = 40, 18
+_CLASS_ROW = 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +74,27 @@ def study_view(report: ReportStudy) -> dict[str, Any]:
         "source": visible(study.source),
         "cost": visible(study.cost),
         "lead": _lead(report, results),
+        "verdicts": [_verdict_row(verdict, report) for verdict in verdicts(report)],
+        "confounds": confound_view(study, results),
         "progress": _progress(report),
         "results": _result_rows(results, look),
         "scale": _scale_ends(_scale(results)),
         "mark_width": MARK_WIDTH,
-        "finals_height": _DOT_PLOT + _DOT_ROW * len(results),
+        "finals_height": _DOT_PLOT + (_DOT_ROW if len(results) <= _ROOMY else _TIGHT_ROW) * len(results),
+        "classes_height": _DOT_PLOT + _CLASS_ROW * min(CLASSES_SHOWN, most_classes(report)),
+        "classes_shown": CLASSES_SHOWN,
         "shows_cost": any(result.params is not None or result.flops is not None for result in results),
         "curves_note": curve_note(POINTS),
+        "crossings": crossings(study, results),
+        "resources": resource_table(report, results),
         "notes": figure_notes(report, results),
         "search": search_view(report),
         "hypotheses": [hypothesis_view(hypothesis, results) for hypothesis in study.hypotheses],
         "settings": _common_settings(report),
-        "trials": [_trial_row(trial, look) for trial in report.trials],
+        "differing": differing_settings(report),
+        "trials": trials_view(report, look),
         "trial_counts": _counts_text(report),
-        "reproduce": _reproduce(report),
+        "reproduce": reproduce_view(report),
         "payload": _payload(report, results, look),
         "made_at": moment(report.made_at),
         "database": visible(report.database),
@@ -85,15 +104,31 @@ def study_view(report: ReportStudy) -> dict[str, Any]:
 
 def index_row(report: ReportStudy) -> dict[str, Any]:
     """One study's line of the index."""
-    top = best(cell_results(report))
+    results = cell_results(report)
+    top = best(results)
+    found = verdicts(report)
     return {
         "name": report.study.name,
         "question": visible(report.study.question),
+        "verdict": _verdict_row(found[0], report) if found else None,
+        "lead": _lead(report, results),
         "progress": _progress(report),
         "counts": _counts_text(report),
         "best_cell": visible(top.cell.name) if top else None,
         "best_mean": mean_text(top.accuracy, VAL_ACCURACY) if top and top.accuracy else None,
         "best_n": plural(top.accuracy.n, "seed") if top and top.accuracy else None,
+    }
+
+
+def _verdict_row(verdict: Verdict, report: ReportStudy) -> dict[str, Any]:
+    claim = verdict.hypothesis.claim.rstrip(". ")
+    warning = visible(timing_warning(verdict, report) or "")
+    return {
+        "decision": verdict.decision,
+        "claim": visible(claim),
+        "detail": visible(verdict.detail),
+        "warning": warning,
+        "forest": forest_mark(verdict),
     }
 
 
@@ -159,6 +194,7 @@ def _result_row(result: CellResult, look: Look, scale: Scale | None, top: bool) 
         "planned": len(result.trials),
         "time": duration(result.seconds),
         "trouble": _trouble(result),
+        "failed_at": next((trial.number for trial in result.trials if trial.failed), None),
         "params": magnitude(result.params),
         "flops": magnitude(result.flops),
         "best": top,
@@ -185,75 +221,29 @@ def _mark(accuracy: Summary, scale: Scale) -> dict[str, Any]:
 
 def _common_settings(report: ReportStudy) -> list[dict[str, Any]]:
     """The settings that are the same in all cells, by their table; those of no table come first."""
+    if report.study.imported:
+        return []
     first, *rest = [flat_settings(cell.settings) for cell in report.study.cells]
     groups: dict[str, list[dict[str, str]]] = {"": []}
     for key, value in first.items():
         if value is not None and all(repr(other.get(key)) == repr(value) for other in rest):
             group, _, name = key.rpartition(".")
-            groups.setdefault(group, []).append({"key": name, "value": visible(level_text(value))})
+            groups.setdefault(group, []).append({"key": name, "value": visible(level_text(value)) or "none"})
     return [{"group": group, "items": items} for group, items in groups.items() if items]
-
-
-def _trial_row(trial: ReportTrial, look: Mapping[str, Look]) -> dict[str, Any]:
-    last = trial.attempts[-1] if trial.attempts else None
-    accuracy = trial.accuracy
-    return {
-        "number": trial.number,
-        "state": "diverged" if trial.diverged else "pruned" if trial.pruned else str(trial.state),
-        "look": look.get(trial.cell),
-        "cell": visible(trial.cell),
-        "seed": trial.seed,
-        "accuracy": value_text(accuracy, VAL_ACCURACY) if accuracy is not None else None,
-        "steps": f"{trial.steps:,}" if trial.steps else None,
-        "time": duration(trial.elapsed_s),
-        "where": visible(f"{last.host}, {last.device}") if last else None,
-        "attempts": [_attempt_row(attempt) for attempt in trial.attempts],
-        "error": visible(trial.error) if trial.error else None,
-        "weights": trial.weights_sha256[:12] if trial.weights_sha256 else None,
-    }
-
-
-def _attempt_row(attempt: ReportAttempt) -> dict[str, Any]:
-    return {
-        "attempt": attempt.attempt,
-        "where": visible(f"{attempt.host}, {attempt.device}"),
-        "started": moment(attempt.started),
-        "ended": moment(attempt.ended),
-        "end": visible(attempt.end or "running").replace("_", " "),
-        "error": visible(attempt.error) if attempt.error else None,
-    }
-
-
-def _reproduce(report: ReportStudy) -> dict[str, Any]:
-    name = report.study.name
-    return {
-        "commands": [
-            f"cifarsweep create {name}.toml",
-            f"cifarsweep worker --study {name}",
-            f"cifarsweep report {name}",
-        ],
-        "file": f"{name}.toml",
-        "toml": visible(study_toml(report.written or report.study)),
-        "sha256": (report.written or report.study).sha256,
-        "data": visible(report.data_digest) if report.data_digest else None,
-        "versions": list(_versions(report)),
-    }
-
-
-def _versions(report: ReportStudy) -> Iterator[dict[str, str]]:
-    """Every version that a trial ran with; more than one of a thing is worth seeing."""
-    found: dict[str, set[str]] = {}
-    for trial in report.trials:
-        for name, version in trial.versions.items():
-            found.setdefault(name, set()).add(version)
-    for name in sorted(found):
-        yield {"name": visible(name), "version": visible(", ".join(sorted(found[name])))}
 
 
 def _payload(report: ReportStudy, results: Sequence[CellResult], look: Mapping[str, Look]) -> dict[str, Any]:
     """What the figures need, as JSON."""
     cells = [_payload_cell(result, look[result.cell.name]) for result in results]
-    return {"name": report.study.name, "cells": cells, **curve_payload(report)}
+    return {
+        "name": report.study.name,
+        "cells": cells,
+        "costs": cost_payload(results),
+        "reach": reach([result.accuracy.mean for result in results if result.accuracy]),
+        "gaps": gap_payload(results),
+        "classes": class_payload(report, results),
+        **curve_payload(report),
+    }
 
 
 def _payload_cell(result: CellResult, look: Look) -> dict[str, Any]:
@@ -262,6 +252,7 @@ def _payload_cell(result: CellResult, look: Look) -> dict[str, Any]:
     done = [trial for trial in result.trials if trial.accuracy is not None]
     return {
         "name": visible(result.cell.name),
+        "brief": visible(", ".join(map(level_text, result.cell.levels.values())) or result.cell.name),
         "colour": look.colour,
         "dash": look.dash,
         "mean": accuracy.mean if accuracy else None,

@@ -5,11 +5,23 @@ from __future__ import annotations
 from datetime import datetime
 
 from cifarsweep.spec.words import (
+    CPU_SLOTS,
+    CPU_UTILISATION,
     ELAPSED,
+    ENERGY,
     EPOCH,
+    FLOPS,
+    GPU_CLOCK,
+    GPU_MEMORY,
+    GPU_POWER,
+    GPU_SLOTS,
+    GPU_TEMPERATURE,
+    GPU_THROTTLED,
+    GPU_UTILISATION,
     IMAGES,
     IMAGES_PER_SECOND,
     LEARNING_RATE,
+    MEMORY,
     TRAIN_ACCURACY,
     TRAIN_LOSS,
     VAL_ACCURACY,
@@ -17,16 +29,41 @@ from cifarsweep.spec.words import (
 )
 from cifarsweep.stats import Summary
 
+#: What the machine did meanwhile; the units and what one of them holds stand in `UNITS`.
+RESOURCE_LABELS = {
+    IMAGES_PER_SECOND: "Images per second",
+    GPU_UTILISATION: "GPU busy",
+    GPU_MEMORY: "GPU memory",
+    GPU_POWER: "GPU power",
+    GPU_TEMPERATURE: "GPU temperature",
+    GPU_THROTTLED: "GPU held back",
+    GPU_CLOCK: "GPU clock",
+    GPU_SLOTS: "Trials on the GPU",
+    CPU_SLOTS: "Trials on the CPU",
+    CPU_UTILISATION: "CPU cores busy",
+    MEMORY: "Memory",
+}
+UNITS = {
+    GPU_UTILISATION: ("%", 0.01),
+    GPU_MEMORY: ("GB", 1e9),
+    GPU_POWER: ("W", 1.0),
+    GPU_TEMPERATURE: ("°C", 1.0),
+    GPU_THROTTLED: ("%", 0.01),
+    GPU_CLOCK: ("MHz", 1.0),
+    MEMORY: ("GB", 1e9),
+}
 METRIC_LABELS = {
     VAL_ACCURACY: "Validation accuracy",
     VAL_LOSS: "Validation loss",
     TRAIN_ACCURACY: "Training accuracy",
     TRAIN_LOSS: "Training loss",
     LEARNING_RATE: "Learning rate",
-    IMAGES_PER_SECOND: "Images per second",
+    **RESOURCE_LABELS,
     EPOCH: "Epochs",
     IMAGES: "Images seen",
     ELAPSED: "Training time",
+    FLOPS: "Training FLOPs",
+    ENERGY: "Energy",
 }
 _MINUS, _DASH, _THIN = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{NARROW NO-BREAK SPACE}"
 #: Characters that reorder or hide the text around them (https://www.unicode.org/reports/tr9/).
@@ -98,6 +135,21 @@ def number_text(value: float, summary: Summary, metric: str) -> str:
 def margin_text(margin: float, metric: str) -> str:
     """A difference: in percentage points where the metric is a share."""
     return plural(round(100 * margin, 6), "point") if is_share(metric) else f"{margin:.4g}"
+
+
+def signed_text(value: float, half: float, metric: str, *, unit: bool = True) -> str:
+    """A difference, in percentage points where the metric is a share, with two decimals where it is known well."""
+    if not is_share(metric):
+        return _number(value, half, share=False)
+    text = f"{100 * value:.{2 if half < 0.01 else 1}f}".replace("-", _MINUS)
+    return f"{text} points" if unit else text
+
+
+def share_text(ratio: float) -> str:
+    """A ratio with two or three digits: `0.31`, `1.04`, `12`."""
+    if not 0.001 <= ratio < 1000:
+        return f"{ratio:.1e}"
+    return f"{ratio:.2g}" if ratio < 1 else f"{ratio:.3g}"
 
 
 def _ends(ends: tuple[float, float], half: float | None, metric: str) -> str:

@@ -46,7 +46,15 @@ def test_diverged_trials_count_and_failed_ones_do_not(mixed: Any) -> None:
 
 
 def test_every_state_is_counted(mixed: Any) -> None:
-    assert state_counts(mixed) == {"queued": 2, "leased": 0, "done": 3, "failed": 1, "poisoned": 0}
+    assert state_counts(mixed) == {
+        "queued": 2,
+        "leased": 0,
+        "done": 3,
+        "failed": 1,
+        "poisoned": 0,
+        "paused": 0,
+        "cancelled": 0,
+    }
 
 
 def test_nothing_is_best_before_a_trial_is_done(make: Any) -> None:

@@ -1,0 +1,178 @@
+"""Results in a notebook: `cifarsweep.open(url).study("lr-study")`, with DataFrames, the main figure and the verdicts.
+
+Only reads. DataFrames need pandas (`pip install 'cifarsweep[notebook]'`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from cifarsweep.errors import OutputError
+from cifarsweep.spec.words import VAL_ACCURACY
+from cifarsweep.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+#: As report.css has them on light pages.
+COLOURS = ("#0072b2", "#c94f00", "#00875f", "#b04f88", "#b38600", "#3a97c9", "#4d4d4d")
+STEP = "step"
+#: x and y of one trial.
+Curve = tuple[npt.NDArray[Any], npt.NDArray[np.float64]]
+
+
+class Results:
+    """A database of studies, opened for reading."""
+
+    def __init__(self, url: str) -> None:
+        self._store = Store.open(url, read_only=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<cifarsweep results of {self._store.shown_url}>"
+
+    def close(self) -> None:
+        """Close the database."""
+        self._store.close()
+
+    def studies(self) -> pd.DataFrame:
+        """A row a study: name, question, trials, when it was created."""
+        columns = ("name", "question", "trials", "created_at")
+        return _frame([[getattr(row, column) for column in columns] for row in self._store.studies()], columns)
+
+    def study(self, name: str) -> StudyResults:
+        """One study. Raises UnknownStudy, which lists what there is."""
+        self._store.study(name)
+        return StudyResults(self._store, name)
+
+
+class StudyResults:
+    """What is known of one study, read anew at every call, so that it follows a study under way."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._store, self._name = store, name
+
+    def __repr__(self) -> str:
+        return f"<study {self._name!r} of {self._store.shown_url}>"
+
+    def trials(self) -> pd.DataFrame:
+        """A row a trial, by its number: cell, seed, state, a column for every level and for every last metric."""
+        rows = self._store.trials(self._name)
+        levels = list(dict.fromkeys(key for row in rows for key in row.levels))
+        finals = sorted({name for row in rows for name in row.final})
+        plain = ("number", "cell", "seed", "state", "outcome", "step", "elapsed_s", "weights_sha256")
+        found = [
+            [
+                *(getattr(row, column) for column in plain),
+                len(row.attempts),
+                row.attempts[-1].host if row.attempts else None,
+                row.attempts[-1].device if row.attempts else None,
+                *(row.levels.get(key) for key in levels),
+                *(row.final.get(name) for name in finals),
+            ]
+            for row in rows
+        ]
+        return _frame(found, ("trial", *plain[1:], "attempts", "host", "device", *levels, *finals)).set_index("trial")
+
+    def metrics(self, names: str | Sequence[str] | None = None) -> pd.DataFrame:
+        """Long form: trial, cell, seed, name, step, value; all metrics where no names are given."""
+        from cifarsweep.report.export import COLUMNS, curves
+
+        wanted = [names] if isinstance(names, str) else list(names or ())
+        parts = [
+            _pandas().DataFrame(
+                {
+                    "trial": curve.trial.number,
+                    "cell": curve.trial.cell,
+                    "seed": curve.trial.seed,
+                    "name": curve.name,
+                    "step": curve.steps,
+                    "value": curve.values,
+                }
+            )
+            for group in curves(self._store, self._name, wanted)
+            for curve in group
+        ]
+        return _pandas().concat(parts, ignore_index=True) if parts else _frame([], COLUMNS)
+
+    def verdicts(self) -> pd.DataFrame:
+        """A row a hypothesis: the claim, the decision, estimate, interval, p corrected, seeds, and the sentence."""
+        from cifarsweep.report.collect import collect
+        from cifarsweep.report.verdicts import verdicts
+
+        rows = []
+        for verdict in verdicts(collect(self._store, self._name)):
+            fields = asdict(verdict)
+            low, high = (verdict.interval.low, verdict.interval.high) if verdict.interval else (None, None)
+            numbers = [fields[key] for key in ("estimate", "effect", "p", "corrected", "seeds", "more_seeds")]
+            rows.append([verdict.hypothesis.claim, str(verdict.decision), low, high, *numbers, verdict.sentence])
+        columns = ("claim", "decision", "low", "high", "estimate", "effect", "p", "p_corrected", "seeds", "more_seeds")
+        return _frame(rows, (*columns, "sentence"))
+
+    def figure(self, metric: str = VAL_ACCURACY, x: str = STEP) -> go.Figure:
+        """Mean and 95 % band over the seeds, a curve a cell. `x` is `step` or a metric such as `elapsed_s`.
+
+        Raises OutputError for a metric that the study has no row of.
+        """
+        from cifarsweep.report.export import curves
+
+        wanted = [metric] if x == STEP else [metric, x]
+        cells: dict[str, list[Curve]] = {}
+        for group in curves(self._store, self._name, wanted):
+            found = {curve.name: (curve.steps, curve.values) for curve in group}
+            if all(name in found for name in wanted):
+                steps, values = found[metric]
+                across = steps if x == STEP else np.interp(steps, *found[x])
+                cells.setdefault(group[0].trial.cell, []).append((across, values))
+        return _drawn(cells, metric, x)
+
+
+def _drawn(cells: Mapping[str, Sequence[Curve]], metric: str, x: str) -> go.Figure:
+    import plotly.graph_objects as go
+
+    from cifarsweep.stats import band
+
+    figure = go.Figure()
+    for place, (cell, seeds) in enumerate(cells.items()):
+        found, colour = band(seeds), COLOURS[place % len(COLOURS)]
+        around = [*found.grid, *found.grid[::-1]], [*found.high, *found.low[::-1]]
+        shared = {"legendgroup": cell, "mode": "lines"}
+        area = {"fill": "toself", "fillcolor": colour, "opacity": 0.15, "line": {"width": 0}, "hoverinfo": "skip"}
+        figure.add_scatter(x=around[0], y=around[1], showlegend=False, **area, **shared)
+        figure.add_scatter(
+            x=found.grid, y=found.mean, name=f"{cell} (n = {len(seeds)})", line={"color": colour}, **shared
+        )
+    return figure.update_layout(xaxis_title=x, yaxis_title=metric, template="plotly_white", hovermode="x unified")
+
+
+def open(url: str) -> Results:  # noqa: A001 - the name that reads best behind `cifarsweep.`
+    """Open a database of studies for reading, as a context manager or until `close`.
+
+    `url` is an SQLAlchemy URL such as `sqlite:///cifarsweep.db`. Raises StoreError where it can't be opened.
+    """
+    return Results(url)
+
+
+def _frame(rows: Sequence[Sequence[object]], columns: Sequence[str]) -> pd.DataFrame:
+    frame: pd.DataFrame = _pandas().DataFrame(rows, columns=list(columns))
+    return frame
+
+
+def _pandas() -> Any:
+    try:
+        import pandas
+    except ModuleNotFoundError:
+        raise OutputError("a DataFrame needs one more package: pip install 'cifarsweep[notebook]'") from None
+    return pandas

@@ -1,0 +1,48 @@
+"""How careful the study was with its test set: how often it was looked at, and whether anything was chosen by it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cifarsweep.report.source import ReportStudy
+from cifarsweep.report.wording import plural
+from cifarsweep.spec.settings import Settings
+from cifarsweep.spec.words import VAL_ACCURACY
+
+
+def care_notes(report: ReportStudy) -> Iterator[str]:
+    """Sentences on what the accuracy is of, how often those images were looked at, and which epoch is quoted."""
+    sources = {_evaluated_on(cell.settings) for cell in report.study.cells}
+    if len(sources) == 1:
+        yield f"Accuracy is measured on {sources.pop()}"
+    else:
+        yield "Cells differ in the images that accuracy is measured on: see their settings."
+    tested = {cell.name: cell.settings for cell in report.study.cells if cell.settings.validation.split == "test"}
+    if counts := [evaluations(report, trial.number) for trial in report.trials if trial.cell in tested]:
+        each = plural(max(counts), "time")
+        yield (
+            f"The test set was looked at {plural(sum(counts), 'time')} in {plural(len(counts), 'trial')}, at most "
+            f"{each} in one. Choosing a cell by these accuracies makes the chosen one look better than it is."
+        )
+    if chosen := [name for name, settings in tested.items() if settings.early_stop.patience]:
+        yield (
+            f"In {plural(len(chosen), 'cell')} the test set also decided when to stop, so that these accuracies are "
+            "too high for new images: hold out a part of the training set instead."
+        )
+    yield "The last value of a trial is quoted, not the best one seen."
+
+
+def evaluations(report: ReportStudy, number: int) -> int:
+    """How often a trial was evaluated on its validation images, as its curve tells."""
+    series = report.series.get((number, VAL_ACCURACY))
+    return len(series[0]) if series is not None else 0
+
+
+def _evaluated_on(settings: Settings) -> str:
+    if settings.validation.split == "test":
+        return f"the test set of {settings.dataset}, which was looked at during training as well."
+    share = f"{100 * settings.validation.fraction:g} %"
+    return (
+        f"{share} of the training set of {settings.dataset}, held out by seed {settings.validation.seed}; "
+        "the test set was not used."
+    )

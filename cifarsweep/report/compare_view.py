@@ -1,0 +1,137 @@
+"""What the page of a comparison shows, worked out before the template lays it out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cifarsweep.report.compare import Comparison, Match
+from cifarsweep.report.findings import CellResult
+from cifarsweep.report.source import ReportStudy
+from cifarsweep.report.wording import duration, mean_text, moment, plural, share_text, signed_text, visible
+from cifarsweep.spec.words import VAL_ACCURACY
+from cifarsweep.stats import Interval
+from cifarsweep.stats.evidence import FEWEST_SEEDS
+
+#: Of the mark in a row, in pixels.
+MARK_WIDTH = 170
+_MARK_MARGIN = 8
+#: Differences are drawn at least this far to both sides.
+_NARROWEST = 0.005
+
+
+def compare_view(found: Comparison) -> dict[str, Any]:
+    """The variables of `compare.html`."""
+    reach = _reach(found.matches)
+    return {
+        "title": f"{found.a.study.name} against {found.b.study.name}",
+        "sides": [_side("A", found.a), _side("B", found.b)],
+        "lead": lead(found),
+        "rows": [_row(match, reach, same_devices=found.same_devices) for match in found.matches],
+        "reach": f"{100 * reach:.2g}",
+        "mark_width": MARK_WIDTH,
+        "fewest": FEWEST_SEEDS,
+        "same_devices": found.same_devices,
+        "only": [
+            {"side": side, "cells": visible("; ".join(names))}
+            for side, names in (("A", found.only_a), ("B", found.only_b))
+            if names
+        ],
+        "unlike": [{"what": visible(one.what), "a": visible(one.a), "b": visible(one.b)} for one in found.unlike],
+        "made_at": moment(max(found.a.made_at, found.b.made_at)),
+        "version": found.a.version,
+    }
+
+
+def lead(found: Comparison) -> str:
+    """The answer in a sentence."""
+    if not found.matches:
+        return "The two have no cell in common: nothing can be compared."
+    counts = {word: sum(match.finding == word for match in found.matches) for word in ("higher", "lower")}
+    rest = len(found.matches) - sum(counts.values())
+    return (
+        f"Of {plural(len(found.matches), 'cell')} that both have, {counts['higher']} reach a higher validation "
+        f"accuracy in B than in A and {counts['lower']} a lower one; for {rest} no difference is shown."
+    )
+
+
+def _side(label: str, report: ReportStudy) -> dict[str, str]:
+    done = sum(trial.done for trial in report.trials)
+    return {
+        "label": label,
+        "name": report.study.name,
+        "question": visible(report.study.question),
+        "database": visible(report.database),
+        "progress": f"{done} of {plural(len(report.trials), 'trial')} done",
+    }
+
+
+def _reach(matches: Sequence[Match]) -> float:
+    """How far the common scale goes to both sides; wide intervals of few seeds run off its edge."""
+    values = [abs(match.estimate.value) for match in matches if match.estimate]
+    halves = [interval.half for match in matches if (interval := _interval(match)) is not None]
+    middle = sorted(halves)[len(halves) // 2] if halves else 0.0
+    return max(1.2 * (max(values, default=0.0) + middle), _NARROWEST)
+
+
+def _interval(match: Match) -> Interval | None:
+    return match.estimate.interval() if match.estimate else None
+
+
+def _row(match: Match, reach: float, *, same_devices: bool) -> dict[str, Any]:
+    interval = _interval(match)
+    return {
+        "cell": visible(match.a.cell.name),
+        "other": visible(match.b.cell.name) if match.b.cell.name != match.a.cell.name else None,
+        "a": _mean(match.a),
+        "b": _mean(match.b),
+        "difference": _difference_text(match, interval),
+        "mark": _mark(match, interval, reach),
+        "p": _p_text(match.corrected) if match.estimate else None,
+        "finding": match.finding,
+        "time": _time(match) if same_devices else None,
+    }
+
+
+def _mean(result: CellResult) -> str | None:
+    accuracy = result.accuracy
+    return f"{mean_text(accuracy, VAL_ACCURACY)} (n = {accuracy.n})" if accuracy else None
+
+
+def _difference_text(match: Match, interval: Interval | None) -> str | None:
+    if match.estimate is None:
+        return None
+    half = interval.half if interval else 1.0
+    value = signed_text(match.estimate.value, half, VAL_ACCURACY, unit=False)
+    if interval is None:
+        return value
+    ends = [signed_text(end, half, VAL_ACCURACY, unit=False) for end in (interval.low, interval.high)]
+    return f"{value} ({ends[0]} to {ends[1]})"
+
+
+def _p_text(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.2g}"
+
+
+def _time(match: Match) -> str | None:
+    if not match.a.seconds or not match.b.seconds:
+        return None
+    ratio = match.b.seconds / match.a.seconds
+    return f"{share_text(ratio)} × {duration(match.a.seconds)}"
+
+
+def _mark(match: Match, interval: Interval | None, reach: float) -> dict[str, Any] | None:
+    if match.estimate is None:
+        return None
+
+    def place(value: float) -> float:
+        share = (min(max(value, -reach), reach) + reach) / (2 * reach)
+        return round(_MARK_MARGIN + share * (MARK_WIDTH - 2 * _MARK_MARGIN), 1)
+
+    ends = (interval.low, interval.high) if interval else ()
+    return {
+        "value": place(match.estimate.value),
+        "zero": place(0.0),
+        "ends": [{"x": place(end), "cap": abs(end) <= reach} for end in ends],
+        "label": f"difference {_difference_text(match, interval)} points",
+    }

@@ -1,0 +1,159 @@
+"""What differs between the cells beside the factors, so that a difference in results may come from it instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from cifarsweep.report.findings import CellResult
+from cifarsweep.report.source import ReportStudy, ReportTrial
+from cifarsweep.report.verdict import Verdict
+from cifarsweep.report.wording import duration, magnitude, share_text
+from cifarsweep.spec.settings import flat_settings
+from cifarsweep.spec.study import Study, level_text
+from cifarsweep.spec.words import DATA_VERSION, ELAPSED, Value
+
+#: The last mean of how many trials a GPU had at once, as telemetry leaves it.
+SLOTS_BUSY = "gpu/slots_busy"
+#: More values than this are told as lowest and highest.
+_GROUPS = 4
+_NOT_SET = "not set"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Cells that share a value."""
+
+    value: str
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Confound:
+    """One thing that differs."""
+
+    what: str
+    groups: tuple[Group, ...]
+    """One for each value; where there are many numbers, the cell with the lowest and the one with the highest."""
+    ratio: float | None = None
+    """Highest over lowest, where they stand for many."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Measure:
+    """A number that each trial has, and by what share its cell means may differ before it counts."""
+
+    what: str
+    of: Callable[[ReportTrial], float | None]
+    text: Callable[[float], str]
+    tolerance: float = 0.0
+
+
+_MEASURES = (
+    _Measure("Steps", lambda trial: trial.steps, lambda value: f"{value:,.0f}"),
+    _Measure("Training time", lambda trial: trial.elapsed_s, duration, 0.1),
+    _Measure("Parameters", lambda trial: trial.params, magnitude),
+    _Measure("FLOPs of one image", lambda trial: trial.flops, magnitude),
+    _Measure("Trials at once on the GPU", lambda trial: trial.last(SLOTS_BUSY), lambda value: f"{value:.1f}", 0.2),
+)
+
+
+def confounds(study: Study, results: Sequence[CellResult]) -> list[Confound]:
+    """Everything that differs between cells beside the study's factors, of what is recorded.
+
+    Measured things are means over the trials that came to their end, of the cells that have any.
+    """
+    return [*_settings(study), *_measured(results), *_surroundings(results)]
+
+
+def _settings(study: Study) -> Iterator[Confound]:
+    """Settings that arms set beside the factors. What one family of models does not have follows from its name."""
+    if not study.factors:
+        return
+    cells = {cell.name: flat_settings(cell.settings) for cell in study.cells}
+    for key in dict.fromkeys(key for settings in cells.values() for key in settings):
+        if key in study.factors or not all(key in settings for settings in cells.values()):
+            continue
+        found = {name: _level(settings[key]) for name, settings in cells.items()}
+        if len(set(found.values())) > 1:
+            yield Confound(key, _groups(found))
+
+
+def _level(value: Value) -> str:
+    return _NOT_SET if value is None else level_text(value)
+
+
+def _measured(results: Sequence[CellResult]) -> Iterator[Confound]:
+    for measure in _MEASURES:
+        found: dict[str, float] = {}
+        for result in results:
+            values = [value for trial in _trained(result) if (value := measure.of(trial)) is not None]
+            if values:
+                found[result.cell.name] = sum(values) / len(values)
+        if found and max(found.values()) - min(found.values()) > measure.tolerance * min(found.values()):
+            yield _spread(measure, found)
+
+
+def _trained(result: CellResult) -> list[ReportTrial]:
+    return [trial for trial in result.trials if trial.done and not trial.diverged and not trial.pruned]
+
+
+def _spread(measure: _Measure, found: Mapping[str, float]) -> Confound:
+    texts = {cell: measure.text(value) for cell, value in found.items()}
+    if len(set(texts.values())) <= _GROUPS:
+        return Confound(measure.what, _groups(texts))
+    least, most = min(found, key=found.__getitem__), max(found, key=found.__getitem__)
+    ratio = found[most] / found[least] if found[least] > 0 else None
+    return Confound(measure.what, tuple(Group(texts[cell], (cell,)) for cell in (least, most)), ratio)
+
+
+def _surroundings(results: Sequence[CellResult]) -> Iterator[Confound]:
+    """Devices and versions of all attempts; what is mixed alike in every cell is told as well."""
+    by_cell = {result.cell.name: [trial for trial in result.trials if trial.done] for result in results}
+    by_cell = {name: trials for name, trials in by_cell.items() if trials}
+    yield from _mixed("Device", {name: devices(trials) for name, trials in by_cell.items()})
+    names = {key for trials in by_cell.values() for trial in trials for key in trial.versions}
+    for key in sorted(names):
+        values = {cell: {trial.versions.get(key, "none") for trial in trials} for cell, trials in by_cell.items()}
+        what = f"Images of {key.removeprefix(DATA_VERSION)}" if key.startswith(DATA_VERSION) else f"Version of {key}"
+        yield from _mixed(what, values)
+
+
+def _mixed(what: str, values: Mapping[str, set[str]]) -> Iterator[Confound]:
+    if len(set().union(*values.values())) > 1:
+        yield Confound(what, _groups({cell: " and ".join(sorted(found)) for cell, found in values.items()}))
+
+
+def _groups(values: Mapping[str, str]) -> tuple[Group, ...]:
+    cells: dict[str, list[str]] = {}
+    for cell, value in values.items():
+        cells.setdefault(value, []).append(cell)
+    return tuple(Group(value, tuple(names)) for value, names in cells.items())
+
+
+def devices(trials: Iterable[ReportTrial]) -> set[str]:
+    """The models of device that these trials ran on."""
+    return {attempt.device for trial in trials for attempt in trial.attempts if attempt.device}
+
+
+def timing_note(results: Sequence[CellResult]) -> str | None:
+    """Why training times can't be compared between cells; None where all ran on one model of device."""
+    found = sorted(devices(trial for result in results for trial in result.trials if trial.done))
+    if len(found) < 2:
+        return None
+    return f"Times are of different devices ({', '.join(found)}): they tell devices apart as much as cells."
+
+
+def timing_warning(verdict: Verdict, report: ReportStudy) -> str | None:
+    """What is wrong with a comparison of times across devices; None for every other verdict."""
+    if verdict.hypothesis.kind != "faster" or verdict.hypothesis.by != ELAPSED or verdict.estimate is None:
+        return None
+    found = sorted(devices(trial for trial in report.trials if trial.done and trial.cell in verdict.cells))
+    if len(found) < 2:
+        return None
+    return f"Careful: these times were measured on different devices ({', '.join(found)})."
+
+
+def spread_text(confound: Confound) -> str:
+    """How far apart the two ends of many numbers are."""
+    return f"a factor of {share_text(confound.ratio)}" if confound.ratio is not None else ""

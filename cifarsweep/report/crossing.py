@@ -1,0 +1,87 @@
+"""Where two factors cross: a table of means, shaded by their height."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import fmean
+from typing import Any
+
+from cifarsweep.report.findings import CellResult, reach
+from cifarsweep.report.wording import value_text, visible
+from cifarsweep.spec.study import Study, level_text
+from cifarsweep.spec.words import VAL_ACCURACY, Value
+
+#: Tables of a page, and levels of a factor that are still read as a table.
+_MOST_TABLES, _MOST_LEVELS = 3, 24
+
+
+@dataclass(frozen=True, slots=True)
+class _Shades:
+    low: float
+    high: float
+    cut: bool
+    """Whether some means are below `low`."""
+
+    @classmethod
+    def of(cls, means: Sequence[float]) -> _Shades:
+        low = reach(means)
+        return cls(min(means) if low is None else low, max(means), low is not None)
+
+    def share(self, mean: float) -> float:
+        if self.high == self.low:
+            return 0.5
+        return round(max(mean - self.low, 0.0) / (self.high - self.low), 3)
+
+
+def crossings(study: Study, results: Sequence[CellResult]) -> list[dict[str, Any]]:
+    """A table for each pair of factors with two levels or more, of those that the study crosses in full or in part."""
+    factors = [key for key, levels in study.factors.items() if 1 < len(levels) <= _MOST_LEVELS]
+    tables = [_table(study, results, rows, columns) for rows, columns in combinations(factors, 2)]
+    return [table for table in tables if table is not None][:_MOST_TABLES]
+
+
+def _table(study: Study, results: Sequence[CellResult], rows: str, columns: str) -> dict[str, Any] | None:
+    across, down = study.factors[columns], study.factors[rows]
+    grid = [[_cells(results, {rows: row, columns: column}) for column in across] for row in down]
+    filled = [place for line in grid for place in line if place]
+    # Two factors that were varied one at a time cross nowhere.
+    if sum(sum(map(bool, line)) > 1 for line in grid) < 2:
+        return None
+    shades = _Shades.of([_mean(cells) for cells in filled])
+    return {
+        "rows": visible(rows),
+        "columns": visible(columns),
+        "heads": [visible(level_text(level)) for level in across],
+        "lines": [
+            {"head": visible(level_text(level)), "cells": [_shown(cells, shades) for cells in line]}
+            for level, line in zip(down, grid, strict=True)
+        ],
+        "averaged": max(len(cells) for cells in filled) > 1,
+        "least": value_text(shades.low, VAL_ACCURACY) if shades.cut else None,
+    }
+
+
+def _cells(results: Sequence[CellResult], wanted: dict[str, Value]) -> list[CellResult]:
+    return [
+        result
+        for result in results
+        if result.accuracy and all(repr(result.cell.levels.get(key)) == repr(level) for key, level in wanted.items())
+    ]
+
+
+def _mean(cells: Sequence[CellResult]) -> float:
+    return fmean(result.accuracy.mean for result in cells if result.accuracy)
+
+
+def _shown(cells: Sequence[CellResult], shades: _Shades) -> dict[str, Any] | None:
+    if not cells:
+        return None
+    mean = _mean(cells)
+    half = cells[0].accuracy.interval if len(cells) == 1 and cells[0].accuracy else None
+    return {
+        "mean": value_text(mean, VAL_ACCURACY),
+        "half": value_text(half.half, VAL_ACCURACY) if half else None,
+        "share": shades.share(mean),
+    }

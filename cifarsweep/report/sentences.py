@@ -1,0 +1,155 @@
+"""Verdicts in words: the means that were compared, what follows, how sure that is, or how many seeds are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from cifarsweep.report.samples import Done, Side, chance_of, last_values, trials_by_seed, without_value
+from cifarsweep.report.source import ReportStudy, ReportTrial
+from cifarsweep.report.verdict import Verdict
+from cifarsweep.report.wording import (
+    margin_text,
+    mean_text,
+    metric_label,
+    plural,
+    share_text,
+    signed_text,
+    value_text,
+)
+from cifarsweep.spec.hypothesis import Faster, Hypothesis
+from cifarsweep.stats import Interval, summary
+from cifarsweep.stats.evidence import FEWEST_SEEDS, Evidence
+from cifarsweep.stats.power import MOST_SEEDS
+
+_AXES = {"steps": "steps", "epoch": "epochs", "elapsed_s": "training time"}
+
+
+def detail(verdict: Verdict, found: Evidence | None, compared: Sequence[Side], done: Done, report: ReportStudy) -> str:
+    """What stands behind the claim: numbers, the finding, its certainty."""
+    if found is None:
+        return f"{_why_not(verdict.hypothesis, compared, done, report)}."
+    parts = [_numbers(verdict, found, compared, done), _finding(verdict, found, compared, report)]
+    parts += [share] if (share := _share_of_time(verdict.hypothesis, compared, done)) else []
+    text = f"{', '.join(part for part in parts if part)} ({'; '.join(_certainty(verdict))})"
+    return f"{text}. {_missing(verdict)}".strip() if verdict.decision == "undecided" else f"{text}."
+
+
+def _why_not(hypothesis: Hypothesis, compared: Sequence[Side], done: Done, report: ReportStudy) -> str:
+    """Why there is nothing to test it on."""
+    lost = without_value(compared, done, hypothesis.metric) if hypothesis.kind != "faster" else 0
+    if lost:
+        return f"{plural(lost, 'trial')} ended with a {metric_label(hypothesis.metric).lower()} that is not finite"
+    if any(not last_values(side, done, hypothesis.metric) for side in compared):
+        return f"not every cell that it needs is done with a {metric_label(hypothesis.metric).lower()}"
+    if hypothesis.kind == "at_chance" and chance_of(compared[0], report) is None:
+        return "how many classes the images have is not known on this machine"
+    return "the cells that it compares have no seed in common"
+
+
+def _numbers(verdict: Verdict, found: Evidence, compared: Sequence[Side], done: Done) -> str:
+    """The means of what is compared, each with half of its 95 % interval."""
+    hypothesis = verdict.hypothesis
+    if hypothesis.kind == "faster":
+        return f"{value_text(hypothesis.target, hypothesis.metric)} {_ratio(verdict, found, hypothesis)}"
+    shown = [compared[0], compared[1 + found.weakest]] if hypothesis.kind == "best" else compared
+    texts = []
+    for side in shown:
+        values = list(last_values(side, done, hypothesis.metric).values())
+        text = mean_text(summary(values), hypothesis.metric) if values else "nothing"
+        texts.append(f"{text} at {side.label}" if hypothesis.kind in ("best", "trend") else text)
+    return (", " if hypothesis.kind == "trend" else " against ").join(texts)
+
+
+def _ratio(verdict: Verdict, found: Evidence, hypothesis: Faster) -> str:
+    if not found.exact:
+        return "was not reached by every seed"
+    return f"after {share_text(verdict.estimate or 0.0)} of the {_AXES[hypothesis.by]}"
+
+
+def _finding(verdict: Verdict, found: Evidence, compared: Sequence[Side], report: ReportStudy) -> str:
+    if verdict.decision == "undecided":
+        return ""
+    return _findings(verdict.hypothesis, found, compared, report)[verdict.decision == "refuted"]
+
+
+def _findings(
+    hypothesis: Hypothesis, found: Evidence, compared: Sequence[Side], report: ReportStudy
+) -> tuple[str, str]:
+    """What is said of a claim that is supported, and of one that is refuted."""
+    margin = margin_text(getattr(hypothesis, "margin", 0.0), hypothesis.metric)
+    match hypothesis.kind:
+        case "greater" if hypothesis.margin:
+            return f"above by more than {margin}", f"not above by more than {margin}"
+        case "greater":
+            return "above", "below"
+        case "not_worse":
+            return f"not worse by more than {margin}", f"worse by more than {margin}"
+        case "equivalent":
+            return f"equivalent within {margin}", f"more than {margin} apart"
+        case "at_chance":
+            guess = f"a guess, {value_text(chance_of(compared[0], report) or 0.0, hypothesis.metric)}"
+            return f"within {margin} of {guess}", f"more than {margin} away from {guess}"
+        case "reaches":
+            target = value_text(hypothesis.target, hypothesis.metric)
+            below = f", less at most {margin}" if hypothesis.margin else ""
+            return f"which reaches {target}{below}", f"which does not reach {target}{below}"
+        case "faster":
+            return "sooner", "later"
+        case "best":
+            return f"the highest of {len(compared)} levels", f"below {compared[1 + found.weakest].label}"
+        case "trend":
+            other = {"rising": "falling", "falling": "rising"}[hypothesis.direction]
+            return hypothesis.direction, other
+
+
+def _share_of_time(hypothesis: Hypothesis, compared: Sequence[Side], done: Done) -> str:
+    """`in 0.31 of the time`, where both sides trained on the same kind of device and it is another; empty elsewhere."""
+    if hypothesis.kind not in ("greater", "not_worse", "equivalent"):
+        return ""
+    trials = [[one for group in trials_by_seed(side, done).values() for one in group] for side in compared]
+    devices = [{trial.attempts[-1].device for trial in side if trial.attempts} for side in trials]
+    a, b = (_mean_time(side) for side in trials)
+    if not a or not b or len(devices[0]) != 1 or devices[0] != devices[1] or 0.95 < a / b < 1.05:
+        return ""
+    return f"in {share_text(a / b)} {'of' if a < b else 'times'} the time"
+
+
+def _mean_time(trials: Sequence[ReportTrial]) -> float | None:
+    times = [trial.elapsed_s for trial in trials if trial.elapsed_s is not None]
+    return sum(times) / len(times) if times else None
+
+
+def _certainty(verdict: Verdict) -> Iterator[str]:
+    """The estimate with its interval, the corrected p, the seeds."""
+    if verdict.estimate is not None and verdict.interval is not None:
+        yield f"{_estimate(verdict, verdict.estimate, verdict.interval)}"
+    p = "p < 0.001" if verdict.corrected < 0.001 else f"p = {verdict.corrected:.2g}"
+    family = [f"{verdict.tested} hypotheses"] if verdict.tested > 1 else []
+    family += [f"{verdict.looks} looks"] if verdict.looks > 1 else []
+    yield f"{p} corrected for {' and '.join(family)}" if family else p
+    pairs = "paired " if verdict.method == "paired" else ""
+    yield plural(verdict.seeds, f"{pairs}seed")
+    if verdict.open_trials:
+        yield f"preliminary: {plural(verdict.open_trials, 'trial')} not finished"
+
+
+def _estimate(verdict: Verdict, value: float, interval: Interval) -> str:
+    metric = verdict.hypothesis.metric
+    match verdict.hypothesis.kind:
+        case "faster":
+            return f"ratio {share_text(value)}, 95 % interval {share_text(interval.low)} to {share_text(interval.high)}"
+        case "at_chance" | "reaches":
+            return f"95 % interval {value_text(interval.low, metric)} to {value_text(interval.high, metric)}"
+        case kind:
+            name = "rise per level" if kind == "trend" else "difference"
+            low, high = (signed_text(end, interval.half, metric, unit=False) for end in (interval.low, interval.high))
+            return f"{name} {signed_text(value, interval.half, metric)}, 95 % interval {low} to {high}"
+
+
+def _missing(verdict: Verdict) -> str:
+    """How many more seeds an undecided hypothesis takes."""
+    if verdict.seeds < 2:
+        return f"One seed is never enough: at least {FEWEST_SEEDS}."
+    if verdict.more_seeds is None:
+        return f"If the truth is as found so far, it takes more than {MOST_SEEDS} seeds."
+    return f"If the truth is as found so far, about {plural(verdict.more_seeds, 'more seed')} would decide it."

@@ -1,0 +1,193 @@
+// The main figure, and the resources: a line for each cell, with its band.
+const opened = new WeakMap();
+const curveOf = (metric, cell) => {
+  const packed = metric.curves[cell];
+  if (packed === null) return null;
+  if (!opened.has(packed)) {
+    const entries = Object.entries(packed).map(([key, field]) => [key, unpack(field)]);
+    opened.set(packed, Object.fromEntries(entries));
+  }
+  return opened.get(packed);
+};
+
+/** Steps turned into the x axis of one cell, or null where the cell never recorded it. */
+const along = (axis, cell, steps) => {
+  if (axis === "steps") return Array.from(steps);
+  const clock = data.clocks[cell][axis];
+  if (!clock) return null;
+  const knots = unpack(clock.steps);
+  const at = unpack(clock.at);
+  let place = 0;
+  return Array.from(steps, (step) => {
+    if (knots.length < 2) return at[0];
+    while (place < knots.length - 2 && knots[place + 1] < step) place += 1;
+    const part = (step - knots[place]) / (knots[place + 1] - knots[place]);
+    return at[place] + part * (at[place + 1] - at[place]);
+  });
+};
+
+/** A straight line fitted around each point, its neighbours weighted by a Gaussian and by how much of the axis they
+ * stand for: unlike a mean it does not bend the ends. https://en.wikipedia.org/wiki/Local_regression */
+const smoothed = (x, y, width) => {
+  if (!width || y === null || x.length < 3) return y;
+  const last = x.length - 1;
+  const share = x.map((_, i) => (x[Math.min(i + 1, last)] - x[Math.max(i - 1, 0)]) / 2);
+  return Array.from(y, (value, i) => {
+    if (!Number.isFinite(value)) return value;
+    let [weights, first, second, sum, moment] = [0, 0, 0, 0, 0];
+    for (let k = 0; k <= last; k += 1) {
+      const distance = (x[k] - x[i]) / width;
+      if (Math.abs(distance) > 4 || !Number.isFinite(y[k])) continue;
+      const weight = share[k] * Math.exp(-0.5 * distance * distance);
+      weights += weight;
+      first += weight * distance;
+      second += weight * distance * distance;
+      sum += weight * y[k];
+      moment += weight * distance * y[k];
+    }
+    const spread = weights * second - first * first;
+    return spread > 1e-9 * weights * weights ? (second * sum - first * moment) / spread : value;
+  });
+};
+
+/** What is drawn of a metric along an axis: a line for each cell that is shown and has both. */
+const linesOf = (metric, axis, smoothing = 0) => {
+  const lines = [];
+  data.cells.forEach((cell, place) => {
+    const curve = isShown(place) ? curveOf(metric, place) : null;
+    const x = curve && along(axis, place, curve.steps);
+    if (x) lines.push({ ...curve, cell, x });
+  });
+  const most = lines.reduce((max, line) => Math.max(max, line.x.at(-1) ?? 0), 0);
+  const [unit, one] = unitOf(axis, most);
+  for (const line of lines) {
+    for (const key of ["mean", "low", "high"]) line[key] = smoothed(line.x, line[key], smoothing * most);
+    line.x = line.x.map((value) => value / one);
+  }
+  return { lines, unit };
+};
+
+/** The band as closed shapes, one for each stretch that has an interval. */
+const outline = (line, log) => {
+  const x = [];
+  const y = [];
+  const least = line.mean.reduce((found, value) => (value > 0 && value < found ? value : found), Infinity);
+  const floor = log ? least / 10 : -Infinity;
+  let start = -1;
+  for (let i = 0; i <= line.x.length; i += 1) {
+    const sure = i < line.x.length && Number.isFinite(line.low[i]);
+    if (sure && start < 0) start = i;
+    if (sure || start < 0) continue;
+    for (let k = start; k < i; k += 1) { x.push(line.x[k]); y.push(Math.max(line.high[k], floor)); }
+    for (let k = i - 1; k >= start; k -= 1) { x.push(line.x[k]); y.push(Math.max(line.low[k], floor)); }
+    x.push(null);
+    y.push(null);
+    start = -1;
+  }
+  return { x, y };
+};
+
+/** Around the means; a band may widen the view by no more than their own span, or two seeds would flatten it. */
+const yRange = (lines, share, log) => {
+  let [low, high, least, most] = [Infinity, -Infinity, Infinity, -Infinity];
+  for (const line of lines) {
+    for (let i = 0; i < line.mean.length; i += 1) {
+      if (!Number.isFinite(line.mean[i]) || (log && line.mean[i] <= 0)) continue;
+      low = Math.min(low, line.mean[i]);
+      high = Math.max(high, line.mean[i]);
+      if (line.low && Number.isFinite(line.low[i])) {
+        least = Math.min(least, line.low[i]);
+        most = Math.max(most, line.high[i]);
+      }
+    }
+  }
+  if (!Number.isFinite(low)) return null;
+  const span = high - low || Math.abs(high) || 1;
+  let ends = [Math.max(Math.min(low, least), low - span / 2), Math.min(Math.max(high, most), high + span / 2)];
+  if (share) ends = [Math.max(ends[0], 0), Math.min(ends[1], 1)];
+  if (log) return [Math.log10(Math.max(ends[0], low / 2)) - 0.05, Math.log10(ends[1]) + 0.05];
+  const room = 0.04 * (ends[1] - ends[0] || span);
+  return [ends[0] - room, ends[1] + room];
+};
+/** From the first point to the last; from zero on a linear axis. */
+const xRange = (lines, log) => {
+  if (!log) return null;
+  const positive = lines.flatMap(({ x }) => [x.find((value) => value > 0), x.at(-1)]).filter((value) => value > 0);
+  return positive.length ? [Math.log10(Math.min(...positive)) - 0.03, Math.log10(Math.max(...positive)) + 0.03] : null;
+};
+
+const bandStyle = (own, faint) => ({
+  mode: "lines", fill: "toself", line: { width: 0 }, hoverinfo: "skip", fillcolor: translucent(own, faint ? 0.07 : 0.16),
+});
+/** A trace for each band; of many cells one for each colour, which takes a fraction of the time. */
+const bandTraces = (lines, log) => {
+  const banded = lines.filter((line) => line.low);
+  const faint = data.cells.length > MANY && !chosen.size;
+  const groups = lines.length <= 4 * MANY ? banded.map((line) => [line]) : grouped(banded, (line) => line.cell.colour);
+  return groups.map((group) => {
+    const shapes = group.map((line) => outline(line, log));
+    const joined = { x: shapes.flatMap(({ x }) => x), y: shapes.flatMap(({ y }) => y) };
+    return { ...joined, ...bandStyle(colour(group[0].cell), faint) };
+  });
+};
+
+const lineTrace = (line, metric, unit) => {
+  const { cell } = line;
+  const text = Array.from(line.mean, (mean, i) => {
+    const seeds = typeof line.n === "number" ? line.n : line.n[i];
+    const sure = line.low && Number.isFinite(line.low[i]);
+    const spread = sure ? ` ± ${shown((line.high[i] - line.low[i]) / 2, metric.share)}` : "";
+    return `${shown(mean, metric.share)}${spread} (n = ${seeds})`;
+  });
+  return {
+    x: line.x, y: line.mean, text, name: plain(short(cell.name, 60)), mode: line.x.length > 1 ? "lines" : "markers",
+    line: { color: colour(cell), width: 2, dash: cell.dash }, marker: { color: colour(cell), size: 7 },
+    hovertemplate: `<b>%{fullData.name}</b><br>%{text}<br>at %{x:,.5~g} ${unit}<extra></extra>`,
+  };
+};
+
+const axisLabel = (axis) => (axis === "steps" ? "Steps" : data.axes.find(({ name }) => name === axis).label);
+
+const drawCurves = () => {
+  const plot = byId("curves-plot");
+  if (!plot) return;
+  const axis = document.querySelector("input[name=x]:checked").value;
+  const metric = data.metrics[Number(byId("y-axis").value)];
+  const [logX, log] = [byId("log-x").checked, byId("log-scale").checked];
+  const { lines, unit } = linesOf(metric, axis, Number(byId("smoothing").value));
+  const label = axisLabel(axis);
+  const traces = [
+    ...bandTraces(lines, log),
+    ...lines.map((line) => lineTrace(line, metric, unit || label.toLowerCase())),
+  ];
+  const [across, range] = [xRange(lines, logX), yRange(lines, metric.share, log)];
+  const layout = {
+    ...layoutStyle(), margin: { l: 62, r: 24, t: 28, b: 48 },
+    // Newer data leave a reader's zoom alone, another axis does not.
+    uirevision: [axis, unit, logX, metric.name, log].join(),
+    xaxis: {
+      ...axisStyle(titled(label, unit)), ...scaleStyle(logX, across),
+      ...(across ? { range: across } : { rangemode: "tozero" }),
+    },
+    yaxis: {
+      ...axisStyle(plain(titled(metric.label, metric.unit))), ...scaleStyle(log, range),
+      tickformat: metric.share ? "~%" : "", ...(range ? { range } : {}),
+    },
+  };
+  Plotly.react(plot, traces, layout, config("curves"));
+};
+
+const drawResources = () => {
+  const axis = data.axes.some(({ name }) => name === "elapsed_s") ? "elapsed_s" : "steps";
+  for (const plot of document.querySelectorAll(".panel .plot")) {
+    const metric = data.metrics[Number(plot.dataset.metric)];
+    const { lines, unit } = linesOf(metric, axis);
+    const layout = {
+      ...layoutStyle(), margin: { l: 50, r: 14, t: 8, b: 42 }, ...(onPaper() ? { width: PAPER / 2 - 12 } : {}),
+      xaxis: { ...axisStyle(titled(axisLabel(axis), unit)), rangemode: "tozero", nticks: 6 },
+      yaxis: { ...axisStyle(), rangemode: "tozero", nticks: 5, tickformat: ",~r" },
+    };
+    const traces = lines.map((line) => lineTrace(line, metric, unit));
+    Plotly.react(plot, traces, layout, { ...config("resources"), displayModeBar: false });
+  }
+};

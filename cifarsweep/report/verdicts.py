@@ -1,0 +1,119 @@
+"""What the trials of a study say of each hypothesis: supported, refuted or undecided, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cifarsweep.report.samples import Done, Side, chance_of, done_trials, last_values, sides, times_to, without_value
+from cifarsweep.report.sentences import detail
+from cifarsweep.report.source import ReportStudy
+from cifarsweep.report.verdict import Verdict
+from cifarsweep.spec.hypothesis import Hypothesis
+from cifarsweep.spec.study import Study
+from cifarsweep.spec.words import FINAL_STATES
+from cifarsweep.stats import Interval
+from cifarsweep.stats.decision import Judgement, judge, planning_level
+from cifarsweep.stats.evidence import Evidence, best, equivalent, greater, near, reaches, sooner, trend
+from cifarsweep.stats.power import seeds_needed
+
+
+def verdicts(report: ReportStudy) -> list[Verdict]:
+    """A verdict on each hypothesis of the study, in its order, corrected for all of them together.
+
+    The chance that a study has any false verdict is at most 5 %, for all looks that were planned. Values of different
+    seeds are taken as independent and about normal; trials that diverged count at chance accuracy.
+    """
+    done = done_trials(report)
+    tests = [(hypothesis, sides(hypothesis, report.study)) for hypothesis in report.study.hypotheses]
+    found = [evidence(*test, done, report) for test in tests]
+    judged = judge(found, _looks(report))
+    level = planning_level(judged, _looks(report))
+    made = []
+    for test, one, judgement in zip(tests, found, judged, strict=True):
+        bare = _verdict(report, done, test, one, judgement)
+        bare = replace(bare, more_seeds=_more_seeds(one, judgement, level))
+        made.append(replace(bare, detail=detail(bare, one, test[1], done, report)))
+    return made
+
+
+def metrics_needed(study: Study) -> list[str]:
+    """The curves without which the hypotheses of the study can't be tested."""
+    races = [hypothesis for hypothesis in study.hypotheses if hypothesis.kind == "faster"]
+    return sorted({name for race in races for name in (race.metric, race.by) if name != "steps"})
+
+
+def evidence(hypothesis: Hypothesis, compared: Sequence[Side], done: Done, report: ReportStudy) -> Evidence | None:
+    """What speaks for the hypothesis and what against it; None where there is nothing to test it on."""
+    if hypothesis.kind == "faster":
+        a, b = (times_to(side, done, report, hypothesis) for side in compared)
+        return sooner(a, b)
+    if without_value(compared, done, hypothesis.metric):
+        return None
+    values = [last_values(side, done, hypothesis.metric) for side in compared]
+    match hypothesis.kind:
+        case "greater":
+            return greater(values[0], values[1], hypothesis.margin)
+        case "not_worse":
+            return greater(values[0], values[1], -hypothesis.margin)
+        case "equivalent":
+            return equivalent(values[0], values[1], hypothesis.margin)
+        case "at_chance":
+            chance = chance_of(compared[0], report)
+            return near(values[0], chance, hypothesis.margin) if chance is not None else None
+        case "reaches":
+            return reaches(values[0], hypothesis.target - hypothesis.margin)
+        case "best":
+            return best(values[0], values[1:])
+        case "trend":
+            return trend(values, 1 if hypothesis.direction == "rising" else -1)
+
+
+def _verdict(
+    report: ReportStudy, done: Done, test: tuple[Hypothesis, list[Side]], found: Evidence | None, judged: Judgement
+) -> Verdict:
+    hypothesis, compared = test
+    estimate, interval = _shown(hypothesis, found)
+    cells = tuple(dict.fromkeys(name for side in compared for name in side.cells))
+    return Verdict(
+        hypothesis=hypothesis,
+        decision=judged.decision,
+        estimate=estimate,
+        interval=interval,
+        effect=found.estimate.effect if found and hypothesis.kind != "faster" else None,
+        method=found.estimate.method if found else None,
+        p=judged.p,
+        corrected=judged.corrected,
+        tested=len(report.study.hypotheses),
+        looks=_looks(report),
+        seeds=found.estimate.n if found else 0,
+        more_seeds=None,
+        cells=cells,
+        open_trials=sum(trial.cell in cells and trial.state not in FINAL_STATES for trial in report.trials),
+        detail="",
+    )
+
+
+def _looks(report: ReportStudy) -> int:
+    return max(1, len(report.looks))
+
+
+def _more_seeds(found: Evidence | None, judged: Judgement, level: float) -> int | None:
+    if found is None or judged.decision != "undecided":
+        return None
+    needed = seeds_needed(found, level)
+    return None if needed is None else max(needed - found.estimate.n, 1)
+
+
+def _shown(hypothesis: Hypothesis, found: Evidence | None) -> tuple[float | None, Interval | None]:
+    """The estimate and its interval; ratios for times, whose interval is known only if every seed was there."""
+    if found is None:
+        return None, None
+    value, interval = found.estimate.value, found.estimate.interval()
+    if hypothesis.kind != "faster":
+        return value, interval
+    if interval is None or not found.exact:
+        return math.exp(value), None
+    # Few seeds that differ widely give ends that no float holds.
+    return math.exp(value), Interval(*(math.exp(min(max(end, -700.0), 700.0)) for end in (interval.low, interval.high)))

@@ -1,0 +1,134 @@
+"""Two studies side by side: which cells are matched, what is said of them."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scipy import stats
+
+from cifarsweep.report.compare import compare
+from cifarsweep.report.compare_view import lead
+from cifarsweep.report.pages import write_comparison
+from cifarsweep.report.summary import comparison_fields, study_fields
+
+HOSTILE = "<script>alert(1)</script>\"'<img src=x onerror=alert(1)>"
+
+
+def with_accuracies(make: Any, study: Any, accuracies: dict[str, list[float]], **changes: Any) -> Any:
+    trials = [
+        make.trial(100 * place + seed, cell, seed, final={"val/accuracy": value}, **changes)
+        for place, (cell, values) in enumerate(accuracies.items())
+        for seed, value in enumerate(values)
+    ]
+    return make.report(study, trials)
+
+
+@pytest.fixture
+def pair(make: Any) -> Any:
+    """The same study twice: in the second one cell is better and the other about the same."""
+    study = make.study({"model.skip": (False, True)}, seeds=4)
+    a = with_accuracies(make, study, {"skip=no": [0.80, 0.81, 0.79, 0.80], "skip=yes": [0.90, 0.91, 0.89, 0.90]})
+    b = with_accuracies(make, study, {"skip=no": [0.85, 0.86, 0.842, 0.85], "skip=yes": [0.905, 0.90, 0.90, 0.893]})
+    return a, b
+
+
+def test_the_same_study_in_two_places_is_matched_and_paired(pair: Any) -> None:
+    found = compare(*pair)
+
+    better, same = found.matches
+    assert (better.finding, same.finding) == ("higher", "no difference shown")
+    assert better.estimate.method == "paired" and better.estimate.n == 4
+    raw = [
+        stats.ttest_rel([0.85, 0.86, 0.842, 0.85], [0.80, 0.81, 0.79, 0.80]).pvalue,
+        stats.ttest_rel([0.905, 0.90, 0.90, 0.893], [0.90, 0.91, 0.89, 0.90]).pvalue,
+    ]
+    assert better.corrected == pytest.approx(2 * raw[0]) and same.corrected == pytest.approx(raw[1])
+    assert lead(found).startswith("Of 2 cells that both have, 1 reach a higher")
+
+
+def test_the_other_way_round_is_the_opposite(pair: Any) -> None:
+    a, b = pair
+    forth, back = compare(a, b), compare(b, a)
+
+    assert [match.finding for match in back.matches] == ["lower", "no difference shown"]
+    assert [match.estimate.value for match in back.matches] == [-match.estimate.value for match in forth.matches]
+
+
+def test_a_study_does_not_differ_from_itself(pair: Any) -> None:
+    found = compare(pair[0], pair[0])
+
+    assert {match.finding for match in found.matches} == {"no difference shown"}
+    assert found.unlike == () and found.only_a == found.only_b == ()
+
+
+def test_cells_are_matched_by_settings_then_levels_then_name(make: Any) -> None:
+    a = make.study({"model.skip": (False, True)}, seeds=1)
+    renamed = a.cells[0].model_copy(update={"name": "plain"})  # the same settings
+    changed = a.cells[1].settings.model_copy(update={"batch_size": 64})
+    b = a.model_copy(update={"cells": (a.cells[1].model_copy(update={"settings": changed, "name": "new"}), renamed)})
+
+    found = compare(make.report(a, []), make.report(b, []))
+
+    assert [(m.a.cell.name, m.b.cell.name) for m in found.matches] == [("skip=no", "plain"), ("skip=yes", "new")]
+    assert [(one.what, one.a, one.b) for one in found.unlike] == [("batch_size", "128", "64")]
+    assert {match.finding for match in found.matches} == {"no result yet"}
+
+
+def test_cells_without_a_partner_are_listed(make: Any) -> None:
+    a, b = make.study({"batch_size": (8, 16)}), make.study({"batch_size": (16, 32)})
+
+    found = compare(make.report(a, []), make.report(b, []))
+
+    assert (found.only_a, found.only_b) == (("batch_size=8",), ("batch_size=32",))
+    assert [match.a.cell.name for match in found.matches] == ["batch_size=16"]
+    nothing = compare(make.report(a, []), make.report(make.study({"model.skip": (True,)}), []))
+    assert lead(nothing) == "The two have no cell in common: nothing can be compared."
+
+
+def test_two_seeds_are_too_few_whatever_they_say(make: Any) -> None:
+    study = make.study({}, seeds=2)
+    a, b = (with_accuracies(make, study, {"base": values}) for values in ([0.1, 0.1], [0.9, 0.9]))
+
+    match = compare(a, b).matches[0]
+
+    assert (match.finding, match.corrected) == ("too few seeds", 1.0)
+
+
+def test_times_and_surroundings_of_other_machines_are_marked(make: Any, pair: Any, tmp_path: Path) -> None:
+    a, b = pair
+    elsewhere = tuple(
+        replace(one, attempts=(make.attempt(1, device="NVIDIA H200"),), versions={"torch": "2.16.0", "python": "3.11"})
+        for one in b.trials
+    )
+    found = compare(a, replace(b, trials=elsewhere))
+
+    html = write_comparison(found, tmp_path).read_text()
+
+    assert not found.same_devices and compare(a, b).same_devices
+    unlike = [(one.what, one.a, one.b) for one in found.unlike]
+    assert unlike == [("device", "cpu", "NVIDIA H200"), ("torch", "2.15.0", "2.16.0")]
+    assert "Times are left out" in html and "Time:" not in html
+
+
+def test_the_page_says_what_was_found_and_escapes_names(make: Any, pair: Any, tmp_path: Path) -> None:
+    a, b = pair
+    cells = tuple(cell.model_copy(update={"name": HOSTILE}) for cell in b.study.cells[:1])
+    b = replace(b, study=b.study.model_copy(update={"cells": cells, "question": HOSTILE}), database=HOSTILE)
+
+    page = write_comparison(compare(a, b), tmp_path)
+
+    html = page.read_text()
+    assert page.name == "tried+tried.html" and [path.name for path in tmp_path.iterdir()] == [page.name]
+    assert "alert(1)</script>" not in html and "<img" not in html and "script-src 'none'" in html.replace("&#39;", "'")
+    assert "Only in A: skip=yes" in html
+
+
+def test_programs_get_plain_values(make: Any, pair: Any) -> None:
+    one, two = json.loads(json.dumps(comparison_fields(compare(*pair))))["cells"]
+
+    assert one["finding"] == "higher" and one["difference"] == pytest.approx(0.0505)
+    assert one["interval"][0] < 0.0505 < one["interval"][1] and two["seeds"] == 4
+    study = json.loads(json.dumps(study_fields(make.finished(make.study()))))
+    assert [cell["n"] for cell in study["cells"]] == [3] * 6 and study["done"] == 18

@@ -1,0 +1,131 @@
+"""Exported files, read back by the programs that they are for."""
+
+import csv
+import json
+import math
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cifarsweep.errors import OutputError
+from cifarsweep.report.export import _harmless, export, whole
+from cifarsweep.spec.settings import Optimizer, Settings
+from cifarsweep.spec.study import Cell, Study
+from cifarsweep.spec.words import MetricRow, Outcome, TrialResult
+from cifarsweep.store import Store
+
+EVIL = '=HYPERLINK("x")'
+VALUES = [0.1, -2.5, math.nan, math.inf, -math.inf]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """A study of two cells, one with a name that spreadsheets would run, and one seed."""
+    with Store.open(f"sqlite:///{tmp_path / 'results.db'}", upgrade=True) as opened:
+        cells = tuple(
+            Cell(name=name, levels={}, settings=Settings(dataset="digits", epochs=1, optimizer=Optimizer(lr=lr)))
+            for name, lr in ((EVIL, 0.1), ("a/../b", 0.2))
+        )
+        opened.create_study(Study(name="s", question="?", cells=cells, seeds=(3,)))
+        for _ in cells:
+            lease = opened.claim("w")
+            assert lease
+            rows = [MetricRow("val/loss", step, value) for step, value in enumerate(VALUES)]
+            times = [MetricRow("elapsed_s", step, step * 2.0) for step in range(len(VALUES))]
+            opened.finish(lease, rows + times, None, TrialResult(Outcome.FINISHED, 4, {}, "f" * 64))
+        yield opened
+
+
+def test_csv_comes_back_to_the_last_bit(store: Store, tmp_path: Path) -> None:
+    export(store, "s", "csv", ["val/loss"], tmp_path / "s.csv", force=False)
+
+    rows = list(csv.DictReader((tmp_path / "s.csv").read_text().splitlines()))
+    first = [float(row["value"]) for row in rows if row["trial"] == "0"]
+    assert [value.hex() for value in first] == [value.hex() for value in VALUES]
+    assert {row["name"] for row in rows} == {"val/loss"}
+    assert {row["seed"] for row in rows} == {"3"}
+
+
+def test_csv_holds_no_formula(store: Store, tmp_path: Path) -> None:
+    export(store, "s", "csv", [], tmp_path / "s.csv", force=False)
+
+    rows = list(csv.DictReader((tmp_path / "s.csv").read_text().splitlines()))
+    assert {row["cell"] for row in rows} == {"'" + EVIL, "a/../b"}
+    assert "-2.5" in {row["value"] for row in rows}, "a number below zero stays a number"
+
+
+@given(st.text())
+def test_no_text_begins_like_a_formula(text: str) -> None:
+    assert not _harmless(text).startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+    assert _harmless(text).endswith(text)
+
+
+def test_jsonl_is_json_on_every_line(store: Store, tmp_path: Path) -> None:
+    export(store, "s", "jsonl", ["val/loss"], tmp_path / "s.jsonl", force=False)
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    rows = [json.loads(line, parse_constant=refuse) for line in (tmp_path / "s.jsonl").read_text().splitlines()]
+    assert rows[0] == {"trial": 0, "cell": EVIL, "seed": 3, "name": "val/loss", "step": 0, "value": 0.1}
+    assert [row["value"] for row in rows[:5]] == [0.1, -2.5, "nan", "inf", "-inf"]
+
+
+def test_parquet_comes_back(store: Store, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    export(store, "s", "parquet", [], tmp_path / "s.parquet", force=False)
+
+    rows = pq.read_table(tmp_path / "s.parquet").to_pylist()
+    assert len(rows) == 20
+    found = [row["value"].hex() for row in rows if row["trial"] == 1 and row["name"] == "val/loss"]
+    assert found == [value.hex() for value in VALUES]
+
+
+def test_tensorboard_reads_its_runs(store: Store, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    export(store, "s", "tensorboard", [], tmp_path / "runs", force=False)
+
+    first, second = sorted((tmp_path / "runs").iterdir())
+    assert [first.name, second.name] == ["=HYPERLINK_x-seed=3", "a_.._b-seed=3"]
+    read = EventAccumulator(str(first)).Reload()
+    points = read.Scalars("val/loss")
+    assert [point.step for point in points] == [0, 1, 2, 3, 4]
+    assert [f"{point.value}" for point in points] == [f"{single(value)}" for value in VALUES]
+    assert points[4].wall_time - points[0].wall_time == pytest.approx(8.0)
+
+
+def single(value: float) -> float:
+    return struct.unpack("f", struct.pack("f", value))[0]
+
+
+def test_nothing_is_overwritten_unasked(store: Store, tmp_path: Path) -> None:
+    out = tmp_path / "s.csv"
+    out.write_text("mine")
+
+    with pytest.raises(OutputError, match="is there already"):
+        export(store, "s", "csv", [], out, force=False)
+    assert out.read_text() == "mine"
+
+    export(store, "s", "csv", [], out, force=True)
+    assert out.read_text().startswith("trial,cell")
+
+
+def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="boom"), whole(tmp_path / "s.csv", force=False) as path:
+        path.write_text("half")
+        raise ValueError("boom")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_metric_is_named(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="no metric 'val/los'; it has: elapsed_s, val/loss"):
+        export(store, "s", "csv", ["val/los"], tmp_path / "s.csv", force=False)
+
+    assert not (tmp_path / "s.csv").exists()

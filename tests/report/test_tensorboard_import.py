@@ -1,0 +1,156 @@
+"""Old runs from TensorBoard's event files."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cifarsweep.cli.app import app
+from cifarsweep.errors import DataError, StudyExists
+from cifarsweep.report.export import export
+from cifarsweep.report.tensorboard import _cell_and_seed, imported_study, read_runs
+from cifarsweep.store import Store
+
+
+def write_run(folder: Path, values: list[float], tag: str = "test_acc", wall: float = 100.0) -> Path:
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    folder.mkdir(parents=True)
+    path = folder / "events.out.tfevents.1.host"
+    with path.open("wb") as file:
+        writer = RecordWriter(file)
+        writer.write(Event(wall_time=wall, file_version="brain.Event:2").SerializeToString())
+        for step, value in enumerate(values):
+            summary = Summary(value=[Summary.Value(tag=tag, simple_value=value)])
+            writer.write(Event(wall_time=wall + 2.0 * step, step=step, summary=summary).SerializeToString())
+        writer.flush()
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    with Store.open(f"sqlite:///{tmp_path / 'results.db'}", upgrade=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Path:
+    """Two seeds of one cell, and a run without a seed."""
+    write_run(tmp_path / "logs" / "adam-seed=0", [0.25, 0.5])
+    write_run(tmp_path / "logs" / "adam-seed=1", [0.25, 0.75])
+    write_run(tmp_path / "logs" / "sgd", [0.125])
+    return tmp_path / "logs"
+
+
+def test_runs_become_trials_that_are_done(store: Store, logs: Path) -> None:
+    runs = read_runs(logs, {"test_acc": "val/accuracy"})
+
+    store.import_study(imported_study("old", logs, runs), runs)
+
+    rows = store.trials("old")
+    assert [(row.cell, row.seed, row.state, row.value) for row in rows] == [
+        ("adam", 0, "done", 0.5),
+        ("adam", 1, "done", 0.75),
+        ("sgd", 0, "done", 0.125),
+    ]
+    steps, values = store.metrics("old", ["elapsed_s"])[1, "elapsed_s"]
+    assert (steps.tolist(), values.tolist()) == ([0, 1], [0.0, 2.0])
+    assert store.claim("w") is None
+    assert store.check() == []
+
+
+def test_a_name_that_is_taken_is_refused_and_nothing_written(store: Store, logs: Path) -> None:
+    runs = read_runs(logs, {})
+    store.import_study(imported_study("old", logs, runs), runs)
+
+    with pytest.raises(StudyExists, match="choose another name"):
+        store.import_study(imported_study("old", logs, runs[:1]), runs[:1])
+    assert len(store.trials("old")) == 3
+
+
+def test_optuna_is_told_of_imported_trials(store: Store, logs: Path) -> None:
+    runs = read_runs(logs, {"test_acc": "val/accuracy"})
+    store.import_study(imported_study("old", logs, runs), runs)
+
+    assert store.tell() == 3
+    assert store.check() == []
+
+
+def test_what_was_exported_comes_back(store: Store, logs: Path, tmp_path: Path) -> None:
+    runs = read_runs(logs, {})
+    store.import_study(imported_study("old", logs, runs), runs)
+
+    export(store, "old", "tensorboard", [], tmp_path / "again", force=False)
+    again = read_runs(tmp_path / "again", {})
+
+    assert [(run.cell, run.seed, run.rows) for run in again] == [(run.cell, run.seed, run.rows) for run in runs]
+
+
+def test_a_run_that_was_killed_keeps_what_is_whole(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "a", [0.25, 0.5, 0.75])
+    path.write_bytes(path.read_bytes()[:-5])
+
+    (run,) = read_runs(tmp_path, {})
+
+    assert run.truncated
+    assert [row.value for row in run.rows if row.name == "test_acc"] == [0.25, 0.5]
+
+
+def test_a_damaged_file_is_refused_by_name(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "a", [0.25, 0.5, 0.75])
+    broken = bytearray(path.read_bytes())
+    broken[len(broken) // 2] ^= 1
+    path.write_bytes(broken)
+
+    with pytest.raises(DataError, match=f"{path.name}: is damaged"):
+        read_runs(tmp_path, {})
+
+
+def test_two_runs_of_one_trial_are_named(tmp_path: Path) -> None:
+    write_run(tmp_path / "adam-seed=1", [0.5])
+    write_run(tmp_path / "adam_s1", [0.5])
+
+    with pytest.raises(DataError, match="are both 'adam' with seed 1"):
+        read_runs(tmp_path, {})
+
+
+def test_a_folder_without_scalars_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no scalars"):
+        read_runs(tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    ("label", "cell", "seed"),
+    [
+        ("lr=0.1/seed=3", "lr=0.1", 3),
+        ("resnet_s12", "resnet", 12),
+        ("seed7", "run", 7),
+        ("vit-s16", "vit", 16),
+        ("resnets3", "resnets3", 0),
+        ("plain", "plain", 0),
+    ],
+)
+def test_the_seed_is_read_from_the_name(label: str, cell: str, seed: int) -> None:
+    assert _cell_and_seed(label) == (cell, seed)
+
+
+@given(st.text(max_size=400))
+def test_any_name_gives_a_cell_that_can_be_stored(label: str) -> None:
+    cell, seed = _cell_and_seed(label)
+
+    assert len(cell) <= 300
+    assert seed >= 0
+
+
+def test_the_command_says_what_it_did(logs: Path, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    db = f"sqlite:///{tmp_path / 'new.db'}"
+    done = CliRunner().invoke(app, ["import-tensorboard", str(logs), "--as", "old", "--db", db])
+
+    assert done.exit_code == 0
+    assert "old: 3 trials of 2 cells imported" in done.output
+    assert "no tag is val/accuracy" in done.output

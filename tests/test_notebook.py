@@ -1,0 +1,111 @@
+"""The notebook API, on a small database; and the example notebook's cells."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import cifarsweep
+from cifarsweep.errors import OutputError, UnknownStudy
+from cifarsweep.spec.hypothesis import Greater
+from cifarsweep.spec.settings import Optimizer, Settings
+from cifarsweep.spec.study import Cell, Study
+from cifarsweep.spec.words import MetricRow, Outcome, TrialResult
+from cifarsweep.store import Store
+
+RATES = {"slow": 0.1, "fast": 0.2}
+NOTEBOOK = Path(__file__).parents[1] / "reports" / "example.ipynb"
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A study of two cells and three seeds, all done: `fast` is better by a tenth."""
+    url = f"sqlite:///{tmp_path / 'results.db'}"
+    with Store.open(url, upgrade=True) as store:
+        store.create_study(two_rates("demo"))
+        while lease := store.claim("w"):
+            last = RATES[lease.cell] + 0.5 + lease.seed / 100
+            rows = [MetricRow("val/accuracy", step, last * step / 4) for step in range(1, 5)]
+            times = [MetricRow(name, step, 2.0 * step) for step in range(1, 5) for name in ("elapsed_s", "epoch")]
+            result = TrialResult(Outcome.FINISHED, 4, {"val/accuracy": last}, "f" * 64)
+            store.finish(lease, rows + times, None, result)
+    return url
+
+
+def two_rates(name: str) -> Study:
+    cells = tuple(
+        Cell(
+            name=cell,
+            levels={"optimizer.lr": lr},
+            settings=Settings(dataset="digits", epochs=1, optimizer=Optimizer(lr=lr)),
+        )
+        for cell, lr in RATES.items()
+    )
+    claim = Greater(kind="greater", claim="fast is better", a="fast", b="slow")
+    return Study(name=name, question="?", cells=cells, seeds=(0, 1, 2), hypotheses=(claim,))
+
+
+@pytest.fixture
+def results(url: str) -> Iterator["cifarsweep.notebook.Results"]:
+    with cifarsweep.open(url) as opened:
+        yield opened
+
+
+def test_studies_and_trials_are_tables(results: "cifarsweep.notebook.Results") -> None:
+    trials = results.study("demo").trials()
+
+    assert list(results.studies()["name"]) == ["demo"]
+    assert trials.groupby("cell")["val/accuracy"].mean().round(6).to_dict() == {"slow": 0.61, "fast": 0.71}
+    assert set(trials["state"]) == {"done"}
+
+
+def test_metrics_are_long(results: "cifarsweep.notebook.Results") -> None:
+    long = results.study("demo").metrics("val/accuracy")
+
+    assert list(long.columns) == ["trial", "cell", "seed", "name", "step", "value"]
+    assert len(long) == 6 * 4
+    assert long[(long.trial == 0) & (long.step == 4)].value.item() == 0.6
+
+
+def test_verdicts_come_as_a_table(results: "cifarsweep.notebook.Results") -> None:
+    (verdict,) = results.study("demo").verdicts().to_dict("records")
+
+    assert verdict["decision"] == "supported"
+    assert verdict["estimate"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("x", "last"), [("step", 4), ("elapsed_s", 8.0)])
+def test_the_figure_has_a_mean_and_a_band_a_cell(results: "cifarsweep.notebook.Results", x: str, last: float) -> None:
+    figure = results.study("demo").figure(x=x)
+
+    lines = [trace for trace in figure.data if trace.name]
+    assert [trace.name for trace in lines] == ["slow (n = 3)", "fast (n = 3)"]
+    assert max(lines[1].x) == last
+    assert lines[1].y[-1] == pytest.approx(0.71)
+
+
+def test_what_is_not_there_is_named(results: "cifarsweep.notebook.Results") -> None:
+    with pytest.raises(UnknownStudy, match="Known: demo"):
+        results.study("demos")
+    with pytest.raises(OutputError, match="it has: elapsed_s, epoch, val/accuracy"):
+        results.study("demo").figure(metric="val/acc")
+
+
+def test_importing_the_package_costs_nothing() -> None:
+    code = "import sys, cifarsweep; print([name for name in ('pandas', 'sqlalchemy', 'torch') if name in sys.modules])"
+
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_the_example_notebook_runs(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
+    code = "\n".join("".join(cell["source"]) for cell in cells).replace("sqlite:///demo.db", url)
+
+    exec(compile(code, str(NOTEBOOK), "exec"), {})  # noqa: S102 - our own file
+
+    assert cells
+    assert all(cell["outputs"] for cell in cells[1:]), "the notebook that ships has been executed"
