@@ -1,0 +1,1 @@
+"""The pages of the report, live while workers train. Reads the database and changes nothing."""

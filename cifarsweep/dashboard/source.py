@@ -1,0 +1,59 @@
+"""The database of the dashboard: opened when it is wanted, and opened again after it was away."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from cifarsweep.errors import StoreError
+from cifarsweep.store.address import parse_url
+from cifarsweep.store.watched import WatchedStore
+
+T = TypeVar("T")
+
+
+class Source:
+    """Hands out one read-only store, from any thread."""
+
+    def __init__(self, url: str) -> None:
+        parsed = parse_url(url)
+        self._url = url
+        self._path = Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
+        self._lock = threading.Lock()
+        self._opened: tuple[WatchedStore, object] | None = None
+
+    def read(self, work: Callable[[WatchedStore], T]) -> T:
+        """Run `work` with the store. Raises StoreError where the database is away; the next call tries anew."""
+        store = self._store()
+        try:
+            return work(store)
+        except StoreError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the store; another read opens it again."""
+        with self._lock:
+            opened, self._opened = self._opened, None
+        if opened:
+            opened[0].close()
+
+    def _store(self) -> WatchedStore:
+        file = self._file()
+        with self._lock:
+            if self._opened and self._opened[1] != file:
+                # Of a file that was replaced, the open one would be shown for ever.
+                self._opened[0].close()
+                self._opened = None
+            if self._opened is None:
+                self._opened = (WatchedStore.open(self._url, read_only=True), file)
+            return self._opened[0]
+
+    def _file(self) -> object:
+        try:
+            found = self._path.stat() if self._path else None
+        except OSError:
+            return None
+        return found and (found.st_dev, found.st_ino)

@@ -1,0 +1,119 @@
+"""Who may look: only readers, only from this machine, or with the token."""
+
+import http.client
+import re
+
+import pytest
+
+from cifarsweep.dashboard.server import check_access
+from cifarsweep.errors import DashboardError
+
+TOKEN = "s3cret/ +&=?#%\u00e9"  # noqa: S105
+QUOTED = "s3cret%2F%20%2B%26%3D%3F%23%25%C3%A9"
+
+
+@pytest.fixture
+def guarded(serve, url):
+    return serve(url, token=TOKEN)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND"])
+def test_nothing_but_reading_is_possible(serve, url, method):
+    client = serve(url)
+
+    for path in ("/", "/demo.html", "/events"):
+        answer = client.ask(path, method)
+        assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
+
+
+def test_head_tells_what_get_would(serve, url):
+    client = serve(url)
+
+    for path in ("/", "/demo.html", "/plotly.min.js", "/live.js", "/events"):
+        answer = client.ask(path, "HEAD")
+        assert (answer.status, answer.text) == (200, "")
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "[::1]:8080", "[::1]"])
+def test_the_names_of_this_machine_are_answered(serve, url, host):
+    assert serve(url).ask("/", Host=host).status == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.test", "evil.test:8080", "localhost.evil.test", "127.0.0.1.evil.test", "[::2]", ""]
+)
+def test_a_name_that_was_bent_to_this_machine_is_refused(serve, url, host):
+    client = serve(url)
+
+    for path in ("/", "/demo.html", "/events", "/plotly.min.js"):
+        answer = client.ask(path, Host=host)
+        assert answer.status == 400 and "demo" not in answer.text
+
+
+def test_no_answer_may_be_read_by_or_shown_in_another_site(serve, url):
+    client = serve(url)
+
+    for path in ("/", "/demo.html", "/plotly.min.js", "/nothing"):
+        headers = client.ask(path, Origin="http://evil.test").headers
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert headers["cross-origin-resource-policy"] == "same-origin"
+        assert not any(name.startswith("access-control") for name in headers)
+
+
+def test_without_the_token_nothing_is_told(guarded):
+    for path in ("/", "/demo.html", "/events", "/plotly.min.js", "/?token=wrong", "/?token=", "/nothing"):
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Cookie": f"cifarsweep-{guarded.port}=wrong"}):
+            answer = guarded.ask(path, **headers)
+            assert answer.status == 401 and "demo" not in answer.text, path
+
+
+def test_programs_send_the_token_in_a_header_under_any_name_of_the_host(guarded):
+    bearer = f"Bearer {TOKEN}".encode("latin-1").decode("latin-1")
+
+    assert guarded.ask("/demo.html", Authorization=bearer, Host="gpu7.example").status == 200
+
+
+def test_a_browser_gives_the_token_once_and_has_a_cookie_that_scripts_and_other_sites_lack(guarded):
+    answer = guarded.ask(f"/demo.html?token={QUOTED}&x=1")
+
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie and "SameSite=strict" in cookie
+    assert "s3cret" not in cookie + answer.text
+    assert re.search(r'http-equiv="refresh" content="0; url=/demo.html\?x=1"', answer.text)
+    assert guarded.ask("/demo.html", Cookie=cookie.partition(";")[0]).status == 200
+
+
+def test_the_token_leads_to_no_other_machine(guarded):
+    for path in (
+        f"//evil.test/?token={QUOTED}",
+        f"/%5Cevil.test?token={QUOTED}",
+        f"/%22%3E%3Cscript%3E?token={QUOTED}",
+    ):
+        text = guarded.ask(path).text
+        assert not re.search(r"url=(//|/\\|[^/])", text)
+        assert "<script>" not in text
+
+
+def test_cookies_and_queries_of_any_bytes_are_refused_in_peace(guarded):
+    for raw in (b"\xff\xfe", b"=", b'a="', b"\xf0\x9f" * 2000):
+        connection = http.client.HTTPConnection("127.0.0.1", guarded.port, timeout=10)
+        connection.putrequest("GET", "/?token=%FF%00")
+        connection.putheader("Cookie", raw)
+        connection.putheader("Authorization", b"Bearer \xff" + raw)
+        connection.endheaders()
+        assert connection.getresponse().status == 401
+        connection.close()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "gpu7.example", ""])
+def test_other_machines_need_a_token(host):
+    with pytest.raises(DashboardError, match="--token"):
+        check_access(host, None)
+    check_access(host, "s3cret")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_this_machine_needs_none(host):
+    check_access(host, None)
+    with pytest.raises(DashboardError, match="empty"):
+        check_access(host, " ")

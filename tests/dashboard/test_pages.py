@@ -1,0 +1,203 @@
+"""What the dashboard answers: the report's pages, made again only where something has changed."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cifarsweep.dashboard.hub import Hub
+from cifarsweep.dashboard.pages import Pages
+from cifarsweep.dashboard.source import Source
+from cifarsweep.report.pages import INDEX
+from cifarsweep.spec.reading import find, read_study
+from cifarsweep.spec.words import AttemptEnd, MetricRow
+from cifarsweep.store import Store
+from cifarsweep.store.records import WorkerInfo
+
+
+@pytest.fixture
+def pages(url):
+    source = Source(url)
+    yield Pages(source)
+    source.close()
+
+
+@pytest.fixture
+def store(url):
+    with Store.open(url) as opened:
+        yield opened
+
+
+def test_the_index_leads_to_every_study_and_to_nothing_else(serve, url):
+    client = serve(url)
+
+    assert 'href="demo.html"' in client.ask("/").text
+    assert client.ask("/index.html").status == client.ask("/demo.html").status == 200
+    assert client.ask("/plotly.min.js").headers["content-type"].startswith("text/javascript")
+    for path in ("/nothing.html", "/demo", "/demo.html/x", "/../pyproject.toml", "/%2e%2e/pyproject.toml", "/live.py"):
+        answer = client.ask(path)
+        assert (answer.status, "There is no such page" in answer.text) == (404, True), path
+
+
+def test_a_page_that_the_browser_has_is_not_sent_again(serve, url, store):
+    client = serve(url)
+    first = client.ask("/demo.html")
+
+    again = client.ask("/demo.html", If_None_Match=first.headers["etag"])
+    assert (again.status, again.text) == (304, "")
+
+
+def test_an_idle_dashboard_makes_no_page_and_reads_no_series(pages, monkeypatch):
+    first = pages.page("demo.html")
+    made = []
+    monkeypatch.setattr("cifarsweep.dashboard.pages.collect", lambda *_: made.append(1))
+
+    assert pages.page("demo.html") is not None and pages.page(INDEX) is not None
+    assert pages.page("demo.html").stamp == first.stamp
+    assert made == []
+
+
+def test_every_kind_of_change_makes_a_new_page_and_no_other_study_is_read(url, store):
+    source, now = Source(url), [0.0]
+    pages = Pages(source, clock=lambda: now[0])
+    seen = [pages.page("demo.html").stamp]
+
+    def looked() -> str:
+        now[0] += 1000
+        return pages.page("demo.html").stamp
+
+    lease = store.claim("w")
+    seen.append(looked())
+    lease = store.write(lease, [MetricRow("train/loss", 1, 2.0)])
+    seen.append(looked())
+    store.fail(lease, AttemptEnd.EXCEPTION, "boom", "Traceback")
+    seen.append(looked())
+    store.add_seeds("demo", [(store.trials("demo")[0].cell, 77)])
+    seen.append(looked())
+    other = read_study(find("demo")).model_copy(update={"name": "other"})
+    store.create_study(other)
+
+    assert len(set(seen)) == 5
+    assert looked() == seen[-1]
+    source.close()
+
+
+def test_a_page_that_changes_all_the_time_is_made_at_most_every_two_seconds(url, store):
+    source, now = Source(url), [0.0]
+    pages = Pages(source, clock=lambda: now[0])
+    first = pages.page("demo.html")
+    store.claim("w")
+
+    now[0] = 1.9
+    assert pages.page("demo.html").stamp == first.stamp
+    now[0] = 2.1
+    assert pages.page("demo.html").stamp != first.stamp
+    source.close()
+
+
+def test_only_trials_that_somebody_wrote_for_are_read_again(url, store):
+    leases = [store.write(store.claim("w"), [MetricRow("train/loss", 1, 2.0)]) for _ in range(4)]
+    source = Source(url)
+    source.read(lambda watched: watched.metrics("demo", ["train/loss"]))
+    before = source.read(lambda watched: watched.reads)
+
+    store.write(leases[2], [MetricRow("train/loss", 2, 1.0)])
+    series = source.read(lambda watched: watched.metrics("demo", ["train/loss"]))
+
+    assert source.read(lambda watched: watched.reads) == before + 2  # the marks and one trial
+    assert [len(series[lease.number, "train/loss"][0]) for lease in leases] == [1, 1, 2, 1]
+    assert {key: list(map(list, value)) for key, value in series.items()} == {
+        key: list(map(list, value)) for key, value in store.metrics("demo", ["train/loss"]).items()
+    }
+    source.close()
+
+
+def test_the_stream_tells_what_is_under_way(serve, url, store):
+    store.register_worker(WorkerInfo("w1", "node<1>", 7, "cuda:0", 2))
+    client = serve(url)
+    with client.events() as events:
+        first = next(events)
+        lease = store.claim("w1")
+        store.write(lease, [MetricRow("train/loss", 3, float("nan")), MetricRow("val/accuracy", 3, 0.5)])
+        then = next(said for said in events if said["running"] and said["running"][0]["loss"])
+
+    assert (first["running"], first["studies"]["demo"]["done"]) == ([], 0)
+    assert first["workers"][0]["slots"] == "0 of 2 busy"
+    assert then["stamps"]["demo.html"] != first["stamps"]["demo.html"]
+    running = then["running"][0]
+    assert (running["trial"], running["loss"], running["accuracy"]) == (lease.number, "not finite", "50.0\u202f%")
+    assert then["workers"][0]["slots"] == "1 of 2 busy"
+
+
+def test_errors_are_told_with_their_trials(serve, url, store):
+    store.fail(store.claim("w"), AttemptEnd.EXCEPTION, "ValueError: \x1b[31mboom" + "!" * 999, "Traceback ...")
+    with serve(url).events() as events:
+        error = next(events)["errors"][0]
+
+    assert (error["study"], error["trial"], error["end"]) == ("demo", 0, "exception")
+    assert error["error"].startswith("ValueError: ␛[31mboom!") and len(error["error"]) <= 300
+
+
+def test_a_database_that_is_away_is_a_sentence_and_comes_back_by_itself(serve, url, tmp_path):
+    client = serve(url)
+    path = tmp_path / "results.db"
+    with client.events() as events:
+        assert "away" not in next(events)
+        path.rename(tmp_path / "elsewhere.db")
+        away = next(said for said in events if "away" in said)["away"]
+        answer = client.ask("/demo.html")
+        (tmp_path / "elsewhere.db").rename(path)
+        back = next(said for said in events if "away" not in said)
+
+    assert "there is no such database" in away
+    assert (answer.status, "there is no such database" in answer.text) == (503, True)
+    assert 'http-equiv="refresh"' in answer.text
+    assert back["studies"]["demo"]["total"] == 12
+    assert client.ask("/demo.html").status == 200
+
+
+def test_a_file_that_was_replaced_is_read_anew(pages, url, tmp_path):
+    assert pages.page("demo.html") is not None
+    (tmp_path / "results.db").unlink()
+    with Store.open(url, upgrade=True) as store:
+        store.create_study(read_study(find("demo")).model_copy(update={"name": "new"}))
+
+    assert pages.page("demo.html") is None
+    assert pages.page("new.html") is not None
+
+
+def test_the_dashboard_never_imports_torch():
+    code = "import cifarsweep.dashboard.server, sys; sys.exit('torch' in sys.modules)"
+    root = Path(__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False, timeout=60).returncode == 0
+
+
+def test_nothing_is_read_while_nobody_watches(url):
+    async def watch() -> tuple[int, int]:
+        source = Source(url)
+        hub = Hub(source, every_s=0.01)
+        stream = hub.stream()
+        while not (await anext(stream)).startswith(b"data: "):
+            pass
+        await stream.aclose()
+        await asyncio.sleep(0.2)
+        before = source.read(lambda store: store.reads)
+        await asyncio.sleep(0.2)
+        after = source.read(lambda store: store.reads)
+        source.close()
+        return before, after
+
+    before, after = asyncio.run(watch())
+    assert before == after > 0
+
+
+def test_a_slow_read_is_logged(url, monkeypatch, caplog):
+    monkeypatch.setattr("cifarsweep.store.watched.SLOW_S", 0.0)
+    source = Source(url)
+
+    source.read(lambda store: store.stamps())
+
+    assert "a read of sqlite:///" in caplog.text
+    source.close()
