@@ -9,7 +9,24 @@ from typing import Annotated
 import typer
 
 from cifarsweep import __version__
-from cifarsweep.cli import data, database, doctor, inspection, launch, models, replay, steering, studies, trial, work
+from cifarsweep.cli import (
+    dashboard,
+    data,
+    database,
+    doctor,
+    export,
+    extend,
+    imports,
+    inspection,
+    launch,
+    models,
+    replay,
+    reporting,
+    steering,
+    studies,
+    trial,
+    work,
+)
 from cifarsweep.errors import CifarsweepError
 
 # Plain help: Rich's own takes longer to import than everything else here together.
@@ -43,11 +60,15 @@ def _root(
 app.command("studies")(studies.list_studies)
 app.command("models")(models.models)
 app.command("create")(studies.create)
+app.command("extend")(extend.extend)
 app.command("worker")(work.worker)
 app.command("launch")(launch.launch)
-app.command("report")(inspection.report)
+app.command("report")(reporting.report)
+app.command("dashboard")(dashboard.dashboard)
 app.command("status")(inspection.status)
 app.command("show")(trial.show)
+app.command("export")(export.export)
+app.command("import-tensorboard")(imports.import_tensorboard)
 app.command("replay")(replay.replay)
 app.command("pause")(steering.pause)
 app.command("resume")(steering.resume)

@@ -53,4 +53,8 @@ def _print(findings: list[Finding]) -> None:
     table = Table(box=None, pad_edge=False, show_header=False)
     for finding in findings:
         table.add_row(Text(finding.level, style=_STYLES[finding.level]), finding.subject, Text(finding.text))
-    console().print(table)
+    screen = console()
+    if not screen.is_terminal:
+        # One line each, however long, for those who search in it.
+        screen.width = 10_000
+    screen.print(table)

@@ -1,44 +1,17 @@
-"""`report` and `status`: look at what the database holds; nothing here writes to it."""
+"""`status`: look at what the database holds; nothing here writes to it."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cifarsweep.cli import watching
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, Json, console
-from cifarsweep.errors import UnknownStudy
 
 if TYPE_CHECKING:
     from cifarsweep.store.records import StudyStatus
-
-
-def report(
-    study: Annotated[list[str] | None, typer.Argument(metavar="[STUDY]...", help="All of them where left out.")] = None,
-    db: Database = DEFAULT_DATABASE,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the pages go.")] = Path("reports"),
-    single_file: Annotated[bool, typer.Option("--single-file", help="Pages that need no file beside them.")] = False,
-) -> None:
-    """Write one offline page a study and an index, and print the results."""
-    from cifarsweep.report.collect import collect
-    from cifarsweep.report.pages import write_pages
-    from cifarsweep.report.terminal import results_table
-    from cifarsweep.store import Store
-
-    with Store.open(db, read_only=True) as store:
-        names = study or [row.name for row in store.studies()]
-        if not names:
-            raise UnknownStudy(f"{store.shown_url}: holds no study yet; create one with `cifarsweep create demo`")
-        found = [collect(store, name) for name in names]
-    paths = write_pages(found, out, single_file=single_file)
-    screen = console()
-    for each in found:
-        screen.print(results_table(each))
-    for path in paths:
-        typer.echo(path)
 
 
 def status(

@@ -1,0 +1,37 @@
+"""`dashboard`: the report's pages, live."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from cifarsweep.cli.options import DEFAULT_DATABASE, Database
+from cifarsweep.errors import DashboardError
+
+
+def dashboard(
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0 takes a free one.")] = 8080,
+    host: Annotated[str, typer.Option(metavar="HOST", help="Others than this machine's need --token.")] = "127.0.0.1",
+    token: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", envvar="CIFARSWEEP_TOKEN", help="Ask visitors for it; the variable hides it from `ps`."
+        ),
+    ] = None,
+    db: Database = DEFAULT_DATABASE,
+) -> None:
+    """Serve the report's pages, live while workers train, until Ctrl-C. It reads and never writes."""
+    try:
+        from cifarsweep.dashboard.server import serve
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("starlette", "uvicorn", "anyio"):
+            raise
+        raise DashboardError("the dashboard needs more packages: pip install 'cifarsweep[dashboard]'") from None
+
+    serve(db, host, port, token, lambda url: typer.echo(f"{url} (Ctrl-C ends it)"))
+    sys.stdout.flush()
+    # A page that is still being made must not hold up the end, and nothing here has anything left to write.
+    os._exit(0)

@@ -1,0 +1,97 @@
+"""`extend`: more seeds, for all cells or where a hypothesis is undecided."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cifarsweep.cli.options import DEFAULT_DATABASE, Database
+
+if TYPE_CHECKING:
+    from cifarsweep.report.extension import Extension
+    from cifarsweep.store import Store
+
+
+def extend(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="A study of the database.")],
+    db: Database = DEFAULT_DATABASE,
+    until_decided: Annotated[
+        bool, typer.Option("--until-decided", help="Look, and add seeds where a hypothesis is undecided.")
+    ] = False,
+    max_seeds: Annotated[
+        int | None, typer.Option(metavar="N", min=3, max=1000, help="With --until-decided: at most N seeds a cell.")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=1000, help="Let every cell have N seeds.")
+    ] = None,
+    look: Annotated[bool, typer.Option("--look", help="Only say what would be added.")] = False,
+) -> None:
+    """Add seeds to a study. Every further look at its results lowers the level at which it is decided.
+
+    With --until-decided, run it again whenever the trials are done, until it says that there is nothing to add.
+    """
+    from cifarsweep.store import Store
+
+    if (seeds is None) != until_decided:
+        raise typer.BadParameter("give --seeds N for every cell, or --until-decided")
+    if max_seeds is not None and not until_decided:
+        raise typer.BadParameter("--max-seeds goes with --until-decided")
+    with Store.open(db, read_only=look) as store:
+        if seeds is not None:
+            _all_cells(store, study, seeds, look)
+        else:
+            _until_decided(store, study, max_seeds, look)
+
+
+def _all_cells(store: Store, name: str, seeds: int, look: bool) -> None:
+    from cifarsweep.report.extension import seed_order
+
+    spec = store.study(name).spec
+    more = spec.model_copy(update={"seeds": seed_order(spec, seeds)})
+    if look or more.seeds == spec.seeds:
+        new = len(more.seeds) - len(spec.seeds)
+        typer.echo(f"{name}: has {len(spec.seeds)} seeds a cell, {new} would be added")
+        return
+    typer.echo(f"{name}: {store.create_study(more, extend=True).added} trials added")
+
+
+def _until_decided(store: Store, name: str, max_seeds: int | None, look: bool) -> None:
+    from cifarsweep.report.collect import collect
+    from cifarsweep.report.extension import next_seeds
+    from cifarsweep.report.verdicts import metrics_needed
+
+    report = collect(store, name, metrics_needed(store.study(name).spec))
+    if not report.study.hypotheses:
+        raise typer.BadParameter(f"{name} has no hypotheses to decide; give --seeds N instead")
+    most = max_seeds or max(report.looks, default=0)
+    if not most:
+        raise typer.BadParameter("give --max-seeds N: how many seeds a cell may have, before the first look")
+    found = next_seeds(report, most)
+    if found.added and not look:
+        store.add_seeds(name, found.added, found.looks)
+    for line in _lines(name, found, most, look):
+        typer.echo(line)
+
+
+def _lines(name: str, found: Extension, most: int, look: bool) -> list[str]:
+    """What was seen and done. Nothing is said of results before all trials of a look are there."""
+    from cifarsweep.report.wording import plural, visible
+
+    if found.unfinished:
+        return [f"{name}: {plural(found.unfinished, 'trial')} not finished; look again when all are"]
+    lines = [f"- {visible(verdict.sentence)}" for verdict in found.verdicts]
+    plan = ", ".join(str(seeds) for seeds in found.looks)
+    lines.append(f"{name}: looks at {plan} seeds, each at 5 % / {len(found.looks)}")
+    would = "would be added" if look else "added"
+    counts = Counter(cell for cell, _ in found.added)
+    lines += [f"{plural(count, 'seed')} {would}: {visible(cell)}" for cell, count in counts.items()]
+    if found.added:
+        trials = plural(len(found.added), "trial")
+        lines.append(f"{name}: {trials} {would}, of up to {most} seeds a cell; a worker can take them")
+    elif found.stuck:
+        lines.append(f"{name}: {len(found.stuck)} stay undecided; within {most} seeds no look is left that helps")
+    else:
+        lines.append(f"{name}: every hypothesis is decided")
+    return lines

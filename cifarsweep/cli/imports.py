@@ -1,0 +1,47 @@
+"""`import-tensorboard`: old runs as a study that stands beside new ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cifarsweep.cli.options import DEFAULT_DATABASE, Database
+
+
+def import_tensorboard(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of run folders with event files.")],
+    name: Annotated[str, typer.Option("--as", metavar="NAME", help="What to call the study.")],
+    rename: Annotated[
+        list[str] | None, typer.Option(metavar="OLD=NEW", help="Call a tag otherwise; repeat for more.")
+    ] = None,
+    db: Database = DEFAULT_DATABASE,
+) -> None:
+    """Import the scalars of TensorBoard runs as trials that are done.
+
+    A run folder is a trial, its name the cell; `seed=3` or `_s3` in the name is the seed. To stand beside new trials,
+    accuracies must be called val/accuracy: --rename test_acc=val/accuracy.
+    """
+    from cifarsweep.report.tensorboard import imported_study, read_runs
+    from cifarsweep.spec.words import VAL_ACCURACY
+    from cifarsweep.store import Store
+
+    runs = read_runs(folder, dict(_pair(each) for each in rename or ()))
+    study = imported_study(name, folder, runs)
+    with Store.open(db, upgrade=True) as store:
+        count = store.import_study(study, runs)
+    typer.echo(f"{name}: {count} trials of {len(study.cells)} cells imported")
+    for run in runs:
+        if run.truncated:
+            typer.echo(f"note: {run.path} ends in the middle of a record; what came before it is imported", err=True)
+    if not any(row.name == VAL_ACCURACY for run in runs for row in run.rows):
+        tags = sorted({row.name for run in runs for row in run.rows})
+        typer.echo(f"note: no tag is {VAL_ACCURACY}, which reports quote; there are: {', '.join(tags)}", err=True)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    old, sign, new = text.partition("=")
+    if not (old and sign and new):
+        raise typer.BadParameter(f"{text!r} is not OLD=NEW", param_hint="--rename")
+    return old, new

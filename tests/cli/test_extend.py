@@ -1,0 +1,158 @@
+"""`extend` as a user runs it: it looks, adds seeds where they are needed, and ends."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cifarsweep.cli.app import app
+from cifarsweep.errors import UnknownStudy
+from cifarsweep.spec.reading import read_study
+from cifarsweep.spec.words import VAL_ACCURACY, Outcome, TrialResult
+from cifarsweep.store import Store
+
+STUDY = """
+name = "rates"
+question = "Which rate?"
+seeds = 3
+[settings]
+dataset = "digits"
+epochs = 1
+[factors]
+"optimizer.lr" = [0.1, 0.2, 0.3]
+[[hypotheses]]
+kind = "greater"
+claim = "0.1 is above 0.2"
+a = { "optimizer.lr" = 0.1 }
+b = { "optimizer.lr" = 0.2 }
+[[hypotheses]]
+kind = "greater"
+claim = "0.2 is above 0.3"
+a = { "optimizer.lr" = 0.2 }
+b = { "optimizer.lr" = 0.3 }
+"""
+#: By cell, what a trial of each seed ends with: the first two cross, the third is far below.
+ENDS: dict[str, Callable[[int], float]] = {
+    "lr=0.1": lambda seed: 0.9 + 0.01 * (seed % 2),
+    "lr=0.2": lambda seed: 0.91 - 0.01 * (seed % 2),
+    "lr=0.3": lambda seed: 0.1 + 0.001 * (seed % 3),
+}
+UNTIL = ["extend", "rates", "--until-decided"]
+
+
+@pytest.fixture
+def rates(tmp_path: Path) -> Path:
+    (tmp_path / "rates.toml").write_text(STUDY)
+    with Store.open(f"sqlite:///{tmp_path}/cifarsweep.db", upgrade=True) as store:
+        store.create_study(read_study(tmp_path / "rates.toml"))
+    return tmp_path
+
+
+@pytest.fixture
+def run(rates: Path) -> Callable[..., Result]:
+    """Run a command in this process, which saves a second each."""
+    database = f"sqlite:///{rates}/cifarsweep.db"
+    return lambda *arguments: CliRunner().invoke(app, [*arguments, "--db", database])
+
+
+def finish_all(folder: Path, but: int = 0) -> None:
+    """Let every queued trial end as `ENDS` says, but for some."""
+    with Store.open(f"sqlite:///{folder}/cifarsweep.db") as store:
+        while store.unfinished() > but:
+            lease = store.claim("w")
+            assert lease is not None
+            value = ENDS[lease.cell](lease.seed)
+            store.finish(lease, [], None, TrialResult(Outcome.FINISHED, 1, {VAL_ACCURACY: value}, "f" * 64))
+
+
+def seeds(folder: Path) -> dict[str, int]:
+    with Store.open(f"sqlite:///{folder}/cifarsweep.db", read_only=True) as store:
+        cells = [trial.cell for trial in store.trials("rates")]
+    return {cell: cells.count(cell) for cell in ENDS}
+
+
+def test_seeds_are_added_where_they_are_needed_until_none_are_left(cli: Any, run: Any, rates: Path) -> None:
+    finish_all(rates)
+
+    first = run(*UNTIL, "--max-seeds", "6")
+    assert first.exit_code == 0
+    assert "6 trials added, of up to 6 seeds a cell" in first.output and "looks at 3, 6 seeds" in first.output
+    assert seeds(rates) == {"lr=0.1": 6, "lr=0.2": 6, "lr=0.3": 3}
+
+    assert "6 trials not finished" in run(*UNTIL).output
+    finish_all(rates)
+    last = run(*UNTIL)
+    assert "1 stay undecided" in last.output and "\n- 0.2 is above 0.3: 90." in last.output
+    assert seeds(rates) == {"lr=0.1": 6, "lr=0.2": 6, "lr=0.3": 3}
+    assert "corrected for 2 hypotheses and 2 looks" in " ".join(cli("report", "rates").stdout.split())
+
+
+def test_a_look_changes_nothing(run: Any, rates: Path) -> None:
+    finish_all(rates)
+
+    found = run(*UNTIL, "--max-seeds", "12", "--look")
+
+    assert "6 trials would be added" in found.output and "looks at 3, 6, 12 seeds" in found.output
+    assert seeds(rates) == dict.fromkeys(ENDS, 3)
+    with Store.open(f"sqlite:///{rates}/cifarsweep.db", read_only=True) as store:
+        assert store.looks("rates") == ()
+
+
+def test_before_the_trials_are_done_nothing_is_said_of_them(run: Any, rates: Path) -> None:
+    finish_all(rates, but=1)
+
+    found = run(*UNTIL, "--max-seeds", "12")
+
+    assert found.output == "rates: 1 trial not finished; look again when all are\n"
+
+
+def test_every_cell_can_have_more_seeds(run: Any, rates: Path) -> None:
+    finish_all(rates)
+
+    assert "rates: 6 trials added" in run("extend", "rates", "--seeds", "5").output
+
+    assert seeds(rates) == dict.fromkeys(ENDS, 5)
+    with Store.open(f"sqlite:///{rates}/cifarsweep.db", read_only=True) as store:
+        assert store.looks("rates") == (3, 5)
+    assert "0 would be added" in run("extend", "rates", "--seeds", "4").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["rates"], "give --seeds N for every cell, or --until-decided"),
+        (["rates", "--seeds", "4", "--until-decided"], "give --seeds N for every cell, or --until-decided"),
+        (["rates", "--seeds", "4", "--max-seeds", "9"], "--max-seeds goes with --until-decided"),
+        (["rates", "--until-decided"], "give --max-seeds N"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(run: Any, rates: Path, arguments: list[str], words: str) -> None:
+    refused = run("extend", *arguments)
+
+    assert refused.exit_code == 2
+    assert words in " ".join(refused.output.replace("│", " ").split())
+    assert seeds(rates) == dict.fromkeys(ENDS, 3)
+
+
+def test_a_study_that_is_not_there_is_named(run: Any) -> None:
+    found = run("extend", "rate", "--until-decided", "--max-seeds", "9")
+
+    assert isinstance(found.exception, UnknownStudy) and "Did you mean 'rates'?" in str(found.exception)
+
+
+def test_no_distribution_library_is_imported_that_takes_seconds(rates: Path, environment: dict[str, str]) -> None:
+    finish_all(rates)
+    script = (
+        "import sys; from cifarsweep.cli.app import app; app(['report', 'rates'], standalone_mode=False); "
+        "sys.exit(sorted({'scipy.stats', 'statsmodels', 'pandas', 'torch'} & set(sys.modules)) or 0)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=rates, env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
