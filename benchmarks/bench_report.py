@@ -5,10 +5,13 @@ as mean and band. The plain alternative draws the 200 series with plotly.graph_o
 `to_html`. Each is timed once, from cold, imports included.
 
     python benchmarks/bench_report.py
+
+With --large: time, memory and size of the report of a whole database, as large_report.py says.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import tempfile
@@ -17,6 +20,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import large_report
 import numpy as np
 
 from cifarsweep.report.pages import PLOTLY, write_pages
@@ -29,6 +33,18 @@ SERIES, POINTS = 200, 5_000
 
 
 def main() -> None:
+    """Print what was measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--large", action="store_true", help="1,000 trials and 5,000,000 rows, from the database")
+    parser.add_argument("--trials", type=int, default=large_report.TRIALS, help="with --large: fewer, in hundreds")
+    wanted = parser.parse_args()
+    if wanted.large:
+        large_report.main(wanted.trials)
+    else:
+        against_plotly()
+
+
+def against_plotly() -> None:
     """Print what was measured, and the line for benchmarks/LOG.md."""
     alone, seeds = made_up(SERIES, 1), made_up(SERIES // 5, 5)
     with tempfile.TemporaryDirectory() as folder:
