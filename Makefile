@@ -13,6 +13,9 @@ BIN    := $(VENV)/bin
 TOOLS  := .tools
 # uv from PATH, else a private copy that touches nothing outside this folder.
 UV     := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
+# All but `sqlite`: tests look into databases with Python's own SQLite, and two copies of the library in one process undo
+# each other's locks.
+EXTRAS := postgres s3 slurm search timm parquet tensorboard notebook dashboard
 DEMO_DB := sqlite:///reports/demo.db
 
 .PHONY: help setup demo test lint types contracts unit bench lock clean
@@ -59,7 +62,7 @@ bench: $(VENV)/.ready ## the benchmarks, each against the plain alternative
 	@for file in benchmarks/bench_*.py; do $(BIN)/python $$file; done
 
 lock: | $(if $(findstring $(TOOLS),$(UV)),$(TOOLS)/bin/uv) ## make the lock file again
-	$(UV) pip compile --quiet pyproject.toml --group dev --all-extras --universal --python-version 3.11 \
+	$(UV) pip compile --quiet pyproject.toml --group dev $(addprefix --extra ,$(EXTRAS)) --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header -o requirements.lock
 	sed -i.bak '1i # Locked for every platform and Python 3.11-3.14. Made by `make lock`; names no package host.' requirements.lock
 	rm -f requirements.lock.bak

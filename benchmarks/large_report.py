@@ -53,8 +53,10 @@ class Measured:
     page: int
     drawn_s: float | None
     """Until the main figure stands, by the page's clock; None without Chromium."""
-    drawing_cpu_s: float | None
-    """Of the thread that draws, until the last figure stands."""
+    first_cpu_s: float | None
+    """Of the thread that draws, from the start until nothing is left to do for what the reader sees first."""
+    all_cpu_s: float | None
+    """The same, with every figure drawn for paper."""
 
 
 def main(trials: int) -> None:
@@ -66,7 +68,7 @@ def main(trials: int) -> None:
     print(f"page beside plotly   {found.page / 1e6:6.2f} MB; goal <= 8 MB")
     if found.drawn_s is not None:
         print(f"main figure drawn in {found.drawn_s:6.2f} s by the clock; goal <= 2 s")
-        print(f"all of them drawn    {found.drawing_cpu_s:6.2f} s of CPU in the browser")
+        print(f"CPU in the browser   {found.first_cpu_s:6.2f} s at first, {found.all_cpu_s:.2f} s with all figures")
 
 
 def measure(trials: int) -> Measured:
@@ -82,7 +84,7 @@ def measure(trials: int) -> Measured:
         if status:
             raise SystemExit("the report could not be written")
         page = root / "pages" / f"{NAME}.html"
-        at, busy = drawn(page) if shutil.which("chromium") else (None, None)
+        at, first, every = drawn(page) if shutil.which("chromium") else (None, None, None)
         return Measured(
             rows=_count(root / "large.db"),
             cpu_s=usage.ru_utime + usage.ru_stime,
@@ -90,7 +92,8 @@ def measure(trials: int) -> Measured:
             memory=usage.ru_maxrss * 1024,
             page=page.stat().st_size,
             drawn_s=at,
-            drawing_cpu_s=busy,
+            first_cpu_s=first,
+            all_cpu_s=every,
         )
 
 
@@ -105,8 +108,8 @@ def _count(path: Path) -> int:
     return int(rows)
 
 
-def drawn(page_file: Path) -> tuple[float, float]:
-    """Seconds by the page's clock until the main figure stands; CPU seconds of its thread until the last one does."""
+def drawn(page_file: Path) -> tuple[float, float, float]:
+    """Seconds by the page's clock until the main figure stands; CPU of its thread then, and with all figures drawn."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -118,13 +121,16 @@ def drawn(page_file: Path) -> tuple[float, float]:
         session.send("Performance.enable", {"timeDomain": "threadTicks"})
         page.add_init_script(_STAMP)
         page.goto(page_file.as_uri())
-        page.evaluate("new Promise((done) => setTimeout(() => requestIdleCallback(done), 100))")
-        found = page.evaluate("window.drawnAt / 1000"), _busy(session)
+        first = _busy_when_idle(page, session)
+        at = page.evaluate("window.drawnAt / 1000")
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        every = _busy_when_idle(page, session)
         browser.close()
-        return found
+        return at, first, every
 
 
-def _busy(session: Any) -> float:
+def _busy_when_idle(page: Any, session: Any) -> float:
+    page.evaluate("new Promise((done) => setTimeout(() => requestIdleCallback(done), 100))")
     metrics = {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
     return float(metrics["TaskDuration"])
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cifarsweep.cli.options import DEFAULT_DATABASE, Artifacts, Database, console
+from cifarsweep.cli.work import parse_slots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +56,7 @@ def launch(
     checkpoints and gives the trials back; twice stops at once.
     """
     from cifarsweep.store import Store
+    from cifarsweep.training.place import parse_place
 
     _check(gpus, cpus, slurm)
     arguments = _arguments(slots, study or [], wait, save_every, artifacts)
@@ -65,8 +67,13 @@ def launch(
     counts = {"gpus-per-node": gpus_per_worker or None, "cpus-per-task": cpus_per_worker}
     named = {**counts, "mem": mem, "time": time, "partition": partition, "account": account, "qos": qos}
     options = {key: str(value) for key, value in named.items() if value is not None} | _parsed(extra or [])
-    # One sentence here rather than one of every worker.
-    Store.open(db).close()
+    # One sentence here rather than one of every worker, or of jobs that start tomorrow.
+    parse_slots(slots)
+    if artifacts:
+        parse_place(artifacts)
+    with Store.open(db) as store:
+        for name in study or []:
+            store.study(name)
     # Not among the arguments, where everybody on the machine could read a password in it.
     os.environ["CIFARSWEEP_DB"] = db
     if slurm:

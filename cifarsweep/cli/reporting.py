@@ -35,6 +35,8 @@ def report(
 
     if compare and study:
         raise typer.BadParameter("--compare names its two studies itself")
+    if as_json and (pdf or png):
+        raise typer.BadParameter("--json writes no page: leave --pdf and --png out")
     if pdf or png:
         find_chromium()  # before anything is written
     if compare:

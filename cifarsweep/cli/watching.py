@@ -122,7 +122,10 @@ def _worker_table(found: Sequence[StudyStatus]) -> RenderableType:
             trial = f"{each.study}/{worker.trial}"
             names = (escape(text) for text in (worker.worker_id, worker.host, worker.device))
             table.add_row(*names, slot, trial, str(worker.attempt), f"{worker.step:,}", _beat(worker))
-    return table if table.row_count else "no trial is under way"
+    if table.row_count:
+        return table
+    waiting = any(each.trials[TrialState.QUEUED] or each.to_ask for each in found)
+    return "no trial is under way" + ("; `cifarsweep worker` takes what is queued" if waiting else "")
 
 
 def _beat(worker: WorkerStatus) -> str:

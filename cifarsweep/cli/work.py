@@ -47,7 +47,7 @@ def worker(
 
     if cpu and gpu is not None:
         raise typer.BadParameter("give --gpu or --cpu, not both")
-    number = _number(slots)
+    number = parse_slots(slots)
     if until_eof:
         stop_at_end_of_input()
     command = child_command("cpu" if cpu else "auto" if gpu is None else str(gpu))
@@ -69,8 +69,8 @@ def worker(
     raise typer.Exit(code)
 
 
-def _number(slots: str) -> int | None:
-    """The number of slots; None for `auto`."""
+def parse_slots(slots: str) -> int | None:
+    """The number of slots; None for `auto`. Raises typer.BadParameter for anything else."""
     if slots == "auto":
         return None
     if not slots.isascii() or not slots.isdigit() or not 1 <= int(slots) <= 64:

@@ -7,7 +7,7 @@ from typing import Any
 
 from cifarsweep.dashboard.pages import index_stamp
 from cifarsweep.report.pages import INDEX, page_name
-from cifarsweep.report.wording import moment, value_text, visible
+from cifarsweep.report.wording import moment, state_text, value_text, visible
 from cifarsweep.spec.words import EPOCH, TRAIN_LOSS, VAL_ACCURACY, TrialState
 from cifarsweep.store.records import StudyStatus, WorkerStatus
 from cifarsweep.store.watching import ErrorSeen, Pulse, RunningSeen, WorkerSeen
@@ -35,7 +35,7 @@ def message(pulse: Pulse) -> dict[str, Any]:
 
 
 def _study(status: StudyStatus) -> dict[str, Any]:
-    counts = [f"{count} {state}" for state, count in status.trials.items() if count]
+    counts = [f"{count} {state_text(state)}" for state, count in status.trials.items() if count]
     return {
         "done": status.trials[TrialState.DONE],
         "total": sum(status.trials.values()),

@@ -12,13 +12,18 @@ from cifarsweep.spec.words import VAL_ACCURACY
 
 def care_notes(report: ReportStudy) -> Iterator[str]:
     """Sentences on what the accuracy is of, how often those images were looked at, and which epoch is quoted."""
+    if report.study.imported:
+        yield "Which images the accuracy is of, and how often the test set was looked at, the imported logs don't say."
+        yield "The last value of a trial is quoted, not the best one seen."
+        return
     sources = {_evaluated_on(cell.settings) for cell in report.study.cells}
     if len(sources) == 1:
         yield f"Accuracy is measured on {sources.pop()}"
     else:
         yield "Cells differ in the images that accuracy is measured on: see their settings."
     tested = {cell.name: cell.settings for cell in report.study.cells if cell.settings.validation.split == "test"}
-    if counts := [evaluations(report, trial.number) for trial in report.trials if trial.cell in tested]:
+    looks = [evaluations(report, trial.number) for trial in report.trials if trial.cell in tested]
+    if counts := [count for count in looks if count]:
         each = plural(max(counts), "time")
         yield (
             f"The test set was looked at {plural(sum(counts), 'time')} in {plural(len(counts), 'trial')}, at most "

@@ -35,9 +35,11 @@ def _measured(report: ReportStudy) -> Iterator[str]:
 
 
 def _seeds(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str]:
+    if not report.study.imported:
+        yield f"Each cell was planned with {plural(len(report.study.seeds), 'seed')}."
     yield (
-        f"Each cell was planned with {plural(len(report.study.seeds), 'seed')}. ± and bands are 95 % intervals of the "
-        "mean over seeds (Student's t); they speak of seeds, not of other data or machines."
+        "± and bands are 95 % intervals of the mean over seeds (Student's t); they speak of seeds, not of other data "
+        "or machines."
     )
     if report.looks:
         yield (

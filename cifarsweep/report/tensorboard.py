@@ -37,6 +37,8 @@ class Run(FinishedRun):
     path: Path
     truncated: bool
     """Its file ends in the middle of a record, as where a run was killed."""
+    tags: frozenset[str]
+    """Its scalars as its files call them."""
 
 
 def write_runs(found: Iterator[list[Curve]], folder: Path) -> None:
@@ -63,12 +65,16 @@ def write_runs(found: Iterator[list[Curve]], folder: Path) -> None:
 def read_runs(folder: Path, names: Mapping[str, str]) -> list[Run]:
     """The runs below a folder, one for each folder with event files; `names` says what to call a tag instead.
 
-    Raises DataError where there is none, a file is damaged, a name is too long, or two runs would be the same trial.
+    Raises DataError where there is none, a file is damaged, a name is too long, no run has a tag of `names`, or two
+    runs would be the same trial.
     """
     folders = sorted({file.parent for file in folder.rglob("*tfevents*") if file.is_file()})
     runs = [run for each in folders if (run := _run(each, folder, names)).rows]
     if not runs:
         raise DataError(f"{folder}: holds no scalars in event files of TensorBoard (*tfevents*)")
+    if unseen := sorted(set(names) - {tag for run in runs for tag in run.tags}):
+        tags = sorted({tag for run in runs for tag in run.tags})
+        raise DataError(f"{folder}: no run has the tag {unseen[0]!r} that --rename names; there are: {', '.join(tags)}")
     seen: dict[tuple[str, int], Run] = {}
     for run in runs:
         if (same := seen.setdefault((run.cell, run.seed), run)) is not run:
@@ -86,6 +92,7 @@ class _Scalars:
     values: dict[tuple[str, int], float] = field(default_factory=dict)
     moments: dict[int, float] = field(default_factory=dict)
     """When a step was written, in seconds since 1970."""
+    tags: set[str] = field(default_factory=set)
 
     def rows(self) -> tuple[MetricRow, ...]:
         begun = min(self.moments.values(), default=0.0)
@@ -98,7 +105,7 @@ def _run(folder: Path, root: Path, names: Mapping[str, str]) -> Run:
     whole = [_read(file, scalars) for file in sorted(folder.glob("*tfevents*"))]
     label = folder.relative_to(root).as_posix()
     cell, seed = _cell_and_seed(root.resolve().name if label == "." else label)
-    return Run(cell, seed, scalars.rows(), folder, truncated=not all(whole))
+    return Run(cell, seed, scalars.rows(), folder, truncated=not all(whole), tags=frozenset(scalars.tags))
 
 
 def _cell_and_seed(label: str) -> tuple[str, int]:
@@ -142,6 +149,7 @@ def _add(event: Any, file: Path, scalars: _Scalars) -> None:
             continue
         if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
             raise DataError(f"{file}: the tag {name[:80]!r} can't name a metric; give it a name with --rename OLD=NEW")
+        scalars.tags.add(value.tag)
         scalars.values[name, event.step] = number
         scalars.moments[event.step] = event.wall_time
 

@@ -10,7 +10,7 @@ import numpy as np
 from cifarsweep.report.palette import Look
 from cifarsweep.report.reproduce import environment_numbers
 from cifarsweep.report.source import ReportAttempt, ReportStudy, ReportTrial, Series
-from cifarsweep.report.wording import duration, metric_label, moment, value_text, visible
+from cifarsweep.report.wording import duration, metric_label, moment, state_text, value_text, visible
 from cifarsweep.spec.settings import flat_settings
 from cifarsweep.spec.study import level_text
 from cifarsweep.spec.words import TRAIN_LOSS, VAL_ACCURACY, Value
@@ -38,7 +38,7 @@ def _row(trial: ReportTrial, look: Mapping[str, Look], environment: int | None, 
     accuracy = trial.accuracy
     return {
         "number": trial.number,
-        "state": "diverged" if trial.diverged else "pruned" if trial.pruned else str(trial.state),
+        "state": "diverged" if trial.diverged else "pruned" if trial.pruned else state_text(trial.state),
         "look": look.get(trial.cell),
         "cell": visible(trial.cell),
         "seed": trial.seed,

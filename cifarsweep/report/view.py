@@ -33,6 +33,7 @@ from cifarsweep.report.wording import (
     moment,
     plural,
     range_text,
+    state_text,
     visible,
 )
 from cifarsweep.spec.settings import flat_settings
@@ -138,7 +139,7 @@ def _progress(report: ReportStudy) -> dict[str, int]:
 
 
 def _counts_text(report: ReportStudy) -> str:
-    counts = [f"{count} {state}" for state, count in state_counts(report).items() if count]
+    counts = [f"{count} {state_text(state)}" for state, count in state_counts(report).items() if count]
     return f"{plural(len(report.trials), 'trial')}: {', '.join(counts)}" if counts else "no trials"
 
 

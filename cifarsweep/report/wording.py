@@ -26,6 +26,7 @@ from cifarsweep.spec.words import (
     TRAIN_LOSS,
     VAL_ACCURACY,
     VAL_LOSS,
+    TrialState,
 )
 from cifarsweep.stats import Summary
 
@@ -78,6 +79,11 @@ def metric_label(name: str) -> str:
 def is_share(metric: str) -> bool:
     """Whether a metric lies in 0..1 and is read in per cent."""
     return metric.endswith("accuracy")
+
+
+def state_text(state: str) -> str:
+    """The state of a trial; to a reader, one that a worker holds is running."""
+    return "running" if state == TrialState.LEASED else str(state)
 
 
 def visible(text: str) -> str:

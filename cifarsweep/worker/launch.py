@@ -223,4 +223,6 @@ def _speaking_for(name: str, say: Callable[[str, str], None]) -> Callable[[str],
 
 
 def _described(ended: int) -> str:
-    return f"killed by {signal.Signals(-ended).name}" if ended < 0 else f"exit code {ended}"
+    if ended < 0:
+        return f"killed by {signal.Signals(-ended).name}"
+    return f"exit code {ended}" + (", asked to stop" if ended in _OBEYED else "")

@@ -48,6 +48,7 @@ def refused(done, *says: str) -> None:
         (["report"], ["cifarsweep.db"]),
         (["show", "demo"], ["STUDY/NUMBER"]),
         (["db", "check"], ["cifarsweep.db"]),
+        (["db", "restore", "nowhere.db"], ["nowhere.db: there is no file that can be read", "db backup"]),
         (["data", "import", "mine", "nowhere"], ["nowhere"]),
         (["data", "import", "../x", "nowhere"], ["../x"]),
         (["data", "verify", "nowhere"], ["nowhere"]),

@@ -65,6 +65,19 @@ def test_a_database_that_is_not_there_is_one_sentence_not_one_of_every_worker(cl
     assert not (tmp_path / "logs").exists()
 
 
+def test_what_every_worker_would_refuse_starts_none(cli, tmp_path):
+    assert cli("db", "upgrade").returncode == 0
+
+    for option, sentence in (
+        ("--slots=many", "'many' is neither auto nor a number"),
+        ("--study=nope", "no study 'nope'"),
+        ("--artifacts=s3://", "names no bucket"),
+    ):
+        done = cli("launch", "--cpus", "2", option)
+        assert done.returncode == 2 and done.stderr.count(sentence) == 1, done.stderr
+    assert not (tmp_path / "logs").exists()
+
+
 def test_the_compose_file_of_the_readme_is_one():
     compose = yaml.safe_load(block("yaml"))
 

@@ -90,6 +90,7 @@ def test_several_studies_share_an_index_with_an_answer_each(cli, tmp_path, two_d
         (["--compare", "small", "sqlite:///nowhere.db#small"], "nowhere.db: there is no such database"),
         (["small", "--compare", "small", "small"], "--compare names its two studies itself"),
         (["small", "--pdf"], "none is on PATH"),
+        (["small", "--json", "--png"], "--json writes no page"),
     ],
 )
 def test_what_can_not_be_shown_is_said_and_nothing_written(cli, tmp_path, two_databases, arguments, words):

@@ -129,6 +129,15 @@ def test_watching_on_a_terminal_shows_tables_until_ctrl_c(demo, tmp_path, enviro
     assert all(word in shown for word in ("Studies", "running", "queued", "Trials under way", "NVIDIA H200", "box-1"))
 
 
+def test_where_nobody_works_the_status_says_how_to_begin(run, tmp_path):
+    with Store.open(f"sqlite:///{tmp_path}/cifarsweep.db", upgrade=True) as store:
+        store.create_study(read_study(find("demo")))
+
+    assert said(run("status")).endswith("no trial is under way; `cifarsweep worker` takes what is queued")
+    said(run("pause", "demo"))
+    assert said(run("status")).endswith("no trial is under way")
+
+
 def test_a_lease_that_ran_out_is_red():
     counts = dict.fromkeys(TrialState, 0) | {TrialState.LEASED: 2}
     alive = WorkerStatus("a", "box", "cpu", 0, 1, 5, 2.0, False)

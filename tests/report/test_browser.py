@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cifarsweep.report.pages import write_pages
@@ -119,7 +120,8 @@ def test_controls_work_by_keyboard(desk: Any) -> None:
 
 def test_the_mean_on_the_screen_is_the_mean_of_the_seeds(make: Any, show: Any, tmp_path: Path) -> None:
     study = make.study({}, seeds=2)
-    series = {(0, "val/accuracy"): ([1, 2], [0.2, 0.4]), (1, "val/accuracy"): ([1, 2], [0.4, 0.8])}
+    steps = np.array([1, 2])
+    series = {(n, "val/accuracy"): (steps, np.array([0.2, 0.4]) * (n + 1)) for n in (0, 1)}
     path = write_pages([make.report(study, [make.trial(n, "base", n) for n in (0, 1)], series)], tmp_path)[0]
 
     page = show(path).page

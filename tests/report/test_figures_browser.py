@@ -205,3 +205,14 @@ def test_drawing_moves_nothing_and_a_phone_scrolls_only_down(make: Any, show: An
 
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     assert page.evaluate(below) == before
+
+
+def test_rows_on_a_phone_are_named_alike(make: Any, show: Any, tmp_path: Path) -> None:
+    study = make.study({"optimizer.lr": (0.01, 0.00025), "model.skip": (False, True)})  # the names differ in length
+    page = show(write_pages([make.finished(study, [0.5] * 4)], tmp_path)[0], 360, 800).page
+
+    page.locator("#finals-plot").scroll_into_view_if_needed()
+    page.wait_for_selector("#finals-plot .ytick")
+
+    names = page.locator("#finals-plot .ytick").all_text_contents()
+    assert len(names) == 4 and not any("=" in name for name in names)

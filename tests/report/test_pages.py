@@ -131,6 +131,7 @@ def test_a_running_study_shows_its_curves_without_final_values(make: Any) -> Non
 
     assert 'id="curves-plot"' in html
     assert 'id="finals-plot"' not in html
+    assert "1 trial: 1 running" in html and '<span class="state running">running</span>' in html
 
 
 def test_a_failed_trial_shows_its_error_and_attempts(make: Any) -> None:

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from cifarsweep.cli.app import app
 from cifarsweep.errors import DataError, StudyExists
+from cifarsweep.report.collect import collect
 from cifarsweep.report.export import export
+from cifarsweep.report.notes import figure_notes
 from cifarsweep.report.tensorboard import _cell_and_seed, imported_study, read_runs
 from cifarsweep.store import Store
 
@@ -115,6 +117,21 @@ def test_two_runs_of_one_trial_are_named(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="are both 'adam' with seed 1"):
         read_runs(tmp_path, {})
+
+
+def test_a_tag_to_rename_that_no_run_has_is_refused(logs: Path) -> None:
+    with pytest.raises(DataError, match="no run has the tag 'test_ac' that --rename names; there are: test_acc"):
+        read_runs(logs, {"test_ac": "val/accuracy"})
+
+
+def test_a_report_claims_nothing_of_how_imported_runs_were_evaluated(store: Store, logs: Path) -> None:
+    runs = read_runs(logs, {"test_acc": "val/accuracy"})
+    store.import_study(imported_study("old", logs, runs), runs)
+
+    notes = " ".join(figure_notes(collect(store, "old"), []))
+
+    assert "the imported logs don't say" in notes
+    assert "during training as well" not in notes and "planned" not in notes
 
 
 def test_a_folder_without_scalars_is_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from cifarsweep.report.care import care_notes
 from cifarsweep.report.extension import next_seeds, seed_order
 from cifarsweep.report.notes import figure_notes
 from cifarsweep.report.pages import render_study
@@ -221,7 +222,7 @@ def test_page_and_terminal_begin_with_the_verdicts(tried: Any) -> None:
 
     page = render_study(report)
 
-    assert '<b class="decision supported">supported</b>' in page and "&lt;script&gt;High is above" in page
+    assert '<li class="verdict supported">' in page and "&lt;script&gt;High is above" in page
     assert page.index('class="verdicts"') < page.index('class="lead"')
     assert [line[:25] for line in verdict_lines(report)] == ["<script>High is above</sc"]
     assert "looks at the results are planned with 3, 6 seeds" in " ".join(figure_notes(report, []))
@@ -235,6 +236,7 @@ def test_the_page_says_how_often_the_test_set_was_looked_at_and_what_was_chosen_
     notes = " ".join(figure_notes(replace(report, study=report.study.model_copy(update={"cells": cells})), []))
 
     assert "looked at 36 times in 3 trials, at most 12 times in one" in notes
+    assert "looked at" not in " ".join(care_notes(replace(report, series={}))).partition("as well")[2]
     assert "also decided when to stop" in notes and "not the best one seen" in notes
 
 

@@ -101,9 +101,9 @@ def test_a_worker_that_crashes_is_started_again(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("code", [0, 2, 70, 143])
-def test_a_worker_whose_end_is_final_is_not_started_again(tmp_path, code):
-    assert run(tmp_path, f"raise SystemExit({code})") == (code, [f"ended, exit code {code}"])
+@pytest.mark.parametrize(("code", "why"), [(0, ""), (2, ""), (70, ""), (143, ", asked to stop")])
+def test_a_worker_whose_end_is_final_is_not_started_again(tmp_path, code, why):
+    assert run(tmp_path, f"raise SystemExit({code})") == (code, [f"ended, exit code {code}{why}"])
 
 
 def test_a_worker_that_does_nothing_but_crash_is_given_up(tmp_path):

@@ -1,13 +1,16 @@
 // The figures of final results: one mark or more for each cell.
 const ROOMY = 40; // cells up to which a row has room for its seeds beside its mean
 const roomy = () => data.cells.length <= ROOMY;
-/** What fits beside a row: on a phone the levels without their factors, where the whole name is too long. */
-const rowName = ({ name, brief }) => (narrow() ? short(name.length > 18 ? brief : name, 20) : short(name, 44));
+/** What fits beside a row: on a phone the levels without their factors, for all rows where one name is too long. */
+const rowName = ({ name, brief }) => (narrow() ? short(longNames ? brief : name, 20) : short(name, 44));
+const longNames = data.cells.some(({ name }) => name.length > 18);
 /** The y axis of a figure with one row a cell. */
 const cellRows = (places) => ({
   ...axisStyle(), tickmode: "array", tickvals: places, ticks: "", showline: false, autorange: false,
   ticktext: places.map((place) => plain(rowName(data.cells[place]))),
   range: [data.cells.length - 0.4, -0.6], ...(roomy() ? {} : { tickfont: { size: 10 } }),
+  // Plotly would measure every label to hide those that leave the figure, and none does: the margin follows them.
+  ticklabeloverflow: "allow",
 });
 /** Around values in 0..1, with a little room. */
 const shareRange = (values, least = 0.01) => {

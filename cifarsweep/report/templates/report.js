@@ -1,15 +1,43 @@
 // Draws the figures of one page from the JSON in it, and listens to its controls. Asks nobody for anything.
-const FIGURES = [drawCurves, drawFinals, drawCosts, drawGaps, drawClasses, drawConfusion, drawResources];
+const DRAWING = {
+  "figure-curves": drawCurves, "figure-finals": drawFinals, "figure-costs": drawCosts, "figure-gaps": drawGaps,
+  "figure-classes": drawClasses, "figure-confusion": drawConfusion, "figure-resources": drawResources,
+};
+const FIGURES = Object.values(DRAWING);
 /** The figures that show chosen cells alone. */
 const ISOLATING = [drawCurves, drawClasses, drawResources];
-/** The first at once and the others one by one, so that the page answers meanwhile. */
+/** Figures on the screen or near it; the main figure always, and of few cells all. */
+const near = new Set(roomy() ? FIGURES : [drawCurves]);
+/** Figures that are to be drawn again when they come near. */
+const stale = new Set();
+/** One by one, so that the page answers meanwhile; those that nobody sees wait until the reader comes to them. */
 const drawSoon = (figures = FIGURES) => {
-  const [first, ...rest] = figures;
-  if (!first) return;
-  first();
-  setTimeout(drawSoon, 0, rest);
+  for (const figure of figures) stale.add(figure);
+  drawNext();
 };
-const drawNow = () => FIGURES.forEach((figure) => figure());
+const drawNext = () => {
+  const next = FIGURES.find((figure) => stale.has(figure) && near.has(figure));
+  if (!next) return;
+  stale.delete(next);
+  next();
+  setTimeout(drawNext);
+};
+const drawNow = () => {
+  stale.clear();
+  FIGURES.forEach((figure) => figure());
+};
+/** Of many cells a figure takes long: it is drawn shortly before the reader sees it. */
+const watch = () => {
+  const seen = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      const figure = DRAWING[target.id];
+      if (isIntersecting) near.add(figure);
+      else if (figure !== drawCurves) near.delete(figure);
+    }
+    drawNext();
+  }, { rootMargin: "600px" });
+  for (const figure of document.querySelectorAll("figure.drawn")) seen.observe(figure);
+};
 
 const buttons = [...document.querySelectorAll("#legend button[data-cell]")];
 const choose = (places) => {
@@ -58,4 +86,5 @@ if (typeof Plotly === "undefined") {
 } else {
   listen();
   drawSoon();
+  if (!roomy()) watch();
 }
