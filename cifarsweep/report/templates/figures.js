@@ -20,6 +20,15 @@ const shareRange = (values, least = 0.01) => {
 };
 /** Without what is far below the rest, where the reader wants to see that closer. */
 const closeUp = (values) => (byId("close-up")?.checked ? values.filter((value) => value >= data.reach) : values);
+/** The values with the ends of the intervals, as far as these leave the values two thirds of the room or so: an interval
+ * of two seeds may be wider than all else on the page. */
+const withIntervals = (values, places) => {
+  const shown = closeUp(values);
+  const [low, high] = [Math.min(...shown), Math.max(...shown)];
+  const most = Math.max(0.8 * (high - low), 0.02);
+  const ends = closeUp(places.flatMap((place) => data.cells[place].interval ?? []));
+  return [...shown, ...ends.map((end) => Math.min(Math.max(end, low - most), high + most))];
+};
 /** Cells by their colour: the whiskers of a trace have one, and a trace for each of many cells takes long. */
 const byColour = (places) => grouped(places, (place) => data.cells[place].colour);
 const doneCells = () => [...data.cells.keys()].filter((place) => data.cells[place].mean !== null);
@@ -57,7 +66,7 @@ const drawFinals = () => {
     }];
   });
   const values = done.flatMap((place) => data.cells[place].seeds.map(([, value]) => value));
-  Plotly.react(plot, traces, rowLayout(plot, "Validation accuracy", values, done), config("finals"));
+  Plotly.react(plot, traces, rowLayout(plot, "Validation accuracy", withIntervals(values, done), done), config("finals"));
 };
 
 /** Numbers of the front's cells, as the text below the figure has them; left out where one would cover the next. */
@@ -104,7 +113,7 @@ const drawCosts = () => {
   const span = last - first || 1;
   const ends = {
     x: [log ? first - 0.06 * span : Math.max(first - 0.06 * span, -0.02 * last), last + 0.06 * span],
-    y: shareRange(closeUp(done.map((place) => data.cells[place].mean))),
+    y: shareRange(withIntervals(done.map((place) => data.cells[place].mean), done)),
   };
   const front = {
     x: cost.front.map(x), y: cost.front.map((place) => data.cells[place].mean), mode: "lines", hoverinfo: "skip",
