@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +41,11 @@ def open_folder(place: str) -> Folder:
 
 
 def check_place(place: str) -> None:
-    """Write, read and remove a small file. Raises PlaceError where one of these fails."""
+    """Write, read and remove a small file. Raises PlaceError where one of these fails.
+
+    A folder that was not there stays: other workers may begin in it at the same moment.
+    """
     folder = open_folder(place)
-    is_new = not _is_url(place) and not os.path.exists(place)
     try:
         ref = folder.write(0, b"cifarsweep looks whether checkpoints can be kept here")
         folder.read(ref)
@@ -55,8 +56,6 @@ def check_place(place: str) -> None:
     with contextlib.suppress(CheckpointUnseen):
         folder.read(ref)
         raise PlaceError(f"{place}: files can't be removed there; allow that, or give another --artifacts")
-    if is_new:
-        os.rmdir(place)
 
 
 def _is_url(place: str) -> bool:
