@@ -95,9 +95,13 @@ def trained_in_peace(place: Place, spec: Study) -> Runs:
         return found
 
 
-def kills_at_points(place: Place, *, points: tuple[str, ...] | None = None, at_once: int = 2) -> Counts:
-    """A worker killed at every named point of its way, each with a study of its own; then another one finishes all."""
-    wanted = points or (*sabotage.TRIAL_POINTS, *sabotage.CHILD_POINTS, *sabotage.TELL_POINTS)
+def kills_at_points(place: Place, *, points: int | None = None, at_once: int = 2) -> Counts:
+    """A worker killed at every named point of its way, each with a study of its own; then another one finishes all.
+
+    `points` of them by chance, or all.
+    """
+    every = (*sabotage.TRIAL_POINTS, *sabotage.CHILD_POINTS, *sabotage.TELL_POINTS)
+    wanted = every if points is None else tuple(place.chance.sample(every, points))
     together = [point for point in wanted if point not in sabotage.TELL_POINTS]
     # Whoever tells tells everything, so the victims of these points come one by one.
     alone = [point for point in wanted if point in sabotage.TELL_POINTS]

@@ -42,7 +42,9 @@ CAMPAIGNS: dict[str, Campaign] = {
         {"kills": 20},
         lease_s=6.0,
     ),
-    "kills-at-points": Campaign(against_workers.kills_at_points, BOTH, {}, {}, {"points reached": 34}, lease_s=2.0),
+    "kills-at-points": Campaign(
+        against_workers.kills_at_points, BOTH, {"points": 8}, {}, {"points reached": 34}, lease_s=2.0
+    ),
     "freezes": Campaign(
         against_workers.freezes,
         BOTH,

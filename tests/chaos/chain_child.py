@@ -20,7 +20,7 @@ from typing import Any
 
 import sabotage
 
-from cifarsweep.errors import CheckpointError
+from cifarsweep.errors import CheckpointError, CheckpointUnseen
 from cifarsweep.spec.words import VAL_ACCURACY, CheckpointRef, MetricRow, Outcome, TrialResult
 from cifarsweep.training import events
 from cifarsweep.training.folder import CheckpointFolder
@@ -67,7 +67,7 @@ def restored(request: Train, folder: CheckpointFolder) -> Iterator[events.Reject
         try:
             data = folder.read(ref)
         except CheckpointError as error:
-            yield events.Rejected(ref.path, str(error))
+            yield events.Rejected(ref.path, str(error), unseen=isinstance(error, CheckpointUnseen))
         else:
             yield int.from_bytes(data[:8]), data[8:40]
             return

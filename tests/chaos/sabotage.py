@@ -74,7 +74,7 @@ def _events(statement: str) -> list[str]:
         return [_INSERTS[table]] if table in _INSERTS else []
     if not statement.startswith("UPDATE cs_trial"):
         return []
-    if "RETURNING" in statement:
+    if "token=" in statement:
         return ["claim"]
     if "flush_seq=" in statement:
         return ["guard", "finish"] if "outcome=" in statement else ["guard"]
