@@ -1,6 +1,7 @@
 """What tests of several rooms need."""
 
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As in a job in the background of a shell; the programs that tests start would inherit it and be deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -59,10 +60,15 @@ def test_a_missing_package_is_named(monkeypatch):
         check_place("s3://bucket/x")
 
 
-def test_a_look_at_a_folder_leaves_nothing(tmp_path):
+def test_a_look_at_a_folder_leaves_no_file(tmp_path):
     check_place(str(tmp_path / "new"))
     check_place(str(tmp_path))
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.rglob("*")) == [tmp_path / "new"]
+
+
+def test_workers_that_look_at_once_do_not_harm_each_other(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(check_place, [str(tmp_path / "new" / "deep")] * 64))
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
