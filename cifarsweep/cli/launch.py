@@ -55,9 +55,6 @@ def launch(
     A worker that crashes is started again; one that has nothing left to do, or a bad machine, is not. Ctrl-C writes
     checkpoints and gives the trials back; twice stops at once.
     """
-    from cifarsweep.store import Store
-    from cifarsweep.training.place import parse_place
-
     _check(gpus, cpus, slurm)
     arguments = _arguments(slots, study or [], wait, save_every, artifacts)
     if slurm:
@@ -67,13 +64,7 @@ def launch(
     counts = {"gpus-per-node": gpus_per_worker or None, "cpus-per-task": cpus_per_worker}
     named = {**counts, "mem": mem, "time": time, "partition": partition, "account": account, "qos": qos}
     options = {key: str(value) for key, value in named.items() if value is not None} | _parsed(extra or [])
-    # One sentence here rather than one of every worker, or of jobs that start tomorrow.
-    parse_slots(slots)
-    if artifacts:
-        parse_place(artifacts)
-    with Store.open(db) as store:
-        for name in study or []:
-            store.study(name)
+    _check_work(slots, artifacts, db, study or [])
     # Not among the arguments, where everybody on the machine could read a password in it.
     os.environ["CIFARSWEEP_DB"] = db
     if slurm:
@@ -87,6 +78,19 @@ def _check(gpus: str | None, cpus: int | None, slurm: bool) -> None:
         raise typer.BadParameter("with --slurm, give --gpus-per-worker and --cpus-per-worker")
     if gpus is not None and cpus is not None:
         raise typer.BadParameter("give --gpus or --cpus, not both")
+
+
+def _check_work(slots: str, artifacts: str | None, db: str, studies: list[str]) -> None:
+    """Refuse in one sentence here what every worker would refuse, or jobs that start tomorrow."""
+    from cifarsweep.store import Store
+    from cifarsweep.training.place import parse_place
+
+    parse_slots(slots)
+    if artifacts:
+        parse_place(artifacts)
+    with Store.open(db) as store:
+        for name in studies:
+            store.study(name)
 
 
 def _arguments(
