@@ -24,8 +24,9 @@ from cifarsweep.data.catalog import require
 from cifarsweep.spec.reading import find, read_study
 from cifarsweep.store import Store
 from cifarsweep.worker.display import Display
+from cifarsweep.worker.plan import Plan
 from cifarsweep.worker.process import child_command
-from cifarsweep.worker.supervisor import Plan, Supervisor
+from cifarsweep.worker.supervisor import Supervisor
 from cifarsweep.worker.trainable import Trainable
 
 TINY = {"model.widths": (4, 8), "model.convs_per_stage": 1, "steps": 2, "log_every": 1}

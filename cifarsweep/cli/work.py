@@ -41,8 +41,9 @@ def worker(
     from cifarsweep.training.place import check_place, parse_place
     from cifarsweep.worker.display import display_for
     from cifarsweep.worker.launch import stop_at_end_of_input
+    from cifarsweep.worker.plan import Plan
     from cifarsweep.worker.process import child_command
-    from cifarsweep.worker.supervisor import Plan, Supervisor
+    from cifarsweep.worker.supervisor import Supervisor
     from cifarsweep.worker.trainable import Trainable
 
     if cpu and gpu is not None:

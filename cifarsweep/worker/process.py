@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from cifarsweep.worker.protocol import Reply, Request, decode_reply, encode
 
@@ -41,6 +41,7 @@ class ChildProcess:
         os.set_blocking(self._stdout.fileno(), False)
         self._partial = b""
         self._last_words = ""
+        self._killed = False
 
     @property
     def pid(self) -> int:
@@ -56,18 +57,24 @@ class ChildProcess:
         with contextlib.suppress(BrokenPipeError):
             self._stdin.write(encode(request))
 
-    def read(self) -> list[Reply] | None:
-        """The replies that have come, or None once the child has closed its end. Raises ProtocolError."""
+    def read(self) -> Iterator[Reply] | None:
+        """The replies that have come, or None once the child has closed its end.
+
+        Raises ProtocolError where it comes to a line that is none, after what came before it.
+        """
         chunk = self._stdout.read(_READ_SIZE)
         if chunk is None:
-            return []
+            return iter(())
         if not chunk:
             return None
         *lines, self._partial = (self._partial + chunk).split(b"\n")
-        return [decode_reply(line) for line in lines]
+        return map(decode_reply, lines)
 
     def kill(self) -> None:
         """End the child at once, with whatever it may have started."""
+        if self._killed:
+            return  # its number may be another's by now
+        self._killed = True
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()

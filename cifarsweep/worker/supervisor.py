@@ -8,20 +8,18 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from multiprocessing.connection import wait
-from pathlib import Path
 from typing import Any
 
 from cifarsweep.errors import DataError, DeviceError, StoreUnavailable
 from cifarsweep.spec.words import TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.records import Want, WorkerInfo
-from cifarsweep.store.timing import Timing
 from cifarsweep.worker import machine
 from cifarsweep.worker.artifacts import Artifacts
 from cifarsweep.worker.display import Display
 from cifarsweep.worker.patience import Patience
+from cifarsweep.worker.plan import Plan, Shared
 from cifarsweep.worker.searching import Searching
 from cifarsweep.worker.slot import Slot
 from cifarsweep.worker.suspicion import Suspicion
@@ -46,20 +44,6 @@ _BY_HAND = (signal.SIGINT, signal.SIGTERM)
 _POLITE = (signal.SIGUSR1, signal.SIGUSR2)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a worker was asked to do. `artifacts` is a folder or a URL; `studies` empty means all that it can train."""
-
-    command: Sequence[str]
-    artifacts: Path | str
-    slots: int = 1
-    studies: tuple[str, ...] = ()
-    wait: bool = False
-    max_trials: int | None = None
-    save_every_s: float = 60.0
-    timing: Timing = field(default_factory=Timing.from_env)
-
-
 class Supervisor:
     """One process that owns the database handle and `slots` children.
 
@@ -76,6 +60,18 @@ class Supervisor:
         self._teller = Teller(store)
         self._artifacts = Artifacts(str(plan.artifacts), display.note)
         self._telemetry = Telemetry(display.note, self._busy)
+        self._shared = Shared(
+            plan=plan,
+            store=store,
+            display=display,
+            patience=self._patience,
+            suspicion=self._suspicion,
+            artifacts=self._artifacts,
+            telemetry=self._telemetry,
+            want=self._want,
+            judge=self._searching.judge,
+            clock=self._clock,
+        )
         self._slots: list[Slot] = []
         self._signals: list[int] = []
         self._stop_by: float | None = None
@@ -95,7 +91,7 @@ class Supervisor:
         self._trainable(self._plan.studies)
         with self._listening_to_signals(), self._display:
             try:
-                self._slots = [self._slot(number) for number in range(self._plan.slots)]
+                self._slots = [Slot(number, self._shared) for number in range(self._plan.slots)]
                 while not self._over():
                     self._turn()
             except DeviceError:
@@ -110,24 +106,6 @@ class Supervisor:
                     self._suspicion.take_the_blame()
             self._leave()
         return self._exit_code
-
-    def _slot(self, number: int) -> Slot:
-        plan = self._plan
-        return Slot(
-            number,
-            plan.command,
-            self._store,
-            plan.timing,
-            self._display,
-            self._patience,
-            self._suspicion,
-            self._artifacts,
-            plan.save_every_s,
-            self._want,
-            self._searching.judge,
-            self._telemetry,
-            self._clock,
-        )
 
     def _turn(self) -> None:
         """Hear what children say, tend leases, fill idle slots, see to the rest."""
@@ -163,7 +141,7 @@ class Supervisor:
         return not self._busy() and (self._finished or self._spent)
 
     def _busy(self) -> int:
-        return sum(slot.recorder is not None for slot in self._slots)
+        return sum(slot.attempt is not None for slot in self._slots)
 
     def _fill(self) -> None:
         """Claim a trial for every idle slot."""

@@ -12,7 +12,8 @@ from cifarsweep.data.catalog import DataSetInfo
 from cifarsweep.store import Store
 from cifarsweep.worker.display import Lines
 from cifarsweep.worker.launch import Fleet, Member, stop_at_end_of_input
-from cifarsweep.worker.supervisor import Plan, Supervisor
+from cifarsweep.worker.plan import Plan
+from cifarsweep.worker.supervisor import Supervisor
 from cifarsweep.worker.trainable import Trainable
 
 

@@ -16,7 +16,8 @@ from cifarsweep.store import Store
 from cifarsweep.store.queue import read_checkpoints
 from cifarsweep.store.timing import Timing
 from cifarsweep.worker.display import Display
-from cifarsweep.worker.supervisor import Plan, Supervisor
+from cifarsweep.worker.plan import Plan
+from cifarsweep.worker.supervisor import Supervisor
 from cifarsweep.worker.trainable import Trainable
 
 TIMING = Timing(lease_s=5.0, beat_s=0.2)

@@ -14,7 +14,8 @@ from cifarsweep.spec.reading import find, read_study
 from cifarsweep.spec.words import AttemptEnd, TrialState
 from cifarsweep.store import Store
 from cifarsweep.worker.display import Display
-from cifarsweep.worker.supervisor import Plan, Supervisor
+from cifarsweep.worker.plan import Plan
+from cifarsweep.worker.supervisor import Supervisor
 from cifarsweep.worker.trainable import Trainable
 
 

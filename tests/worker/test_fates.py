@@ -10,8 +10,9 @@ from cifarsweep.store import Store
 from cifarsweep.store.timing import Timing
 from cifarsweep.worker.child import _failure
 from cifarsweep.worker.display import Display
+from cifarsweep.worker.plan import Plan
 from cifarsweep.worker.process import child_command
-from cifarsweep.worker.supervisor import Plan, Supervisor
+from cifarsweep.worker.supervisor import Supervisor
 from cifarsweep.worker.trainable import Trainable
 
 TIMING = Timing(lease_s=12.0, beat_s=1.0)

@@ -18,7 +18,8 @@ from cifarsweep.spec.words import VAL_ACCURACY, AttemptEnd, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.timing import Timing
 from cifarsweep.worker.display import Display
-from cifarsweep.worker.supervisor import EXIT_BAD_MACHINE, Plan, Supervisor
+from cifarsweep.worker.plan import Plan
+from cifarsweep.worker.supervisor import EXIT_BAD_MACHINE, Supervisor
 from cifarsweep.worker.trainable import Trainable
 
 TRIALS = 12

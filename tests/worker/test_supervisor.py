@@ -15,7 +15,8 @@ from cifarsweep.spec.words import VAL_ACCURACY, AttemptEnd, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.timing import Timing
 from cifarsweep.worker.display import Display
-from cifarsweep.worker.supervisor import Plan, Supervisor
+from cifarsweep.worker.plan import Plan
+from cifarsweep.worker.supervisor import Supervisor
 from cifarsweep.worker.trainable import Trainable
 
 TRIALS = 12

@@ -21,7 +21,8 @@ from cifarsweep.store import Store
 from cifarsweep.store.timing import Timing
 from cifarsweep.worker import telemetry
 from cifarsweep.worker.display import Display
-from cifarsweep.worker.supervisor import Plan, Supervisor
+from cifarsweep.worker.plan import Plan
+from cifarsweep.worker.supervisor import Supervisor
 from cifarsweep.worker.telemetry import Gauges, Telemetry, Totals
 from cifarsweep.worker.trainable import Trainable
 from cifarsweep.worker.trainer import DeviceTrainer

@@ -1,0 +1,158 @@
+"""One attempt at a trial, from its lease to its end: what the child's replies mean for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+from cifarsweep.errors import StoreUnavailable
+from cifarsweep.spec.settings import Settings
+from cifarsweep.spec.words import ENERGY, VAL_ACCURACY, AttemptEnd, MetricRow, Outcome, TrialResult
+from cifarsweep.store.records import Lease
+from cifarsweep.training import events
+from cifarsweep.worker import protocol
+from cifarsweep.worker.plan import Shared
+from cifarsweep.worker.recorder import Recorder
+from cifarsweep.worker.telemetry import Gauges
+
+
+class Attempt:
+    """Whatever writes for the trial raises LeaseLost once another worker owns it."""
+
+    def __init__(self, slot: int, lease: Lease, shared: Shared) -> None:
+        self.recorder = Recorder(shared.store, lease, shared.patience, shared.clock, shared.artifacts.broom(lease))
+        self.began_at = shared.clock()
+        #: Whether the child was asked to stop, because somebody paused or cancelled the trial.
+        self.obeying = False
+        self._slot, self._shared = slot, shared
+        self._judge = shared.judge(lease)
+        self._gauges = Gauges(shared.telemetry, slot)
+        self._started: events.Started | None = None
+        self._rejected: list[events.Rejected] = []
+
+    @property
+    def lease(self) -> Lease:
+        """The lease as it was last renewed."""
+        return self.recorder.lease
+
+    @property
+    def open(self) -> bool:
+        """Whether there is more to come: its end does not wait to be written yet."""
+        return not self.recorder.ending
+
+    def request(self) -> protocol.Train:
+        """What the child is asked to do."""
+        lease = self.lease
+        return protocol.Train(
+            label=_title(lease),
+            settings=_plain(lease.settings),
+            seed=lease.seed,
+            folder=self._shared.artifacts.path(lease),
+            resume=lease.checkpoints,
+            save_every_s=self._shared.plan.save_every_s,
+        )
+
+    def record(self, reply: protocol.Reply) -> None:
+        """Take in what the child says of the trial."""
+        self.recorder.heard()
+        match reply:
+            case events.Started():
+                self._begun(reply)
+            case events.Progress():
+                self._shared.display.progress(self._slot, reply)
+            case events.Metrics():
+                self.recorder.add(reply.rows)
+                self._shared.display.metrics(self._slot, reply)
+                self._evaluated(reply.rows)
+            case events.Saved():
+                self._shared.suspicion.got_on()
+                self.recorder.add(self._gauges.at_checkpoint(reply.checkpoint.step))
+                self.recorder.point(reply.checkpoint)
+            case events.SaveFailed():
+                self._note(f"no checkpoint at step {reply.step:,}: {reply.reason}")
+            case events.Rejected():
+                self._rejected.append(reply)
+            case events.Finished():
+                self._shared.suspicion.got_on()
+                self.end(str(reply.result.outcome), reply.result)
+                self.recorder.finish(self._priced(reply.result), self._shared.want(self._slot))
+            case events.Stopped():
+                at, wish = f"at step {reply.step:,}", self.lease.wish
+                self.end(f"{wish.state} {at}" if wish else f"stopped {at}, given back")
+                self.recorder.release()
+            case protocol.Failed():
+                self._failed(reply)
+
+    def crashed(self, error: str, story: str) -> None:
+        """The child died or hung."""
+        self._shared.suspicion.crashed(self.lease, self.began_at, self._shared.clock(), error)
+        self.recorder.fail(AttemptEnd.CRASHED, error, story)
+
+    def end(self, how: str, result: TrialResult | None = None) -> None:
+        """Show how it ended."""
+        self._shared.display.end(self._slot, self.lease, how, result)
+
+    def _note(self, text: str) -> None:
+        self._shared.display.note(f"{_title(self.lease)}: {text}")
+
+    def _begun(self, started: events.Started) -> None:
+        self._shared.artifacts.explain(_title(self.lease), self._rejected, started.start_step)
+        known = self.lease.checkpoints[0].step if self.lease.checkpoints else 0
+        if started.start_step < known:
+            self.recorder.rewind(started.start_step)
+        self._started = started
+        earlier = self.recorder.committed(ENERGY) if started.start_step else None
+        self._gauges = Gauges(self._shared.telemetry, self._slot, started.start_step, earlier)
+        self._shared.display.started(self._slot, started)
+
+    def _evaluated(self, rows: Sequence[MetricRow]) -> None:
+        """Set beside an evaluation what the hardware did until then, and weigh whether the trial goes on."""
+        at = next((row for row in rows if row.name == VAL_ACCURACY), None)
+        if at is None:
+            return
+        self.recorder.add(self._gauges.at_evaluation(at.step))
+        # The last evaluation ends the trial anyway.
+        if (self._started is None or at.step < self._started.total_steps) and self._falls_behind(at):
+            result = TrialResult(Outcome.PRUNED, at.step, {row.name: row.value for row in rows}, "")
+            self.end(str(result.outcome), result)
+            self.recorder.finish(self._priced(result))
+
+    def _falls_behind(self, at: MetricRow) -> bool:
+        """Whether its study ends the trial here: decided once, and recorded with the end that it may make.
+
+        A trial goes on while the database is away.
+        """
+        if not self._shared.patience.may_try():
+            return False
+        try:
+            prune = self._judge(at.step, at.value)
+        except StoreUnavailable as error:
+            self._shared.patience.failed(error)
+            return False
+        if prune is not None:
+            self.recorder.decide(at.step, prune)
+        return bool(prune)
+
+    def _priced(self, result: TrialResult) -> TrialResult:
+        """The result with what the model and its training cost, which reports set beside its accuracy."""
+        if self._started is None:
+            return result
+        price = {"params": float(self._started.params), "flops_per_image": float(self._started.flops_per_image)}
+        return replace(result, final={**result.final, **self._gauges.final(), **price})
+
+    def _failed(self, failure: protocol.Failed) -> None:
+        end = AttemptEnd.OUT_OF_MEMORY if failure.out_of_memory else AttemptEnd.EXCEPTION
+        self.recorder.fail(end, failure.error, failure.traceback)
+        self.end(f"failed: {failure.error.splitlines()[0]}")
+
+
+@lru_cache
+def _plain(settings: Settings) -> dict[str, Any]:
+    """As JSON has it; the trials of a cell share their settings."""
+    return settings.model_dump(mode="json")
+
+
+def _title(lease: Lease) -> str:
+    return f"{lease.study}/{lease.number}"
