@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -145,7 +146,7 @@ class Freezer:
     def __init__(self, place: Place, freezes: int, share_inside: float = 0.4) -> None:
         self.place, self.freezes, self.counts = place, freezes, Counter[str]()
         self._share_inside = share_inside
-        self._frozen: dict[int, tuple[Worker, float]] = {}
+        self._until: dict[int, float] = {}
 
     def enough(self) -> bool:
         return self.counts["freezes"] >= self.freezes
@@ -159,7 +160,7 @@ class Freezer:
 
     def __call__(self, fleet: Fleet) -> None:
         for worker in fleet.workers:
-            fair = worker.alive and worker.began and id(worker) not in self._frozen and not self.enough()
+            fair = worker.alive and worker.began and id(worker) not in self._until and not self.enough()
             if fair and self.place.chance.random() < 0.02:
                 who = self.place.chance.choice(("worker", "child", "both", "both"))
                 if worker.send(signal.SIGSTOP, who):
@@ -167,20 +168,21 @@ class Freezer:
         self.relieve(fleet)
 
     def relieve(self, fleet: Fleet) -> None:
-        """Notice who stopped itself, and wake whose time has come."""
+        """Notice who stopped itself."""
+        self._until = {key: at for key, at in self._until.items() if time.monotonic() < at}
         for worker in fleet.workers:
-            if worker.alive and id(worker) not in self._frozen and worker.stopped():
+            if worker.alive and id(worker) not in self._until and worker.stopped():
                 self._note(worker, "inside a transaction or just after")
-        for key, (worker, at) in list(self._frozen.items()):
-            if time.monotonic() > at:
-                worker.send(signal.SIGCONT)
-                del self._frozen[key]
 
     def _note(self, worker: Worker, how: str) -> None:
         self.counts["freezes"] += 1
         self.counts[f"freezes {how}"] += 1
         seconds = self.place.chance.uniform(0.3, 2.2) * self.place.lease_s
-        self._frozen[id(worker)] = worker, time.monotonic() + seconds
+        self._until[id(worker)] = time.monotonic() + seconds
+        # By a thread: who holds SQLite's lock while it is frozen keeps the harness waiting too.
+        wake = threading.Timer(seconds, worker.send, (signal.SIGCONT,))
+        wake.daemon = True
+        wake.start()
 
 
 def freezes(place: Place, *, freezes: int, trials: int, workers: int = 3) -> Counts:

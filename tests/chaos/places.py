@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import atexit
 import random
 import shutil
 import tempfile
@@ -10,6 +10,7 @@ import uuid
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +106,12 @@ class Place:
         return Store.open(self.url)
 
 
+@cache
 def data_folder() -> str:
     """One folder of data sets for all campaigns: digits are made once."""
-    return os.environ.setdefault("CHAOS_DATA", tempfile.mkdtemp(prefix="cs-chaos-data-"))
+    folder = tempfile.mkdtemp(prefix="cs-chaos-data-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def sqlite_place(folder: Path, seed: int, *, tables: bool = True, **more: Any) -> Place:
