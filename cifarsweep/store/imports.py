@@ -22,9 +22,10 @@ from cifarsweep.store.tables import cell, study, trial
 def add(conn: Connection, spec: Study, runs: Sequence[FinishedRun]) -> int:
     """Add the study with a trial that is done for each run; returns how many. Raises StudyExists."""
     fresh = {"name": spec.name, "sha256": spec.sha256, "spec": spec.canonical(), "created_at": datetime.now(UTC)}
-    if conn.execute(insert_ignore(conn, study).values(fresh)).rowcount != 1:
+    # Not by the count of rows, which PostgreSQL's driver does not know of an INSERT like this.
+    owner = conn.execute(insert_ignore(conn, study).values(fresh).returning(study.c.study_id)).scalar_one_or_none()
+    if owner is None:
         raise StudyExists(f"the database has a study {spec.name!r} already; choose another name with --as")
-    owner = conn.execute(select(study.c.study_id).where(study.c.name == spec.name)).scalar_one()
     conn.execute(insert(cell), [_cell_row(owner, place, one) for place, one in enumerate(spec.cells)])
     rows = conn.execute(select(cell.c.name, cell.c.cell_id).where(cell.c.study_id == owner))
     ids = {name: cell_id for name, cell_id in rows}
