@@ -54,7 +54,8 @@ def worker(
     command = child_command("cpu" if cpu else "auto" if gpu is None else str(gpu))
     place = parse_place(artifacts) if artifacts else str(artifacts_folder(db))
     display = display_for(console())
-    with Store.open(db) as store:
+    # Who starts a worker by `launch` has looked at the database, and comes again while it is away.
+    with Store.open(db, known=until_eof) as store:
         check_place(place)
         trainable = Trainable(store, display.note, require)
         plan = Plan(

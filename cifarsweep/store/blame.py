@@ -53,8 +53,12 @@ def forgive(conn: Connection, worker_id: str, crashes: Sequence[Crash]) -> int:
 
 
 def _revive(conn: Connection, trial_id: int, study_id: int) -> None:
-    paused = select(study.c.wish).where(study.c.study_id == study_id).scalar_subquery() == Wish.PAUSE.value
-    state = case((paused, TrialState.PAUSED.value), else_=TrialState.QUEUED.value)
+    wish = select(study.c.wish).where(study.c.study_id == study_id).scalar_subquery()
+    state = case(
+        (wish == Wish.PAUSE.value, TrialState.PAUSED.value),
+        (wish == Wish.CANCEL.value, TrialState.CANCELLED.value),
+        else_=TrialState.QUEUED.value,
+    )
     values = {"state": state, "not_before": None, "told": False}
     conn.execute(update(trial).where(trial.c.trial_id == trial_id).values(values))
     conn.execute(update(study).where(study.c.study_id == study_id).values(stale=True))

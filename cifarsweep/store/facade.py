@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 
 from sqlalchemy import Connection
 
-from cifarsweep.errors import StoreError
+from cifarsweep.errors import StoreError, StudyExists
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.words import AttemptEnd, CheckpointRef, MetricRow, TrialResult, TrialState
 from cifarsweep.store import (
@@ -65,10 +65,19 @@ class Store:
         self.search = SearchTrials(db)
 
     @classmethod
-    def open(cls, url: str, *, upgrade: bool = False, read_only: bool = False, timing: Timing | None = None) -> Self:
+    def open(
+        cls,
+        url: str,
+        *,
+        upgrade: bool = False,
+        read_only: bool = False,
+        known: bool = False,
+        timing: Timing | None = None,
+    ) -> Self:
         """Open the database at `url`; `upgrade` creates or upgrades its tables.
 
-        Raises StoreError where it is not there, not ours, of another version, read-only or out of reach.
+        Raises StoreError where it is not there, not ours, of another version, read-only or out of reach; where it is
+        `known` to exist, StoreUnavailable says that it is out of reach for now.
         """
         parsed = address.parse_url(url)
         timing = timing or Timing.from_env()
@@ -86,7 +95,7 @@ class Store:
                 migrate.check_version(db)
         except StoreError as error:
             db.close()
-            raise final(error) from None
+            raise error if known else final(error) from None
         return cls(db, timing)
 
     def __enter__(self) -> Self:
@@ -111,14 +120,14 @@ class Store:
         Raises StudyExists with the differences where one of that name holds other contents, or, with `extend`, where
         more than cells and seeds was added.
         """
-        return self._db.write(lambda conn: studies.create(conn, study, extend=extend))
+        return self._change(lambda conn: studies.create(conn, study, extend=extend), lambda created: created.added)
 
     def add_seeds(self, study: str, added: Sequence[tuple[str, int]], looks: Sequence[int] = ()) -> int:
         """Add trials to single cells, by cell and seed, and plan looks at the data at those numbers of seeds.
 
         Returns how many trials were not there before. Raises UnknownStudy, or StoreError for a cell that it lacks.
         """
-        return self._db.write(lambda conn: studies.add_seeds(conn, study, added, looks))
+        return self._change(lambda conn: studies.add_seeds(conn, study, added, looks), int)
 
     def looks(self, study: str) -> tuple[int, ...]:
         """The numbers of seeds at which a study is looked at; empty where it was never extended."""
@@ -126,7 +135,7 @@ class Store:
 
     def import_study(self, study: Study, runs: Sequence[FinishedRun]) -> int:
         """Add a study of runs that were trained elsewhere; returns its trials. Raises StudyExists."""
-        return self._db.write(lambda conn: imports.add(conn, study, runs))
+        return self._change(lambda conn: imports.add(conn, study, runs), int)
 
     def studies(self) -> list[StudyRow]:
         """Every study, oldest first."""
@@ -245,14 +254,21 @@ class Store:
         return self._steer(lambda conn: steering.prioritize(conn, study, number, priority))
 
     def _steer(self, work: Callable[[Connection], Steered]) -> Steered:
-        """Report the first try too: where it was committed and only the answer was lost, the second changes nothing."""
-        changes: list[Steered] = []
+        return self._change(work, lambda change: change.now + change.soon)
 
-        def steer(conn: Connection) -> None:
-            changes.append(work(conn))
+    def _change(self, work: Callable[[Connection], T], size: Callable[[T], int]) -> T:
+        """The answer that tells of most: a try after one that was committed, with its answer lost, changes nothing."""
+        answers: list[T] = []
 
-        self._db.write(steer)
-        return max(changes, key=lambda change: change.now + change.soon)
+        def change(conn: Connection) -> None:
+            try:
+                answers.append(work(conn))
+            except StudyExists:
+                if not answers:
+                    raise
+
+        self._db.write(change)
+        return max(answers, key=size)
 
     def crashed_only_here(self, worker_id: str, crashes: Sequence[Crash]) -> list[Crash]:
         """Those, of trials and attempts whose child died at this worker, whose trials took down no child elsewhere."""

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cifarsweep.errors import CifarsweepError, SpecError
+from cifarsweep.errors import CifarsweepError, SpecError, StoreUnavailable
 from cifarsweep.worker.supervisor import EXIT_BAD_MACHINE
 
 #: Exit codes that another start would not change: nothing left to do, bad input, a bad machine.
@@ -133,13 +133,15 @@ class _Keeper:
             return
         ran_s = time.monotonic() - self._started_at
         self._crashes = 1 if ran_s >= self._backoff.well_s else self._crashes + 1
-        if self._crashes >= self._backoff.most:
+        away = code == StoreUnavailable.exit_code
+        if self._crashes >= self._backoff.most and not away:
             self.code = code
             self._say(f"crashed, {_described(ended)}, {self._crashes} times in a row: given up; see {self._log}")
             return
         pause_s = self._backoff.pause_s(self._crashes)
         self._start_at = time.monotonic() + pause_s
-        self._say(f"crashed, {_described(ended)}: starts again in {pause_s:.0f} s; see {self._log}")
+        what = "the database is away" if away else f"crashed, {_described(ended)}"
+        self._say(f"{what}: starts again in {pause_s:.0f} s; see {self._log}")
 
     def _pass_on(self) -> None:
         with suppress(FileNotFoundError), self._log.open("rb") as log:
@@ -219,7 +221,12 @@ class Fleet:
 
 
 def _speaking_for(name: str, say: Callable[[str, str], None]) -> Callable[[str], None]:
-    return lambda line: say(name, line)
+    def speak(line: str) -> None:
+        # A screen or a log that takes no more is no reason to leave workers alone.
+        with suppress(OSError):
+            say(name, line)
+
+    return speak
 
 
 def _described(ended: int) -> str:

@@ -321,6 +321,21 @@ def test_a_machine_takes_its_own_crashes_back_and_nobody_elses(busy_store: Store
     assert busy_store.check() == []
 
 
+def test_what_was_cancelled_meanwhile_stays_so_when_a_machine_takes_the_blame(busy_store: Store) -> None:
+    crashes = []
+    for _ in range(5):
+        lease = must_claim(busy_store, "bad")
+        busy_store.fail(lease, AttemptEnd.CRASHED, "died", "")
+        make_due(busy_store, lease)
+        crashes.append((lease.trial_id, lease.attempt))
+    busy_store.cancel("s")
+
+    assert busy_store.forgive("bad", crashes) == 5
+
+    assert states(busy_store)[0] is CANCELLED
+    assert busy_store.unfinished() == 0
+
+
 def test_a_checkpoint_since_then_leaves_nothing_to_forgive(busy_store: Store) -> None:
     lease = must_claim(busy_store, "bad")
     busy_store.fail(lease, AttemptEnd.CRASHED, "died", "")

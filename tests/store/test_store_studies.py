@@ -1,15 +1,17 @@
 """Studies are created once, extended, and read back as they were."""
 
+from collections.abc import Callable
 from functools import partial
 
 import pytest
-from scenes import at_once, contents, make_cell, make_study, must_claim, result
+from scenes import at_once, contents, lose_one_commit, make_cell, make_study, must_claim, result
 
 from cifarsweep.errors import StudyExists, UnknownStudy
 from cifarsweep.spec.reading import find, read_study
 from cifarsweep.spec.study import Study
+from cifarsweep.spec.words import MetricRow
 from cifarsweep.store import Store
-from cifarsweep.store.records import Created
+from cifarsweep.store.records import Created, FinishedRun
 
 
 def test_a_study_is_read_back_as_it_was(store: Store) -> None:
@@ -120,3 +122,19 @@ def test_names_with_quotes_are_only_names(store: Store) -> None:
     for name in ("'; DROP TABLE cs_study; --", "<script>", "x" * 300, "\x00"):
         with pytest.raises(UnknownStudy):
             store.study(name)
+
+
+def test_what_was_done_is_told_although_the_answer_was_lost(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    imported = make_study(cells=1, seeds=1, name="imported")
+    runs = [FinishedRun(imported.cells[0].name, 0, (MetricRow("val/accuracy", 1, 0.5),))]
+    cell = make_study().cells[0].name
+
+    def with_a_lost_answer(work: Callable[[], object]) -> object:
+        with monkeypatch.context() as patch:
+            lose_one_commit(store, patch)
+            return work()
+
+    assert with_a_lost_answer(lambda: store.create_study(make_study())) == Created(1, added=6, existing=0)
+    assert with_a_lost_answer(lambda: store.add_seeds("s", [(cell, 99)])) == 1
+    assert with_a_lost_answer(lambda: store.import_study(imported, runs)) == 1
+    assert [row.trials for row in store.studies()] == [7, 1]

@@ -113,6 +113,26 @@ def test_a_worker_that_does_nothing_but_crash_is_given_up(tmp_path):
     assert len(said) == AT_ONCE.most and "3 times in a row: given up" in said[-1]
 
 
+def test_a_worker_whose_database_is_away_is_never_given_up(tmp_path):
+    count = f"import pathlib; left = pathlib.Path({str(tmp_path / 'left')!r}); left.open('a').write('x'); "
+
+    code, said = run(tmp_path, f"{count} raise SystemExit(75 if len(left.read_text()) < 6 else 0)")
+
+    assert code == 0
+    assert [line.split(":")[0] for line in said] == ["the database is away"] * 5 + ["ended, exit code 0"]
+
+
+def test_a_worker_that_was_launched_waits_for_a_database_that_is_away_where_others_refuse_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("CIFARSWEEP_DB", "postgresql://nobody@127.0.0.1:9/none")
+    worker = [sys.executable, "-m", "cifarsweep.cli", "worker", "--cpu"]
+
+    by_hand = subprocess.run(worker, capture_output=True, check=False)
+    with subprocess.Popen([*worker, "--until-eof"], stderr=subprocess.DEVNULL, stdin=subprocess.PIPE) as launched:
+        code = launched.wait()
+
+    assert (by_hand.returncode, code) == (2, 75)
+
+
 def test_pauses_grow_up_to_a_minute():
     assert [Backoff().pause_s(crashes) for crashes in (1, 2, 3, 7, 8, 500)] == [1, 2, 4, 60, 60, 60]
 
