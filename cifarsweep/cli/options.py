@@ -44,9 +44,10 @@ def console(*, stderr: bool = False) -> Console:
 def artifacts_folder(database: str) -> Path:
     """Where checkpoints go unless it is said: beside the SQLite file, else in the user's data folder."""
     from platformdirs import user_data_path
-    from sqlalchemy.engine import make_url
 
-    url = make_url(database)
+    from cifarsweep.store.address import parse_url
+
+    url = parse_url(database)
     if url.get_backend_name() == "sqlite" and url.database:
         return Path(url.database).resolve().with_suffix(".checkpoints")
     return user_data_path("cifarsweep") / "checkpoints"

@@ -53,6 +53,8 @@ class Lease:
 
     trial_id: int
     study: str
+    folder: str
+    """A name for the study's checkpoints that no study of another database has: several may share a place."""
     number: int
     cell: str
     seed: int

@@ -94,7 +94,8 @@ class CheckpointFolder:
     def _find(self, ref: CheckpointRef) -> Path:
         # Another machine may see the shared folder under another path, and this one may be told another folder.
         for path in (self.path / Path(ref.path).name, Path(ref.path)):
-            if path.is_file():
+            # Unlike Path.is_file, which raises in a folder that is closed to us, such as another user's.
+            if os.path.isfile(path):
                 return path
         raise CheckpointUnseen(f"checkpoint {ref.path} is gone; it is not in {self.path} either")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -55,7 +56,7 @@ class ObjectFolder:
 
         CheckpointUnseen if neither has it or the store can't be asked, CheckpointError if size or digest differ.
         """
-        if "://" not in ref.path and Path(ref.path).is_file():
+        if "://" not in ref.path and os.path.isfile(ref.path):
             return CheckpointFolder(Path(ref.path).parent).read(ref)
         # By name, as the store may have another address here; a URL in the database is not followed.
         try:

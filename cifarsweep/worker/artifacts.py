@@ -25,7 +25,7 @@ class Artifacts:
 
     def path(self, lease: Lease) -> str:
         """Where the child keeps the checkpoints of a trial."""
-        return f"{self._place}/{lease.study}/{lease.number}"
+        return f"{self._place}/{lease.folder}/{lease.number}"
 
     def broom(self, lease: Lease) -> Broom:
         """What removes checkpoints of a trial without keeping a heartbeat waiting."""

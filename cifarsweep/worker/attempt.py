@@ -124,10 +124,11 @@ class Attempt:
 
         A trial goes on while the database is away.
         """
+        self._judge.note(at.step, at.value)
         if not self._shared.patience.may_try():
             return False
         try:
-            prune = self._judge(at.step, at.value)
+            prune = self._judge(at.step)
         except StoreUnavailable as error:
             self._shared.patience.failed(error)
             return False

@@ -91,6 +91,7 @@ class Mouth:
         """Write one reply as one line, whoever else speaks."""
         with self._one_at_a_time:
             self._pipe.write(encode(message))
+            self._pipe.flush()
 
     @contextlib.contextmanager
     def preparing(self) -> Iterator[None]:
@@ -110,7 +111,10 @@ class Mouth:
 
 
 def serve(train: Trainer, ready: Ready, mailbox: Mailbox, pipe: BinaryIO) -> None:
-    """Answer requests until stdin ends. An exception of a trial is a reply, not the end of the child."""
+    """Answer requests until stdin ends. An exception of a trial is a reply, not the end of the child.
+
+    But for those after which nothing works on the device any more: they end it, so that the next trial gets a new one.
+    """
     mouth = Mouth(pipe)
     mouth.say(ready)
     while True:
@@ -120,8 +124,11 @@ def serve(train: Trainer, ready: Ready, mailbox: Mailbox, pipe: BinaryIO) -> Non
                 events = train(request, mailbox.stop.is_set)
             for event in _with_signs_of_life(events, mouth):
                 mouth.say(event)
-        except Exception as error:  # noqa: BLE001 - whatever a trial raises is that trial's result
-            mouth.say(_failure(error))
+        except Exception as error:  # whatever a trial raises is that trial's result
+            failure = _failure(error)
+            if _device_lost(error) and not failure.out_of_memory:
+                raise
+            mouth.say(failure)
 
 
 def _with_signs_of_life(events: Iterator[Event], mouth: Mouth) -> Iterator[Event]:
@@ -138,15 +145,22 @@ def _with_signs_of_life(events: Iterator[Event], mouth: Mouth) -> Iterator[Event
 
 def _failure(error: Exception) -> Failed:
     # torch's errors by name, so that a child without torch can serve as well; its CPU allocator has none of its own.
-    by_name = type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(error)
+    signs = ("DefaultCPUAllocator", "CUDA error: out of memory")
+    by_name = type(error).__name__ == "OutOfMemoryError" or any(sign in str(error) for sign in signs)
     out_of_memory = isinstance(error, MemoryError) or by_name
     text = "".join(traceback.format_exception(error))
     return Failed(f"{type(error).__name__}: {error}"[:2000], text[-20_000:], out_of_memory)
 
 
+def _device_lost(error: Exception) -> bool:
+    """Whether it is an error of CUDA's: an illegal access or a fault of the GPU breaks the context for good."""
+    return type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)
+
+
 def take_stdout() -> BinaryIO:
     """The pipe to the supervisor; later prints of any library go to stderr instead."""
-    pipe = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
+    # Buffered: a bare write may leave a part of a long line behind where a signal comes in between.
+    pipe = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return pipe
 

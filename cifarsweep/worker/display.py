@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -85,7 +86,9 @@ class Lines(Display):
         self._shown_at: dict[int, float] = {}
 
     def _say(self, text: str) -> None:
-        self._console.print(f"{time.strftime('%H:%M:%S')} {text}", markup=False, highlight=False, soft_wrap=True)
+        # A full disk below the log costs lines, not trials.
+        with suppress(OSError):
+            self._console.print(f"{time.strftime('%H:%M:%S')} {text}", markup=False, highlight=False, soft_wrap=True)
 
     def begin(self, slot: int, lease: Lease) -> None:
         """Remember the trial; its first line comes when training begins."""

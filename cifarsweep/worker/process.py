@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from multiprocessing.connection import wait
 
 from cifarsweep.worker.protocol import Reply, Request, decode_reply, encode
 
@@ -56,6 +57,10 @@ class ChildProcess:
         """Write one request; a child that is gone shows at the next `read`."""
         with contextlib.suppress(BrokenPipeError):
             self._stdin.write(encode(request))
+
+    def has_spoken(self) -> bool:
+        """Whether there is something to read."""
+        return bool(wait([self._stdout.fileno()], 0))
 
     def read(self) -> Iterator[Reply] | None:
         """The replies that have come, or None once the child has closed its end.

@@ -141,6 +141,9 @@ class Recorder:
         if self._rewind_to is not None:
             # Before anything that came after it; what is beyond would be there twice.
             self.lease, self._rewind_to = self._store.rewind(self.lease, self._rewind_to), None
+            kept = [ref.path for ref in self.lease.checkpoints]
+            self._superseded += [path for path in self._committed if path not in kept]
+            self._committed = kept
         if self._ending is not None:
             self._ending()
             self.closed = True

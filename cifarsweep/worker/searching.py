@@ -78,15 +78,21 @@ class Judge:
         self._decided: dict[int, bool] | None = None
         self._seen: dict[int, float] = {}
 
-    def __call__(self, step: int, accuracy: float) -> bool | None:
-        """Whether the trial ends at `step`; None where its study ends none early. Raises StoreUnavailable."""
+    def note(self, step: int, accuracy: float) -> None:
+        """Remember what was evaluated, whether or not it can be judged now."""
+        self._seen[step] = accuracy
+
+    def __call__(self, step: int) -> bool | None:
+        """Whether the trial ends at `step`, which was noted; None where its study ends none early.
+
+        Raises StoreUnavailable.
+        """
         search = self._search_of(self._lease.study)
         if search is None or search.pruner == "none":
             return None
         if self._decided is None:
-            self._seen = self._before(step)
+            self._seen = self._before(step) | self._seen
             self._decided = self._store.search.decisions(self._lease.trial_id)
-        self._seen[step] = accuracy
         if step not in self._decided:
             self._decided[step] = self._look(search.pruner, step)
         return self._decided[step]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from cifarsweep.errors import DeviceError, LeaseLost
 from cifarsweep.store.records import Lease
@@ -14,6 +15,8 @@ from cifarsweep.worker.process import ChildProcess
 
 #: Children that may die in a row before they are ready; then the machine is at fault, not a trial.
 _MOST_FALSE_STARTS = 3
+#: How long a child may take until it is ready: imports from a busy network disk, a driver that wakes up. Seconds.
+_LONGEST_START_S = 600.0
 #: After these a child waits for the next trial.
 _LAST_WORDS = (events.Finished, events.Stopped, protocol.Failed)
 
@@ -81,16 +84,17 @@ class Slot:
     def tend(self) -> None:
         """Renew the lease, retry what waits for the database, and notice a child that hangs."""
         attempt, lease_s = self.attempt, self._shared.plan.timing.lease_s
+        if self.ready is None and self._silent_for(_LONGEST_START_S):
+            self._child_lost(f"it was not ready after {_LONGEST_START_S:.0f} s")
         if attempt is None:
-            if self._busy and self._silent_s() > lease_s:
+            if self._busy and self._silent_for(lease_s):
                 self._replace_child()
             return
         self._guarded(lambda: attempt.recorder.tend(self._shared.plan.timing.beat_s))
-        if self.attempt is attempt and attempt.open and self.listening and self._silent_s() > lease_s:
+        if self.attempt is attempt and attempt.open and self.listening and self._silent_for(lease_s):
             words = self.child.last_words()
-            self.child.kill()
-            self._guarded(lambda: attempt.crashed(f"no progress for {lease_s:.0f} s", words))
             self._replace_child()
+            self._crashed(attempt, f"no progress for {lease_s:.0f} s", words)
         self._settle()
         self._obey()
 
@@ -108,28 +112,40 @@ class Slot:
     def drop(self) -> None:
         """Give the lease back without waiting for the child; the trial goes on from its last checkpoint."""
         self.child.kill()
-        attempt = self.attempt
-        if attempt is not None and attempt.open:
-            self._guarded(attempt.recorder.release)
+        if self.attempt is not None and self.attempt.open:
+            with suppress(LeaseLost):
+                self.attempt.recorder.release()
         self.attempt = None
 
     def close(self) -> None:
         """End the child."""
         self.child.close()
 
-    def _silent_s(self) -> float:
-        return self._shared.clock() - self._heard_at
+    def _silent_for(self, seconds: float) -> bool:
+        """Whether the child has said nothing for so long; what waits to be read, while a database was slow, counts."""
+        return self._shared.clock() - self._heard_at > seconds and not self.child.has_spoken()
 
     def _guarded(self, action: Callable[[], object]) -> None:
         """Run what writes for the trial; if the lease is lost, so is everything that the child still says of it."""
         try:
             action()
         except LeaseLost as error:
-            if self.attempt is not None:
-                self._shared.display.note(f"slot {self.number}: {error}")
-                self.attempt.end("lost")
-            self.attempt = None
+            self._lost(error)
             self._replace_child()
+        self._settle()
+
+    def _lost(self, error: LeaseLost) -> None:
+        if self.attempt is not None:
+            self._shared.display.note(f"slot {self.number}: {error}")
+            self.attempt.end("lost")
+        self.attempt = None
+
+    def _crashed(self, attempt: Attempt, error: str, story: str) -> None:
+        """Record that the child is gone, whose successor is there already."""
+        try:
+            attempt.crashed(error, story)
+        except LeaseLost as lost:
+            self._lost(lost)
         self._settle()
 
     def _settle(self) -> None:
@@ -160,18 +176,18 @@ class Slot:
     def _child_lost(self, reason: str) -> None:
         self.child.kill()
         story = f"{reason}\n{self.child.obituary()}".strip()
-        cause = story.splitlines()[0]
-        attempt = self.attempt
-        if attempt is not None and attempt.open:
-            attempt.end(f"crashed: {cause}")
-            self._guarded(lambda: attempt.crashed(cause, story))
-        elif self.ready is None:
+        if self.ready is None:
             self._false_starts += 1
             if self._false_starts >= _MOST_FALSE_STARTS:
                 raise DeviceError(f"the training process does not start on this machine: {story}")
         self._replace_child()
+        if self.attempt is not None and self.attempt.open:
+            cause = story.splitlines()[0]
+            self.attempt.end(f"crashed: {cause}")
+            self._crashed(self.attempt, cause, story)
 
     def _replace_child(self) -> None:
         self.child.kill()
         self.ready, self._busy = None, False
         self.child = ChildProcess(self._shared.plan.command)
+        self._heard_at = self._shared.clock()

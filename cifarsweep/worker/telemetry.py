@@ -127,9 +127,12 @@ class Gauges:
         return (*(MetricRow(name, step, value) for name, value in means.items()), *self.at_checkpoint(step))
 
     def at_checkpoint(self, step: int) -> tuple[MetricRow, ...]:
-        """The energy so far, which another attempt may have to go on from; none where it stands there already."""
+        """The energy so far, which another attempt may have to go on from; none where it stands there already.
+
+        An attempt that was stopped before its first step leaves none, as the next one begins anew.
+        """
         energy_j = self._energy_j()
-        if energy_j is None or (self._latest is not None and self._latest.step >= step):
+        if energy_j is None or step == 0 or (self._latest is not None and self._latest.step >= step):
             return ()
         self._latest = MetricRow(ENERGY, step, energy_j)
         return (self._latest,)

@@ -134,7 +134,7 @@ def full_checkpoint_disk(place: Place, *, trials: int = 4) -> Counts:
         wait_for(lambda: any(_pointers(store).values()), fleet, "a checkpoint")
         small.fill()
         wait_for(lambda: fleet.lines("no checkpoint at step"), fleet, "a checkpoint that fails")
-        whole = _all_whole(place, store)
+        whole = _all_whole(store)
         small.make_room()
         at = len(fleet.lines("no checkpoint at step"))
         fleet.finish()
@@ -145,12 +145,12 @@ def full_checkpoint_disk(place: Place, *, trials: int = 4) -> Counts:
     return {"failed checkpoints": at, "whole ones meanwhile": whole, "trials": trials}
 
 
-def _all_whole(place: Place, store: Store) -> int:
+def _all_whole(store: Store) -> int:
     """Read whatever the database points to; how many there were. Raises CheckpointError."""
     whole = 0
-    for number, refs in _pointers(store).items():
+    for refs in _pointers(store).values():
         for ref in refs:
-            CheckpointFolder(place.artifacts / "chaos" / str(number)).read(ref)
+            CheckpointFolder(Path(ref.path).parent).read(ref)
             whole += 1
     return whole
 

@@ -237,7 +237,7 @@ def test_a_successor_keeps_to_what_was_decided_and_asks_only_what_was_not(search
     ask(search_store)
     first = must_claim(search_store)
     judge = judge_of(search_store, first)
-    assert [judge(step, 0.1) for step in (1, 2, 3)] == [False, False, False]
+    assert [judged(judge, step, 0.1) for step in (1, 2, 3)] == [False, False, False]
     first = search_store.write(first, accuracies(1, 2, value=0.1), saved_at(2), {1: False, 2: False})
     search_store.write(first, accuracies(3, value=0.1), None, {3: False})
     for _ in range(5):
@@ -247,7 +247,28 @@ def test_a_successor_keeps_to_what_was_decided_and_asks_only_what_was_not(search
     successor = taken_over(search_store, first)
     judge = judge_of(search_store, successor)
 
-    assert [judge(step, 0.1) for step in (3, 4)] == [False, True]
+    assert [judged(judge, step, 0.1) for step in (3, 4)] == [False, True]
+
+
+def test_what_was_evaluated_while_nobody_could_judge_counts_later(search_store: Store) -> None:
+    """Step 2 comes while the database is away: at step 3 the trial is compared as one of three evaluations."""
+    ask(search_store)
+    judge = judge_of(search_store, must_claim(search_store))
+    for _ in range(5):
+        ask(search_store)
+        values = [MetricRow(VAL_ACCURACY, step, 0.2 * step) for step in (1, 2, 3, 4)]
+        search_store.finish(must_claim(search_store, "other"), values, None, done_at(4, 0.8))
+
+    assert judged(judge, 1, 0.2) is False
+    judge.note(2, 0.4)
+
+    # Above the median of the second evaluations, 0.4, but below that of the third, which this one is.
+    assert judged(judge, 3, 0.5) is True
+
+
+def judged(judge: Judge, step: int, accuracy: float) -> bool | None:
+    judge.note(step, accuracy)
+    return judge(step)
 
 
 def judge_of(store: Store, lease: Lease) -> Judge:

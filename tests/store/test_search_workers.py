@@ -92,6 +92,12 @@ def assert_it_ended_where_it_was_decided(store: Store, trial: Any) -> None:
     assert max(decided) <= trial.step < STEPS if pruned else trial.step == STEPS
 
 
+def holder(store: Store, workers: list[Process]) -> Process | None:
+    """One of the workers that holds a trial just now."""
+    held = {status.worker_id for status in store.status("find")[0].workers if not status.expired}
+    return next((each for each in workers if any(f"-{each.pid}-" in worker_id for worker_id in held)), None)
+
+
 def test_four_workers_search_together(store: Store, worker: Worker) -> None:
     workers = [worker("ok") for _ in range(4)]
 
@@ -104,7 +110,9 @@ def test_workers_that_are_killed_lose_no_point_and_repeat_none(store: Store, wor
     workers = [worker("slow") for _ in range(4)]
     for many in (2, 5, 8):
         until(lambda many=many: store.status("find")[0].trials[TrialState.DONE] >= many)
-        kill(workers.pop(0))
+        victim = until(lambda: holder(store, workers))
+        kill(victim)
+        workers.remove(victim)
         workers.append(worker("slow"))
 
     assert [process.wait(120) for process in workers] == [0, 0, 0, 0]

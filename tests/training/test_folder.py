@@ -1,12 +1,14 @@
 import errno
+import multiprocessing
 import os
 import resource
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from cifarsweep.errors import CheckpointError
+from cifarsweep.errors import CheckpointError, CheckpointUnseen
 from cifarsweep.training.folder import CheckpointFolder
 
 
@@ -42,6 +44,27 @@ def test_the_folder_may_have_moved(folder, tmp_path):
 def test_the_reader_may_use_another_folder(folder, tmp_path):
     ref = folder.write(1, b"contents")
     assert CheckpointFolder(tmp_path / "other").read(ref) == b"contents"
+
+
+def read_as_nobody(ref):
+    os.setgid(65534)
+    os.setuid(65534)
+    with pytest.raises(CheckpointUnseen):
+        CheckpointFolder(Path("/nowhere")).read(ref)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_checkpoint_below_a_folder_that_is_closed_to_us_is_unseen(folder):
+    """As in the home of another user, whose worker had the trial before."""
+    ref = folder.write(1, b"contents")
+    folder.path.chmod(0o700)
+    # A fork, as the interpreter's own folder may be closed to others too.
+    reader = multiprocessing.get_context("fork").Process(target=read_as_nobody, args=(ref,))
+
+    reader.start()
+    reader.join(30)
+
+    assert reader.exitcode == 0
 
 
 @pytest.mark.parametrize(

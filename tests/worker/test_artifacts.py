@@ -169,7 +169,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_whole_and_saves_go_on_when_th
     left = []
 
     def make_room(note):
-        left.extend(json.loads(path.read_bytes()) for path in (small_disk / "demo" / "0").iterdir())
+        left.extend(json.loads(path.read_bytes()) for path in small_disk.glob("demo-*/0/*"))
         (small_disk / "ballast").unlink()
 
     witness = work(small_disk, "fill", Witness(on_note=make_room), max_trials=1)
@@ -179,4 +179,4 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_whole_and_saves_go_on_when_th
     assert "No space left on device" in witness.notes[0]
     assert left == [{"step": 4, "chain": chained_child.whole(store.trial("demo", 0).seed)[3]}]
     assert [ref.step for ref in pointers(store, 1)] == [12, 4]
-    assert [path.name[:13] for path in (small_disk / "demo" / "0").iterdir()] == ["step-00000012"]
+    assert [path.name[:13] for path in small_disk.glob("demo-*/0/*")] == ["step-00000012"]

@@ -55,7 +55,11 @@ def done(tmp_path_factory):
         catalog.require("digits")  # made here, where files may be large
         store.create_study(study)
         assert Supervisor(store, plan, notes, Trainable(store, notes.note, catalog.require)).run() == 0
-        yield {trial.cell: trial for trial in store.trials("fates")}, notes.notes, folder / "artifacts" / "fates"
+        yield (
+            {trial.cell: trial for trial in store.trials("fates")},
+            notes.notes,
+            next(folder.glob("artifacts/fates-*")),
+        )
 
 
 def test_a_batch_larger_than_the_data_set_fails_with_one_clear_sentence(done):

@@ -14,8 +14,11 @@ from cifarsweep.worker.recorder import Recorder
 
 
 class NoBroom:
+    def __init__(self):
+        self.removed = []
+
     def remove(self, paths):
-        pass
+        self.removed += paths
 
     def keep_only(self, path):
         pass
@@ -51,3 +54,20 @@ def test_a_rewind_waits_for_a_database_that_is_away(store: Store, monkeypatch: p
     assert steps.tolist() == [1, 2, 3]
     assert values.tolist() == [0.5, 0.5, 0.25]
     assert recorder.lease.step == 0
+
+
+def test_after_a_fallback_the_checkpoint_it_fell_back_to_is_kept(store: Store) -> None:
+    good, damaged, new = (CheckpointRef(step, f"/place/{step}.pt", "0" * 64, 10) for step in (2, 4, 5))
+    lease = store.claim("w")
+    assert lease
+    for checkpoint in (good, damaged):
+        lease = store.write(lease, [], checkpoint)
+    broom = NoBroom()
+    recorder = Recorder(store, lease, Patience(lambda: 0.0, print), lambda: 0.0, broom)
+
+    recorder.rewind(2)
+    recorder.point(new)
+    recorder.tend(10.0)
+
+    assert broom.removed == [damaged.path]
+    assert [ref.step for ref in recorder.lease.checkpoints] == [5, 2]

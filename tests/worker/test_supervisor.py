@@ -1,20 +1,29 @@
 """A supervisor with real child processes and a real database; only the training is make-believe."""
 
+import contextlib
+import io
 import os
 import signal
+import sqlite3
 import sys
 import threading
+import time
 from pathlib import Path
 
+import cuda_child
 import fake_child
 import pytest
+from rich.console import Console
 
 from cifarsweep.data.catalog import DataSetInfo
+from cifarsweep.errors import DeviceError
 from cifarsweep.spec.reading import find, read_study
 from cifarsweep.spec.words import VAL_ACCURACY, AttemptEnd, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.timing import Timing
-from cifarsweep.worker.display import Display
+from cifarsweep.training.folder import CheckpointFolder
+from cifarsweep.worker.artifacts import Artifacts
+from cifarsweep.worker.display import Display, Lines
 from cifarsweep.worker.plan import Plan
 from cifarsweep.worker.supervisor import Supervisor
 from cifarsweep.worker.trainable import Trainable
@@ -48,8 +57,10 @@ def store(tmp_path: Path):
 
 @pytest.fixture
 def work(store: Store, tmp_path: Path):
-    def _work(behaviour: str = "ok", display: Display | None = None, **plan: object) -> int:
-        command = [sys.executable, str(Path(fake_child.__file__)), behaviour, str(tmp_path)]
+    def _work(
+        behaviour: str = "ok", display: Display | None = None, command: list[str] | None = None, **plan: object
+    ) -> int:
+        command = command or [sys.executable, str(Path(fake_child.__file__)), behaviour, str(tmp_path)]
         display = display or Notes()
         timing = Timing(lease_s=3.0, beat_s=0.2)
         ready = Plan(command=command, artifacts=tmp_path / "artifacts", timing=timing, **plan)  # type: ignore[arg-type]
@@ -86,7 +97,7 @@ def test_several_slots_share_the_trials(store, work):
 def test_a_finished_trial_keeps_its_last_checkpoint_only(store, work, tmp_path):
     work()
 
-    files = sorted(path.name for path in (tmp_path / "artifacts" / "demo" / "0").iterdir())
+    files = sorted(path.name for path in tmp_path.glob("artifacts/demo-*/0/*"))
 
     assert len(files) == 1 and files[0].startswith(f"step-{fake_child.STEPS:08d}")
 
@@ -128,6 +139,61 @@ def test_out_of_memory_is_retried_once(store, work):
     trial = store.trials("demo")[0]
     assert trial.state is TrialState.FAILED
     assert [attempt.end for attempt in trial.attempts] == [AttemptEnd.OUT_OF_MEMORY] * 2
+
+
+def test_a_device_that_broke_costs_one_attempt_not_the_trials_after_it(store, work, tmp_path):
+    command = [sys.executable, str(Path(cuda_child.__file__)), str(tmp_path)]
+
+    assert work(command=command) == 0
+
+    assert_everything_is_there_once(store)
+    ends = [attempt for trial in store.trials("demo") for attempt in trial.attempts if attempt.end != AttemptEnd.DONE]
+    assert [attempt.end for attempt in ends] == [AttemptEnd.CRASHED]
+    assert "an illegal memory access" in ends[0].traceback
+
+
+def test_a_database_that_is_locked_for_longer_than_a_lease_costs_no_child(store, work, tmp_path):
+    def hold():
+        other = sqlite3.connect(tmp_path / "test.db", isolation_level=None, timeout=30)
+        other.execute("BEGIN IMMEDIATE")
+        time.sleep(4.5)
+        other.execute("COMMIT")
+        other.close()
+
+    threading.Timer(2.0, hold).start()
+
+    assert work("slower", slots=2, max_trials=2) == 0
+
+    ends = [attempt.end for number in (0, 1) for attempt in store.trial("demo", number).attempts]
+    assert AttemptEnd.CRASHED not in ends
+
+
+def test_a_child_that_hangs_before_it_is_ready_is_noticed(store, work, monkeypatch):
+    monkeypatch.setattr("cifarsweep.worker.slot._LONGEST_START_S", 0.3)
+
+    with pytest.raises(DeviceError, match="does not start on this machine: it was not ready after 0 s"):
+        work(command=[sys.executable, "-c", "import time; time.sleep(600)"])
+
+
+def test_a_log_on_a_full_disk_costs_no_trials(store, work):
+    full = io.TextIOWrapper(io.BufferedWriter(io.FileIO("/dev/full", "w")), write_through=True)
+
+    assert work(display=Lines(Console(file=full)), max_trials=2) == 0
+    with contextlib.suppress(OSError):
+        full.close()
+
+    assert store.status("demo")[0].trials[TrialState.DONE] == 2
+
+
+def test_two_databases_may_share_a_place(store, work, tmp_path):
+    with Store.open(f"sqlite:///{tmp_path}/other.db", upgrade=True) as other:
+        other.create_study(read_study(find("demo")))
+        theirs = other.claim("w")
+        file = CheckpointFolder(Path(Artifacts(str(tmp_path / "artifacts"), print).path(theirs))).write(3, b"theirs")
+
+    assert work() == 0
+
+    assert Path(file.path).read_bytes() == b"theirs"
 
 
 def test_ctrl_c_gives_the_leases_back_and_the_next_worker_finishes(store, work):

@@ -97,6 +97,15 @@ def test_energy_stands_once_at_a_step():
     assert len(resumed.at_checkpoint(41)) == 1 and resumed.at_checkpoint(41) == ()
 
 
+def test_a_trial_that_was_stopped_before_its_first_step_leaves_no_energy():
+    source, fresh = gauges()
+
+    source.now = source.now.plus(SAMPLE, 5030.0)
+
+    assert fresh.at_checkpoint(0) == ()
+    assert fresh.at_checkpoint(1) == (MetricRow(ENERGY, 1, 30.0),)
+
+
 def test_energy_is_left_out_where_what_came_before_is_not_known():
     source, resumed = gauges(start_step=40)
 
