@@ -43,10 +43,12 @@ def backup(
 ) -> None:
     """Copy a database in use into one SQLite file, which every command opens as well. Checkpoints are not in it."""
     from cifarsweep.store import Store
+    from cifarsweep.store.address import parse_url, shown
 
     with Store.open(db) as store:
         store.backup(out)
-    typer.echo(f"{out}: {out.stat().st_size / 1e6:,.1f} MB; open it with --db sqlite:///{out}, or `db restore` it")
+    url = shown(parse_url(out))
+    typer.echo(f"{out}: {out.stat().st_size / 1e6:,.1f} MB; open it with --db {url}, or `db restore` it")
 
 
 @app.command()
@@ -60,6 +62,6 @@ def restore(
     # Path.is_file raises where a folder may not be entered.
     if not os.path.isfile(source):
         raise StoreError(f"{source}: there is no file that can be read; give one that `cifarsweep db backup` wrote")
-    with Store.open(f"sqlite:///{source}", read_only=True) as copy, Store.open(db, upgrade=True) as store:
+    with Store.open(source, read_only=True) as copy, Store.open(db, upgrade=True) as store:
         trials = store.restore(copy)
         typer.echo(f"{store.shown_url}: {trials:,} trials restored from {source}")

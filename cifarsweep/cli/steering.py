@@ -71,4 +71,6 @@ def _parsed(target: str) -> tuple[str, int | None]:
 def _say(target: str, done: Steered, now: str, soon: str) -> None:
     """Trials are counted: `3 paused, 2 will pause at their next beat`."""
     words = [text.format(count) for text, count in ((now, done.now), (soon, done.soon)) if count]
+    # Trials that are still to come share the fate of those that are there.
+    words += [now.format(f"{done.points} points to ask")] if done.points else []
     typer.echo(f"{target}: {', '.join(words) or 'nothing to change among its trials'}")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from cifarsweep.cli.options import console
-from cifarsweep.spec.words import FINAL_STATES, TrialState
+from cifarsweep.spec.words import FINAL_STATES, TrialState, Wish
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -56,8 +56,15 @@ def _changes(looks: Iterator[list[StudyStatus]]) -> Iterator[str]:
 
 def _line(found: StudyStatus) -> str:
     counts = [f"{found.trials[TrialState.DONE]} of {_planned(found)} done"]
-    counts += [f"{count} {state}" for state, count in found.trials.items() if count and state is not TrialState.DONE]
+    others = ((state, count) for state, count in found.trials.items() if count and state is not TrialState.DONE)
+    counts += [f"{count} {_named(state)}" for state, count in others]
+    counts += [_held(found)] if found.held else []
     return "; ".join([", ".join(counts), *filter(None, _pace(found))])
+
+
+def _held(found: StudyStatus) -> str:
+    """What becomes of the points that a search has not asked for."""
+    return f"{found.held} points {'paused' if found.wish is Wish.PAUSE else 'given up'}"
 
 
 def _planned(found: StudyStatus) -> int:
@@ -95,14 +102,20 @@ def _study_table(found: Sequence[StudyStatus]) -> Table:
     states = [*usual, *(s for s in TrialState if s not in usual and any(each.trials[s] for each in found))]
     searching = any(each.to_ask for each in found)
     for name in [*states, *(["to ask"] if searching else [])]:
-        table.add_column("running" if name is TrialState.LEASED else name, justify="right")
+        table.add_column(_named(name), justify="right")
     table.add_column("pace")
     for each in found:
         ended = sum(each.trials[state] for state in FINAL_STATES)
         bar = ProgressBar(total=max(_planned(each), 1), completed=ended, width=10)
         counts = [_count(each, state) for state in states] + ([str(each.to_ask)] if searching else [])
-        table.add_row(each.study, bar, *counts, ", ".join(filter(None, _pace(each))))
+        pace = [*_pace(each), _held(each) if each.held else ""]
+        table.add_row(each.study, bar, *counts, ", ".join(filter(None, pace)))
     return table
+
+
+def _named(state: str) -> str:
+    """In the words of who looks on."""
+    return "running" if state == TrialState.LEASED else state
 
 
 def _count(found: StudyStatus, state: TrialState) -> str:

@@ -21,17 +21,21 @@ _NETWORK_FILE_SYSTEMS = frozenset(
 _FORMS = "Write it as sqlite:///file.db or postgresql://user@host/database."
 
 
-def parse_url(text: str) -> URL:
-    """The URL with its driver filled in.
+def parse_url(text: str | Path) -> URL:
+    """The URL with its driver filled in; a path is that of an SQLite file, whatever characters it has.
 
     Raises StoreError, which never repeats what was given: it may hold a password.
     """
+    if isinstance(text, Path):
+        return _sqlite_url(URL.create("sqlite", database=str(text)))
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
         raise StoreError(f"that is no database URL. {_FORMS}") from None
     backend = url.get_backend_name()
     if backend == "sqlite":
+        if "?" in text:
+            raise StoreError("SQLite takes no options: write sqlite:///file.db, with a '?' in its name as %3F")
         return _sqlite_url(url)
     if backend in ("postgresql", "postgres"):
         if "@" in (url.host or ""):
@@ -41,15 +45,18 @@ def parse_url(text: str) -> URL:
 
 
 def _sqlite_url(url: URL) -> URL:
-    if not url.database or url.database == ":memory:" or url.database.startswith("file:") or url.query:
+    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
         raise StoreError("SQLite needs a plain file that all workers can open: write sqlite:///file.db")
-    return url.set(drivername="sqlite+pysqlite", database=str(Path(url.database).expanduser().absolute()))
+    path = Path(url.database)
+    # Only one's own home: `~name` may be a file as well as somebody's.
+    path = path.expanduser() if path.parts[0] == "~" else path
+    return url.set(drivername="sqlite+pysqlite", database=str(path.absolute()))
 
 
 def shown(url: URL) -> str:
-    """The URL for messages: no password, no options."""
+    """The URL for messages, which can be given as a --db again: no password, no options."""
     if url.get_backend_name() == "sqlite":
-        return f"sqlite:///{url.database}"
+        return f"sqlite:///{str(url.database).replace('%', '%25').replace('?', '%3F')}"
     plain = URL.create("postgresql", username=url.username, host=url.host, port=url.port, database=url.database)
     return plain.render_as_string()
 

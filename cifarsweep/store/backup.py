@@ -32,15 +32,15 @@ def backup(db: Database, out: Path) -> None:
     Others go on; in an SQLite database without a write-ahead log their writes wait for the length of the copy. Raises
     StoreError where `out` exists, can't be written, or the copy turns out damaged.
     """
-    if out.exists():
-        raise StoreError(f"{out}: exists already; give another name, or delete it")
-    if not out.parent.is_dir():
-        raise StoreError(f"{out}: its folder does not exist; create it, or give another name")
     try:
+        if out.exists():
+            raise StoreError(f"{out}: exists already; give another name, or delete it")
+        if not out.parent.is_dir():
+            raise StoreError(f"{out}: its folder does not exist; create it, or give another name")
         # Everything that SQLite may leave beside a file stays in the folder that goes away.
         with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
             copy = Path(folder) / "copy.db"
-            _copy_file(db, copy) if db.path else _copy_server(db, copy)
+            _copy_file(db, copy, out) if db.path else _copy_server(db, copy)
             _appear(copy, out)
     except OSError as error:
         raise StoreError(f"{out}: can't be written ({error.strerror}); give another place") from None
@@ -56,13 +56,15 @@ def restore(origin: Database, db: Database) -> int:
         return _fill(here, there, db.shown)
 
 
-def _copy_file(db: Database, copy: Path) -> None:
+def _copy_file(db: Database, copy: Path, out: Path) -> None:
     assert db.path is not None
     try:
         with closing(connect_sqlite(db.path)) as source, closing(sqlite_driver().connect(copy)) as target:
             # All pages in one step: a copy in several begins anew whenever another process writes in between.
             source.backup(target)
     except sqlite_driver().Error as error:
+        if "disk is full" in str(error):
+            raise StoreError(f"{out}: its disk is full; make room, or give another place") from None
         raise translate(wrapped(error), db.shown) from None
     with _opened(copy) as made:
         made.read(_check_whole)
@@ -77,7 +79,7 @@ def _copy_server(db: Database, copy: Path) -> None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Database]:
-    with closing(Database(address.parse_url(f"sqlite:///{path.absolute()}"))) as db:
+    with closing(Database(address.parse_url(path))) as db:
         yield db
 
 

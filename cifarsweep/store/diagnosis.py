@@ -81,7 +81,7 @@ def _file(path: Path) -> Iterator[Finding]:
     lock = _lock(path)
     yield lock
     if lock.level != "fail":
-        yield from _open(address.parse_url(f"sqlite:///{path}"))
+        yield from _open(address.parse_url(path))
 
 
 def _lock(path: Path) -> Finding:

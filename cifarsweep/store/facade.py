@@ -30,7 +30,7 @@ from cifarsweep.store.blame import Crash
 from cifarsweep.store.cells import Cells
 from cifarsweep.store.engine import Database
 from cifarsweep.store.faults import final
-from cifarsweep.store.projection import Projection, untold
+from cifarsweep.store.projection import Projection, refuse_foreign, untold
 from cifarsweep.store.records import (
     Created,
     FinishedRun,
@@ -67,14 +67,14 @@ class Store:
     @classmethod
     def open(
         cls,
-        url: str,
+        url: str | Path,
         *,
         upgrade: bool = False,
         read_only: bool = False,
         known: bool = False,
         timing: Timing | None = None,
     ) -> Self:
-        """Open the database at `url`; `upgrade` creates or upgrades its tables.
+        """Open the database at `url`, or the SQLite file of that path; `upgrade` creates or upgrades its tables.
 
         Raises StoreError where it is not there, not ours, of another version, read-only or out of reach; where it is
         `known` to exist, StoreUnavailable says that it is out of reach for now.
@@ -118,9 +118,14 @@ class Store:
         """Add the study and its trials; nothing happens where it is there already.
 
         Raises StudyExists with the differences where one of that name holds other contents, or, with `extend`, where
-        more than cells and seeds was added.
+        more than cells and seeds was added; or where Optuna has one of that name that is none of ours.
         """
-        return self._change(lambda conn: studies.create(conn, study, extend=extend), lambda created: created.added)
+
+        def work(conn: Connection) -> Created:
+            refuse_foreign(conn, study.name)
+            return studies.create(conn, study, extend=extend)
+
+        return self._change(work, lambda created: created.added)
 
     def add_seeds(self, study: str, added: Sequence[tuple[str, int]], looks: Sequence[int] = ()) -> int:
         """Add trials to single cells, by cell and seed, and plan looks at the data at those numbers of seeds.
@@ -135,7 +140,12 @@ class Store:
 
     def import_study(self, study: Study, runs: Sequence[FinishedRun]) -> int:
         """Add a study of runs that were trained elsewhere; returns its trials. Raises StudyExists."""
-        return self._change(lambda conn: imports.add(conn, study, runs), int)
+
+        def work(conn: Connection) -> int:
+            refuse_foreign(conn, study.name)
+            return imports.add(conn, study, runs)
+
+        return self._change(work, int)
 
     def studies(self) -> list[StudyRow]:
         """Every study, oldest first."""
@@ -254,7 +264,7 @@ class Store:
         return self._steer(lambda conn: steering.prioritize(conn, study, number, priority))
 
     def _steer(self, work: Callable[[Connection], Steered]) -> Steered:
-        return self._change(work, lambda change: change.now + change.soon)
+        return self._change(work, lambda change: change.now + change.soon + change.points)
 
     def _change(self, work: Callable[[Connection], T], size: Callable[[T], int]) -> T:
         """The answer that tells of most: a try after one that was committed, with its answer lost, changes nothing."""
@@ -337,6 +347,11 @@ class Store:
         0 and the trials stay for the next call.
         """
         return self._projection.tell(limit)
+
+    @property
+    def telling_fails(self) -> bool:
+        """Whether Optuna could not be told, for a reason that waiting does not mend; it was logged."""
+        return self._projection.failing
 
     def untold(self) -> int:
         """Final trials that Optuna does not know yet."""

@@ -123,8 +123,10 @@ def _theirs(db: Database) -> list[tuple[str, int, Any]] | None:
         return None
     try:
         link = OptunaLink(db, lock=False)
-    except RuntimeError as error:
-        raise StoreError(f"Optuna can't read its tables: {error}") from None
+    except Exception as error:
+        # Optuna's errors are of many kinds, and of SQLAlchemy's too.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise StoreError(f"Optuna can't read its tables: {reason}") from None
     names = {row[0] for row in db.read(lambda conn: conn.execute(select(study.c.name)).all())}
     try:
         found = []

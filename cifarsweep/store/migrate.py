@@ -54,6 +54,8 @@ def _upgrade(conn: Connection, db: Database) -> None:
         return
     if found is not None:
         _refuse_newer(found, db)
+    else:
+        _refuse_others(conn, db)
     from alembic.config import Config
 
     from alembic import command
@@ -71,6 +73,19 @@ def _found(conn: Connection) -> str | None:
     if not inspect(conn).has_table(VERSION_TABLE):
         return None
     return conn.execute(select(_version.c.version_num)).scalar_one_or_none()
+
+
+def _refuse_others(conn: Connection, db: Database) -> None:
+    """Optuna's tables are to come here too, so no other program's may have their names."""
+    there = inspect(conn)
+    columns = {column["name"] for column in there.get_columns("studies")} if there.has_table("studies") else set()
+    of_optuna = {"study_id", "study_name"} <= columns
+    clash = next((name for name in ("studies", "alembic_version") if there.has_table(name)), None)
+    if clash and not of_optuna:
+        raise StoreError(
+            f"{db.shown}: holds a table {clash!r} of another program, and Optuna's would have that name; "
+            "give a database of its own"
+        )
 
 
 def _refuse_newer(found: str, db: Database) -> None:

@@ -14,8 +14,9 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, func, inspect, or_, select, update
+from sqlalchemy import Connection, func, inspect, or_, select, text, update
 
+from cifarsweep.errors import StoreError, StudyExists
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.words import FINAL_STATES, VAL_ACCURACY, Outcome, TrialState
 from cifarsweep.store import studies
@@ -33,11 +34,19 @@ NUMBER_ATTRIBUTE = "cifarsweep_trial"
 _PARAMETERS_ATTRIBUTE = "cifarsweep_parameters"
 #: User attribute of an Optuna study: tells it from a later one of the same name.
 _VIEW_ATTRIBUTE = "cifarsweep_view"
+#: Failures in a row after which telling is given up for now.
+_MOST_FAILURES = 5
 #: Trials that are told between two marks.
 _BATCH = 50
 #: Any number will do, as long as nobody else's advisory lock has it.
 _CREATE_LOCK = 0xC1FA_0003
 _FINAL = [state.value for state in FINAL_STATES]
+#: A study of Optuna's that has trials, and not the mark of ours.
+_FOREIGN = (
+    "SELECT 1 FROM studies WHERE study_name = :name "
+    "AND EXISTS (SELECT 1 FROM trials WHERE trials.study_id = studies.study_id) AND NOT EXISTS "
+    "(SELECT 1 FROM study_user_attributes AS mark WHERE mark.study_id = studies.study_id AND mark.key = :ours)"
+)
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +60,7 @@ class Projection:
         self._one_thread = threading.Lock()
         self._views: dict[str, str] = {}
         self._complaint = ""
+        self._failures = 0
 
     def prepare(self) -> None:
         """Create Optuna's tables where they are missing."""
@@ -79,6 +89,11 @@ class Projection:
             self._one_thread.release()
         return 0
 
+    @property
+    def failing(self) -> bool:
+        """Whether so many tries in a row failed that waiting won't mend it."""
+        return self._failures >= _MOST_FAILURES
+
     def close(self) -> None:
         """Close Optuna's connections."""
         if self._link is not None:
@@ -87,6 +102,7 @@ class Projection:
 
     def _complain(self, reason: str) -> None:
         """Once: what is wrong now will be wrong at the next trial too."""
+        self._failures += 1
         if reason != self._complaint:
             self._complaint = reason
             _log.warning("Optuna's view of %s lags behind: %s", self._db.shown, reason)
@@ -98,7 +114,13 @@ class Projection:
         told = 0
         with self._exclusive():
             for name in waiting:
-                told += self._tell_study(name, limit - told)
+                try:
+                    told += self._tell_study(name, limit - told)
+                except StoreError as error:
+                    # One study that can't be told keeps none of the others waiting.
+                    self._complain(str(error))
+        if told:
+            self._failures = 0
         return told
 
     @contextlib.contextmanager
@@ -142,6 +164,8 @@ class Projection:
 
         storage = self._open()
         if found is not None:
+            if _foreign(found):
+                raise StoreError(f"Optuna has a study {spec.name!r} of its own; it stays as it is")
             optuna.delete_study(study_name=spec.name, storage=storage)
         # A study that is new over there knows none of our trials, whatever we told its predecessor.
         self._db.write(partial(_unmark, study_id=study_id))
@@ -170,6 +194,21 @@ class Projection:
         except KeyError:
             return None
         return found
+
+
+def _foreign(found: Any) -> bool:
+    """Whether somebody else's trials are in it; one without any may be what we left when we were killed."""
+    ours = {_PARAMETERS_ATTRIBUTE, _VIEW_ATTRIBUTE} & found.user_attrs.keys()
+    return not ours and bool(found.get_trials(deepcopy=False))
+
+
+def refuse_foreign(conn: Connection, name: str) -> None:
+    """Raise StudyExists where Optuna has a study of that name that is none of ours: our view would replace it."""
+    if not inspect(conn).has_table("studies"):
+        return
+    found = conn.execute(text(_FOREIGN), {"name": name, "ours": _VIEW_ATTRIBUTE}).first()
+    if found is not None:
+        raise StudyExists(f"Optuna has a study {name!r} of its own in this database; use --as NAME, or another --db")
 
 
 def _options(storage: Any) -> dict[str, Any]:

@@ -75,10 +75,14 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Steered:
-    """What a command did, in trials: `now` at once; those of `soon` are held, and change with their holder's beat."""
+    """What a command did, in trials: `now` at once; those of `soon` are held, and change with their holder's beat.
+
+    `points` are those that a search has not asked for yet, and that it will now, or will not.
+    """
 
     now: int
     soon: int = 0
+    points: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +146,10 @@ class StudyStatus:
     done_s: float
     to_ask: int = 0
     """Points that a search has not asked for yet; none while it is paused or cancelled."""
+    held: int = 0
+    """The same while it is."""
+    wish: Wish | None = None
+    """What somebody wants of the whole study, of what it still gets as well."""
     pruned: int = 0
     """Trials, among those that are done, that a search ended early."""
 

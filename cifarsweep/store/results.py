@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, null, select
 
 from cifarsweep.errors import StoreError
 from cifarsweep.spec.settings import Settings
-from cifarsweep.spec.words import IMAGES_PER_SECOND, AttemptEnd, Outcome, TrialState
+from cifarsweep.spec.words import IMAGES_PER_SECOND, AttemptEnd, Outcome, TrialState, Wish
 from cifarsweep.store.clock import read_clock
 from cifarsweep.store.records import AttemptRow, StudyStatus, TrialRow, WorkerStatus
 from cifarsweep.store.studies import parsed_levels, study_id
@@ -33,6 +33,8 @@ def status(conn: Connection, name: str | None, *, speeds: bool = False) -> list[
             workers=tuple(workers[row.study_id]),
             done_s=counts[row.study_id].get(TrialState.DONE, (0, 0.0))[1],
             to_ask=row.points - row.asked if row.points is not None and row.wish is None else 0,
+            held=row.points - row.asked if row.points is not None and row.wish is not None else 0,
+            wish=Wish(row.wish) if row.wish else None,
             pruned=pruned.get(row.study_id, 0),
         )
         for row in conn.execute(query)
@@ -106,7 +108,8 @@ def one_trial(conn: Connection, name: str, number: int) -> TrialRow:
 def no_such_trial(conn: Connection, name: str, owner: int, number: int) -> StoreError:
     """The error for a number that no trial of the study with the id `owner` has."""
     last = conn.execute(select(func.max(trial.c.number)).where(trial.c.study_id == owner)).scalar_one()
-    return StoreError(f"study {name!r} has no trial {number}; its trials are 0 to {last}")
+    there = "it has none yet" if last is None else f"its trials are 0 to {last}"
+    return StoreError(f"study {name!r} has no trial {number}; {there}")
 
 
 def trials_of(conn: Connection, owner: int, numbers: Sequence[int] | None = None) -> list[TrialRow]:

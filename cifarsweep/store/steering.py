@@ -30,31 +30,33 @@ class _Scope(NamedTuple):
     whole: bool
     trials: ColumnElement[bool]
 
+    @property
+    def points(self) -> int:
+        """What a search has not asked for yet."""
+        return int(self.study.points or 0) - int(self.study.asked)
+
 
 def pause(conn: Connection, name: str, number: int | None) -> Steered:
     """Let trials wait. Raises UnknownStudy, or StoreError where the one trial is final."""
     scope = _locked(conn, name, number)
-    if scope.whole and scope.study.wish != Wish.CANCEL:
-        _set_study(conn, scope, wish=Wish.PAUSE.value)
+    points = _set_wish(conn, scope, (None,), Wish.PAUSE)
     # Of two wishes the one to cancel holds.
-    return _wish(conn, and_(scope.trials, trial.c.wish.is_distinct_from(Wish.CANCEL.value)), Wish.PAUSE)
+    return _wish(conn, and_(scope.trials, trial.c.wish.is_distinct_from(Wish.CANCEL.value)), Wish.PAUSE, points)
 
 
 def cancel(conn: Connection, name: str, number: int | None) -> Steered:
     """Give trials up for good. Raises UnknownStudy, or StoreError where the one trial has ended otherwise."""
     scope = _locked(conn, name, number, TrialState.CANCELLED)
-    if scope.whole:
-        _set_study(conn, scope, wish=Wish.CANCEL.value)
-    return _wish(conn, scope.trials, Wish.CANCEL)
+    points = _set_wish(conn, scope, (None, Wish.PAUSE), Wish.CANCEL)
+    return _wish(conn, scope.trials, Wish.CANCEL, points)
 
 
 def resume(conn: Connection, name: str, number: int | None) -> Steered:
     """Undo `pause`, also where its holder has not noticed yet. Raises UnknownStudy, or StoreError as `pause` does."""
     scope = _locked(conn, name, number)
-    if scope.whole and scope.study.wish == Wish.PAUSE:
-        _set_study(conn, scope, wish=None)
+    points = _set_wish(conn, scope, (Wish.PAUSE,), None)
     now = _move(conn, scope.trials, trial.c.state == TrialState.PAUSED, state=TrialState.QUEUED.value)
-    return Steered(now, _move(conn, scope.trials, trial.c.wish == Wish.PAUSE.value, wish=None))
+    return Steered(now, _move(conn, scope.trials, trial.c.wish == Wish.PAUSE.value, wish=None), points)
 
 
 def retry(conn: Connection, name: str, number: int | None) -> Steered:
@@ -63,15 +65,14 @@ def retry(conn: Connection, name: str, number: int | None) -> Steered:
     In a paused study they are paused. Raises UnknownStudy, or StoreError where the one trial is done.
     """
     scope = _locked(conn, name, number, *_RETRIED)
-    if scope.whole and scope.study.wish == Wish.CANCEL:
-        _set_study(conn, scope, wish=None)
+    points = _set_wish(conn, scope, (Wish.CANCEL,), None)
     counters = {"crashes": 0, "exceptions": 0, "out_of_memory": 0}
     fresh = {"state": first_state(scope.study).value, "not_before": None, "shunned_by": None, "told": False}
     now = _move(conn, scope.trials, trial.c.state.in_(_RETRIED), **fresh, **counters)
     if now:
         # Optuna has no way back from a failure, so its view of the study is written anew.
         _set_study(conn, scope, stale=True)
-    return Steered(now, _move(conn, scope.trials, trial.c.wish == Wish.CANCEL.value, wish=None))
+    return Steered(now, _move(conn, scope.trials, trial.c.wish == Wish.CANCEL.value, wish=None), points)
 
 
 def prioritize(conn: Connection, name: str, number: int | None, priority: int) -> Steered:
@@ -107,11 +108,19 @@ def _check_state(name: str, state: TrialState, also: tuple[TrialState, ...]) -> 
         raise StoreError(f"trial {name} is {state}, which is final; {way_out}")
 
 
-def _wish(conn: Connection, trials: ColumnElement[bool], wish: Wish) -> Steered:
+def _set_wish(conn: Connection, scope: _Scope, before: tuple[Wish | None, ...], wish: Wish | None) -> int:
+    """Set what is wanted of a whole study, where it is one of `before`; the points that it had still to ask for."""
+    if not scope.whole or scope.study.wish not in before:
+        return 0
+    _set_study(conn, scope, wish=wish and wish.value)
+    return scope.points
+
+
+def _wish(conn: Connection, trials: ColumnElement[bool], wish: Wish, points: int) -> Steered:
     waiting = trial.c.state.in_((TrialState.QUEUED, TrialState.PAUSED)) & (trial.c.state != wish.state.value)
     now = _take_back(conn, trials, wish.state) + _move(conn, trials, waiting, state=wish.state.value)
     held = and_(trial.c.state == TrialState.LEASED.value, trial.c.wish.is_distinct_from(wish.value))
-    return Steered(now, _move(conn, trials, held, wish=wish.value))
+    return Steered(now, _move(conn, trials, held, wish=wish.value), points)
 
 
 def _take_back(conn: Connection, trials: ColumnElement[bool], state: TrialState) -> int:

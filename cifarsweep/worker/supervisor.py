@@ -12,7 +12,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from cifarsweep.errors import DataError, DeviceError, StoreUnavailable
-from cifarsweep.spec.words import TrialState
+from cifarsweep.spec.words import TrialState, Wish
 from cifarsweep.store import Store
 from cifarsweep.store.records import Want, WorkerInfo
 from cifarsweep.worker import machine
@@ -285,12 +285,18 @@ class Supervisor:
         """Nobody need wait for these, but who sees a worker end should know of them."""
         wanted = self._plan.studies
         found = [each for each in self._store.status() if not wanted or each.study in wanted]
-        if paused := sum(each.trials[TrialState.PAUSED] for each in found):
-            self._display.note(f"paused: {paused} trials; `cifarsweep resume STUDY` queues them again")
+        trials = sum(each.trials[TrialState.PAUSED] for each in found)
+        points = sum(each.held for each in found if each.wish is Wish.PAUSE)
+        if trials or points:
+            and_points = f" and {points} points of a search" if points else ""
+            self._display.note(f"paused: {trials} trials{and_points}; `cifarsweep resume STUDY` queues them again")
 
     def _tell_all(self) -> None:
         """Wait while another worker tells, since it may have looked before our last trial was done."""
         give_up = self._clock() + _TELL_WITHIN_S
         while not self._signals and self._store.untold() and self._clock() < give_up:
-            if not self._store.tell(limit=500):
-                time.sleep(0.2)
+            if self._store.tell(limit=500):
+                continue
+            if self._store.telling_fails:
+                return
+            time.sleep(0.2)

@@ -104,11 +104,11 @@ def test_a_cancelled_trial_is_named_in_the_report(run, demo):
 
 def test_watching_into_a_pipe_prints_what_changes_until_ctrl_c(start, demo):
     watching = start("status", "demo", "--watch")
-    assert "demo: 0 of 12 done, 11 queued, 1 leased; 1,234 images/s" in watching.stdout.readline()
+    assert "demo: 0 of 12 done, 11 queued, 1 running; 1,234 images/s" in watching.stdout.readline()
 
     demo.pause("demo", 4)
 
-    assert "10 queued, 1 leased, 1 paused" in watching.stdout.readline()
+    assert "10 queued, 1 running, 1 paused" in watching.stdout.readline()
     watching.send_signal(signal.SIGINT)
     assert watching.wait(20) == 0
 

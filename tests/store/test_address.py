@@ -7,6 +7,7 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -197,6 +198,34 @@ def test_a_path_through_a_file_leads_nowhere(tmp_path: Path) -> None:
 
 def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
     assert "can't be looked at" in refusal(f"sqlite:///{tmp_path}/{'x' * 300}.db", upgrade=True)
+
+
+@pytest.mark.parametrize("name", ["q?x.db", "p%41x.db", "~x.db", "a#b.db", "f \N{SNOWMAN}.db"])
+def test_a_path_is_the_file_of_that_name_and_its_url_can_be_given_again(tmp_path: Path, name: str) -> None:
+    with Store.open(tmp_path / name, upgrade=True) as store:
+        store.create_study(make_study())
+        url = store.shown_url
+
+    assert [path.name for path in tmp_path.iterdir() if not path.name.endswith("-journal")] == [name]
+    with Store.open(url, read_only=True) as store:
+        assert store.unfinished() == 6
+
+
+def test_a_question_mark_in_a_url_is_refused_before_another_file_is_made(tmp_path: Path) -> None:
+    assert "with a '?' in its name as %3F" in refusal(f"sqlite:///{tmp_path}/q?x.db", upgrade=True)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_of_another_program_whose_tables_would_clash_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "results.db"
+    with closing(sqlite3.connect(path)) as conn:
+        conn.execute("CREATE TABLE studies (id INTEGER, title TEXT)")
+    before = path.read_bytes()
+
+    assert "holds a table 'studies' of another program" in refusal(f"sqlite:///{path}", upgrade=True)
+
+    assert path.read_bytes() == before
 
 
 def run_script(script: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":

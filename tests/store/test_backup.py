@@ -1,5 +1,6 @@
 """A backup of a database in use is whole, is a database itself, and fills an empty one of either kind again."""
 
+import subprocess
 import threading
 from pathlib import Path
 
@@ -51,6 +52,36 @@ def test_a_backup_holds_every_row_and_is_a_database(used_store: Store, tmp_path:
         assert copy.status("s")[0].trials == used_store.status("s")[0].trials
         copy.tell()
         assert not [finding for finding in copy.check() if "lease" not in finding]
+
+
+@pytest.mark.parametrize("name", ["q?x.db", "p%41x.db"])
+def test_a_backup_may_have_any_name(used_store: Store, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "copies"
+    folder.mkdir()
+
+    used_store.backup(folder / name)
+
+    assert [path.name for path in folder.iterdir()] == [name]
+    with Store.open(folder / name, read_only=True) as copy:
+        assert len(copy.trials("s")) == 6
+
+
+def test_a_backup_that_finds_no_room_names_the_place_it_was_to_go_to(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a small disk needs the right to mount one")
+    try:
+        with Store.open(tmp_path / "results.db", upgrade=True) as store:
+            store.create_study(make_study())
+
+            with pytest.raises(StoreError, match=r"small/copy.db: (its disk is full|can't be written)") as refused:
+                store.backup(small / "copy.db")
+        assert refused.value.exit_code == 2
+        assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
 
 
 def test_a_backup_goes_on_where_the_original_was(used_store: Store, tmp_path: Path) -> None:

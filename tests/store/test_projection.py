@@ -11,6 +11,7 @@ import optuna
 import pytest
 from scenes import at_once, cut_connections, expire, make_cell, make_due, make_study, must_claim, result, rows_at
 
+from cifarsweep.errors import StudyExists
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.words import CONFUSION, VAL_ACCURACY, AttemptEnd, MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store, projection
@@ -35,6 +36,22 @@ def view(url: str) -> Iterator[View]:
     for storage in storages:
         storage.scoped_session.remove()
         storage.engine.dispose()
+
+
+@pytest.fixture
+def theirs(url: str, store: Store) -> Iterator[View]:
+    """A study `s` of three trials that somebody makes with Optuna alone."""
+    storage = optuna.storages.RDBStorage(parse_url(url).render_as_string(hide_password=False))
+
+    def made() -> optuna.Study:
+        study = optuna.create_study(study_name="s", storage=storage, load_if_exists=True)
+        for value in (0.1, 0.2, 0.3) if not study.get_trials() else ():
+            study.add_trial(optuna.trial.create_trial(value=value))
+        return study
+
+    yield made
+    storage.scoped_session.remove()
+    storage.engine.dispose()
 
 
 def finish_all(store: Store) -> None:
@@ -352,3 +369,31 @@ def test_an_answer_that_optuna_lost_doubles_nothing(cleared_postgres: str, monke
 
         assert (store.tell(), store.untold()) == (0, 5)
         assert (store.tell(), store.check()) == (5, [])
+
+
+def test_a_study_of_somebody_elses_is_neither_replaced_nor_joined(store: Store, theirs: View) -> None:
+    theirs()
+
+    with pytest.raises(StudyExists, match=r"Optuna has a study 's' of its own .* use --as NAME"):
+        store.create_study(make_study())
+
+    assert store.studies() == []
+    assert len(theirs().trials) == 3
+
+
+def test_a_study_that_somebody_made_after_ours_stays_and_the_others_are_told(store: Store, theirs: View) -> None:
+    store.create_study(make_study())
+    store.create_study(make_study(name="t"))
+    theirs()
+    for name in ("s", "t"):
+        lease = store.claim("w", studies=[name])
+        assert lease
+        store.finish(lease, [], None, result())
+
+    assert store.tell() == 1
+
+    assert len(theirs().trials) == 3
+    assert not store.telling_fails
+    for _ in range(5):
+        store.tell()
+    assert store.telling_fails

@@ -14,13 +14,14 @@ import optuna
 import pytest
 from scenes import at_once, must_claim, rows_at, saved_at, taken_over
 
+from cifarsweep.errors import StoreError
 from cifarsweep.search import suggest
 from cifarsweep.spec.reading import read_study
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.words import VAL_ACCURACY, MetricRow, Outcome, TrialResult, TrialState
+from cifarsweep.spec.words import VAL_ACCURACY, MetricRow, Outcome, TrialResult, TrialState, Wish
 from cifarsweep.store import Store
 from cifarsweep.store.address import parse_url
-from cifarsweep.store.records import Lease
+from cifarsweep.store.records import Lease, Steered
 from cifarsweep.store.search_trials import SearchState
 from cifarsweep.worker.searching import Judge, Searching
 
@@ -148,6 +149,24 @@ def test_nothing_is_asked_for_a_study_that_is_paused_or_cancelled(search_store: 
     assert ask(search_store)
     search_store.cancel("find")
     assert not ask(search_store)
+
+
+def test_steering_tells_of_the_points_that_are_still_to_be_asked_for(search_store: Store) -> None:
+    ask(search_store)
+
+    assert search_store.pause("find") == Steered(1, 0, points=5)
+    found = search_store.status("find")[0]
+    assert (found.to_ask, found.held, found.wish) == (0, 5, Wish.PAUSE)
+    assert search_store.pause("find") == Steered(0, 0, points=0)
+    assert search_store.resume("find") == Steered(1, 0, points=5)
+    assert search_store.cancel("find") == Steered(1, 0, points=5)
+    assert search_store.retry("find") == Steered(1, 0, points=5)
+    assert search_store.status("find")[0].to_ask == 5
+
+
+def test_a_trial_of_a_search_that_asked_for_none_yet_is_named_as_that(search_store: Store) -> None:
+    with pytest.raises(StoreError, match="has no trial 0; it has none yet"):
+        search_store.trial("find", 0)
 
 
 def test_a_pause_that_comes_while_a_worker_thinks_keeps_its_point_out(search_store: Store) -> None:
