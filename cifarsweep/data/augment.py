@@ -86,13 +86,10 @@ def plan_of(order: Tensor, top: Tensor, left: Tensor, flip: Tensor, pad: int, mi
     return EpochPlan(order, top * (SIDE + 2 * pad) + column, flip, pad, mirrors)
 
 
-def train_batch(
-    split: Split, plan: EpochPlan, start: int, stop: int, out: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def train_batch(split: Split, plan: EpochPlan, start: int, stop: int) -> tuple[Tensor, Tensor]:
     """Images and labels `start` to `stop` of the epoch: float32 (B, 3, 32, 32) channels_last, int64 (B,).
 
-    Labels of a plan that mixes are probabilities, float32 (B, classes). `split` and `plan` are on one device. `out`, a
-    channels_last float32 tensor of at least B images, takes the images in place of new memory.
+    Labels of a plan that mixes are probabilities, float32 (B, classes). `split` and `plan` are on one device.
     """
     rows = slice(start, stop)
     order = plan.order[rows]
@@ -101,7 +98,7 @@ def train_batch(
         pixels = _cropped(pixels, plan.offset[rows], plan.flip[rows], plan.pad, plan.mirrors)
     if plan.operations is not None:
         pixels = augmented(pixels, plan.operations, rows)
-    images, labels = _normalised(pixels, split, out), split.train_labels.index_select(0, order)
+    images, labels = _normalised(pixels, split), split.train_labels.index_select(0, order)
     for boxes in plan.boxes:
         erase(images, boxes[rows])
     return images, labels if plan.mix is None else mix(images, labels, plan.mix, start)
@@ -139,12 +136,9 @@ def _cropped(pixels: Tensor, offset: Tensor, flip: Tensor, pad: int, mirrors: bo
     return runs[image, offset].view(count, SIDE, width, CHANNELS)[:, :, :SIDE]
 
 
-def _normalised(pixels: Tensor, split: Split, out: Tensor | None = None) -> Tensor:
+def _normalised(pixels: Tensor, split: Split) -> Tensor:
     """`(pixels / 255 - mean) / std` of uint8 (B, 32, 32, 3), as float32 (B, 3, 32, 32) channels_last."""
-    if out is None:
-        images = torch.empty(pixels.shape, dtype=torch.float32, device=pixels.device)
-    else:
-        images = out[: len(pixels)].permute(0, 2, 3, 1)
+    images = torch.empty(pixels.shape, dtype=torch.float32, device=pixels.device)
     images.copy_(pixels)
     scale, shift = split.row_scale_shift
     images.view(-1, SIDE * CHANNELS).mul_(scale).add_(shift)

@@ -8,6 +8,8 @@ import unicodedata
 _HOSTILE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 #: Invisible, but part of ordinary spelling: the two joiners of Persian, Indic scripts and emoji.
 _JOINERS = "\u200c\u200d"
+#: Characters of a name that are shown.
+_LONGEST = 120
 
 
 def is_plain(text: str) -> bool:
@@ -22,7 +24,7 @@ def _is_hostile(character: str) -> bool:
     return category in _HOSTILE or (category == "Cf" and character not in _JOINERS)
 
 
-def shown(text: str, longest: int = 120) -> str:
+def shown(text: str) -> str:
     """The text in quotes, escaped and cut, so that a hostile name does no harm where it is printed."""
-    cut = text if len(text) <= longest else f"{text[: longest - 3]}..."
+    cut = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
     return ascii(cut) if not is_plain(cut) else repr(cut)

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from cifarsweep.models.initial import draw_he
 from cifarsweep.spec import settings as spec
 
 IMAGE_CHANNELS = 3
@@ -85,9 +86,7 @@ class ConvNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 gain: Literal["linear", "relu"] = "linear" if module in linear else "relu"
-                nn.init.kaiming_normal_(module.weight, nonlinearity=gain, generator=generator)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+                draw_he(module, generator, gain=gain)
 
 
 def smallest_batch(settings: spec.ConvNet) -> int:

@@ -28,11 +28,8 @@ class Started:
 
     start_step: int
     total_steps: int
-    steps_per_epoch: int
     params: int
     flops_per_image: int
-    train_images: int
-    val_images: int
 
 
 @dataclass(frozen=True, slots=True)

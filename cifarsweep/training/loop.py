@@ -121,11 +121,8 @@ def _started(run: Run, budget: Budget, state: TrainState) -> Started:
     return Started(
         start_step=state.step,
         total_steps=budget.total_steps,
-        steps_per_epoch=budget.steps_per_epoch,
         params=price.params,
         flops_per_image=price.flops_per_image,
-        train_images=budget.images,
-        val_images=len(run.split.val_labels),
     )
 
 

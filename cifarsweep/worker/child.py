@@ -18,10 +18,9 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from cifarsweep.training.events import Rejected, Saving
+from cifarsweep.training.events import Event, Rejected, Saving
 from cifarsweep.training.process import prepare_process
 from cifarsweep.worker.protocol import (
-    Event,
     Failed,
     Preparing,
     Ready,

@@ -22,11 +22,6 @@ class Patience:
         self._next_try = 0.0
 
     @property
-    def away(self) -> bool:
-        """Whether the last try failed."""
-        return self._away_since is not None
-
-    @property
     def exhausted(self) -> bool:
         """Whether the outage has lasted as long as a worker waits."""
         return self._away_since is not None and self._clock() - self._away_since > GIVE_UP_S

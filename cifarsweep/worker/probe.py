@@ -111,8 +111,8 @@ class _Probed:
 class Probe:
     """Children that train the same cell at once; more join as more are asked for. All end with the `with` block."""
 
-    def __init__(self, command: Sequence[str], settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
-        self._command, self._clock = command, clock
+    def __init__(self, command: Sequence[str], settings: Settings) -> None:
+        self._command = command
         self._settings: dict[str, Any] = json.loads(endless(settings).model_dump_json())
         self._probed: list[_Probed] = []
         self._folder = tempfile.TemporaryDirectory(prefix="cifarsweep-probe-", ignore_cleanup_errors=True)
@@ -161,12 +161,12 @@ class Probe:
         return started
 
     def _until(self, done: Callable[[], bool]) -> None:
-        give_up = self._clock() + _PATIENCE_S
+        give_up = time.monotonic() + _PATIENCE_S
         by_pipe = {each.child: each for each in self._probed}
         while not done():
-            if self._clock() > give_up:
+            if time.monotonic() > give_up:
                 raise CifarsweepError(f"--slots auto: no progress within {_PATIENCE_S:.0f} s; give a number instead")
             pipes: list[Any] = list(by_pipe)
             for pipe in wait(pipes, timeout=0.25):
                 with contextlib.suppress(protocol.ProtocolError):
-                    by_pipe[pipe].hear(self._clock())  # type: ignore[index]
+                    by_pipe[pipe].hear(time.monotonic())  # type: ignore[index]

@@ -66,19 +66,8 @@ class Failed:
     out_of_memory: bool
 
 
-Event = (
-    events.Started
-    | events.Progress
-    | events.Metrics
-    | events.Saving
-    | events.Saved
-    | events.SaveFailed
-    | events.Rejected
-    | events.Finished
-    | events.Stopped
-)
 Request = Train | Stop
-Reply = Ready | Refused | Preparing | Failed | Event
+Reply = Ready | Refused | Preparing | Failed | events.Event
 
 
 class ProtocolError(Exception):

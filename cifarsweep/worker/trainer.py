@@ -11,9 +11,10 @@ import torch
 
 from cifarsweep.data.dataset import Dataset, load, split
 from cifarsweep.errors import DeviceError
+from cifarsweep.training.events import Event
 from cifarsweep.training.loop import Run, train
 from cifarsweep.training.place import open_folder
-from cifarsweep.worker.protocol import Event, Train
+from cifarsweep.worker.protocol import Train
 
 
 class DeviceTrainer:

@@ -90,7 +90,7 @@ def train(request: Train, should_stop: Callable[[], bool]) -> Iterator[events.Ev
             yield found
         else:
             state = found
-    yield events.Started(state[0], STEPS, STEPS, 10, 20, 30, 40)
+    yield events.Started(state[0], STEPS, 10, 20)
     last: CheckpointRef | None = None
     while state[0] < STEPS:
         if should_stop():

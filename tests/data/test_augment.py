@@ -76,16 +76,6 @@ def test_batches_are_the_same_whatever_was_made_before():
     assert torch.equal(again, whole[16:32]) and len(whole) == 40
 
 
-def test_batch_can_be_written_to_memory_that_is_there():
-    split, plan = made_split(), epoch_plan(40, 0, 0, Augment())
-    out = torch.full((16, 3, 32, 32), 9.0).contiguous(memory_format=torch.channels_last)
-
-    images, _ = train_batch(split, plan, 32, 48, out)
-
-    assert torch.equal(images, train_batch(split, plan, 32, 40)[0])
-    assert images.data_ptr() == out.data_ptr() and (out[8:] == 9).all()
-
-
 @given(n=st.integers(1, 300), seed=st.integers(0, 2**64), epoch=st.integers(0, 500), pad=st.integers(0, 16))
 def test_plan_sees_each_image_once_and_stays_within_the_padding(n, seed, epoch, pad):
     plan = epoch_plan(n, seed, epoch, Augment(crop=pad))

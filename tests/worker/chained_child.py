@@ -112,7 +112,7 @@ def trainer(behaviour: str, state: Path) -> Callable[[Train, Callable[[], bool]]
                 yield found
             else:
                 start, chain = found
-        yield events.Started(start, STEPS, STEPS, 10, 20, 30, 40)
+        yield events.Started(start, STEPS, 10, 20)
         for step in range(start + 1, STEPS + 1):
             for event in misbehave(behaviour, request, step, state):
                 yield event

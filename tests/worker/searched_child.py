@@ -29,7 +29,7 @@ def trainer(behaviour: str, state: Path) -> Callable[[Train, Callable[[], bool]]
     def train(request: Train, should_stop: Callable[[], bool]) -> Iterator[events.Event]:
         folder = open_folder(request.folder)
         start = request.resume[0].step if request.resume else 0
-        yield events.Started(start, STEPS, STEPS, 10, 20, 30, 40)
+        yield events.Started(start, STEPS, 10, 20)
         for step in range(start + 1, STEPS + 1):
             if should_stop():
                 yield events.Saved(folder.write(step, b"too late"))

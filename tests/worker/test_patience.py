@@ -35,7 +35,7 @@ def test_one_success_ends_the_outage():
 
     patience.succeeded()
 
-    assert not patience.away and patience.may_try()
+    assert not patience.exhausted and patience.may_try()
 
 
 def test_patience_ends_after_half_an_hour_of_outage_and_not_of_work():
