@@ -9,7 +9,7 @@ from statistics import median
 
 from cifarsweep.report.source import ReportStudy, ReportTrial
 from cifarsweep.spec.hypothesis import Hypothesis, selectors
-from cifarsweep.spec.study import Cell, level_text, select
+from cifarsweep.spec.study import Cell, level_key, level_text, same_level, select
 from cifarsweep.spec.words import VAL_ACCURACY, TrialState
 from cifarsweep.stats import Summary, summary
 
@@ -112,10 +112,10 @@ def named_means(hypothesis: Hypothesis, results: Sequence[CellResult]) -> list[N
     cells = tuple(result.cell for result in results)
     roles = [(role, select(cells, selector)) for role, selector in selectors(hypothesis).items()]
     if hypothesis.kind in ("best", "trend"):
-        levels = {repr(cell.levels.get(hypothesis.factor)): cell.levels.get(hypothesis.factor) for cell in cells}
+        levels = {level_key(level): level for cell in cells for level in [cell.levels.get(hypothesis.factor)]}
         roles = [
-            (level_text(level), [cell for cell in cells if repr(cell.levels.get(hypothesis.factor)) == key])
-            for key, level in levels.items()
+            (level_text(level), [cell for cell in cells if same_level(cell.levels.get(hypothesis.factor), level)])
+            for level in levels.values()
         ]
     return [
         NamedMean(role, cell.name, final_summary(by_name[cell.name].trials, hypothesis.metric))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cifarsweep.report.source import ReportStudy, ReportTrial
 from cifarsweep.spec.hypothesis import Best, Faster, Hypothesis, Trend, selectors
-from cifarsweep.spec.study import Cell, Study, cell_name, select
+from cifarsweep.spec.study import Cell, Study, cell_name, level_key, select
 from cifarsweep.spec.words import Value
 from cifarsweep.stats.evidence import Reached
 
@@ -42,17 +42,18 @@ def sides(hypothesis: Hypothesis, study: Study) -> list[Side]:
 def _levels(hypothesis: Best | Trend, study: Study) -> list[Side]:
     """Each level with those of its cells that differ from a cell of every other level in nothing but the factor."""
     factor = hypothesis.factor
-    rows: dict[str, dict[str, str]] = {}
-    values: dict[str, Value] = {}
+    rows: dict[Hashable, dict[Hashable, str]] = {}
+    values: dict[Hashable, Value] = {}
     for cell in study.cells:
         if factor in cell.levels:
-            level = repr(cell.levels[factor])
+            level = level_key(cell.levels[factor])
             values.setdefault(level, cell.levels[factor])
             rows.setdefault(level, {}).setdefault(_rest(cell, factor), cell.name)
-    order = [repr(level) for level in study.factors[factor] if repr(level) in rows]
+    order = [key for level in study.factors[factor] if (key := level_key(level)) in rows]
     common = set.intersection(*(set(rows[level]) for level in order))
     if hypothesis.kind == "best":
-        order.sort(key=lambda level: level != repr(hypothesis.level))
+        best = level_key(hypothesis.level)
+        order.sort(key=lambda level: level != best)
     return [
         Side(
             cell_name({factor: values[level]}, [factor]),
@@ -62,8 +63,8 @@ def _levels(hypothesis: Best | Trend, study: Study) -> list[Side]:
     ]
 
 
-def _rest(cell: Cell, factor: str) -> str:
-    return repr(sorted((key, repr(level)) for key, level in cell.levels.items() if key != factor))
+def _rest(cell: Cell, factor: str) -> Hashable:
+    return frozenset((key, level_key(level)) for key, level in cell.levels.items() if key != factor)
 
 
 def done_trials(report: ReportStudy) -> Done:

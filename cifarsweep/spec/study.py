@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Annotated, Self
@@ -97,12 +97,20 @@ def select(cells: tuple[Cell, ...], selector: Selector) -> list[Cell]:
 
 
 def _matches(cell: Cell, key: str, value: Value) -> bool:
-    return key in cell.levels and _same(cell.levels[key], value)
+    return key in cell.levels and same_level(cell.levels[key], value)
 
 
-def _same(left: Value, right: Value) -> bool:
-    # In Python True == 1; in a study a switch is not a number.
-    return left == right and isinstance(left, bool) == isinstance(right, bool)
+def level_key(value: Value) -> Hashable:
+    """Equal for levels that are the same: 1 is 1.0, as a file may write it, but a switch is no number."""
+    if isinstance(value, tuple):
+        return tuple(level_key(item) for item in value)
+    # In Python True == 1.
+    return isinstance(value, bool), value
+
+
+def same_level(left: Value, right: Value) -> bool:
+    """Whether two values of a setting are the same level; everything that compares levels asks this."""
+    return level_key(left) == level_key(right)
 
 
 def crossed(factors: Mapping[str, tuple[Value, ...]]) -> Iterator[dict[str, Value]]:
@@ -152,7 +160,9 @@ def check_hypotheses(study: Study, where: str) -> None:
                     f"the cells are: {'; '.join(cell.name for cell in study.cells)}"
                 )
         _check_factor(study, getattr(hypothesis, "factor", None), f"{where}: hypothesis {number}")
-        if hypothesis.kind == "best" and not any(_same(hypothesis.level, x) for x in study.factors[hypothesis.factor]):
+        if hypothesis.kind == "best" and not any(
+            same_level(hypothesis.level, x) for x in study.factors[hypothesis.factor]
+        ):
             raise SpecError(f"{where}: hypothesis {number}: {hypothesis.level!r} is no level of {hypothesis.factor}")
 
 
