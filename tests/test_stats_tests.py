@@ -13,6 +13,7 @@ from statsmodels.stats.weightstats import ttost_paired
 from cifarsweep.stats.decision import holm, judge, schedule
 from cifarsweep.stats.estimate import difference, mean
 from cifarsweep.stats.evidence import Reached, best, equivalent, greater, near, reaches, sooner, trend
+from cifarsweep.stats.power import seeds_needed
 
 KEYS = st.integers(0, 2**32 - 1)
 SIDES = {1: "greater", -1: "less"}
@@ -84,7 +85,7 @@ def test_a_trend_is_the_mean_of_the_slopes_of_the_seeds(key: int, levels: int, n
 
 
 def test_the_best_must_beat_each_other_level_and_falls_to_one() -> None:
-    low, high, middle = (by_seed(mean + 0.001 * np.arange(5) ** 2 % 0.003) for mean in (0.1, 0.9, 0.5))
+    low, high, middle = (by_seed(mean + 0.001 * (k * np.arange(5) % 4)) for k, mean in enumerate((0.1, 0.9, 0.5)))
 
     assert judge([best(high, [low, middle])])[0].decision == "supported"
     fallen = best(middle, [low, high])
@@ -108,8 +109,8 @@ def decision(evidence, seeds: int = 3) -> str:
     return judge([evidence])[0].decision
 
 
-@pytest.mark.parametrize("seeds", [3, 7])
-def test_seeds_that_all_agree_give_plain_answers(seeds: int) -> None:
+@pytest.mark.parametrize("seeds", [6, 7])
+def test_seeds_that_all_agree_give_plain_answers_from_six_on(seeds: int) -> None:
     a, b = by_seed([0.9] * seeds), by_seed([0.8] * seeds)
 
     assert decision(greater(a, b, 0.05), seeds) == "supported"
@@ -119,6 +120,32 @@ def test_seeds_that_all_agree_give_plain_answers(seeds: int) -> None:
     assert decision(near(a, 0.1, 0.02), seeds) == "refuted"
     assert decision(near(by_seed([0.1] * seeds), 0.1, 0.02), seeds) == "supported"
     assert decision(reaches(a, 0.85), seeds) == "supported"
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_few_seeds_without_spread_are_no_certainty(seeds: int) -> None:
+    """Three coins that show heads: p = 1/8 of a sign test, either side counted 1/4."""
+    found = greater(by_seed([0.9] * seeds), by_seed([0.8] * seeds), 0.0)
+
+    assert found is not None and found.support == stats.binomtest(seeds, seeds, alternative="greater").pvalue
+    assert found.p == 2 * 0.5**seeds and found.signs and decision(found, seeds) == "undecided"
+
+
+def test_without_spread_the_smaller_side_counts_and_every_correction_does() -> None:
+    a, b = by_seed([0.9] * 9), by_seed([0.8] * 7, first=100)
+
+    found = greater(a, b, 0.0)
+
+    assert found is not None and found.support == 0.5**7
+    assert judge([found])[0].decision == "supported"
+    assert [one.decision for one in judge([found] * 4)] == ["undecided"] * 4
+
+
+@pytest.mark.parametrize(("level", "answer"), [(0.025, 6), (0.025 / 3, 7), (0.025 / 12, 9)])
+def test_seeds_without_spread_need_as_many_as_a_sign_test(level: float, answer: int) -> None:
+    found = near(by_seed([0.1] * 3), 0.1, 0.02)
+
+    assert found is not None and seeds_needed(found, level) == answer
 
 
 @settings(deadline=None)

@@ -41,6 +41,11 @@ def _seeds(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str]:
         "± and bands are 95 % intervals of the mean over seeds (Student's t); they speak of seeds, not of other data "
         "or machines."
     )
+    if report.study.hypotheses:
+        yield (
+            "Verdicts are t tests, which take the values of different seeds for independent and about normal; where "
+            "all seeds are alike, or some never came to a target, it is a sign test."
+        )
     if report.looks:
         yield (
             f"The study was extended: looks at the results are planned with {', '.join(map(str, report.looks))} seeds, "

@@ -30,7 +30,7 @@ def detail(verdict: Verdict, found: Evidence | None, compared: Sequence[Side], d
         return f"{_why_not(verdict.hypothesis, compared, done, report)}."
     parts = [_numbers(verdict, found, compared, done), _finding(verdict, found, compared, report)]
     parts += [share] if (share := _share_of_time(verdict.hypothesis, compared, done)) else []
-    text = f"{', '.join(part for part in parts if part)} ({'; '.join(_certainty(verdict))})"
+    text = f"{', '.join(part for part in parts if part)} ({'; '.join(_certainty(verdict, found))})"
     return f"{text}. {_missing(verdict)}".strip() if verdict.decision == "undecided" else f"{text}."
 
 
@@ -57,7 +57,16 @@ def _numbers(verdict: Verdict, found: Evidence, compared: Sequence[Side], done: 
         values = list(last_values(side, done, hypothesis.metric).values())
         text = mean_text(summary(values), hypothesis.metric) if values else "nothing"
         texts.append(f"{text} at {side.label}" if hypothesis.kind in ("best", "trend") else text)
-    return (", " if hypothesis.kind == "trend" else " against ").join(texts)
+    if hypothesis.kind == "at_chance" and (diverged := _diverged(compared[0], done)):
+        texts.append(diverged)
+    return (", " if hypothesis.kind in ("trend", "at_chance") else " against ").join(texts)
+
+
+def _diverged(side: Side, done: Done) -> str:
+    """`3 of 3 diverged`, or nothing where none did."""
+    trials = [trial for group in trials_by_seed(side, done).values() for trial in group]
+    count = sum(trial.diverged for trial in trials)
+    return f"{count} of {len(trials)} diverged" if count else ""
 
 
 def _ratio(verdict: Verdict, found: Evidence, hypothesis: Faster) -> str:
@@ -119,10 +128,13 @@ def _mean_time(trials: Sequence[ReportTrial]) -> float | None:
     return sum(times) / len(times) if times else None
 
 
-def _certainty(verdict: Verdict) -> Iterator[str]:
+def _certainty(verdict: Verdict, found: Evidence) -> Iterator[str]:
     """The estimate with its interval, the corrected p, the seeds."""
     if verdict.estimate is not None and verdict.interval is not None:
-        yield f"{_estimate(verdict, verdict.estimate, verdict.interval)}"
+        yield _estimate(verdict, verdict.estimate, verdict.interval)
+    if found.estimate.alike:
+        word = "pair" if verdict.method == "paired" else "seed"
+        yield f"all {plural(verdict.seeds, word)} alike, so a sign test decides"
     p = "p < 0.001" if verdict.corrected < 0.001 else f"p = {verdict.corrected:.2g}"
     family = [f"{verdict.tested} hypotheses"] if verdict.tested > 1 else []
     family += [f"{verdict.looks} looks"] if verdict.looks > 1 else []

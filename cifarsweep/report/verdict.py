@@ -24,7 +24,9 @@ class Verdict:
     effect: float | None
     """Of a difference, in standard deviations: d_z of pairs, d of Welch's test, both with Hedges' correction."""
     method: Method | None
-    """Which t test."""
+    """How the estimate was made."""
+    signs: bool
+    """Whether a sign test decides, and no t test: all seeds are alike, or some did not come to the target."""
     p: float
     """Of this hypothesis alone, both sides together."""
     corrected: float

@@ -23,7 +23,8 @@ def verdicts(report: ReportStudy) -> list[Verdict]:
     """A verdict on each hypothesis of the study, in its order, corrected for all of them together.
 
     The chance that a study has any false verdict is at most 5 %, for all looks that were planned. Values of different
-    seeds are taken as independent and about normal; trials that diverged count at chance accuracy.
+    seeds are taken as independent and, unless all are alike, about normal; trials that diverged count at chance
+    accuracy.
     """
     done = done_trials(report)
     tests = [(hypothesis, sides(hypothesis, report.study)) for hypothesis in report.study.hypotheses]
@@ -83,6 +84,7 @@ def _verdict(
         interval=interval,
         effect=found.estimate.effect if found and hypothesis.kind != "faster" else None,
         method=found.estimate.method if found else None,
+        signs=found is not None and found.signs,
         p=judged.p,
         corrected=judged.corrected,
         tested=len(report.study.hypotheses),
@@ -110,7 +112,8 @@ def _shown(hypothesis: Hypothesis, found: Evidence | None) -> tuple[float | None
     """The estimate and its interval; ratios for times, whose interval is known only if every seed was there."""
     if found is None:
         return None, None
-    value, interval = found.estimate.value, found.estimate.interval()
+    # Seeds that are all alike say nothing of the spread, and have no interval of no width.
+    value, interval = found.estimate.value, None if found.estimate.alike else found.estimate.interval()
     if hypothesis.kind != "faster":
         return value, interval
     if interval is None or not found.exact:

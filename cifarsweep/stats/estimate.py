@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from cifarsweep.stats.means import CONFIDENCE, Floats, Interval
+from cifarsweep.stats.means import Floats, Interval, t_interval
 
 Method = Literal["one-sample", "paired", "Welch"]
 #: One value per seed.
@@ -36,16 +36,22 @@ class Estimate:
     rounding: float
     """Distances below this are none."""
 
+    @property
+    def alike(self) -> bool:
+        """Whether there is no spread: a t test has nothing to measure a distance by then."""
+        return self.error == 0
+
     def above(self, threshold: float, sign: int = 1) -> float:
         """One-sided p of the test that shows the true value to lie above the threshold; below it for `sign` = -1.
 
-        Without any spread the answer is 0 where the value lies beyond the threshold, else 1: all seeds say the same.
+        Seeds without any spread are tested by their signs alone: that all n lie on one side of the threshold has a
+        chance of at most 0.5 to the n where the median does not.
         """
         from scipy.special import stdtr
 
         distance = sign * self.distance(threshold)
-        if self.error == 0:
-            return 0.0 if distance > 0 else 1.0
+        if self.alike:
+            return 0.5**self.n if distance > 0 else 1.0
         return float(stdtr(self.df, -distance / self.error))
 
     def distance(self, threshold: float) -> float:
@@ -55,12 +61,7 @@ class Estimate:
 
     def interval(self) -> Interval | None:
         """Where the true value lies with 95 % confidence, not corrected for anything; None with one seed."""
-        from scipy.special import stdtrit
-
-        if not math.isfinite(self.error):
-            return None
-        half = float(stdtrit(self.df, (1 + CONFIDENCE) / 2)) * self.error
-        return Interval(self.value - half, self.value + half)
+        return t_interval(self.value, self.error, self.df) if math.isfinite(self.error) else None
 
 
 def mean(values: Sequence[float]) -> Estimate | None:

@@ -59,6 +59,11 @@ class Evidence:
     """Whether the estimate is one of the truth, and not of a bound of it."""
 
     @property
+    def signs(self) -> bool:
+        """Whether a sign test decides, and no t test."""
+        return self.estimate.alike or not self.statements
+
+    @property
     def p(self) -> float:
         """Of both sides together; 1 where there are too few seeds for a verdict."""
         return min(1.0, 2 * min(self.support, self.refute)) if self.estimate.n >= FEWEST_SEEDS else 1.0
@@ -94,7 +99,7 @@ def best(level: BySeed, others: Sequence[BySeed]) -> Evidence | None:
     known = [estimate for estimate in estimates if estimate is not None]
     if not known or len(known) < len(estimates):
         return None
-    return _all(tuple(Statement(estimate, 0.0) for estimate in known))
+    return _all(tuple(Statement(estimate, 0.0) for estimate in known), ways=len(known))
 
 
 def trend(levels: Sequence[BySeed], sign: int) -> Evidence | None:
@@ -114,9 +119,8 @@ def _within(estimate: Estimate, target: float, margin: float) -> tuple[Statement
     return Statement(estimate, target - margin), Statement(estimate, target + margin, -1)
 
 
-def _all(statements: tuple[Statement, ...]) -> Evidence:
-    # The two sides of one estimate can't fail both, so that they share the chance of a false refutation.
-    ways = len({id(statement.estimate) for statement in statements})
+def _all(statements: tuple[Statement, ...], ways: int = 1) -> Evidence:
+    """All must hold. The two sides of one estimate can't fail both, so that they are one way to fail."""
     support = max(statement.shown for statement in statements)
     refute = min(1.0, ways * min(statement.failed for statement in statements))
     weakest = min(range(len(statements)), key=lambda place: (-statements[place].shown, statements[place].lead))

@@ -43,13 +43,16 @@ def _chance(evidence: Evidence, n: npt.NDArray[np.integer], level: float) -> Flo
 def power(statement: Statement, n: npt.NDArray[np.integer], level: float) -> Floats:
     """The chance to show the statement at each number of seeds, if estimate and spread are the true ones.
 
-    From the noncentral t distribution (Cohen 1988); for Welch's test its degrees of freedom grow with the seeds.
+    From the noncentral t distribution (Cohen 1988); for Welch's test its degrees of freedom grow with the seeds. Where
+    all seeds are alike a sign test shows it for sure, from the number of seeds on at which it can.
     """
     from scipy.special import nctdtr, stdtrit
 
     estimate = statement.estimate
-    if statement.lead <= 0 or estimate.error == 0:
-        return np.full(n.shape, float(statement.lead > 0))
+    if statement.lead <= 0:
+        return np.zeros(n.shape)
+    if estimate.alike:
+        return np.asarray(0.5**n <= level, np.float64)
     df = estimate.df * (n - 1) / (estimate.n - 1)
     critical = -stdtrit(df, level)
     shift = statement.lead / estimate.error * np.sqrt(n / estimate.n)

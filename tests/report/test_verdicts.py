@@ -14,6 +14,7 @@ from cifarsweep.report.notes import figure_notes
 from cifarsweep.report.pages import render_study
 from cifarsweep.report.samples import sides
 from cifarsweep.report.source import ReportStudy
+from cifarsweep.report.summary import study_fields
 from cifarsweep.report.terminal import verdict_lines
 from cifarsweep.report.verdicts import metrics_needed, verdicts
 from cifarsweep.spec.hypothesis import AtChance, Best, Equivalent, Faster, Greater, NotWorse, Reaches, Trend
@@ -98,6 +99,21 @@ def test_no_share_of_the_time_across_different_devices(tried: Any, make: Any) ->
     (verdict,) = verdicts(replace(report, trials=(elsewhere, *report.trials[1:])))
 
     assert "of the time" not in verdict.sentence
+
+
+@pytest.mark.parametrize(("seeds", "expected"), [(3, "undecided"), (6, "supported")])
+def test_seeds_that_are_all_alike_are_counted_not_measured(tried: Any, seeds: int, expected: str) -> None:
+    report = tried({LOW: [0.1] * seeds}, AtChance(kind="at_chance", claim="Low does not train", a=LOW))
+    diverged = tuple(replace(one, outcome="diverged") for one in report.trials)
+
+    (verdict,) = verdicts(replace(report, trials=diverged))
+
+    assert (verdict.decision, verdict.interval, verdict.p) == (expected, None, 2 * 0.5**seeds)
+    assert f"{seeds} of {seeds} diverged" in verdict.sentence and "p < 0.001" not in verdict.sentence
+    assert f"all {seeds} seeds alike, so a sign test decides" in verdict.sentence
+    assert verdict.more_seeds == (3 if expected == "undecided" else None)
+    assert study_fields(report)["verdicts"][0]["method"] == "sign test"
+    assert "take the values of different seeds for independent and about normal" in " ".join(figure_notes(report, []))
 
 
 def test_one_seed_is_never_enough(tried: Any) -> None:
@@ -240,7 +256,7 @@ def test_the_page_says_how_often_the_test_set_was_looked_at_and_what_was_chosen_
     assert "also decided when to stop" in notes and "not the best one seen" in notes
 
 
-UNDECIDED = {LOW: [0.9, 0.91, 0.92], MIDDLE: [0.5, 0.51, 0.52], HIGH: [0.93, 0.9, 0.925]}
+UNDECIDED = {LOW: [0.9, 0.91, 0.92], MIDDLE: [0.5, 0.511, 0.519], HIGH: [0.93, 0.9, 0.925]}
 MIDDLE_WORSE = Greater(kind="greater", claim="Low is above middle", a=LOW, b=MIDDLE, margin=0.1)
 
 
