@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from cifarsweep.report.findings import CellResult, named_means
+from cifarsweep.report.samples import sides
+from cifarsweep.report.sentences import unlike_text
 from cifarsweep.report.wording import margin_text, mean_text, metric_label, value_text, visible
 from cifarsweep.spec.hypothesis import Hypothesis
-from cifarsweep.spec.study import level_text
+from cifarsweep.spec.study import Study, level_text
 
 
-def hypothesis_view(hypothesis: Hypothesis, results: Sequence[CellResult]) -> dict[str, Any]:
+def hypothesis_view(hypothesis: Hypothesis, study: Study, results: Sequence[CellResult]) -> dict[str, Any]:
     """A sentence that the study tests, how, and the means of the cells that it names."""
     rows = [
         {
@@ -20,11 +22,12 @@ def hypothesis_view(hypothesis: Hypothesis, results: Sequence[CellResult]) -> di
             "mean": mean_text(named.value, hypothesis.metric) if named.value else None,
             "n": named.value.n if named.value else 0,
         }
-        for named in named_means(hypothesis, results)
+        for named in named_means(hypothesis, study, results)
     ]
+    unlike = unlike_text(hypothesis, sides(hypothesis, study))
     return {
         "claim": visible(hypothesis.claim),
-        "test": visible(condition(hypothesis)),
+        "test": visible(f"{condition(hypothesis)} Careful: {unlike}." if unlike else condition(hypothesis)),
         "metric": metric_label(hypothesis.metric),
         "rows": rows,
     }

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cifarsweep.report.source import ReportStudy, ReportTrial
 from cifarsweep.spec.hypothesis import Best, Faster, Hypothesis, Trend, selectors
-from cifarsweep.spec.study import Cell, Study, cell_name, level_key, select
-from cifarsweep.spec.words import Value
+from cifarsweep.spec.study import Cell, Study, cell_name, level_key, level_text, same_level, select
 from cifarsweep.stats.evidence import Reached
 
 #: Trials that are done, by cell and seed.
@@ -22,49 +21,64 @@ Done = Mapping[str, Mapping[int, ReportTrial]]
 class Side:
     """Cells that stand for one side of a comparison; each seed counts with their mean."""
 
+    role: str
+    """What the hypothesis calls it: `a`, `b`, or a level of its factor."""
     label: str
     cells: tuple[str, ...]
+    alike: bool
+    """Whether they agree with those of the other sides in all that is varied, beside what the hypothesis names."""
 
 
 def sides(hypothesis: Hypothesis, study: Study) -> list[Side]:
-    """What is compared: `a` and `b`, or the levels of a factor, that of `best` first, those of `trend` in order."""
+    """What is compared: `a` and `b`, or the levels of a factor, that of `best` first, those of `trend` in order.
+
+    Of each side those cells count that have a counterpart on every other; where none has, all of them, not `alike`.
+    """
     if hypothesis.kind == "best" or hypothesis.kind == "trend":
         return _levels(hypothesis, study)
-    return [
-        Side(
-            selector if isinstance(selector, str) else cell_name(selector, list(selector)),
-            tuple(cell.name for cell in select(study.cells, selector)),
-        )
-        for selector in selectors(hypothesis).values()
-    ]
+    chosen = selectors(hypothesis)
+    named = {key for selector in chosen.values() if not isinstance(selector, str) for key in selector}
+    labels = [one if isinstance(one, str) else cell_name(one, list(one)) for one in chosen.values()]
+    groups = [select(study.cells, selector) for selector in chosen.values()]
+    return _sides(list(chosen), labels, groups, named)
 
 
 def _levels(hypothesis: Best | Trend, study: Study) -> list[Side]:
-    """Each level with those of its cells that differ from a cell of every other level in nothing but the factor."""
     factor = hypothesis.factor
-    rows: dict[Hashable, dict[Hashable, str]] = {}
-    values: dict[Hashable, Value] = {}
+    cells: dict[Hashable, list[Cell]] = {}
     for cell in study.cells:
         if factor in cell.levels:
-            level = level_key(cell.levels[factor])
-            values.setdefault(level, cell.levels[factor])
-            rows.setdefault(level, {}).setdefault(_rest(cell, factor), cell.name)
-    order = [key for level in study.factors[factor] if (key := level_key(level)) in rows]
-    common = set.intersection(*(set(rows[level]) for level in order))
+            cells.setdefault(level_key(cell.levels[factor]), []).append(cell)
+    levels = [level for level in study.factors[factor] if level_key(level) in cells]
     if hypothesis.kind == "best":
-        best = level_key(hypothesis.level)
-        order.sort(key=lambda level: level != best)
-    return [
-        Side(
-            cell_name({factor: values[level]}, [factor]),
-            tuple(name for rest, name in rows[level].items() if rest in common or not common),
-        )
-        for level in order
-    ]
+        levels.sort(key=lambda level: not same_level(level, hypothesis.level))
+    labels = [cell_name({factor: level}, [factor]) for level in levels]
+    return _sides([level_text(level) for level in levels], labels, [cells[level_key(one)] for one in levels], {factor})
 
 
-def _rest(cell: Cell, factor: str) -> Hashable:
-    return frozenset((key, level_key(level)) for key, level in cell.levels.items() if key != factor)
+def _sides(
+    roles: Sequence[str], labels: Sequence[str], groups: Sequence[Sequence[Cell]], named: Collection[str]
+) -> list[Side]:
+    # Sides that name no setting, but arms, are meant as they are.
+    matched = _matched(groups, named) if named and all(groups) else groups
+    alike = all(matched)
+    names = [tuple(cell.name for cell in group) for group in (matched if alike else groups)]
+    return [Side(*each, alike) for each in zip(roles, labels, names, strict=True)]
+
+
+def _matched(groups: Sequence[Sequence[Cell]], named: Collection[str]) -> list[list[Cell]]:
+    """Of each group the cells with a counterpart in every other, equal in all that is varied but not named.
+
+    What one family of models does not have follows from its name, so that only settings which all of them have count.
+    """
+    keys = set.intersection(*(set(cell.levels) for group in groups for cell in group)).difference(named)
+    rests = [{_rest(cell, keys) for cell in group} for group in groups]
+    common = set.intersection(*rests)
+    return [[cell for cell in group if _rest(cell, keys) in common] for group in groups]
+
+
+def _rest(cell: Cell, keys: Collection[str]) -> Hashable:
+    return frozenset((key, level_key(cell.levels[key])) for key in keys)
 
 
 def done_trials(report: ReportStudy) -> Done:

@@ -29,6 +29,7 @@ def detail(verdict: Verdict, found: Evidence | None, compared: Sequence[Side], d
     if found is None:
         return f"{_why_not(verdict.hypothesis, compared, done, report)}."
     parts = [_numbers(verdict, found, compared, done), _finding(verdict, found, compared, report)]
+    parts.append(unlike_text(verdict.hypothesis, compared))
     parts += [share] if (share := _share_of_time(verdict.hypothesis, compared, done)) else []
     text = f"{', '.join(part for part in parts if part)} ({'; '.join(_certainty(verdict, found))})"
     return f"{text}. {_missing(verdict)}".strip() if verdict.decision == "undecided" else f"{text}."
@@ -36,6 +37,8 @@ def detail(verdict: Verdict, found: Evidence | None, compared: Sequence[Side], d
 
 def _why_not(hypothesis: Hypothesis, compared: Sequence[Side], done: Done, report: ReportStudy) -> str:
     """Why there is nothing to test it on."""
+    if hypothesis.kind in ("best", "trend") and (unlike := unlike_text(hypothesis, compared)):
+        return unlike
     lost = without_value(compared, done, hypothesis.metric) if hypothesis.kind != "faster" else 0
     if lost:
         return f"{plural(lost, 'trial')} ended with a {metric_label(hypothesis.metric).lower()} that is not finite"
@@ -73,6 +76,19 @@ def _ratio(verdict: Verdict, found: Evidence, hypothesis: Faster) -> str:
     if not found.exact:
         return "was not reached by every seed"
     return f"after {share_text(verdict.estimate or 0.0)} of the {_AXES[hypothesis.by]}"
+
+
+def unlike_text(hypothesis: Hypothesis, compared: Sequence[Side]) -> str:
+    """What is unfair about a comparison of cells that have no counterpart; empty where they have."""
+    if compared[0].alike:
+        return ""
+    if hypothesis.kind == "best" or hypothesis.kind == "trend":
+        return f"no cells of the levels differ in {hypothesis.factor} alone, so that there is nothing fair to compare"
+    a, b = (
+        f"the mean of {plural(len(side.cells), what)}" if len(side.cells) > 1 else f"one {what}"
+        for side, what in zip(compared, ("cell", "other"), strict=True)
+    )
+    return f"{a} against {b}, which differ in more than the claim names"
 
 
 def _finding(verdict: Verdict, found: Evidence, compared: Sequence[Side], report: ReportStudy) -> str:

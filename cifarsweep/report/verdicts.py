@@ -15,6 +15,7 @@ from cifarsweep.spec.study import Study
 from cifarsweep.spec.words import FINAL_STATES
 from cifarsweep.stats import Interval
 from cifarsweep.stats.decision import Judgement, judge, planning_level
+from cifarsweep.stats.estimate import BySeed
 from cifarsweep.stats.evidence import Evidence, best, equivalent, greater, near, reaches, sooner, trend
 from cifarsweep.stats.power import seeds_needed
 
@@ -50,9 +51,16 @@ def evidence(hypothesis: Hypothesis, compared: Sequence[Side], done: Done, repor
     if hypothesis.kind == "faster":
         a, b = (times_to(side, done, report, hypothesis) for side in compared)
         return sooner(a, b)
+    if hypothesis.kind in ("best", "trend") and not compared[0].alike:
+        return None
     if without_value(compared, done, hypothesis.metric):
         return None
     values = [last_values(side, done, hypothesis.metric) for side in compared]
+    return _tested(hypothesis, values, chance_of(compared[0], report))
+
+
+def _tested(hypothesis: Hypothesis, values: Sequence[BySeed], chance: float | None) -> Evidence | None:
+    """Of every kind but `faster`, on the values of its sides by seed."""
     match hypothesis.kind:
         case "greater":
             return greater(values[0], values[1], hypothesis.margin)
@@ -61,7 +69,6 @@ def evidence(hypothesis: Hypothesis, compared: Sequence[Side], done: Done, repor
         case "equivalent":
             return equivalent(values[0], values[1], hypothesis.margin)
         case "at_chance":
-            chance = chance_of(compared[0], report)
             return near(values[0], chance, hypothesis.margin) if chance is not None else None
         case "reaches":
             return reaches(values[0], hypothesis.target - hypothesis.margin)
@@ -69,6 +76,8 @@ def evidence(hypothesis: Hypothesis, compared: Sequence[Side], done: Done, repor
             return best(values[0], values[1:])
         case "trend":
             return trend(values, 1 if hypothesis.direction == "rising" else -1)
+        case "faster":
+            raise AssertionError("times are not values")
 
 
 def _verdict(

@@ -90,7 +90,7 @@ def study_view(report: ReportStudy) -> dict[str, Any]:
         "resources": resource_table(report, results),
         "notes": figure_notes(report, results),
         "search": search_view(report),
-        "hypotheses": [hypothesis_view(hypothesis, results) for hypothesis in study.hypotheses],
+        "hypotheses": [hypothesis_view(hypothesis, study, results) for hypothesis in study.hypotheses],
         "settings": _common_settings(report),
         "differing": differing_settings(report),
         "trials": trials_view(report, look),

@@ -8,7 +8,7 @@ from typing import Any
 
 from cifarsweep.errors import SpecError
 from cifarsweep.spec.hypothesis import Hypothesis, selectors
-from cifarsweep.spec.study import Cell, select
+from cifarsweep.spec.study import Cell, overlap, select
 from cifarsweep.spec.words import NAME_PATTERN
 
 Table = dict[str, Any]
@@ -85,12 +85,11 @@ def merge_equal(cells: Sequence[Cell], note: Note) -> list[Cell]:
 
 
 def still_meant(hypotheses: Sequence[Hypothesis], cells: Sequence[Cell], note: Note) -> list[Hypothesis]:
-    """The hypotheses whose cells are all there, and are not the same cell under two names."""
+    """The hypotheses whose cells are all there, and of which none became a cell of both sides."""
     kept: list[Hypothesis] = []
     for hypothesis in hypotheses:
         chosen = [select(tuple(cells), selector) for selector in selectors(hypothesis).values()]
-        same = len(chosen) == 2 and chosen[0] == chosen[1]
-        if all(chosen) and not same:
+        if all(chosen) and not overlap(*chosen):
             kept.append(hypothesis)
         else:
             note(f"the hypothesis {hypothesis.claim!r} is left out: with --set its cells are merged or gone")

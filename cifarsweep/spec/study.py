@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Annotated, Self
@@ -153,17 +153,28 @@ def check_unique(cells: tuple[Cell, ...], where: str) -> None:
 def check_hypotheses(study: Study, where: str) -> None:
     """Raise SpecError where a hypothesis speaks of a cell, factor or level that the study does not have."""
     for number, hypothesis in enumerate(study.hypotheses, start=1):
+        chosen = {key: select(study.cells, selector) for key, selector in selectors(hypothesis).items()}
         for key, selector in selectors(hypothesis).items():
-            if not select(study.cells, selector):
+            if not chosen[key]:
                 raise SpecError(
                     f"{where}: hypothesis {number}: {key} = {selector!r} selects no cell; "
                     f"the cells are: {'; '.join(cell.name for cell in study.cells)}"
                 )
+        if both := overlap(*chosen.values()):
+            raise SpecError(
+                f"{where}: hypothesis {number}: a and b both select {both[0].name!r}; let them name different cells"
+            )
         _check_factor(study, getattr(hypothesis, "factor", None), f"{where}: hypothesis {number}")
         if hypothesis.kind == "best" and not any(
             same_level(hypothesis.level, x) for x in study.factors[hypothesis.factor]
         ):
             raise SpecError(f"{where}: hypothesis {number}: {hypothesis.level!r} is no level of {hypothesis.factor}")
+
+
+def overlap(a: Sequence[Cell] = (), b: Sequence[Cell] = ()) -> list[Cell]:
+    """The cells that are on both sides of a comparison."""
+    names = {cell.name for cell in b}
+    return [cell for cell in a if cell.name in names]
 
 
 def _check_factor(study: Study, factor: str | None, where: str) -> None:
