@@ -9,7 +9,7 @@ from cifarsweep.report.findings import CellResult, named_means
 from cifarsweep.report.samples import sides
 from cifarsweep.report.sentences import unlike_text
 from cifarsweep.report.wording import margin_text, mean_text, metric_label, value_text, visible
-from cifarsweep.spec.hypothesis import Hypothesis
+from cifarsweep.spec.hypothesis import Hypothesis, is_loss
 from cifarsweep.spec.study import Study, level_text
 
 
@@ -36,13 +36,15 @@ def hypothesis_view(hypothesis: Hypothesis, study: Study, results: Sequence[Cell
 def condition(hypothesis: Hypothesis) -> str:
     """What the numbers would have to show, in words."""
     metric = metric_label(hypothesis.metric).lower()
+    less = is_loss(hypothesis.metric)
+    worse = "above" if less else "below"
     match hypothesis.kind:
         case "greater":
             by = f" by more than {margin_text(hypothesis.margin, hypothesis.metric)}" if hypothesis.margin else ""
             return f"Holds if the mean {metric} of a is above that of b{by}."
         case "not_worse":
             margin = margin_text(hypothesis.margin, hypothesis.metric)
-            return f"Holds if the mean {metric} of a is at most {margin} below that of b."
+            return f"Holds if the mean {metric} of a is at most {margin} {worse} that of b."
         case "equivalent":
             margin = margin_text(hypothesis.margin, hypothesis.metric)
             return f"Holds if the mean {metric} of a and that of b differ by less than {margin} either way."
@@ -51,14 +53,15 @@ def condition(hypothesis: Hypothesis) -> str:
             return f"Holds if the mean {metric} of a is within {margin} of guessing."
         case "reaches":
             target = value_text(hypothesis.target, hypothesis.metric)
-            below = f" or at most {margin_text(hypothesis.margin, hypothesis.metric)} below it"
-            return f"Holds if the mean {metric} of a is at least {target}{below if hypothesis.margin else ''}."
+            slack = f" or at most {margin_text(hypothesis.margin, hypothesis.metric)} {worse} it"
+            bound = "at most" if less else "at least"
+            return f"Holds if the mean {metric} of a is {bound} {target}{slack if hypothesis.margin else ''}."
         case "faster":
             axis = {"steps": "steps", "epoch": "epochs", "elapsed_s": "training time"}[hypothesis.by]
             target = value_text(hypothesis.target, hypothesis.metric)
             return f"Holds if a reaches a {metric} of {target} before b, counted in {axis}. Below: last values."
         case "best":
-            level = level_text(hypothesis.level)
-            return f"Holds if {hypothesis.factor} = {level} has the highest mean {metric} of all its levels."
+            level, top = level_text(hypothesis.level), "lowest" if less else "highest"
+            return f"Holds if {hypothesis.factor} = {level} has the {top} mean {metric} of all its levels."
         case "trend":
             return f"Holds if the mean {metric} is {hypothesis.direction} along the levels of {hypothesis.factor}."

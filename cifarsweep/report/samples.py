@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cifarsweep.report.source import ReportStudy, ReportTrial
-from cifarsweep.spec.hypothesis import Best, Faster, Hypothesis, Trend, selectors
+from cifarsweep.spec.hypothesis import Best, Faster, Hypothesis, Trend, is_loss, selectors
 from cifarsweep.spec.study import Cell, Study, cell_name, level_key, level_text, same_level, select
 from cifarsweep.stats.evidence import Reached
 
@@ -139,7 +139,7 @@ def _time_to(number: int, report: ReportStudy, hypothesis: Faster) -> Reached | 
     if series is None or axis is None or not series[0].size or not axis[0].size:
         return None
     steps, values = series
-    there = values <= hypothesis.target if hypothesis.metric.endswith("loss") else values >= hypothesis.target
+    there = values <= hypothesis.target if is_loss(hypothesis.metric) else values >= hypothesis.target
     step = float(steps[int(np.argmax(there))] if there.any() else steps[-1])
     at = step if hypothesis.by == "steps" else float(np.interp(step, *axis))
     return Reached(at, bool(there.any())) if at > 0 else None

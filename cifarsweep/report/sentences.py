@@ -16,7 +16,7 @@ from cifarsweep.report.wording import (
     signed_text,
     value_text,
 )
-from cifarsweep.spec.hypothesis import Faster, Hypothesis
+from cifarsweep.spec.hypothesis import Faster, Hypothesis, is_loss
 from cifarsweep.stats import Interval, summary
 from cifarsweep.stats.evidence import FEWEST_SEEDS, Evidence
 from cifarsweep.stats.power import MOST_SEEDS
@@ -116,12 +116,15 @@ def _findings(
             return f"within {margin} of {guess}", f"more than {margin} away from {guess}"
         case "reaches":
             target = value_text(hypothesis.target, hypothesis.metric)
-            below = f", less at most {margin}" if hypothesis.margin else ""
-            return f"which reaches {target}{below}", f"which does not reach {target}{below}"
+            slack = (
+                f", {'plus' if is_loss(hypothesis.metric) else 'less'} at most {margin}" if hypothesis.margin else ""
+            )
+            return f"which reaches {target}{slack}", f"which does not reach {target}{slack}"
         case "faster":
             return "sooner", "later"
         case "best":
-            return f"the highest of {len(compared)} levels", f"below {compared[1 + found.weakest].label}"
+            top, behind = ("lowest", "above") if is_loss(hypothesis.metric) else ("highest", "below")
+            return f"the {top} of {len(compared)} levels", f"{behind} {compared[1 + found.weakest].label}"
         case "trend":
             other = {"rising": "falling", "falling": "rising"}[hypothesis.direction]
             return hypothesis.direction, other

@@ -10,13 +10,13 @@ from cifarsweep.report.samples import Done, Side, chance_of, done_trials, last_v
 from cifarsweep.report.sentences import detail
 from cifarsweep.report.source import ReportStudy
 from cifarsweep.report.verdict import Verdict
-from cifarsweep.spec.hypothesis import Hypothesis
+from cifarsweep.spec.hypothesis import Hypothesis, is_loss
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.words import FINAL_STATES
 from cifarsweep.stats import Interval
 from cifarsweep.stats.decision import Judgement, judge, planning_level
 from cifarsweep.stats.estimate import BySeed
-from cifarsweep.stats.evidence import Evidence, best, equivalent, greater, near, reaches, sooner, trend
+from cifarsweep.stats.evidence import Evidence, best, equivalent, greater, near, not_worse, reaches, sooner, trend
 from cifarsweep.stats.power import seeds_needed
 
 
@@ -61,19 +61,21 @@ def evidence(hypothesis: Hypothesis, compared: Sequence[Side], done: Done, repor
 
 def _tested(hypothesis: Hypothesis, values: Sequence[BySeed], chance: float | None) -> Evidence | None:
     """Of every kind but `faster`, on the values of its sides by seed."""
+    # Of a loss, less is better.
+    sign = -1 if is_loss(hypothesis.metric) else 1
     match hypothesis.kind:
         case "greater":
             return greater(values[0], values[1], hypothesis.margin)
         case "not_worse":
-            return greater(values[0], values[1], -hypothesis.margin)
+            return not_worse(values[0], values[1], hypothesis.margin, sign)
         case "equivalent":
             return equivalent(values[0], values[1], hypothesis.margin)
         case "at_chance":
             return near(values[0], chance, hypothesis.margin) if chance is not None else None
         case "reaches":
-            return reaches(values[0], hypothesis.target - hypothesis.margin)
+            return reaches(values[0], hypothesis.target - sign * hypothesis.margin, sign)
         case "best":
-            return best(values[0], values[1:])
+            return best(values[0], values[1:], sign)
         case "trend":
             return trend(values, 1 if hypothesis.direction == "rising" else -1)
         case "faster":

@@ -164,6 +164,11 @@ def check_hypotheses(study: Study, where: str) -> None:
             raise SpecError(
                 f"{where}: hypothesis {number}: a and b both select {both[0].name!r}; let them name different cells"
             )
+        if hypothesis.kind == "at_chance" and not hypothesis.metric.endswith("accuracy"):
+            raise SpecError(
+                f"{where}: hypothesis {number}: metric = {hypothesis.metric!r}: at_chance is about an accuracy, and a "
+                "guess has no other number; for a loss use reaches, with the loss of a guess as the target"
+            )
         _check_factor(study, getattr(hypothesis, "factor", None), f"{where}: hypothesis {number}")
         if hypothesis.kind == "best" and not any(
             same_level(hypothesis.level, x) for x in study.factors[hypothesis.factor]

@@ -70,9 +70,15 @@ class Evidence:
 
 
 def greater(a: BySeed, b: BySeed, margin: float) -> Evidence | None:
-    """Side a is above b by more than the margin, negative for "not worse". None where nothing can be compared."""
+    """Side a is above b by more than the margin. None where nothing can be compared."""
     estimate = difference(a, b)
     return _all((Statement(estimate, margin),)) if estimate else None
+
+
+def not_worse(a: BySeed, b: BySeed, margin: float, sign: int = 1) -> Evidence | None:
+    """Side a is less than the margin below b; above it for `sign` = -1, where less is better."""
+    estimate = difference(a, b)
+    return _all((Statement(estimate, -sign * margin, sign),)) if estimate else None
 
 
 def equivalent(a: BySeed, b: BySeed, margin: float) -> Evidence | None:
@@ -87,19 +93,22 @@ def near(a: BySeed, target: float, margin: float) -> Evidence | None:
     return _all(_within(estimate, target, margin)) if estimate else None
 
 
-def reaches(a: BySeed, target: float) -> Evidence | None:
-    """The mean of a is above the target."""
+def reaches(a: BySeed, target: float, sign: int = 1) -> Evidence | None:
+    """The mean of a is above the target; below it for `sign` = -1."""
     estimate = mean(list(a.values()))
-    return _all((Statement(estimate, target),)) if estimate else None
+    return _all((Statement(estimate, target, sign),)) if estimate else None
 
 
-def best(level: BySeed, others: Sequence[BySeed]) -> Evidence | None:
-    """The level is above every other one; refuted by one that is above it, which gets a chance each (Bonferroni)."""
+def best(level: BySeed, others: Sequence[BySeed], sign: int = 1) -> Evidence | None:
+    """The level is above every other one, or below for `sign` = -1.
+
+    Refuted by any one that it falls behind, which gets a chance each (Bonferroni).
+    """
     estimates = [difference(level, other) for other in others]
     known = [estimate for estimate in estimates if estimate is not None]
     if not known or len(known) < len(estimates):
         return None
-    return _all(tuple(Statement(estimate, 0.0) for estimate in known), ways=len(known))
+    return _all(tuple(Statement(estimate, 0.0, sign) for estimate in known), ways=len(known))
 
 
 def trend(levels: Sequence[BySeed], sign: int) -> Evidence | None:

@@ -9,7 +9,9 @@ import pytest
 from scipy import stats
 
 from cifarsweep.report.care import care_notes
+from cifarsweep.report.claims import condition
 from cifarsweep.report.extension import next_seeds, seed_order
+from cifarsweep.report.forest import forest_mark
 from cifarsweep.report.notes import figure_notes
 from cifarsweep.report.pages import render_study
 from cifarsweep.report.samples import sides
@@ -78,6 +80,44 @@ def test_every_kind_of_hypothesis_gets_its_verdict(tried: Any, values: Values, h
     assert verdict.decision == expected, verdict.sentence
     assert verdict.seeds == 3 and (verdict.corrected <= 0.05) == (expected != "undecided")
     assert verdict.sentence.startswith("" if expected == "supported" else f"{expected.capitalize()}: ")
+
+
+LOW_LOSS = {LOW: [0.30, 0.31, 0.325], MIDDLE: [0.8, 0.82, 0.81], HIGH: [1.9, 1.91, 1.95]}
+LOSS = {"claim": "c", "metric": "val/loss"}
+
+
+@pytest.mark.parametrize(
+    ("hypothesis", "expected", "words", "condition_words"),
+    [
+        (NotWorse(kind="not_worse", a=HIGH, b=LOW, margin=0.05, **LOSS), "refuted", "worse by more", "0.05 above"),
+        (NotWorse(kind="not_worse", a=LOW, b=HIGH, margin=0.05, **LOSS), "supported", "not worse by", "0.05 above"),
+        (Reaches(kind="reaches", a=HIGH, target=0.5, **LOSS), "refuted", "does not reach 0.5", "at most 0.5."),
+        (Reaches(kind="reaches", a=LOW, target=0.5, **LOSS), "supported", "which reaches 0.5", "at most 0.5."),
+        (Reaches(kind="reaches", a=LOW, target=0.2, margin=0.2, **LOSS), "supported", "plus at most 0.2", "above it"),
+        (
+            Best(kind="best", factor="optimizer.lr", level=0.1, **LOSS),
+            "supported",
+            "the lowest of 3",
+            "the lowest mean",
+        ),
+        (Best(kind="best", factor="optimizer.lr", level=0.3, **LOSS), "refuted", "above lr=0.1", "the lowest mean"),
+        (Greater(kind="greater", a=HIGH, b=LOW, **LOSS), "supported", ", above", "is above"),
+        (Trend(kind="trend", factor="optimizer.lr", direction="rising", **LOSS), "supported", "rising", "rising"),
+    ],
+)
+def test_less_of_a_loss_is_better(tried: Any, hypothesis: Any, expected: str, words: str, condition_words: str) -> None:
+    """`greater` and `trend` speak of the numbers themselves."""
+    report = tried(LOW_LOSS, hypothesis)
+    losses = tuple(replace(one, final={"val/loss": one.final["val/accuracy"]}) for one in report.trials)
+
+    (verdict,) = verdicts(replace(report, trials=losses))
+
+    assert verdict.decision == expected, verdict.sentence
+    assert words in verdict.sentence and condition_words in condition(hypothesis)
+    mark = forest_mark(verdict)
+    assert mark is not None
+    start, width = mark["region"]
+    assert (start <= mark["estimate"] <= start + width) == (expected == "supported")
 
 
 def test_the_sentence_has_the_means_the_finding_the_time_and_how_sure_it_is(tried: Any) -> None:
