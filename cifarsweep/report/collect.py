@@ -42,7 +42,7 @@ def collect(store: Store, name: str, metrics: Collection[str] = tuple(METRIC_LAB
         version=__version__,
         data_digest=_digests(study, rows),
         classes=_classes(study),
-        looks=store.looks(name),
+        plans=store.plans(name),
         confusion=class_counts(store, name, rows),
         class_names={each: class_names(each) for each in {cell.settings.dataset for cell in study.cells}},
     )

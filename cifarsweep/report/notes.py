@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from cifarsweep.report.care import care_notes
 from cifarsweep.report.findings import CellResult, state_counts
+from cifarsweep.report.promise import plan_text, promise
 from cifarsweep.report.source import ReportStudy
 from cifarsweep.report.wording import plural
 from cifarsweep.spec.words import EARLY_STOPPED_AT, FINAL_STATES, TrialState
@@ -48,10 +49,11 @@ def _seeds(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str]:
         )
     if report.looks:
         yield (
-            f"The study was extended: looks at the results are planned with {', '.join(map(str, report.looks))} seeds, "
-            f"and every verdict is tested at 5 % / {len(report.looks)}. Cells that no undecided hypothesis needed have "
-            "fewer seeds."
+            f"Looks at the results are planned with {plan_text(report.plans)}. Cells that no undecided hypothesis "
+            "needed have fewer seeds."
         )
+    if broken := promise(report.plans):
+        yield broken
     if any(result.accuracy is not None and result.accuracy.n == 1 for result in results):
         yield ONE_SEED
 

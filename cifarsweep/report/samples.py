@@ -11,6 +11,7 @@ import numpy as np
 from cifarsweep.report.source import ReportStudy, ReportTrial
 from cifarsweep.spec.hypothesis import Best, Faster, Hypothesis, Trend, is_loss, selectors
 from cifarsweep.spec.study import Cell, Study, cell_name, level_key, level_text, same_level, select
+from cifarsweep.spec.words import FINAL_STATES
 from cifarsweep.stats.evidence import Reached
 
 #: Trials that are done, by cell and seed.
@@ -95,6 +96,21 @@ def trials_by_seed(side: Side, done: Done) -> dict[int, list[ReportTrial]]:
     cells = [done.get(cell, {}) for cell in side.cells]
     shared = set.intersection(*(set(cell) for cell in cells)) if cells else set()
     return {seed: [cell[seed] for cell in cells] for seed in sorted(shared)}
+
+
+def seeds_to_come(compared: Sequence[Side], report: ReportStudy) -> int:
+    """Seeds that all cells of the sides have trials of, some of them not finished: pairs, where the sides share any."""
+    done = [trial for trial in report.trials if trial.done]
+    waiting = [trial for trial in report.trials if trial.state not in FINAL_STATES]
+    return _pairs(compared, [*done, *waiting]) - _pairs(compared, done)
+
+
+def _pairs(compared: Sequence[Side], trials: Sequence[ReportTrial]) -> int:
+    seeds: dict[str, set[int]] = {}
+    for trial in trials:
+        seeds.setdefault(trial.cell, set()).add(trial.seed)
+    sides = [set.intersection(*(seeds.get(cell, set()) for cell in side.cells)) for side in compared]
+    return len(set.intersection(*sides)) or min(map(len, sides))
 
 
 def last_values(side: Side, done: Done, metric: str) -> dict[int, float]:

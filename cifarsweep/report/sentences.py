@@ -18,9 +18,11 @@ from cifarsweep.report.wording import (
 )
 from cifarsweep.spec.hypothesis import Faster, Hypothesis, is_loss
 from cifarsweep.stats import Interval, summary
+from cifarsweep.stats.decision import ERROR_RATE
 from cifarsweep.stats.evidence import FEWEST_SEEDS, Evidence
-from cifarsweep.stats.power import MOST_SEEDS
+from cifarsweep.stats.power import MOST_SEEDS, POWER
 
+_POWER = f"{100 * POWER:.0f} %"
 _AXES = {"steps": "steps", "epoch": "epochs", "elapsed_s": "training time"}
 
 
@@ -156,7 +158,7 @@ def _certainty(verdict: Verdict, found: Evidence) -> Iterator[str]:
         yield f"all {plural(verdict.seeds, word)} alike, so a sign test decides"
     p = "p < 0.001" if verdict.corrected < 0.001 else f"p = {verdict.corrected:.2g}"
     family = [f"{verdict.tested} hypotheses"] if verdict.tested > 1 else []
-    family += [f"{verdict.looks} looks"] if verdict.looks > 1 else []
+    family += [f"{verdict.looks} looks"] if verdict.level < ERROR_RATE else []
     yield f"{p} corrected for {' and '.join(family)}" if family else p
     pairs = "paired " if verdict.method == "paired" else ""
     yield plural(verdict.seeds, f"{pairs}seed")
@@ -179,8 +181,11 @@ def _estimate(verdict: Verdict, value: float, interval: Interval) -> str:
 
 def _missing(verdict: Verdict) -> str:
     """How many more seeds an undecided hypothesis takes."""
+    if verdict.more_seeds == 0:
+        return f"If the truth is as found so far, the seeds that are not finished decide it with {_POWER} chance."
     if verdict.seeds < 2:
         return f"One seed is never enough: at least {FEWEST_SEEDS}."
     if verdict.more_seeds is None:
         return f"If the truth is as found so far, it takes more than {MOST_SEEDS} seeds."
-    return f"If the truth is as found so far, about {plural(verdict.more_seeds, 'more seed')} would decide it."
+    more = plural(verdict.more_seeds, "more seed")
+    return f"If the truth is as found so far, about {more} decide it with {_POWER} chance."

@@ -35,10 +35,13 @@ class Verdict:
     """Hypotheses of the study."""
     looks: int
     """Looks at the data that are planned; 1 where the study was never extended."""
+    level: float
+    """Of the look that these seeds are for: 5 % or its share of it, for all hypotheses together."""
     seeds: int
     """That the verdict rests on; pairs, where seeds are paired."""
     more_seeds: int | None
-    """About how many more it takes; None where it is decided, or where it takes more than 200."""
+    """About how many more it takes for a verdict with 80 % chance, beside those that wait already; 0 where these will
+    do. None where it is decided, or where it takes more than 200."""
     cells: tuple[str, ...]
     open_trials: int
     """Of these cells: while there are any, the verdict is preliminary."""

@@ -6,7 +6,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cifarsweep.report.samples import Done, Side, chance_of, done_trials, last_values, sides, times_to, without_value
+from cifarsweep.report.samples import (
+    Done,
+    Side,
+    chance_of,
+    done_trials,
+    last_values,
+    seeds_to_come,
+    sides,
+    times_to,
+    without_value,
+)
 from cifarsweep.report.sentences import detail
 from cifarsweep.report.source import ReportStudy
 from cifarsweep.report.verdict import Verdict
@@ -17,25 +27,25 @@ from cifarsweep.stats import Interval
 from cifarsweep.stats.decision import Judgement, judge, planning_level
 from cifarsweep.stats.estimate import BySeed
 from cifarsweep.stats.evidence import Evidence, best, equivalent, greater, near, not_worse, reaches, sooner, trend
+from cifarsweep.stats.plans import level_after, level_at
 from cifarsweep.stats.power import seeds_needed
 
 
 def verdicts(report: ReportStudy) -> list[Verdict]:
     """A verdict on each hypothesis of the study, in its order, corrected for all of them together.
 
-    The chance that a study has any false verdict is at most 5 %, for all looks that were planned. Values of different
-    seeds are taken as independent and, unless all are alike, about normal; trials that diverged count at chance
-    accuracy.
+    The chance that a study has any false verdict is at most 5 %, for all looks that were planned in time. Values of
+    different seeds are taken as independent and, unless all are alike, about normal; trials that diverged count at
+    chance accuracy.
     """
     done = done_trials(report)
     tests = [(hypothesis, sides(hypothesis, report.study)) for hypothesis in report.study.hypotheses]
     found = [evidence(*test, done, report) for test in tests]
-    judged = judge(found, _looks(report))
-    level = planning_level(judged, _looks(report))
+    judged = judge(found, [level_at(report.plans, one.estimate.n if one else 0) for one in found])
     made = []
     for test, one, judgement in zip(tests, found, judged, strict=True):
-        bare = _verdict(report, done, test, one, judgement)
-        bare = replace(bare, more_seeds=_more_seeds(one, judgement, level))
+        bare = _verdict(report, test, one, judgement)
+        bare = replace(bare, more_seeds=_more_seeds(bare, one, test[1], judged, report))
         made.append(replace(bare, detail=detail(bare, one, test[1], done, report)))
     return made
 
@@ -83,7 +93,7 @@ def _tested(hypothesis: Hypothesis, values: Sequence[BySeed], chance: float | No
 
 
 def _verdict(
-    report: ReportStudy, done: Done, test: tuple[Hypothesis, list[Side]], found: Evidence | None, judged: Judgement
+    report: ReportStudy, test: tuple[Hypothesis, list[Side]], found: Evidence | None, judged: Judgement
 ) -> Verdict:
     hypothesis, compared = test
     estimate, interval = _shown(hypothesis, found)
@@ -99,7 +109,8 @@ def _verdict(
         p=judged.p,
         corrected=judged.corrected,
         tested=len(report.study.hypotheses),
-        looks=_looks(report),
+        looks=max(1, len(report.looks)),
+        level=level_at(report.plans, found.estimate.n if found else 0),
         seeds=found.estimate.n if found else 0,
         more_seeds=None,
         cells=cells,
@@ -108,15 +119,19 @@ def _verdict(
     )
 
 
-def _looks(report: ReportStudy) -> int:
-    return max(1, len(report.looks))
-
-
-def _more_seeds(found: Evidence | None, judged: Judgement, level: float) -> int | None:
-    if found is None or judged.decision != "undecided":
+def _more_seeds(
+    verdict: Verdict, found: Evidence | None, compared: Sequence[Side], judged: Sequence[Judgement], report: ReportStudy
+) -> int | None:
+    """Seeds to add beside those that wait already, at the level of the look that will find them."""
+    if found is None or verdict.decision != "undecided":
         return None
-    needed = seeds_needed(found, level)
-    return None if needed is None else max(needed - found.estimate.n, 1)
+    coming = seeds_to_come(compared, report)
+    # What is open belongs to the look that is still to be taken.
+    enough = seeds_needed(found, planning_level(judged, verdict.level)) if coming else None
+    if enough is not None and enough <= found.fewest + coming:
+        return 0
+    needed = seeds_needed(found, planning_level(judged, level_after(report.plans, found.fewest + coming)))
+    return None if needed is None else max(needed - found.fewest - coming, 1)
 
 
 def _shown(hypothesis: Hypothesis, found: Evidence | None) -> tuple[float | None, Interval | None]:

@@ -59,6 +59,11 @@ class Evidence:
     """Whether the estimate is one of the truth, and not of a bound of it."""
 
     @property
+    def fewest(self) -> int:
+        """Seeds of the statement that rests on the fewest."""
+        return min((statement.estimate.n for statement in self.statements), default=self.estimate.n)
+
+    @property
     def signs(self) -> bool:
         """Whether a sign test decides, and no t test."""
         return self.estimate.alike or not self.statements

@@ -21,7 +21,7 @@ def seeds_needed(evidence: Evidence, level: float) -> int | None:
 
     `level` is that of one side. The spread is the observed one, so from few seeds the answer is rough.
     """
-    if evidence.estimate.n < 2:
+    if evidence.fewest < 2:
         return FEWEST_SEEDS
     if not evidence.statements:
         return _by_signs(evidence, level)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.power import TTestPower
 
 from cifarsweep.report.care import care_notes
 from cifarsweep.report.claims import condition
@@ -21,6 +22,7 @@ from cifarsweep.report.terminal import verdict_lines
 from cifarsweep.report.verdicts import metrics_needed, verdicts
 from cifarsweep.spec.hypothesis import AtChance, Best, Equivalent, Faster, Greater, NotWorse, Reaches, Trend
 from cifarsweep.spec.settings import EarlyStop, Settings
+from cifarsweep.stats.plans import bound
 
 FACTORS = {"optimizer.lr": (0.1, 0.2, 0.3)}
 LOW, MIDDLE, HIGH = CELLS = ["lr=0.1", "lr=0.2", "lr=0.3"]
@@ -151,7 +153,7 @@ def test_seeds_that_are_all_alike_are_counted_not_measured(tried: Any, seeds: in
     assert (verdict.decision, verdict.interval, verdict.p) == (expected, None, 2 * 0.5**seeds)
     assert f"{seeds} of {seeds} diverged" in verdict.sentence and "p < 0.001" not in verdict.sentence
     assert f"all {seeds} seeds alike, so a sign test decides" in verdict.sentence
-    assert verdict.more_seeds == (3 if expected == "undecided" else None)
+    assert verdict.more_seeds == (4 if expected == "undecided" else None), "0.5^7 is below 5 % / 2 / 2"
     assert study_fields(report)["verdicts"][0]["method"] == "sign test"
     assert "take the values of different seeds for independent and about normal" in " ".join(figure_notes(report, []))
 
@@ -164,14 +166,20 @@ def test_one_seed_is_never_enough(tried: Any) -> None:
 
 
 def test_an_undecided_one_says_about_how_many_seeds_are_missing(tried: Any) -> None:
-    """From three pairs with an effect of half a standard deviation; two-sided 5 %: 34 in all."""
+    """From three pairs with an effect of half a standard deviation; the second look is at two-sided 2.5 %."""
     differences = [0.0, 0.01, 0.005 * (1 + 0.0)]
     values = {LOW: [0.9] * 3, HIGH: [0.9 + d - 0.0025 for d in differences]}
 
     (verdict,) = verdicts(tried(values, ABOVE))
 
-    assert verdict.more_seeds == 34 - 3
-    assert "about 31 more seeds would decide it" in verdict.sentence
+    (planned,) = verdicts(tried(values, ABOVE, plans=((3, 6, 12),)))
+    waiting = {cell: [*done, *[None] * 8] for cell, done in values.items()}
+    (some_wait,) = verdicts(tried(values | {LOW: [*values[LOW], None]} | waiting, ABOVE))
+
+    expected = np.ceil(TTestPower().solve_power(0.5, power=0.8, alpha=0.0125, alternative="larger"))
+    assert verdict.more_seeds == expected - 3
+    assert f"about {verdict.more_seeds} more seeds decide it with 80 % chance" in verdict.sentence
+    assert planned.more_seeds > verdict.more_seeds and some_wait.more_seeds == verdict.more_seeds - 8
 
 
 def test_what_is_hopeless_is_called_so(tried: Any) -> None:
@@ -267,21 +275,32 @@ def test_a_loss_that_is_not_finite_is_not_left_out(tried: Any) -> None:
 
 
 def test_looks_that_are_planned_cost_their_share(tried: Any) -> None:
-    (alone,), (one_of_three,) = (verdicts(tried(NEAR, ALIKE, looks=looks)) for looks in ((), (3, 6, 12)))
+    (alone,), (one_of_three,) = (verdicts(tried(NEAR, ALIKE, plans=plans)) for plans in ((), ((3, 6, 12),)))
 
     assert one_of_three.corrected == pytest.approx(3 * alone.corrected)
     assert "corrected for 3 looks" in one_of_three.sentence
 
 
+def test_what_was_not_planned_is_said_everywhere(tried: Any) -> None:
+    words = "at most 8.75 %, not 5 %; plan before the first look to keep 5 %"
+
+    report = tried(NEAR, ALIKE, plans=((3,), (4, 5), (6,)))
+
+    fields = study_fields(report)
+    assert words in " ".join(figure_notes(report, [])) and words in verdict_lines(report)[-1]
+    assert words in fields["promise"] and fields["false_verdicts_at_most"] == pytest.approx(0.0875)
+    assert (fields["verdicts"][0]["looks"], fields["verdicts"][0]["level"]) == (4, 0.05)
+
+
 def test_page_and_terminal_begin_with_the_verdicts(tried: Any) -> None:
-    report = tried(FAR, ABOVE.model_copy(update={"claim": "<script>High is above</script>"}), looks=(3, 6))
+    report = tried(FAR, ABOVE.model_copy(update={"claim": "<script>High is above</script>"}), plans=((3, 6),))
 
     page = render_study(report)
 
     assert '<li class="verdict supported">' in page and "&lt;script&gt;High is above" in page
     assert page.index('class="verdicts"') < page.index('class="lead"')
     assert [line[:25] for line in verdict_lines(report)] == ["<script>High is above</sc"]
-    assert "looks at the results are planned with 3, 6 seeds" in " ".join(figure_notes(report, []))
+    assert "Looks at the results are planned with 3, 6 seeds, each at 5 % / 2" in " ".join(figure_notes(report, []))
 
 
 def test_the_page_says_how_often_the_test_set_was_looked_at_and_what_was_chosen_by_it(make: Any) -> None:
@@ -305,25 +324,44 @@ def test_only_cells_of_undecided_hypotheses_get_seeds(tried: Any) -> None:
 
     assert [verdict.decision for verdict in found.verdicts] == ["undecided", "supported"]
     assert found.added == tuple((cell, seed) for seed in (3, 4, 5) for cell in (LOW, HIGH))
-    assert found.looks == (3, 6, 12)
+    assert found.plans == ((3,), (6, 12)) and found.unplanned
 
 
 def test_nothing_is_looked_at_before_every_trial_is_final(tried: Any) -> None:
     found = next_seeds(tried(UNDECIDED | {LOW: [0.9, 0.91, None]}, ABOVE), most=12)
 
     assert (found.unfinished, found.added) == (1, ())
+    assert found.plans == ((3, 6, 12),) and not found.unplanned, "so that a plan is in time"
+
+
+TWICE = {LOW: [0.9, 0.91, 0.92] * 2, HIGH: [0.93, 0.9, 0.925] * 2}
+
+
+def test_a_plan_may_grow_until_its_first_look(tried: Any) -> None:
+    waiting = UNDECIDED | {LOW: [0.9, 0.91, None]}
+    begun = {cell: [*values, None] for cell, values in UNDECIDED.items()}
+
+    found = [next_seeds(tried(values, ABOVE, plans=((3, 6),)), most=12).plans for values in (waiting, begun)]
+
+    assert found == [((3, 6, 12),), ((3, 6), (12,))]
+
+
+def test_a_hypothesis_whose_cells_are_all_done_may_have_been_looked_at(tried: Any) -> None:
+    found = next_seeds(tried(UNDECIDED | {MIDDLE: [0.5, 0.511, None]}, ABOVE, MIDDLE_WORSE), most=12)
+
+    assert found.plans == ((3,), (6, 12)) and (found.unfinished, found.added) == (1, ())
 
 
 def test_at_the_most_seeds_it_stays_undecided(tried: Any) -> None:
-    found = next_seeds(tried({LOW: [0.9, 0.91, 0.92] * 2, HIGH: [0.93, 0.9, 0.925] * 2}, ABOVE, looks=(3, 6)), most=6)
+    found = next_seeds(tried(TWICE, ABOVE, plans=((3, 6),)), most=6)
 
-    assert (found.added, len(found.stuck), found.looks) == ((), 1, (3, 6))
+    assert (found.added, len(found.stuck), found.plans) == ((), 1, ((3, 6),))
 
 
 def test_a_longer_plan_keeps_the_looks_that_were_taken(tried: Any) -> None:
-    found = next_seeds(tried({LOW: [0.9, 0.91, 0.92] * 2, HIGH: [0.93, 0.9, 0.925] * 2}, ABOVE, looks=(3, 6)), most=12)
+    found = next_seeds(tried(TWICE, ABOVE, plans=((3, 6),)), most=12)
 
-    assert found.looks == (3, 6, 12) and len(found.added) == 12
+    assert found.plans == ((3, 6), (12,)) and len(found.added) == 12 and found.unplanned
 
 
 def test_what_seeds_can_not_decide_gets_none(tried: Any) -> None:
@@ -336,22 +374,25 @@ def test_new_seeds_follow_the_old_ones(make: Any) -> None:
     assert seed_order(make.study({}, seeds=1).model_copy(update={"seeds": (0, 7, 3)}), 5) == (0, 7, 3, 8, 9)
 
 
-def test_extending_until_decided_keeps_the_error_rate(tried: Any, make: Any) -> None:
+@pytest.mark.parametrize(
+    ("plans", "after"), [(((3, 6, 12),), ((3, 6, 12),)), ((), ((3,), (6, 12)))], ids=["planned", "unplanned"]
+)
+def test_extending_until_decided_keeps_the_error_rate(tried: Any, make: Any, plans: Any, after: Any) -> None:
     """250 studies where nothing differs, each extended until all is decided or 12 seeds are used up.
 
-    With a true rate of 5 % more than this go wrong once in a thousand such tests.
+    With a true rate of what is promised more than this go wrong once in a thousand such tests.
     """
     equal = Greater(kind="greater", claim="Middle is above low", a=MIDDLE, b=LOW)
-    limit = stats.binom.ppf(0.999, 250, 0.05)
+    limit = stats.binom.ppf(0.999, 250, bound(after))
     rng = np.random.default_rng(5)
     wrong, most = 0, 0
     for _ in range(250):
         draws = {cell: rng.normal(0.9, 0.01, 12) for cell in CELLS}
-        report = tried({cell: draws[cell][:3] for cell in CELLS}, ABOVE, equal)
+        report = tried({cell: draws[cell][:3] for cell in CELLS}, ABOVE, equal, plans=plans)
         while (found := next_seeds(report, most=12)).added:
             new = [make.trial(0, cell, seed, final={"val/accuracy": draws[cell][seed]}) for cell, seed in found.added]
-            report = replace(report, trials=(*report.trials, *new), looks=found.looks)
+            report = replace(report, trials=(*report.trials, *new), plans=found.plans)
         wrong += any(verdict.decision != "undecided" for verdict in found.verdicts)
         most = max(most, len(report.trials))
 
-    assert wrong <= limit and most == 36
+    assert wrong <= limit and most == 36 and found.plans == after
