@@ -93,6 +93,26 @@ def test_the_best_must_beat_each_other_level_and_falls_to_one() -> None:
     assert (fallen.weakest, fallen.ways) == (1, 2)
 
 
+HIGH, LOW = (0.97, 0.971, 0.98, 0.975, 0.976), (0.90, 0.91, 0.905, 0.9, 0.9)
+
+
+@pytest.mark.parametrize("few", [(0.1, 0.1), (0.1, 0.1001), (0.1,)])
+def test_the_best_needs_three_seeds_against_every_other(few: tuple[float, ...]) -> None:
+    """Two pairs that agree by chance would seem to have no spread."""
+    found = best(by_seed(HIGH), [by_seed(LOW), by_seed(few)])
+
+    assert found is not None and judge([found])[0].decision == "undecided"
+    assert (found.support, found.estimate.n, found.fewest) == (1.0, len(few), len(few))
+    assert seeds_needed(found, 0.025) == 3
+
+
+def test_too_few_seeds_somewhere_do_not_hide_who_is_plainly_above() -> None:
+    found = best(by_seed(LOW), [by_seed((0.99, 0.99)), by_seed(HIGH)])
+
+    assert found is not None and judge([found])[0].decision == "refuted"
+    assert (found.weakest, found.estimate.n) == (1, 5), "the sentence is about the level that is above it"
+
+
 def test_effects_are_in_standard_deviations() -> None:
     a, b = draw(3, 2, 6)
     d = a - b

@@ -27,13 +27,16 @@ class Statement:
 
     @property
     def shown(self) -> float:
-        """The p of the test that shows it to hold."""
-        return self.estimate.above(self.threshold, self.sign)
+        """The p of the test that shows it to hold; 1 where there are too few seeds for a verdict."""
+        return self._p(self.sign)
 
     @property
     def failed(self) -> float:
-        """The p of the test that shows it to fail."""
-        return self.estimate.above(self.threshold, -self.sign)
+        """The p of the test that shows it to fail; 1 where there are too few seeds for a verdict."""
+        return self._p(-self.sign)
+
+    def _p(self, sign: int) -> float:
+        return self.estimate.above(self.threshold, sign) if self.estimate.n >= FEWEST_SEEDS else 1.0
 
     @property
     def lead(self) -> float:
@@ -46,7 +49,7 @@ class Evidence:
     """The p of both sides, and what they rest on."""
 
     estimate: Estimate
-    """The number that a reader wants to see: of several statements that of the one that is hardest to show."""
+    """The number that a reader wants to see: of several statements that of the one that decides, see `weakest`."""
     support: float
     refute: float
     statements: tuple[Statement, ...]
@@ -54,7 +57,7 @@ class Evidence:
     ways: int = 1
     """Tests that could refute it by chance; `refute` is multiplied by it."""
     weakest: int = 0
-    """Which of the statements `estimate` is of."""
+    """Which of the statements `estimate` is of: the one that fails, if one does, else the one hardest to show."""
     exact: bool = True
     """Whether the estimate is one of the truth, and not of a bound of it."""
 
@@ -70,8 +73,8 @@ class Evidence:
 
     @property
     def p(self) -> float:
-        """Of both sides together; 1 where there are too few seeds for a verdict."""
-        return min(1.0, 2 * min(self.support, self.refute)) if self.estimate.n >= FEWEST_SEEDS else 1.0
+        """Of both sides together."""
+        return min(1.0, 2 * min(self.support, self.refute))
 
 
 def greater(a: BySeed, b: BySeed, margin: float) -> Evidence | None:
@@ -137,7 +140,11 @@ def _all(statements: tuple[Statement, ...], ways: int = 1) -> Evidence:
     """All must hold. The two sides of one estimate can't fail both, so that they are one way to fail."""
     support = max(statement.shown for statement in statements)
     refute = min(1.0, ways * min(statement.failed for statement in statements))
-    weakest = min(range(len(statements)), key=lambda place: (-statements[place].shown, statements[place].lead))
+    places = range(len(statements))
+    if refute < support:
+        weakest = min(places, key=lambda place: (statements[place].failed, statements[place].lead))
+    else:
+        weakest = min(places, key=lambda place: (-statements[place].shown, statements[place].lead))
     return Evidence(statements[weakest].estimate, support, refute, statements, ways, weakest)
 
 
