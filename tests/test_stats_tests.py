@@ -244,6 +244,17 @@ def test_who_stopped_early_has_not_lost(a_ends: float) -> None:
     assert decision(found) == ("undecided" if a_ends < 50 else "refuted")
 
 
+def test_what_never_comes_loses_to_what_came_and_to_nothing_else() -> None:
+    never = {seed: Reached(np.inf, False) for seed in range(6)}
+    some = at(*[10.0] * 5, 9.0) | {0: Reached(99.0, False)}
+
+    assert decision(sooner(at(*[10.0] * 6), never), 6) == "supported"
+    assert decision(sooner(never, at(*[10.0] * 6)), 6) == "refuted"
+    assert decision(sooner(never, never), 6) == "undecided"
+    found = sooner(some, never)
+    assert found is not None and found.support == pytest.approx(stats.binomtest(5, 6, 0.5, "greater").pvalue)
+
+
 def test_where_nobody_reached_it_nothing_is_known() -> None:
     assert decision(sooner(at(10, 20, 30, reached=False), at(1, 2, 3, reached=False))) == "undecided"
 

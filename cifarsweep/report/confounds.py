@@ -146,7 +146,7 @@ def timing_note(results: Sequence[CellResult]) -> str | None:
 
 def timing_warning(verdict: Verdict, report: ReportStudy) -> str | None:
     """What is wrong with a comparison of times across devices; None for every other verdict."""
-    if verdict.hypothesis.kind != "faster" or verdict.hypothesis.by != ELAPSED or verdict.estimate is None:
+    if verdict.hypothesis.kind != "faster" or verdict.hypothesis.by != ELAPSED or not verdict.seeds:
         return None
     found = sorted(devices(trial for trial in report.trials if trial.done and trial.cell in verdict.cells))
     if len(found) < 2:

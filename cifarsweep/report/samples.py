@@ -18,6 +18,9 @@ from cifarsweep.stats.evidence import Reached
 Done = Mapping[str, Mapping[int, ReportTrial]]
 
 
+_NEVER = Reached(math.inf, False)
+
+
 @dataclass(frozen=True, slots=True)
 class Side:
     """Cells that stand for one side of a comparison; each seed counts with their mean."""
@@ -141,21 +144,26 @@ def times_to(side: Side, done: Done, report: ReportStudy, hypothesis: Faster) ->
     """When each seed came to the target: the geometric mean over the cells, reached where all of them were."""
     found = {}
     for seed, trials in trials_by_seed(side, done).items():
-        times = [time for trial in trials if (time := _time_to(trial.number, report, hypothesis)) is not None]
+        times = [time for trial in trials if (time := _time_to(trial, report, hypothesis)) is not None]
         if len(times) == len(trials):
             at = math.exp(sum(math.log(time.at) for time in times) / len(times))
             found[seed] = Reached(at, all(time.reached for time in times))
     return found
 
 
-def _time_to(number: int, report: ReportStudy, hypothesis: Faster) -> Reached | None:
-    """Of one trial: the first evaluation at the target, else the last one; a loss comes to its target from above."""
-    series = report.series.get((number, hypothesis.metric))
-    axis = report.series.get((number, hypothesis.by)) if hypothesis.by != "steps" else series
+def _time_to(trial: ReportTrial, report: ReportStudy, hypothesis: Faster) -> Reached | None:
+    """Of one trial: the first evaluation at the target, else the last one; a loss comes to its target from above.
+
+    One that diverged before it was there never will be.
+    """
+    series = report.series.get((trial.number, hypothesis.metric))
+    axis = report.series.get((trial.number, hypothesis.by)) if hypothesis.by != "steps" else series
     if series is None or axis is None or not series[0].size or not axis[0].size:
-        return None
+        return _NEVER if trial.diverged else None
     steps, values = series
     there = values <= hypothesis.target if is_loss(hypothesis.metric) else values >= hypothesis.target
+    if trial.diverged and not there.any():
+        return _NEVER
     step = float(steps[int(np.argmax(there))] if there.any() else steps[-1])
     at = step if hypothesis.by == "steps" else float(np.interp(step, *axis))
     return Reached(at, bool(there.any())) if at > 0 else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from cifarsweep.report.samples import Done, Side, chance_of, last_values, trials_by_seed, without_value
+from cifarsweep.report.samples import Done, Side, chance_of, last_values, times_to, trials_by_seed, without_value
 from cifarsweep.report.source import ReportStudy, ReportTrial
 from cifarsweep.report.verdict import Verdict
 from cifarsweep.report.wording import (
@@ -30,7 +30,7 @@ def detail(verdict: Verdict, found: Evidence | None, compared: Sequence[Side], d
     """What stands behind the claim: numbers, the finding, its certainty."""
     if found is None:
         return f"{_why_not(verdict.hypothesis, compared, done, report)}."
-    parts = [_numbers(verdict, found, compared, done), _finding(verdict, found, compared, report)]
+    parts = [_numbers(verdict, found, compared, done, report), _finding(verdict, found, compared, report)]
     parts.append(unlike_text(verdict.hypothesis, compared))
     parts += [share] if (share := _share_of_time(verdict.hypothesis, compared, done)) else []
     text = f"{', '.join(part for part in parts if part)} ({'; '.join(_certainty(verdict, found))})"
@@ -51,11 +51,14 @@ def _why_not(hypothesis: Hypothesis, compared: Sequence[Side], done: Done, repor
     return "the cells that it compares have no seed in common"
 
 
-def _numbers(verdict: Verdict, found: Evidence, compared: Sequence[Side], done: Done) -> str:
+def _numbers(verdict: Verdict, found: Evidence, compared: Sequence[Side], done: Done, report: ReportStudy) -> str:
     """The means of what is compared, each with half of its 95 % interval."""
     hypothesis = verdict.hypothesis
     if hypothesis.kind == "faster":
-        return f"{value_text(hypothesis.target, hypothesis.metric)} {_ratio(verdict, found, hypothesis)}"
+        target = value_text(hypothesis.target, hypothesis.metric)
+        if verdict.estimate is None:
+            return f"{target} was reached by {_reached(hypothesis, compared, done, report)}"
+        return f"{target} after {share_text(verdict.estimate)} of the {_AXES[hypothesis.by]}"
     shown = [compared[0], compared[1 + found.weakest]] if hypothesis.kind == "best" else compared
     texts = []
     for side in shown:
@@ -74,10 +77,11 @@ def _diverged(side: Side, done: Done) -> str:
     return f"{count} of {len(trials)} diverged" if count else ""
 
 
-def _ratio(verdict: Verdict, found: Evidence, hypothesis: Faster) -> str:
-    if not found.exact:
-        return "was not reached by every seed"
-    return f"after {share_text(verdict.estimate or 0.0)} of the {_AXES[hypothesis.by]}"
+def _reached(hypothesis: Faster, compared: Sequence[Side], done: Done, report: ReportStudy) -> str:
+    """`6 of 6 seeds against 0 of 6`."""
+    times = [list(times_to(side, done, report, hypothesis).values()) for side in compared]
+    (there, of), (others, of_others) = ((sum(one.reached for one in side), len(side)) for side in times)
+    return f"{there} of {plural(of, 'seed')} against {others} of {of_others}"
 
 
 def unlike_text(hypothesis: Hypothesis, compared: Sequence[Side]) -> str:
@@ -153,7 +157,9 @@ def _certainty(verdict: Verdict, found: Evidence) -> Iterator[str]:
     """The estimate with its interval, the corrected p, the seeds."""
     if verdict.estimate is not None and verdict.interval is not None:
         yield _estimate(verdict, verdict.estimate, verdict.interval)
-    if found.estimate.alike:
+    if not found.statements:
+        yield "a sign test of which came first"
+    elif found.estimate.alike:
         word = "pair" if verdict.method == "paired" else "seed"
         yield f"all {plural(verdict.seeds, word)} alike, so a sign test decides"
     p = "p < 0.001" if verdict.corrected < 0.001 else f"p = {verdict.corrected:.2g}"

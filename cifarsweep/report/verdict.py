@@ -18,7 +18,7 @@ class Verdict:
     decision: Decision
     estimate: float | None
     """In units of the metric: a difference (of `best`, to the level that comes nearest), a mean, or the rise per level
-    of `trend`; of `faster` the ratio of times. None without results."""
+    of `trend`; of `faster` the ratio of times. None without results, and where not every seed reached the target."""
     interval: Interval | None
     """Of the estimate, 95 %, not corrected for the other hypotheses."""
     effect: float | None

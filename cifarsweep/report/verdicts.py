@@ -135,14 +135,16 @@ def _more_seeds(
 
 
 def _shown(hypothesis: Hypothesis, found: Evidence | None) -> tuple[float | None, Interval | None]:
-    """The estimate and its interval; ratios for times, whose interval is known only if every seed was there."""
+    """The estimate and its interval; ratios for times, which are known only if every seed was there."""
     if found is None:
         return None, None
     # Seeds that are all alike say nothing of the spread, and have no interval of no width.
     value, interval = found.estimate.value, None if found.estimate.alike else found.estimate.interval()
     if hypothesis.kind != "faster":
         return value, interval
-    if interval is None or not found.exact:
+    if not found.exact:
+        return None, None
+    if interval is None:
         return math.exp(value), None
     # Few seeds that differ widely give ends that no float holds.
     return math.exp(value), Interval(*(math.exp(min(max(end, -700.0), 700.0)) for end in (interval.low, interval.high)))

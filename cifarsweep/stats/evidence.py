@@ -153,7 +153,7 @@ class Reached:
     """When a curve came to a target, or how long it did not."""
 
     at: float
-    """Steps, epochs or seconds, above 0: of the target, or of the end of the curve."""
+    """Steps, epochs or seconds, above 0: of the target, or of the end of the curve. Infinite where it never can."""
     reached: bool
 
 
@@ -163,17 +163,21 @@ def sooner(a: Mapping[int, Reached], b: Mapping[int, Reached]) -> Evidence | Non
     A curve that ended below the target would have come there later than it ended, if at all. Where b has such curves,
     the true difference is even more in favour of a than the ends say, and a t test on the ends is safe for a; but it
     says nothing for b. That side is left with the signs: pairs in which it was first for sure against all the others.
+    So are both sides where a curve can never come there, which no number stands for.
     """
     if shared := a.keys() & b.keys():
         a, b = ({seed: side[seed] for seed in shared} for side in (a, b))
-    estimate = difference(*({seed: math.log(one.at) for seed, one in side.items()} for side in (a, b)))
+    times = [one.at for side in (a, b) for one in side.values()]
+    latest = max((time for time in times if math.isfinite(time)), default=1.0)
+    estimate = difference(*({seed: math.log(min(one.at, latest)) for seed, one in side.items()} for side in (a, b)))
     if estimate is None:
         return None
     statement = Statement(estimate, 0.0, -1)
+    measured = all(map(math.isfinite, times))
     a_all, b_all = (all(one.reached for one in side.values()) for side in (a, b))
-    support = statement.shown if a_all else _signs(a, b)
-    refute = statement.failed if b_all else _signs(b, a)
-    testable = a_all if statement.lead > 0 else b_all
+    support = statement.shown if a_all and measured else _signs(a, b)
+    refute = statement.failed if b_all and measured else _signs(b, a)
+    testable = measured and (a_all if statement.lead > 0 else b_all)
     return Evidence(estimate, support, refute, (statement,) if testable else (), exact=a_all and b_all)
 
 

@@ -243,8 +243,30 @@ def test_the_way_to_a_target_is_read_off_the_curves(tried: Any, make: Any) -> No
 
     assert all_there.decision == "supported" and all_there.estimate == pytest.approx(0.5, abs=0.01)
     assert "80.0\N{NARROW NO-BREAK SPACE}% after 0.5 of the training time, sooner" in all_there.sentence
-    assert late.decision == "supported" and "was not reached by every seed" in late.sentence
+    assert late.decision == "supported" and "was reached by 3 of 3 seeds against 0 of 3" in late.sentence
+    assert late.estimate is None and study_fields(replace(report, series={}))["verdicts"][0]["estimate"] is None
     assert metrics_needed(report.study) == ["elapsed_s", "val/accuracy"]
+
+
+@pytest.mark.parametrize("evaluated", [True, False])
+@pytest.mark.parametrize(("lost", "expected"), [(LOW, "supported"), (HIGH, "refuted")])
+def test_who_diverged_never_reaches_the_target(
+    tried: Any, make: Any, lost: str, expected: str, evaluated: bool
+) -> None:
+    """Its curve ends before the other comes to the target, which is no reason to take it for the faster one."""
+    steps = FIRST.model_copy(update={"by": "steps"})
+    report = tried({LOW: [0.9] * 6, HIGH: [0.9] * 6}, steps)
+    trials = [replace(one, outcome="diverged" if one.cell == lost else "finished") for one in report.trials]
+    series = reached(make, *((one.cell, one.number, 0.9, 1.0) for one in trials if one.cell != lost))
+    for one in trials:
+        if one.cell == lost and evaluated:
+            series[one.number, "val/accuracy"] = (np.array([2]), np.array([0.1]))
+
+    (verdict,) = verdicts(replace(report, trials=tuple(trials), series=series))
+
+    assert (verdict.decision, verdict.p, verdict.estimate) == (expected, pytest.approx(2 * 0.5**6), None)
+    there = "0 of 6 seeds against 6 of 6" if lost == HIGH else "6 of 6 seeds against 0 of 6"
+    assert there in verdict.sentence and "a sign test of which came first" in verdict.sentence
 
 
 @pytest.mark.parametrize(
