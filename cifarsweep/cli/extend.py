@@ -99,7 +99,7 @@ def _lines(name: str, found: Extension, most: int, look: bool, planned: bool) ->
     if found.unfinished:
         waiting = f"{name}: {plural(found.unfinished, 'trial')} not finished; look again when all are"
         return [plan, waiting] if planned else [waiting]
-    lines = [f"- {visible(verdict.sentence)}" for verdict in found.verdicts]
+    lines = [f"- {visible(verdict.lines)}" for verdict in found.verdicts]
     lines.append(plan)
     would = "would be added" if look else "added"
     counts = Counter(cell for cell, _ in found.added)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from cifarsweep.report.confounds import unlike_times
 from cifarsweep.report.samples import Done, Side, chance_of, last_values, times_to, trials_by_seed, without_value
 from cifarsweep.report.source import ReportStudy, ReportTrial
 from cifarsweep.report.verdict import Verdict
@@ -137,13 +138,18 @@ def _findings(
 
 
 def _share_of_time(hypothesis: Hypothesis, compared: Sequence[Side], done: Done) -> str:
-    """`in 0.31 of the time`, where both sides trained on the same kind of device and it is another; empty elsewhere."""
+    """`in 0.31 of the time`, where both sides were measured alike and it is another; empty elsewhere.
+
+    Trials that diverged or were pruned ended early, so that their times are of something else.
+    """
     if hypothesis.kind not in ("greater", "not_worse", "equivalent"):
         return ""
-    trials = [[one for group in trials_by_seed(side, done).values() for one in group] for side in compared]
-    devices = [{trial.attempts[-1].device for trial in side if trial.attempts} for side in trials]
+    trials = [
+        [one for group in trials_by_seed(side, done).values() for one in group if not (one.diverged or one.pruned)]
+        for side in compared
+    ]
     a, b = (_mean_time(side) for side in trials)
-    if not a or not b or len(devices[0]) != 1 or devices[0] != devices[1] or 0.95 < a / b < 1.05:
+    if not a or not b or unlike_times([*trials[0], *trials[1]]) or 0.95 < a / b < 1.05:
         return ""
     return f"in {share_text(a / b)} {'of' if a < b else 'times'} the time"
 

@@ -57,6 +57,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "more_seeds": verdict.more_seeds,
         "open_trials": verdict.open_trials,
         "sentence": verdict.sentence,
+        "warning": verdict.warning,
     }
 
 

@@ -47,9 +47,16 @@ class Verdict:
     """Of these cells: while there are any, the verdict is preliminary."""
     detail: str
     """The numbers in words."""
+    warning: str
+    """What to be careful about, in a sentence; empty where there is nothing."""
 
     @property
     def sentence(self) -> str:
         """The claim with its numbers, complete as it stands."""
         lead = "" if self.decision == "supported" else f"{self.decision.capitalize()}: "
         return f"{lead}{self.hypothesis.claim.rstrip('. ')}: {self.detail}"
+
+    @property
+    def lines(self) -> str:
+        """The sentence, and after it the warning."""
+        return f"{self.sentence} {self.warning}".rstrip()

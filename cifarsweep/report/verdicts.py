@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from cifarsweep.report.confounds import timing_warning
 from cifarsweep.report.samples import (
     Done,
     Side,
@@ -46,7 +47,8 @@ def verdicts(report: ReportStudy) -> list[Verdict]:
     for test, one, judgement in zip(tests, found, judged, strict=True):
         bare = _verdict(report, test, one, judgement)
         bare = replace(bare, more_seeds=_more_seeds(bare, one, test[1], judged, report))
-        made.append(replace(bare, detail=detail(bare, one, test[1], done, report)))
+        words = detail(bare, one, test[1], done, report)
+        made.append(replace(bare, detail=words, warning=timing_warning(bare, report) or ""))
     return made
 
 
@@ -116,6 +118,7 @@ def _verdict(
         cells=cells,
         open_trials=sum(trial.cell in cells and trial.state not in FINAL_STATES for trial in report.trials),
         detail="",
+        warning="",
     )
 
 

@@ -134,13 +134,57 @@ def test_the_sentence_has_the_means_the_finding_the_time_and_how_sure_it_is(trie
     )
 
 
-def test_no_share_of_the_time_across_different_devices(tried: Any, make: Any) -> None:
+def slow_low(report: ReportStudy) -> list[Any]:
+    return [replace(trial, elapsed_s=300.0 if trial.cell == LOW else 100.0) for trial in report.trials]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda make, one: {"attempts": (make.attempt(1, device="NVIDIA H200"),)},
+        lambda make, one: {"attempts": (make.attempt(1, device="NVIDIA H200"), make.attempt(2))},
+        lambda make, one: {"final": one.final | {"cpu/slots_busy": 8.0}},
+    ],
+    ids=["another device", "an earlier attempt on another device", "more trials at once"],
+)
+def test_no_share_of_the_time_that_was_measured_otherwise(tried: Any, make: Any, change: Any) -> None:
     report = tried(NEAR, ALIKE)
-    elsewhere = replace(report.trials[0], attempts=(make.attempt(1, device="NVIDIA H200"),))
+    alike = [replace(one, final=one.final | {"cpu/slots_busy": 1.0}) for one in slow_low(report)]
+    unlike = [replace(alike[0], **change(make, alike[0])), *alike[1:]]
 
-    (verdict,) = verdicts(replace(report, trials=(elsewhere, *report.trials[1:])))
+    (fair,), (unfair,) = (verdicts(replace(report, trials=tuple(trials))) for trials in (alike, unlike))
 
-    assert "of the time" not in verdict.sentence
+    assert "in 0.33 of the time" in fair.sentence and "of the time" not in unfair.sentence
+
+
+def test_the_time_of_what_diverged_is_of_something_else(tried: Any) -> None:
+    report = tried({LOW: [0.9, 0.91, 0.9], HIGH: [0.9, 0.1, 0.905]}, ALIKE.model_copy(update={"margin": 0.5}))
+    trials = slow_low(report)
+    trials[4] = replace(trials[4], elapsed_s=1.0, outcome="diverged")
+
+    (verdict,) = verdicts(replace(report, trials=tuple(trials)))
+
+    assert trials[4].accuracy == 0.1 and "in 0.33 of the time" in verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda make, one: {"attempts": (make.attempt(1, device="T4"),)}, "on different devices (T4, cpu)"),
+        (lambda make, one: {"final": one.final | {"gpu/slots_busy": 8.0}}, "different numbers of trials shared"),
+    ],
+)
+def test_a_race_between_unlike_machines_warns_everywhere(tried: Any, make: Any, change: Any, words: str) -> None:
+    report = tried({LOW: [0.9, 0.9, 0.9], HIGH: [0.9, 0.9, 0.9]}, FIRST)
+    ends = [(one.cell, one.number, 0.9, (1 if one.cell == HIGH else 2) + 0.01 * one.seed) for one in report.trials]
+    trials = [replace(one, final=one.final | {"gpu/slots_busy": 1.0}) for one in report.trials]
+    trials = [replace(one, **change(make, one)) if one.cell == LOW else one for one in trials]
+    report = replace(report, trials=tuple(trials), series=reached(make, *ends))
+
+    (verdict,) = verdicts(report)
+
+    assert words in verdict.warning and words in verdict_lines(report)[0] and words in render_study(report)
+    assert study_fields(report)["verdicts"][0]["warning"] == verdict.warning
 
 
 @pytest.mark.parametrize(("seeds", "expected"), [(3, "undecided"), (6, "supported")])
