@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from cifarsweep.report.source import ReportStudy
 from cifarsweep.report.wording import plural
 from cifarsweep.spec.settings import Settings
-from cifarsweep.spec.words import VAL_ACCURACY
+from cifarsweep.spec.words import BEST_ACCURACY, VAL_ACCURACY
 
 
 def care_notes(report: ReportStudy) -> Iterator[str]:
     """Sentences on what the accuracy is of, how often those images were looked at, and which epoch is quoted."""
     if report.study.imported:
         yield "Which images the accuracy is of, and how often the test set was looked at, the imported logs don't say."
-        yield "The last value of a trial is quoted, not the best one seen."
+        yield _quoted(report)
         return
     sources = {_evaluated_on(cell.settings) for cell in report.study.cells}
     if len(sources) == 1:
@@ -34,7 +34,19 @@ def care_notes(report: ReportStudy) -> Iterator[str]:
             f"In {plural(len(chosen), 'cell')} the test set also decided when to stop, so that these accuracies are "
             "too high for new images: hold out a part of the training set instead."
         )
-    yield "The last value of a trial is quoted, not the best one seen."
+    yield _quoted(report)
+
+
+def _quoted(report: ReportStudy) -> str:
+    """Which epoch the numbers are of; a hypothesis on the best value seen is an exception that must be named."""
+    seen = [one.claim.rstrip(". ") for one in report.study.hypotheses if one.metric == BEST_ACCURACY]
+    if not seen:
+        return "The last value of a trial is quoted, not the best one seen."
+    claims = " and ".join(f"\N{LEFT DOUBLE QUOTATION MARK}{claim}\N{RIGHT DOUBLE QUOTATION MARK}" for claim in seen)
+    return (
+        f"The last value of a trial is quoted, not the best one seen, but for {claims}: the best accuracy is the "
+        "highest of many looks at the same images, which makes it too high for new ones."
+    )
 
 
 def evaluations(report: ReportStudy, number: int) -> int:

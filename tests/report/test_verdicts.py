@@ -381,6 +381,15 @@ def test_the_page_says_how_often_the_test_set_was_looked_at_and_what_was_chosen_
     assert "also decided when to stop" in notes and "not the best one seen" in notes
 
 
+def test_a_claim_about_the_best_accuracy_seen_is_named(tried: Any) -> None:
+    best_seen = ABOVE.model_copy(update={"metric": "best/accuracy", "claim": "High peaks above low."})
+
+    plain, named = (" ".join(care_notes(tried(FAR, *hypotheses))) for hypotheses in ((ABOVE,), (ABOVE, best_seen)))
+
+    assert plain.endswith("not the best one seen.")
+    assert "not the best one seen, but for “High peaks above low”: the best accuracy is" in named
+
+
 UNDECIDED = {LOW: [0.9, 0.91, 0.92], MIDDLE: [0.5, 0.511, 0.519], HIGH: [0.93, 0.9, 0.925]}
 MIDDLE_WORSE = Greater(kind="greater", claim="Low is above middle", a=LOW, b=MIDDLE, margin=0.1)
 
