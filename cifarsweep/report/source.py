@@ -123,6 +123,8 @@ class ReportStudy:
     """By the names of the cells; empty where no trial recorded it."""
     class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Of the data sets that are installed here."""
+    evaluations: Mapping[int, int] = field(default_factory=dict)
+    """How often a trial was evaluated, by its number, where `series` leaves its curve out."""
     written: Study | None = None
     """The study as its file has it, where `study` differs."""
 
