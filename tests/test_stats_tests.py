@@ -113,6 +113,18 @@ def test_too_few_seeds_somewhere_do_not_hide_who_is_plainly_above() -> None:
     assert (found.weakest, found.estimate.n) == (1, 5), "the sentence is about the level that is above it"
 
 
+def test_a_seed_or_two_in_common_do_not_make_pairs_of_enough_seeds() -> None:
+    a, b = draw(9, 2, 5)
+
+    one_shared, three_shared = difference(by_seed(a), by_seed(b, 4)), difference(by_seed(a), by_seed(b, 2))
+    small = difference(by_seed(a[:2]), by_seed(b, 1))
+
+    assert one_shared is not None and (one_shared.method, one_shared.n) == ("Welch", 5)
+    assert one_shared.above(0.0) == pytest.approx(stats.ttest_ind(a, b, equal_var=False, alternative="greater").pvalue)
+    assert three_shared is not None and (three_shared.method, three_shared.n) == ("paired", 3)
+    assert small is not None and (small.method, small.n) == ("paired", 1)
+
+
 def test_effects_are_in_standard_deviations() -> None:
     a, b = draw(3, 2, 6)
     d = a - b

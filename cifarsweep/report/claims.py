@@ -8,7 +8,7 @@ from typing import Any
 from cifarsweep.report.findings import CellResult, named_means
 from cifarsweep.report.samples import sides
 from cifarsweep.report.sentences import unlike_text
-from cifarsweep.report.wording import margin_text, mean_text, metric_label, value_text, visible
+from cifarsweep.report.wording import margin_text, mean_text, metric_label, target_text, visible
 from cifarsweep.spec.hypothesis import Hypothesis, is_loss
 from cifarsweep.spec.study import Study, level_text
 
@@ -52,16 +52,19 @@ def condition(hypothesis: Hypothesis) -> str:
             margin = margin_text(hypothesis.margin, hypothesis.metric)
             return f"Holds if the mean {metric} of a is within {margin} of guessing."
         case "reaches":
-            target = value_text(hypothesis.target, hypothesis.metric)
+            target = target_text(hypothesis.target, hypothesis.metric)
             slack = f" or at most {margin_text(hypothesis.margin, hypothesis.metric)} {worse} it"
             bound = "at most" if less else "at least"
             return f"Holds if the mean {metric} of a is {bound} {target}{slack if hypothesis.margin else ''}."
         case "faster":
             axis = {"steps": "steps", "epoch": "epochs", "elapsed_s": "training time"}[hypothesis.by]
-            target = value_text(hypothesis.target, hypothesis.metric)
+            target = target_text(hypothesis.target, hypothesis.metric)
             return f"Holds if a reaches a {metric} of {target} before b, counted in {axis}. Below: last values."
         case "best":
             level, top = level_text(hypothesis.level), "lowest" if less else "highest"
             return f"Holds if {hypothesis.factor} = {level} has the {top} mean {metric} of all its levels."
         case "trend":
-            return f"Holds if the mean {metric} is {hypothesis.direction} along the levels of {hypothesis.factor}."
+            return (
+                f"Holds if the mean {metric} is {hypothesis.direction} on average along the levels of "
+                f"{hypothesis.factor} as listed."
+            )

@@ -19,7 +19,7 @@ from cifarsweep.report.verdicts import verdicts
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.words import FINAL_STATES
 from cifarsweep.stats.decision import schedule
-from cifarsweep.stats.evidence import FEWEST_SEEDS
+from cifarsweep.stats.estimate import FEWEST_SEEDS
 from cifarsweep.stats.plans import Plans, extended
 
 

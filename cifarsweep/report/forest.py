@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cifarsweep.report.verdict import Verdict
-from cifarsweep.report.wording import value_text
+from cifarsweep.report.wording import target_text
 from cifarsweep.spec.hypothesis import Hypothesis, is_loss
 
 #: In pixels.
@@ -92,5 +92,5 @@ def _better(end: float, sign: int, mark: float) -> _Region:
 
 def _text(hypothesis: Hypothesis, mark: float) -> str:
     if hypothesis.kind == "reaches":
-        return value_text(mark, hypothesis.metric)
+        return target_text(mark, hypothesis.metric)
     return "as fast" if hypothesis.kind == "faster" else "no difference" if hypothesis.kind != "trend" else "level"

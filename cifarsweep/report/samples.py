@@ -12,6 +12,7 @@ from cifarsweep.report.source import ReportStudy, ReportTrial
 from cifarsweep.spec.hypothesis import Best, Faster, Hypothesis, Trend, is_loss, selectors
 from cifarsweep.spec.study import Cell, Study, cell_name, level_key, level_text, same_level, select
 from cifarsweep.spec.words import FINAL_STATES
+from cifarsweep.stats.estimate import FEWEST_SEEDS
 from cifarsweep.stats.evidence import Reached
 
 #: Trials that are done, by cell and seed.
@@ -113,7 +114,9 @@ def _pairs(compared: Sequence[Side], trials: Sequence[ReportTrial]) -> int:
     for trial in trials:
         seeds.setdefault(trial.cell, set()).add(trial.seed)
     sides = [set.intersection(*(seeds.get(cell, set()) for cell in side.cells)) for side in compared]
-    return len(set.intersection(*sides)) or min(map(len, sides))
+    paired = len(set.intersection(*sides))
+    fewest = min(map(len, sides))
+    return paired if paired >= FEWEST_SEEDS or (paired and fewest < FEWEST_SEEDS) else fewest
 
 
 def last_values(side: Side, done: Done, metric: str) -> dict[int, float]:

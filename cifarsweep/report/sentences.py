@@ -15,12 +15,14 @@ from cifarsweep.report.wording import (
     plural,
     share_text,
     signed_text,
+    target_text,
     value_text,
 )
 from cifarsweep.spec.hypothesis import Faster, Hypothesis, is_loss
 from cifarsweep.stats import Interval, summary
 from cifarsweep.stats.decision import ERROR_RATE
-from cifarsweep.stats.evidence import FEWEST_SEEDS, Evidence
+from cifarsweep.stats.estimate import FEWEST_SEEDS
+from cifarsweep.stats.evidence import Evidence
 from cifarsweep.stats.power import MOST_SEEDS, POWER
 
 _POWER = f"{100 * POWER:.0f} %"
@@ -56,7 +58,7 @@ def _numbers(verdict: Verdict, found: Evidence, compared: Sequence[Side], done: 
     """The means of what is compared, each with half of its 95 % interval."""
     hypothesis = verdict.hypothesis
     if hypothesis.kind == "faster":
-        target = value_text(hypothesis.target, hypothesis.metric)
+        target = target_text(hypothesis.target, hypothesis.metric)
         if verdict.estimate is None:
             return f"{target} was reached by {_reached(hypothesis, compared, done, report)}"
         return f"{target} after {share_text(verdict.estimate)} of the {_AXES[hypothesis.by]}"
@@ -122,7 +124,7 @@ def _findings(
             guess = f"a guess, {value_text(chance_of(compared[0], report) or 0.0, hypothesis.metric)}"
             return f"within {margin} of {guess}", f"more than {margin} away from {guess}"
         case "reaches":
-            target = value_text(hypothesis.target, hypothesis.metric)
+            target = target_text(hypothesis.target, hypothesis.metric)
             slack = (
                 f", {'plus' if is_loss(hypothesis.metric) else 'less'} at most {margin}" if hypothesis.margin else ""
             )
@@ -134,7 +136,7 @@ def _findings(
             return f"the {top} of {len(compared)} levels", f"{behind} {compared[1 + found.weakest].label}"
         case "trend":
             other = {"rising": "falling", "falling": "rising"}[hypothesis.direction]
-            return hypothesis.direction, other
+            return f"on average {hypothesis.direction} along these levels", f"on average {other} along these levels"
 
 
 def _share_of_time(hypothesis: Hypothesis, compared: Sequence[Side], done: Done) -> str:

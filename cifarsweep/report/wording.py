@@ -133,6 +133,14 @@ def value_text(value: float, metric: str) -> str:
     return f"{text}{_THIN}%" if is_share(metric) else text
 
 
+def target_text(value: float, metric: str) -> str:
+    """A number that a study names, with every digit that it has: one that is missed by little must not look reached."""
+    if not is_share(metric):
+        return f"{value:.10g}".replace("-", _MINUS)
+    text = f"{100 * value:.10g}"
+    return f"{text if '.' in text else f'{text}.0'}{_THIN}%"
+
+
 def number_text(value: float, summary: Summary, metric: str) -> str:
     """One number of a summary, rounded as its mean is, without the unit."""
     return _number(value, summary.interval.half if summary.interval else None, is_share(metric))

@@ -83,7 +83,7 @@ class Best(_Claim):
 
 
 class Trend(_Claim):
-    """The metric rises or falls along the levels of `factor`, in the order in which the study lists them."""
+    """The metric rises or falls on average along the levels of `factor`, in the order in which the study lists them."""
 
     kind: Literal["trend"]
     factor: str

@@ -185,6 +185,8 @@ def overlap(a: Sequence[Cell] = (), b: Sequence[Cell] = ()) -> list[Cell]:
 def _check_factor(study: Study, factor: str | None, where: str) -> None:
     if factor is not None and factor not in study.factors:
         raise SpecError(f"{where}: {factor!r} is no factor; the factors are: {', '.join(study.factors) or 'none'}")
+    if factor is not None and len(study.factors[factor]) < 2:
+        raise SpecError(f"{where}: {factor!r} has one level, so that there is nothing to compare it with; add another")
 
 
 def difference(old: Study, new: Study) -> str:

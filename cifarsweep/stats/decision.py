@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from cifarsweep.stats.evidence import FEWEST_SEEDS, Evidence
+from cifarsweep.stats.estimate import FEWEST_SEEDS
+from cifarsweep.stats.evidence import Evidence
 
 Decision = Literal["supported", "refuted", "undecided"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +12,8 @@ import numpy as np
 from cifarsweep.stats.means import Floats, Interval, t_interval
 
 Method = Literal["one-sample", "paired", "Welch"]
+#: Verdicts need at least this many seeds: two that agree by chance would seem to have no spread.
+FEWEST_SEEDS = 3
 #: One value per seed.
 BySeed = Mapping[int, float]
 #: Of the largest value: what subtracting numbers of 16 digits may leave of two that are equal.
@@ -71,17 +73,23 @@ def mean(values: Sequence[float]) -> Estimate | None:
 
 
 def difference(a: BySeed, b: BySeed) -> Estimate | None:
-    """Mean of a minus mean of b, paired by the seeds that both have; Welch's where they share none.
+    """Mean of a minus mean of b, paired by the seeds that both have; Welch's where they share none or too few.
 
     Pairs take out what a seed does to both sides, such as an order of images that suits nobody. None where a side is
     empty, or where they share no seed and one of them has a single one.
     """
-    shared = sorted(a.keys() & b.keys())
+    shared = sorted(paired_seeds(a, b))
     left, right = (np.array([side[seed] for seed in shared or side], np.float64) for side in (a, b))
     scale = _scale(np.concatenate([left, right]))
     if shared:
         return _of_one(left - right, "paired", scale)
     return _welch(left, right, scale) if min(left.size, right.size) > 1 else None
+
+
+def paired_seeds(a: Collection[int], b: Collection[int]) -> set[int]:
+    """The seeds that both sides have; none where these are too few for a verdict and the sides alone have enough."""
+    shared = set(a) & set(b)
+    return shared if len(shared) >= FEWEST_SEEDS or min(len(a), len(b)) < FEWEST_SEEDS else set()
 
 
 def _of_one(data: Floats, method: Method, rounding: float) -> Estimate:

@@ -11,10 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cifarsweep.stats.estimate import BySeed, Estimate, difference, mean
-
-#: Verdicts need at least this many seeds: two that agree by chance would seem to have no spread.
-FEWEST_SEEDS = 3
+from cifarsweep.stats.estimate import FEWEST_SEEDS, BySeed, Estimate, difference, mean, paired_seeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +162,7 @@ def sooner(a: Mapping[int, Reached], b: Mapping[int, Reached]) -> Evidence | Non
     says nothing for b. That side is left with the signs: pairs in which it was first for sure against all the others.
     So are both sides where a curve can never come there, which no number stands for.
     """
-    if shared := a.keys() & b.keys():
+    if shared := paired_seeds(a, b):
         a, b = ({seed: side[seed] for seed in shared} for side in (a, b))
     times = [one.at for side in (a, b) for one in side.values()]
     latest = max((time for time in times if math.isfinite(time)), default=1.0)

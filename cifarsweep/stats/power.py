@@ -7,7 +7,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from cifarsweep.stats.evidence import FEWEST_SEEDS, Evidence, Statement
+from cifarsweep.stats.estimate import FEWEST_SEEDS
+from cifarsweep.stats.evidence import Evidence, Statement
 from cifarsweep.stats.means import Floats
 
 #: The chance of a verdict that is asked for.

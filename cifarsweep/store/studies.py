@@ -17,7 +17,7 @@ from cifarsweep.spec.complaint import nearest
 from cifarsweep.spec.space import Search
 from cifarsweep.spec.study import Cell, Study, check_extends, difference
 from cifarsweep.spec.words import FINAL_STATES, NAME_PATTERN, TrialState, Value, Wish
-from cifarsweep.stats.evidence import FEWEST_SEEDS
+from cifarsweep.stats.estimate import FEWEST_SEEDS
 from cifarsweep.stats.plans import Plans, extended
 from cifarsweep.store.records import Created, StoredStudy, StudyRow
 from cifarsweep.store.tables import cell, look, study, trial

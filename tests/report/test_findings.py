@@ -104,7 +104,10 @@ CLAIMS = [
     (Reaches(kind="reaches", claim="c", a=SKIP, target=0.95, margin=0.01), "or at most 1 point below it"),
     (Faster(kind="faster", claim="c", a=SKIP, b=PLAIN, target=0.9, by="epoch"), "counted in epochs"),
     (Best(kind="best", claim="c", factor="model.skip", level=True), "model.skip = yes has the highest"),
-    (Trend(kind="trend", claim="c", factor="model.skip", direction="rising"), "is rising along"),
+    (
+        Trend(kind="trend", claim="c", factor="model.skip", direction="rising"),
+        "is rising on average along",
+    ),
 ]
 
 

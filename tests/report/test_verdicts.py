@@ -381,6 +381,24 @@ def test_the_page_says_how_often_the_test_set_was_looked_at_and_what_was_chosen_
     assert "also decided when to stop" in notes and "not the best one seen" in notes
 
 
+@pytest.mark.parametrize(("target", "text"), [(0.9545, "95.45"), (0.95, "95.0"), (0.954321, "95.4321")])
+def test_a_target_has_all_its_digits(tried: Any, target: float, text: str) -> None:
+    claim = Reaches(kind="reaches", claim="c", a=LOW, target=target)
+
+    (verdict,) = verdicts(tried({LOW: [0.9541, 0.9542, 0.9540]}, claim))
+
+    assert f"{text}\N{NARROW NO-BREAK SPACE}%" in verdict.sentence + condition(claim)
+    assert f"at least {text}\N{NARROW NO-BREAK SPACE}%" in condition(claim)
+
+
+def test_a_trend_is_one_on_average(tried: Any) -> None:
+    rises = Trend(kind="trend", claim="c", factor="optimizer.lr", direction="rising")
+
+    (verdict,) = verdicts(tried({LOW: [0.5, 0.51, 0.505], MIDDLE: [0.95, 0.951, 0.955], HIGH: [0.7, 0.71, 0.7]}, rises))
+
+    assert verdict.decision == "supported" and "on average rising along these levels" in verdict.sentence
+
+
 def test_a_claim_about_the_best_accuracy_seen_is_named(tried: Any) -> None:
     best_seen = ABOVE.model_copy(update={"metric": "best/accuracy", "claim": "High peaks above low."})
 

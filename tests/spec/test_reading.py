@@ -141,6 +141,10 @@ def test_a_mistake_is_named_with_file_key_and_remedy(write, old: str, new: str, 
             ["hypothesis 1: a and b both select", "skip=yes"],
         ),
         (
+            '"batch_size" = [64]\n[[hypotheses]]\nkind = "best"\nclaim = "x"\nfactor = "batch_size"\nlevel = 64',
+            ["hypothesis 1: 'batch_size' has one level"],
+        ),
+        (
             '[[hypotheses]]\nkind = "at_chance"\nclaim = "x"\na = { "model.skip" = true }\nmetric = "val/loss"',
             ["hypothesis 1: metric = 'val/loss'", "at_chance is about an accuracy", "use reaches"],
         ),
