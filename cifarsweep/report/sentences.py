@@ -25,6 +25,7 @@ from cifarsweep.stats.estimate import FEWEST_SEEDS
 from cifarsweep.stats.evidence import Evidence
 from cifarsweep.stats.power import MOST_SEEDS, POWER
 
+_NO_MORE = "no more seeds than those waiting"
 _POWER = f"{100 * POWER:.0f} %"
 _AXES = {"steps": "steps", "epoch": "epochs", "elapsed_s": "training time"}
 
@@ -163,11 +164,12 @@ def _mean_time(trials: Sequence[ReportTrial]) -> float | None:
 
 def _certainty(verdict: Verdict, found: Evidence) -> Iterator[str]:
     """The estimate with its interval, the corrected p, the seeds."""
-    if verdict.estimate is not None and verdict.interval is not None:
-        yield _estimate(verdict, verdict.estimate, verdict.interval)
+    alike = found.estimate.alike and verdict.seeds >= FEWEST_SEEDS
+    if verdict.estimate is not None and (verdict.interval is not None or alike):
+        yield from _estimate(verdict, verdict.estimate, verdict.interval)
     if not found.statements:
         yield "a sign test of which came first"
-    elif found.estimate.alike:
+    elif alike:
         word = "pair" if verdict.method == "paired" else "seed"
         yield f"all {plural(verdict.seeds, word)} alike, so a sign test decides"
     p = "p < 0.001" if verdict.corrected < 0.001 else f"p = {verdict.corrected:.2g}"
@@ -180,26 +182,30 @@ def _certainty(verdict: Verdict, found: Evidence) -> Iterator[str]:
         yield f"preliminary: {plural(verdict.open_trials, 'trial')} not finished"
 
 
-def _estimate(verdict: Verdict, value: float, interval: Interval) -> str:
-    metric = verdict.hypothesis.metric
+def _estimate(verdict: Verdict, value: float, interval: Interval | None) -> Iterator[str]:
+    """The estimate, where it is none of the means, with its interval, where there is a spread."""
+    metric, half = verdict.hypothesis.metric, interval.half if interval else 0.0
+    ends = (interval.low, interval.high) if interval else ()
     match verdict.hypothesis.kind:
         case "faster":
-            return f"ratio {share_text(value)}, 95 % interval {share_text(interval.low)} to {share_text(interval.high)}"
+            parts, texts = [f"ratio {share_text(value)}"], [share_text(end) for end in ends]
         case "at_chance" | "reaches":
-            return f"95 % interval {value_text(interval.low, metric)} to {value_text(interval.high, metric)}"
+            parts, texts = [], [value_text(end, metric, half) for end in ends]
         case kind:
             name = "rise per level" if kind == "trend" else "difference"
-            low, high = (signed_text(end, interval.half, metric, unit=False) for end in (interval.low, interval.high))
-            return f"{name} {signed_text(value, interval.half, metric)}, 95 % interval {low} to {high}"
+            parts = [f"{name} {signed_text(value, half, metric)}"]
+            texts = [signed_text(end, half, metric, unit=False) for end in ends]
+    if parts := [*parts, *([f"95 % interval {' to '.join(texts)}"] if texts else [])]:
+        yield ", ".join(parts)
 
 
 def _missing(verdict: Verdict) -> str:
     """How many more seeds an undecided hypothesis takes."""
-    if verdict.more_seeds == 0:
-        return f"If the truth is as found so far, the seeds that are not finished decide it with {_POWER} chance."
     if verdict.seeds < 2:
         return f"One seed is never enough: at least {FEWEST_SEEDS}."
     if verdict.more_seeds is None:
         return f"If the truth is as found so far, it takes more than {MOST_SEEDS} seeds."
-    more = plural(verdict.more_seeds, "more seed")
-    return f"If the truth is as found so far, about {more} decide it with {_POWER} chance."
+    more = (
+        f"about {plural(verdict.more_seeds, 'more seed')}" if verdict.more_seeds else "no more seeds than those waiting"
+    )
+    return f"If the truth is as found so far, it takes {more} to decide it with {_POWER} chance."

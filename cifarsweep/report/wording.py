@@ -127,9 +127,9 @@ def range_text(summary: Summary, metric: str) -> str:
     return _ends((summary.min, summary.max), half, metric)
 
 
-def value_text(value: float, metric: str) -> str:
-    """One value with its unit."""
-    text = _number(value, None, is_share(metric))
+def value_text(value: float, metric: str, half: float | None = None) -> str:
+    """One value with its unit, rounded as an interval of that half width is."""
+    text = _number(value, half, is_share(metric))
     return f"{text}{_THIN}%" if is_share(metric) else text
 
 

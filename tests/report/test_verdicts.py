@@ -196,6 +196,7 @@ def test_seeds_that_are_all_alike_are_counted_not_measured(tried: Any, seeds: in
 
     assert (verdict.decision, verdict.interval, verdict.p) == (expected, None, 2 * 0.5**seeds)
     assert f"{seeds} of {seeds} diverged" in verdict.sentence and "p < 0.001" not in verdict.sentence
+    assert "95 % interval" not in verdict.sentence
     assert f"all {seeds} seeds alike, so a sign test decides" in verdict.sentence
     assert verdict.more_seeds == (4 if expected == "undecided" else None), "0.5^7 is below 5 % / 2 / 2"
     assert study_fields(report)["verdicts"][0]["method"] == "sign test"
@@ -222,8 +223,19 @@ def test_an_undecided_one_says_about_how_many_seeds_are_missing(tried: Any) -> N
 
     expected = np.ceil(TTestPower().solve_power(0.5, power=0.8, alpha=0.0125, alternative="larger"))
     assert verdict.more_seeds == expected - 3
-    assert f"about {verdict.more_seeds} more seeds decide it with 80 % chance" in verdict.sentence
+    assert f"about {verdict.more_seeds} more seeds to decide it with 80 % chance" in verdict.sentence
+    assert "no more seeds than those waiting" not in verdict.sentence
     assert planned.more_seeds > verdict.more_seeds and some_wait.more_seeds == verdict.more_seeds - 8
+
+
+def test_seeds_that_wait_may_be_enough(tried: Any) -> None:
+    values = {LOW: [0.91, 0.92, 0.93], HIGH: [0.917, 0.926, 0.943]}
+    waiting = {cell: [*done, *[None] * 30] for cell, done in values.items()}
+
+    (bare,), (verdict,) = (verdicts(tried(each, ABOVE)) for each in (values, waiting))
+
+    assert bare.decision == verdict.decision == "undecided" and bare.more_seeds > verdict.more_seeds == 0
+    assert "it takes no more seeds than those waiting to decide it with 80 % chance" in verdict.sentence
 
 
 def test_what_is_hopeless_is_called_so(tried: Any) -> None:
