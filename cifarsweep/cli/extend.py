@@ -11,6 +11,7 @@ from cifarsweep.cli.options import DEFAULT_DATABASE, Database
 
 if TYPE_CHECKING:
     from cifarsweep.report.extension import Extension
+    from cifarsweep.spec.study import Study
     from cifarsweep.stats.plans import Plans
     from cifarsweep.store import Store
 
@@ -57,15 +58,15 @@ def _all_cells(store: Store, name: str, seeds: int, look: bool) -> None:
         new = len(more.seeds) - len(spec.seeds)
         typer.echo(f"{name}: has {len(spec.seeds)} seeds a cell, {new} would be added")
         return
-    _say_unplanned(name, plans)
+    _say_unplanned(spec, plans)
     typer.echo(f"{name}: {store.create_study(more, extend=True).added} trials added")
 
 
-def _say_unplanned(name: str, plans: Plans) -> None:
+def _say_unplanned(study: Study, plans: Plans) -> None:
     from cifarsweep.report.promise import promise
 
-    if warning := promise(plans):
-        typer.echo(f"{name}: {warning}")
+    if warning := promise(study, plans):
+        typer.echo(f"{study.name}: {warning}")
 
 
 def _until_decided(store: Store, name: str, max_seeds: int | None, look: bool) -> None:
@@ -83,7 +84,7 @@ def _until_decided(store: Store, name: str, max_seeds: int | None, look: bool) -
     # What is planned while trials are open is kept as well: it is that which makes it a plan.
     planned = found.plans != report.plans and bool(found.added or (found.unfinished and not found.unplanned))
     if found.added:
-        _say_unplanned(name, found.plans)
+        _say_unplanned(report.study, found.plans)
     if (planned or found.added) and not look:
         store.add_seeds(name, found.added, found.plans)
     for line in _lines(name, found, most, look, planned):

@@ -52,7 +52,7 @@ def _seeds(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str]:
             f"Looks at the results are planned with {plan_text(report.plans)}. Cells that no undecided hypothesis "
             "needed have fewer seeds."
         )
-    if broken := promise(report.plans):
+    if broken := promise(report.study, report.plans):
         yield broken
     if any(result.accuracy is not None and result.accuracy.n == 1 for result in results):
         yield ONE_SEED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cifarsweep.spec.study import Study
 from cifarsweep.stats.decision import ERROR_RATE
 from cifarsweep.stats.plans import Plans, bound, levels
 
@@ -14,9 +15,9 @@ def plan_text(plans: Plans) -> str:
     return ", ".join(each)
 
 
-def promise(plans: Plans) -> str | None:
+def promise(study: Study, plans: Plans) -> str | None:
     """What is left of the promise where a look was taken that nobody had planned; None where it holds."""
-    if bound(plans) <= ERROR_RATE * (1 + 1e-9):
+    if not study.hypotheses or bound(plans) <= ERROR_RATE * (1 + 1e-9):
         return None
     return (
         "This study was extended after a look that was not planned: the chance of a false verdict is at most "

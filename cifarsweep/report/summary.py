@@ -23,7 +23,7 @@ def study_fields(report: ReportStudy) -> dict[str, Any]:
         "done": sum(trial.done for trial in report.trials),
         "plans": [list(plan) for plan in report.plans],
         "false_verdicts_at_most": bound(report.plans),
-        "promise": promise(report.plans),
+        "promise": promise(report.study, report.plans),
         "verdicts": [_verdict(verdict) for verdict in verdicts(report)],
         "cells": [_cell(result) for result in cell_results(report)],
     }

@@ -44,7 +44,7 @@ def results_table(report: ReportStudy) -> Table:
 
 def verdict_lines(report: ReportStudy) -> list[str]:
     """Each hypothesis of the study with its verdict, a sentence each, and what is left of the promise on them."""
-    broken = promise(report.plans)
+    broken = promise(report.study, report.plans)
     return [visible(verdict.lines) for verdict in verdicts(report)] + ([broken] if broken else [])
 
 

@@ -365,6 +365,8 @@ def test_what_was_not_planned_is_said_everywhere(tried: Any) -> None:
     report = tried(NEAR, ALIKE, plans=((3,), (4, 5), (6,)))
 
     fields = study_fields(report)
+    nothing_claimed = replace(report, study=report.study.model_copy(update={"hypotheses": ()}))
+    assert verdict_lines(nothing_claimed) == [] and words not in " ".join(figure_notes(nothing_claimed, []))
     assert words in " ".join(figure_notes(report, [])) and words in verdict_lines(report)[-1]
     assert words in fields["promise"] and fields["false_verdicts_at_most"] == pytest.approx(0.0875)
     assert (fields["verdicts"][0]["looks"], fields["verdicts"][0]["level"]) == (4, 0.05)
