@@ -1,58 +1,24 @@
-"""From trials to verdicts: which seeds and cells count, what is said of them, and which seeds come next."""
+"""From trials to verdicts: which seeds and cells count, and what is said of them."""
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from scipy import stats
+from rates import ABOVE, ALIKE, FAR, HIGH, LOW, MIDDLE, NEAR, Values
 from statsmodels.stats.power import TTestPower
 
 from cifarsweep.report.care import care_notes
 from cifarsweep.report.claims import condition
-from cifarsweep.report.extension import next_seeds, seed_order
 from cifarsweep.report.forest import forest_mark
 from cifarsweep.report.notes import figure_notes
 from cifarsweep.report.pages import render_study
 from cifarsweep.report.samples import sides
-from cifarsweep.report.source import ReportStudy
 from cifarsweep.report.summary import study_fields
 from cifarsweep.report.terminal import verdict_lines
-from cifarsweep.report.verdicts import metrics_needed, verdicts
-from cifarsweep.spec.hypothesis import AtChance, Best, Equivalent, Faster, Greater, NotWorse, Reaches, Trend
+from cifarsweep.report.verdicts import verdicts
+from cifarsweep.spec.hypothesis import AtChance, Best, Greater, NotWorse, Reaches, Trend
 from cifarsweep.spec.settings import EarlyStop, Settings
-from cifarsweep.stats.plans import bound
-
-FACTORS = {"optimizer.lr": (0.1, 0.2, 0.3)}
-LOW, MIDDLE, HIGH = CELLS = ["lr=0.1", "lr=0.2", "lr=0.3"]
-Values = Mapping[str, Sequence[float | None]]
-
-ABOVE = Greater(kind="greater", claim="High is above low", a=HIGH, b=LOW)
-ALIKE = Equivalent(kind="equivalent", claim="High matches low", a=HIGH, b=LOW, margin=0.01)
-FIRST = Faster(kind="faster", claim="High is there first", a=HIGH, b=LOW, target=0.8, by="elapsed_s")
-
-
-@pytest.fixture
-def tried(make: Any) -> Callable[..., ReportStudy]:
-    """A study of three rates with the accuracies given by cell, one a seed; None for a trial that waits."""
-
-    def build(values: Values, *hypotheses: Any, **changes: Any) -> ReportStudy:
-        study = make.study(FACTORS, hypotheses=hypotheses)
-        pairs = [(cell, seed, value) for cell in values for seed, value in enumerate(values[cell])]
-        trials = [
-            make.trial(number, cell, seed, final={"val/accuracy": value})
-            if value is not None
-            else make.trial(number, cell, seed, state="queued", outcome=None, final={})
-            for number, (cell, seed, value) in enumerate(pairs)
-        ]
-        return replace(make.report(study, trials), **({"classes": {"digits": 10}} | changes))
-
-    return build
-
-
-NEAR = {LOW: [0.914, 0.916, 0.915], MIDDLE: [0.5, 0.51, 0.52], HIGH: [0.912, 0.915, 0.914]}
-FAR = {LOW: [0.1, 0.101, 0.1], MIDDLE: [0.5, 0.51, 0.52], HIGH: [0.9, 0.91, 0.905]}
 
 
 @pytest.mark.parametrize(
@@ -132,59 +98,6 @@ def test_the_sentence_has_the_means_the_finding_the_time_and_how_sure_it_is(trie
         "High matches low: 91.4 ± 0.4 % against 91.5 ± 0.2 %, equivalent within 1 point, in 0.31 of the time "
         "(difference −0.13 points, 95 % interval −0.28 to 0.01; p = 0.0015; 3 paired seeds)."
     )
-
-
-def slow_low(report: ReportStudy) -> list[Any]:
-    return [replace(trial, elapsed_s=300.0 if trial.cell == LOW else 100.0) for trial in report.trials]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda make, one: {"attempts": (make.attempt(1, device="NVIDIA H200"),)},
-        lambda make, one: {"attempts": (make.attempt(1, device="NVIDIA H200"), make.attempt(2))},
-        lambda make, one: {"final": one.final | {"cpu/slots_busy": 8.0}},
-    ],
-    ids=["another device", "an earlier attempt on another device", "more trials at once"],
-)
-def test_no_share_of_the_time_that_was_measured_otherwise(tried: Any, make: Any, change: Any) -> None:
-    report = tried(NEAR, ALIKE)
-    alike = [replace(one, final=one.final | {"cpu/slots_busy": 1.0}) for one in slow_low(report)]
-    unlike = [replace(alike[0], **change(make, alike[0])), *alike[1:]]
-
-    (fair,), (unfair,) = (verdicts(replace(report, trials=tuple(trials))) for trials in (alike, unlike))
-
-    assert "in 0.33 of the time" in fair.sentence and "of the time" not in unfair.sentence
-
-
-def test_the_time_of_what_diverged_is_of_something_else(tried: Any) -> None:
-    report = tried({LOW: [0.9, 0.91, 0.9], HIGH: [0.9, 0.1, 0.905]}, ALIKE.model_copy(update={"margin": 0.5}))
-    trials = slow_low(report)
-    trials[4] = replace(trials[4], elapsed_s=1.0, outcome="diverged")
-
-    (verdict,) = verdicts(replace(report, trials=tuple(trials)))
-
-    assert trials[4].accuracy == 0.1 and "in 0.33 of the time" in verdict.sentence
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda make, one: {"attempts": (make.attempt(1, device="T4"),)}, "on different devices (T4, cpu)"),
-        (lambda make, one: {"final": one.final | {"gpu/slots_busy": 8.0}}, "different numbers of trials shared"),
-    ],
-)
-def test_a_race_between_unlike_machines_warns_everywhere(tried: Any, make: Any, change: Any, words: str) -> None:
-    report = tried({LOW: [0.9, 0.9, 0.9], HIGH: [0.9, 0.9, 0.9]}, FIRST)
-    ends = [(one.cell, one.number, 0.9, (1 if one.cell == HIGH else 2) + 0.01 * one.seed) for one in report.trials]
-    trials = [replace(one, final=one.final | {"gpu/slots_busy": 1.0}) for one in report.trials]
-    trials = [replace(one, **change(make, one)) if one.cell == LOW else one for one in trials]
-    report = replace(report, trials=tuple(trials), series=reached(make, *ends))
-
-    (verdict,) = verdicts(report)
-
-    assert words in verdict.warning and words in verdict_lines(report)[0] and words in render_study(report)
-    assert study_fields(report)["verdicts"][0]["warning"] == verdict.warning
 
 
 @pytest.mark.parametrize(("seeds", "expected"), [(3, "undecided"), (6, "supported")])
@@ -275,54 +188,6 @@ def test_levels_are_compared_where_nothing_but_the_factor_differs(make: Any) -> 
     study = study.model_copy(update={"cells": tuple(c for c in study.cells if c.name != "lr=0.2, skip=no")})
 
     assert [side.cells for side in sides(best, study)] == [("lr=0.2, skip=yes",), ("lr=0.1, skip=yes",)]
-
-
-def reached(make: Any, *ends: tuple[str, int, float, float]) -> dict[Any, Any]:
-    """Curves of ten steps: for each trial (cell, number, accuracy at the end, seconds a step)."""
-    steps = np.arange(1, 11)
-    series: dict[Any, Any] = {}
-    for _, number, accuracy, pace in ends:
-        series[number, "val/accuracy"] = (steps, accuracy * steps / 10)
-        series[number, "elapsed_s"] = (steps, steps * pace)
-    return series
-
-
-def test_the_way_to_a_target_is_read_off_the_curves(tried: Any, make: Any) -> None:
-    """LOW is at 0.8 after 9 steps, HIGH, twice as fast, after 9 steps as well, or never."""
-    report = tried({LOW: [0.9, 0.9, 0.9], HIGH: [0.9, 0.9, 0.9]}, FIRST)
-    ends = [(one.cell, one.number, 0.9, (1 if one.cell == HIGH else 2) + 0.01 * one.seed) for one in report.trials]
-
-    (all_there,) = verdicts(replace(report, series=reached(make, *ends)))
-    (late,) = verdicts(
-        replace(report, series=reached(make, *((c, n, 0.7 if c == LOW else a, p) for c, n, a, p in ends)))
-    )
-
-    assert all_there.decision == "supported" and all_there.estimate == pytest.approx(0.5, abs=0.01)
-    assert "80.0\N{NARROW NO-BREAK SPACE}% after 0.5 of the training time, sooner" in all_there.sentence
-    assert late.decision == "supported" and "was reached by 3 of 3 seeds against 0 of 3" in late.sentence
-    assert late.estimate is None and study_fields(replace(report, series={}))["verdicts"][0]["estimate"] is None
-    assert metrics_needed(report.study) == ["elapsed_s", "val/accuracy"]
-
-
-@pytest.mark.parametrize("evaluated", [True, False])
-@pytest.mark.parametrize(("lost", "expected"), [(LOW, "supported"), (HIGH, "refuted")])
-def test_who_diverged_never_reaches_the_target(
-    tried: Any, make: Any, lost: str, expected: str, evaluated: bool
-) -> None:
-    """Its curve ends before the other comes to the target, which is no reason to take it for the faster one."""
-    steps = FIRST.model_copy(update={"by": "steps"})
-    report = tried({LOW: [0.9] * 6, HIGH: [0.9] * 6}, steps)
-    trials = [replace(one, outcome="diverged" if one.cell == lost else "finished") for one in report.trials]
-    series = reached(make, *((one.cell, one.number, 0.9, 1.0) for one in trials if one.cell != lost))
-    for one in trials:
-        if one.cell == lost and evaluated:
-            series[one.number, "val/accuracy"] = (np.array([2]), np.array([0.1]))
-
-    (verdict,) = verdicts(replace(report, trials=tuple(trials), series=series))
-
-    assert (verdict.decision, verdict.p, verdict.estimate) == (expected, pytest.approx(2 * 0.5**6), None)
-    there = "0 of 6 seeds against 6 of 6" if lost == HIGH else "6 of 6 seeds against 0 of 6"
-    assert there in verdict.sentence and "a sign test of which came first" in verdict.sentence
 
 
 @pytest.mark.parametrize(
@@ -420,86 +285,3 @@ def test_a_claim_about_the_best_accuracy_seen_is_named(tried: Any) -> None:
 
     assert plain.endswith("not the best one seen.")
     assert "not the best one seen, but for “High peaks above low”: the best accuracy is" in named
-
-
-UNDECIDED = {LOW: [0.9, 0.91, 0.92], MIDDLE: [0.5, 0.511, 0.519], HIGH: [0.93, 0.9, 0.925]}
-MIDDLE_WORSE = Greater(kind="greater", claim="Low is above middle", a=LOW, b=MIDDLE, margin=0.1)
-
-
-def test_only_cells_of_undecided_hypotheses_get_seeds(tried: Any) -> None:
-    found = next_seeds(tried(UNDECIDED, ABOVE, MIDDLE_WORSE), most=12)
-
-    assert [verdict.decision for verdict in found.verdicts] == ["undecided", "supported"]
-    assert found.added == tuple((cell, seed) for seed in (3, 4, 5) for cell in (LOW, HIGH))
-    assert found.plans == ((3,), (6, 12)) and found.unplanned
-
-
-def test_nothing_is_looked_at_before_every_trial_is_final(tried: Any) -> None:
-    found = next_seeds(tried(UNDECIDED | {LOW: [0.9, 0.91, None]}, ABOVE), most=12)
-
-    assert (found.unfinished, found.added) == (1, ())
-    assert found.plans == ((3, 6, 12),) and not found.unplanned, "so that a plan is in time"
-
-
-TWICE = {LOW: [0.9, 0.91, 0.92] * 2, HIGH: [0.93, 0.9, 0.925] * 2}
-
-
-def test_a_plan_may_grow_until_its_first_look(tried: Any) -> None:
-    waiting = UNDECIDED | {LOW: [0.9, 0.91, None]}
-    begun = {cell: [*values, None] for cell, values in UNDECIDED.items()}
-
-    found = [next_seeds(tried(values, ABOVE, plans=((3, 6),)), most=12).plans for values in (waiting, begun)]
-
-    assert found == [((3, 6, 12),), ((3, 6), (12,))]
-
-
-def test_a_hypothesis_whose_cells_are_all_done_may_have_been_looked_at(tried: Any) -> None:
-    found = next_seeds(tried(UNDECIDED | {MIDDLE: [0.5, 0.511, None]}, ABOVE, MIDDLE_WORSE), most=12)
-
-    assert found.plans == ((3,), (6, 12)) and (found.unfinished, found.added) == (1, ())
-
-
-def test_at_the_most_seeds_it_stays_undecided(tried: Any) -> None:
-    found = next_seeds(tried(TWICE, ABOVE, plans=((3, 6),)), most=6)
-
-    assert (found.added, len(found.stuck), found.plans) == ((), 1, ((3, 6),))
-
-
-def test_a_longer_plan_keeps_the_looks_that_were_taken(tried: Any) -> None:
-    found = next_seeds(tried(TWICE, ABOVE, plans=((3, 6),)), most=12)
-
-    assert found.plans == ((3, 6), (12,)) and len(found.added) == 12 and found.unplanned
-
-
-def test_what_seeds_can_not_decide_gets_none(tried: Any) -> None:
-    found = next_seeds(tried(FAR, AtChance(kind="at_chance", claim="c", a=LOW), classes={}), most=12)
-
-    assert found.added == () and len(found.stuck) == 1
-
-
-def test_new_seeds_follow_the_old_ones(make: Any) -> None:
-    assert seed_order(make.study({}, seeds=1).model_copy(update={"seeds": (0, 7, 3)}), 5) == (0, 7, 3, 8, 9)
-
-
-@pytest.mark.parametrize(
-    ("plans", "after"), [(((3, 6, 12),), ((3, 6, 12),)), ((), ((3,), (6, 12)))], ids=["planned", "unplanned"]
-)
-def test_extending_until_decided_keeps_the_error_rate(tried: Any, make: Any, plans: Any, after: Any) -> None:
-    """250 studies where nothing differs, each extended until all is decided or 12 seeds are used up.
-
-    With a true rate of what is promised more than this go wrong once in a thousand such tests.
-    """
-    equal = Greater(kind="greater", claim="Middle is above low", a=MIDDLE, b=LOW)
-    limit = stats.binom.ppf(0.999, 250, bound(after))
-    rng = np.random.default_rng(5)
-    wrong, most = 0, 0
-    for _ in range(250):
-        draws = {cell: rng.normal(0.9, 0.01, 12) for cell in CELLS}
-        report = tried({cell: draws[cell][:3] for cell in CELLS}, ABOVE, equal, plans=plans)
-        while (found := next_seeds(report, most=12)).added:
-            new = [make.trial(0, cell, seed, final={"val/accuracy": draws[cell][seed]}) for cell, seed in found.added]
-            report = replace(report, trials=(*report.trials, *new), plans=found.plans)
-        wrong += any(verdict.decision != "undecided" for verdict in found.verdicts)
-        most = max(most, len(report.trials))
-
-    assert wrong <= limit and most == 36 and found.plans == after
