@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +12,20 @@ from pydantic import Field
 
 from cifarsweep.errors import SpecError, UnknownStudy
 from cifarsweep.spec.complaint import nearest
-from cifarsweep.spec.hypothesis import Hypothesis, selectors
-from cifarsweep.spec.overrides import Note, Table, fit_warmup, merge_equal, once, override, pinned, still_meant
+from cifarsweep.spec.hypothesis import Hypothesis
+from cifarsweep.spec.overrides import (
+    Note,
+    Table,
+    as_trained,
+    fit_warmup,
+    frozen,
+    merge_equal,
+    normalised,
+    once,
+    override,
+    pinned,
+    still_meant,
+)
 from cifarsweep.spec.searching import read_search, space_tables
 from cifarsweep.spec.settings import Frozen, Settings, flat_settings, flatten
 from cifarsweep.spec.space import Search
@@ -109,32 +121,14 @@ def read_study(
     seed_list = _seeds(file.seeds if file.seeds is not None else 1 if search else _SEEDS, where)
     _check_size((search.points if search else len(cells)) * len(seed_list), where)
     contents = file.model_dump(mode="json", include={"name", "question", "source", "cost"})
-    factors = {key: _as_trained(key, levels, cells) for key, levels in _factors(file, where).items()}
-    hypotheses = [_normalised(hypothesis, cells) for hypothesis in hypotheses]
+    factors = {key: as_trained(key, levels, cells) for key, levels in _factors(file, where).items()}
+    hypotheses = [normalised(hypothesis, cells) for hypothesis in hypotheses]
     contents |= {"factors": factors, "cells": cells, "seeds": seed_list, "hypotheses": hypotheses}
     contents |= {"search": search}
     study = validated(Study, contents, where)
     check_unique(study.cells, where)
     check_hypotheses(study, where)
     return study
-
-
-def _as_trained(key: str, levels: Iterable[Value], cells: Sequence[Cell]) -> tuple[Value, ...]:
-    """Levels as the settings of the cells have them, where a file may write 1 for 1.0."""
-    known = [cell.levels[key] for cell in cells if key in cell.levels]
-    return tuple(next((one for one in known if same_level(one, level)), level) for level in map(_frozen, levels))
-
-
-def _normalised(hypothesis: Hypothesis, cells: Sequence[Cell]) -> Hypothesis:
-    """The hypothesis with its levels as the settings of the cells have them."""
-    changes: dict[str, Any] = {
-        role: {key: _as_trained(key, [level], cells)[0] for key, level in selector.items()}
-        for role, selector in selectors(hypothesis).items()
-        if not isinstance(selector, str)
-    }
-    if hypothesis.kind == "best":
-        changes["level"] = _as_trained(hypothesis.factor, [hypothesis.level], cells)[0]
-    return hypothesis.model_copy(update=changes)
 
 
 def check_name(name: str, where: str) -> str:
@@ -254,7 +248,7 @@ def _factors(file: _File, where: str) -> dict[str, tuple[Value, ...]]:
             raise SpecError(f"{where}: factors.{key}: is empty; list at least one level or remove the factor")
         size *= len(levels)
         _check_size(size, where)
-    return {key: tuple(map(_frozen, levels)) for key, levels in factors.items()}
+    return {key: tuple(map(frozen, levels)) for key, levels in factors.items()}
 
 
 def _check_size(trials: int, where: str) -> None:
@@ -297,8 +291,4 @@ def _cell(name: str, flat: Table, varied: list[str], where: str) -> Cell:
 
 
 def _hashable(levels: Table) -> dict[str, Value]:
-    return {key: _frozen(level) for key, level in levels.items()}
-
-
-def _frozen(level: Any) -> Value:
-    return tuple(level) if isinstance(level, list) else level
+    return {key: frozen(level) for key, level in levels.items()}
