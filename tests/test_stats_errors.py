@@ -1,4 +1,4 @@
-"""What is promised of many studies: at most 5 % with any false verdict, and the power at the number of seeds named.
+"""What is promised of many studies: at most so many with any false verdict, and the power at the number of seeds named.
 
 Each simulation has 1,000 studies from a fixed generator. Were the true rate exactly 5 %, more than `LIMIT` of them
 would go wrong once in a thousand runs of such a test (binomial distribution).
@@ -23,6 +23,7 @@ from cifarsweep.stats.evidence import (
     sooner,
     trend,
 )
+from cifarsweep.stats.plans import bound, level_after, level_at, levels
 from cifarsweep.stats.power import power, seeds_needed
 
 STUDIES = 1000
@@ -91,7 +92,7 @@ def test_looking_again_does_not_raise_the_rate(corrected: bool) -> None:
         seeds = [looks[0]] * 3
         for look in looks:
             found = [greater(by_seed(study[0, :n]), by_seed(study[k, :n]), 0) for k, n in enumerate(seeds, start=1)]
-            judged = judge(found, len(looks) if corrected else 1)
+            judged = judge(found, [ERROR_RATE / len(looks)] * 3 if corrected else None)
             decided = [one.decision != "undecided" for one in judged]
             if any(decided):
                 wrong += 1
@@ -99,6 +100,56 @@ def test_looking_again_does_not_raise_the_rate(corrected: bool) -> None:
             seeds = [min(2 * look, looks[-1])] * 3
 
     assert (wrong <= LIMIT) == corrected
+
+
+WAYS = {
+    "planned": ((3, 6, 12, 24),),
+    "looked once before": ((3,), (6, 12, 24)),
+    "a longer plan each time": ((3, 6), (12,), (24,)),
+    "one seed more each time": tuple((seeds,) for seeds in range(3, 13)),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_whatever_was_planned_when_the_bound_that_is_printed_holds(way: str) -> None:
+    """Three hypotheses where nothing differs, looked at until any is decided."""
+    plans = WAYS[way]
+    wrong = 0
+    for study in arms(17, [0.9] * 4, 24):
+        found = (
+            judge([greater(by_seed(study[0, :n]), by_seed(study[k, :n]), 0) for k in (1, 2, 3)], [level] * 3)
+            for n, level in levels(plans).items()
+        )
+        wrong += any(one.decision != "undecided" for judged in found for one in judged)
+
+    assert wrong <= stats.binom.ppf(0.999, STUDIES, bound(plans))
+
+
+@pytest.mark.parametrize(
+    ("way", "expected"),
+    [("planned", 0.05), ("looked once before", 0.075), ("a longer plan each time", 0.0875),
+     ("one seed more each time", 0.1)],
+)  # fmt: skip
+def test_the_bound_is_the_sum_of_the_levels(way: str, expected: float) -> None:
+    assert bound(WAYS[way]) == pytest.approx(expected, abs=1e-4) and bound(()) == ERROR_RATE
+
+
+def test_the_level_is_that_of_the_look_that_the_seeds_are_for() -> None:
+    plans = ((3,), (6, 12))
+
+    assert [level_at(plans, seeds) for seeds in (2, 3, 5, 6, 99)] == [0.05, 0.05, 0.0125, 0.0125, 0.0125]
+    assert [level_after(plans, seeds) for seeds in (3, 6, 12)] == [0.0125, 0.0125, 0.0125]
+    assert (level_at((), 3), level_after((), 3)) == (0.05, 0.025)
+
+
+def test_verdicts_at_different_looks_share_one_correction() -> None:
+    """A hypothesis that was decided at the first look keeps its verdict at that level while others go on."""
+    a, b = by_seed(np.array([0.9, 0.903, 0.906])), by_seed(np.array([0.894, 0.899, 0.9005]))
+    sure = greater(a, b, 0)
+    assert sure is not None and 0.0125 < 2 * sure.p <= 0.05
+
+    assert [one.decision for one in judge([sure, None], [0.05, 0.0125])] == ["supported", "undecided"]
+    assert judge([sure, None], [0.0125, 0.0125])[0].corrected == pytest.approx(2 * 4 * sure.p)
 
 
 LEVELS = [0.025, 0.025 / 4, 0.025 / 12]

@@ -13,6 +13,7 @@ from statsmodels.stats.weightstats import ttost_paired
 from cifarsweep.stats.decision import holm, judge, schedule
 from cifarsweep.stats.estimate import difference, mean
 from cifarsweep.stats.evidence import Reached, best, equivalent, greater, near, reaches, sooner, trend
+from cifarsweep.stats.power import seeds_needed
 
 KEYS = st.integers(0, 2**32 - 1)
 SIDES = {1: "greater", -1: "less"}
@@ -84,12 +85,44 @@ def test_a_trend_is_the_mean_of_the_slopes_of_the_seeds(key: int, levels: int, n
 
 
 def test_the_best_must_beat_each_other_level_and_falls_to_one() -> None:
-    low, high, middle = (by_seed(mean + 0.001 * np.arange(5) ** 2 % 0.003) for mean in (0.1, 0.9, 0.5))
+    low, high, middle = (by_seed(mean + 0.001 * (k * np.arange(5) % 4)) for k, mean in enumerate((0.1, 0.9, 0.5)))
 
     assert judge([best(high, [low, middle])])[0].decision == "supported"
     fallen = best(middle, [low, high])
     assert fallen is not None and judge([fallen])[0].decision == "refuted"
     assert (fallen.weakest, fallen.ways) == (1, 2)
+
+
+HIGH, LOW = (0.97, 0.971, 0.98, 0.975, 0.976), (0.90, 0.91, 0.905, 0.9, 0.9)
+
+
+@pytest.mark.parametrize("few", [(0.1, 0.1), (0.1, 0.1001), (0.1,)])
+def test_the_best_needs_three_seeds_against_every_other(few: tuple[float, ...]) -> None:
+    """Two pairs that agree by chance would seem to have no spread."""
+    found = best(by_seed(HIGH), [by_seed(LOW), by_seed(few)])
+
+    assert found is not None and judge([found])[0].decision == "undecided"
+    assert (found.support, found.estimate.n, found.fewest) == (1.0, len(few), len(few))
+    assert seeds_needed(found, 0.025) == 3
+
+
+def test_too_few_seeds_somewhere_do_not_hide_who_is_plainly_above() -> None:
+    found = best(by_seed(LOW), [by_seed((0.99, 0.99)), by_seed(HIGH)])
+
+    assert found is not None and judge([found])[0].decision == "refuted"
+    assert (found.weakest, found.estimate.n) == (1, 5), "the sentence is about the level that is above it"
+
+
+def test_a_seed_or_two_in_common_do_not_make_pairs_of_enough_seeds() -> None:
+    a, b = draw(9, 2, 5)
+
+    one_shared, three_shared = difference(by_seed(a), by_seed(b, 4)), difference(by_seed(a), by_seed(b, 2))
+    small = difference(by_seed(a[:2]), by_seed(b, 1))
+
+    assert one_shared is not None and (one_shared.method, one_shared.n) == ("Welch", 5)
+    assert one_shared.above(0.0) == pytest.approx(stats.ttest_ind(a, b, equal_var=False, alternative="greater").pvalue)
+    assert three_shared is not None and (three_shared.method, three_shared.n) == ("paired", 3)
+    assert small is not None and (small.method, small.n) == ("paired", 1)
 
 
 def test_effects_are_in_standard_deviations() -> None:
@@ -108,8 +141,8 @@ def decision(evidence, seeds: int = 3) -> str:
     return judge([evidence])[0].decision
 
 
-@pytest.mark.parametrize("seeds", [3, 7])
-def test_seeds_that_all_agree_give_plain_answers(seeds: int) -> None:
+@pytest.mark.parametrize("seeds", [6, 7])
+def test_seeds_that_all_agree_give_plain_answers_from_six_on(seeds: int) -> None:
     a, b = by_seed([0.9] * seeds), by_seed([0.8] * seeds)
 
     assert decision(greater(a, b, 0.05), seeds) == "supported"
@@ -119,6 +152,32 @@ def test_seeds_that_all_agree_give_plain_answers(seeds: int) -> None:
     assert decision(near(a, 0.1, 0.02), seeds) == "refuted"
     assert decision(near(by_seed([0.1] * seeds), 0.1, 0.02), seeds) == "supported"
     assert decision(reaches(a, 0.85), seeds) == "supported"
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_few_seeds_without_spread_are_no_certainty(seeds: int) -> None:
+    """Three coins that show heads: p = 1/8 of a sign test, either side counted 1/4."""
+    found = greater(by_seed([0.9] * seeds), by_seed([0.8] * seeds), 0.0)
+
+    assert found is not None and found.support == stats.binomtest(seeds, seeds, alternative="greater").pvalue
+    assert found.p == 2 * 0.5**seeds and found.signs and decision(found, seeds) == "undecided"
+
+
+def test_without_spread_the_smaller_side_counts_and_every_correction_does() -> None:
+    a, b = by_seed([0.9] * 9), by_seed([0.8] * 7, first=100)
+
+    found = greater(a, b, 0.0)
+
+    assert found is not None and found.support == 0.5**7
+    assert judge([found])[0].decision == "supported"
+    assert [one.decision for one in judge([found] * 4)] == ["undecided"] * 4
+
+
+@pytest.mark.parametrize(("level", "answer"), [(0.025, 6), (0.025 / 3, 7), (0.025 / 12, 9)])
+def test_seeds_without_spread_need_as_many_as_a_sign_test(level: float, answer: int) -> None:
+    found = near(by_seed([0.1] * 3), 0.1, 0.02)
+
+    assert found is not None and seeds_needed(found, level) == answer
 
 
 @settings(deadline=None)
@@ -195,6 +254,17 @@ def test_who_stopped_early_has_not_lost(a_ends: float) -> None:
     found = sooner(at(a_ends, a_ends, a_ends, reached=False), at(50.0, 51.0, 52.0))
 
     assert decision(found) == ("undecided" if a_ends < 50 else "refuted")
+
+
+def test_what_never_comes_loses_to_what_came_and_to_nothing_else() -> None:
+    never = {seed: Reached(np.inf, False) for seed in range(6)}
+    some = at(*[10.0] * 5, 9.0) | {0: Reached(99.0, False)}
+
+    assert decision(sooner(at(*[10.0] * 6), never), 6) == "supported"
+    assert decision(sooner(never, at(*[10.0] * 6)), 6) == "refuted"
+    assert decision(sooner(never, never), 6) == "undecided"
+    found = sooner(some, never)
+    assert found is not None and found.support == pytest.approx(stats.binomtest(5, 6, 0.5, "greater").pvalue)
 
 
 def test_where_nobody_reached_it_nothing_is_known() -> None:

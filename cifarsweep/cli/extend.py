@@ -11,6 +11,8 @@ from cifarsweep.cli.options import DEFAULT_DATABASE, Database
 
 if TYPE_CHECKING:
     from cifarsweep.report.extension import Extension
+    from cifarsweep.spec.study import Study
+    from cifarsweep.stats.plans import Plans
     from cifarsweep.store import Store
 
 
@@ -30,7 +32,8 @@ def extend(
 ) -> None:
     """Add seeds to a study. Every further look at its results lowers the level at which it is decided.
 
-    With --until-decided, run it again whenever the trials are done, until it says that there is nothing to add.
+    With --until-decided, run it before the first trials are done, which plans the looks, and again whenever they are
+    done, until it says that there is nothing to add.
     """
     from cifarsweep.store import Store
 
@@ -49,12 +52,21 @@ def _all_cells(store: Store, name: str, seeds: int, look: bool) -> None:
     from cifarsweep.report.extension import seed_order
 
     spec = store.study(name).spec
+    plans = store.plans(name, seeds)
     more = spec.model_copy(update={"seeds": seed_order(spec, seeds)})
     if look or more.seeds == spec.seeds:
         new = len(more.seeds) - len(spec.seeds)
         typer.echo(f"{name}: has {len(spec.seeds)} seeds a cell, {new} would be added")
         return
+    _say_unplanned(spec, plans)
     typer.echo(f"{name}: {store.create_study(more, extend=True).added} trials added")
+
+
+def _say_unplanned(study: Study, plans: Plans) -> None:
+    from cifarsweep.report.promise import promise
+
+    if warning := promise(study, plans):
+        typer.echo(f"{study.name}: {warning}")
 
 
 def _until_decided(store: Store, name: str, max_seeds: int | None, look: bool) -> None:
@@ -69,21 +81,27 @@ def _until_decided(store: Store, name: str, max_seeds: int | None, look: bool) -
     if not most:
         raise typer.BadParameter("give --max-seeds N: how many seeds a cell may have, before the first look")
     found = next_seeds(report, most)
-    if found.added and not look:
-        store.add_seeds(name, found.added, found.looks)
-    for line in _lines(name, found, most, look):
+    # What is planned while trials are open is kept as well: it is that which makes it a plan.
+    planned = found.plans != report.plans and bool(found.added or (found.unfinished and not found.unplanned))
+    if found.added:
+        _say_unplanned(report.study, found.plans)
+    if (planned or found.added) and not look:
+        store.add_seeds(name, found.added, found.plans)
+    for line in _lines(name, found, most, look, planned):
         typer.echo(line)
 
 
-def _lines(name: str, found: Extension, most: int, look: bool) -> list[str]:
+def _lines(name: str, found: Extension, most: int, look: bool, planned: bool) -> list[str]:
     """What was seen and done. Nothing is said of results before all trials of a look are there."""
+    from cifarsweep.report.promise import plan_text
     from cifarsweep.report.wording import plural, visible
 
+    plan = f"{name}: looks at {plan_text(found.plans)}"
     if found.unfinished:
-        return [f"{name}: {plural(found.unfinished, 'trial')} not finished; look again when all are"]
-    lines = [f"- {visible(verdict.sentence)}" for verdict in found.verdicts]
-    plan = ", ".join(str(seeds) for seeds in found.looks)
-    lines.append(f"{name}: looks at {plan} seeds, each at 5 % / {len(found.looks)}")
+        waiting = f"{name}: {plural(found.unfinished, 'trial')} not finished; look again when all are"
+        return [plan, waiting] if planned else [waiting]
+    lines = [f"- {visible(verdict.lines)}" for verdict in found.verdicts]
+    lines.append(plan)
     would = "would be added" if look else "added"
     counts = Counter(cell for cell, _ in found.added)
     lines += [f"{plural(count, 'seed')} {would}: {visible(cell)}" for cell, count in counts.items()]

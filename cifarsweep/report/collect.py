@@ -31,7 +31,8 @@ def collect(store: Store, name: str, metrics: Collection[str] = tuple(METRIC_LAB
     shown, trials = study, tuple(_trial(row) for row in rows)
     if study.search is not None and rows:
         shown = study.model_copy(update={"cells": _best_points(rows, trials)})
-    numbers = [row.number for row in rows if row.cell in {cell.name for cell in shown.cells}]
+    names = {cell.name for cell in shown.cells}
+    numbers = [row.number for row in rows if row.cell in names]
     return ReportStudy(
         study=shown,
         written=study,
@@ -42,10 +43,19 @@ def collect(store: Store, name: str, metrics: Collection[str] = tuple(METRIC_LAB
         version=__version__,
         data_digest=_digests(study, rows),
         classes=_classes(study),
-        looks=store.looks(name),
+        plans=store.plans(name),
+        evaluations=_evaluations(store, name, [row.number for row in rows if row.cell not in names]),
         confusion=class_counts(store, name, rows),
         class_names={each: class_names(each) for each in {cell.settings.dataset for cell in study.cells}},
     )
+
+
+def _evaluations(store: Store, name: str, unshown: Sequence[int]) -> dict[int, int]:
+    """Of the points of a search that are worth no line: they looked at the images as often as the others."""
+    if not unshown:
+        return {}
+    series = store.metrics(name, [VAL_ACCURACY], only=unshown)
+    return {number: len(steps) for (number, _), (steps, _) in series.items()}
 
 
 def _classes(study: Study) -> dict[str, int]:

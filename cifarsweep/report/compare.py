@@ -12,8 +12,7 @@ from cifarsweep.spec.settings import flat_settings
 from cifarsweep.spec.study import Cell, level_text
 from cifarsweep.spec.words import DATA_VERSION, VAL_ACCURACY
 from cifarsweep.stats.decision import ERROR_RATE, holm
-from cifarsweep.stats.estimate import Estimate, difference
-from cifarsweep.stats.evidence import FEWEST_SEEDS
+from cifarsweep.stats.estimate import FEWEST_SEEDS, Estimate, difference
 
 #: A setting that one side does not have.
 ABSENT = "not there"

@@ -11,7 +11,7 @@ from cifarsweep.report.source import ReportStudy
 from cifarsweep.report.wording import duration, mean_text, moment, plural, share_text, signed_text, visible
 from cifarsweep.spec.words import VAL_ACCURACY
 from cifarsweep.stats import Interval
-from cifarsweep.stats.evidence import FEWEST_SEEDS
+from cifarsweep.stats.estimate import FEWEST_SEEDS
 
 #: Of the mark in a row, in pixels.
 MARK_WIDTH = 170

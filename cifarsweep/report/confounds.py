@@ -11,10 +11,10 @@ from cifarsweep.report.verdict import Verdict
 from cifarsweep.report.wording import duration, magnitude, share_text
 from cifarsweep.spec.settings import flat_settings
 from cifarsweep.spec.study import Study, level_text
-from cifarsweep.spec.words import DATA_VERSION, ELAPSED, Value
+from cifarsweep.spec.words import CPU_SLOTS, DATA_VERSION, ELAPSED, GPU_SLOTS, Value
 
-#: The last mean of how many trials a GPU had at once, as telemetry leaves it.
-SLOTS_BUSY = "gpu/slots_busy"
+#: By what share the numbers of trials that a device had at once may differ before they count.
+_SLOTS_APART = 0.2
 #: More values than this are told as lowest and highest.
 _GROUPS = 4
 _NOT_SET = "not set"
@@ -54,7 +54,9 @@ _MEASURES = (
     _Measure("Training time", lambda trial: trial.elapsed_s, duration, 0.1),
     _Measure("Parameters", lambda trial: trial.params, magnitude),
     _Measure("FLOPs of one image", lambda trial: trial.flops, magnitude),
-    _Measure("Trials at once on the GPU", lambda trial: trial.last(SLOTS_BUSY), lambda value: f"{value:.1f}", 0.2),
+    _Measure(
+        "Trials at once on the GPU", lambda trial: trial.last(GPU_SLOTS), lambda value: f"{value:.1f}", _SLOTS_APART
+    ),
 )
 
 
@@ -145,13 +147,27 @@ def timing_note(results: Sequence[CellResult]) -> str | None:
 
 
 def timing_warning(verdict: Verdict, report: ReportStudy) -> str | None:
-    """What is wrong with a comparison of times across devices; None for every other verdict."""
-    if verdict.hypothesis.kind != "faster" or verdict.hypothesis.by != ELAPSED or verdict.estimate is None:
+    """What is wrong with a comparison of times that were measured in different ways; None for every other verdict."""
+    if verdict.hypothesis.kind != "faster" or verdict.hypothesis.by != ELAPSED or not verdict.seeds:
         return None
-    found = sorted(devices(trial for trial in report.trials if trial.done and trial.cell in verdict.cells))
-    if len(found) < 2:
-        return None
-    return f"Careful: these times were measured on different devices ({', '.join(found)})."
+    unlike = unlike_times([trial for trial in report.trials if trial.done and trial.cell in verdict.cells])
+    return f"Careful: these times were measured {unlike}." if unlike else None
+
+
+def unlike_times(trials: Sequence[ReportTrial]) -> str | None:
+    """In what the times of trials differ beside what these did: any attempt's device, or how many shared it."""
+    found = sorted(devices(trials))
+    if len(found) > 1:
+        return f"on different devices ({', '.join(found)})"
+    busy = [slots for trial in trials if (slots := _slots(trial)) is not None]
+    if busy and max(busy) > (1 + _SLOTS_APART) * min(busy):
+        return f"while different numbers of trials shared the device ({min(busy):.1f} to {max(busy):.1f})"
+    return None
+
+
+def _slots(trial: ReportTrial) -> float | None:
+    on_gpu = trial.last(GPU_SLOTS)
+    return trial.last(CPU_SLOTS) if on_gpu is None else on_gpu
 
 
 def spread_text(confound: Confound) -> str:

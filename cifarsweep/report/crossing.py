@@ -10,7 +10,7 @@ from typing import Any
 
 from cifarsweep.report.findings import CellResult, reach
 from cifarsweep.report.wording import value_text, visible
-from cifarsweep.spec.study import Study, level_text
+from cifarsweep.spec.study import Study, level_text, same_level
 from cifarsweep.spec.words import VAL_ACCURACY, Value
 
 #: Tables of a page, and levels of a factor that are still read as a table.
@@ -67,7 +67,7 @@ def _cells(results: Sequence[CellResult], wanted: dict[str, Value]) -> list[Cell
     return [
         result
         for result in results
-        if result.accuracy and all(repr(result.cell.levels.get(key)) == repr(level) for key, level in wanted.items())
+        if result.accuracy and all(same_level(result.cell.levels.get(key), level) for key, level in wanted.items())
     ]
 
 

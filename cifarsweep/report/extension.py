@@ -1,9 +1,10 @@
 """Which seeds a study should have next: more for the cells that an undecided hypothesis needs, and for no others.
 
-Whoever looks again and again until something shows will find it. So the looks are planned before the first extension:
-after 3, 6, 12 ... seeds. Each is made at its share of the 5 %, and only when every trial that counts at it is final. A
-hypothesis is then tested at no other numbers of seeds than these, and its chance of a false verdict at any of them is
-at most the sum of the shares.
+Whoever looks again and again until something shows will find it. So the looks are planned before the first one can be
+taken: after 3, 6, 12 ... seeds. Each is made at its share of the 5 %, and only when every trial that counts at it is
+final. A hypothesis is then tested at no other numbers of seeds than these, and its chance of a false verdict at any of
+them is at most the sum of the shares. Where a look was taken before, what follows costs more than the 5 %: a half of
+what the plan before it had.
 """
 
 from __future__ import annotations
@@ -11,20 +12,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from cifarsweep.report.samples import sides
 from cifarsweep.report.source import ReportStudy
 from cifarsweep.report.verdict import Verdict
 from cifarsweep.report.verdicts import verdicts
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.words import FINAL_STATES
 from cifarsweep.stats.decision import schedule
+from cifarsweep.stats.estimate import FEWEST_SEEDS
+from cifarsweep.stats.plans import Plans, extended
 
 
 @dataclass(frozen=True, slots=True)
 class Extension:
     """What a look at a study leads to."""
 
-    looks: tuple[int, ...]
-    """The numbers of seeds at which the study is looked at, those of earlier plans among them."""
+    plans: Plans
+    """The numbers of seeds at which the study is looked at, by plan, those of earlier plans among them."""
+    unplanned: bool
+    """Whether a look may have been taken that was not planned together with those that are new."""
     verdicts: tuple[Verdict, ...]
     """At the level of these looks."""
     unfinished: int
@@ -37,28 +43,44 @@ class Extension:
 
 def next_seeds(report: ReportStudy, most: int) -> Extension:
     """Look at the study and say which trials to add, up to `most` seeds a cell."""
-    first = report.looks[-1] if report.looks else len(report.study.seeds)
-    # As long as the plan is the same the rest of it is there already, and nothing is added to it.
-    looks = tuple(sorted({*report.looks, *schedule(first, most)})) if most > first else report.looks or (first,)
-    found = tuple(verdicts(replace(report, looks=looks)))
-    needed = {cell for verdict in found for cell in verdict.cells}
-    unfinished = sum(trial.cell in needed and trial.state not in FINAL_STATES for trial in report.trials)
     seeds = seed_order(report.study, max(most, len(report.study.seeds)))
     have = _seeds_of(report, seeds)
-    undecided = [verdict for verdict in found if verdict.decision == "undecided"]
-    goals = {id(verdict): _goal(verdict, have, looks, most) for verdict in undecided}
-    goal_of = {
-        cell.name: max((goals[id(one)] for one in undecided if cell.name in one.cells), default=0)
-        for cell in report.study.cells
-    }
+    plans = _plans(report, have, most)
+    found = tuple(verdicts(replace(report, plans=plans)))
+    needed = {cell for verdict in found for cell in verdict.cells}
+    unfinished = sum(trial.cell in needed and trial.state not in FINAL_STATES for trial in report.trials)
+    looks = sorted(seeds for plan in plans for seeds in plan)
+    goals = [(verdict, _goal(verdict, have, looks, most)) for verdict in found if verdict.decision == "undecided"]
     added = tuple(
         (cell.name, seed)
         for place, seed in enumerate(seeds)
         for cell in report.study.cells
-        if have[cell.name] <= place < goal_of[cell.name] and not unfinished
+        if have[cell.name] <= place < max((goal for one, goal in goals if cell.name in one.cells), default=0)
+        and not unfinished
     )
-    stuck = tuple(verdict for verdict in undecided if not goals[id(verdict)])
-    return Extension(looks, found, unfinished, added, stuck)
+    stuck = tuple(verdict for verdict, goal in goals if not goal)
+    return Extension(plans, len(plans) > max(1, len(report.plans)), found, unfinished, added, stuck)
+
+
+def _plans(report: ReportStudy, have: Mapping[str, int], most: int) -> Plans:
+    """The plans of the report, and what must be planned beyond them for `most` seeds."""
+    first = report.looks[-1] if report.looks else len(report.study.seeds)
+    if most <= first:
+        return report.plans or ((first,),)
+    return extended(report.plans, schedule(first, most), taken=_taken(report, have))
+
+
+def _taken(report: ReportStudy, have: Mapping[str, int]) -> bool:
+    """Whether anybody can have taken the first look of the last plan, or of the study, at any hypothesis."""
+    look = report.plans[-1][0] if report.plans else max(len(report.study.seeds), FEWEST_SEEDS)
+    open_cells = {trial.cell for trial in report.trials if trial.state not in FINAL_STATES}
+    for hypothesis in report.study.hypotheses:
+        cells = {cell for side in sides(hypothesis, report.study) for cell in side.cells}
+        fewest = min(have[cell] for cell in cells)
+        # More seeds than the look has come after it alone.
+        if fewest > look or (fewest == look and not cells & open_cells):
+            return True
+    return False
 
 
 def seed_order(study: Study, count: int) -> tuple[int, ...]:
@@ -78,6 +100,6 @@ def _seeds_of(report: ReportStudy, seeds: Sequence[int]) -> dict[str, int]:
 
 def _goal(verdict: Verdict, have: Mapping[str, int], looks: Sequence[int], most: int) -> int:
     """How many seeds the cells of an undecided hypothesis should have for its next look; 0 where there is none."""
-    if verdict.estimate is None:
+    if not verdict.seeds:
         return 0
     return next((look for look in looks if min(have[cell] for cell in verdict.cells) < look <= most), 0)

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from cifarsweep.report.samples import sides
 from cifarsweep.report.source import ReportStudy, ReportTrial
-from cifarsweep.spec.hypothesis import Hypothesis, selectors
-from cifarsweep.spec.study import Cell, level_text, select
+from cifarsweep.spec.hypothesis import Hypothesis
+from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.words import VAL_ACCURACY, TrialState
 from cifarsweep.stats import Summary, summary
 
@@ -106,19 +107,11 @@ def state_counts(report: ReportStudy) -> dict[str, int]:
     return {state.value: counts[state.value] for state in TrialState}
 
 
-def named_means(hypothesis: Hypothesis, results: Sequence[CellResult]) -> list[NamedMean]:
-    """The means of the cells that a hypothesis names; `best` and `trend` name those of each level of their factor."""
-    by_name = {result.cell.name: result for result in results}
-    cells = tuple(result.cell for result in results)
-    roles = [(role, select(cells, selector)) for role, selector in selectors(hypothesis).items()]
-    if hypothesis.kind in ("best", "trend"):
-        levels = {repr(cell.levels.get(hypothesis.factor)): cell.levels.get(hypothesis.factor) for cell in cells}
-        roles = [
-            (level_text(level), [cell for cell in cells if repr(cell.levels.get(hypothesis.factor)) == key])
-            for key, level in levels.items()
-        ]
+def named_means(hypothesis: Hypothesis, study: Study, results: Sequence[CellResult]) -> list[NamedMean]:
+    """The means of the cells that a hypothesis is tested on; `best` and `trend` name those of each level."""
+    trials = {result.cell.name: result.trials for result in results}
     return [
-        NamedMean(role, cell.name, final_summary(by_name[cell.name].trials, hypothesis.metric))
-        for role, chosen in roles
-        for cell in chosen
+        NamedMean(side.role, cell, final_summary(trials[cell], hypothesis.metric))
+        for side in sides(hypothesis, study)
+        for cell in side.cells
     ]

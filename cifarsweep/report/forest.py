@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cifarsweep.report.verdict import Verdict
-from cifarsweep.report.wording import value_text
-from cifarsweep.spec.hypothesis import Hypothesis
+from cifarsweep.report.wording import target_text
+from cifarsweep.spec.hypothesis import Hypothesis, is_loss
 
 #: In pixels.
 WIDTH, _EDGE = 240, 10
@@ -65,26 +65,32 @@ def _place(axis: _Axis, value: float, log: bool) -> float:
 
 
 def _region(hypothesis: Hypothesis) -> _Region | None:
+    sign = -1 if is_loss(hypothesis.metric) else 1
     match hypothesis.kind:
         case "greater":
             return _Region(hypothesis.margin, math.inf, 0.0)
         case "not_worse":
-            return _Region(-hypothesis.margin, math.inf, 0.0)
+            return _better(-sign * hypothesis.margin, sign, 0.0)
         case "equivalent":
             return _Region(-hypothesis.margin, hypothesis.margin, 0.0)
         case "reaches":
-            return _Region(hypothesis.target - hypothesis.margin, math.inf, hypothesis.target)
+            return _better(hypothesis.target - sign * hypothesis.margin, sign, hypothesis.target)
         case "faster":
             return _Region(0.0, 1.0, 1.0)
         case "best":
-            return _Region(0.0, math.inf, 0.0)
+            return _better(0.0, sign, 0.0)
         case "trend":
             return _Region(0.0, math.inf, 0.0) if hypothesis.direction == "rising" else _Region(-math.inf, 0.0, 0.0)
         case "at_chance":
             return None
 
 
+def _better(end: float, sign: int, mark: float) -> _Region:
+    """Everything that is better than the end: below it for a loss."""
+    return _Region(end, math.inf, mark) if sign > 0 else _Region(-math.inf, end, mark)
+
+
 def _text(hypothesis: Hypothesis, mark: float) -> str:
     if hypothesis.kind == "reaches":
-        return value_text(mark, hypothesis.metric)
+        return target_text(mark, hypothesis.metric)
     return "as fast" if hypothesis.kind == "faster" else "no difference" if hypothesis.kind != "trend" else "level"

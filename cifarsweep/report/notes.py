@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from cifarsweep.report.care import care_notes
 from cifarsweep.report.findings import CellResult, state_counts
+from cifarsweep.report.promise import plan_text, promise
 from cifarsweep.report.source import ReportStudy
 from cifarsweep.report.wording import plural
 from cifarsweep.spec.words import EARLY_STOPPED_AT, FINAL_STATES, TrialState
@@ -41,12 +42,18 @@ def _seeds(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str]:
         "± and bands are 95 % intervals of the mean over seeds (Student's t); they speak of seeds, not of other data "
         "or machines."
     )
+    if report.study.hypotheses:
+        yield (
+            "Verdicts are t tests, which take the values of different seeds for independent and about normal; where "
+            "all seeds are alike, or some never came to a target, it is a sign test."
+        )
     if report.looks:
         yield (
-            f"The study was extended: looks at the results are planned with {', '.join(map(str, report.looks))} seeds, "
-            f"and every verdict is tested at 5 % / {len(report.looks)}. Cells that no undecided hypothesis needed have "
-            "fewer seeds."
+            f"Looks at the results are planned with {plan_text(report.plans)}. Cells that no undecided hypothesis "
+            "needed have fewer seeds."
         )
+    if broken := promise(report.study, report.plans):
+        yield broken
     if any(result.accuracy is not None and result.accuracy.n == 1 for result in results):
         yield ONE_SEED
 

@@ -60,9 +60,12 @@ def commands(report: ReportStudy) -> Iterator[str]:
     on_gpu = any("cuda" in trial.versions for trial in report.trials)
     worker = f"cifarsweep worker --study {name} {'--gpu 0' if on_gpu else '--cpu'}"
     yield f"cifarsweep create {name}.toml"
+    extend = f"cifarsweep extend {name} --until-decided --max-seeds {report.looks[-1]}" if report.looks else None
+    if extend:
+        yield f"{extend}    # before the first look: plans them all"
     yield worker
-    if report.looks:
-        yield f"cifarsweep extend {name} --until-decided --max-seeds {report.looks[-1]}"
+    if extend:
+        yield extend
         yield f"{worker}    # these two again until nothing is added"
     yield f"cifarsweep report {name}"
     if done := [trial.number for trial in report.trials if trial.done]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from cifarsweep.report.samples import Done, Side, chance_of, last_values, trials_by_seed, without_value
+from cifarsweep.report.confounds import unlike_times
+from cifarsweep.report.samples import Done, Side, chance_of, last_values, times_to, trials_by_seed, without_value
 from cifarsweep.report.source import ReportStudy, ReportTrial
 from cifarsweep.report.verdict import Verdict
 from cifarsweep.report.wording import (
@@ -14,13 +15,18 @@ from cifarsweep.report.wording import (
     plural,
     share_text,
     signed_text,
+    target_text,
     value_text,
 )
-from cifarsweep.spec.hypothesis import Faster, Hypothesis
+from cifarsweep.spec.hypothesis import Faster, Hypothesis, is_loss
 from cifarsweep.stats import Interval, summary
-from cifarsweep.stats.evidence import FEWEST_SEEDS, Evidence
-from cifarsweep.stats.power import MOST_SEEDS
+from cifarsweep.stats.decision import ERROR_RATE
+from cifarsweep.stats.estimate import FEWEST_SEEDS
+from cifarsweep.stats.evidence import Evidence
+from cifarsweep.stats.power import MOST_SEEDS, POWER
 
+_NO_MORE = "no more seeds than those waiting"
+_POWER = f"{100 * POWER:.0f} %"
 _AXES = {"steps": "steps", "epoch": "epochs", "elapsed_s": "training time"}
 
 
@@ -28,14 +34,17 @@ def detail(verdict: Verdict, found: Evidence | None, compared: Sequence[Side], d
     """What stands behind the claim: numbers, the finding, its certainty."""
     if found is None:
         return f"{_why_not(verdict.hypothesis, compared, done, report)}."
-    parts = [_numbers(verdict, found, compared, done), _finding(verdict, found, compared, report)]
+    parts = [_numbers(verdict, found, compared, done, report), _finding(verdict, found, compared, report)]
+    parts.append(unlike_text(verdict.hypothesis, compared))
     parts += [share] if (share := _share_of_time(verdict.hypothesis, compared, done)) else []
-    text = f"{', '.join(part for part in parts if part)} ({'; '.join(_certainty(verdict))})"
+    text = f"{', '.join(part for part in parts if part)} ({'; '.join(_certainty(verdict, found))})"
     return f"{text}. {_missing(verdict)}".strip() if verdict.decision == "undecided" else f"{text}."
 
 
 def _why_not(hypothesis: Hypothesis, compared: Sequence[Side], done: Done, report: ReportStudy) -> str:
     """Why there is nothing to test it on."""
+    if hypothesis.kind in ("best", "trend") and (unlike := unlike_text(hypothesis, compared)):
+        return unlike
     lost = without_value(compared, done, hypothesis.metric) if hypothesis.kind != "faster" else 0
     if lost:
         return f"{plural(lost, 'trial')} ended with a {metric_label(hypothesis.metric).lower()} that is not finite"
@@ -46,24 +55,50 @@ def _why_not(hypothesis: Hypothesis, compared: Sequence[Side], done: Done, repor
     return "the cells that it compares have no seed in common"
 
 
-def _numbers(verdict: Verdict, found: Evidence, compared: Sequence[Side], done: Done) -> str:
+def _numbers(verdict: Verdict, found: Evidence, compared: Sequence[Side], done: Done, report: ReportStudy) -> str:
     """The means of what is compared, each with half of its 95 % interval."""
     hypothesis = verdict.hypothesis
     if hypothesis.kind == "faster":
-        return f"{value_text(hypothesis.target, hypothesis.metric)} {_ratio(verdict, found, hypothesis)}"
+        target = target_text(hypothesis.target, hypothesis.metric)
+        if verdict.estimate is None:
+            return f"{target} was reached by {_reached(hypothesis, compared, done, report)}"
+        return f"{target} after {share_text(verdict.estimate)} of the {_AXES[hypothesis.by]}"
     shown = [compared[0], compared[1 + found.weakest]] if hypothesis.kind == "best" else compared
     texts = []
     for side in shown:
         values = list(last_values(side, done, hypothesis.metric).values())
         text = mean_text(summary(values), hypothesis.metric) if values else "nothing"
         texts.append(f"{text} at {side.label}" if hypothesis.kind in ("best", "trend") else text)
-    return (", " if hypothesis.kind == "trend" else " against ").join(texts)
+    if hypothesis.kind == "at_chance" and (diverged := _diverged(compared[0], done)):
+        texts.append(diverged)
+    return (", " if hypothesis.kind in ("trend", "at_chance") else " against ").join(texts)
 
 
-def _ratio(verdict: Verdict, found: Evidence, hypothesis: Faster) -> str:
-    if not found.exact:
-        return "was not reached by every seed"
-    return f"after {share_text(verdict.estimate or 0.0)} of the {_AXES[hypothesis.by]}"
+def _diverged(side: Side, done: Done) -> str:
+    """`3 of 3 diverged`, or nothing where none did."""
+    trials = [trial for group in trials_by_seed(side, done).values() for trial in group]
+    count = sum(trial.diverged for trial in trials)
+    return f"{count} of {len(trials)} diverged" if count else ""
+
+
+def _reached(hypothesis: Faster, compared: Sequence[Side], done: Done, report: ReportStudy) -> str:
+    """`6 of 6 seeds against 0 of 6`."""
+    times = [list(times_to(side, done, report, hypothesis).values()) for side in compared]
+    (there, of), (others, of_others) = ((sum(one.reached for one in side), len(side)) for side in times)
+    return f"{there} of {plural(of, 'seed')} against {others} of {of_others}"
+
+
+def unlike_text(hypothesis: Hypothesis, compared: Sequence[Side]) -> str:
+    """What is unfair about a comparison of cells that have no counterpart; empty where they have."""
+    if compared[0].alike:
+        return ""
+    if hypothesis.kind == "best" or hypothesis.kind == "trend":
+        return f"no cells of the levels differ in {hypothesis.factor} alone, so that there is nothing fair to compare"
+    a, b = (
+        f"the mean of {plural(len(side.cells), what)}" if len(side.cells) > 1 else f"one {what}"
+        for side, what in zip(compared, ("cell", "other"), strict=True)
+    )
+    return f"{a} against {b}, which differ in more than the claim names"
 
 
 def _finding(verdict: Verdict, found: Evidence, compared: Sequence[Side], report: ReportStudy) -> str:
@@ -90,26 +125,34 @@ def _findings(
             guess = f"a guess, {value_text(chance_of(compared[0], report) or 0.0, hypothesis.metric)}"
             return f"within {margin} of {guess}", f"more than {margin} away from {guess}"
         case "reaches":
-            target = value_text(hypothesis.target, hypothesis.metric)
-            below = f", less at most {margin}" if hypothesis.margin else ""
-            return f"which reaches {target}{below}", f"which does not reach {target}{below}"
+            target = target_text(hypothesis.target, hypothesis.metric)
+            slack = (
+                f", {'plus' if is_loss(hypothesis.metric) else 'less'} at most {margin}" if hypothesis.margin else ""
+            )
+            return f"which reaches {target}{slack}", f"which does not reach {target}{slack}"
         case "faster":
             return "sooner", "later"
         case "best":
-            return f"the highest of {len(compared)} levels", f"below {compared[1 + found.weakest].label}"
+            top, behind = ("lowest", "above") if is_loss(hypothesis.metric) else ("highest", "below")
+            return f"the {top} of {len(compared)} levels", f"{behind} {compared[1 + found.weakest].label}"
         case "trend":
             other = {"rising": "falling", "falling": "rising"}[hypothesis.direction]
-            return hypothesis.direction, other
+            return f"on average {hypothesis.direction} along these levels", f"on average {other} along these levels"
 
 
 def _share_of_time(hypothesis: Hypothesis, compared: Sequence[Side], done: Done) -> str:
-    """`in 0.31 of the time`, where both sides trained on the same kind of device and it is another; empty elsewhere."""
+    """`in 0.31 of the time`, where both sides were measured alike and it is another; empty elsewhere.
+
+    Trials that diverged or were pruned ended early, so that their times are of something else.
+    """
     if hypothesis.kind not in ("greater", "not_worse", "equivalent"):
         return ""
-    trials = [[one for group in trials_by_seed(side, done).values() for one in group] for side in compared]
-    devices = [{trial.attempts[-1].device for trial in side if trial.attempts} for side in trials]
+    trials = [
+        [one for group in trials_by_seed(side, done).values() for one in group if not (one.diverged or one.pruned)]
+        for side in compared
+    ]
     a, b = (_mean_time(side) for side in trials)
-    if not a or not b or len(devices[0]) != 1 or devices[0] != devices[1] or 0.95 < a / b < 1.05:
+    if not a or not b or unlike_times([*trials[0], *trials[1]]) or 0.95 < a / b < 1.05:
         return ""
     return f"in {share_text(a / b)} {'of' if a < b else 'times'} the time"
 
@@ -119,13 +162,19 @@ def _mean_time(trials: Sequence[ReportTrial]) -> float | None:
     return sum(times) / len(times) if times else None
 
 
-def _certainty(verdict: Verdict) -> Iterator[str]:
+def _certainty(verdict: Verdict, found: Evidence) -> Iterator[str]:
     """The estimate with its interval, the corrected p, the seeds."""
-    if verdict.estimate is not None and verdict.interval is not None:
-        yield f"{_estimate(verdict, verdict.estimate, verdict.interval)}"
+    alike = found.estimate.alike and verdict.seeds >= FEWEST_SEEDS
+    if verdict.estimate is not None and (verdict.interval is not None or alike):
+        yield from _estimate(verdict, verdict.estimate, verdict.interval)
+    if not found.statements:
+        yield "a sign test of which came first"
+    elif alike:
+        word = "pair" if verdict.method == "paired" else "seed"
+        yield f"all {plural(verdict.seeds, word)} alike, so a sign test decides"
     p = "p < 0.001" if verdict.corrected < 0.001 else f"p = {verdict.corrected:.2g}"
     family = [f"{verdict.tested} hypotheses"] if verdict.tested > 1 else []
-    family += [f"{verdict.looks} looks"] if verdict.looks > 1 else []
+    family += [f"{verdict.looks} looks"] if verdict.level < ERROR_RATE else []
     yield f"{p} corrected for {' and '.join(family)}" if family else p
     pairs = "paired " if verdict.method == "paired" else ""
     yield plural(verdict.seeds, f"{pairs}seed")
@@ -133,17 +182,21 @@ def _certainty(verdict: Verdict) -> Iterator[str]:
         yield f"preliminary: {plural(verdict.open_trials, 'trial')} not finished"
 
 
-def _estimate(verdict: Verdict, value: float, interval: Interval) -> str:
-    metric = verdict.hypothesis.metric
+def _estimate(verdict: Verdict, value: float, interval: Interval | None) -> Iterator[str]:
+    """The estimate, where it is none of the means, with its interval, where there is a spread."""
+    metric, half = verdict.hypothesis.metric, interval.half if interval else 0.0
+    ends = (interval.low, interval.high) if interval else ()
     match verdict.hypothesis.kind:
         case "faster":
-            return f"ratio {share_text(value)}, 95 % interval {share_text(interval.low)} to {share_text(interval.high)}"
+            parts, texts = [f"ratio {share_text(value)}"], [share_text(end) for end in ends]
         case "at_chance" | "reaches":
-            return f"95 % interval {value_text(interval.low, metric)} to {value_text(interval.high, metric)}"
+            parts, texts = [], [value_text(end, metric, half) for end in ends]
         case kind:
             name = "rise per level" if kind == "trend" else "difference"
-            low, high = (signed_text(end, interval.half, metric, unit=False) for end in (interval.low, interval.high))
-            return f"{name} {signed_text(value, interval.half, metric)}, 95 % interval {low} to {high}"
+            parts = [f"{name} {signed_text(value, half, metric)}"]
+            texts = [signed_text(end, half, metric, unit=False) for end in ends]
+    if parts := [*parts, *([f"95 % interval {' to '.join(texts)}"] if texts else [])]:
+        yield ", ".join(parts)
 
 
 def _missing(verdict: Verdict) -> str:
@@ -152,4 +205,7 @@ def _missing(verdict: Verdict) -> str:
         return f"One seed is never enough: at least {FEWEST_SEEDS}."
     if verdict.more_seeds is None:
         return f"If the truth is as found so far, it takes more than {MOST_SEEDS} seeds."
-    return f"If the truth is as found so far, about {plural(verdict.more_seeds, 'more seed')} would decide it."
+    more = (
+        f"about {plural(verdict.more_seeds, 'more seed')}" if verdict.more_seeds else "no more seeds than those waiting"
+    )
+    return f"If the truth is as found so far, it takes {more} to decide it with {_POWER} chance."

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.words import VAL_ACCURACY, Outcome, TrialState, Value
+from cifarsweep.stats.plans import Plans
 
 #: Strictly rising steps (int64) and the value at each (float64; nan and infinity where the metric was not finite).
 Series = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
@@ -116,11 +117,18 @@ class ReportStudy:
     """Of the converted data set, where it is known."""
     classes: Mapping[str, int] = field(default_factory=dict)
     """How many classes the data sets have, as far as that is known here."""
-    looks: tuple[int, ...] = ()
-    """The numbers of seeds at which the data were to be looked at, where a study was extended; one look else."""
+    plans: Plans = ()
+    """The numbers of seeds at which the data were to be looked at, by plan; empty for one look."""
     confusion: Mapping[str, ClassCounts] = field(default_factory=dict)
     """By the names of the cells; empty where no trial recorded it."""
     class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Of the data sets that are installed here."""
+    evaluations: Mapping[int, int] = field(default_factory=dict)
+    """How often a trial was evaluated, by its number, where `series` leaves its curve out."""
     written: Study | None = None
     """The study as its file has it, where `study` differs."""
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """The numbers of seeds of all plans, fewest first."""
+        return tuple(sorted(seeds for plan in self.plans for seeds in plan))

@@ -6,10 +6,12 @@ from typing import Any
 
 from cifarsweep.report.compare import Comparison, Match
 from cifarsweep.report.findings import CellResult, cell_results
+from cifarsweep.report.promise import promise
 from cifarsweep.report.source import ReportStudy
 from cifarsweep.report.verdict import Verdict
 from cifarsweep.report.verdicts import verdicts
 from cifarsweep.stats import Interval
+from cifarsweep.stats.plans import bound
 
 
 def study_fields(report: ReportStudy) -> dict[str, Any]:
@@ -19,6 +21,9 @@ def study_fields(report: ReportStudy) -> dict[str, Any]:
         "question": report.study.question,
         "trials": len(report.trials),
         "done": sum(trial.done for trial in report.trials),
+        "plans": [list(plan) for plan in report.plans],
+        "false_verdicts_at_most": bound(report.plans),
+        "promise": promise(report.study, report.plans),
         "verdicts": [_verdict(verdict) for verdict in verdicts(report)],
         "cells": [_cell(result) for result in cell_results(report)],
     }
@@ -42,12 +47,17 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "decision": verdict.decision,
         "estimate": verdict.estimate,
         "interval": _ends(verdict.interval),
+        "method": "sign test" if verdict.signs else verdict.method,
+        "effect": verdict.effect,
         "p": verdict.p,
         "corrected_p": verdict.corrected,
+        "looks": verdict.looks,
+        "level": verdict.level,
         "seeds": verdict.seeds,
         "more_seeds": verdict.more_seeds,
         "open_trials": verdict.open_trials,
         "sentence": verdict.sentence,
+        "warning": verdict.warning,
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cifarsweep.report.findings import CellResult, best, cell_results
+from cifarsweep.report.promise import promise
 from cifarsweep.report.source import ReportStudy
 from cifarsweep.report.verdicts import verdicts
 from cifarsweep.report.wording import duration, number_text, visible
@@ -42,8 +43,9 @@ def results_table(report: ReportStudy) -> Table:
 
 
 def verdict_lines(report: ReportStudy) -> list[str]:
-    """Each hypothesis of the study with its verdict, a sentence each."""
-    return [visible(verdict.sentence) for verdict in verdicts(report)]
+    """Each hypothesis of the study with its verdict, a sentence each, and what is left of the promise on them."""
+    broken = promise(report.study, report.plans)
+    return [visible(verdict.lines) for verdict in verdicts(report)] + ([broken] if broken else [])
 
 
 def _trouble(result: CellResult) -> str:

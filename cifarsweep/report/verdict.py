@@ -18,13 +18,15 @@ class Verdict:
     decision: Decision
     estimate: float | None
     """In units of the metric: a difference (of `best`, to the level that comes nearest), a mean, or the rise per level
-    of `trend`; of `faster` the ratio of times. None without results."""
+    of `trend`; of `faster` the ratio of times. None without results, and where not every seed reached the target."""
     interval: Interval | None
     """Of the estimate, 95 %, not corrected for the other hypotheses."""
     effect: float | None
     """Of a difference, in standard deviations: d_z of pairs, d of Welch's test, both with Hedges' correction."""
     method: Method | None
-    """Which t test."""
+    """How the estimate was made."""
+    signs: bool
+    """Whether a sign test decides, and no t test: all seeds are alike, or some did not come to the target."""
     p: float
     """Of this hypothesis alone, both sides together."""
     corrected: float
@@ -33,18 +35,28 @@ class Verdict:
     """Hypotheses of the study."""
     looks: int
     """Looks at the data that are planned; 1 where the study was never extended."""
+    level: float
+    """Of the look that these seeds are for: 5 % or its share of it, for all hypotheses together."""
     seeds: int
     """That the verdict rests on; pairs, where seeds are paired."""
     more_seeds: int | None
-    """About how many more it takes; None where it is decided, or where it takes more than 200."""
+    """About how many more it takes for a verdict with 80 % chance, beside those that wait already; 0 where these will
+    do. None where it is decided, or where it takes more than 200."""
     cells: tuple[str, ...]
     open_trials: int
     """Of these cells: while there are any, the verdict is preliminary."""
     detail: str
     """The numbers in words."""
+    warning: str
+    """What to be careful about, in a sentence; empty where there is nothing."""
 
     @property
     def sentence(self) -> str:
         """The claim with its numbers, complete as it stands."""
         lead = "" if self.decision == "supported" else f"{self.decision.capitalize()}: "
         return f"{lead}{self.hypothesis.claim.rstrip('. ')}: {self.detail}"
+
+    @property
+    def lines(self) -> str:
+        """The sentence, and after it the warning."""
+        return f"{self.sentence} {self.warning}".rstrip()

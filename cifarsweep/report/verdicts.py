@@ -6,35 +6,49 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cifarsweep.report.samples import Done, Side, chance_of, done_trials, last_values, sides, times_to, without_value
+from cifarsweep.report.confounds import timing_warning
+from cifarsweep.report.samples import (
+    Done,
+    Side,
+    chance_of,
+    done_trials,
+    last_values,
+    seeds_to_come,
+    sides,
+    times_to,
+    without_value,
+)
 from cifarsweep.report.sentences import detail
 from cifarsweep.report.source import ReportStudy
 from cifarsweep.report.verdict import Verdict
-from cifarsweep.spec.hypothesis import Hypothesis
+from cifarsweep.spec.hypothesis import Hypothesis, is_loss
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.words import FINAL_STATES
 from cifarsweep.stats import Interval
 from cifarsweep.stats.decision import Judgement, judge, planning_level
-from cifarsweep.stats.evidence import Evidence, best, equivalent, greater, near, reaches, sooner, trend
+from cifarsweep.stats.estimate import BySeed
+from cifarsweep.stats.evidence import Evidence, best, equivalent, greater, near, not_worse, reaches, sooner, trend
+from cifarsweep.stats.plans import level_after, level_at
 from cifarsweep.stats.power import seeds_needed
 
 
 def verdicts(report: ReportStudy) -> list[Verdict]:
     """A verdict on each hypothesis of the study, in its order, corrected for all of them together.
 
-    The chance that a study has any false verdict is at most 5 %, for all looks that were planned. Values of different
-    seeds are taken as independent and about normal; trials that diverged count at chance accuracy.
+    The chance that a study has any false verdict is at most 5 %, for all looks that were planned in time. Values of
+    different seeds are taken as independent and, unless all are alike, about normal; trials that diverged count at
+    chance accuracy.
     """
     done = done_trials(report)
     tests = [(hypothesis, sides(hypothesis, report.study)) for hypothesis in report.study.hypotheses]
     found = [evidence(*test, done, report) for test in tests]
-    judged = judge(found, _looks(report))
-    level = planning_level(judged, _looks(report))
+    judged = judge(found, [level_at(report.plans, one.estimate.n if one else 0) for one in found])
     made = []
     for test, one, judgement in zip(tests, found, judged, strict=True):
-        bare = _verdict(report, done, test, one, judgement)
-        bare = replace(bare, more_seeds=_more_seeds(one, judgement, level))
-        made.append(replace(bare, detail=detail(bare, one, test[1], done, report)))
+        bare = _verdict(report, test, one, judgement)
+        bare = replace(bare, more_seeds=_more_seeds(bare, one, test[1], judged, report))
+        words = detail(bare, one, test[1], done, report)
+        made.append(replace(bare, detail=words, warning=timing_warning(bare, report) or ""))
     return made
 
 
@@ -49,29 +63,39 @@ def evidence(hypothesis: Hypothesis, compared: Sequence[Side], done: Done, repor
     if hypothesis.kind == "faster":
         a, b = (times_to(side, done, report, hypothesis) for side in compared)
         return sooner(a, b)
+    if hypothesis.kind in ("best", "trend") and not compared[0].alike:
+        return None
     if without_value(compared, done, hypothesis.metric):
         return None
     values = [last_values(side, done, hypothesis.metric) for side in compared]
+    return _tested(hypothesis, values, chance_of(compared[0], report))
+
+
+def _tested(hypothesis: Hypothesis, values: Sequence[BySeed], chance: float | None) -> Evidence | None:
+    """Of every kind but `faster`, on the values of its sides by seed."""
+    # Of a loss, less is better.
+    sign = -1 if is_loss(hypothesis.metric) else 1
     match hypothesis.kind:
         case "greater":
             return greater(values[0], values[1], hypothesis.margin)
         case "not_worse":
-            return greater(values[0], values[1], -hypothesis.margin)
+            return not_worse(values[0], values[1], hypothesis.margin, sign)
         case "equivalent":
             return equivalent(values[0], values[1], hypothesis.margin)
         case "at_chance":
-            chance = chance_of(compared[0], report)
             return near(values[0], chance, hypothesis.margin) if chance is not None else None
         case "reaches":
-            return reaches(values[0], hypothesis.target - hypothesis.margin)
+            return reaches(values[0], hypothesis.target - sign * hypothesis.margin, sign)
         case "best":
-            return best(values[0], values[1:])
+            return best(values[0], values[1:], sign)
         case "trend":
             return trend(values, 1 if hypothesis.direction == "rising" else -1)
+        case "faster":
+            raise AssertionError("times are not values")
 
 
 def _verdict(
-    report: ReportStudy, done: Done, test: tuple[Hypothesis, list[Side]], found: Evidence | None, judged: Judgement
+    report: ReportStudy, test: tuple[Hypothesis, list[Side]], found: Evidence | None, judged: Judgement
 ) -> Verdict:
     hypothesis, compared = test
     estimate, interval = _shown(hypothesis, found)
@@ -83,37 +107,47 @@ def _verdict(
         interval=interval,
         effect=found.estimate.effect if found and hypothesis.kind != "faster" else None,
         method=found.estimate.method if found else None,
+        signs=found is not None and found.signs,
         p=judged.p,
         corrected=judged.corrected,
         tested=len(report.study.hypotheses),
-        looks=_looks(report),
+        looks=max(1, len(report.looks)),
+        level=level_at(report.plans, found.estimate.n if found else 0),
         seeds=found.estimate.n if found else 0,
         more_seeds=None,
         cells=cells,
         open_trials=sum(trial.cell in cells and trial.state not in FINAL_STATES for trial in report.trials),
         detail="",
+        warning="",
     )
 
 
-def _looks(report: ReportStudy) -> int:
-    return max(1, len(report.looks))
-
-
-def _more_seeds(found: Evidence | None, judged: Judgement, level: float) -> int | None:
-    if found is None or judged.decision != "undecided":
+def _more_seeds(
+    verdict: Verdict, found: Evidence | None, compared: Sequence[Side], judged: Sequence[Judgement], report: ReportStudy
+) -> int | None:
+    """Seeds to add beside those that wait already, at the level of the look that will find them."""
+    if found is None or verdict.decision != "undecided":
         return None
-    needed = seeds_needed(found, level)
-    return None if needed is None else max(needed - found.estimate.n, 1)
+    coming = seeds_to_come(compared, report)
+    # What is open belongs to the look that is still to be taken.
+    enough = seeds_needed(found, planning_level(judged, verdict.level)) if coming else None
+    if enough is not None and enough <= found.fewest + coming:
+        return 0
+    needed = seeds_needed(found, planning_level(judged, level_after(report.plans, found.fewest + coming)))
+    return None if needed is None else max(needed - found.fewest - coming, 1)
 
 
 def _shown(hypothesis: Hypothesis, found: Evidence | None) -> tuple[float | None, Interval | None]:
-    """The estimate and its interval; ratios for times, whose interval is known only if every seed was there."""
+    """The estimate and its interval; ratios for times, which are known only if every seed was there."""
     if found is None:
         return None, None
-    value, interval = found.estimate.value, found.estimate.interval()
+    # Seeds that are all alike say nothing of the spread, and have no interval of no width.
+    value, interval = found.estimate.value, None if found.estimate.alike else found.estimate.interval()
     if hypothesis.kind != "faster":
         return value, interval
-    if interval is None or not found.exact:
+    if not found.exact:
+        return None, None
+    if interval is None:
         return math.exp(value), None
     # Few seeds that differ widely give ends that no float holds.
     return math.exp(value), Interval(*(math.exp(min(max(end, -700.0), 700.0)) for end in (interval.low, interval.high)))

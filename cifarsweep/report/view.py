@@ -10,7 +10,6 @@ from typing import Any
 from cifarsweep.report.claims import hypothesis_view
 from cifarsweep.report.classes import CLASSES_SHOWN, class_payload, most_classes
 from cifarsweep.report.confound_view import confound_view
-from cifarsweep.report.confounds import timing_warning
 from cifarsweep.report.crossing import crossings
 from cifarsweep.report.curves import POINTS, curve_payload
 from cifarsweep.report.figures import cost_payload, gap_payload
@@ -75,7 +74,7 @@ def study_view(report: ReportStudy) -> dict[str, Any]:
         "source": visible(study.source),
         "cost": visible(study.cost),
         "lead": _lead(report, results),
-        "verdicts": [_verdict_row(verdict, report) for verdict in verdicts(report)],
+        "verdicts": [_verdict_row(verdict) for verdict in verdicts(report)],
         "confounds": confound_view(study, results),
         "progress": _progress(report),
         "results": _result_rows(results, look),
@@ -90,7 +89,7 @@ def study_view(report: ReportStudy) -> dict[str, Any]:
         "resources": resource_table(report, results),
         "notes": figure_notes(report, results),
         "search": search_view(report),
-        "hypotheses": [hypothesis_view(hypothesis, results) for hypothesis in study.hypotheses],
+        "hypotheses": [hypothesis_view(hypothesis, study, results) for hypothesis in study.hypotheses],
         "settings": _common_settings(report),
         "differing": differing_settings(report),
         "trials": trials_view(report, look),
@@ -111,7 +110,7 @@ def index_row(report: ReportStudy) -> dict[str, Any]:
     return {
         "name": report.study.name,
         "question": visible(report.study.question),
-        "verdict": _verdict_row(found[0], report) if found else None,
+        "verdict": _verdict_row(found[0]) if found else None,
         "lead": _lead(report, results),
         "progress": _progress(report),
         "counts": _counts_text(report),
@@ -121,14 +120,13 @@ def index_row(report: ReportStudy) -> dict[str, Any]:
     }
 
 
-def _verdict_row(verdict: Verdict, report: ReportStudy) -> dict[str, Any]:
+def _verdict_row(verdict: Verdict) -> dict[str, Any]:
     claim = verdict.hypothesis.claim.rstrip(". ")
-    warning = visible(timing_warning(verdict, report) or "")
     return {
         "decision": verdict.decision,
         "claim": visible(claim),
         "detail": visible(verdict.detail),
-        "warning": warning,
+        "warning": visible(verdict.warning),
         "forest": forest_mark(verdict),
     }
 

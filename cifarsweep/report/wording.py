@@ -127,10 +127,18 @@ def range_text(summary: Summary, metric: str) -> str:
     return _ends((summary.min, summary.max), half, metric)
 
 
-def value_text(value: float, metric: str) -> str:
-    """One value with its unit."""
-    text = _number(value, None, is_share(metric))
+def value_text(value: float, metric: str, half: float | None = None) -> str:
+    """One value with its unit, rounded as an interval of that half width is."""
+    text = _number(value, half, is_share(metric))
     return f"{text}{_THIN}%" if is_share(metric) else text
+
+
+def target_text(value: float, metric: str) -> str:
+    """A number that a study names, with every digit that it has: one that is missed by little must not look reached."""
+    if not is_share(metric):
+        return f"{value:.10g}".replace("-", _MINUS)
+    text = f"{100 * value:.10g}"
+    return f"{text if '.' in text else f'{text}.0'}{_THIN}%"
 
 
 def number_text(value: float, summary: Summary, metric: str) -> str:

@@ -30,7 +30,7 @@ class Greater(_Claim):
 
 
 class NotWorse(_Claim):
-    """`a` is at most `margin` below `b`."""
+    """`a` is at most `margin` below `b`; of a loss, at most `margin` above it."""
 
     kind: Literal["not_worse"]
     a: Selector
@@ -56,7 +56,7 @@ class AtChance(_Claim):
 
 
 class Reaches(_Claim):
-    """`a` comes up to a number that somebody reported: it is at most `margin` below `target`."""
+    """`a` comes up to a number that somebody reported: at most `margin` below `target`; of a loss, above it."""
 
     kind: Literal["reaches"]
     a: Selector
@@ -75,7 +75,7 @@ class Faster(_Claim):
 
 
 class Best(_Claim):
-    """`level` of `factor` has the highest mean of the metric."""
+    """`level` of `factor` has the highest mean of the metric; of a loss, the lowest."""
 
     kind: Literal["best"]
     factor: str
@@ -83,7 +83,7 @@ class Best(_Claim):
 
 
 class Trend(_Claim):
-    """The metric rises or falls along the levels of `factor`, in the order in which the study lists them."""
+    """The metric rises or falls on average along the levels of `factor`, in the order in which the study lists them."""
 
     kind: Literal["trend"]
     factor: str
@@ -93,6 +93,11 @@ class Trend(_Claim):
 Hypothesis = Annotated[
     Greater | NotWorse | Equivalent | AtChance | Reaches | Faster | Best | Trend, Field(discriminator="kind")
 ]
+
+
+def is_loss(metric: str) -> bool:
+    """Whether less of a metric is better. `greater` and `trend` speak of the plain numbers, all else asks this."""
+    return metric.endswith("loss")
 
 
 def selectors(hypothesis: Hypothesis) -> dict[str, Selector]:

@@ -1,15 +1,15 @@
-"""Settings from the command line over those of a study file, and what that may do to arms, warm-ups and hypotheses."""
+"""What settings from the command line do to arms, warm-ups and hypotheses of a study file, and cells to its levels."""
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from cifarsweep.errors import SpecError
 from cifarsweep.spec.hypothesis import Hypothesis, selectors
-from cifarsweep.spec.study import Cell, select
-from cifarsweep.spec.words import NAME_PATTERN
+from cifarsweep.spec.study import Cell, overlap, same_level, select
+from cifarsweep.spec.words import NAME_PATTERN, Value
 
 Table = dict[str, Any]
 #: Takes a sentence that the user should read.
@@ -85,13 +85,35 @@ def merge_equal(cells: Sequence[Cell], note: Note) -> list[Cell]:
 
 
 def still_meant(hypotheses: Sequence[Hypothesis], cells: Sequence[Cell], note: Note) -> list[Hypothesis]:
-    """The hypotheses whose cells are all there, and are not the same cell under two names."""
+    """The hypotheses whose cells are all there, and of which none became a cell of both sides."""
     kept: list[Hypothesis] = []
     for hypothesis in hypotheses:
         chosen = [select(tuple(cells), selector) for selector in selectors(hypothesis).values()]
-        same = len(chosen) == 2 and chosen[0] == chosen[1]
-        if all(chosen) and not same:
+        if all(chosen) and not overlap(*chosen):
             kept.append(hypothesis)
         else:
             note(f"the hypothesis {hypothesis.claim!r} is left out: with --set its cells are merged or gone")
     return kept
+
+
+def as_trained(key: str, levels: Iterable[Value], cells: Sequence[Cell]) -> tuple[Value, ...]:
+    """Levels as the settings of the cells have them, where a file may write 1 for 1.0."""
+    known = [cell.levels[key] for cell in cells if key in cell.levels]
+    return tuple(next((one for one in known if same_level(one, level)), level) for level in map(frozen, levels))
+
+
+def normalised(hypothesis: Hypothesis, cells: Sequence[Cell]) -> Hypothesis:
+    """The hypothesis with its levels as the settings of the cells have them."""
+    changes: dict[str, Any] = {
+        role: {key: as_trained(key, [level], cells)[0] for key, level in selector.items()}
+        for role, selector in selectors(hypothesis).items()
+        if not isinstance(selector, str)
+    }
+    if hypothesis.kind == "best":
+        changes["level"] = as_trained(hypothesis.factor, [hypothesis.level], cells)[0]
+    return hypothesis.model_copy(update=changes)
+
+
+def frozen(level: Any) -> Value:
+    """A level as a record holds it: TOML's lists become tuples."""
+    return tuple(level) if isinstance(level, list) else level

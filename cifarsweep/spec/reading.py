@@ -13,11 +13,23 @@ from pydantic import Field
 from cifarsweep.errors import SpecError, UnknownStudy
 from cifarsweep.spec.complaint import nearest
 from cifarsweep.spec.hypothesis import Hypothesis
-from cifarsweep.spec.overrides import Note, Table, fit_warmup, merge_equal, once, override, pinned, still_meant
+from cifarsweep.spec.overrides import (
+    Note,
+    Table,
+    as_trained,
+    fit_warmup,
+    frozen,
+    merge_equal,
+    normalised,
+    once,
+    override,
+    pinned,
+    still_meant,
+)
 from cifarsweep.spec.searching import read_search, space_tables
 from cifarsweep.spec.settings import Frozen, Settings, flat_settings, flatten
 from cifarsweep.spec.space import Search
-from cifarsweep.spec.study import Cell, Study, cell_name, check_hypotheses, check_unique, crossed
+from cifarsweep.spec.study import Cell, Study, cell_name, check_hypotheses, check_unique, crossed, same_level
 from cifarsweep.spec.validation import check_keys, nested, validated
 from cifarsweep.spec.words import NAME_PATTERN, Value
 
@@ -109,7 +121,9 @@ def read_study(
     seed_list = _seeds(file.seeds if file.seeds is not None else 1 if search else _SEEDS, where)
     _check_size((search.points if search else len(cells)) * len(seed_list), where)
     contents = file.model_dump(mode="json", include={"name", "question", "source", "cost"})
-    contents |= {"factors": flatten(file.factors), "cells": cells, "seeds": seed_list, "hypotheses": hypotheses}
+    factors = {key: as_trained(key, levels, cells) for key, levels in _factors(file, where).items()}
+    hypotheses = [normalised(hypothesis, cells) for hypothesis in hypotheses]
+    contents |= {"factors": factors, "cells": cells, "seeds": seed_list, "hypotheses": hypotheses}
     contents |= {"search": search}
     study = validated(Study, contents, where)
     check_unique(study.cells, where)
@@ -234,7 +248,7 @@ def _factors(file: _File, where: str) -> dict[str, tuple[Value, ...]]:
             raise SpecError(f"{where}: factors.{key}: is empty; list at least one level or remove the factor")
         size *= len(levels)
         _check_size(size, where)
-    return {key: tuple(levels) for key, levels in factors.items()}
+    return {key: tuple(map(frozen, levels)) for key, levels in factors.items()}
 
 
 def _check_size(trials: int, where: str) -> None:
@@ -243,12 +257,12 @@ def _check_size(trials: int, where: str) -> None:
 
 
 def _excluded(levels: Mapping[str, Value], file: _File, where: str) -> bool:
-    return any(all(levels.get(k) == v for k, v in rule.items()) for rule in _exclusions(file, where))
+    return any(all(same_level(levels.get(k), v) for k, v in rule.items()) for rule in _exclusions(file, where))
 
 
 def _exclusions(file: _File, where: str) -> list[Table]:
-    rules = [flatten(rule) for rule in file.exclude]
-    factors = flatten(file.factors)
+    rules = [_hashable(flatten(rule)) for rule in file.exclude]
+    factors = _factors(file, where)
     for number, rule in enumerate(rules, start=1):
         for key, level in rule.items():
             if key not in factors:
@@ -256,7 +270,7 @@ def _exclusions(file: _File, where: str) -> list[Table]:
                     f"{where}: exclude {number}: {key!r} is no factor.{nearest(key, factors)} "
                     f"The factors are: {', '.join(factors) or 'none'}."
                 )
-            if level not in factors[key]:
+            if not any(same_level(level, one) for one in factors[key]):
                 raise SpecError(f"{where}: exclude {number}: {level!r} is no level of {key}: {list(factors[key])}")
         if not rule:
             raise SpecError(f"{where}: exclude {number}: is empty; name at least one factor and its level")
@@ -277,4 +291,4 @@ def _cell(name: str, flat: Table, varied: list[str], where: str) -> Cell:
 
 
 def _hashable(levels: Table) -> dict[str, Value]:
-    return {key: tuple(level) if isinstance(level, list) else level for key, level in levels.items()}
+    return {key: frozen(level) for key, level in levels.items()}

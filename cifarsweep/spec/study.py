@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Annotated, Self
@@ -97,12 +97,20 @@ def select(cells: tuple[Cell, ...], selector: Selector) -> list[Cell]:
 
 
 def _matches(cell: Cell, key: str, value: Value) -> bool:
-    return key in cell.levels and _same(cell.levels[key], value)
+    return key in cell.levels and same_level(cell.levels[key], value)
 
 
-def _same(left: Value, right: Value) -> bool:
-    # In Python True == 1; in a study a switch is not a number.
-    return left == right and isinstance(left, bool) == isinstance(right, bool)
+def level_key(value: Value) -> Hashable:
+    """Equal for levels that are the same: 1 is 1.0, as a file may write it, but a switch is no number."""
+    if isinstance(value, tuple):
+        return tuple(level_key(item) for item in value)
+    # In Python True == 1.
+    return isinstance(value, bool), value
+
+
+def same_level(left: Value, right: Value) -> bool:
+    """Whether two values of a setting are the same level; everything that compares levels asks this."""
+    return level_key(left) == level_key(right)
 
 
 def crossed(factors: Mapping[str, tuple[Value, ...]]) -> Iterator[dict[str, Value]]:
@@ -145,20 +153,40 @@ def check_unique(cells: tuple[Cell, ...], where: str) -> None:
 def check_hypotheses(study: Study, where: str) -> None:
     """Raise SpecError where a hypothesis speaks of a cell, factor or level that the study does not have."""
     for number, hypothesis in enumerate(study.hypotheses, start=1):
+        chosen = {key: select(study.cells, selector) for key, selector in selectors(hypothesis).items()}
         for key, selector in selectors(hypothesis).items():
-            if not select(study.cells, selector):
+            if not chosen[key]:
                 raise SpecError(
                     f"{where}: hypothesis {number}: {key} = {selector!r} selects no cell; "
                     f"the cells are: {'; '.join(cell.name for cell in study.cells)}"
                 )
+        if both := overlap(*chosen.values()):
+            raise SpecError(
+                f"{where}: hypothesis {number}: a and b both select {both[0].name!r}; let them name different cells"
+            )
+        if hypothesis.kind == "at_chance" and not hypothesis.metric.endswith("accuracy"):
+            raise SpecError(
+                f"{where}: hypothesis {number}: metric = {hypothesis.metric!r}: at_chance is about an accuracy, and a "
+                "guess has no other number; for a loss use reaches, with the loss of a guess as the target"
+            )
         _check_factor(study, getattr(hypothesis, "factor", None), f"{where}: hypothesis {number}")
-        if hypothesis.kind == "best" and not any(_same(hypothesis.level, x) for x in study.factors[hypothesis.factor]):
+        if hypothesis.kind == "best" and not any(
+            same_level(hypothesis.level, x) for x in study.factors[hypothesis.factor]
+        ):
             raise SpecError(f"{where}: hypothesis {number}: {hypothesis.level!r} is no level of {hypothesis.factor}")
+
+
+def overlap(a: Sequence[Cell] = (), b: Sequence[Cell] = ()) -> list[Cell]:
+    """The cells that are on both sides of a comparison."""
+    names = {cell.name for cell in b}
+    return [cell for cell in a if cell.name in names]
 
 
 def _check_factor(study: Study, factor: str | None, where: str) -> None:
     if factor is not None and factor not in study.factors:
         raise SpecError(f"{where}: {factor!r} is no factor; the factors are: {', '.join(study.factors) or 'none'}")
+    if factor is not None and len(study.factors[factor]) < 2:
+        raise SpecError(f"{where}: {factor!r} has one level, so that there is nothing to compare it with; add another")
 
 
 def difference(old: Study, new: Study) -> str:

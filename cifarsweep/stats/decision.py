@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from cifarsweep.stats.evidence import FEWEST_SEEDS, Evidence
+from cifarsweep.stats.estimate import FEWEST_SEEDS
+from cifarsweep.stats.evidence import Evidence
 
 Decision = Literal["supported", "refuted", "undecided"]
 
@@ -25,13 +26,15 @@ class Judgement:
     """Over all hypotheses and looks; a verdict has at most 0.05."""
 
 
-def judge(found: Sequence[Evidence | None], looks: int = 1) -> list[Judgement]:
-    """Verdicts on hypotheses of which None has no evidence at all, at one of `looks` planned looks at the data.
+def judge(found: Sequence[Evidence | None], levels: Sequence[float] | None = None) -> list[Judgement]:
+    """Verdicts on hypotheses of which None has no evidence at all, at looks with these levels; 5 % where none is given.
 
-    Holm's correction over the hypotheses, Bonferroni's over the looks.
+    A p counts as many times as its look's level goes into the 5 %, and Holm's correction is over the hypotheses. So
+    the chance of any false verdict at any look is at most the sum of the levels, whichever looks they differ in.
     """
     raw = [evidence.p if evidence else 1.0 for evidence in found]
-    corrected = [min(1.0, looks * p) for p in holm(raw)]
+    shares = levels or [ERROR_RATE] * len(found)
+    corrected = holm([min(1.0, p * ERROR_RATE / level) for p, level in zip(raw, shares, strict=True)])
     return [
         Judgement(_decision(evidence, after), before, after)
         for evidence, before, after in zip(found, raw, corrected, strict=True)
@@ -44,10 +47,10 @@ def _decision(evidence: Evidence | None, corrected: float) -> Decision:
     return "supported" if evidence.support < evidence.refute else "refuted"
 
 
-def planning_level(found: Sequence[Judgement], looks: int = 1) -> float:
-    """The one-sided level at which a hypothesis that is undecided would get its verdict, as things stand."""
+def planning_level(found: Sequence[Judgement], level: float = ERROR_RATE) -> float:
+    """The one-sided level of a hypothesis that is undecided, at a look of that level, as things stand."""
     undecided = sum(judgement.decision == "undecided" for judgement in found)
-    return ERROR_RATE / looks / max(undecided, 1) / 2
+    return level / max(undecided, 1) / 2
 
 
 def holm(p: Sequence[float]) -> list[float]:

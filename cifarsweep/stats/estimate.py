@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from cifarsweep.stats.means import CONFIDENCE, Floats, Interval
+from cifarsweep.stats.means import Floats, Interval, t_interval
 
 Method = Literal["one-sample", "paired", "Welch"]
+#: Verdicts need at least this many seeds: two that agree by chance would seem to have no spread.
+FEWEST_SEEDS = 3
 #: One value per seed.
 BySeed = Mapping[int, float]
 #: Of the largest value: what subtracting numbers of 16 digits may leave of two that are equal.
@@ -36,16 +38,22 @@ class Estimate:
     rounding: float
     """Distances below this are none."""
 
+    @property
+    def alike(self) -> bool:
+        """Whether there is no spread: a t test has nothing to measure a distance by then."""
+        return self.error == 0
+
     def above(self, threshold: float, sign: int = 1) -> float:
         """One-sided p of the test that shows the true value to lie above the threshold; below it for `sign` = -1.
 
-        Without any spread the answer is 0 where the value lies beyond the threshold, else 1: all seeds say the same.
+        Seeds without any spread are tested by their signs alone: that all n lie on one side of the threshold has a
+        chance of at most 0.5 to the n where the median does not.
         """
         from scipy.special import stdtr
 
         distance = sign * self.distance(threshold)
-        if self.error == 0:
-            return 0.0 if distance > 0 else 1.0
+        if self.alike:
+            return 0.5**self.n if distance > 0 else 1.0
         return float(stdtr(self.df, -distance / self.error))
 
     def distance(self, threshold: float) -> float:
@@ -55,12 +63,7 @@ class Estimate:
 
     def interval(self) -> Interval | None:
         """Where the true value lies with 95 % confidence, not corrected for anything; None with one seed."""
-        from scipy.special import stdtrit
-
-        if not math.isfinite(self.error):
-            return None
-        half = float(stdtrit(self.df, (1 + CONFIDENCE) / 2)) * self.error
-        return Interval(self.value - half, self.value + half)
+        return t_interval(self.value, self.error, self.df) if math.isfinite(self.error) else None
 
 
 def mean(values: Sequence[float]) -> Estimate | None:
@@ -70,17 +73,23 @@ def mean(values: Sequence[float]) -> Estimate | None:
 
 
 def difference(a: BySeed, b: BySeed) -> Estimate | None:
-    """Mean of a minus mean of b, paired by the seeds that both have; Welch's where they share none.
+    """Mean of a minus mean of b, paired by the seeds that both have; Welch's where they share none or too few.
 
     Pairs take out what a seed does to both sides, such as an order of images that suits nobody. None where a side is
     empty, or where they share no seed and one of them has a single one.
     """
-    shared = sorted(a.keys() & b.keys())
+    shared = sorted(paired_seeds(a, b))
     left, right = (np.array([side[seed] for seed in shared or side], np.float64) for side in (a, b))
     scale = _scale(np.concatenate([left, right]))
     if shared:
         return _of_one(left - right, "paired", scale)
     return _welch(left, right, scale) if min(left.size, right.size) > 1 else None
+
+
+def paired_seeds(a: Collection[int], b: Collection[int]) -> set[int]:
+    """The seeds that both sides have; none where these are too few for a verdict and the sides alone have enough."""
+    shared = set(a) & set(b)
+    return shared if len(shared) >= FEWEST_SEEDS or min(len(a), len(b)) < FEWEST_SEEDS else set()
 
 
 def _of_one(data: Floats, method: Method, rounding: float) -> Estimate:

@@ -69,11 +69,17 @@ def summary(values: Sequence[float]) -> Summary:
         raise ValueError("a value to summarize is not finite")
     n, mean = int(data.size), float(data.mean())
     sd = float(data.std(ddof=1)) if n > 1 else None
-    interval = None
-    if sd is not None:
-        half = float(_critical(np.array([n]))[0]) * sd / math.sqrt(n)
-        interval = Interval(mean - half, mean + half)
+    interval = t_interval(mean, sd / math.sqrt(n), n - 1) if sd is not None else None
     return Summary(n, mean, sd, interval, float(data.min()), float(data.max()))
+
+
+def t_interval(value: float, error: float, df: float) -> Interval:
+    """The 95 % interval of a number with a standard error of so many degrees of freedom."""
+    # Imported here, and not scipy.stats: that takes over a second, and every command imports this module.
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(df, (1 + CONFIDENCE) / 2)) * error
+    return Interval(value - half, value + half)
 
 
 def band(series: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]]) -> Band:
@@ -116,7 +122,6 @@ def _aligned(curves: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
 
 def _critical(n: npt.NDArray[np.integer]) -> Floats:
     """The factor t(0.975, n - 1) for each count n > 1."""
-    # Imported here, and not scipy.stats: that takes over a second, and every command imports this module.
     from scipy.special import stdtrit
 
     counts, where = np.unique(n, return_inverse=True)

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from cifarsweep.stats.evidence import FEWEST_SEEDS, Evidence, Statement
+from cifarsweep.stats.estimate import FEWEST_SEEDS
+from cifarsweep.stats.evidence import Evidence, Statement
 from cifarsweep.stats.means import Floats
 
 #: The chance of a verdict that is asked for.
@@ -21,7 +22,7 @@ def seeds_needed(evidence: Evidence, level: float) -> int | None:
 
     `level` is that of one side. The spread is the observed one, so from few seeds the answer is rough.
     """
-    if evidence.estimate.n < 2:
+    if evidence.fewest < 2:
         return FEWEST_SEEDS
     if not evidence.statements:
         return _by_signs(evidence, level)
@@ -43,13 +44,16 @@ def _chance(evidence: Evidence, n: npt.NDArray[np.integer], level: float) -> Flo
 def power(statement: Statement, n: npt.NDArray[np.integer], level: float) -> Floats:
     """The chance to show the statement at each number of seeds, if estimate and spread are the true ones.
 
-    From the noncentral t distribution (Cohen 1988); for Welch's test its degrees of freedom grow with the seeds.
+    From the noncentral t distribution (Cohen 1988); for Welch's test its degrees of freedom grow with the seeds. Where
+    all seeds are alike a sign test shows it for sure, from the number of seeds on at which it can.
     """
     from scipy.special import nctdtr, stdtrit
 
     estimate = statement.estimate
-    if statement.lead <= 0 or estimate.error == 0:
-        return np.full(n.shape, float(statement.lead > 0))
+    if statement.lead <= 0:
+        return np.zeros(n.shape)
+    if estimate.alike:
+        return np.asarray(0.5**n <= level, np.float64)
     df = estimate.df * (n - 1) / (estimate.n - 1)
     critical = -stdtrit(df, level)
     shift = statement.lead / estimate.error * np.sqrt(n / estimate.n)

@@ -127,16 +127,19 @@ class Store:
 
         return self._change(work, lambda created: created.added)
 
-    def add_seeds(self, study: str, added: Sequence[tuple[str, int]], looks: Sequence[int] = ()) -> int:
-        """Add trials to single cells, by cell and seed, and plan looks at the data at those numbers of seeds.
+    def add_seeds(self, study: str, added: Sequence[tuple[str, int]], plans: Sequence[Sequence[int]] = ()) -> int:
+        """Add trials to single cells, by cell and seed, and plan looks at the data; those known stay as they are.
 
         Returns how many trials were not there before. Raises UnknownStudy, or StoreError for a cell that it lacks.
         """
-        return self._change(lambda conn: studies.add_seeds(conn, study, added, looks), int)
+        return self._change(lambda conn: studies.add_seeds(conn, study, added, plans), int)
 
-    def looks(self, study: str) -> tuple[int, ...]:
-        """The numbers of seeds at which a study is looked at; empty where it was never extended."""
-        return self._db.read(lambda conn: studies.looks_of(conn, study))
+    def plans(self, study: str, seeds: int | None = None) -> tuple[tuple[int, ...], ...]:
+        """The numbers of seeds at which a study is looked at, by plan; empty where there is none but the first look.
+
+        With `seeds`, what they would become if `create_study` gave every cell so many.
+        """
+        return self._db.read(lambda conn: studies.plans_of(conn, study, seeds))
 
     def import_study(self, study: Study, runs: Sequence[FinishedRun]) -> int:
         """Add a study of runs that were trained elsewhere; returns its trials. Raises StudyExists."""

@@ -16,8 +16,9 @@ from cifarsweep.errors import StoreError, StudyExists, UnknownStudy
 from cifarsweep.spec.complaint import nearest
 from cifarsweep.spec.space import Search
 from cifarsweep.spec.study import Cell, Study, check_extends, difference
-from cifarsweep.spec.words import NAME_PATTERN, TrialState, Value, Wish
-from cifarsweep.stats.evidence import FEWEST_SEEDS
+from cifarsweep.spec.words import FINAL_STATES, NAME_PATTERN, TrialState, Value, Wish
+from cifarsweep.stats.estimate import FEWEST_SEEDS
+from cifarsweep.stats.plans import Plans, extended
 from cifarsweep.store.records import Created, StoredStudy, StudyRow
 from cifarsweep.store.tables import cell, look, study, trial
 
@@ -38,8 +39,8 @@ def create(conn: Connection, spec: Study, *, extend: bool) -> Created:
     if (existing or row.points is not None) and row.sha256 == spec.sha256:
         return Created(row.study_id, 0, existing)
     if row.sha256 != spec.sha256:
-        old = _check_change(row.spec, spec, extend=extend)
-        _count_look(conn, row.study_id, len(old.seeds), len(spec.seeds))
+        _check_change(row.spec, spec, extend=extend)
+        _plan_looks(conn, row.study_id, _plans_with(conn, read(conn, spec.name), len(spec.seeds)))
         # Who extends a cancelled study wants it after all; a paused one stays paused.
         wish = None if row.wish == Wish.CANCEL else row.wish
         changed = {"sha256": spec.sha256, "spec": fresh["spec"], "wish": wish}
@@ -72,7 +73,7 @@ def new_trial(row: Row[Any]) -> dict[str, Any]:
     return {"study_id": row.study_id, "state": first_state(row).value, "rank": row.rank}
 
 
-def add_seeds(conn: Connection, name: str, added: Iterable[tuple[str, int]], looks: Iterable[int]) -> int:
+def add_seeds(conn: Connection, name: str, added: Iterable[tuple[str, int]], plans: Iterable[Iterable[int]]) -> int:
     """Add trials of a study, by cell and seed, and the looks that it is planned with; returns how many were not there.
 
     Raises UnknownStudy, or StoreError for a cell that the study does not have.
@@ -84,18 +85,29 @@ def add_seeds(conn: Connection, name: str, added: Iterable[tuple[str, int]], loo
     planned = list(added)
     if unknown := {one for one, _ in planned} - ids.keys():
         raise StoreError(f"study {name!r} has no cell {min(unknown)!r}; its cells are {', '.join(ids)}")
-    _plan_looks(conn, row.study_id, looks)
+    _plan_looks(conn, row.study_id, plans)
     return add_trials(conn, row, [(ids[one], seed) for one, seed in planned])
 
 
-def looks_of(conn: Connection, name: str) -> tuple[int, ...]:
-    """The numbers of seeds at which the study is looked at; empty where it was never extended. Raises UnknownStudy."""
-    query = select(look.c.seeds).where(look.c.study_id == study_id(conn, name)).order_by(look.c.seeds)
-    return tuple(conn.execute(query).scalars())
+def plans_of(conn: Connection, name: str, seeds: int | None = None) -> Plans:
+    """The numbers of seeds at which the study is looked at, by plan, or would be if all cells had so many seeds.
+
+    Raises UnknownStudy.
+    """
+    stored = read(conn, name)
+    return _plans(conn, stored.study_id) if seeds is None else _plans_with(conn, stored, seeds)
 
 
-def _check_change(stored: str, spec: Study, *, extend: bool) -> Study:
-    """Return the study that is stored, if it may become `spec`."""
+def _plans(conn: Connection, study_id: int) -> Plans:
+    query = select(look.c.plan, look.c.seeds).where(look.c.study_id == study_id).order_by(look.c.plan, look.c.seeds)
+    plans: dict[int, list[int]] = {}
+    for plan, seeds in conn.execute(query):
+        plans.setdefault(plan, []).append(seeds)
+    return tuple(map(tuple, plans.values()))
+
+
+def _check_change(stored: str, spec: Study, *, extend: bool) -> None:
+    """Raise StudyExists unless the study that is stored may become `spec`."""
     old = _parsed(spec.name, stored)
     if not extend:
         raise StudyExists(
@@ -103,18 +115,27 @@ def _check_change(stored: str, spec: Study, *, extend: bool) -> Study:
             f"search were added, or --as NAME for a study of its own.\n{difference(old, spec)}"
         )
     check_extends(old, spec)
-    return old
 
 
-def _count_look(conn: Connection, study_id: int, before: int, after: int) -> None:
-    """More seeds for a study that has results: somebody may have seen them, so that the next look is one more."""
-    done = select(trial.c.trial_id).where(trial.c.study_id == study_id, trial.c.state == TrialState.DONE.value)
-    if after > before >= FEWEST_SEEDS and conn.execute(done.limit(1)).first():
-        _plan_looks(conn, study_id, (before, after))
+def _plans_with(conn: Connection, stored: StoredStudy, seeds: int) -> Plans:
+    """More seeds for a study that has results: somebody may have seen them, so that the next look is one more.
+
+    Where all trials are final the look has been taken. Where some are open it is planned with the next one, unless
+    there is a plan: then nobody knows here which of its looks were taken.
+    """
+    plans, before = _plans(conn, stored.study_id), len(stored.spec.seeds)
+    states = set(conn.execute(select(trial.c.state).where(trial.c.study_id == stored.study_id).distinct()).scalars())
+    if not seeds > before >= FEWEST_SEEDS or TrialState.DONE not in states:
+        return plans
+    return extended(plans, (before, seeds), taken=bool(plans) or states.issubset(FINAL_STATES))
 
 
-def _plan_looks(conn: Connection, study_id: int, looks: Iterable[int]) -> None:
-    if rows := [{"study_id": study_id, "seeds": seeds} for seeds in looks]:
+def _plan_looks(conn: Connection, study_id: int, plans: Iterable[Iterable[int]]) -> None:
+    if rows := [
+        {"study_id": study_id, "seeds": seeds, "plan": number}
+        for number, plan in enumerate(plans, start=1)
+        for seeds in plan
+    ]:
         conn.execute(insert_ignore(conn, look), rows)
 
 

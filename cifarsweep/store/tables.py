@@ -152,12 +152,14 @@ trial = Table(
     Index("ix_cs_trial_told", "told", "state"),
 )
 
-#: The numbers of seeds at which a study that was extended is looked at: every look costs a share of the 5 %.
+#: The numbers of seeds at which a study that was extended is looked at: every look costs a share of the 5 %. Those that
+#: were planned together share a level; see `stats.plans`.
 look = Table(
     "cs_look",
     metadata,
     Column("study_id", ForeignKey("cs_study.study_id"), primary_key=True, autoincrement=False),
     Column("seeds", Integer, primary_key=True, autoincrement=False),
+    Column("plan", Integer, nullable=False, server_default="1"),
 )
 
 checkpoint = Table(

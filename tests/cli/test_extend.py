@@ -1,5 +1,6 @@
 """`extend` as a user runs it: it looks, adds seeds where they are needed, and ends."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -80,7 +81,13 @@ def test_seeds_are_added_where_they_are_needed_until_none_are_left(cli: Any, run
 
     first = run(*UNTIL, "--max-seeds", "6")
     assert first.exit_code == 0
-    assert "6 trials added, of up to 6 seeds a cell" in first.output and "looks at 3, 6 seeds" in first.output
+    warning, *rest = first.output.splitlines()
+    assert "after a look that was not planned: the chance of a false verdict is at most 7.5 %, not 5 %" in warning
+    assert "added" in rest[-1], "it says so first"
+    assert (
+        "6 trials added, of up to 6 seeds a cell" in first.output
+        and "looks at 3 seeds at 5 %, 6 seeds at 2.5 %" in first.output
+    )
     assert seeds(rates) == {"lr=0.1": 6, "lr=0.2": 6, "lr=0.3": 3}
 
     assert "6 trials not finished" in run(*UNTIL).output
@@ -88,7 +95,11 @@ def test_seeds_are_added_where_they_are_needed_until_none_are_left(cli: Any, run
     last = run(*UNTIL)
     assert "1 stay undecided" in last.output and "\n- 0.2 is above 0.3: 90." in last.output
     assert seeds(rates) == {"lr=0.1": 6, "lr=0.2": 6, "lr=0.3": 3}
-    assert "corrected for 2 hypotheses and 2 looks" in " ".join(cli("report", "rates").stdout.split())
+    words = " ".join(cli("report", "rates").stdout.split())
+    assert "corrected for 2 hypotheses and 2 looks" in words and "at most 7.5 %, not 5 %" in words
+    found = json.loads(cli("report", "rates", "--json").stdout)
+    found = found[0] if isinstance(found, list) else found
+    assert found["plans"] == [[3], [6]] and found["false_verdicts_at_most"] == pytest.approx(0.075)
 
 
 def test_a_look_changes_nothing(run: Any, rates: Path) -> None:
@@ -96,28 +107,47 @@ def test_a_look_changes_nothing(run: Any, rates: Path) -> None:
 
     found = run(*UNTIL, "--max-seeds", "12", "--look")
 
-    assert "6 trials would be added" in found.output and "looks at 3, 6, 12 seeds" in found.output
+    assert (
+        "6 trials would be added" in found.output
+        and "looks at 3 seeds at 5 %, 6 seeds at 1.25 %, 12 seeds at 1.25 %" in found.output
+    )
     assert seeds(rates) == dict.fromkeys(ENDS, 3)
     with Store.open(f"sqlite:///{rates}/cifarsweep.db", read_only=True) as store:
-        assert store.looks("rates") == ()
+        assert store.plans("rates") == ()
+
+
+def test_a_plan_before_the_first_look_keeps_the_promise(cli: Any, run: Any, rates: Path) -> None:
+    planned = run(*UNTIL, "--max-seeds", "6")
+    finish_all(rates)
+    found = run(*UNTIL)
+
+    assert planned.output == (
+        "rates: looks at 3, 6 seeds, each at 5 % / 2\nrates: 9 trials not finished; look again when all are\n"
+    )
+    assert "6 trials added, of up to 6 seeds a cell" in found.output and "not planned" not in found.output
+    assert "not planned" not in cli("report", "rates").stdout
+    with Store.open(f"sqlite:///{rates}/cifarsweep.db", read_only=True) as store:
+        assert store.plans("rates") == ((3, 6),)
 
 
 def test_before_the_trials_are_done_nothing_is_said_of_them(run: Any, rates: Path) -> None:
-    finish_all(rates, but=1)
+    finish_all(rates, but=4)
+    run(*UNTIL, "--max-seeds", "12")
 
     found = run(*UNTIL, "--max-seeds", "12")
 
-    assert found.output == "rates: 1 trial not finished; look again when all are\n"
+    assert found.output == "rates: 4 trials not finished; look again when all are\n"
 
 
 def test_every_cell_can_have_more_seeds(run: Any, rates: Path) -> None:
     finish_all(rates)
 
-    assert "rates: 6 trials added" in run("extend", "rates", "--seeds", "5").output
+    found = run("extend", "rates", "--seeds", "5")
+    assert "at most 7.5 %, not 5 %" in found.output.splitlines()[0] and "rates: 6 trials added" in found.output
 
     assert seeds(rates) == dict.fromkeys(ENDS, 5)
     with Store.open(f"sqlite:///{rates}/cifarsweep.db", read_only=True) as store:
-        assert store.looks("rates") == (3, 5)
+        assert store.plans("rates") == ((3,), (5,))
     assert "0 would be added" in run("extend", "rates", "--seeds", "4").output
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rates import study_of_rates
 
 from cifarsweep.report.source import ReportAttempt, ReportStudy, ReportTrial, Series
 from cifarsweep.spec.settings import Settings, flat_settings, nest
@@ -94,6 +96,12 @@ def _json(tree: Any) -> str:
 @pytest.fixture(scope="session")
 def make() -> Maker:
     return Maker()
+
+
+@pytest.fixture
+def tried(make: Maker) -> Callable[..., ReportStudy]:
+    """A study of three rates with the accuracies given by cell, as `rates.py` builds it."""
+    return partial(study_of_rates, make)
 
 
 @dataclass

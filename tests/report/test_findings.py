@@ -104,13 +104,16 @@ CLAIMS = [
     (Reaches(kind="reaches", claim="c", a=SKIP, target=0.95, margin=0.01), "or at most 1 point below it"),
     (Faster(kind="faster", claim="c", a=SKIP, b=PLAIN, target=0.9, by="epoch"), "counted in epochs"),
     (Best(kind="best", claim="c", factor="model.skip", level=True), "model.skip = yes has the highest"),
-    (Trend(kind="trend", claim="c", factor="model.skip", direction="rising"), "is rising along"),
+    (
+        Trend(kind="trend", claim="c", factor="model.skip", direction="rising"),
+        "is rising on average along",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("claim", "words"), CLAIMS, ids=lambda part: getattr(part, "kind", ""))
 def test_each_hypothesis_is_put_into_words_with_the_means_it_names(mixed: Any, claim: Any, words: str) -> None:
-    means = {named.cell: named.value for named in named_means(claim, cell_results(mixed))}
+    means = {named.cell: named.value for named in named_means(claim, mixed.study, cell_results(mixed))}
 
     assert words in condition(claim)
     assert means[SKIP] is not None and means[SKIP].mean == pytest.approx(0.7)
@@ -120,7 +123,7 @@ def test_each_hypothesis_is_put_into_words_with_the_means_it_names(mixed: Any, c
 def test_a_hypothesis_without_results_says_so(make: Any) -> None:
     report = make.report(make.study({"model.skip": (False, True)}), [])
 
-    view = hypothesis_view(CLAIMS[0][0], cell_results(report))
+    view = hypothesis_view(CLAIMS[0][0], report.study, cell_results(report))
 
     assert [(row["role"], row["mean"], row["n"]) for row in view["rows"]] == [("a", None, 0), ("b", None, 0)]
 

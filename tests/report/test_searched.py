@@ -1,7 +1,11 @@
 """The page of a search: its best points, every parameter against accuracy, and what one seed can't tell."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
+from cifarsweep.report.care import care_notes
 from cifarsweep.report.pages import render_study
 from cifarsweep.report.searched import HEIGHT, WIDTH, search_view
 from cifarsweep.spec.space import Choices, Range, Search
@@ -50,6 +54,16 @@ def test_what_was_pruned_is_in_no_mean(searched):
     pruned = searched.trials[2]
 
     assert pruned.done and pruned.accuracy is None
+
+
+def test_every_point_looked_at_the_test_set_and_was_chosen_by_it(searched):
+    """Two of the three have no line of their own, and no curve."""
+    shown = searched.study.model_copy(update={"cells": searched.study.cells[1:2]})
+    curve = {(1, "val/accuracy"): (np.arange(1, 11), np.full(10, 0.9))}
+
+    notes = " ".join(care_notes(replace(searched, study=shown, series=curve, evaluations={0: 10, 2: 4})))
+
+    assert "looked at 24 times in 3 trials, at most 10 times in one. The test set chose the points" in notes
 
 
 def test_a_study_that_compares_has_no_such_section(make):

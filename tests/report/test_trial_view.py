@@ -72,10 +72,12 @@ def test_commands_name_the_images_the_device_and_a_trial_to_check(make: Any) -> 
     on_gpu = make.trial(3, "base", 0, versions={"torch": "2.15.0", "cuda": "13.0"})
     report = make.report(make.study({}, seeds=1), [on_gpu])
 
-    lines = list(commands(replace(report, looks=(3, 6))))
+    lines = list(commands(replace(report, plans=((3, 6),))))
 
-    assert lines[:2] == ["cifarsweep create tried.toml", "cifarsweep worker --study tried --gpu 0"]
-    assert "cifarsweep extend tried --until-decided --max-seeds 6" in lines
+    extend = "cifarsweep extend tried --until-decided --max-seeds 6"
+    assert [line.partition("    #")[0] for line in lines[:4]] == [
+        "cifarsweep create tried.toml", extend, "cifarsweep worker --study tried --gpu 0", extend,
+    ]  # fmt: skip
     assert lines[-1].startswith("cifarsweep replay tried/3 ")
 
 

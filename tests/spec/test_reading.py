@@ -136,6 +136,18 @@ def test_a_mistake_is_named_with_file_key_and_remedy(write, old: str, new: str, 
         ('[[hypotheses]]\nkind = "best"\nclaim = "x"\nfactor = "batch_size"\nlevel = 1', ["no factor"]),
         ('[[hypotheses]]\nkind = "best"\nclaim = "x"\nfactor = "model.skip"\nlevel = 1', ["no level"]),
         ('[[hypotheses]]\nkind = "at_chance"\nclaim = "x"\na = { "model.skip" = 1 }', ["selects no cell"]),
+        (
+            '[[hypotheses]]\nkind = "greater"\nclaim = "x"\na = { "model.skip" = true }\nb = { "optimizer.lr" = 1e-3 }',
+            ["hypothesis 1: a and b both select", "skip=yes"],
+        ),
+        (
+            '"batch_size" = [64]\n[[hypotheses]]\nkind = "best"\nclaim = "x"\nfactor = "batch_size"\nlevel = 64',
+            ["hypothesis 1: 'batch_size' has one level"],
+        ),
+        (
+            '[[hypotheses]]\nkind = "at_chance"\nclaim = "x"\na = { "model.skip" = true }\nmetric = "val/loss"',
+            ["hypothesis 1: metric = 'val/loss'", "at_chance is about an accuracy", "use reaches"],
+        ),
     ],
 )
 def test_arms_exclusions_and_hypotheses_must_fit_the_factors(write, extra: str, says: list[str]):
