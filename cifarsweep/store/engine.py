@@ -22,8 +22,6 @@ from cifarsweep.store.faults import connection_lost, translate, wrapped
 T = TypeVar("T")
 
 _BUSY_TIMEOUT_MS = 30_000
-#: Pauses between two tries for SQLite's write lock: the first, the factor from one to the next, and the longest.
-_PAUSE_S, _PAUSE_GROWTH, _LONGEST_PAUSE_S = 0.0002, 1.2, 0.005
 #: What the journal beside an SQLite file may keep of its size after a large transaction.
 _JOURNAL_BYTES = 1 << 22
 #: Waits before a transaction is tried again over a new connection.
@@ -185,41 +183,8 @@ def begin_immediately(engine: Engine, *, reading: bool = False) -> None:
 
     @event.listens_for(engine, "begin")
     def begin(conn: Connection) -> None:
-        if conn.get_execution_options().get("cs_reading", False):
-            conn.exec_driver_sql("BEGIN")
-        else:
-            _begin_immediate(conn)
-
-
-def _begin_immediate(conn: Connection) -> None:
-    """Wait for the write lock as long as SQLite would, but look more often.
-
-    Transactions last a millisecond or two; SQLite's own waits grow to 100, in which the lock lies idle.
-    """
-    raw: Any = conn.connection.dbapi_connection
-    patience_ms = _pragma(raw, "busy_timeout")
-    give_up, pause = time.monotonic() + patience_ms / 1000, _PAUSE_S
-    raw.execute("PRAGMA busy_timeout = 0").close()
-    try:
-        while not _locked(raw):
-            if time.monotonic() > give_up:
-                conn.exec_driver_sql("BEGIN IMMEDIATE")  # whose error SQLAlchemy knows how to dress
-                return
-            time.sleep(pause)
-            pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE_S)
-    finally:
-        raw.execute(f"PRAGMA busy_timeout = {patience_ms}").close()
-
-
-def _locked(connection: Any) -> bool:
-    """Whether the transaction has begun; False where another one is under way."""
-    try:
-        connection.execute("BEGIN IMMEDIATE").close()
-    except sqlite_driver().OperationalError as error:
-        if "locked" in str(error):
-            return False
-        raise
-    return True
+        reading = conn.get_execution_options().get("cs_reading", False)
+        conn.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
 def _sqlite_engine(url: URL, read_only: bool) -> Engine:
