@@ -10,7 +10,7 @@ import numpy as np
 from cifarsweep.report.palette import Look
 from cifarsweep.report.reproduce import environment_numbers
 from cifarsweep.report.source import ReportAttempt, ReportStudy, ReportTrial, Series
-from cifarsweep.report.wording import duration, metric_label, moment, state_text, value_text, visible
+from cifarsweep.report.wording import duration, metric_label, moment, state_text, value_text, verbatim, visible
 from cifarsweep.spec.settings import flat_settings
 from cifarsweep.spec.study import level_text
 from cifarsweep.spec.words import TRAIN_LOSS, VAL_ACCURACY, Value
@@ -50,7 +50,7 @@ def _row(trial: ReportTrial, look: Mapping[str, Look], environment: int | None, 
         "environment": environment,
         "spark": spark,
         "attempts": [_attempt_row(attempt) for attempt in trial.attempts],
-        "error": visible(trial.error) if trial.error else None,
+        "error": verbatim(trial.error) if trial.error else None,
     }
 
 
@@ -70,7 +70,7 @@ def _attempt_row(attempt: ReportAttempt) -> dict[str, Any]:
         "started": moment(attempt.started),
         "ended": moment(attempt.ended),
         "end": visible(attempt.end or "running").replace("_", " "),
-        "error": visible(attempt.error) if attempt.error else None,
+        "error": verbatim(attempt.error) if attempt.error else None,
     }
 
 

@@ -32,6 +32,7 @@ from cifarsweep.report.wording import (
     mean_text,
     moment,
     plural,
+    prose,
     range_text,
     state_text,
     visible,
@@ -88,7 +89,7 @@ def study_view(report: ReportStudy) -> dict[str, Any]:
         "curves_note": curve_note(POINTS),
         "crossings": crossings(study, results),
         "resources": resource_table(report, results),
-        "notes": figure_notes(report, results),
+        "notes": [prose(note) for note in figure_notes(report, results)],
         "search": search_view(report),
         "hypotheses": [hypothesis_view(hypothesis, results) for hypothesis in study.hypotheses],
         "settings": _common_settings(report),
@@ -123,11 +124,11 @@ def index_row(report: ReportStudy) -> dict[str, Any]:
 
 def _verdict_row(verdict: Verdict, report: ReportStudy) -> dict[str, Any]:
     claim = verdict.hypothesis.claim.rstrip(". ")
-    warning = visible(timing_warning(verdict, report) or "")
+    warning = prose(timing_warning(verdict, report) or "")
     return {
         "decision": verdict.decision,
-        "claim": visible(claim),
-        "detail": visible(verdict.detail),
+        "claim": prose(claim),
+        "detail": prose(verdict.detail),
         "warning": warning,
         "forest": forest_mark(verdict),
     }
