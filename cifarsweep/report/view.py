@@ -38,7 +38,7 @@ from cifarsweep.report.wording import (
     visible,
 )
 from cifarsweep.spec.settings import flat_settings
-from cifarsweep.spec.study import level_text
+from cifarsweep.spec.study import Cell, cell_name, level_text
 from cifarsweep.spec.words import VAL_ACCURACY, TrialState
 from cifarsweep.stats import Summary
 
@@ -85,6 +85,7 @@ def study_view(report: ReportStudy) -> dict[str, Any]:
         "finals_height": _DOT_PLOT + (_DOT_ROW if len(results) <= _ROOMY else _TIGHT_ROW) * len(results),
         "classes_height": _DOT_PLOT + _CLASS_ROW * min(CLASSES_SHOWN, most_classes(report)),
         "classes_shown": CLASSES_SHOWN,
+        "looks_repeat": len(set(look.values())) < len(look),
         "shows_cost": any(result.params is not None or result.flops is not None for result in results),
         "curves_note": curve_note(POINTS),
         "crossings": crossings(study, results),
@@ -248,13 +249,19 @@ def _payload(report: ReportStudy, results: Sequence[CellResult], look: Mapping[s
     }
 
 
+def _brief(cell: Cell) -> str:
+    """The levels alone, where the name is made from them; an arm that was given a name keeps it."""
+    named = {key: level for key, level in cell.levels.items() if f"={level_text(level)}" in cell.name}
+    return ", ".join(map(level_text, named.values())) if cell_name(named, list(named)) == cell.name else cell.name
+
+
 def _payload_cell(result: CellResult, look: Look) -> dict[str, Any]:
     accuracy = result.accuracy
     interval = accuracy.interval if accuracy else None
     done = [trial for trial in result.trials if trial.accuracy is not None]
     return {
         "name": visible(result.cell.name),
-        "brief": visible(", ".join(map(level_text, result.cell.levels.values())) or result.cell.name),
+        "brief": visible(_brief(result.cell)),
         "colour": look.colour,
         "dash": look.dash,
         "mean": accuracy.mean if accuracy else None,

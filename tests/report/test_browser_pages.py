@@ -188,3 +188,27 @@ def test_numbers_beside_names_from_right_to_left_keep_their_places(make: Any, sh
     page = show(write_pages([replace(report, trials=tuple(slower))], tmp_path)[0], 1280).page
 
     assert page.evaluate(IN_ORDER, ["#costs-front", "1ש2ע"])
+
+
+def test_paper_is_white_and_hides_nothing(show: Any, folder: Path) -> None:
+    page = show(folder / "tried.html", color_scheme="dark").page
+    page.wait_for_selector("#finals-plot .point")
+    shut = "document.querySelectorAll('details:not([open])').length"
+    before = page.evaluate(shut)
+    page.evaluate(f"addEventListener('beforeprint', () => {{ window.printed = {shut} }})")
+
+    page.pdf()
+
+    assert (page.evaluate("window.printed"), page.evaluate(shut)) == (0, before) and before > 1
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
+
+
+def test_a_table_that_goes_on_is_seen_to_go_on(show: Any, folder: Path) -> None:
+    page = show(folder / "tried.html", 360, 800).page
+
+    wide = page.locator(".scroll:has(table.trials)")
+    assert wide.evaluate("(box) => box.scrollWidth > box.clientWidth && box.tabIndex === 0")
+    assert wide.evaluate("(box) => getComputedStyle(box).backgroundAttachment") == "local, local, scroll, scroll"
+    heights = page.evaluate("[...document.querySelectorAll('[id^=trial-]')].map((row) => row.offsetHeight)")
+    assert max(heights) < 80

@@ -83,8 +83,12 @@ const listen = () => {
   document.addEventListener("newer-data", onNewer);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawSoon());
   // Paper is white, whatever the screen is.
+  const closed = new Set();
   const printing = (now) => () => {
     root.classList.toggle("printing", now);
+    if (now) for (const each of document.querySelectorAll("details:not([open])")) closed.add(each);
+    for (const each of closed) each.open = now;
+    if (!now) closed.clear();
     drawNow();
     if (!now) for (const plot of document.querySelectorAll(".plot")) Plotly.Plots.resize(plot);
   };
