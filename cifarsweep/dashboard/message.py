@@ -37,7 +37,9 @@ def message(pulse: Pulse) -> dict[str, Any]:
 
 
 def _study(status: StudyStatus) -> dict[str, Any]:
-    counts = [f"{count} {state_text(state)}" for state, count in status.trials.items() if count]
+    trials = {**status.trials, TrialState.DONE: status.trials[TrialState.DONE] - status.pruned}
+    named = [(state_text(state), count) for state, count in trials.items()]
+    counts = [f"{count} {state}" for state, count in (*named, ("pruned", status.pruned)) if count]
     return {
         "done": status.trials[TrialState.DONE],
         "total": sum(status.trials.values()),

@@ -9,6 +9,7 @@ from cifarsweep.report.findings import CellResult, state_counts
 from cifarsweep.report.source import ReportStudy
 from cifarsweep.report.wording import plural
 from cifarsweep.spec.words import EARLY_STOPPED_AT, FINAL_STATES, TrialState
+from cifarsweep.stats import Interval
 
 ONE_SEED = (
     "Some cells have one seed only, and one seed is never enough: it has no interval, and a difference to it may be "
@@ -41,6 +42,11 @@ def _seeds(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str]:
         "± and bands are 95 % intervals of the mean over seeds (Student's t); they speak of seeds, not of other data "
         "or machines."
     )
+    if any(result.accuracy and _beyond(result.accuracy.interval) for result in results):
+        yield (
+            "Some intervals reach below 0 % or above 100 %: Student's t knows no such bounds, and the true mean lies "
+            "within them."
+        )
     if report.looks:
         yield (
             f"The study was extended: looks at the results are planned with {', '.join(map(str, report.looks))} seeds, "
@@ -49,6 +55,10 @@ def _seeds(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str]:
         )
     if any(result.accuracy is not None and result.accuracy.n == 1 for result in results):
         yield ONE_SEED
+
+
+def _beyond(interval: Interval | None) -> bool:
+    return interval is not None and (interval.low < 0 or interval.high > 1)
 
 
 def _recipe(report: ReportStudy) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cifarsweep.report.findings import CellResult, best, cell_results
+from cifarsweep.report.overview import sure_of
 from cifarsweep.report.source import ReportStudy
 from cifarsweep.report.verdicts import verdicts
 from cifarsweep.report.wording import duration, number_text, visible
@@ -43,7 +44,7 @@ def results_table(report: ReportStudy) -> Table:
 
 def verdict_lines(report: ReportStudy) -> list[str]:
     """Each hypothesis of the study with its verdict, a sentence each."""
-    return [visible(verdict.sentence) for verdict in verdicts(report)]
+    return [visible(sure_of(verdict, verdict.sentence)) for verdict in verdicts(report)]
 
 
 def _trouble(result: CellResult) -> str:

@@ -17,6 +17,8 @@ from cifarsweep.spec.words import TRAIN_LOSS, VAL_ACCURACY, Value
 
 SPARK_WIDTH, SPARK_HEIGHT = 72, 22
 _SPARK_POINTS = 36
+#: Signs of an error that stand in the line which opens it.
+_SAID = 160
 
 
 def trials_view(report: ReportStudy, look: Mapping[str, Look]) -> dict[str, Any]:
@@ -51,7 +53,14 @@ def _row(trial: ReportTrial, look: Mapping[str, Look], environment: int | None, 
         "spark": spark,
         "attempts": [_attempt_row(attempt) for attempt in trial.attempts],
         "error": verbatim(trial.error) if trial.error else None,
+        "said": _last_line(trial.error) if trial.error else None,
     }
+
+
+def _last_line(error: str) -> str:
+    """What a traceback ends with, which says what went wrong."""
+    last = visible((error.strip().splitlines() or [""])[-1].strip())
+    return last if len(last) <= _SAID else f"{last[: _SAID - 1]}…"
 
 
 def time_beside(trial: ReportTrial) -> float | None:

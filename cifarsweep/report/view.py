@@ -10,20 +10,18 @@ from typing import Any
 from cifarsweep.report.claims import hypothesis_view
 from cifarsweep.report.classes import CLASSES_SHOWN, class_payload, most_classes
 from cifarsweep.report.confound_view import confound_view
-from cifarsweep.report.confounds import timing_warning
 from cifarsweep.report.crossing import crossings
 from cifarsweep.report.curves import POINTS, curve_payload
 from cifarsweep.report.figures import cost_payload, gap_payload
-from cifarsweep.report.findings import CellResult, best, cell_results, reach, state_counts
-from cifarsweep.report.forest import forest_mark
+from cifarsweep.report.findings import CellResult, best, cell_results, reach
 from cifarsweep.report.notes import curve_note, figure_notes
+from cifarsweep.report.overview import counts_text, lead, verdict_row
 from cifarsweep.report.palette import Look, looks
 from cifarsweep.report.reproduce import reproduce_view
 from cifarsweep.report.resources import resource_table
 from cifarsweep.report.searched import search_view
 from cifarsweep.report.source import ReportStudy
 from cifarsweep.report.trial_view import differing_settings, trials_view
-from cifarsweep.report.verdict import Verdict
 from cifarsweep.report.verdicts import verdicts
 from cifarsweep.report.wording import (
     duration,
@@ -31,15 +29,13 @@ from cifarsweep.report.wording import (
     magnitude,
     mean_text,
     moment,
-    plural,
     prose,
     range_text,
-    state_text,
     visible,
 )
 from cifarsweep.spec.settings import flat_settings
 from cifarsweep.spec.study import Cell, cell_name, level_text
-from cifarsweep.spec.words import VAL_ACCURACY, TrialState
+from cifarsweep.spec.words import VAL_ACCURACY
 from cifarsweep.stats import Summary
 
 #: Width of the mark in a row of the table of results, in pixels.
@@ -75,10 +71,10 @@ def study_view(report: ReportStudy) -> dict[str, Any]:
         "question": visible(study.question),
         "source": visible(study.source),
         "cost": visible(study.cost),
-        "lead": _lead(report, results),
-        "verdicts": [_verdict_row(verdict, report) for verdict in verdicts(report)],
+        "lead": lead(report, results),
+        "shown_points": len(results) if study.search is not None else None,
+        "verdicts": [verdict_row(verdict, report) for verdict in verdicts(report)],
         "confounds": confound_view(study, results),
-        "progress": _progress(report),
         "results": _result_rows(results, look),
         "scale": _scale_ends(_scale(results)),
         "mark_width": MARK_WIDTH,
@@ -96,74 +92,13 @@ def study_view(report: ReportStudy) -> dict[str, Any]:
         "settings": _common_settings(report),
         "differing": differing_settings(report),
         "trials": trials_view(report, look),
-        "trial_counts": _counts_text(report),
+        "trial_counts": counts_text(report),
         "reproduce": reproduce_view(report),
         "payload": _payload(report, results, look),
         "made_at": moment(report.made_at),
         "database": visible(report.database),
         "version": report.version,
     }
-
-
-def index_row(report: ReportStudy) -> dict[str, Any]:
-    """One study's line of the index."""
-    results = cell_results(report)
-    top = best(results)
-    found = verdicts(report)
-    return {
-        "name": report.study.name,
-        "question": visible(report.study.question),
-        "verdict": _verdict_row(found[0], report) if found else None,
-        "lead": _lead(report, results),
-        "progress": _progress(report),
-        "counts": _counts_text(report),
-        "best_cell": visible(top.cell.name) if top else None,
-        "best_mean": mean_text(top.accuracy, VAL_ACCURACY) if top and top.accuracy else None,
-        "best_n": plural(top.accuracy.n, "seed") if top and top.accuracy else None,
-    }
-
-
-def _verdict_row(verdict: Verdict, report: ReportStudy) -> dict[str, Any]:
-    claim = verdict.hypothesis.claim.rstrip(". ")
-    warning = prose(timing_warning(verdict, report) or "")
-    return {
-        "decision": verdict.decision,
-        "claim": prose(claim),
-        "detail": prose(verdict.detail),
-        "warning": warning,
-        "forest": forest_mark(verdict),
-    }
-
-
-def _progress(report: ReportStudy) -> dict[str, int]:
-    counts = state_counts(report)
-    return {"done": counts[TrialState.DONE], "total": len(report.trials)}
-
-
-def _counts_text(report: ReportStudy) -> str:
-    counts = [f"{count} {state_text(state)}" for state, count in state_counts(report).items() if count]
-    return f"{plural(len(report.trials), 'trial')}: {', '.join(counts)}" if counts else "no trials"
-
-
-def _lead(report: ReportStudy, results: Sequence[CellResult]) -> str:
-    top = best(results)
-    progress = _progress(report)
-    if top is None or top.accuracy is None:
-        return f"No trial is done yet ({_counts_text(report)}), so nothing is found so far."
-    finished = f"{progress['done']} of {plural(progress['total'], 'trial')} {'is' if progress['total'] == 1 else 'are'}"
-    mean = f"{mean_text(top.accuracy, VAL_ACCURACY)} (n = {top.accuracy.n})"
-    if report.study.search is not None:
-        points = len({trial.cell for trial in report.trials})
-        return (
-            f"Of {plural(points, 'point')} that were tried, {visible(top.cell.name)} has the highest validation "
-            f"accuracy: {mean}; {finished} done. Table 1 and the curves show the best {len(results)}."
-        )
-    if len(results) == 1:
-        return f"The only cell reaches a validation accuracy of {mean}; {finished} done."
-    return (
-        f"Of {plural(len(results), 'cell')}, {visible(top.cell.name)} has the highest mean validation accuracy: "
-        f"{mean}; {finished} done."
-    )
 
 
 def _scale(results: Sequence[CellResult]) -> Scale | None:

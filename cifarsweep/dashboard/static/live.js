@@ -120,7 +120,10 @@
       return;
     }
     // Without plotly.js report.js has taken the figures away.
-    if (typeof Plotly === "undefined") for (const figure of page.querySelectorAll("figure.drawn")) figure.remove();
+    if (typeof Plotly === "undefined") {
+      for (const figure of page.querySelectorAll("figure.drawn")) figure.remove();
+      for (const section of page.querySelectorAll("section")) if (section.children.length < 2) section.remove();
+    }
     const chosen = choices();
     morph(main, page.querySelector("main"));
     choose(chosen);

@@ -99,6 +99,7 @@ const listen = () => {
 if (typeof Plotly === "undefined") {
   byId("no-plotly").hidden = false;
   for (const figure of document.querySelectorAll("figure.drawn")) figure.remove();
+  for (const section of document.querySelectorAll("section")) if (section.children.length < 2) section.remove();
 } else {
   listen();
   drawSoon();
