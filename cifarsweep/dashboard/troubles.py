@@ -39,7 +39,7 @@ def _sentences(studies: Sequence[StudyStatus], working: bool) -> Iterator[str]:
     waiting = sum(status.trials[TrialState.QUEUED] + status.to_ask for status in studies)
     if (waiting or lost) and not working:
         trials = f"{plural(waiting, 'trial')} {'waits' if waiting == 1 else 'wait'} and no" if waiting else "No"
-        yield f"{trials} worker is at work: start cifarsweep worker."
+        yield f"{trials} worker is at work: start `cifarsweep worker`."
 
 
 def _lost(lost: Sequence[WorkerStatus]) -> str:

@@ -51,7 +51,8 @@ def lead(found: Comparison) -> str:
         return "The two have no cell in common: nothing can be compared."
     counts = Counter(match.finding for match in found.matches)
     more, few, none = counts["higher"], counts["too few seeds"], counts["no result yet"]
-    rest = [f"for {counts['no difference shown']} no difference is shown"]
+    same = counts["no difference shown"]
+    rest = [f"for {same} no difference is shown"] if same or not few + none else []
     rest += [f"{few} {'has' if few == 1 else 'have'} too few seeds to tell"] if few else []
     rest += [f"{none} {'has' if none == 1 else 'have'} no result yet"] if none else []
     reach = "reaches" if more == 1 else "reach"

@@ -99,4 +99,6 @@ def _finished(report: ReportStudy) -> str:
     found, counts = progress(report), state_counts(report)
     left = sum(counts[state] for state in (TrialState.QUEUED, TrialState.LEASED, TrialState.PAUSED))
     done = f"{found['done']} of {plural(found['total'], 'trial')} {'is' if found['total'] == 1 else 'are'} done"
+    pruned = sum(trial.pruned for trial in report.trials)
+    done += f", {pruned} of them pruned" if pruned else ""
     return f"{done}, so this is preliminary" if left else done

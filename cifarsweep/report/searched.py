@@ -60,7 +60,7 @@ def _sentences(report: ReportStudy, done: int) -> list[str]:
     pruned = sum(trial.pruned for trial in report.trials)
     asked = len({trial.cell for trial in report.trials})
     how = {"random": "at random", "tpe": "by TPE, in the light of those before", "cmaes": "by CMA-ES"}[search.sampler]
-    found = [f"{asked} of {plural(search.points, 'point')} were chosen {how}; {plural(done, 'trial')} done."]
+    found = [f"{asked} of {plural(search.points, 'point')} were chosen {how}; {_ended(done, pruned)}."]
     if pruned:
         found.append(
             f"{plural(pruned, 'trial')} fell behind the others and {'was' if pruned == 1 else 'were'} ended early "
@@ -72,6 +72,12 @@ def _sentences(report: ReportStudy, done: int) -> list[str]:
             "Repeat the best points with several seeds, as arms of a study, before you conclude anything from them."
         )
     return found
+
+
+def _ended(done: int, pruned: int) -> str:
+    if not pruned:
+        return f"{plural(done, 'trial')} done"
+    return f"{plural(done - pruned, 'trial')} done, {pruned} pruned"
 
 
 def _plot(key: str, parameter: Parameter, reached: Sequence[tuple[ReportTrial, float]], y: _Axis) -> dict[str, Any]:

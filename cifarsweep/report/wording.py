@@ -76,8 +76,8 @@ _PASSAGE = re.compile(rf"[{_RTL}](?:[{_RTL}\W\d_]*[{_RTL}])?")
 _ISOLATE, _POP = "\N{FIRST STRONG ISOLATE}", "\N{POP DIRECTIONAL ISOLATE}"
 #: What may be isolated already, so that a text can be made visible twice.
 _ISOLATED = re.compile(rf"({_ISOLATE}[^{_ISOLATE}{_POP}]*{_POP})")
-#: Where a line must not break: around +- and before a per cent sign that follows a number.
-_UNBROKEN = re.compile(r"(?<=\d) (?=%)|(?<=±) | (?=±)")
+#: Where a line must not break: around +-, in p = 0.1, and before a per cent sign that follows a number.
+_UNBROKEN = re.compile(r"(?<=\d) (?=%)|(?<=±) | (?=±)|(?<=\bp) (?=[=<] )|(?<=\bp [=<]) ")
 
 
 def metric_label(name: str) -> str:

@@ -161,6 +161,8 @@
   // What tells whether somebody is at work comes first: a phone shows two columns or three.
   const beat = (one) => element("span", { class: one.lost ? "trouble" : null }, one.beat);
   const name = (text) => element("bdi", {}, text);
+  const trouble = (text) => (
+    element("p", { class: "notice" }, ...text.split("`").map((part, nth) => (nth % 2 ? element("code", {}, part) : part))));
   const runningTable = (running) => table("live-running", "Trials", [
     ["Trial"], ["Last beat"], ["Cell"], ["Seed", true], ["Epoch", true], ["Validation accuracy", true],
     ["Training loss", true], ["Step", true], ["Host and device"],
@@ -192,7 +194,7 @@
     const study = Object.values(news.studies).find(mine);
     const mineToo = ({ pages }) => isIndex || pages.includes(file);
     const workers = news.workers.filter(mineToo);
-    const parts = [heading(), ...(news.troubles[file] ?? []).map((text) => element("p", { class: "notice" }, text))];
+    const parts = [heading(), ...(news.troubles[file] ?? []).map(trouble)];
     if (!isIndex && study) parts.push(element("p", { class: "counts" }, `${study.total} trials: ${study.counts}`));
     if (running.length) parts.push(...runningTable(running));
     else parts.push(element("p", {}, "No trial is under way."));
