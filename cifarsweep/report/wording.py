@@ -100,6 +100,8 @@ def visible(text: str) -> str:
 
     A passage that is read from right to left is isolated, or the numbers beside it would change places.
     """
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(_isolated(part) for part in _ISOLATED.split(text))
 
 

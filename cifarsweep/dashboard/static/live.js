@@ -80,6 +80,8 @@
     }
   };
 
+  /** Brings the place back that a reader had, until the first message has made its room on the page. */
+  let settle = () => {};
   const MINE = `cifarsweep ${location.pathname}`;
   const summaryOf = (details) => details.querySelector("summary").textContent;
   const top = (heading) => heading.getBoundingClientRect().top;
@@ -106,9 +108,10 @@
     if (!left) return;
     choose(left.choices);
     for (const each of main.querySelectorAll("details")) if (left.open.includes(summaryOf(each))) each.open = true;
-    const heading = left.at && document.getElementById(left.at[0]);
-    if (heading) scrollBy(0, top(heading) - left.at[1]);
     history.scrollRestoration = "auto";
+    const heading = left.at && document.getElementById(left.at[0]);
+    if (heading) settle = () => scrollBy(0, top(heading) - left.at[1]);
+    settle();
   };
 
   const take = (page) => {
@@ -201,6 +204,8 @@
     if (workers.length) parts.push(...workerTable(workers));
     if (errors.length) parts.push(...errorTable(errors));
     morph(panel, element("section", { id: "live", "aria-labelledby": "under-way" }, ...parts));
+    settle();
+    settle = () => {};
     wanted = news.stamps[file] ?? "";
     if (wanted !== shown) plan(0);
   };

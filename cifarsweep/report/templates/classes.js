@@ -21,7 +21,7 @@ const classTrace = (place, nth, places, labels) => {
   // Cells stand a little apart in a row, so that equal ones are both seen.
   const shift = places.length > 1 && places.length <= 9 ? (0.5 * nth) / (places.length - 1) - 0.25 : 0;
   return {
-    x: labels.map((label) => mean[label]), y: labels.map((_, row) => row + shift), mode: "markers", cliponaxis: false, name: nameOf(place),
+    x: labels.map((label) => mean[label]), y: labels.map((_, row) => row + shift), mode: "markers", cliponaxis: !roomy(), name: nameOf(place),
     marker: { color: translucent(colour(cell), 0.85), size: 8, symbol: SYMBOLS[cell.dash] },
     error_x: {
       type: "data", array: labels.map((label) => half?.[label] ?? 0), color: translucent(colour(cell), 0.6), thickness: 1.5,

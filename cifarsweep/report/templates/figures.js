@@ -55,7 +55,7 @@ const drawFinals = () => {
     const cells = places.map((place) => data.cells[place]);
     const seeds = places.flatMap((place) => data.cells[place].seeds.map(([seed, value, lost]) => ({ place, seed, value, lost })));
     return [{
-      x: seeds.map(({ value }) => value), y: seeds.map(({ place }) => place + (roomy() ? 0.18 : 0)), mode: "markers", cliponaxis: false,
+      x: seeds.map(({ value }) => value), y: seeds.map(({ place }) => place + (roomy() ? 0.18 : 0)), mode: "markers", cliponaxis: !roomy(),
       marker: {
         color: translucent(own, roomy() ? 0.6 : 0.4), size: roomy() ? 7 : 5,
         symbol: seeds.map(({ lost }) => (lost ? "x" : "circle")),
@@ -63,7 +63,7 @@ const drawFinals = () => {
       text: seeds.map(({ place, seed, lost }) => `<b>${nameOf(place)}</b><br>seed ${seed}${lost ? ", diverged" : ""}`),
       hovertemplate: "%{text}: %{x:.2%}<extra></extra>",
     }, {
-      x: cells.map(({ mean }) => mean), y: places.map((place) => place - (roomy() ? 0.12 : 0)), mode: "markers", cliponaxis: false,
+      x: cells.map(({ mean }) => mean), y: places.map((place) => place - (roomy() ? 0.12 : 0)), mode: "markers", cliponaxis: !roomy(),
       marker: { color: own, size: roomy() ? 10 : 7 }, error_x: whiskers(cells.map(halfOf), own),
       text: places.map((place) => `<b>${nameOf(place)}</b><br>${meanText(data.cells[place])}`),
       hovertemplate: "%{text}<extra></extra>",
@@ -89,7 +89,7 @@ const costTraces = (done, cost, x, numbers, unit) => {
     const own = colour(data.cells[places[0]]);
     const cells = places.map((place) => data.cells[place]);
     return {
-      x: places.map(x), y: cells.map(({ mean }) => mean), mode: "markers+text", textposition: "top left", cliponaxis: false,
+      x: places.map(x), y: cells.map(({ mean }) => mean), mode: "markers+text", textposition: "top left", cliponaxis: !roomy(),
       text: places.map((place) => numbers.get(place) ?? ""), textfont: { size: 12, color: css("--ink") },
       marker: {
         color: own, size: places.map((place) => (front.has(place) ? 11 : 9)), line: { width: 2, color: own },
@@ -147,7 +147,7 @@ const drawGaps = () => {
       const gap = `gap ${(100 * (train - val)).toFixed(2)} points`;
       return `<b>${nameOf(place)}</b><br>training ${percent(train)}, validation ${percent(val)}<br>${gap}`;
     });
-    const marks = { mode: "markers", cliponaxis: false, y: group, text, hovertemplate: "%{text}<extra></extra>" };
+    const marks = { mode: "markers", cliponaxis: !roomy(), y: group, text, hovertemplate: "%{text}<extra></extra>" };
     return [
       {
         x: pairs.flatMap(([train, val]) => [train, val, null]), y: group.flatMap((place) => [place, place, null]),
