@@ -306,3 +306,15 @@ def test_a_choice_of_one_is_hidden(make: Any, show: Any, tmp_path: Path) -> None
     page = show(write_pages([replace(report, trials=slower)], tmp_path)[0]).page
 
     assert page.locator("#cost").count() == 1 and not page.locator("#cost").is_visible()
+
+
+def test_margins_of_long_names_settle_on_a_phone(make: Any, show: Any, tmp_path: Path) -> None:
+    study = make.study({"optimizer.lr": tuple(0.00258158 + place / 97 for place in range(8)), "batch_size": (64, 128)})
+    opened = show(write_pages([make.finished(study)], tmp_path)[0], 360, 800)
+
+    opened.page.wait_for_selector("#finals-plot .ytick")
+    opened.page.wait_for_timeout(300)
+
+    assert opened.complaints == []  # plotly warns of margins that it gave up to fit
+    names = opened.page.locator("#finals-plot .ytick").all()
+    assert min(name.bounding_box()["x"] for name in names) >= 0

@@ -38,16 +38,17 @@ const drawClasses = () => {
   const places = classCells();
   const means = places.map((place) => unpack(data.classes.cells[place].mean));
   const labels = hardest(means);
+  const names = labels.map((label) => short(data.classes.names[label], narrow() ? 14 : 28));
   const values = means.flatMap((mean) => labels.map((label) => mean[label]));
   const layout = {
-    ...layoutStyle(), height: plot.clientHeight, margin: { l: 20, r: 24, t: 28, b: 46 }, uirevision: "classes",
+    ...layoutStyle(), height: plot.clientHeight, margin: { l: roomFor(plot, names), r: 24, t: 28, b: 46 }, uirevision: "classes",
     xaxis: {
       ...axisStyle("Accuracy of the class"), tickformat: "~%",
       range: values.length ? shareRange(values, 0.02) : [0, 1],
     },
     yaxis: {
-      ...axisStyle(), tickmode: "array", tickvals: labels.map((_, row) => row), ticks: "", showline: false, autorange: false,
-      ticktext: labels.map((label) => plain(short(data.classes.names[label], narrow() ? 14 : 28))),
+      ...axisStyle(), automargin: false, tickmode: "array", tickvals: labels.map((_, row) => row), ticks: "", showline: false, autorange: false,
+      ticktext: names.map(plain),
       range: [Math.max(labels.length, 1) - 0.4, -0.6],
     },
   };
@@ -105,8 +106,8 @@ const drawConfusion = () => {
     range: [-0.5, names.length - 0.5], showticklabels: small, tickmode: "array", tickvals: [...names.keys()],
     ticktext: names.map((name) => plain(short(name, 12))),
   };
-  // Counted, not measured: margins that plotly fits to both axes and to equal sides may never settle.
-  const room = 34 + (small ? 7 * Math.max(...names.map((name) => signsOf(short(name, 12)).length)) : 0);
+  // Not left to plotly: margins that it fits to both axes and to equal sides may never settle.
+  const room = 36 + (small ? Math.max(...names.map((name) => widthOf(short(name, 12)))) : 0);
   const layout = {
     ...layoutStyle(), height: plot.clientHeight, dragmode: false, margin: { l: room, r: 10, t: 28, b: room },
     ...(onPaper() ? { width: Math.min(PAPER, plot.clientHeight) } : {}),

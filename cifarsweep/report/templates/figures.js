@@ -2,16 +2,16 @@
 const ROOMY = 40; // cells up to which a row has room for its seeds beside its mean
 const roomy = () => data.cells.length <= ROOMY;
 /** What fits beside a row: on a phone the levels without their factors, for all rows where one name is too long. */
-const rowName = ({ name, brief }) => {
+const rowLines = ({ name, brief }) => {
   const text = narrow() && longNames() ? brief : name;
   const most = narrow() ? 20 : 44;
-  return roomy() ? inTwoLines(text, most) : plain(short(text, most));
+  return roomy() ? inTwoLines(text, most) : [short(text, most)];
 };
 const longNames = () => data.cells.some(({ name }) => name.length > 18);
 /** The y axis of a figure with one row a cell, named even where it has no result yet. */
-const cellRows = () => ({
-  ...axisStyle(), tickmode: "array", tickvals: [...data.cells.keys()], ticks: "", showline: false, autorange: false,
-  ticktext: data.cells.map(rowName),
+const cellRows = (rows) => ({
+  ...axisStyle(), automargin: false, tickmode: "array", tickvals: [...data.cells.keys()], ticks: "", showline: false, autorange: false,
+  ticktext: rows.map((lines) => lines.map(plain).join("<br>")),
   range: [data.cells.length - 0.4, -0.6], tickfont: { size: roomy() ? fontSize() - 1 : 10 },
   // Plotly would measure every label to hide those that leave the figure, and none does: the margin follows them.
   ticklabeloverflow: "allow",
@@ -41,10 +41,14 @@ const meanText = (cell) => `${percent(cell.mean)}${cell.interval ? ` ± ${percen
 const whiskers = (halves, own) => ({
   type: "data", array: halves, color: own, thickness: 2, width: roomy() ? 5 : 2, visible: halves.some((half) => half > 0),
 });
-const rowLayout = (plot, title, values) => ({
-  ...layoutStyle(), height: plot.clientHeight, margin: { l: 20, r: 24, t: 28, b: 46 }, uirevision: String(byId("close-up")?.checked),
-  xaxis: { ...axisStyle(title), tickformat: "~%", range: shareRange(closeUp(values)) }, yaxis: cellRows(),
-});
+const rowLayout = (plot, title, values) => {
+  const rows = data.cells.map(rowLines);
+  return {
+    ...layoutStyle(), height: plot.clientHeight, margin: { l: roomFor(plot, rows.flat()), r: 24, t: 28, b: 46 },
+    uirevision: String(byId("close-up")?.checked),
+    xaxis: { ...axisStyle(title), tickformat: "~%", range: shareRange(closeUp(values)) }, yaxis: cellRows(rows),
+  };
+};
 
 const drawFinals = () => {
   const plot = byId("finals-plot");

@@ -44,11 +44,11 @@ const short = (text, most) => {
 /** In two lines where one is too short, broken between words where that can be. */
 const inTwoLines = (text, most) => {
   const whole = short(text, 2 * most - 4);
-  if (whole.length <= most) return plain(whole);
+  if (whole.length <= most) return [whole];
   const space = whole.lastIndexOf(" ", most);
   const signs = signsOf(whole);
-  const lines = space > most / 3 ? [whole.slice(0, space), whole.slice(space + 1)] : [signs.slice(0, most).join(""), signs.slice(most).join("")];
-  return lines.map(plain).join("<br>");
+  if (space > most / 3) return [whole.slice(0, space), whole.slice(space + 1)];
+  return [signs.slice(0, most).join(""), signs.slice(most).join("")];
 };
 const nameOf = (place) => plain(short(data.cells[place].name, 80));
 const translucent = (hex, alpha) => {
@@ -68,6 +68,14 @@ const titled = (label, unit) => (unit ? `${label} (${unit})` : label);
 
 const touch = () => matchMedia("(pointer: coarse)").matches;
 const fontSize = () => (narrow() ? 12 : 13);
+const ruler = document.createElement("canvas").getContext("2d");
+/** Of a label, in pixels. */
+const widthOf = (text) => {
+  ruler.font = `${fontSize()}px ${css("--sans")}`;
+  return ruler.measureText(text).width;
+};
+/** Beside the rows of a figure. Not left to plotly, which measures every label, and on a phone never settles. */
+const roomFor = (plot, texts) => Math.min(Math.max(...texts.map(widthOf), 20) + 14, 0.6 * plot.clientWidth);
 const axisStyle = (title = "") => ({
   title: { text: title, font: { size: fontSize() } },
   gridcolor: css("--grid"), linecolor: css("--strong-line"), tickcolor: css("--strong-line"), zeroline: false,
