@@ -86,7 +86,8 @@ async def _nothing(request: Request) -> Response:
 
 async def _failed(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    return notice(status, "There is no such page here." if status == 404 else "That can't be answered.")
+    sentence = "There is no such page here." if status == 404 else "That can't be answered."
+    return notice(status, sentence, back=status == 404)
 
 
 async def _away(request: Request, error: Exception) -> Response:

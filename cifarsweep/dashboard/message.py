@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from cifarsweep.dashboard.pages import index_stamp
+from cifarsweep.dashboard.troubles import ago, is_lost, is_silent, troubles
 from cifarsweep.report.pages import INDEX, page_name
 from cifarsweep.report.wording import moment, state_text, value_text, visible
 from cifarsweep.spec.words import EPOCH, TRAIN_LOSS, VAL_ACCURACY, TrialState
@@ -30,12 +31,15 @@ def message(pulse: Pulse) -> dict[str, Any]:
         "studies": {status.study: _study(status) for status in pulse.studies},
         "running": running,
         "workers": [_worker(worker, running) for worker in pulse.workers],
+        "troubles": troubles(pulse),
         "errors": [_error(error) for error in pulse.errors],
     }
 
 
 def _study(status: StudyStatus) -> dict[str, Any]:
-    counts = [f"{count} {state_text(state)}" for state, count in status.trials.items() if count]
+    trials = {**status.trials, TrialState.DONE: status.trials[TrialState.DONE] - status.pruned}
+    named = [(state_text(state), count) for state, count in trials.items()]
+    counts = [f"{count} {state}" for state, count in (*named, ("pruned", status.pruned)) if count]
     return {
         "done": status.trials[TrialState.DONE],
         "total": sum(status.trials.values()),
@@ -58,8 +62,8 @@ def _running(study: str, held: WorkerStatus, seen: RunningSeen) -> dict[str, Any
         "epoch": _number(seen, EPOCH),
         "loss": _number(seen, TRAIN_LOSS),
         "accuracy": _number(seen, VAL_ACCURACY),
-        "beat": "lease ran out" if held.expired else _ago(held.last_beat_s),
-        "expired": held.expired,
+        "beat": ago(held.last_beat_s),
+        "lost": is_lost(held),
     }
 
 
@@ -72,7 +76,7 @@ def _number(seen: RunningSeen, metric: str) -> str:
     return f"{value:.4g}" if metric != VAL_ACCURACY else value_text(value, metric)
 
 
-def _worker(worker: WorkerSeen, running: list[dict[str, Any]]) -> dict[str, str]:
+def _worker(worker: WorkerSeen, running: list[dict[str, Any]]) -> dict[str, Any]:
     name = visible(worker.worker_id)
     held = [trial for trial in running if trial["worker"] == name]
     return {
@@ -80,7 +84,9 @@ def _worker(worker: WorkerSeen, running: list[dict[str, Any]]) -> dict[str, str]
         "where": visible(f"{worker.host}, {worker.device}"),
         "slots": f"{len(held)} of {worker.slots} busy",
         "trials": ", ".join(f"{trial['study']}/{trial['trial']}" for trial in held),
-        "beat": _ago(worker.last_beat_s),
+        "pages": sorted({trial["page"] for trial in held}),
+        "beat": ago(worker.last_beat_s),
+        "lost": is_silent(worker.last_beat_s),
     }
 
 
@@ -95,9 +101,3 @@ def _error(error: ErrorSeen) -> dict[str, Any]:
         "at": moment(error.at),
         "error": visible(text),
     }
-
-
-def _ago(seconds: float | None) -> str:
-    if seconds is None:
-        return "before its machine's last start"
-    return f"{seconds:.0f} s ago" if seconds < 120 else f"{seconds / 60:.0f} min ago"

@@ -24,12 +24,14 @@ def notice(
     *,
     go_to: str | None = None,
     again_s: int | None = None,
+    back: bool = False,
     headers: Mapping[str, str] | None = None,
 ) -> HTMLResponse:
-    """The sentence as a page that loads nothing; it may lead elsewhere at once, or look again after a while."""
+    """The sentence as a page that loads nothing; it leads elsewhere at once, looks again, or leads back."""
     target = f"0; url={go_to}" if go_to else str(again_s)
     refresh = f'<meta http-equiv="refresh" content="{escape(target)}">' if go_to or again_s else ""
     after = f'<p><a href="{escape(go_to)}">Go on</a></p>' if go_to else ""
+    after += '<p><a href="/">All studies</a></p>' if back else ""
     title = "cifarsweep" if status == HTTPStatus.OK else HTTPStatus(status).phrase
     html = _PAGE.format(title=title, sentence=escape(sentence), refresh=refresh, after=after)
     extra = {"retry-after": str(again_s)} if again_s else {}

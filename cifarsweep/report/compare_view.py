@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from cifarsweep.report.source import ReportStudy
 from cifarsweep.report.wording import duration, mean_text, moment, plural, share_text, signed_text, visible
 from cifarsweep.spec.words import VAL_ACCURACY
 from cifarsweep.stats import Interval
-from cifarsweep.stats.estimate import FEWEST_SEEDS
+from cifarsweep.stats.estimate import FEWEST_SEEDS, Estimate
 
 #: Of the mark in a row, in pixels.
 MARK_WIDTH = 170
@@ -47,11 +48,16 @@ def lead(found: Comparison) -> str:
     """The answer in a sentence."""
     if not found.matches:
         return "The two have no cell in common: nothing can be compared."
-    counts = {word: sum(match.finding == word for match in found.matches) for word in ("higher", "lower")}
-    rest = len(found.matches) - sum(counts.values())
+    counts = Counter(match.finding for match in found.matches)
+    more, few, none = counts["higher"], counts["too few seeds"], counts["no result yet"]
+    same = counts["no difference shown"]
+    rest = [f"for {same} no difference is shown"] if same or not few + none else []
+    rest += [f"{few} {'has' if few == 1 else 'have'} too few seeds to tell"] if few else []
+    rest += [f"{none} {'has' if none == 1 else 'have'} no result yet"] if none else []
+    reach = "reaches" if more == 1 else "reach"
     return (
-        f"Of {plural(len(found.matches), 'cell')} that both have, {counts['higher']} reach a higher validation "
-        f"accuracy in B than in A and {counts['lower']} a lower one; for {rest} no difference is shown."
+        f"Of {plural(len(found.matches), 'cell')} that both have, {more} {reach} a higher validation accuracy in B "
+        f"than in A and {counts['lower']} a lower one; {', '.join(rest)}."
     )
 
 
@@ -87,10 +93,15 @@ def _row(match: Match, reach: float, *, same_devices: bool) -> dict[str, Any]:
         "b": _mean(match.b),
         "difference": _difference_text(match, interval),
         "mark": _mark(match, interval, reach),
-        "p": _p_text(match.corrected) if match.estimate else None,
+        "pairs": _pairs(match.estimate) if match.estimate else None,
+        "p": _p_text(match.corrected) if match.estimate and match.estimate.n >= FEWEST_SEEDS else None,
         "finding": match.finding,
         "time": _time(match) if same_devices else None,
     }
+
+
+def _pairs(estimate: Estimate) -> str:
+    return plural(estimate.n, "pair") if estimate.method == "paired" else f"{estimate.n} seeds a side or more"
 
 
 def _mean(result: CellResult) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from cifarsweep.report.confounds import Confound, confounds, spread_text, timing_note
 from cifarsweep.report.findings import CellResult
-from cifarsweep.report.wording import plural, visible
+from cifarsweep.report.wording import plural, prose, visible
 from cifarsweep.spec.study import Study
 
 #: More cells than this are counted rather than named.
@@ -20,12 +20,17 @@ def confound_view(study: Study, results: Sequence[CellResult]) -> dict[str, Any]
     note = timing_note(results)
     return {
         "rows": [_row(confound, len(results)) for confound in found],
-        "sentence": _sentence(found, len(results)),
+        "sentence": prose(_sentence(study, found, results)),
         "timing": visible(note) if note else None,
     }
 
 
-def _sentence(found: Sequence[Confound], cells: int) -> str:
+def _sentence(study: Study, found: Sequence[Confound], results: Sequence[CellResult]) -> str:
+    if not any(result.done for result in results):
+        return "Nothing is known of this yet: no trial is done."
+    if study.imported and not found:
+        return "The imported logs do not say what their trials ran with."
+    cells = len(results)
     if cells == 1 and not found:
         return "There is one cell only, and all of its trials ran in the same surroundings."
     if not found:

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from cifarsweep.report.care import care_notes
 from cifarsweep.report.findings import CellResult, state_counts
-from cifarsweep.report.promise import plan_text, promise
+from cifarsweep.report.promise import plan_text
 from cifarsweep.report.source import ReportStudy
 from cifarsweep.report.wording import plural
 from cifarsweep.spec.words import EARLY_STOPPED_AT, FINAL_STATES, TrialState
+from cifarsweep.stats import Interval
 
 ONE_SEED = (
     "Some cells have one seed only, and one seed is never enough: it has no interval, and a difference to it may be "
@@ -47,15 +48,22 @@ def _seeds(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str]:
             "Verdicts are t tests, which take the values of different seeds for independent and about normal; where "
             "all seeds are alike, or some never came to a target, it is a sign test."
         )
+    if any(result.accuracy and _beyond(result.accuracy.interval) for result in results):
+        yield (
+            "Some intervals reach below 0 % or above 100 %, as Student's t knows no such bounds: read them as ending "
+            "there."
+        )
     if report.looks:
         yield (
             f"Looks at the results are planned with {plan_text(report.plans)}. Cells that no undecided hypothesis "
             "needed have fewer seeds."
         )
-    if broken := promise(report.study, report.plans):
-        yield broken
     if any(result.accuracy is not None and result.accuracy.n == 1 for result in results):
         yield ONE_SEED
+
+
+def _beyond(interval: Interval | None) -> bool:
+    return interval is not None and (interval.low < 0 or interval.high > 1)
 
 
 def _recipe(report: ReportStudy) -> Iterator[str]:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from cifarsweep.errors import CifarsweepError
 from cifarsweep.report.compare import Comparison
 from cifarsweep.report.compare_view import compare_view
+from cifarsweep.report.overview import index_row
 from cifarsweep.report.source import ReportStudy
-from cifarsweep.report.view import index_row, study_view
+from cifarsweep.report.view import study_view
 from cifarsweep.report.wording import moment
 
 if TYPE_CHECKING:
@@ -50,7 +51,12 @@ def write_comparison(found: Comparison, out: Path) -> Path:
     # No study's name has a plus sign, so that no study's page is replaced.
     path = out / f"{found.a.study.name}+{found.b.study.name}.html"
     template = _environment().get_template("compare.html")
-    html = template.render(compare_view(found), policy=_policy([]), live=None, style=_asset("report.css"))
+    names = [found.a.study.name, found.b.study.name]
+    # Of two databases the study that stands beside the page would be one of the two: which, nobody knows.
+    beside = {name: page_name(name) for name in names if (out / page_name(name)).is_file() and len(set(names)) > 1}
+    html = template.render(
+        compare_view(found), beside=beside, policy=_policy([]), live=None, style=_asset("report.css")
+    )
     with _folder(out):
         _write(path, html.encode())
     return path

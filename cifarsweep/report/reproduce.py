@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cifarsweep.data.catalog import BUILT_IN
+from cifarsweep.report.code import code_version
 from cifarsweep.report.source import ReportStudy, ReportTrial
 from cifarsweep.report.study_file import study_toml
-from cifarsweep.report.wording import plural, visible
+from cifarsweep.report.wording import plural, verbatim, visible
 from cifarsweep.spec.words import DATA_VERSION
 
 Environment = tuple[tuple[str, str], ...]
@@ -36,8 +37,9 @@ def reproduce_view(report: ReportStudy) -> dict[str, Any]:
     return {
         "commands": list(commands(report)),
         "file": f"{study.name}.toml",
-        "toml": None if study.imported else visible(study_toml(study)),
+        "toml": None if study.imported else verbatim(study_toml(study)),
         "sha256": study.sha256,
+        "code": code_version(),
         "data": visible(report.data_digest) if report.data_digest else None,
         "environments": [
             {"text": visible(", ".join(f"{k} {v}" for k, v in found)), "trials": plural(count, "trial")}

@@ -9,7 +9,7 @@ from typing import Any
 
 from cifarsweep.report.source import ReportStudy, ReportTrial
 from cifarsweep.report.wording import plural, value_text, visible
-from cifarsweep.spec.space import Choices, Parameter
+from cifarsweep.spec.space import Choices, Parameter, Range
 from cifarsweep.spec.study import level_text
 from cifarsweep.spec.words import VAL_ACCURACY, Value
 
@@ -43,6 +43,7 @@ def search_view(report: ReportStudy) -> dict[str, Any] | None:
         "plots": [_plot(key, parameter, reached, axis) for key, parameter in search.space.items()] if reached else [],
         "low": value_text(axis.low, VAL_ACCURACY),
         "high": value_text(axis.high, VAL_ACCURACY),
+        "pruned": any(trial.pruned for trial, _ in reached),
         "width": WIDTH,
         "height": HEIGHT,
     }
@@ -59,7 +60,7 @@ def _sentences(report: ReportStudy, done: int) -> list[str]:
     pruned = sum(trial.pruned for trial in report.trials)
     asked = len({trial.cell for trial in report.trials})
     how = {"random": "at random", "tpe": "by TPE, in the light of those before", "cmaes": "by CMA-ES"}[search.sampler]
-    found = [f"{asked} of {plural(search.points, 'point')} were chosen {how}; {plural(done, 'trial')} done."]
+    found = [f"{asked} of {plural(search.points, 'point')} were chosen {how}; {_ended(done, pruned)}."]
     if pruned:
         found.append(
             f"{plural(pruned, 'trial')} fell behind the others and {'was' if pruned == 1 else 'were'} ended early "
@@ -71,6 +72,12 @@ def _sentences(report: ReportStudy, done: int) -> list[str]:
             "Repeat the best points with several seeds, as arms of a study, before you conclude anything from them."
         )
     return found
+
+
+def _ended(done: int, pruned: int) -> str:
+    if not pruned:
+        return f"{plural(done, 'trial')} done"
+    return f"{plural(done - pruned, 'trial')} done, {pruned} pruned"
 
 
 def _plot(key: str, parameter: Parameter, reached: Sequence[tuple[ReportTrial, float]], y: _Axis) -> dict[str, Any]:
@@ -85,8 +92,17 @@ def _plot(key: str, parameter: Parameter, reached: Sequence[tuple[ReportTrial, f
         if key in trial.levels
     ]
     ends = [visible(level_text(end)) for end in parameter.ends]
-    log = not isinstance(parameter, Choices) and parameter.log
-    return {"key": visible(key), "points": points, "ends": ends, "log": log}
+    plot = {"key": visible(key), "points": points, "ticks": ends, "choices": True, "log": False}
+    if isinstance(parameter, Choices):
+        return plot
+    ticks = [ends[0], visible(level_text(_middle(parameter))), ends[1]]
+    return plot | {"ticks": ticks, "choices": False, "log": parameter.log}
+
+
+def _middle(parameter: Range) -> Value:
+    """What stands half-way along the axis, with two digits."""
+    low, high = float(parameter.low), float(parameter.high)
+    return float(f"{math.sqrt(low * high) if parameter.log else (low + high) / 2:.2g}")
 
 
 def _place(parameter: Parameter, value: Value) -> float:

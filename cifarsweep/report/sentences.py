@@ -62,7 +62,8 @@ def _numbers(verdict: Verdict, found: Evidence, compared: Sequence[Side], done: 
         target = target_text(hypothesis.target, hypothesis.metric)
         if verdict.estimate is None:
             return f"{target} was reached by {_reached(hypothesis, compared, done, report)}"
-        return f"{target} after {share_text(verdict.estimate)} of the {_AXES[hypothesis.by]}"
+        of = "of" if verdict.estimate < 1 else "times"
+        return f"{target} after {share_text(verdict.estimate)} {of} the {_AXES[hypothesis.by]}"
     shown = [compared[0], compared[1 + found.weakest]] if hypothesis.kind == "best" else compared
     texts = []
     for side in shown:
@@ -172,14 +173,20 @@ def _certainty(verdict: Verdict, found: Evidence) -> Iterator[str]:
     elif alike:
         word = "pair" if verdict.method == "paired" else "seed"
         yield f"all {plural(verdict.seeds, word)} alike, so a sign test decides"
-    p = "p < 0.001" if verdict.corrected < 0.001 else f"p = {verdict.corrected:.2g}"
-    family = [f"{verdict.tested} hypotheses"] if verdict.tested > 1 else []
-    family += [f"{verdict.looks} looks"] if verdict.level < ERROR_RATE else []
-    yield f"{p} corrected for {' and '.join(family)}" if family else p
+    if verdict.seeds > 1:
+        yield _corrected(verdict)
     pairs = "paired " if verdict.method == "paired" else ""
     yield plural(verdict.seeds, f"{pairs}seed")
     if verdict.open_trials:
         yield f"preliminary: {plural(verdict.open_trials, 'trial')} not finished"
+
+
+def _corrected(verdict: Verdict) -> str:
+    """`p = 0.016 corrected for 3 hypotheses and 2 looks`."""
+    p = "p < 0.001" if verdict.corrected < 0.001 else f"p = {verdict.corrected:.2g}"
+    family = [f"{verdict.tested} hypotheses"] if verdict.tested > 1 else []
+    family += [f"{verdict.looks} looks"] if verdict.level < ERROR_RATE else []
+    return f"{p} corrected for {' and '.join(family)}" if family else p
 
 
 def _estimate(verdict: Verdict, value: float, interval: Interval | None) -> Iterator[str]:
@@ -205,7 +212,5 @@ def _missing(verdict: Verdict) -> str:
         return f"One seed is never enough: at least {FEWEST_SEEDS}."
     if verdict.more_seeds is None:
         return f"If the truth is as found so far, it takes more than {MOST_SEEDS} seeds."
-    more = (
-        f"about {plural(verdict.more_seeds, 'more seed')}" if verdict.more_seeds else "no more seeds than those waiting"
-    )
+    more = f"about {plural(verdict.more_seeds, 'more seed')}" if verdict.more_seeds else _NO_MORE
     return f"If the truth is as found so far, it takes {more} to decide it with {_POWER} chance."

@@ -10,13 +10,15 @@ import numpy as np
 from cifarsweep.report.palette import Look
 from cifarsweep.report.reproduce import environment_numbers
 from cifarsweep.report.source import ReportAttempt, ReportStudy, ReportTrial, Series
-from cifarsweep.report.wording import duration, metric_label, moment, state_text, value_text, visible
+from cifarsweep.report.wording import duration, metric_label, moment, state_text, value_text, verbatim, visible
 from cifarsweep.spec.settings import flat_settings
 from cifarsweep.spec.study import level_text
 from cifarsweep.spec.words import TRAIN_LOSS, VAL_ACCURACY, Value
 
 SPARK_WIDTH, SPARK_HEIGHT = 72, 22
 _SPARK_POINTS = 36
+#: Signs of an error that stand in the line which opens it.
+_SAID = 160
 
 
 def trials_view(report: ReportStudy, look: Mapping[str, Look]) -> dict[str, Any]:
@@ -50,8 +52,15 @@ def _row(trial: ReportTrial, look: Mapping[str, Look], environment: int | None, 
         "environment": environment,
         "spark": spark,
         "attempts": [_attempt_row(attempt) for attempt in trial.attempts],
-        "error": visible(trial.error) if trial.error else None,
+        "error": verbatim(trial.error) if trial.error else None,
+        "said": _last_line(trial.error) if trial.error else None,
     }
+
+
+def _last_line(error: str) -> str:
+    """What a traceback ends with, which says what went wrong."""
+    last = visible((error.strip().splitlines() or [""])[-1].strip())
+    return last if len(last) <= _SAID else f"{last[: _SAID - 1]}…"
 
 
 def time_beside(trial: ReportTrial) -> float | None:
@@ -70,7 +79,7 @@ def _attempt_row(attempt: ReportAttempt) -> dict[str, Any]:
         "started": moment(attempt.started),
         "ended": moment(attempt.ended),
         "end": visible(attempt.end or "running").replace("_", " "),
-        "error": visible(attempt.error) if attempt.error else None,
+        "error": verbatim(attempt.error) if attempt.error else None,
     }
 
 

@@ -13,16 +13,16 @@ from cifarsweep.report.confound_view import confound_view
 from cifarsweep.report.crossing import crossings
 from cifarsweep.report.curves import POINTS, curve_payload
 from cifarsweep.report.figures import cost_payload, gap_payload
-from cifarsweep.report.findings import CellResult, best, cell_results, reach, state_counts
-from cifarsweep.report.forest import forest_mark
+from cifarsweep.report.findings import CellResult, best, cell_results, reach
 from cifarsweep.report.notes import curve_note, figure_notes
+from cifarsweep.report.overview import counts_text, lead, verdict_row
 from cifarsweep.report.palette import Look, looks
+from cifarsweep.report.promise import promise
 from cifarsweep.report.reproduce import reproduce_view
 from cifarsweep.report.resources import resource_table
 from cifarsweep.report.searched import search_view
 from cifarsweep.report.source import ReportStudy
 from cifarsweep.report.trial_view import differing_settings, trials_view
-from cifarsweep.report.verdict import Verdict
 from cifarsweep.report.verdicts import verdicts
 from cifarsweep.report.wording import (
     duration,
@@ -30,14 +30,13 @@ from cifarsweep.report.wording import (
     magnitude,
     mean_text,
     moment,
-    plural,
+    prose,
     range_text,
-    state_text,
     visible,
 )
 from cifarsweep.spec.settings import flat_settings
-from cifarsweep.spec.study import level_text
-from cifarsweep.spec.words import VAL_ACCURACY, TrialState
+from cifarsweep.spec.study import Cell, cell_name, level_text
+from cifarsweep.spec.words import VAL_ACCURACY
 from cifarsweep.stats import Summary
 
 #: Width of the mark in a row of the table of results, in pixels.
@@ -73,93 +72,35 @@ def study_view(report: ReportStudy) -> dict[str, Any]:
         "question": visible(study.question),
         "source": visible(study.source),
         "cost": visible(study.cost),
-        "lead": _lead(report, results),
-        "verdicts": [_verdict_row(verdict) for verdict in verdicts(report)],
+        "lead": lead(report, results),
+        "shown_points": len(results) if study.search is not None else None,
+        "verdicts": [verdict_row(verdict) for verdict in verdicts(report)],
+        "promise": prose(promise(study, report.plans) or ""),
         "confounds": confound_view(study, results),
-        "progress": _progress(report),
         "results": _result_rows(results, look),
         "scale": _scale_ends(_scale(results)),
         "mark_width": MARK_WIDTH,
         "finals_height": _DOT_PLOT + (_DOT_ROW if len(results) <= _ROOMY else _TIGHT_ROW) * len(results),
         "classes_height": _DOT_PLOT + _CLASS_ROW * min(CLASSES_SHOWN, most_classes(report)),
         "classes_shown": CLASSES_SHOWN,
+        "looks_repeat": len(set(look.values())) < len(look),
         "shows_cost": any(result.params is not None or result.flops is not None for result in results),
         "curves_note": curve_note(POINTS),
         "crossings": crossings(study, results),
         "resources": resource_table(report, results),
-        "notes": figure_notes(report, results),
+        "notes": [prose(note) for note in figure_notes(report, results)],
         "search": search_view(report),
         "hypotheses": [hypothesis_view(hypothesis, study, results) for hypothesis in study.hypotheses],
         "settings": _common_settings(report),
         "differing": differing_settings(report),
         "trials": trials_view(report, look),
-        "trial_counts": _counts_text(report),
+        "trial_counts": counts_text(report),
         "reproduce": reproduce_view(report),
         "payload": _payload(report, results, look),
         "made_at": moment(report.made_at),
         "database": visible(report.database),
         "version": report.version,
     }
-
-
-def index_row(report: ReportStudy) -> dict[str, Any]:
-    """One study's line of the index."""
-    results = cell_results(report)
-    top = best(results)
-    found = verdicts(report)
-    return {
-        "name": report.study.name,
-        "question": visible(report.study.question),
-        "verdict": _verdict_row(found[0]) if found else None,
-        "lead": _lead(report, results),
-        "progress": _progress(report),
-        "counts": _counts_text(report),
-        "best_cell": visible(top.cell.name) if top else None,
-        "best_mean": mean_text(top.accuracy, VAL_ACCURACY) if top and top.accuracy else None,
-        "best_n": plural(top.accuracy.n, "seed") if top and top.accuracy else None,
-    }
-
-
-def _verdict_row(verdict: Verdict) -> dict[str, Any]:
-    claim = verdict.hypothesis.claim.rstrip(". ")
-    return {
-        "decision": verdict.decision,
-        "claim": visible(claim),
-        "detail": visible(verdict.detail),
-        "warning": visible(verdict.warning),
-        "forest": forest_mark(verdict),
-    }
-
-
-def _progress(report: ReportStudy) -> dict[str, int]:
-    counts = state_counts(report)
-    return {"done": counts[TrialState.DONE], "total": len(report.trials)}
-
-
-def _counts_text(report: ReportStudy) -> str:
-    counts = [f"{count} {state_text(state)}" for state, count in state_counts(report).items() if count]
-    return f"{plural(len(report.trials), 'trial')}: {', '.join(counts)}" if counts else "no trials"
-
-
-def _lead(report: ReportStudy, results: Sequence[CellResult]) -> str:
-    top = best(results)
-    progress = _progress(report)
-    if top is None or top.accuracy is None:
-        return f"No trial is done yet ({_counts_text(report)}), so nothing is found so far."
-    finished = f"{progress['done']} of {plural(progress['total'], 'trial')} {'is' if progress['total'] == 1 else 'are'}"
-    mean = f"{mean_text(top.accuracy, VAL_ACCURACY)} (n = {top.accuracy.n})"
-    if report.study.search is not None:
-        points = len({trial.cell for trial in report.trials})
-        return (
-            f"Of {plural(points, 'point')} that were tried, {visible(top.cell.name)} has the highest validation "
-            f"accuracy: {mean}; {finished} done. Table 1 and the curves show the best {len(results)}."
-        )
-    if len(results) == 1:
-        return f"The only cell reaches a validation accuracy of {mean}; {finished} done."
-    return (
-        f"Of {plural(len(results), 'cell')}, {visible(top.cell.name)} has the highest mean validation accuracy: "
-        f"{mean}; {finished} done."
-    )
 
 
 def _scale(results: Sequence[CellResult]) -> Scale | None:
@@ -245,13 +186,19 @@ def _payload(report: ReportStudy, results: Sequence[CellResult], look: Mapping[s
     }
 
 
+def _brief(cell: Cell) -> str:
+    """The levels alone, where the name is made from them; an arm that was given a name keeps it."""
+    named = {key: level for key, level in cell.levels.items() if f"={level_text(level)}" in cell.name}
+    return ", ".join(map(level_text, named.values())) if cell_name(named, list(named)) == cell.name else cell.name
+
+
 def _payload_cell(result: CellResult, look: Look) -> dict[str, Any]:
     accuracy = result.accuracy
     interval = accuracy.interval if accuracy else None
     done = [trial for trial in result.trials if trial.accuracy is not None]
     return {
         "name": visible(result.cell.name),
-        "brief": visible(", ".join(map(level_text, result.cell.levels.values())) or result.cell.name),
+        "brief": visible(_brief(result.cell)),
         "colour": look.colour,
         "dash": look.dash,
         "mean": accuracy.mean if accuracy else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 from cifarsweep.spec.words import (
@@ -69,6 +70,14 @@ METRIC_LABELS = {
 _MINUS, _DASH, _THIN = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{NARROW NO-BREAK SPACE}"
 #: Characters that reorder or hide the text around them (https://www.unicode.org/reports/tr9/).
 _TRICKY = frozenset("\u200b\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+#: Letters that are read from right to left, and what such a passage may hold between two of them: no other letter.
+_RTL = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff"
+_PASSAGE = re.compile(rf"[{_RTL}](?:[{_RTL}\W\d_]*[{_RTL}])?")
+_ISOLATE, _POP = "\N{FIRST STRONG ISOLATE}", "\N{POP DIRECTIONAL ISOLATE}"
+#: What may be isolated already, so that a text can be made visible twice.
+_ISOLATED = re.compile(rf"({_ISOLATE}[^{_ISOLATE}{_POP}]*{_POP})")
+#: Where a line must not break: around +-, in p = 0.1, and before a per cent sign that follows a number.
+_UNBROKEN = re.compile(r"(?<=\d) (?=%)|(?<=±) | (?=±)|(?<=\bp) (?=[=<] )|(?<=\bp [=<]) ")
 
 
 def metric_label(name: str) -> str:
@@ -87,8 +96,30 @@ def state_text(state: str) -> str:
 
 
 def visible(text: str) -> str:
-    """The text with every control and reordering character as a visible sign; lines and tabs stay."""
+    """The text with every control and reordering character as a visible sign; lines and tabs stay.
+
+    A passage that is read from right to left is isolated, or the numbers beside it would change places.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_isolated(part) for part in _ISOLATED.split(text))
+
+
+def _isolated(part: str) -> str:
+    inner = part[1:-1]
+    if part.startswith(_ISOLATE) and _PASSAGE.fullmatch(inner) and verbatim(inner) == inner:
+        return part
+    return _PASSAGE.sub(rf"{_ISOLATE}\g<0>{_POP}", verbatim(part))
+
+
+def verbatim(text: str) -> str:
+    """As `visible`, with nothing added: what is copied must be what it was."""
     return "".join(_sign(character) for character in text)
+
+
+def prose(text: str) -> str:
+    """A sentence, visible, in which no line ends before a unit or within a mean and its interval."""
+    return _UNBROKEN.sub(_THIN, visible(text))
 
 
 def _sign(character: str) -> str:
@@ -107,7 +138,7 @@ def mean_text(summary: Summary, metric: str) -> str:
     share = is_share(metric)
     half = summary.interval.half if summary.interval else None
     mean = _number(summary.mean, half, share)
-    spread = f" ± {_number(half, half, share)}" if half is not None else ""
+    spread = f"{_THIN}±{_THIN}{_number(half, half, share)}" if half is not None else ""
     return f"{mean}{spread}{_THIN}%" if share else f"{mean}{spread}"
 
 

@@ -1,5 +1,6 @@
 """The dashboard in a real browser: a curve grows while a worker trains, and nothing that a reader chose is lost."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -11,8 +12,8 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from cifarsweep.spec.reading import find, read_study
-from cifarsweep.spec.words import AttemptEnd, MetricRow
-from cifarsweep.store import Store
+from cifarsweep.spec.words import CONFUSION, AttemptEnd, MetricRow, Outcome, TrialResult
+from cifarsweep.store import Store, clock
 from cifarsweep.store.records import Lease, WorkerInfo
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -64,6 +65,12 @@ def store(url: str) -> Iterator[Store]:
 def train(store: Store, lease: Lease, *steps: int) -> Lease:
     rows = [MetricRow(name, step, 1 - 1 / (step + 1)) for step in steps for name in ("val/accuracy", "train/loss")]
     return store.write(lease, [*rows, *(MetricRow("epoch", step, step / 10) for step in steps)])
+
+
+def finish(store: Store, lease: Lease) -> None:
+    """With counts of classes, so that the page gets more figures and one more cell to choose in them."""
+    rows = [MetricRow(f"{CONFUSION}{true}/{taken}", 9, 5.0) for true in (0, 1) for taken in (0, 1)]
+    store.finish(lease, rows, None, TrialResult(Outcome.FINISHED, 9, {"val/accuracy": 0.9}, "cd" * 32))
 
 
 def until(page: Page, condition: str) -> None:
@@ -118,6 +125,69 @@ def test_what_a_reader_chose_stays_while_the_page_grows(serve, show, url, store)
     assert page.evaluate("[scrollY, document.querySelectorAll('details[open]').length]") == before
 
 
+def test_what_a_reader_chose_stays_when_cells_finish_and_figures_come(serve, show, url, store):
+    first, second = train(store, store.claim("w1"), 1, 2), train(store, store.claim("w1"), 1, 2)
+    page = show(serve(url).port)
+    until(page, f"{POINTS} === 2")
+    page.evaluate("window.same = true; document.querySelector('#again ~ details').open = true; scrollTo(0, 700)")
+    page.check("#log-x")
+    page.click("#legend button >> nth=1")
+
+    finish(store, first)
+    until(page, "document.querySelectorAll('#confusion-plot .heatmaplayer image').length === 1")
+    page.select_option("#confusion-cell", index=0)
+    shown = page.evaluate("document.getElementById('confusion-cell').selectedOptions[0].textContent")
+    finish(store, second)
+    until(page, "document.querySelectorAll('#confusion-cell option').length === 2")
+
+    assert page.evaluate("document.getElementById('confusion-cell').selectedOptions[0].textContent") == shown
+    assert page.evaluate("window.same && document.getElementById('log-x').checked")
+    pressed = "[...document.querySelectorAll('#legend button')].map((one) => one.ariaPressed)"
+    assert page.evaluate(pressed)[:4] == ["false", "true", "false", "false"]
+    assert page.evaluate("document.querySelectorAll('details[open]').length") == 1
+    page.click("#show-all")
+    assert page.evaluate("document.activeElement.dataset.cell") == "0"
+
+
+def test_a_page_that_must_be_loaded_anew_is_shown_as_it_was_left(serve, show, url, store):
+    page = show(serve(url).port)
+    page.wait_for_selector("#live .counts")
+    assert page.locator("#report-data").count() == 0
+    page.evaluate("window.same = true; document.querySelector('#again ~ details').open = true")
+    page.evaluate("document.getElementById('again').scrollIntoView()")
+    place = "Math.round(document.getElementById('again').getBoundingClientRect().top)"
+    before = page.evaluate(place)
+
+    train(store, store.claim("w1"), 1, 2)
+
+    until(page, f"{POINTS} === 2")
+    assert page.evaluate("window.same") is None
+    assert page.evaluate("document.querySelector('#again ~ details').open")
+    until(page, f"Math.abs({place} - {before}) < 40")
+
+
+def test_a_page_says_that_a_worker_fell_silent_and_who_is_to_do_what(serve, show, url, store, monkeypatch):
+    train(store, store.claim("w1"), 1, 2)
+    page = show(serve(url).port, width=360)
+    page.wait_for_selector("#live-running")
+    assert page.locator("#live .notice").count() == 0
+
+    now = clock.machine_now
+    monkeypatch.setattr(clock, "machine_now", lambda: now() + 37)
+
+    page.wait_for_selector("#live .notice")
+    said = " ".join(page.locator("#live .notice").all_text_contents())
+    assert re.search(r"1 trial's worker was last heard of \d\d s ago; the next worker takes it over, unless it", said)
+    assert "11 trials wait and no worker is at work: start cifarsweep worker." in said
+    assert page.locator("#live .trouble").count() == 2  # of the trial, and of its worker
+    for beat in page.locator("#live .trouble").all():
+        box = beat.bounding_box()
+        assert box["x"] + box["width"] <= 360
+    page.goto(page.url.replace("demo.html", ""))
+    page.wait_for_selector("#live .notice")
+    assert "no worker is at work" in page.inner_text("#live")
+
+
 def test_the_index_shows_studies_workers_and_errors(serve, show, url, store):
     train(store, store.claim("w1"), 1, 2)
     store.fail(store.claim("w1"), AttemptEnd.EXCEPTION, "ValueError: boom", "Traceback: boom")
@@ -155,10 +225,10 @@ def test_a_page_says_that_the_database_is_away_and_recovers(serve, show, url, st
     path = tmp_path / "results.db"
 
     path.rename(tmp_path / "elsewhere.db")
-    page.wait_for_selector("#live .notice")
-    assert "there is no such database" in page.inner_text("#live .notice")
+    page.wait_for_selector("#live .away")
+    assert "there is no such database" in page.inner_text("#live .away")
     (tmp_path / "elsewhere.db").rename(path)
-    until(page, "!document.querySelector('#live .notice')")
+    until(page, "!document.querySelector('#live .away')")
 
 
 def test_a_browser_that_was_given_the_token_sees_everything(serve, show, url):

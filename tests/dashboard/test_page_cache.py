@@ -39,6 +39,7 @@ def test_the_index_leads_to_every_study_and_to_nothing_else(serve, url):
     for path in ("/nothing.html", "/demo", "/demo.html/x", "/../pyproject.toml", "/%2e%2e/pyproject.toml", "/live.py"):
         answer = client.ask(path)
         assert (answer.status, "There is no such page" in answer.text) == (404, True), path
+        assert '<a href="/">All studies</a>' in answer.text
 
 
 def test_a_page_that_the_browser_has_is_not_sent_again(serve, url, store):

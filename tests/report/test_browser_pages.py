@@ -163,3 +163,52 @@ def test_paper_cuts_nothing_off(show: Any, folder: Path, name: str) -> None:
     cut = "[...document.querySelectorAll('.scroll, pre')].filter((e) => e.scrollHeight > e.clientHeight + 2).length"
     assert page.evaluate(cut) == 0
     assert page.evaluate("document.documentElement.scrollWidth") <= 718
+
+
+#: Whether these signs of an element's text stand on the screen in the order in which they are read.
+IN_ORDER = """([selector, signs]) => {
+  const node = document.createTreeWalker(document.querySelector(selector), NodeFilter.SHOW_TEXT).nextNode();
+  const left = (sign) => {
+    const range = document.createRange();
+    range.setStart(node, node.data.indexOf(sign));
+    range.setEnd(node, node.data.indexOf(sign) + 1);
+    return range.getBoundingClientRect().left;
+  };
+  const places = [...signs].map(left);
+  return places.every((place, nth) => !nth || place > places[nth - 1]);
+}"""
+
+
+def test_numbers_beside_names_from_right_to_left_keep_their_places(make: Any, show: Any, tmp_path: Path) -> None:
+    names = ("שלום", "עולם")
+    study = make.study({"batch_size": (8, 16)})
+    cells = tuple(cell.model_copy(update={"name": name}) for cell, name in zip(study.cells, names, strict=True))
+    report = make.finished(study.model_copy(update={"cells": cells}), [0.90, 0.95])
+    slower = [replace(trial, elapsed_s=25.0 if trial.cell == names[1] else 12.5) for trial in report.trials]
+    page = show(write_pages([replace(report, trials=tuple(slower))], tmp_path)[0], 1280).page
+
+    assert page.evaluate(IN_ORDER, ["#costs-front", "1ש2ע"])
+
+
+def test_paper_is_white_and_hides_nothing(show: Any, folder: Path) -> None:
+    page = show(folder / "tried.html", color_scheme="dark").page
+    page.wait_for_selector("#finals-plot .point")
+    shut = "document.querySelectorAll('details:not([open])').length"
+    before = page.evaluate(shut)
+    page.evaluate(f"addEventListener('beforeprint', () => {{ window.printed = {shut} }})")
+
+    page.pdf()
+
+    assert (page.evaluate("window.printed"), page.evaluate(shut)) == (0, before) and before > 1
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
+
+
+def test_a_table_that_goes_on_is_seen_to_go_on(show: Any, folder: Path) -> None:
+    page = show(folder / "tried.html", 360, 800).page
+
+    wide = page.locator(".scroll:has(table.trials)")
+    assert wide.evaluate("(box) => box.scrollWidth > box.clientWidth && box.tabIndex === 0")
+    assert wide.evaluate("(box) => getComputedStyle(box).backgroundAttachment") == "local, local, scroll, scroll"
+    heights = page.evaluate("[...document.querySelectorAll('[id^=trial-]')].map((row) => row.offsetHeight)")
+    assert max(heights) < 80

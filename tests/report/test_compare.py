@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from cifarsweep.report.compare import compare
-from cifarsweep.report.compare_view import lead
-from cifarsweep.report.pages import write_comparison
+from cifarsweep.report.compare_view import compare_view, lead
+from cifarsweep.report.pages import write_comparison, write_pages
 from cifarsweep.report.summary import comparison_fields, study_fields
 
 HOSTILE = "<script>alert(1)</script>\"'<img src=x onerror=alert(1)>"
@@ -45,7 +45,7 @@ def test_the_same_study_in_two_places_is_matched_and_paired(pair: Any) -> None:
         stats.ttest_rel([0.905, 0.90, 0.90, 0.893], [0.90, 0.91, 0.89, 0.90]).pvalue,
     ]
     assert better.corrected == pytest.approx(2 * raw[0]) and same.corrected == pytest.approx(raw[1])
-    assert lead(found).startswith("Of 2 cells that both have, 1 reach a higher")
+    assert lead(found).startswith("Of 2 cells that both have, 1 reaches a higher")
 
 
 def test_the_other_way_round_is_the_opposite(pair: Any) -> None:
@@ -122,7 +122,28 @@ def test_the_page_says_what_was_found_and_escapes_names(make: Any, pair: Any, tm
     html = page.read_text()
     assert page.name == "tried+tried.html" and [path.name for path in tmp_path.iterdir()] == [page.name]
     assert "alert(1)</script>" not in html and "<img" not in html and "script-src 'none'" in html.replace("&#39;", "'")
-    assert "Only in A: skip=yes" in html
+    assert "Only in A: <bdi>skip=yes</bdi>" in html
+
+
+def test_the_lead_counts_what_can_not_be_told_apart_from_no_difference(make: Any) -> None:
+    study = make.study({"batch_size": (8, 16, 32)}, seeds=4)
+    four, two = [0.80, 0.81, 0.79, 0.80], [0.9, 0.91]
+    a = with_accuracies(make, study, {"batch_size=8": four, "batch_size=16": two})
+    found = compare(a, a)
+
+    assert lead(found).endswith("for 1 no difference is shown, 1 has too few seeds to tell, 1 has no result yet.")
+    rows = {row["cell"]: row for row in compare_view(found)["rows"]}
+    assert [rows[f"batch_size={size}"]["p"] for size in (8, 16, 32)] == ["1", None, None]
+    assert rows["batch_size=16"]["pairs"] == "2 pairs"
+
+
+def test_a_comparison_leads_to_the_pages_beside_it(make: Any, tmp_path: Path) -> None:
+    a, b = make.finished(make.study()), make.finished(make.study(name="other"))
+    write_pages([a], tmp_path)
+
+    html = write_comparison(compare(a, b), tmp_path).read_text()
+
+    assert '<a href="tried.html">tried</a>' in html and 'href="other.html"' not in html
 
 
 def test_programs_get_plain_values(make: Any, pair: Any) -> None:

@@ -124,6 +124,31 @@ def test_both_axes_can_be_logarithmic(page: Any) -> None:
     assert 10**low < 50 < 600 < 10**high < 700
 
 
+def test_ticks_of_a_logarithmic_axis_are_whole_numbers_that_rise(page: Any) -> None:
+    ticks = "document.querySelectorAll('#curves-plot .xtick text')"
+    page.check("#log-x")
+    texts = page.evaluate(f"Array.from({ticks}, (text) => text.textContent)")
+    assert texts == ["50", "100", "200", "500"]
+
+    page.evaluate("Plotly.relayout('curves-plot', {'xaxis.range': [2, 2.25]})")
+
+    drawn(page)
+    zoomed = [float(text) for text in page.evaluate(f"Array.from({ticks}, (text) => text.textContent)")]
+    assert len(zoomed) >= 2 and zoomed == sorted(zoomed) and zoomed[0] == 100
+    page.evaluate("Plotly.relayout('curves-plot', {'xaxis.autorange': true})")
+
+
+def test_colours_are_explained_where_they_are_used_and_the_focus_stays(page: Any) -> None:
+    for figure in ("costs", "classes", "resources"):
+        assert page.locator(f"#figure-{figure} .key .name").count() == 4, figure
+    page.locator("#legend button").nth(2).click()
+    page.focus("#show-all")
+
+    page.keyboard.press("Enter")
+
+    assert page.evaluate("document.activeElement.closest('#legend') !== null")
+
+
 def test_another_cost_has_another_axis_and_its_own_front(page: Any) -> None:
     x = "Array.from(document.getElementById('costs-plot').data[0].x)"
     assert page.evaluate(x) == [1, 2, 3]  # minutes
@@ -166,6 +191,26 @@ def test_texts_on_the_shades_can_be_read(page: Any) -> None:
         assert len(looks) == 4
         assert min(contrast(*map(channels, look)) for look in looks) >= 4.5, scheme
     page.emulate_media(color_scheme="light")
+
+
+def test_numbers_in_the_matrix_can_be_read_on_every_shade(page: Any) -> None:
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        drawn(page)
+        low, high = page.evaluate("document.getElementById('confusion-plot').data[0].colorscale.map(([, one]) => one)")
+        inks = page.evaluate(
+            "[...new Set([...document.querySelectorAll('#confusion-plot .heatmap-label text')]"
+            ".map((text) => getComputedStyle(text).fill))]"
+        )
+        assert len(inks) == 1
+        for share in np.linspace(0, 1, 21):
+            ground = [a + (b - a) * share**0.5 for a, b in zip(from_hex(low), from_hex(high), strict=True)]
+            assert contrast(channels(inks[0]), ground) >= 4.5, (scheme, share)
+    page.emulate_media(color_scheme="light")
+
+
+def from_hex(colour: str) -> list[float]:
+    return [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
 
 
 def channels(colour: str) -> list[float]:
@@ -216,3 +261,60 @@ def test_rows_on_a_phone_are_named_alike(make: Any, show: Any, tmp_path: Path) -
 
     names = page.locator("#finals-plot .ytick").all_text_contents()
     assert len(names) == 4 and not any("=" in name for name in names)
+
+
+def test_long_names_can_be_told_apart_and_cells_without_a_result_are_named(
+    make: Any, show: Any, tmp_path: Path
+) -> None:
+    study = make.study({"batch_size": (8, 16, 32)})
+    start = "a wide network with a long warm-up and a great many other things of note, and then some more, "
+    cells = tuple(
+        cell.model_copy(update={"name": start + f"{end} 👩🏽‍🔬"}) for cell, end in zip(study.cells, "abc", strict=True)
+    )
+    study = study.model_copy(update={"cells": cells})
+    report = make.finished(study)
+    waiting = [trial for trial in report.trials if trial.cell != cells[2].name]
+    page = show(write_pages([replace(report, trials=tuple(waiting))], tmp_path)[0]).page
+
+    page.wait_for_selector("#finals-plot .ytick")
+    labels = page.locator("#finals-plot .ytick").all_text_contents()
+    assert len(set(labels)) == 3 and all(
+        label.endswith(f"{end} 👩🏽‍🔬") for label, end in zip(labels, "abc", strict=True)
+    )
+    page.emulate_media(media="print")
+    clipped = (
+        "[...document.querySelectorAll('#legend .name')].filter((name) => name.scrollHeight > name.clientHeight + 1)"
+    )
+    assert page.evaluate(f"{clipped}.length") == 0
+
+
+def test_an_arm_that_was_given_a_name_keeps_it_on_a_phone(make: Any, show: Any, tmp_path: Path) -> None:
+    study = make.study({"batch_size": (64, 128)})
+    named = study.cells[0].model_copy(update={"name": "a warm start and all of it"})
+    report = make.finished(study.model_copy(update={"cells": (*study.cells[1:], named)}))
+    page = show(write_pages([report], tmp_path)[0], 360, 800).page
+
+    page.locator("#finals-plot").scroll_into_view_if_needed()
+    page.wait_for_selector("#finals-plot .ytick")
+
+    assert page.locator("#finals-plot .ytick").all_text_contents() == ["128", "a warm start and allof it"]
+
+
+def test_a_choice_of_one_is_hidden(make: Any, show: Any, tmp_path: Path) -> None:
+    report = make.finished(make.study({"batch_size": (64, 128)}))
+    slower = tuple(replace(trial, elapsed_s=10.0 + trial.number) for trial in report.trials)
+    page = show(write_pages([replace(report, trials=slower)], tmp_path)[0]).page
+
+    assert page.locator("#cost").count() == 1 and not page.locator("#cost").is_visible()
+
+
+def test_margins_of_long_names_settle_on_a_phone(make: Any, show: Any, tmp_path: Path) -> None:
+    study = make.study({"optimizer.lr": tuple(0.00258158 + place / 97 for place in range(8)), "batch_size": (64, 128)})
+    opened = show(write_pages([make.finished(study)], tmp_path)[0], 360, 800)
+
+    opened.page.wait_for_selector("#finals-plot .ytick")
+    opened.page.wait_for_timeout(300)
+
+    assert opened.complaints == []  # plotly warns of margins that it gave up to fit
+    names = opened.page.locator("#finals-plot .ytick").all()
+    assert min(name.bounding_box()["x"] for name in names) >= 0

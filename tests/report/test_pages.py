@@ -142,7 +142,7 @@ def test_a_failed_trial_shows_its_error_and_attempts(make: Any) -> None:
 
     html = render_study(make.report(make.study({}, seeds=1), [trial]))
 
-    for words in ("RuntimeError: boom", "taken over on node1, cpu", "exception on node2, cpu", "1 failed"):
+    for words in ("RuntimeError: boom", "taken over on <bdi>node1, cpu", "exception on <bdi>node2, cpu", "1 failed"):
         assert words in html
 
 
@@ -169,7 +169,7 @@ def test_an_index_of_nothing_and_of_much(make: Any) -> None:
 
     assert "No study was asked for" in render_index([])
     assert "18 trials: 18 done" in render_index([report])
-    assert "lr=0.003, skip=no, 3 seeds" in render_index([report])
+    assert "<bdi>lr=0.003, skip=no</bdi>, 3 seeds" in render_index([report])
 
 
 def test_the_terminal_has_the_same_numbers(make: Any) -> None:

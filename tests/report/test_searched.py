@@ -50,6 +50,14 @@ def test_the_page_says_what_one_seed_tells_and_what_was_pruned(searched):
     assert '<span class="state pruned">pruned</span>' in page
 
 
+def test_its_figure_has_a_number_ticks_and_says_what_a_cross_is(searched):
+    rate, norm = search_view(searched)["plots"]
+
+    assert (rate["ticks"], norm["ticks"]) == (["0.0001", "0.01", "1"], ["batch", "layer"])
+    page = render_study(searched)
+    assert "<b>Figure 1.</b> Every point that was tried" in page and "A cross is a trial that was ended early" in page
+
+
 def test_what_was_pruned_is_in_no_mean(searched):
     pruned = searched.trials[2]
 

@@ -17,6 +17,7 @@ from cifarsweep.report.samples import sides
 from cifarsweep.report.summary import study_fields
 from cifarsweep.report.terminal import verdict_lines
 from cifarsweep.report.verdicts import verdicts
+from cifarsweep.report.view import study_view
 from cifarsweep.spec.hypothesis import AtChance, Best, Greater, NotWorse, Reaches, Trend
 from cifarsweep.spec.settings import EarlyStop, Settings
 
@@ -231,8 +232,8 @@ def test_what_was_not_planned_is_said_everywhere(tried: Any) -> None:
 
     fields = study_fields(report)
     nothing_claimed = replace(report, study=report.study.model_copy(update={"hypotheses": ()}))
-    assert verdict_lines(nothing_claimed) == [] and words not in " ".join(figure_notes(nothing_claimed, []))
-    assert words in " ".join(figure_notes(report, [])) and words in verdict_lines(report)[-1]
+    assert verdict_lines(nothing_claimed) == [] and study_view(nothing_claimed)["promise"] == ""
+    assert words in study_view(report)["promise"].replace("\u202f", " ") and words in verdict_lines(report)[-1]
     assert words in fields["promise"] and fields["false_verdicts_at_most"] == pytest.approx(0.0875)
     assert (fields["verdicts"][0]["looks"], fields["verdicts"][0]["level"]) == (4, 0.05)
 

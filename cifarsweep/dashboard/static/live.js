@@ -4,8 +4,7 @@
 (() => {
   const AGAIN_MS = 2000; // between two looks for a page that is still being made
   const AFTER_ERROR_MS = 5000;
-  // What report.js draws and sets; #live is ours.
-  const KEPT = ".plot, .controls, .legend, script, style, noscript, #no-plotly, #live";
+  const KEPT = "script, style, noscript, #no-plotly, #live"; // #live is ours
   const file = decodeURIComponent(location.pathname.split("/").pop()) || "index.html";
   const isIndex = file === "index.html";
   const main = document.querySelector("main");
@@ -26,10 +25,20 @@
   const keyOf = (node) => (node.nodeType === Node.ELEMENT_NODE ? node.id || node.getAttribute("aria-labelledby") : null) || null;
   const sameKind = (one, other) => one.nodeName === other.nodeName && keyOf(one) === keyOf(other);
 
+  /** Of a plot, the place and the size alone: report.js draws it. */
+  const morphPlot = (old, fresh) => {
+    for (const { name, value } of fresh.attributes) {
+      if (name !== "class" && old.getAttribute(name) !== value) old.setAttribute(name, value);
+    }
+  };
   /** Make `old` say what `fresh` says, with as many of its nodes as can stay. */
   const morph = (old, fresh) => {
     if (old.nodeType !== Node.ELEMENT_NODE) {
       if (old.data !== fresh.data) old.data = fresh.data;
+      return;
+    }
+    if (fresh.matches(".plot")) {
+      morphPlot(old, fresh);
       return;
     }
     for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
@@ -51,22 +60,76 @@
     }, null);
   };
 
-  /** The controls of all figures: report.js listens to those that it found, so a page with others is loaded anew. */
-  const controls = (page) => {
-    const found = page.querySelectorAll(".controls input, .controls option, .legend button[data-cell]");
-    return Array.from(found, (one) => `${one.name}=${one.value} ${one.textContent}`).join("\n");
+  const CONTROLS = ".controls input, .controls select";
+  const labelOf = (input) => input.parentElement.textContent.trim();
+  /** What the reader set, by the texts on the page: their values may be numbered anew. */
+  const choices = () => {
+    const found = {};
+    for (const one of main.querySelectorAll(CONTROLS)) {
+      if (one.type === "checkbox") found[one.id] = one.checked;
+      else if (one.type !== "radio") found[one.id] = one.selectedOptions[0]?.textContent;
+      else if (one.checked) found[one.name] = labelOf(one);
+    }
+    return found;
+  };
+  const choose = (wanted) => {
+    for (const one of main.querySelectorAll(CONTROLS)) {
+      if (one.type === "checkbox") one.checked = wanted[one.id] ?? one.checked;
+      else if (one.type === "radio") one.checked = wanted[one.name] === labelOf(one) || one.checked;
+      else for (const option of one.options) if (option.textContent === wanted[one.id]) option.selected = true;
+    }
+  };
+
+  /** Brings the place back that a reader had, until the first message has made its room on the page. */
+  let settle = () => {};
+  const MINE = `cifarsweep ${location.pathname}`;
+  const summaryOf = (details) => details.querySelector("summary").textContent;
+  const top = (heading) => heading.getBoundingClientRect().top;
+  /** A page that can't be changed in place is loaded anew, and shown as it was left. */
+  const loadAnew = () => {
+    const headings = [...main.querySelectorAll("h2[id]")];
+    const last = headings.findLast((heading) => top(heading) < innerHeight / 2);
+    const left = {
+      choices: choices(), open: Array.from(main.querySelectorAll("details[open]"), summaryOf),
+      at: scrollY && last ? [last.id, top(last)] : null,
+    };
+    try {
+      sessionStorage.setItem(MINE, JSON.stringify(left));
+      history.scrollRestoration = "manual";
+    } catch { /* a browser that keeps nothing opens it at the top */ }
+    location.reload();
+  };
+  const asLeft = () => {
+    let left = null;
+    try {
+      left = JSON.parse(sessionStorage.getItem(MINE));
+      sessionStorage.removeItem(MINE);
+    } catch { /* nothing was kept */ }
+    if (!left) return;
+    choose(left.choices);
+    for (const each of main.querySelectorAll("details")) if (left.open.includes(summaryOf(each))) each.open = true;
+    history.scrollRestoration = "auto";
+    const heading = left.at && document.getElementById(left.at[0]);
+    if (heading) settle = () => scrollBy(0, top(heading) - left.at[1]);
+    settle();
   };
 
   const take = (page) => {
     const stamp = page.querySelector("meta[name=live]")?.content;
     if (!stamp || stamp === shown) return;
-    const drawn = typeof Plotly !== "undefined"; // without it report.js has taken the figures away
     const [had, has] = [document, page].map((one) => one.getElementById("report-data") !== null);
-    if (had !== has || (drawn && controls(page) !== controls(document))) {
-      location.reload();
+    if (had !== has) {
+      loadAnew(); // what draws the figures comes with the first of them
       return;
     }
+    // Without plotly.js report.js has taken the figures away.
+    if (typeof Plotly === "undefined") {
+      for (const figure of page.querySelectorAll("figure.drawn")) figure.remove();
+      for (const section of page.querySelectorAll("section")) if (section.children.length < 2) section.remove();
+    }
+    const chosen = choices();
     morph(main, page.querySelector("main"));
+    choose(chosen);
     shown = stamp;
     const newer = JSON.parse(page.getElementById("report-data")?.textContent ?? "null");
     if (newer) document.dispatchEvent(new CustomEvent("newer-data", { detail: newer }));
@@ -98,26 +161,30 @@
   const link = ({ study, trial, page }) =>
     element("a", { href: `${isIndex ? page : ""}#trial-${trial}` }, isIndex ? `${study}/${trial}` : String(trial));
 
+  // What tells whether somebody is at work comes first: a phone shows two columns or three.
+  const beat = (one) => element("span", { class: one.lost ? "trouble" : null }, one.beat);
+  const name = (text) => element("bdi", {}, text);
+  const trouble = (text) => (
+    element("p", { class: "notice" }, ...text.split("`").map((part, nth) => (nth % 2 ? element("code", {}, part) : part))));
   const runningTable = (running) => table("live-running", "Trials", [
-    ["Trial"], ["Cell"], ["Seed", true], ["Epoch", true], ["Validation accuracy", true], ["Training loss", true],
-    ["Step", true], ["Last beat"], ["Host and device"],
+    ["Trial"], ["Last beat"], ["Cell"], ["Seed", true], ["Epoch", true], ["Validation accuracy", true],
+    ["Training loss", true], ["Step", true], ["Host and device"],
   ], running.map((one) => [
-    link(one), one.cell, String(one.seed), one.epoch, one.accuracy, one.loss, one.step,
-    element("span", { class: one.expired ? "trouble" : null }, one.beat), one.where,
+    link(one), beat(one), name(one.cell), String(one.seed), one.epoch, one.accuracy, one.loss, one.step, name(one.where),
   ]));
-  const workerTable = (workers) => table("live-workers", "Workers", [["Worker"], ["Host and device"], ["Slots"], ["Trials"], ["Last beat"]],
-    workers.map((one) => [one.worker, one.where, one.slots, one.trials, one.beat]));
+  const workerTable = (workers) => table("live-workers", "Workers", [["Worker"], ["Last beat"], ["Slots"], ["Trials"], ["Host and device"]],
+    workers.map((one) => [name(one.worker), beat(one), one.slots, one.trials, name(one.where)]));
   const errorTable = (errors) => table("live-errors", "Newest errors", [["Trial"], ["Error"], ["End"], ["Attempt", true], ["At"]],
-    errors.map((one) => [link(one), one.error, one.end, String(one.attempt), one.at]));
+    errors.map((one) => [link(one), name(one.error), one.end, String(one.attempt), one.at]));
 
   const panel = element("section", { id: "live", "aria-labelledby": "under-way" });
   if (isIndex) main.querySelector("footer").before(panel);
   else main.querySelector("header").after(panel);
   const heading = () => element("h2", { id: "under-way" }, "Under way");
   const say = (sentence) => {
-    const old = panel.querySelector(".notice");
+    const old = panel.querySelector(".away");
     if (old) old.textContent = sentence;
-    else panel.prepend(element("p", { class: "notice", role: "status" }, sentence));
+    else panel.prepend(element("p", { class: "notice away", role: "status" }, sentence));
   };
 
   const show = (news) => {
@@ -128,13 +195,17 @@
     const mine = (one) => isIndex || one.page === file;
     const [running, errors] = [news.running.filter(mine), news.errors.filter(mine)];
     const study = Object.values(news.studies).find(mine);
-    const parts = [heading()];
+    const mineToo = ({ pages }) => isIndex || pages.includes(file);
+    const workers = news.workers.filter(mineToo);
+    const parts = [heading(), ...(news.troubles[file] ?? []).map(trouble)];
     if (!isIndex && study) parts.push(element("p", { class: "counts" }, `${study.total} trials: ${study.counts}`));
     if (running.length) parts.push(...runningTable(running));
     else parts.push(element("p", {}, "No trial is under way."));
-    if (isIndex && news.workers.length) parts.push(...workerTable(news.workers));
+    if (workers.length) parts.push(...workerTable(workers));
     if (errors.length) parts.push(...errorTable(errors));
     morph(panel, element("section", { id: "live", "aria-labelledby": "under-way" }, ...parts));
+    settle();
+    settle = () => {};
     wanted = news.stamps[file] ?? "";
     if (wanted !== shown) plan(0);
   };
@@ -158,5 +229,6 @@
   document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
   addEventListener("pagehide", close);
   addEventListener("pageshow", open);
+  asLeft();
   open();
 })();

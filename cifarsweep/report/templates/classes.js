@@ -21,7 +21,7 @@ const classTrace = (place, nth, places, labels) => {
   // Cells stand a little apart in a row, so that equal ones are both seen.
   const shift = places.length > 1 && places.length <= 9 ? (0.5 * nth) / (places.length - 1) - 0.25 : 0;
   return {
-    x: labels.map((label) => mean[label]), y: labels.map((_, row) => row + shift), mode: "markers", name: nameOf(place),
+    x: labels.map((label) => mean[label]), y: labels.map((_, row) => row + shift), mode: "markers", cliponaxis: !roomy(), name: nameOf(place),
     marker: { color: translucent(colour(cell), 0.85), size: 8, symbol: SYMBOLS[cell.dash] },
     error_x: {
       type: "data", array: labels.map((label) => half?.[label] ?? 0), color: translucent(colour(cell), 0.6), thickness: 1.5,
@@ -38,16 +38,17 @@ const drawClasses = () => {
   const places = classCells();
   const means = places.map((place) => unpack(data.classes.cells[place].mean));
   const labels = hardest(means);
+  const names = labels.map((label) => short(data.classes.names[label], narrow() ? 14 : 28));
   const values = means.flatMap((mean) => labels.map((label) => mean[label]));
   const layout = {
-    ...layoutStyle(), height: plot.clientHeight, margin: { l: 20, r: 24, t: 28, b: 46 },
+    ...layoutStyle(), height: plot.clientHeight, margin: { l: roomFor(plot, names), r: 24, t: 28, b: 46 }, uirevision: "classes",
     xaxis: {
       ...axisStyle("Accuracy of the class"), tickformat: "~%",
       range: values.length ? shareRange(values, 0.02) : [0, 1],
     },
     yaxis: {
-      ...axisStyle(), tickmode: "array", tickvals: labels.map((_, row) => row), ticks: "", showline: false, autorange: false,
-      ticktext: labels.map((label) => plain(short(data.classes.names[label], narrow() ? 14 : 28))),
+      ...axisStyle(), automargin: false, tickmode: "array", tickvals: labels.map((_, row) => row), ticks: "", showline: false, autorange: false,
+      ticktext: names.map(plain),
       range: [Math.max(labels.length, 1) - 0.4, -0.6],
     },
   };
@@ -83,7 +84,7 @@ const matrixTrace = (matrix, names) => {
   return {
     type: "heatmap", z: matrix.map((line) => line.map(({ share }) => (share === null ? null : Math.sqrt(share)))), zmin: 0, zmax: 1,
     colorscale: [[0, css("--panel")], [1, css("--heat")]], xgap: small ? 1 : 0, ygap: small ? 1 : 0,
-    text: matrix.map((line) => line.map(digits)), texttemplate: "%{text}", textfont: { size: fine ? 12 : 9.5 },
+    text: matrix.map((line) => line.map(digits)), texttemplate: "%{text}", textfont: { size: fine ? 12 : 9.5, color: css("--ink") },
     hovertext: matrix.map((line, row) => line.map((entry, column) => told(entry, row, column))),
     hovertemplate: "%{hovertext}<extra></extra>", showscale: !small,
     colorbar: {
@@ -101,12 +102,14 @@ const drawConfusion = () => {
   byId("confusion-worst").textContent = worst(matrix, names);
   const small = names.length <= READABLE;
   const ticks = {
-    ...axisStyle(), showgrid: false, showline: false, ticks: "", fixedrange: true, constrain: "domain",
+    ...axisStyle(), automargin: false, showgrid: false, showline: false, ticks: "", fixedrange: true, constrain: "domain",
     range: [-0.5, names.length - 0.5], showticklabels: small, tickmode: "array", tickvals: [...names.keys()],
     ticktext: names.map((name) => plain(short(name, 12))),
   };
+  // Not left to plotly: margins that it fits to both axes and to equal sides may never settle.
+  const room = 36 + (small ? Math.max(...names.map((name) => widthOf(short(name, 12)))) : 0);
   const layout = {
-    ...layoutStyle(), height: plot.clientHeight, dragmode: false, margin: { l: 20, r: 10, t: 28, b: 20 },
+    ...layoutStyle(), height: plot.clientHeight, dragmode: false, margin: { l: room, r: 10, t: 28, b: room },
     ...(onPaper() ? { width: Math.min(PAPER, plot.clientHeight) } : {}),
     xaxis: { ...ticks, title: { ...ticks.title, text: "taken for", standoff: 8 }, tickangle: names.some((name) => name.length > 2) ? -45 : 0 },
     yaxis: { ...ticks, title: { ...ticks.title, text: "true class", standoff: 8 }, range: [names.length - 0.5, -0.5], scaleanchor: "x" },

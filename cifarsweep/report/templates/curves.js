@@ -140,7 +140,7 @@ const lineTrace = (line, metric, unit) => {
     return `${shown(mean, metric.share)}${spread} (n = ${seeds})`;
   });
   return {
-    x: line.x, y: line.mean, text, name: plain(short(cell.name, 60)), mode: line.x.length > 1 ? "lines" : "markers",
+    x: line.x, y: line.mean, text, name: plain(short(cell.name, 80)), mode: line.x.length > 1 ? "lines" : "markers",
     line: { color: colour(cell), width: 2, dash: cell.dash }, marker: { color: colour(cell), size: 7 },
     hovertemplate: `<b>%{fullData.name}</b><br>%{text}<br>at %{x:,.5~g} ${unit}<extra></extra>`,
   };
@@ -170,11 +170,12 @@ const drawCurves = () => {
       ...(across ? { range: across } : { rangemode: "tozero" }),
     },
     yaxis: {
-      ...axisStyle(plain(titled(metric.label, metric.unit))), ...scaleStyle(log, range),
+      ...axisStyle(plain(titled(metric.label, metric.unit))), ...scaleStyle(log, range, metric.share),
       tickformat: metric.share ? "~%" : "", ...(range ? { range } : {}),
     },
   };
   Plotly.react(plot, traces, layout, config("curves"));
+  retick(plot);
 };
 
 const drawResources = () => {

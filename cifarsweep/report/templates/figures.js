@@ -2,13 +2,17 @@
 const ROOMY = 40; // cells up to which a row has room for its seeds beside its mean
 const roomy = () => data.cells.length <= ROOMY;
 /** What fits beside a row: on a phone the levels without their factors, for all rows where one name is too long. */
-const rowName = ({ name, brief }) => (narrow() ? short(longNames ? brief : name, 20) : short(name, 44));
-const longNames = data.cells.some(({ name }) => name.length > 18);
-/** The y axis of a figure with one row a cell. */
-const cellRows = (places) => ({
-  ...axisStyle(), tickmode: "array", tickvals: places, ticks: "", showline: false, autorange: false,
-  ticktext: places.map((place) => plain(rowName(data.cells[place]))),
-  range: [data.cells.length - 0.4, -0.6], ...(roomy() ? {} : { tickfont: { size: 10 } }),
+const rowLines = ({ name, brief }) => {
+  const text = narrow() && longNames() ? brief : name;
+  const most = narrow() ? 20 : 44;
+  return roomy() ? inTwoLines(text, most) : [short(text, most)];
+};
+const longNames = () => data.cells.some(({ name }) => name.length > 18);
+/** The y axis of a figure with one row a cell, named even where it has no result yet. */
+const cellRows = (rows) => ({
+  ...axisStyle(), automargin: false, tickmode: "array", tickvals: [...data.cells.keys()], ticks: "", showline: false, autorange: false,
+  ticktext: rows.map((lines) => lines.map(plain).join("<br>")),
+  range: [data.cells.length - 0.4, -0.6], tickfont: { size: roomy() ? fontSize() - 1 : 10 },
   // Plotly would measure every label to hide those that leave the figure, and none does: the margin follows them.
   ticklabeloverflow: "allow",
 });
@@ -37,10 +41,14 @@ const meanText = (cell) => `${percent(cell.mean)}${cell.interval ? ` ± ${percen
 const whiskers = (halves, own) => ({
   type: "data", array: halves, color: own, thickness: 2, width: roomy() ? 5 : 2, visible: halves.some((half) => half > 0),
 });
-const rowLayout = (plot, title, values, places) => ({
-  ...layoutStyle(), height: plot.clientHeight, margin: { l: 20, r: 24, t: 28, b: 46 },
-  xaxis: { ...axisStyle(title), tickformat: "~%", range: shareRange(closeUp(values)) }, yaxis: cellRows(places),
-});
+const rowLayout = (plot, title, values) => {
+  const rows = data.cells.map(rowLines);
+  return {
+    ...layoutStyle(), height: plot.clientHeight, margin: { l: roomFor(plot, rows.flat()), r: 24, t: 28, b: 46 },
+    uirevision: String(byId("close-up")?.checked),
+    xaxis: { ...axisStyle(title), tickformat: "~%", range: shareRange(closeUp(values)) }, yaxis: cellRows(rows),
+  };
+};
 
 const drawFinals = () => {
   const plot = byId("finals-plot");
@@ -51,7 +59,7 @@ const drawFinals = () => {
     const cells = places.map((place) => data.cells[place]);
     const seeds = places.flatMap((place) => data.cells[place].seeds.map(([seed, value, lost]) => ({ place, seed, value, lost })));
     return [{
-      x: seeds.map(({ value }) => value), y: seeds.map(({ place }) => place + (roomy() ? 0.18 : 0)), mode: "markers",
+      x: seeds.map(({ value }) => value), y: seeds.map(({ place }) => place + (roomy() ? 0.18 : 0)), mode: "markers", cliponaxis: !roomy(),
       marker: {
         color: translucent(own, roomy() ? 0.6 : 0.4), size: roomy() ? 7 : 5,
         symbol: seeds.map(({ lost }) => (lost ? "x" : "circle")),
@@ -59,14 +67,14 @@ const drawFinals = () => {
       text: seeds.map(({ place, seed, lost }) => `<b>${nameOf(place)}</b><br>seed ${seed}${lost ? ", diverged" : ""}`),
       hovertemplate: "%{text}: %{x:.2%}<extra></extra>",
     }, {
-      x: cells.map(({ mean }) => mean), y: places.map((place) => place - (roomy() ? 0.12 : 0)), mode: "markers",
+      x: cells.map(({ mean }) => mean), y: places.map((place) => place - (roomy() ? 0.12 : 0)), mode: "markers", cliponaxis: !roomy(),
       marker: { color: own, size: roomy() ? 10 : 7 }, error_x: whiskers(cells.map(halfOf), own),
       text: places.map((place) => `<b>${nameOf(place)}</b><br>${meanText(data.cells[place])}`),
       hovertemplate: "%{text}<extra></extra>",
     }];
   });
   const values = done.flatMap((place) => data.cells[place].seeds.map(([, value]) => value));
-  Plotly.react(plot, traces, rowLayout(plot, "Validation accuracy", withIntervals(values, done), done), config("finals"));
+  Plotly.react(plot, traces, rowLayout(plot, "Validation accuracy", withIntervals(values, done)), config("finals"));
 };
 
 /** Numbers of the front's cells, as the text below the figure has them; left out where one would cover the next. */
@@ -85,7 +93,7 @@ const costTraces = (done, cost, x, numbers, unit) => {
     const own = colour(data.cells[places[0]]);
     const cells = places.map((place) => data.cells[place]);
     return {
-      x: places.map(x), y: cells.map(({ mean }) => mean), mode: "markers+text", textposition: "top left",
+      x: places.map(x), y: cells.map(({ mean }) => mean), mode: "markers+text", textposition: "top left", cliponaxis: !roomy(),
       text: places.map((place) => numbers.get(place) ?? ""), textfont: { size: 12, color: css("--ink") },
       marker: {
         color: own, size: places.map((place) => (front.has(place) ? 11 : 9)), line: { width: 2, color: own },
@@ -112,7 +120,7 @@ const drawCosts = () => {
   const [first, last] = [Math.min(...across), Math.max(...across)];
   const span = last - first || 1;
   const ends = {
-    x: [log ? first - 0.06 * span : Math.max(first - 0.06 * span, -0.02 * last), last + 0.06 * span],
+    x: [log ? first - 0.08 * span : Math.max(first - 0.08 * span, -0.04 * last), last + 0.06 * span],
     y: shareRange(withIntervals(done.map((place) => data.cells[place].mean), done)),
   };
   const front = {
@@ -122,11 +130,12 @@ const drawCosts = () => {
   byId("costs-front").textContent = cost.told;
   const traces = [front, ...costTraces(done, cost, x, numbered(cost.front, at, ends), unit)];
   const layout = {
-    ...layoutStyle(), margin: { l: 62, r: 24, t: 28, b: 48 },
+    ...layoutStyle(), margin: { l: 62, r: 24, t: 28, b: 48 }, uirevision: [cost.name, unit, log, byId("close-up")?.checked].join(),
     xaxis: { ...axisStyle(titled(cost.label, unit)), ...scaleStyle(log, ends.x), range: ends.x },
     yaxis: { ...axisStyle("Validation accuracy"), tickformat: "~%", range: ends.y },
   };
   Plotly.react(plot, traces, layout, config("costs"));
+  retick(plot);
 };
 
 const drawGaps = () => {
@@ -142,7 +151,7 @@ const drawGaps = () => {
       const gap = `gap ${(100 * (train - val)).toFixed(2)} points`;
       return `<b>${nameOf(place)}</b><br>training ${percent(train)}, validation ${percent(val)}<br>${gap}`;
     });
-    const marks = { mode: "markers", y: group, text, hovertemplate: "%{text}<extra></extra>" };
+    const marks = { mode: "markers", cliponaxis: !roomy(), y: group, text, hovertemplate: "%{text}<extra></extra>" };
     return [
       {
         x: pairs.flatMap(([train, val]) => [train, val, null]), y: group.flatMap((place) => [place, place, null]),
@@ -153,5 +162,5 @@ const drawGaps = () => {
     ];
   });
   const values = places.flatMap((place) => data.gaps[place]);
-  Plotly.react(plot, traces, rowLayout(plot, "Accuracy at the end", values, places), config("gaps"));
+  Plotly.react(plot, traces, rowLayout(plot, "Accuracy at the end", values), config("gaps"));
 };

@@ -31,8 +31,26 @@ const grouped = (items, key) => {
 
 // Plotly reads <b>, <a href> and their like in its texts; here a text is only ever text.
 const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
-const short = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
-const nameOf = (place) => plain(short(data.cells[place].name, 60));
+const signsOf = (text) => Array.from(new Intl.Segmenter("en").segment(text), ({ segment }) => segment);
+/** Shortened in its middle, because names of cells begin alike and often end in what tells them apart. */
+const short = (text, most) => {
+  if (text.length <= most) return text;
+  const signs = signsOf(text);
+  const tail = Math.floor((most - 1) * 0.4);
+  if (signs.length <= most) return text;
+  const cut = `${signs.slice(0, most - 1 - tail).join("")}…${signs.slice(-tail).join("")}`;
+  return `${cut}${"\u2069".repeat(Math.max(cut.split("\u2068").length - cut.split("\u2069").length, 0))}`; // what is isolated ends here
+};
+/** In two lines where one is too short, broken between words where that can be. */
+const inTwoLines = (text, most) => {
+  const whole = short(text, 2 * most - 4);
+  if (whole.length <= most) return [whole];
+  const space = whole.lastIndexOf(" ", most);
+  const signs = signsOf(whole);
+  if (space > most / 3) return [whole.slice(0, space), whole.slice(space + 1)];
+  return [signs.slice(0, most).join(""), signs.slice(most).join("")];
+};
+const nameOf = (place) => plain(short(data.cells[place].name, 80));
 const translucent = (hex, alpha) => {
   const [red, green, blue] = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
   return `rgba(${red}, ${green}, ${blue}, ${alpha})`;
@@ -50,13 +68,57 @@ const titled = (label, unit) => (unit ? `${label} (${unit})` : label);
 
 const touch = () => matchMedia("(pointer: coarse)").matches;
 const fontSize = () => (narrow() ? 12 : 13);
+const ruler = document.createElement("canvas").getContext("2d");
+/** Of a label, in pixels. */
+const widthOf = (text) => {
+  ruler.font = `${fontSize()}px ${css("--sans")}`;
+  return ruler.measureText(text).width;
+};
+/** Beside the rows of a figure. Not left to plotly, which measures every label, and on a phone never settles. */
+const roomFor = (plot, texts) => Math.min(Math.max(...texts.map(widthOf), 20) + 14, 0.6 * plot.clientWidth);
 const axisStyle = (title = "") => ({
   title: { text: title, font: { size: fontSize() } },
   gridcolor: css("--grid"), linecolor: css("--strong-line"), tickcolor: css("--strong-line"), zeroline: false,
   showline: true, ticks: "outside", ticklen: 4, automargin: true, fixedrange: touch(), exponentformat: "power",
 });
-/** Logarithmic axes name 1, 2 and 5 of a decade where they show few, else the decades. */
-const scaleStyle = (log, ends) => (log ? { type: "log", dtick: ends && ends[1] - ends[0] > 2.5 ? 1 : "D2" } : { type: "linear" });
+const MANTISSAS = [[1], [1, 3], [1, 2, 5], [1, 2, 3, 4, 5, 6, 7, 8, 9]];
+const powerText = (value, share) => {
+  if (share) return `${Number((100 * value).toPrecision(3))}%`;
+  if (value >= 1e-3 && value < 1e5) return Number(value.toPrecision(3)).toLocaleString("en", { maximumFractionDigits: 6 });
+  const power = Math.floor(Math.log10(value) + 1e-9);
+  const times = Math.round(value / 10 ** power);
+  return `${times === 1 ? "" : `${times}·`}10<sup>${power}</sup>`.replace("-", "−");
+};
+/** The ticks of a logarithmic axis, each with its whole number: plotly's own leave out the power of all but some. */
+const logTicks = ([low, high], share) => {
+  const between = (mantissas) => {
+    const found = [];
+    for (let power = Math.floor(low); power <= high; power += 1) found.push(...mantissas.map((one) => one * 10 ** power));
+    return found.filter((value) => Math.log10(value) >= low - 1e-9 && Math.log10(value) <= high + 1e-9);
+  };
+  const sets = MANTISSAS.map(between);
+  const ticks = sets.find(({ length }) => length >= 4) ?? sets.at(-1);
+  if (ticks.length < 2) return { tickmode: "auto", tickvals: null, ticktext: null };
+  const every = Math.ceil(ticks.length / 9);
+  const kept = ticks.filter((_, nth) => nth % every === 0);
+  return { tickmode: "array", tickvals: kept, ticktext: kept.map((value) => powerText(value, share)) };
+};
+const scaleStyle = (log, ends, share = false) => (
+  log ? { type: "log", ...(ends ? logTicks(ends, share) : {}) } : { type: "linear", tickmode: "auto", tickvals: null, ticktext: null });
+/** After a zoom a logarithmic axis has the ticks of what it shows then. */
+const retick = (plot) => {
+  const followed = (change) => {
+    const ticks = {};
+    for (const axis of ["xaxis", "yaxis"]) {
+      const { type, range, tickformat } = plot.layout[axis];
+      if (type !== "log" || !Object.keys(change).some((key) => key.startsWith(`${axis}.range`) || key.startsWith(`${axis}.auto`))) continue;
+      for (const [key, value] of Object.entries(logTicks(range, tickformat === "~%"))) ticks[`${axis}.${key}`] = value;
+    }
+    if (Object.keys(ticks).length) Plotly.relayout(plot, ticks);
+  };
+  plot.removeAllListeners?.("plotly_relayout");
+  plot.on("plotly_relayout", followed);
+};
 const layoutStyle = () => ({
   paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false, hovermode: "closest",
   font: { family: css("--sans"), size: fontSize(), color: css("--ink") },

@@ -1,0 +1,138 @@
+"""A study in a few words: nothing sounds surer than it is, and what is missing is said."""
+
+import re
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cifarsweep.report import code
+from cifarsweep.report.findings import cell_results
+from cifarsweep.report.overview import index_row, lead
+from cifarsweep.report.pages import render_index, render_study
+from cifarsweep.report.terminal import verdict_lines
+from cifarsweep.spec.hypothesis import Best, Greater
+from cifarsweep.spec.space import Range, Search
+
+WAITING = {"state": "queued", "outcome": None, "final": {}, "attempts": (), "steps": 0, "elapsed_s": None}
+SKIP = Greater(kind="greater", claim="Skips help", a={"model.skip": True}, b={"model.skip": False})
+FIRST = Best(kind="best", claim="No skip is best", factor="model.skip", level=False)
+
+
+def tried(make: Any, seeds: int, **changes: Any) -> Any:
+    return make.finished(make.study({"model.skip": (False, True)}, seeds=seeds, hypotheses=(SKIP, FIRST), **changes))
+
+
+def test_one_seed_decides_nothing_and_an_open_study_is_preliminary(make: Any) -> None:
+    report = tried(make, 1)
+    open_one = replace(report, trials=(report.trials[0], replace(report.trials[1], **WAITING)))
+
+    assert "one seed decides nothing" in lead(report, cell_results(report))
+    said = lead(open_one, cell_results(open_one))
+    assert "Of the 1 of 2 cells with a result" in said and "so this is preliminary" in said
+    several = tried(make, 3)
+    assert "one seed" not in lead(several, cell_results(several))
+
+
+def shown(report: Any) -> str:
+    """The verdicts of the page."""
+    return render_study(report).partition('<ol class="verdicts">')[2].partition("</ol>")[0]
+
+
+def test_a_verdict_without_an_interval_has_no_p(make: Any) -> None:
+    alone, several = tried(make, 1), tried(make, 3)
+
+    for said in (*verdict_lines(alone), shown(alone)):
+        assert not re.search(r"\bp\s[=<]", said)
+    assert all(re.search(r"\bp\s[=<]", said) for said in (*verdict_lines(several), shown(several)))
+
+
+def test_the_index_counts_the_verdicts_and_speaks_of_no_table(make: Any) -> None:
+    report = tried(make, 3)
+    rate = {"optimizer.lr": Range(low=0.1, high=1.0)}
+    searched = report.study.model_copy(update={"search": Search(n_trials=9, space=rate), "hypotheses": ()})
+
+    assert index_row(report)["decisions"] == "2 hypotheses: 1 supported, 1 refuted"
+    html = render_index([report, replace(report, study=searched)])
+    assert "2 hypotheses: 1 supported, 1 refuted" in html and "Table 1" not in html
+    assert "Table 1 and the curves show the best 2." in render_study(replace(report, study=searched))
+
+
+def test_pruned_trials_are_counted_apart(make: Any) -> None:
+    report = tried(make, 1)
+    pruned = replace(report, trials=(report.trials[0], replace(report.trials[1], outcome="pruned")))
+
+    assert index_row(pruned)["counts"] == "2 trials: 1 done, 1 pruned"
+
+
+def test_times_of_different_devices_are_marked_wherever_they_are_drawn(make: Any) -> None:
+    report = tried(make, 3)
+    trials = [
+        replace(trial, elapsed_s=10.0 + trial.number, attempts=(make.attempt(1, device=f"GPU {trial.number % 2}"),))
+        for trial in report.trials
+    ]
+
+    html = render_study(replace(report, trials=tuple(trials)))
+
+    for figure in ("figure-curves", "figure-costs"):
+        caption = html.partition(f'id="{figure}"')[2].partition("</figure>")[0]
+        assert "Times are of different devices (GPU 0, GPU 1)" in caption, figure
+    assert "Times are of" not in render_study(report)
+
+
+def test_what_is_not_known_is_not_called_nothing(make: Any) -> None:
+    study = make.study({"model.skip": (False, True)}, seeds=1)
+    waiting = [make.trial(place, cell.name, 0, **WAITING) for place, cell in enumerate(study.cells)]
+    imported = make.finished(study.model_copy(update={"imported": True}))
+
+    assert "Nothing is known of this yet: no trial is done." in render_study(make.report(study, waiting))
+    html = render_study(imported)
+    assert "The imported logs do not say what their trials ran with." in html
+    assert "Settings common to all cells" not in html
+
+
+def test_an_interval_beyond_what_can_be_is_explained_once(make: Any) -> None:
+    study = make.study({}, seeds=2)
+    trials = [make.trial(seed, "base", seed, final={"val/accuracy": value}) for seed, value in enumerate((0.9, 0.99))]
+
+    assert render_study(make.report(study, trials)).count("Some intervals reach below") == 1
+    assert "Some intervals reach below" not in render_study(tried(make, 3))
+
+
+def test_what_a_traceback_ends_with_is_seen_before_it_is_opened(make: Any) -> None:
+    error = "Traceback (most recent call last):\n  File <x>\nRuntimeError: <b>out</b> of luck"
+    trial = make.trial(0, "base", 0, state="failed", final={}, outcome=None, error=error)
+
+    html = render_study(make.report(make.study({}, seeds=1), [trial]))
+
+    summary = html.partition("<summary>Error and attempts")[2].partition("</summary>")[0]
+    assert summary == " of trial 0: <code>RuntimeError: &lt;b&gt;out&lt;/b&gt; of luck</code>"
+
+
+@pytest.fixture
+def fresh() -> Any:
+    code.code_version.cache_clear()
+    yield code.code_version
+    code.code_version.cache_clear()
+
+
+def test_a_page_says_which_commit_wrote_it(make: Any, fresh: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    package = tmp_path / "cifarsweep" / "report"
+    package.mkdir(parents=True)
+    monkeypatch.setattr(code, "__file__", str(package / "code.py"))
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.test"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "Begin"], check=True)
+    said = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout
+
+    assert f"commit {said[:12]}" in render_study(tried(make, 1))
+
+
+def test_a_page_is_written_where_there_is_no_git(fresh: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(code, "__file__", str(tmp_path / "a" / "b" / "code.py"))
+    (tmp_path / ".git").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert fresh().startswith("cifarsweep 0.")
