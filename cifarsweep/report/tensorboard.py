@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from cifarsweep.errors import DataError, SpecError
 from cifarsweep.report.export import Curve, missing, points
+from cifarsweep.report.target import EVENT_FILE
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.words import CONFUSION, ELAPSED, MetricRow
@@ -53,7 +54,7 @@ def write_runs(found: Iterator[list[Curve]], folder: Path) -> None:
         run = folder / _run_name(group[0].trial, folder)
         run.mkdir()
         moment = _wall_times(group)
-        with (run / "events.out.tfevents.0.cifarsweep").open("wb") as file:
+        with (run / EVENT_FILE).open("wb") as file:
             writer = RecordWriter(file)
             writer.write(Event(wall_time=moment(0), file_version="brain.Event:2").SerializeToString())
             for step, values in _by_step(group):
