@@ -45,6 +45,7 @@ def refused(done, *says: str) -> None:
         (["worker", "--cpu", "--gpu", "0"], ["not both"]),
         (["worker", "--slots", "0"], ["slots"]),
         (["status"], ["cifarsweep.db"]),
+        (["status", "--watch", "--json"], ["--watch", "--json", "one of them"]),
         (["report"], ["cifarsweep.db"]),
         (["show", "demo"], ["STUDY/NUMBER"]),
         (["db", "check"], ["cifarsweep.db"]),
