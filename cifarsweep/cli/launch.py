@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cifarsweep.cli.options import DEFAULT_DATABASE, Artifacts, Database, console
+from cifarsweep.cli.options import DEFAULT_DATABASE, Artifacts, Database, Studies, Wait, console, seconds
 from cifarsweep.cli.work import parse_slots
 
 if TYPE_CHECKING:
@@ -31,11 +31,11 @@ def launch(
     ] = None,
     cpus: Annotated[int | None, typer.Option(metavar="N", min=1, help="N workers on the processor instead.")] = None,
     slots: Annotated[str, typer.Option(metavar="K|auto", help="Trials at once in each worker.")] = "1",
-    study: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this study; repeat for more.")] = None,
+    study: Studies = None,
     db: Database = DEFAULT_DATABASE,
-    wait: Annotated[bool, typer.Option("--wait", help="Stay when nothing is left, for studies to come.")] = False,
+    wait: Wait = False,
     save_every: Annotated[
-        float | None, typer.Option(metavar="S", min=0, help="Seconds between two checkpoints.")
+        float | None, typer.Option(metavar="S", min=0, callback=seconds, help="Seconds between two checkpoints.")
     ] = None,
     artifacts: Artifacts = None,
     logs: Annotated[Path, typer.Option(metavar="DIR", help="Where the workers' output goes.")] = Path("logs"),

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cifarsweep.cli.options import DEFAULT_DATABASE, Artifacts, Database, artifacts_folder, console
+from cifarsweep.cli.options import (
+    DEFAULT_DATABASE,
+    Artifacts,
+    Database,
+    Studies,
+    Wait,
+    artifacts_folder,
+    console,
+    seconds,
+)
 
 if TYPE_CHECKING:
     from cifarsweep.store import Store
@@ -19,13 +28,19 @@ def worker(
     slots: Annotated[
         str, typer.Option(metavar="K|auto", help="Trials at once, a process each; auto tries what is fastest.")
     ] = "1",
-    study: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this study; repeat for more.")] = None,
+    study: Studies = None,
     db: Database = DEFAULT_DATABASE,
-    wait: Annotated[bool, typer.Option("--wait", help="Stay when nothing is left, for studies to come.")] = False,
+    wait: Wait = False,
     max_trials: Annotated[int | None, typer.Option(metavar="N", min=1, help="Take at most N trials.")] = None,
     save_every: Annotated[
         float,
-        typer.Option(metavar="S", min=0, envvar="CIFARSWEEP_SAVE_EVERY", help="Seconds between two checkpoints."),
+        typer.Option(
+            metavar="S",
+            min=0,
+            callback=seconds,
+            envvar="CIFARSWEEP_SAVE_EVERY",
+            help="Seconds between two checkpoints.",
+        ),
     ] = 60.0,
     artifacts: Artifacts = None,
     until_eof: Annotated[

@@ -44,6 +44,8 @@ def refused(done, *says: str) -> None:
         (["worker", "--cpu"], ["cifarsweep.db", "cifarsweep create"]),
         (["worker", "--cpu", "--gpu", "0"], ["not both"]),
         (["worker", "--slots", "0"], ["slots"]),
+        (["worker", "--save-every", "nan"], ["--save-every", "nan is no number of seconds"]),
+        (["launch", "--cpus", "1", "--save-every", "2e9"], ["--save-every", "from 0 to 1,000,000,000"]),
         (["status"], ["cifarsweep.db"]),
         (["status", "--watch", "--json"], ["--watch", "--json", "one of them"]),
         (["report"], ["cifarsweep.db"]),

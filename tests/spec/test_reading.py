@@ -196,3 +196,33 @@ def test_no_text_makes_reading_crash(tmp_path_factory, text: str):
 
     with pytest.raises(SpecError):
         read_study(path)
+
+
+@pytest.mark.parametrize(
+    ("setting", "most"),
+    [
+        ("epochs", 10**9),
+        ("steps", 10**9),
+        ("log_every", 10**9),
+        ("eval_every", 10**9),
+        ("schedule.warmup_steps", 10**9),
+        ("schedule.warmup_epochs", 10.0**9),
+        ("early_stop.patience", 10**9),
+        ("batch_size", 10**6),
+        ("optimizer.base_batch", 10**6),
+        ("model.norm_groups", 65_536),
+        ("validation.seed", 2**32 - 1),
+    ],
+)
+def test_a_size_that_nobody_means_is_one_sentence(write, setting, most):
+    path = write(MINIMAL)
+
+    for absurd in (most + 1, 10**30):
+        with pytest.raises(SpecError, match=rf"{setting}: must be (at most|less than)") as refused:
+            read_study(path, overrides={setting: absurd})
+        assert len(str(refused.value).splitlines()) == 1
+
+
+def test_a_stage_has_no_more_channels_than_memory_could_hold(write):
+    with pytest.raises(SpecError, match=r"model.widths.1: must be at most 65536, not 65537"):
+        read_study(write(MINIMAL), overrides={"model.widths": [65_536, 65_537]})
