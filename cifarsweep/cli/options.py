@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 DEFAULT_DATABASE = "sqlite:///cifarsweep.db"
+#: Seconds; longer than anybody waits.
+LONGEST_S = 1e9
 
 Database = Annotated[
     str,
@@ -33,17 +35,6 @@ Artifacts = Annotated[
 Wait = Annotated[bool, typer.Option("--wait", help="Stay when nothing is left, for studies to come.")]
 Studies = Annotated[list[str] | None, typer.Option("--study", metavar="NAME", help="Only this study; repeat for more.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
-
-
-#: Seconds; longer than anybody waits.
-_LONGEST_S = 1e9
-
-
-def seconds(value: float | None) -> float | None:
-    """Check a number of seconds from the command line, where Typer lets nan pass as well."""
-    if value is not None and not 0 <= value <= _LONGEST_S:
-        raise typer.BadParameter(f"{value:g} is no number of seconds from 0 to {_LONGEST_S:,.0f}")
-    return value
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -9,13 +9,13 @@ import typer
 
 from cifarsweep.cli.options import (
     DEFAULT_DATABASE,
+    LONGEST_S,
     Artifacts,
     Database,
     Studies,
     Wait,
     artifacts_folder,
     console,
-    seconds,
 )
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def worker(
         typer.Option(
             metavar="S",
             min=0,
-            callback=seconds,
+            max=LONGEST_S,
             envvar="CIFARSWEEP_SAVE_EVERY",
             help="Seconds between two checkpoints.",
         ),

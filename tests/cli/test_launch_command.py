@@ -1,6 +1,8 @@
 """`launch` and backups as a user types them, and the files that the README gives for servers."""
 
 import configparser
+import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -70,6 +72,21 @@ def test_what_every_worker_would_refuse_starts_none(cli, tmp_path):
         done = cli("launch", "--cpus", "2", option)
         assert done.returncode == 2 and done.stderr.count(sentence) == 1, done.stderr
     assert not (tmp_path / "logs").exists()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("submitit") is None, reason="submitit is an extra and is not installed")
+def test_what_slurm_says_is_said_once(cli, tmp_path):
+    assert cli("db", "upgrade").returncode == 0
+    slurm = tmp_path / "slurm"
+    slurm.mkdir()
+    for name, body in (("srun", "exit 0"), ("sbatch", 'echo "sbatch: error: invalid partition: gpux" >&2; exit 1')):
+        (slurm / name).write_text(f"#!/bin/sh\n{body}\n")
+        (slurm / name).chmod(0o755)
+
+    done = cli("launch", "--slurm", "--partition", "gpux", PATH=f"{slurm}:{os.environ['PATH']}")
+
+    assert done.returncode == 2 and done.stderr.count("invalid partition: gpux") == 1, done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_the_compose_file_of_the_readme_is_one():
