@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 DEFAULT_DATABASE = "sqlite:///cifarsweep.db"
 #: Seconds; longer than anybody waits.
 LONGEST_S = 1e9
+_NARROWEST, _WIDE = 20, 160
 
 Database = Annotated[
     str,
@@ -41,8 +42,18 @@ def console(*, stderr: bool = False) -> Console:
     """A Rich console; wide where nobody looks, so that a pipe gets whole lines."""
     from rich.console import Console
 
+    width = _columns()
+    if width is None:
+        # Rich would believe it whatever it says.
+        os.environ.pop("COLUMNS", None)
     found = Console(stderr=stderr)
-    return found if found.is_terminal else Console(stderr=stderr, width=int(os.environ.get("COLUMNS", "160")))
+    return found if found.is_terminal else Console(stderr=stderr, width=width or _WIDE)
+
+
+def _columns() -> int | None:
+    """What $COLUMNS says, where that can be a width."""
+    text = os.environ.get("COLUMNS", "")
+    return int(text) if text.isdecimal() and len(text) <= 4 and int(text) >= _NARROWEST else None
 
 
 def artifacts_folder(database: str) -> Path:

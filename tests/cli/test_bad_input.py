@@ -59,6 +59,8 @@ def refused(done, *says: str) -> None:
         (["db", "restore", "nowhere.db"], ["nowhere.db: there is no file that can be read", "db backup"]),
         (["data", "import", "mine", "nowhere"], ["nowhere"]),
         (["data", "import", "../x", "nowhere"], ["../x"]),
+        (["data", "import", "mine", "x" * 5000], ["can't be read: File name too long"]),
+        (["import-tensorboard", "x" * 5000, "--as", "old"], ["can't be read: File name too long"]),
         (["data", "verify", "nowhere"], ["nowhere"]),
         (["data", "download", "imagenet"], ["imagenet", "cifar10"]),
     ],
