@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cifarsweep.cli.options import DEFAULT_DATABASE, LONGEST_S, Artifacts, Database, Studies, Wait, console
+from cifarsweep.cli.options import DEFAULT_DATABASE, LONGEST_S, Artifacts, Database, Studies, Wait, console, key_value
 from cifarsweep.cli.work import parse_slots
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ def launch(
         members = _here(gpus, cpus, arguments)
     counts = {"gpus-per-node": gpus_per_worker or None, "cpus-per-task": cpus_per_worker}
     named = {**counts, "mem": mem, "time": time, "partition": partition, "account": account, "qos": qos}
-    options = {key: str(value) for key, value in named.items() if value is not None} | _parsed(extra or [])
+    options = {key: str(value) for key, value in named.items() if value is not None}
+    options |= dict(key_value(text.lstrip("-"), "--extra", "KEY=VALUE, as in constraint=a100") for text in extra or [])
     _check_work(slots, artifacts, db, study or [])
     # Not among the arguments, where everybody on the machine could read a password in it.
     os.environ["CIFARSWEEP_DB"] = db
@@ -124,15 +125,6 @@ def _arguments(
     found += ["--wait"] if wait else []
     found += [] if save_every is None else [f"--save-every={save_every}"]
     return found + ([f"--artifacts={artifacts}"] if artifacts else [])
-
-
-def _parsed(extra: list[str]) -> dict[str, str]:
-    """Options of sbatch from KEY=VALUE."""
-    pairs = [text.lstrip("-").partition("=") for text in extra]
-    wrong = next((text for text, (key, sign, _) in zip(extra, pairs, strict=True) if not key or not sign), None)
-    if wrong is not None:
-        raise typer.BadParameter(f"{wrong!r} is not KEY=VALUE, as in constraint=a100", param_hint="--extra")
-    return {key: value for key, _, value in pairs}
 
 
 def _here(gpus: str | None, cpus: int | None, arguments: list[str]) -> tuple[Member, ...]:

@@ -11,11 +11,14 @@ from cifarsweep.cli.options import (
     DEFAULT_DATABASE,
     LONGEST_S,
     Artifacts,
+    Cpu,
     Database,
+    Gpu,
     Studies,
     Wait,
     artifacts_folder,
     console,
+    device,
 )
 
 if TYPE_CHECKING:
@@ -23,8 +26,8 @@ if TYPE_CHECKING:
 
 
 def worker(
-    gpu: Annotated[int | None, typer.Option(metavar="N", min=0, help="Train on GPU N.")] = None,
-    cpu: Annotated[bool, typer.Option("--cpu", help="Train on the processor.")] = False,
+    gpu: Gpu = None,
+    cpu: Cpu = False,
     slots: Annotated[
         str, typer.Option(metavar="K|auto", help="Trials at once, a process each; auto tries what is fastest.")
     ] = "1",
@@ -61,12 +64,10 @@ def worker(
     from cifarsweep.worker.supervisor import Supervisor
     from cifarsweep.worker.trainable import Trainable
 
-    if cpu and gpu is not None:
-        raise typer.BadParameter("give --gpu or --cpu, not both")
+    command = child_command(device(gpu, cpu))
     number = parse_slots(slots)
     if until_eof:
         stop_at_end_of_input()
-    command = child_command("cpu" if cpu else "auto" if gpu is None else str(gpu))
     place = parse_place(artifacts) if artifacts else str(artifacts_folder(db))
     display = display_for(console())
     # Who starts a worker by `launch` has looked at the database, and comes again while it is away.
