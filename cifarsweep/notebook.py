@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from cifarsweep.errors import OutputError
+from cifarsweep.errors import OutputError, UnknownStudy
 from cifarsweep.spec.words import VAL_ACCURACY
 from cifarsweep.store import Store
 
@@ -54,6 +54,9 @@ class Results:
 
     def study(self, name: str) -> StudyResults:
         """One study. Raises UnknownStudy, which lists what there is."""
+        if not isinstance(name, str):
+            known = ", ".join(repr(row.name) for row in self._store.studies())
+            raise UnknownStudy(f"a study is called by its name, a text, not {name!r}; there are: {known or 'none yet'}")
         self._store.study(name)
         return StudyResults(self._store, name)
 

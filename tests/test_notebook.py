@@ -110,3 +110,9 @@ def test_the_example_notebook_runs(url: str, tmp_path: Path, monkeypatch: pytest
 
     assert cells
     assert all(cell["outputs"] for cell in cells[1:]), "the notebook that ships has been executed"
+
+
+@pytest.mark.parametrize("name", [None, 3, ["demo"]])
+def test_a_study_that_is_called_by_no_name_is_one_sentence(url, name):
+    with cifarsweep.open(url) as results, pytest.raises(UnknownStudy, match="called by its name.*'demo'"):
+        results.study(name)

@@ -1,5 +1,5 @@
 """`python -m cifarsweep.cli`, for where the script is not on the path."""
 
-from cifarsweep.cli.app import main
+from cifarsweep.cli.entry import main
 
 main()

@@ -1,9 +1,7 @@
-"""The Typer application and its entry point."""
+"""The Typer application."""
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Annotated
 
 import typer
@@ -27,7 +25,6 @@ from cifarsweep.cli import (
     trial,
     work,
 )
-from cifarsweep.errors import CifarsweepError
 
 # Plain help: Rich's own takes longer to import than everything else here together.
 app = typer.Typer(
@@ -79,18 +76,3 @@ app.command("priority", context_settings={"ignore_unknown_options": True})(steer
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
 app.add_typer(database.app, name="db")
-
-
-def main() -> None:
-    """Run the command line; an error of ours is one sentence on stderr and its exit code."""
-    try:
-        app()
-    except CifarsweepError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader of our output went away (`| head`); Python's own flush at exit must not complain again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)

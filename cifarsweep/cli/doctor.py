@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from cifarsweep.cli.options import DEFAULT_DATABASE, Artifacts, Database, Json, artifacts_folder, console
+from cifarsweep.errors import StoreError
 
 if TYPE_CHECKING:
     from cifarsweep.store.diagnosis import Finding
@@ -33,14 +34,12 @@ def doctor(db: Database = DEFAULT_DATABASE, artifacts: Artifacts = None, as_json
 
 
 def _machine(db: str, artifacts: str | None) -> Iterator[Finding]:
-    from sqlalchemy.exc import ArgumentError
-
     from cifarsweep.training.place import parse_place
     from cifarsweep.worker import diagnosis
 
     try:
         place = parse_place(artifacts) if artifacts else str(artifacts_folder(db))
-    except ArgumentError:
+    except StoreError:
         # Of the URL, which the database's own line complains of; checkpoints would go where those of a server go.
         place = str(artifacts_folder("postgresql://"))
     yield from diagnosis.examine(place)

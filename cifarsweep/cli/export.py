@@ -31,7 +31,7 @@ def export(
     from cifarsweep.report.export import export as write
     from cifarsweep.store import Store
 
-    path = None if out == "-" else Path(out or study + _SUFFIX[kind])
+    path = None if out == "-" else Path(study + _SUFFIX[kind] if out is None else out)
     with Store.open(db, read_only=True) as store:
         write(store, study, kind, metric or (), path, force=force)
     if path is not None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cifarsweep.cli.options import DEFAULT_DATABASE, Database
+from cifarsweep.cli.options import DEFAULT_DATABASE, Database, key_value
 
 
 def import_tensorboard(
@@ -27,7 +27,7 @@ def import_tensorboard(
     from cifarsweep.spec.words import VAL_ACCURACY
     from cifarsweep.store import Store
 
-    runs = read_runs(folder, dict(_pair(each) for each in rename or ()))
+    runs = read_runs(folder, dict(key_value(each, "--rename", "OLD=NEW") for each in rename or ()))
     study = imported_study(name, folder, runs)
     with Store.open(db, upgrade=True) as store:
         count = store.import_study(study, runs)
@@ -38,10 +38,3 @@ def import_tensorboard(
     if not any(row.name == VAL_ACCURACY for run in runs for row in run.rows):
         tags = sorted({row.name for run in runs for row in run.rows})
         typer.echo(f"note: no tag is {VAL_ACCURACY}, which reports quote; there are: {', '.join(tags)}", err=True)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    old, sign, new = text.partition("=")
-    if not (old and sign and new):
-        raise typer.BadParameter(f"{text!r} is not OLD=NEW", param_hint="--rename")
-    return old, new

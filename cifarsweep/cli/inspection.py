@@ -26,6 +26,8 @@ def status(
     """
     from cifarsweep.store import Store
 
+    if watch and as_json:
+        raise typer.BadParameter("--watch is for people and --json for programs: give one of them")
     with Store.open(db, read_only=True) as store:
         if as_json:
             found = [status_fields(each) for each in store.status(study, speeds=True)]

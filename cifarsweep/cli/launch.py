@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cifarsweep.cli.options import DEFAULT_DATABASE, Artifacts, Database, console
+from cifarsweep.cli.options import DEFAULT_DATABASE, LONGEST_S, Artifacts, Database, Studies, Wait, console, key_value
 from cifarsweep.cli.work import parse_slots
 
 if TYPE_CHECKING:
@@ -19,17 +19,23 @@ if TYPE_CHECKING:
     from cifarsweep.worker.launch import Member
 
 
+#: What only Slurm knows of, by parameter.
+_SLURM = ("workers", "gpus_per_worker", "cpus_per_worker", "mem", "time", "partition", "account", "qos", "extra")
+_LONGEST_NUMBER = 4
+
+
 def launch(
+    context: typer.Context,
     gpus: Annotated[
         str | None, typer.Option(metavar="all|N,N", help="A worker on each of these GPUs; all where left out.")
     ] = None,
     cpus: Annotated[int | None, typer.Option(metavar="N", min=1, help="N workers on the processor instead.")] = None,
     slots: Annotated[str, typer.Option(metavar="K|auto", help="Trials at once in each worker.")] = "1",
-    study: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this study; repeat for more.")] = None,
+    study: Studies = None,
     db: Database = DEFAULT_DATABASE,
-    wait: Annotated[bool, typer.Option("--wait", help="Stay when nothing is left, for studies to come.")] = False,
+    wait: Wait = False,
     save_every: Annotated[
-        float | None, typer.Option(metavar="S", min=0, help="Seconds between two checkpoints.")
+        float | None, typer.Option(metavar="S", min=0, max=LONGEST_S, help="Seconds between two checkpoints.")
     ] = None,
     artifacts: Artifacts = None,
     logs: Annotated[Path, typer.Option(metavar="DIR", help="Where the workers' output goes.")] = Path("logs"),
@@ -55,7 +61,7 @@ def launch(
     A worker that crashes is started again; one that has nothing left to do, or a bad machine, is not. Ctrl-C writes
     checkpoints and gives the trials back; twice stops at once.
     """
-    _check(gpus, cpus, slurm)
+    _check(gpus, cpus, slurm, [name for name in _SLURM if _given(context, name)])
     arguments = _arguments(slots, study or [], wait, save_every, artifacts)
     if slurm:
         members = _members(range(gpus_per_worker), 0 if gpus_per_worker else 1, arguments)
@@ -63,7 +69,8 @@ def launch(
         members = _here(gpus, cpus, arguments)
     counts = {"gpus-per-node": gpus_per_worker or None, "cpus-per-task": cpus_per_worker}
     named = {**counts, "mem": mem, "time": time, "partition": partition, "account": account, "qos": qos}
-    options = {key: str(value) for key, value in named.items() if value is not None} | _parsed(extra or [])
+    options = {key: str(value) for key, value in named.items() if value is not None}
+    options |= dict(key_value(text.lstrip("-"), "--extra", "KEY=VALUE, as in constraint=a100") for text in extra or [])
     _check_work(slots, artifacts, db, study or [])
     # Not among the arguments, where everybody on the machine could read a password in it.
     os.environ["CIFARSWEEP_DB"] = db
@@ -73,21 +80,38 @@ def launch(
         raise typer.Exit(_run(members, logs))
 
 
-def _check(gpus: str | None, cpus: int | None, slurm: bool) -> None:
+def _given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _check(gpus: str | None, cpus: int | None, slurm: bool, for_slurm: list[str]) -> None:
+    """Refuse options that would be of no effect."""
     if slurm and (gpus is not None or cpus is not None):
         raise typer.BadParameter("with --slurm, give --gpus-per-worker and --cpus-per-worker")
+    if for_slurm and not slurm:
+        raise typer.BadParameter(f"--{for_slurm[0].replace('_', '-')} is for jobs of Slurm; add --slurm too")
     if gpus is not None and cpus is not None:
         raise typer.BadParameter("give --gpus or --cpus, not both")
+    if gpus is not None and gpus != "all":
+        _check_numbers(gpus)
+
+
+def _check_numbers(gpus: str) -> None:
+    for part in gpus.split(","):
+        number = part.strip()
+        if not (number.isascii() and number.isdigit() and len(number) <= _LONGEST_NUMBER):
+            raise typer.BadParameter(f"{number!r} is no number of a GPU; write all, or 0,1", param_hint="--gpus")
 
 
 def _check_work(slots: str, artifacts: str | None, db: str, studies: list[str]) -> None:
     """Refuse in one sentence here what every worker would refuse, or jobs that start tomorrow."""
     from cifarsweep.store import Store
-    from cifarsweep.training.place import parse_place
+    from cifarsweep.training.place import check_protocol, parse_place
 
     parse_slots(slots)
     if artifacts:
-        parse_place(artifacts)
+        check_protocol(parse_place(artifacts))
     with Store.open(db) as store:
         for name in studies:
             store.study(name)
@@ -103,19 +127,10 @@ def _arguments(
     return found + ([f"--artifacts={artifacts}"] if artifacts else [])
 
 
-def _parsed(extra: list[str]) -> dict[str, str]:
-    """Options of sbatch from KEY=VALUE."""
-    pairs = [text.lstrip("-").partition("=") for text in extra]
-    wrong = next((text for text, (key, sign, _) in zip(extra, pairs, strict=True) if not key or not sign), None)
-    if wrong is not None:
-        raise typer.BadParameter(f"{wrong!r} is not KEY=VALUE, as in constraint=a100", param_hint="--extra")
-    return {key: value for key, _, value in pairs}
-
-
 def _here(gpus: str | None, cpus: int | None, arguments: list[str]) -> tuple[Member, ...]:
     from cifarsweep.worker.gpus import choose
 
-    return _members((), cpus, arguments) if cpus else _members(choose(gpus or "all"), 0, arguments)
+    return _members((), cpus, arguments) if cpus else _members(choose("all" if gpus is None else gpus), 0, arguments)
 
 
 def _members(gpus: range | list[int] | tuple[()], cpus: int, arguments: list[str]) -> tuple[Member, ...]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cifarsweep.cli.options import console
+
+if TYPE_CHECKING:
+    from cifarsweep.models.listing import Row
 
 
 def models(
@@ -21,16 +24,12 @@ def models(
     ] = None,
 ) -> None:
     """List models with parameters and arithmetic of one image, forward."""
-    from cifarsweep.worker.errand import run_module
+    from cifarsweep.models.listing import rows
 
-    arguments = [f"--classes={classes}"]
-    arguments += [f"--timm={timm}"] if timm else []
-    arguments += [f"--img-size={img_size}"] if img_size else []
-    lines = run_module("cifarsweep.models", [*arguments, "--", *(names or [])]).splitlines()
-    _print([json.loads(line) for line in lines])
+    _print(rows(names or [], timm, classes, img_size))
 
 
-def _print(rows: list[dict[str, str | int]]) -> None:
+def _print(rows: Sequence[Row]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
@@ -38,7 +37,6 @@ def _print(rows: list[dict[str, str | int]]) -> None:
     for column in table.columns[2:]:
         column.justify = "right"
     for row in rows:
-        size, params, flops = int(row["size"]), int(row["params"]), int(row["flops"])
-        cost = (f"{size}x{size}", f"{params / 1e6:,.3f} M", f"{flops / 1e9:,.2f} G")
-        table.add_row(escape(str(row["name"])), escape(str(row["options"])), *cost)
+        cost = (f"{row.size}x{row.size}", f"{row.params / 1e6:,.3f} M", f"{row.flops / 1e9:,.2f} G")
+        table.add_row(escape(row.name), escape(row.options), *cost)
     console().print(table)

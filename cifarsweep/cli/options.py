@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 DEFAULT_DATABASE = "sqlite:///cifarsweep.db"
+#: Seconds; longer than anybody waits.
+LONGEST_S = 1e9
+_NARROWEST, _WIDE = 20, 160
 
 Database = Annotated[
     str,
@@ -30,15 +33,44 @@ Artifacts = Annotated[
         help="Where checkpoints go: a folder, file:///mnt/share, s3://bucket/prefix.",
     ),
 ]
+Gpu = Annotated[int | None, typer.Option("--gpu", metavar="N", min=0, help="Train on GPU N.")]
+Cpu = Annotated[bool, typer.Option("--cpu", help="Train on the processor.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Stay when nothing is left, for studies to come.")]
+Studies = Annotated[list[str] | None, typer.Option("--study", metavar="NAME", help="Only this study; repeat for more.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
+
+
+def device(gpu: int | None, cpu: bool) -> str:
+    """The device as a child is told it: `cpu`, the number of a GPU, or `auto` where neither was asked for."""
+    if cpu and gpu is not None:
+        raise typer.BadParameter("give --gpu or --cpu, not both")
+    return "cpu" if cpu else "auto" if gpu is None else str(gpu)
+
+
+def key_value(text: str, hint: str, form: str = "KEY=VALUE") -> tuple[str, str]:
+    """Both sides of the first `=`; the right one may be empty. Raises typer.BadParameter, of the option `hint`."""
+    key, sign, value = text.partition("=")
+    if not (key and sign):
+        raise typer.BadParameter(f"{text!r} is not {form}", param_hint=hint)
+    return key, value
 
 
 def console(*, stderr: bool = False) -> Console:
     """A Rich console; wide where nobody looks, so that a pipe gets whole lines."""
     from rich.console import Console
 
+    width = _columns()
+    if width is None:
+        # Rich would believe it whatever it says.
+        os.environ.pop("COLUMNS", None)
     found = Console(stderr=stderr)
-    return found if found.is_terminal else Console(stderr=stderr, width=int(os.environ.get("COLUMNS", "160")))
+    return found if found.is_terminal else Console(stderr=stderr, width=width or _WIDE)
+
+
+def _columns() -> int | None:
+    """What $COLUMNS says, where that can be a width."""
+    text = os.environ.get("COLUMNS", "")
+    return int(text) if text.isdecimal() and len(text) <= 4 and int(text) >= _NARROWEST else None
 
 
 def artifacts_folder(database: str) -> Path:

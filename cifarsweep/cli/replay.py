@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cifarsweep.cli.options import DEFAULT_DATABASE, Database, console
+from cifarsweep.cli.options import DEFAULT_DATABASE, Cpu, Database, Gpu, console, device
 from cifarsweep.cli.trial import parse_trial
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ _TENTHS = 10
 
 def replay(
     trial: Annotated[str, typer.Argument(metavar="STUDY/TRIAL", help="A trial that is done, for example demo/3.")],
-    gpu: Annotated[int | None, typer.Option(metavar="N", min=0, help="Train on GPU N.")] = None,
-    cpu: Annotated[bool, typer.Option("--cpu", help="Train on the processor.")] = False,
+    gpu: Gpu = None,
+    cpu: Cpu = False,
     db: Database = DEFAULT_DATABASE,
 ) -> None:
     """Train a finished trial again and compare, bit for bit. Nothing is written to the database.
@@ -35,9 +35,7 @@ def replay(
     from cifarsweep.worker.process import child_command
     from cifarsweep.worker.replay import compare, read_original, repeat
 
-    if cpu and gpu is not None:
-        raise typer.BadParameter("give --gpu or --cpu, not both")
-    device = "cpu" if cpu else "auto" if gpu is None else str(gpu)
+    command = child_command(device(gpu, cpu))
     study, number = parse_trial(trial)
     with Store.open(db, read_only=True) as store:
         original = read_original(store, study, number)
@@ -45,7 +43,7 @@ def replay(
     digest = require(row.settings.dataset).sha256
     typer.echo(f"training {trial} again: {row.cell}, seed {row.seed}, {row.step:,} steps")
     with tempfile.TemporaryDirectory(prefix="cifarsweep-replay-") as folder:
-        again = repeat(original, child_command(device), Path(folder), _tenths(row.step), {row.settings.dataset: digest})
+        again = repeat(original, command, Path(folder), _tenths(row.step), {row.settings.dataset: digest})
     verdict = compare(original, again)
     _print(trial, verdict, row.settings.determinism == "fast")
     raise typer.Exit(0 if verdict.reproduced else 1)

@@ -44,6 +44,8 @@ def parse_trial(text: str) -> tuple[str, int]:
     study, slash, number = text.rpartition("/")
     if not slash or not number.isdecimal() or len(number) > 9:
         raise SpecError(f"{text!r}: write a trial as STUDY/NUMBER, for example demo/3")
+    if not study:
+        raise SpecError(f"{text!r}: the study's name is missing; write a trial as STUDY/NUMBER, for example demo{text}")
     return study, int(number)
 
 

@@ -7,25 +7,43 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cifarsweep.cli.options import DEFAULT_DATABASE, Artifacts, Database, artifacts_folder, console
+from cifarsweep.cli.options import (
+    DEFAULT_DATABASE,
+    LONGEST_S,
+    Artifacts,
+    Cpu,
+    Database,
+    Gpu,
+    Studies,
+    Wait,
+    artifacts_folder,
+    console,
+    device,
+)
 
 if TYPE_CHECKING:
     from cifarsweep.store import Store
 
 
 def worker(
-    gpu: Annotated[int | None, typer.Option(metavar="N", min=0, help="Train on GPU N.")] = None,
-    cpu: Annotated[bool, typer.Option("--cpu", help="Train on the processor.")] = False,
+    gpu: Gpu = None,
+    cpu: Cpu = False,
     slots: Annotated[
         str, typer.Option(metavar="K|auto", help="Trials at once, a process each; auto tries what is fastest.")
     ] = "1",
-    study: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this study; repeat for more.")] = None,
+    study: Studies = None,
     db: Database = DEFAULT_DATABASE,
-    wait: Annotated[bool, typer.Option("--wait", help="Stay when nothing is left, for studies to come.")] = False,
+    wait: Wait = False,
     max_trials: Annotated[int | None, typer.Option(metavar="N", min=1, help="Take at most N trials.")] = None,
     save_every: Annotated[
         float,
-        typer.Option(metavar="S", min=0, envvar="CIFARSWEEP_SAVE_EVERY", help="Seconds between two checkpoints."),
+        typer.Option(
+            metavar="S",
+            min=0,
+            max=LONGEST_S,
+            envvar="CIFARSWEEP_SAVE_EVERY",
+            help="Seconds between two checkpoints.",
+        ),
     ] = 60.0,
     artifacts: Artifacts = None,
     until_eof: Annotated[
@@ -46,12 +64,10 @@ def worker(
     from cifarsweep.worker.supervisor import Supervisor
     from cifarsweep.worker.trainable import Trainable
 
-    if cpu and gpu is not None:
-        raise typer.BadParameter("give --gpu or --cpu, not both")
+    command = child_command(device(gpu, cpu))
     number = parse_slots(slots)
     if until_eof:
         stop_at_end_of_input()
-    command = child_command("cpu" if cpu else "auto" if gpu is None else str(gpu))
     place = parse_place(artifacts) if artifacts else str(artifacts_folder(db))
     display = display_for(console())
     # Who starts a worker by `launch` has looked at the database, and comes again while it is away.

@@ -69,9 +69,14 @@ class DataSetInfo:
 
 
 def data_root() -> Path:
-    """`$CIFARSWEEP_DATA`, else the user's data folder. It need not exist."""
+    """`$CIFARSWEEP_DATA`, else the user's data folder. It need not exist. Raises DataError for `~` of nobody."""
     named = os.environ.get(ROOT_VARIABLE)
-    return Path(named).expanduser() if named else Path(platformdirs.user_data_dir("cifarsweep", appauthor=False))
+    if not named:
+        return Path(platformdirs.user_data_dir("cifarsweep", appauthor=False))
+    try:
+        return Path(named).expanduser()
+    except RuntimeError:
+        raise DataError(f"{ROOT_VARIABLE} is {shown(named)}, and nobody of that name has a folder here") from None
 
 
 def path_of(name: str, root: Path | None = None) -> Path:
@@ -85,14 +90,14 @@ def path_of(name: str, root: Path | None = None) -> Path:
 
 
 def known(name: str, root: Path | None = None) -> bool:
-    """Whether the name is built in or installed here."""
-    return name in BUILT_IN or (NAME_PATTERN.fullmatch(name) is not None and path_of(name, root).exists())
+    """Whether the name is built in or installed here. Raises DataError where nobody may look."""
+    return name in BUILT_IN or (NAME_PATTERN.fullmatch(name) is not None and _is_there(path_of(name, root)))
 
 
 def info(name: str, root: Path | None = None) -> DataSetInfo | None:
-    """What is installed under that name, None where nothing is. Raises DataError where its file is damaged."""
+    """What is installed under that name, None where nothing is. Raises DataError where it can't be read."""
     path = path_of(name, root)
-    if not path.exists():
+    if not _is_there(path):
         return None
     header = tensorfile.read_header(path)
     return DataSetInfo(
@@ -105,6 +110,13 @@ def info(name: str, root: Path | None = None) -> DataSetInfo | None:
         bytes=header.stop,
         path=path,
     )
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise DataError(f"can't look at {path}: {error.strerror}; let {ROOT_VARIABLE} name another folder") from None
 
 
 def class_count(name: str) -> int | None:

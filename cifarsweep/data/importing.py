@@ -41,15 +41,23 @@ def import_images(
     if name.casefold() in catalog.BUILT_IN:
         raise DataError(f"{name!r} is a built-in data set; choose another name")
     before = None if replace else catalog.info(name, root)
-    if not source.exists():
-        raise DataError(f"there is no folder and no archive {shown(str(source))}; give the path of one")
-    source = source.resolve()  # so that it has a name even as "."
-    contents = _contents(source, limits, progress)
+    contents = _contents(_resolved(source), limits, progress)
     if before is None:
         tensorfile.write(path, contents)
     elif before.sha256 != tensorfile.digest_of(contents):
         raise DataError(f"data set {name!r} holds other images; choose another name, or add --replace")
     return catalog.require(name, root)
+
+
+def _resolved(source: Path) -> Path:
+    """The source with a name of its own, even as `.`."""
+    try:
+        if source.exists():
+            return source.resolve()
+    except (OSError, RuntimeError) as error:
+        why = getattr(error, "strerror", None) or "its links lead in a circle"
+        raise DataError(f"{shown(str(source))} can't be read: {why}") from None
+    raise DataError(f"there is no folder and no archive {shown(str(source))}; give the path of one")
 
 
 @dataclass(slots=True)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 from cifarsweep.errors import SpecError
 from cifarsweep.models import timm_nets
 from cifarsweep.models.convnet import IMAGE_SIZE
 from cifarsweep.models.cost import cost
-from cifarsweep.spec.complaint import nearest
+from cifarsweep.spec.complaint import explain, nearest
 from cifarsweep.spec.settings import ConvNet, Model, ResNet, ResNet9, Timm, ViT
 
 #: More networks of timm than this at once are a pattern that wants to be narrower.
@@ -45,18 +47,25 @@ def rows(wanted: Sequence[str], pattern: str | None, classes: int, img_size: int
     `img_size` is for networks of timm, ours see 32x32. Raises SpecError for a name that nobody knows.
     """
     chosen = [model for name in wanted for model in _called(name, img_size)]
-    chosen += [Timm(name=name, img_size=img_size) for name in _matching(pattern)] if pattern else []
+    chosen += [_timm(name, img_size) for name in _matching(pattern)] if pattern else []
     return [_row(model, classes) for model in (chosen or OWN)]
 
 
 def _called(name: str, img_size: int | None) -> list[Model]:
     if name.startswith(timm_nets.PREFIX):
-        return [Timm(name=name, img_size=img_size)]
+        return [_timm(name, img_size)]
     found = [model for model in OWN if model.name == name]
     if not found:
         known = list(dict.fromkeys(model.name for model in OWN))
         raise SpecError(f"no model {name!r}.{nearest(name, known)} There are {', '.join(known)} and timm:NAME.")
     return found
+
+
+def _timm(name: str, img_size: int | None) -> Timm:
+    try:
+        return Timm(name=name, img_size=img_size)
+    except ValidationError as error:
+        raise SpecError(explain(error, Timm, "models")) from None
 
 
 def _matching(pattern: str) -> list[str]:

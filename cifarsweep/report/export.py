@@ -1,6 +1,6 @@
 """A study's metrics as files for other programs, in long form: trial, cell, seed, name, step, value.
 
-One trial is read at a time, so that a study of any size fits into memory. A file appears whole or not at all.
+One trial is read at a time, so that a study of any size fits into memory.
 """
 
 from __future__ import annotations
@@ -8,13 +8,11 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import re
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -22,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifarsweep.errors import OutputError
+from cifarsweep.report.target import Target
 
 if TYPE_CHECKING:
     from cifarsweep.store import Store
@@ -96,48 +95,50 @@ def _table(pa: Any, schema: Any, curve: Curve) -> Any:
     return pa.Table.from_arrays([*columns, pa.array(curve.steps), pa.array(curve.values)], schema=schema)
 
 
-@contextmanager
-def whole(path: Path, *, force: bool) -> Iterator[Path]:
-    """A path to write to that takes the place of `path` at the end, and leaves nothing behind after an error.
-
-    Raises OutputError where something is there already, unless `force`, or where the folder can't be written.
-    """
-    if path.exists() and not force:
-        raise OutputError(f"{path} is there already; give another --out, or --force to replace it")
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(partial)
-        yield partial
-        if path.is_dir():
-            _remove(path)
-        os.replace(partial, path)
-    except OSError as error:
-        raise OutputError(f"{path} can't be written: {error.strerror}") from None
-    finally:
-        _remove(partial)
-
-
 def export(store: Store, study: str, kind: str, names: Sequence[str], out: Path | None, *, force: bool) -> None:
-    """Write the study's metrics to `out`, or to standard output where it is None (csv and jsonl)."""
-    found = curves(store, study, names)
-    if kind in _TEXTS and out is None:
-        _TEXTS[kind](found, sys.stdout)
-        return
-    if out is None:
-        raise OutputError(f"{kind} can't go to standard output; name a path with --out")
-    first = next(found, [])
-    with whole(out, force=force) as path:
-        rest = _again(first, found)
-        if kind in _TEXTS:
-            with path.open("w", encoding="utf-8", newline="") as file:
-                _TEXTS[kind](rest, file)
-        elif kind == "parquet":
-            write_parquet(rest, path)
-        else:
-            from cifarsweep.report.tensorboard import write_runs
+    """Write the study's metrics to `out`, or to standard output where it is None (csv and jsonl).
 
-            write_runs(rest, path)
+    With `force` it takes the place of an export that is there; nothing else is ever replaced.
+    """
+    found = curves(store, study, names)
+    if out is None:
+        _to_standard_output(found, kind)
+        return
+    first = next(found, [])
+    target = Target(out, force, folder=kind == "tensorboard", database=_file(store))
+    with target.whole() as path:
+        _write(_again(first, found), kind, path)
+
+
+def _to_standard_output(found: Iterator[list[Curve]], kind: str) -> None:
+    if kind not in _TEXTS:
+        raise OutputError(f"{kind} can't go to standard output; name a path with --out")
+    if sys.stdout is None:
+        raise OutputError("standard output is closed; name a path with --out")
+    if isinstance(sys.stdout, TextIOWrapper):
+        # As in a file, whatever the terminal speaks: a name of a cell must not change on its way.
+        sys.stdout.reconfigure(encoding="utf-8", newline="")
+    _TEXTS[kind](found, sys.stdout)
+
+
+def _file(store: Store) -> Path | None:
+    """The SQLite file of the store, if it is one."""
+    from cifarsweep.store.address import parse_url
+
+    url = parse_url(store.shown_url)
+    return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
+
+
+def _write(found: Iterator[list[Curve]], kind: str, path: Path) -> None:
+    if kind in _TEXTS:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            _TEXTS[kind](found, file)
+    elif kind == "parquet":
+        write_parquet(found, path)
+    else:
+        from cifarsweep.report.tensorboard import write_runs
+
+        write_runs(found, path)
 
 
 _TEXTS: dict[str, Callable[[Iterator[list[Curve]], TextIO], None]] = {"csv": write_csv, "jsonl": write_jsonl}
@@ -165,10 +166,3 @@ def _harmless(text: str) -> str:
 def missing(extra: str) -> OutputError:
     """What to say where a package is not installed."""
     return OutputError(f"{extra} needs one more package: pip install 'cifarsweep[{extra}]'")
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import ValidationError
 
+from cifarsweep.data.text import shown
 from cifarsweep.errors import DataError, SpecError
 from cifarsweep.report.export import Curve, missing, points
+from cifarsweep.report.target import EVENT_FILE
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.words import CONFUSION, ELAPSED, MetricRow
@@ -53,7 +55,7 @@ def write_runs(found: Iterator[list[Curve]], folder: Path) -> None:
         run = folder / _run_name(group[0].trial, folder)
         run.mkdir()
         moment = _wall_times(group)
-        with (run / "events.out.tfevents.0.cifarsweep").open("wb") as file:
+        with (run / EVENT_FILE).open("wb") as file:
             writer = RecordWriter(file)
             writer.write(Event(wall_time=moment(0), file_version="brain.Event:2").SerializeToString())
             for step, values in _by_step(group):
@@ -68,10 +70,10 @@ def read_runs(folder: Path, names: Mapping[str, str]) -> list[Run]:
     Raises DataError where there is none, a file is damaged, a name is too long, no run has a tag of `names`, or two
     runs would be the same trial.
     """
-    folders = sorted({file.parent for file in folder.rglob("*tfevents*") if file.is_file()})
+    folders = _run_folders(folder)
     runs = [run for each in folders if (run := _run(each, folder, names)).rows]
     if not runs:
-        raise DataError(f"{folder}: holds no scalars in event files of TensorBoard (*tfevents*)")
+        raise DataError(f"{shown(str(folder))}: holds no scalars in event files of TensorBoard (*tfevents*)")
     if unseen := sorted(set(names) - {tag for run in runs for tag in run.tags}):
         tags = sorted({tag for run in runs for tag in run.tags})
         raise DataError(f"{folder}: no run has the tag {unseen[0]!r} that --rename names; there are: {', '.join(tags)}")
@@ -82,6 +84,13 @@ def read_runs(folder: Path, names: Mapping[str, str]) -> list[Run]:
                 f"{run.path} and {same.path} are both {run.cell!r} with seed {run.seed}; rename one of them"
             )
     return runs
+
+
+def _run_folders(folder: Path) -> list[Path]:
+    try:
+        return sorted({file.parent for file in folder.rglob("*tfevents*") if file.is_file()})
+    except OSError as error:
+        raise DataError(f"{shown(str(folder))}: can't be read: {error.strerror}") from None
 
 
 @dataclass(slots=True)

@@ -40,7 +40,11 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
     """Every mistake on a line of its own, each naming `where` and the dotted key."""
-    return "\n".join(_sentence(detail, model, where) for detail in error.errors(include_url=False))
+    details = error.errors(include_url=False)
+    # Pydantic counts only the entries that are valid, and so calls a list of mistakes too short as well.
+    wrong = {detail["loc"][:-1] for detail in details}
+    told = [detail for detail in details if not (detail["type"] == "too_short" and detail["loc"] in wrong)]
+    return "\n".join(_sentence(detail, model, where) for detail in told)
 
 
 def _sentence(detail: Mapping[str, Any], model: type[BaseModel], where: str) -> str:

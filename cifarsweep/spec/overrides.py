@@ -18,6 +18,7 @@ Note = Callable[[str], None]
 _RIVALS = {"epochs": "steps", "steps": "epochs"}
 _WARMUPS = {"epochs": "schedule.warmup_epochs", "steps": "schedule.warmup_steps"}
 _SHARE = 10
+_LONGEST_SHOWN = 200
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -25,14 +26,25 @@ def parse_override(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals or not key:
-        raise SpecError(f"--set {text!r}: write it as key=value, for example --set epochs=1")
+        raise SpecError(f"--set {_shown(text)}: write it as key=value, for example --set epochs=1")
     try:
-        return key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        table = tomllib.loads(f"value = {value}")
+    # A number of thousands of digits is a ValueError, brackets in thousands of brackets are a RecursionError.
+    except (ValueError, RecursionError):
         bare = value.strip()
         if NAME_PATTERN.fullmatch(bare) or bare.startswith("timm:"):
             return key, bare
-        raise SpecError(f'--set {text!r}: {value!r} is not a TOML value (a number, true, a [list], a "text")') from None
+        raise SpecError(
+            f'--set {_shown(text)}: {_shown(value)} is not a TOML value (a number, true, a [list], a "text")'
+        ) from None
+    if len(table) > 1:
+        raise SpecError(f"--set {_shown(text)}: sets more than one key; give each a --set of its own")
+    return key, table["value"]
+
+
+def _shown(text: str) -> str:
+    found = repr(text)
+    return found if len(found) <= _LONGEST_SHOWN else f"{found[:_LONGEST_SHOWN]}..."
 
 
 def override(flat: Mapping[str, Any], key: str, value: Any) -> Table:

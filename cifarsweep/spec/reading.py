@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,6 +37,7 @@ from cifarsweep.spec.words import NAME_PATTERN, Value
 #: More cells or trials than this are a mistake in the file rather than a plan.
 MOST_TRIALS = 100_000
 _LARGEST_FILE = 1 << 20
+_LONGEST_SHOWN = 200
 #: Seeds of a study whose file names none; a search has one.
 _SEEDS = 3
 
@@ -76,10 +78,7 @@ def shipped() -> list[Path]:
 def find(name_or_file: str) -> Path:
     """The file of a shipped study, or the file itself. Raises UnknownStudy with the list of known names."""
     if name_or_file.endswith(".toml") or os.sep in name_or_file:
-        path = Path(name_or_file)
-        if path.is_file():
-            return path
-        raise UnknownStudy(f"{name_or_file!r}: there is no such study file")
+        return _study_file(Path(name_or_file))
     known = {path.stem: path for path in shipped()}
     if name_or_file in known:
         return known[name_or_file]
@@ -87,6 +86,21 @@ def find(name_or_file: str) -> Path:
         f"there is no study {name_or_file!r}.{nearest(name_or_file, known)} "
         f"Known: {', '.join(known)}; or give the path of a .toml file."
     )
+
+
+def _study_file(path: Path) -> Path:
+    """The path, where a file is there. Raises UnknownStudy, which says what is there instead."""
+    shown = str(path) if len(str(path)) <= _LONGEST_SHOWN else f"{str(path)[:_LONGEST_SHOWN]}..."
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise UnknownStudy(f"{shown!r}: there is no such study file") from None
+    except OSError as error:
+        raise UnknownStudy(f"{shown!r}: can't be read: {error.strerror}") from None
+    if stat.S_ISREG(mode):
+        return path
+    what = "a folder" if stat.S_ISDIR(mode) else "a device or a pipe"
+    raise UnknownStudy(f"{shown!r}: is {what}; give the path of a .toml file, or a study's name")
 
 
 def read_study(
@@ -146,11 +160,15 @@ def _parse(path: Path) -> Table:
     try:
         if path.stat().st_size > _LARGEST_FILE:
             raise SpecError(f"{path}: is over 1 MiB; that can't be a study file")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"{path}: is not valid TOML: {error}") from None
+        # Editors of Windows begin a file with a mark of their own.
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError:
         raise SpecError(f"{path}: is not UTF-8 text") from None
+    except RecursionError:
+        raise SpecError(f"{path}: is not valid TOML: it nests too deeply") from None
+    # Beside those of TOML, Python's own: a number may have thousands of digits.
+    except ValueError as error:
+        raise SpecError(f"{path}: is not valid TOML: {error}") from None
     except OSError as error:
         raise SpecError(f"{path}: can't be read: {error.strerror}") from None
 

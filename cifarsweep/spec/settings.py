@@ -5,12 +5,18 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, NonNegativeInt, PositiveInt, Tag, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from cifarsweep.spec.words import NAME_PATTERN, Value
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
+#: Steps, epochs and the like. Nobody trains longer than the largest, so a larger one is a slip of the hand.
+MOST_STEPS = 1_000_000_000
+Count = Annotated[int, Field(gt=0, le=MOST_STEPS)]
+CountOrZero = Annotated[int, Field(ge=0, le=MOST_STEPS)]
+Channels = Annotated[int, Field(gt=0, le=65_536)]
+BatchSize = Annotated[int, Field(gt=0, le=1_000_000)]
 
 
 class Frozen(BaseModel):
@@ -32,7 +38,7 @@ class Validation(Frozen):
     split: Literal["test", "holdout"] = "test"
     fraction: Fraction = 0.2
     """Part of the training set that is held out (0.2 is the 4:1 split)."""
-    seed: NonNegativeInt = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Chooses the held-out images; the same for every trial, whatever the trial's own seed."""
 
 
@@ -40,13 +46,13 @@ class ConvNet(Frozen):
     """Stages of conv-norm-relu, each but the first after a 2x2 max-pool; then a global mean and a linear layer."""
 
     name: Literal["convnet"] = "convnet"
-    widths: Annotated[tuple[PositiveInt, ...], Field(min_length=1, max_length=6)] = (32, 64, 128, 256, 256)
+    widths: Annotated[tuple[Channels, ...], Field(min_length=1, max_length=6)] = (32, 64, 128, 256, 256)
     """Channels of each stage."""
     convs_per_stage: Annotated[int, Field(ge=1, le=16)] = 2
     skip: bool = False
     """Add each stage's input to its output (through a 1x1 convolution where the widths differ)."""
     norm: Literal["batch", "layer", "group", "instance", "none"] = "batch"
-    norm_groups: PositiveInt = 8
+    norm_groups: Channels = 8
     """Groups of `norm = "group"`."""
     kernel_size: Annotated[int, Field(ge=1, le=11)] = 3
     dropout: Probability = 0.0
@@ -134,7 +140,7 @@ class Optimizer(Frozen):
     lr: Annotated[float, Field(gt=0)] = 1e-3
     scaling: Literal["none", "linear", "sqrt"] = "none"
     """Multiply the rate by batch_size / base_batch, or by its square root (Goyal et al. 2017; Krizhevsky 2014)."""
-    base_batch: PositiveInt = 128
+    base_batch: BatchSize = 128
     """The batch size for which `lr` is meant; only `scaling` reads it."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     decay_norms: bool = True
@@ -161,8 +167,8 @@ class Schedule(Frozen):
     """The learning rate over the budget: a warm-up that rises linearly, then the named curve over what is left."""
 
     name: Literal["constant", "step", "cosine", "linear"] = "constant"
-    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
-    warmup_steps: NonNegativeInt = 0
+    warmup_epochs: Annotated[float, Field(ge=0, le=MOST_STEPS)] = 0.0
+    warmup_steps: CountOrZero = 0
     milestones: tuple[Fraction, ...] = (0.5, 0.75)
     """`step` only: parts of the budget after which the rate is multiplied by `factor`."""
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
@@ -170,7 +176,7 @@ class Schedule(Frozen):
     final: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """`cosine` and `linear` only: the part of the rate that is left at the end."""
 
-    phases: tuple[Annotated[str, Field(pattern=r"^\d+-\d+ x\d+(\.\d+)?$")], ...] = ()
+    phases: tuple[Annotated[str, Field(pattern=r"^[0-9]{1,9}-[0-9]{1,9} x[0-9]{1,9}(\.[0-9]{1,30})?$")], ...] = ()
     """The rate times a factor over a range of epochs: "50-100 x5" from the end of epoch 50 to the end of epoch 100."""
 
     def phase_ranges(self) -> list[tuple[int, int, float]]:
@@ -222,7 +228,7 @@ class Augment(Frozen):
 class EarlyStop(Frozen):
     """Stop where the validation accuracy has not risen for `patience` evaluations; 0 trains the whole budget."""
 
-    patience: NonNegativeInt = 0
+    patience: CountOrZero = 0
     min_delta: Annotated[float, Field(ge=0)] = 0.0
     """What counts as a rise, in units of accuracy."""
 
@@ -239,12 +245,12 @@ class Settings(Frozen):
     early_stop: EarlyStop = EarlyStop()
     keep_best: bool = False
     """Keep the weights of the best validation accuracy beside the last ones."""
-    batch_size: PositiveInt = 128
-    epochs: PositiveInt | None = None
-    steps: PositiveInt | None = None
-    log_every: PositiveInt = 50
+    batch_size: BatchSize = 128
+    epochs: Count | None = None
+    steps: Count | None = None
+    log_every: Count = 50
     """Steps between two rows of training metrics."""
-    eval_every: PositiveInt | None = None
+    eval_every: Count | None = None
     """Steps between two evaluations; once an epoch where it is not given. The last step is always evaluated."""
     determinism: Literal["exact", "fast"] = "exact"
     """`exact`: the same bits again on the same hardware and software."""

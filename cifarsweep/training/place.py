@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,16 @@ def open_folder(place: str) -> Folder:
     from cifarsweep.training.objects import ObjectFolder
 
     return ObjectFolder(*_file_system(place), place)
+
+
+def check_protocol(place: str) -> None:
+    """Raise PlaceError where no package here speaks the protocol of the place, without touching the place."""
+    if _is_url(place):
+        import fsspec
+
+        protocol = place.partition("://")[0]
+        with _explained(protocol):
+            fsspec.get_filesystem_class(protocol)
 
 
 def check_place(place: str) -> None:
@@ -94,8 +105,15 @@ def _file_system(place: str) -> tuple[Any, str]:
     if protocol in _S3:
         configured = fsspec.config.conf.get(protocol, {}).get("config_kwargs", {})
         options["config_kwargs"] = _TRIES | configured
-    try:
+    with _explained(protocol):
         return fsspec.core.url_to_fs(place, **options)  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def _explained(protocol: str) -> Iterator[None]:
+    """Raise PlaceError for what fsspec says of a protocol that nothing here speaks."""
+    try:
+        yield
     except ImportError as error:
         package = "pip install 'cifarsweep[s3]'" if protocol in _S3 else error
         raise PlaceError(f"{protocol}:// needs a package that is not installed: {package}") from None

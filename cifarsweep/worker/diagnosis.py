@@ -58,14 +58,18 @@ def _gpus() -> Iterator[Finding]:
 
 def _data_sets() -> Iterator[Finding]:
     damaged: list[DataError] = []
-    names = [info.name for info in installed(on_damaged=damaged.append)]
-    for error in damaged:
+    try:
+        names, root = [info.name for info in installed(on_damaged=damaged.append)], data_root()
+    except DataError as error:
         yield Finding("data sets", "fail", str(error))
+        return
+    for each in damaged:
+        yield Finding("data sets", "fail", str(each))
     if names:
-        yield Finding("data sets", "ok", f"{', '.join(names)} in {data_root()}")
+        yield Finding("data sets", "ok", f"{', '.join(names)} in {root}")
     elif not damaged:
         advice = "digits make themselves, others come by `cifarsweep data download NAME`"
-        yield Finding("data sets", "warn", f"none in {data_root()}; {advice}")
+        yield Finding("data sets", "warn", f"none in {root}; {advice}")
 
 
 def _checkpoints(place: str) -> Iterator[Finding]:

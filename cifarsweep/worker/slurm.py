@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -70,7 +72,9 @@ def submit(job: Job, workers: int, options: Mapping[str, str]) -> str:
         additional_parameters={"requeue": True, **options},
     )
     try:
-        jobs = executor.map_array(job, range(workers))
+        # submitit prints what sbatch says before it raises it.
+        with contextlib.redirect_stderr(io.StringIO()):
+            jobs = executor.map_array(job, range(workers))
     except submitit.core.utils.FailedJobError as error:
         raise SpecError(f"Slurm refuses the job: {_last_line(str(error))}") from None
     return str(jobs[0].job_id).split("_")[0]

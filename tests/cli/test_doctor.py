@@ -76,6 +76,7 @@ def test_a_lease_that_ran_out_is_a_warning(looked, database, cli):
         ("sqlite:///none.db", "no such database"),
         (f"postgresql://ann:{SECRET}@127.0.0.1:1/results", "can't be reached"),
         (f"mysql://ann:{SECRET}@host/db", "not supported"),
+        (f"nonsense {SECRET}", "that is no database URL"),
     ],
 )
 def test_a_database_that_is_not_there_fails_alone(looked, url, sentence):
@@ -84,3 +85,11 @@ def test_a_database_that_is_not_there_fails_alone(looked, url, sentence):
     assert code == 1
     assert found["database"]["level"] == "fail" and sentence in found["database"]["text"]
     assert found["packages"]["level"] == "ok" and SECRET not in str(found)
+
+
+def test_a_data_folder_of_nobody_fails_alone(cli, database):
+    done = cli("doctor", "--json", CIFARSWEEP_DATA="~no-such-user-here")
+
+    found = {finding["subject"]: finding for finding in json.loads(done.stdout)}
+    assert done.returncode == 1 and "no-such-user-here" in found["data sets"]["text"]
+    assert found["database"]["level"] == "ok"

@@ -1,6 +1,8 @@
 """`launch` and backups as a user types them, and the files that the README gives for servers."""
 
 import configparser
+import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -8,9 +10,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from cifarsweep.errors import DeviceError
-from cifarsweep.worker.gpus import installed
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 
@@ -35,18 +34,14 @@ def test_workers_that_are_launched_train_a_study_and_a_backup_has_it(cli, tmp_pa
     assert cli("status", "small", "--db", "sqlite:///again.db", "--json").stdout == cli("status", "--json").stdout
 
 
-def has_gpu() -> bool:
-    try:
-        return bool(installed())
-    except DeviceError:
-        return False
-
-
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["--gpus", "all", "--cpus", "2"], "not both"),
-        (["--gpus", "0,x"], "neither all nor numbers" if has_gpu() else "no GPU can be used here"),
+        (["--gpus", "0,x"], "'x' is no number of a GPU"),
+        (["--gpus", ""], "'' is no number of a GPU"),
+        (["--cpus", "1", "--time", "1"], "--time is for jobs of Slurm"),
+        (["--cpus", "1", "--gpus-per-worker", "1"], "--gpus-per-worker is for jobs of Slurm"),
         (["--slurm", "--cpus", "2"], "--cpus-per-worker"),
         (["--slurm", "--extra", "a100"], "'a100' is not KEY=VALUE"),
     ],
@@ -72,10 +67,26 @@ def test_what_every_worker_would_refuse_starts_none(cli, tmp_path):
         ("--slots=many", "'many' is neither auto nor a number"),
         ("--study=nope", "no study 'nope'"),
         ("--artifacts=s3://", "names no bucket"),
+        ("--artifacts=foo://x", "Protocol not known: foo"),
     ):
         done = cli("launch", "--cpus", "2", option)
         assert done.returncode == 2 and done.stderr.count(sentence) == 1, done.stderr
     assert not (tmp_path / "logs").exists()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("submitit") is None, reason="submitit is an extra and is not installed")
+def test_what_slurm_says_is_said_once(cli, tmp_path):
+    assert cli("db", "upgrade").returncode == 0
+    slurm = tmp_path / "slurm"
+    slurm.mkdir()
+    for name, body in (("srun", "exit 0"), ("sbatch", 'echo "sbatch: error: invalid partition: gpux" >&2; exit 1')):
+        (slurm / name).write_text(f"#!/bin/sh\n{body}\n")
+        (slurm / name).chmod(0o755)
+
+    done = cli("launch", "--slurm", "--partition", "gpux", PATH=f"{slurm}:{os.environ['PATH']}")
+
+    assert done.returncode == 2 and done.stderr.count("invalid partition: gpux") == 1, done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_the_compose_file_of_the_readme_is_one():

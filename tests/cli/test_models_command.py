@@ -13,6 +13,20 @@ def test_models_lists_parameters_and_flops(cli):
     assert "resnet50" not in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["resnet19"], "no model 'resnet19'. Did you mean 'resnet9'?"),
+        (["timm:a/b"], "models: name: 'timm:a/b' has characters that are not allowed here"),
+    ],
+)
+def test_a_model_that_nobody_knows_is_one_sentence(cli, arguments, says):
+    done = cli("models", *arguments)
+
+    assert done.returncode == 2 and done.stderr.startswith(f"error: {says}")
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="timm is an extra and is not installed")
 def test_create_refuses_a_model_that_timm_does_not_have(cli, tmp_path):
     study = '[settings]\ndataset = "digits"\nepochs = 1\nmodel.name = "timm:resnett18"\n'

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cifarsweep.errors import OutputError
-from cifarsweep.report.export import _harmless, export, whole
+from cifarsweep.report.export import _harmless, export
 from cifarsweep.spec.settings import Optimizer, Settings
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.words import MetricRow, Outcome, TrialResult
@@ -114,14 +114,6 @@ def test_nothing_is_overwritten_unasked(store: Store, tmp_path: Path) -> None:
 
     export(store, "s", "csv", [], out, force=True)
     assert out.read_text().startswith("trial,cell")
-
-
-def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="boom"), whole(tmp_path / "s.csv", force=False) as path:
-        path.write_text("half")
-        raise ValueError("boom")
-
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_metric_is_named(store: Store, tmp_path: Path) -> None:

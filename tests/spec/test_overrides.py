@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from cifarsweep.errors import SpecError
+from cifarsweep.spec.overrides import parse_override
 from cifarsweep.spec.reading import read_study
 
 ARMS = """
@@ -141,3 +142,21 @@ def test_phases_beyond_a_smaller_budget_are_left_to_never_come(read):
     study, _ = read(text, epochs=1)
 
     assert study.cells[0].settings.schedule.phase_ranges() == [(10, 15, 5.0)]
+
+
+@pytest.mark.parametrize("text", ["epochs=1\nx=2", "epochs=1\n[model]", 'epochs=1\n"a.b"=2'])
+def test_one_set_sets_one_key(text):
+    with pytest.raises(SpecError, match="sets more than one key"):
+        parse_override(text)
+
+
+def test_a_list_may_go_over_several_lines():
+    assert parse_override("model.widths=[\n  8,\n  16\n]") == ("model.widths", [8, 16])
+
+
+@pytest.mark.parametrize("value", ["[" * 5000, "9" * 5000])
+def test_a_value_that_python_can_not_read_is_one_sentence(value):
+    with pytest.raises(SpecError, match="is not a TOML value") as refused:
+        parse_override(f"epochs={value}")
+
+    assert len(str(refused.value)) < 600

@@ -1,5 +1,6 @@
 """Study files: what they expand to, and what is said of a bad one."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -208,3 +209,81 @@ def test_no_text_makes_reading_crash(tmp_path_factory, text: str):
 
     with pytest.raises(SpecError):
         read_study(path)
+
+
+@pytest.mark.parametrize(
+    ("setting", "most"),
+    [
+        ("epochs", 10**9),
+        ("steps", 10**9),
+        ("log_every", 10**9),
+        ("eval_every", 10**9),
+        ("schedule.warmup_steps", 10**9),
+        ("schedule.warmup_epochs", 10.0**9),
+        ("early_stop.patience", 10**9),
+        ("batch_size", 10**6),
+        ("optimizer.base_batch", 10**6),
+        ("model.norm_groups", 65_536),
+        ("validation.seed", 2**32 - 1),
+    ],
+)
+def test_a_size_that_nobody_means_is_one_sentence(write, setting, most):
+    path = write(MINIMAL)
+
+    for absurd in (most + 1, 10**30):
+        with pytest.raises(SpecError, match=rf"{setting}: must be (at most|less than)") as refused:
+            read_study(path, overrides={setting: absurd})
+        assert len(str(refused.value).splitlines()) == 1
+
+
+def test_a_stage_has_no_more_channels_than_memory_could_hold(write):
+    with pytest.raises(SpecError, match=r"model.widths.1: must be at most 65536, not 65537"):
+        read_study(write(MINIMAL), overrides={"model.widths": [65_536, 65_537]})
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "study.toml"
+    path.write_text(MINIMAL, encoding="utf-8-sig")
+
+    assert read_study(path).name == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("x = " + "[" * 5000, "nests too deeply"), ("x = " + "9" * 5000, "is not valid TOML: Exceeds")]
+)
+def test_a_file_that_python_can_not_read_is_one_sentence(write, text, says):
+    with pytest.raises(SpecError, match=says):
+        read_study(write(text))
+
+
+def test_a_wrong_entry_does_not_make_its_list_empty(write):
+    with pytest.raises(SpecError) as refused:
+        read_study(write(MINIMAL), overrides={"model.widths": [0]})
+
+    assert str(refused.value).endswith("model.widths.0: must be greater than 0, not 0")
+
+
+def test_what_is_no_file_is_called_what_it_is(tmp_path):
+    (tmp_path / "folder.toml").mkdir()
+    os.mkfifo(tmp_path / "pipe.toml")
+
+    for name, says in (("folder", "is a folder"), ("pipe", "is a device or a pipe"), ("no", "there is no such")):
+        with pytest.raises(UnknownStudy, match=says):
+            find(str(tmp_path / f"{name}.toml"))
+
+
+@pytest.mark.parametrize("length", [300, 5000])
+def test_a_file_name_that_is_too_long_is_one_sentence(length):
+    with pytest.raises(UnknownStudy, match="File name too long") as refused:
+        find("x" * length + ".toml")
+
+    assert len(str(refused.value)) < 300
+
+
+def test_a_file_that_may_not_be_looked_at_is_one_sentence(monkeypatch, tmp_path):
+    def forbidden(path, **_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", forbidden)
+    with pytest.raises(UnknownStudy, match="x.toml': can't be read: Permission denied"):
+        find(str(tmp_path / "x.toml"))

@@ -10,7 +10,7 @@ from fsspec.registry import _registry
 from cifarsweep.errors import CheckpointError, CheckpointUnseen, PlaceError
 from cifarsweep.training.folder import CheckpointFolder
 from cifarsweep.training.objects import ObjectFolder
-from cifarsweep.training.place import check_place, open_folder, parse_place
+from cifarsweep.training.place import check_place, check_protocol, open_folder, parse_place
 
 
 @pytest.mark.parametrize(
@@ -176,3 +176,11 @@ def test_damage_in_s3_is_noticed(s3_place, s3, method, body, complaint, kind):
 def test_a_bucket_that_is_not_there_is_refused(s3):
     with pytest.raises(PlaceError, match=r"s3://nobody/x: .*bucket does not exist"):
         check_place("s3://nobody/x")
+
+
+def test_a_protocol_is_known_without_asking_the_place() -> None:
+    check_protocol("/nowhere/at/all")
+    check_protocol("s3://no-such-bucket/x")
+
+    with pytest.raises(PlaceError, match="Protocol not known: foo"):
+        check_protocol("foo://x")

@@ -1,0 +1,93 @@
+"""How every command begins and ends: whatever goes wrong is one sentence on stderr and an exit code."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from cifarsweep.errors import CifarsweepError, OutputError
+
+
+def main() -> None:
+    """Run the command line."""
+    interrupted = signal.getsignal(signal.SIGINT)
+    if interrupted is signal.default_int_handler:
+        # Ctrl-C amid the imports would be a traceback of whichever module it hits; so it just ends the process.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from cifarsweep.cli.app import app
+
+    try:
+        signal.signal(signal.SIGINT, interrupted)
+        _prepare_output()
+        try:
+            app()
+        finally:
+            # Here and not when Python ends, which complains in words of its own.
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except CifarsweepError as error:
+        _end(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`).
+        _forget_output()
+        sys.exit(141)
+    # What follows is a net: whoever can say more of these catches them where they happen.
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _end(f"{where}{error.strerror or error}")
+    except UnicodeEncodeError as error:
+        _end(f"{ascii(error.object[:80])} is no text that {error.encoding} can hold")
+    except RecursionError:
+        _end("what was given nests too deeply")
+
+
+class _StandardOutput(io.FileIO):
+    """Says of itself that it can't be written; an OSError would not tell it from a file."""
+
+    def write(self, data: Any) -> int | None:  # type: ignore[override]
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(f"standard output can't be written: {error.strerror}") from None
+
+
+def _prepare_output() -> None:
+    """Let a character that the terminal does not have be a question mark, and a full disk be a sentence."""
+    given = sys.stdout
+    if not isinstance(given, io.TextIOWrapper):
+        return
+    given.reconfigure(errors="replace")
+    # Not under tests that catch what is printed; and Windows writes to its consoles otherwise.
+    if os.name == "posix" and given is sys.__stdout__:
+        raw = _StandardOutput(given.fileno(), "w", closefd=False)
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(raw),
+            encoding=given.encoding,
+            errors="replace",
+            line_buffering=given.line_buffering,
+            write_through=given.write_through,
+        )
+
+
+def _end(sentence: str, code: int = CifarsweepError.exit_code) -> NoReturn:
+    with suppress(OSError):
+        print(f"error: {sentence}", file=sys.stderr, flush=True)
+    _forget_output()
+    sys.exit(code)
+
+
+def _forget_output() -> None:
+    """Let what could not be written vanish, so that Python's own flush at its end has nothing to complain of."""
+    with suppress(AttributeError, OSError, ValueError, CifarsweepError):
+        sys.stdout.flush()
+        return
+    with suppress(AttributeError, OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,43 @@
+"""`export` as a user types it: what is in the way is refused in one sentence, and is still there afterwards."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+REFUSED = [
+    (".", "csv", "is a folder"),
+    ("..", "tensorboard", "holds the working folder"),
+    ("figures", "tensorboard", "holds one.png, which no export wrote"),
+    ("cifarsweep.db", "csv", "belongs to the database"),
+    ("figures/../cifarsweep.db-wal", "jsonl", "belongs to the database"),
+]
+
+
+@pytest.fixture
+def database(cli, tmp_path: Path) -> bytes:
+    assert cli("create", "demo").returncode == 0
+    return (tmp_path / "cifarsweep.db").read_bytes()
+
+
+def test_what_no_export_wrote_is_refused_and_stays(cli, tmp_path, database):
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "one.png").write_text("drawn by hand")
+
+    for out, kind, says in REFUSED:
+        done = cli("export", "demo", "--format", kind, "--out", out, "--force")
+        assert done.returncode == 2 and says in done.stderr and "Traceback" not in done.stderr
+
+    assert (tmp_path / "cifarsweep.db").read_bytes() == database
+    assert (tmp_path / "figures" / "one.png").read_text() == "drawn by hand"
+    assert json.loads(cli("status", "demo", "--json").stdout)["trials"]["queued"] == 12
+
+
+def test_a_file_that_was_exported_is_replaced_when_forced(cli, tmp_path, database):
+    (tmp_path / "demo.csv").write_text("mine")
+
+    assert "is there already" in cli("export", "demo").stderr
+    assert (tmp_path / "demo.csv").read_text() == "mine"
+
+    assert cli("export", "demo", "--force").stdout == "demo.csv\n"
+    assert (tmp_path / "demo.csv").read_text().startswith("trial,cell")
