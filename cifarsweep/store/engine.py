@@ -89,7 +89,7 @@ class Database:
         return {"isolation_level": "REPEATABLE READ"} if reading else {}
 
     def _run(self, work: Callable[[Connection], T], *, reading: bool) -> T:
-        waits = iter(_RETRY_AFTER_S)
+        waits, in_order = iter(_RETRY_AFTER_S), False
         while True:
             try:
                 with self.engine.connect() as conn:
@@ -98,6 +98,10 @@ class Database:
                         return work(conn)
             except (DBAPIError, PoolTimeout, self._driver_error) as error:
                 fault = wrapped(error)
+                if reading and self.path and not in_order and "readonly database" in str(error):
+                    in_order = put_in_order(self.path)
+                    if in_order:
+                        continue
                 wait = next(waits, None) if connection_lost(fault) else None
                 if wait is None:
                     raise translate(fault, self.shown) from None
@@ -129,7 +133,7 @@ def connect_sqlite(path: Path, *, read_only: bool = False) -> sqlite3.Connection
     mode = "ro" if read_only else "rwc"
     conn = _connect(path, f"?mode={mode}")
     if read_only:
-        return conn if _readable(conn) else _connect_frozen(path, conn)
+        return conn if _readable(conn, path) else _connect_frozen(path, conn)
     # One fsync a commit, or five; PERSIST's come without the work of changing a file's size.
     journal = "WAL" if safe_wal(sqlite_driver().sqlite_version_info) else "PERSIST"
     if _pragma(conn, "journal_mode") != journal.lower():
@@ -153,6 +157,19 @@ def _connect(path: Path, query: str) -> sqlite3.Connection:
     return conn
 
 
+def put_in_order(path: Path) -> bool:
+    """Undo what a writer left half done that was killed, for which a look that only reads has no right.
+
+    Returns whether it could be: not where this user may only read.
+    """
+    try:
+        with contextlib.closing(_connect(path, "?mode=rw")) as conn:
+            _pragma(conn, "schema_version")
+    except sqlite_driver().OperationalError:
+        return False
+    return True
+
+
 def _connect_frozen(path: Path, conn: sqlite3.Connection) -> sqlite3.Connection:
     """A file in WAL mode on a medium that nobody can write has no room for WAL's index; nobody changes it either."""
     wal = path.with_name(path.name + "-wal")
@@ -162,13 +179,14 @@ def _connect_frozen(path: Path, conn: sqlite3.Connection) -> sqlite3.Connection:
     return _connect(path, "?mode=ro&immutable=1")
 
 
-def _readable(conn: sqlite3.Connection) -> bool:
+def _readable(conn: sqlite3.Connection, path: Path) -> bool:
     try:
         _pragma(conn, "schema_version")
     except sqlite_driver().OperationalError as error:
         if "unable to open" in str(error):
             return False
-        raise
+        if "readonly database" not in str(error) or not put_in_order(path):
+            raise
     return True
 
 

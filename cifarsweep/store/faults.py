@@ -14,7 +14,10 @@ _SQLITE = {
     "disk i/o error": (True, "reading or writing failed; look at the disk"),
     "disk is full": (True, "the disk is full; what was committed is safe, make room and go on"),
     "unable to open database file": (True, "it can't be opened; look at the path and its permissions"),
-    "readonly database": (False, "it is read-only; give a --db that can be written"),
+    "readonly database": (
+        False,
+        "it is read-only, or a writer that was killed left it half done, which any command of its owner puts in order",
+    ),
     "not a database": (False, "it is not a database; give another --db"),
     "malformed": (False, "it is damaged; restore it from a backup"),
 }

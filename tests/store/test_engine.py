@@ -194,6 +194,37 @@ def test_a_writer_that_is_killed_leaves_a_whole_database(url: str) -> None:
         assert store.claim("next").number == 1
 
 
+def begin_to_write_and_be_killed(url: str) -> None:
+    with Store.open(url) as store:
+
+        def work(conn: Connection) -> None:
+            conn.exec_driver_sql("PRAGMA cache_size = 5")
+            insert_rows(conn, 1, [MetricRow("lost", step, 0.5) for step in range(50_000)])
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        store._db.write(work)
+
+
+@pytest.mark.parametrize("already_open", [True, False])
+def test_who_only_reads_sees_what_was_committed_before_a_writer_was_killed(tmp_path: Path, already_open: bool) -> None:
+    """In the middle of a transaction that was larger than memory, so that a half of it is in the file."""
+    url = f"sqlite:///{tmp_path / 'results.db'}"
+    with Store.open(url, upgrade=True) as store:
+        store.create_study(make_study())
+        must_claim(store)
+    early = Store.open(url, read_only=True) if already_open else None
+    process = multiprocessing.get_context("spawn").Process(target=begin_to_write_and_be_killed, args=(url,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+
+    with early or Store.open(url, read_only=True) as reader:
+        assert reader.unfinished() == 6
+        assert reader.metrics("s", ["lost"]) == {}
+        with pytest.raises(StoreError, match="is read-only"):
+            reader.claim("w")
+
+
 def test_threads_share_a_store(busy_store: Store) -> None:
     def work(name: str) -> list[int]:
         numbers = []
