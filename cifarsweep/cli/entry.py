@@ -35,7 +35,7 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our output went away (`| head`).
-        _forget_output()
+        forget_output()
         sys.exit(141)
     # What follows is a net: whoever can say more of these catches them where they happen.
     except OSError as error:
@@ -80,11 +80,11 @@ def _prepare_output() -> None:
 def _end(sentence: str, code: int = CifarsweepError.exit_code) -> NoReturn:
     with suppress(OSError):
         print(f"error: {sentence}", file=sys.stderr, flush=True)
-    _forget_output()
+    forget_output()
     sys.exit(code)
 
 
-def _forget_output() -> None:
+def forget_output() -> None:
     """Let what could not be written vanish, so that Python's own flush at its end has nothing to complain of."""
     with suppress(AttributeError, OSError, ValueError, CifarsweepError):
         sys.stdout.flush()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cifarsweep.cli.entry import forget_output
 from cifarsweep.cli.options import DEFAULT_DATABASE, LONGEST_S, Artifacts, Database, Studies, Wait, console, key_value
 from cifarsweep.cli.work import parse_slots
 
@@ -77,7 +78,10 @@ def launch(
     if slurm:
         _submit(members, workers, options, logs)
     else:
-        raise typer.Exit(_run(members, logs))
+        code = _run(members, logs)
+        # The code tells of the workers, whether or not a full disk took the last lines.
+        forget_output()
+        raise typer.Exit(code)
 
 
 def _given(context: typer.Context, name: str) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cifarsweep.cli.entry import forget_output
 from cifarsweep.cli.options import (
     DEFAULT_DATABASE,
     LONGEST_S,
@@ -84,6 +85,8 @@ def worker(
             save_every_s=save_every,
         )
         code = Supervisor(store, plan, display, trainable).run()
+    # The code tells of the work, whether or not a full log took the last lines.
+    forget_output()
     raise typer.Exit(code)
 
 

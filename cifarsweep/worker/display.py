@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from cifarsweep.errors import OutputError
 from cifarsweep.spec.words import IMAGES_PER_SECOND, TRAIN_LOSS, VAL_ACCURACY, TrialResult
 from cifarsweep.store.records import Lease
 from cifarsweep.training import events
@@ -87,7 +88,7 @@ class Lines(Display):
 
     def _say(self, text: str) -> None:
         # A full disk below the log costs lines, not trials.
-        with suppress(OSError):
+        with suppress(OSError, OutputError):
             self._console.print(f"{time.strftime('%H:%M:%S')} {text}", markup=False, highlight=False, soft_wrap=True)
 
     def begin(self, slot: int, lease: Lease) -> None:

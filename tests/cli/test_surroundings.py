@@ -1,5 +1,6 @@
 """Full disks, closed and narrow outputs, folders without rights, Ctrl-C: a sentence and an exit code, no traceback."""
 
+import json
 import os
 import pty
 import signal
@@ -37,6 +38,17 @@ def test_a_full_disk_behind_the_output_is_one_sentence(shell, command):
 
     assert code == 2
     assert complaint == "error: standard output can't be written: No space left on device\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("command", ["worker --cpu --max-trials 1", "launch --cpus 1"])
+def test_a_full_disk_below_the_log_costs_lines_not_trials(shell, cli, command):
+    assert cli("create", "demo", "--seeds", "1", "--set", "epochs=1").returncode == 0
+
+    code, _, complaint = shell(f"cifarsweep {command} > /dev/full")
+
+    assert (code, complaint) == (0, "")
+    assert json.loads(cli("status", "demo", "--json").stdout)["trials"]["done"] >= 1
 
 
 def test_an_export_to_an_output_that_is_closed_or_full_is_one_sentence(shell, cli):
