@@ -85,10 +85,9 @@ def test_any_batch_of_an_epoch_can_be_made_alone():
     images = torch.randint(0, 256, (20, 3, 32, 32), dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
     split = Split(images, torch.arange(20) % CLASSES, images, torch.arange(20), torch.ones(3) / 2, torch.ones(3) / 4)
     plan = epoch_plan(20, 0, 1, RECIPES[2], CLASSES)
-    out = torch.empty(8, 3, 32, 32).contiguous(memory_format=torch.channels_last)
 
     first = [train_batch(split, plan, start, start + 5) for start in (0, 5, 10)]
-    images, wanted = train_batch(split, epoch_plan(20, 0, 1, RECIPES[2], CLASSES), 5, 10, out)
+    images, wanted = train_batch(split, epoch_plan(20, 0, 1, RECIPES[2], CLASSES), 5, 10)
 
     assert torch.equal(images, first[1][0]) and torch.equal(wanted, first[1][1])
-    assert images.data_ptr() == out.data_ptr() and wanted.shape == (5, CLASSES)
+    assert wanted.shape == (5, CLASSES)
