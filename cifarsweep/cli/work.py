@@ -26,6 +26,14 @@ if TYPE_CHECKING:
     from cifarsweep.store import Store
 
 
+SaveEvery = Annotated[
+    float,
+    typer.Option(
+        metavar="S", min=0, max=LONGEST_S, envvar="CIFARSWEEP_SAVE_EVERY", help="Seconds between two checkpoints."
+    ),
+]
+
+
 def worker(
     gpu: Gpu = None,
     cpu: Cpu = False,
@@ -36,16 +44,7 @@ def worker(
     db: Database = DEFAULT_DATABASE,
     wait: Wait = False,
     max_trials: Annotated[int | None, typer.Option(metavar="N", min=1, help="Take at most N trials.")] = None,
-    save_every: Annotated[
-        float,
-        typer.Option(
-            metavar="S",
-            min=0,
-            max=LONGEST_S,
-            envvar="CIFARSWEEP_SAVE_EVERY",
-            help="Seconds between two checkpoints.",
-        ),
-    ] = 60.0,
+    save_every: SaveEvery = 60.0,
     artifacts: Artifacts = None,
     until_eof: Annotated[
         bool, typer.Option("--until-eof", help="Stop in good order when standard input ends, for launchers and ssh.")
