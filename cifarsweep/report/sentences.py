@@ -173,8 +173,11 @@ def _certainty(verdict: Verdict, found: Evidence) -> Iterator[str]:
     elif alike:
         word = "pair" if verdict.method == "paired" else "seed"
         yield f"all {plural(verdict.seeds, word)} alike, so a sign test decides"
-    if verdict.seeds > 1:
+    # Where there are too few, the p is 1 by rule, which beside an interval would read as measured.
+    if verdict.seeds >= FEWEST_SEEDS:
         yield _corrected(verdict)
+    elif verdict.seeds > 1:
+        yield f"no test with fewer than {FEWEST_SEEDS} seeds"
     pairs = "paired " if verdict.method == "paired" else ""
     yield plural(verdict.seeds, f"{pairs}seed")
     if verdict.open_trials:

@@ -124,6 +124,15 @@ def test_one_seed_is_never_enough(tried: Any) -> None:
     assert "One seed is never enough: at least 3." in verdict.sentence
 
 
+def test_two_seeds_have_an_interval_and_no_p(tried: Any) -> None:
+    two = {cell: values[:2] for cell, values in FAR.items()}
+
+    (verdict,) = verdicts(tried(two, ABOVE))
+
+    assert verdict.decision == "undecided" and verdict.interval is not None
+    assert "; no test with fewer than 3 seeds; 2 paired seeds)" in verdict.sentence and "p =" not in verdict.sentence
+
+
 def test_an_undecided_one_says_about_how_many_seeds_are_missing(tried: Any) -> None:
     """From three pairs with an effect of half a standard deviation; the second look is at two-sided 2.5 %."""
     differences = [0.0, 0.01, 0.005 * (1 + 0.0)]

@@ -37,6 +37,14 @@ def begun(store: Store) -> Lease:
     return store.write(must_claim(store), rows_at(1, 2), saved_at(2))
 
 
+def crashed(store: Store, worker: str) -> tuple[int, int]:
+    """The worker's child dies in the next trial, which is due again at once: its id and attempt."""
+    lease = must_claim(store, worker)
+    store.fail(lease, AttemptEnd.CRASHED, "died", "")
+    make_due(store, lease)
+    return lease.trial_id, lease.attempt
+
+
 def failed(store: Store, end: AttemptEnd = AttemptEnd.EXCEPTION) -> int:
     """Let trial 0 fail for good, with a checkpoint at step 2; its attempts."""
     lease = begun(store)
@@ -294,15 +302,8 @@ def test_a_retry_while_optuna_is_being_told_of_the_failure_is_not_lost(
 
 
 def test_a_machine_takes_its_own_crashes_back_and_nobody_elses(busy_store: Store) -> None:
-    first = must_claim(busy_store, "good")
-    busy_store.fail(first, AttemptEnd.CRASHED, "died", "")
-    make_due(busy_store, first)
-    crashes = []
-    for _ in range(4):
-        lease = must_claim(busy_store, "bad")
-        busy_store.fail(lease, AttemptEnd.CRASHED, "died", "")
-        make_due(busy_store, lease)
-        crashes.append((lease.trial_id, lease.attempt))
+    crashed(busy_store, "good")
+    crashes = [crashed(busy_store, "bad") for _ in range(4)]
     busy_store.tell()
     assert states(busy_store)[0] is POISONED
 
@@ -322,12 +323,7 @@ def test_a_machine_takes_its_own_crashes_back_and_nobody_elses(busy_store: Store
 
 
 def test_what_was_cancelled_meanwhile_stays_so_when_a_machine_takes_the_blame(busy_store: Store) -> None:
-    crashes = []
-    for _ in range(5):
-        lease = must_claim(busy_store, "bad")
-        busy_store.fail(lease, AttemptEnd.CRASHED, "died", "")
-        make_due(busy_store, lease)
-        crashes.append((lease.trial_id, lease.attempt))
+    crashes = [crashed(busy_store, "bad") for _ in range(5)]
     busy_store.cancel("s")
 
     assert busy_store.forgive("bad", crashes) == 5
@@ -348,16 +344,10 @@ def test_a_checkpoint_since_then_leaves_nothing_to_forgive(busy_store: Store) ->
 
 
 def test_a_trial_that_took_another_workers_child_down_is_no_evidence_against_a_machine(busy_store: Store) -> None:
-    def crash(worker: str) -> tuple[int, int]:
-        lease = must_claim(busy_store, worker)
-        busy_store.fail(lease, AttemptEnd.CRASHED, "died", "")
-        make_due(busy_store, lease)
-        return lease.trial_id, lease.attempt
-
-    crash("other")
-    crashes = [crash("me")]
+    crashed(busy_store, "other")
+    crashes = [crashed(busy_store, "me")]
     set_trial(busy_store, crashes[0][0], state=DONE.value)
-    crashes.append(crash("me"))
+    crashes.append(crashed(busy_store, "me"))
 
     assert busy_store.crashed_only_here("me", crashes) == crashes[1:]
     assert busy_store.crashed_only_here("other", crashes) == []
