@@ -204,14 +204,19 @@ def wrong_clocks(place: Place, *, trials: int) -> Counts:
         return {"trials": trials, "taken over": takeovers(store, "chaos")}
 
 
+_SLOWLY = {"CHAOS_STEP_S": "0.3"}
+
+
 def woken_zombie(place: Place, *, fenced: bool) -> list[str]:
     """A worker freezes in a trial, another one finishes it, and the first wakes; what the oracle complains of."""
     name = f"fenced-{fenced}"
     with place.open() as store, Fleet(place) as fleet:
         store.create_study(study_of(2, name))
-        zombie = fleet.start("--study", name, "--max-trials", "1", env={"CHAOS_STEP_S": "0.3"}, fenced=fenced)
-        wait_for(lambda: store.trial(name, 0).step >= 4, fleet, "a zombie's first checkpoints")
-        zombie.send(signal.SIGSTOP)
+        # Stopped where it holds no lock: in a COMMIT it would keep its successor, and this reader, from the database.
+        between = fleet.sabotage("after commit point", "stop", 2)
+        zombie = fleet.start("--study", name, "--max-trials", "1", env=_SLOWLY, sabotage=between, fenced=fenced)
+        wait_for(zombie.stopped, fleet, "a zombie's second checkpoint")
+        zombie.send(signal.SIGSTOP, "child")
         if store.trial(name, 0).state is not TrialState.LEASED:
             raise Broken("the zombie was too fast to be frozen in its trial")
         fleet.start("--study", name)

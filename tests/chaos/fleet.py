@@ -9,7 +9,6 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
-from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -87,7 +86,6 @@ class Fleet:
     def __init__(self, place: Place) -> None:
         self.place = place
         self.workers: list[Worker] = []
-        self._names = count()
 
     def __enter__(self) -> Self:
         return self
@@ -102,13 +100,13 @@ class Fleet:
 
     def command(self, *arguments: str, env: dict[str, str] | None = None, **order: Any) -> Worker:
         """Start any command of cifarsweep."""
-        log = str(self.place.folder / f"worker-{next(self._names)}.log")
+        log = str(self.place.folder / f"worker-{next(self.place.names)}.log")
         worker = Worker(victim.Order(arguments, log, self.place.env(**(env or {})), **order))
         self.workers.append(worker)
         return worker
 
     def sabotage(self, point: str, act: str = "kill", nth: int = 1) -> Sabotage:
-        marker = self.place.folder / f"marker-{next(self._names)}"
+        marker = self.place.folder / f"marker-{next(self.place.names)}"
         return Sabotage(point, str(marker), act, nth)
 
     def finish(

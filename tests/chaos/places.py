@@ -8,9 +8,10 @@ import shutil
 import tempfile
 import uuid
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,8 @@ class Place:
     postgres: Postgres | None = None
     lease_s: float = 3.0
     chance: random.Random = field(init=False)
+    #: Numbers for logs and markers: the fleets of a campaign follow each other in one folder.
+    names: Iterator[int] = field(init=False, default_factory=count)
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
