@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database
+from cifarsweep.cli.studies import say_revived
 
 if TYPE_CHECKING:
     from cifarsweep.report.extension import Extension
@@ -59,7 +60,9 @@ def _all_cells(store: Store, name: str, seeds: int, look: bool) -> None:
         typer.echo(f"{name}: has {len(spec.seeds)} seeds a cell, {new} would be added")
         return
     _say_unplanned(spec, plans)
-    typer.echo(f"{name}: {store.create_study(more, extend=True).added} trials added")
+    created = store.create_study(more, extend=True)
+    typer.echo(f"{name}: {created.added} trials added")
+    say_revived(name, created)
 
 
 def _say_unplanned(study: Study, plans: Plans) -> None:

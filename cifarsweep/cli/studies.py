@@ -10,6 +10,7 @@ from cifarsweep.cli.options import DEFAULT_DATABASE, Database, console
 
 if TYPE_CHECKING:
     from cifarsweep.spec.study import Study
+    from cifarsweep.store.records import Created
 
 
 def list_studies() -> None:
@@ -54,6 +55,7 @@ def create(
         created = store.create_study(plan, extend=extend)
     if created.added:
         typer.echo(f"{plan.name}: {created.added} trials added ({_shape(plan)})")
+        say_revived(plan.name, created)
     else:
         typer.echo(f"{plan.name}: is there already, with the same contents and {plan.planned} trials")
     for note in notes:
@@ -61,6 +63,13 @@ def create(
     absent = [dataset for dataset in _datasets(plan) if known(dataset) and not _installed(dataset)]
     for dataset in absent:
         typer.echo(f"note: {dataset} is not on this machine; a worker needs `cifarsweep data download {dataset}` first")
+
+
+def say_revived(name: str, created: Created) -> None:
+    """Say where extending brought back what somebody had cancelled."""
+    if points := created.revived:
+        come = "1 point that it had not asked for comes" if points == 1 else f"{points} points not asked for come"
+        typer.echo(f"{name}: was cancelled; {come} back with the new ones; `cifarsweep cancel {name}` ends them all")
 
 
 def _shape(study: Study) -> str:

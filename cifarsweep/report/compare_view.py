@@ -101,7 +101,8 @@ def _row(match: Match, reach: float, *, same_devices: bool) -> dict[str, Any]:
 
 
 def _pairs(estimate: Estimate) -> str:
-    return plural(estimate.n, "pair") if estimate.method == "paired" else f"{estimate.n} seeds a side or more"
+    found = plural(estimate.n, "pair") if estimate.method == "paired" else f"{estimate.n} seeds a side or more"
+    return f"{found}, all alike" if estimate.alike else found
 
 
 def _mean(result: CellResult) -> str | None:
@@ -112,7 +113,7 @@ def _mean(result: CellResult) -> str | None:
 def _difference_text(match: Match, interval: Interval | None) -> str | None:
     if match.estimate is None:
         return None
-    half = interval.half if interval else 1.0
+    half = interval.half if interval else 0.0 if match.estimate.alike else 1.0
     value = signed_text(match.estimate.value, half, VAL_ACCURACY, unit=False)
     if interval is None:
         return value

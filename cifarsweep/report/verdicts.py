@@ -141,8 +141,7 @@ def _shown(hypothesis: Hypothesis, found: Evidence | None) -> tuple[float | None
     """The estimate and its interval; ratios for times, which are known only if every seed was there."""
     if found is None:
         return None, None
-    # Seeds that are all alike say nothing of the spread, and have no interval of no width.
-    value, interval = found.estimate.value, None if found.estimate.alike else found.estimate.interval()
+    value, interval = found.estimate.value, found.estimate.interval()
     if hypothesis.kind != "faster":
         return value, interval
     if not found.exact:

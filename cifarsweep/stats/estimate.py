@@ -62,8 +62,11 @@ class Estimate:
         return distance if abs(distance) > self.rounding else 0.0
 
     def interval(self) -> Interval | None:
-        """Where the true value lies with 95 % confidence, not corrected for anything; None with one seed."""
-        return t_interval(self.value, self.error, self.df) if math.isfinite(self.error) else None
+        """Where the true value lies with 95 % confidence, not corrected for anything.
+
+        None with one seed, and where all are alike: such seeds have a spread, which they do not show.
+        """
+        return t_interval(self.value, self.error, self.df) if 0 < self.error < math.inf else None
 
 
 def mean(values: Sequence[float]) -> Estimate | None:

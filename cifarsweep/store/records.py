@@ -19,6 +19,8 @@ class Created:
     study_id: int
     added: int
     existing: int
+    revived: int = 0
+    """Points that a cancelled search had not asked for; who extends it wants them after all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,8 @@ def _plan_search(conn: Connection, row: Row[Any], spec: Study, search: Search, e
     asked = select(cell.c.cell_id).where(cell.c.study_id == row.study_id).order_by(cell.c.position)
     cell_ids = list(conn.execute(asked).scalars())
     add_trials(conn, row, [(cell_id, seed) for seed in spec.seeds for cell_id in cell_ids])
-    return Created(row.study_id, search.points * len(spec.seeds) - before, existing)
+    revived = row.points - row.asked if row.wish == Wish.CANCEL else 0
+    return Created(row.study_id, search.points * len(spec.seeds) - before, existing, revived)
 
 
 def first_state(row: Row[Any]) -> TrialState:

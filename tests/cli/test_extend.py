@@ -151,6 +151,17 @@ def test_every_cell_can_have_more_seeds(run: Any, rates: Path) -> None:
     assert "0 would be added" in run("extend", "rates", "--seeds", "4").output
 
 
+def test_a_cancelled_search_that_is_extended_says_what_comes_back(run: Any, rates: Path) -> None:
+    search = '[search]\nn_trials = 6\n[search.space]\n"optimizer.lr" = { low = 0.1, high = 1.0 }\n'
+    (rates / "find.toml").write_text(STUDY.split("[factors]")[0].replace("rates", "find") + search)
+    run("create", str(rates / "find.toml"))
+    assert "6 points to ask cancelled" in run("cancel", "find").output
+
+    found = run("extend", "find", "--seeds", "4")
+
+    assert "find: was cancelled; 6 points not asked for come back" in found.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -134,7 +134,19 @@ def test_the_lead_counts_what_can_not_be_told_apart_from_no_difference(make: Any
     assert lead(found).endswith("for 1 no difference is shown, 1 has too few seeds to tell, 1 has no result yet.")
     rows = {row["cell"]: row for row in compare_view(found)["rows"]}
     assert [rows[f"batch_size={size}"]["p"] for size in (8, 16, 32)] == ["1", None, None]
-    assert rows["batch_size=16"]["pairs"] == "2 pairs"
+    assert rows["batch_size=16"]["pairs"] == "2 pairs, all alike"
+
+
+def test_pairs_that_are_all_alike_have_no_interval(make: Any) -> None:
+    study = make.study({"batch_size": (8,)}, seeds=3)
+    a, b = (with_accuracies(make, study, {study.cells[0].name: [value] * 3}) for value in (0.1, 0.15))
+
+    found = compare(a, b)
+
+    row = compare_view(found)["rows"][0]
+    assert (row["difference"], row["pairs"], row["mark"]["ends"]) == ("5.00", "3 pairs, all alike", [])
+    assert row["finding"] == "no difference shown" and row["p"] == "0.25"
+    assert comparison_fields(found)["cells"][0]["interval"] is None
 
 
 def test_a_comparison_leads_to_the_pages_beside_it(make: Any, tmp_path: Path) -> None:

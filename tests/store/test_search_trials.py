@@ -151,6 +151,17 @@ def test_nothing_is_asked_for_a_study_that_is_paused_or_cancelled(search_store: 
     assert not ask(search_store)
 
 
+def test_extending_a_cancelled_search_tells_of_the_points_that_come_back(search_store: Store, tmp_path: Path) -> None:
+    ask(search_store)
+    search_store.cancel("find")
+
+    created = search_store.create_study(study(tmp_path, n_trials=8), extend=True)
+
+    assert (created.added, created.revived) == (2, 5)
+    assert search_store.status("find")[0].to_ask == 7
+    assert search_store.create_study(study(tmp_path, n_trials=9), extend=True).revived == 0
+
+
 def test_steering_tells_of_the_points_that_are_still_to_be_asked_for(search_store: Store) -> None:
     ask(search_store)
 
