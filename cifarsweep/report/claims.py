@@ -15,11 +15,12 @@ from cifarsweep.spec.study import Study, level_text
 
 def hypothesis_view(hypothesis: Hypothesis, study: Study, results: Sequence[CellResult]) -> dict[str, Any]:
     """A sentence that the study tests, how, and the means of the cells that it names."""
+    done = {result.cell.name for result in results if any(trial.done for trial in result.trials)}
     rows = [
         {
             "role": visible(named.role),
             "cell": visible(named.cell),
-            "mean": mean_text(named.value, hypothesis.metric) if named.value else None,
+            "mean": mean_text(named.value, hypothesis.metric) if named.value else _no_mean(named.cell in done),
             "n": named.value.n if named.value else 0,
         }
         for named in named_means(hypothesis, study, results)
@@ -31,6 +32,10 @@ def hypothesis_view(hypothesis: Hypothesis, study: Study, results: Sequence[Cell
         "metric": metric_label(hypothesis.metric),
         "rows": rows,
     }
+
+
+def _no_mean(done: bool) -> str:
+    return "no finite value" if done else "no trial is done"
 
 
 def condition(hypothesis: Hypothesis) -> str:

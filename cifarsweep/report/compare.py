@@ -25,16 +25,16 @@ class Match:
     a: CellResult
     b: CellResult
     estimate: Estimate | None
-    """Accuracy of b minus that of a; None where a side has no result."""
+    """Accuracy of b minus that of a; None where a side has no result, or one seed that the other does not have."""
     corrected: float
     """p of no difference, two-sided, corrected by Holm over all matched cells."""
 
     @property
     def finding(self) -> str:
         """`higher` or `lower` in b, `no difference shown`, or what is missing."""
-        if self.estimate is None:
+        if not self.a.accuracy or not self.b.accuracy:
             return "no result yet"
-        if self.estimate.n < FEWEST_SEEDS:
+        if self.estimate is None or self.estimate.n < FEWEST_SEEDS:
             return "too few seeds"
         if self.corrected > ERROR_RATE:
             return "no difference shown"

@@ -40,7 +40,7 @@ def _sentence(study: Study, found: Sequence[Confound], results: Sequence[CellRes
         )
     return (
         "A difference in results may come from these as well, unless a factor brings them about. Steps, times and "
-        "sizes are means over the seeds that are done; times are listed from a difference of 10 % on."
+        "sizes are means over the seeds that trained to their end; times are listed from a difference of 10 % on."
     )
 
 

@@ -149,6 +149,14 @@ def test_pairs_that_are_all_alike_have_no_interval(make: Any) -> None:
     assert comparison_fields(found)["cells"][0]["interval"] is None
 
 
+def test_results_of_other_seeds_are_results(make: Any) -> None:
+    study = make.study({"batch_size": (8,)}, seeds=1)
+    a, b = (with_accuracies(make, study, {"batch_size=8": [0.1]}) for _ in "ab")
+    b = replace(b, trials=(replace(b.trials[0], seed=7),))
+
+    assert compare(a, b).matches[0].finding == "too few seeds"
+
+
 def test_a_comparison_leads_to_the_pages_beside_it(make: Any, tmp_path: Path) -> None:
     a, b = make.finished(make.study()), make.finished(make.study(name="other"))
     write_pages([a], tmp_path)

@@ -120,12 +120,25 @@ def test_each_hypothesis_is_put_into_words_with_the_means_it_names(mixed: Any, c
     assert set(means) <= {SKIP, PLAIN}
 
 
+def test_a_cell_that_is_done_without_a_finite_value_is_not_called_undone(make: Any) -> None:
+    study = make.study({"model.skip": (False, True)})
+    trials = [make.trial(0, "skip=no", 0, final={"val/accuracy": float("nan")})]
+    results = cell_results(make.report(study, trials))
+
+    view = hypothesis_view(Greater(kind="greater", claim="c", a="skip=no", b="skip=yes"), study, results)
+
+    assert [row["mean"] for row in view["rows"]] == ["no finite value", "no trial is done"]
+
+
 def test_a_hypothesis_without_results_says_so(make: Any) -> None:
     report = make.report(make.study({"model.skip": (False, True)}), [])
 
     view = hypothesis_view(CLAIMS[0][0], report.study, cell_results(report))
 
-    assert [(row["role"], row["mean"], row["n"]) for row in view["rows"]] == [("a", None, 0), ("b", None, 0)]
+    assert [(row["role"], row["mean"], row["n"]) for row in view["rows"]] == [
+        ("a", "no trial is done", 0),
+        ("b", "no trial is done", 0),
+    ]
 
 
 def test_crossed_factors_choose_colour_and_dash(make: Any) -> None:
