@@ -256,6 +256,15 @@ def test_who_stopped_early_has_not_lost(a_ends: float) -> None:
     assert decision(found) == ("undecided" if a_ends < 50 else "refuted")
 
 
+def test_who_comes_with_its_last_evaluation_is_before_those_that_were_not_there_by_then() -> None:
+    came, ended = at(*[5.0] * 8), at(*[5.0] * 8, reached=False)
+
+    assert decision(sooner(came, ended), 8) == "supported" and decision(sooner(ended, came), 8) == "refuted"
+    few = sooner(at(*[5.0] * 3), at(*[5.0] * 3, reached=False))
+    assert few is not None and few.support == 0.5**3 and seeds_needed(few, 0.025) == 6
+    assert decision(sooner(ended, ended), 8) == decision(sooner(came, came), 8) == "undecided"
+
+
 def test_what_never_comes_loses_to_what_came_and_to_nothing_else() -> None:
     never = {seed: Reached(np.inf, False) for seed in range(6)}
     some = at(*[10.0] * 5, 9.0) | {0: Reached(99.0, False)}

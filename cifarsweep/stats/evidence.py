@@ -170,7 +170,8 @@ def sooner(a: Mapping[int, Reached], b: Mapping[int, Reached]) -> Evidence | Non
     if estimate is None:
         return None
     statement = Statement(estimate, 0.0, -1)
-    measured = all(map(math.isfinite, times))
+    # Pairs that are all alike are left to the signs too: of equal times one may be that of a curve which did not come.
+    measured = all(map(math.isfinite, times)) and not (shared and estimate.alike)
     a_all, b_all = (all(one.reached for one in side.values()) for side in (a, b))
     support = statement.shown if a_all and measured else _signs(a, b)
     refute = statement.failed if b_all and measured else _signs(b, a)
@@ -178,11 +179,16 @@ def sooner(a: Mapping[int, Reached], b: Mapping[int, Reached]) -> Evidence | Non
     return Evidence(estimate, support, refute, (statement,) if testable else (), exact=a_all and b_all)
 
 
+def _before(one: Reached, other: Reached) -> bool:
+    """Whether it came first for sure. A curve that ended below the target would have come later than it ended."""
+    return one.reached and (one.at < other.at or (one.at == other.at and not other.reached))
+
+
 def _signs(first: Mapping[int, Reached], second: Mapping[int, Reached]) -> float:
     """The p of the sign test that `first` comes first in most pairs; a pair whose order is not known counts against."""
     from scipy.special import bdtrc
 
     shared = first.keys() & second.keys()
-    wins = sum(first[seed].reached and first[seed].at < second[seed].at for seed in shared)
+    wins = sum(_before(first[seed], second[seed]) for seed in shared)
     # bdtrc(k, n, p) is the chance of more than k successes.
     return float(bdtrc(wins - 1, len(shared), 0.5)) if wins else 1.0
