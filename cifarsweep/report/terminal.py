@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cifarsweep.report.findings import CellResult, best, cell_results
-from cifarsweep.report.promise import promise
+from cifarsweep.report.promise import warnings
 from cifarsweep.report.source import ReportStudy
 from cifarsweep.report.verdicts import verdicts
 from cifarsweep.report.wording import duration, number_text, visible
@@ -44,8 +44,7 @@ def results_table(report: ReportStudy) -> Table:
 
 def verdict_lines(report: ReportStudy) -> list[str]:
     """Each hypothesis of the study with its verdict, a sentence each, and what is left of the promise on them."""
-    broken = promise(report.study, report.plans)
-    return [visible(verdict.lines) for verdict in verdicts(report)] + ([broken] if broken else [])
+    return [*(visible(verdict.lines) for verdict in verdicts(report)), *warnings(report)]
 
 
 def _trouble(result: CellResult) -> str:
@@ -58,7 +57,7 @@ def _numbers(result: CellResult) -> list[str]:
     if accuracy is None:
         return ["0", _DASH, _DASH, _DASH, duration(result.seconds)]
     least, most, mean = (number_text(x, accuracy, VAL_ACCURACY) for x in (accuracy.min, accuracy.max, accuracy.mean))
-    interval = "one seed"
+    interval = "one seed" if accuracy.n == 1 else "all alike"
     if accuracy.interval is not None:
         ends = (accuracy.interval.low, accuracy.interval.high)
         interval = _DASH.join(number_text(end, accuracy, VAL_ACCURACY) for end in ends)

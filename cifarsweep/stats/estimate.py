@@ -9,15 +9,13 @@ from typing import Literal
 
 import numpy as np
 
-from cifarsweep.stats.means import Floats, Interval, t_interval
+from cifarsweep.stats.means import ROUNDING, Floats, Interval, t_interval
 
 Method = Literal["one-sample", "paired", "Welch"]
 #: Verdicts need at least this many seeds: two that agree by chance would seem to have no spread.
 FEWEST_SEEDS = 3
 #: One value per seed.
 BySeed = Mapping[int, float]
-#: Of the largest value: what subtracting numbers of 16 digits may leave of two that are equal.
-_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,4 +120,4 @@ def _few(df: int) -> float:
 
 
 def _scale(values: Floats) -> float:
-    return _ROUNDING * float(np.abs(values).max(initial=0.0))
+    return ROUNDING * float(np.abs(values).max(initial=0.0))

@@ -17,6 +17,8 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 CONFIDENCE = 0.95
+#: Of the largest value: what subtracting numbers of 16 digits may leave of two that are equal.
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Summary:
     sd: float | None
     """Sample standard deviation; None where n = 1."""
     interval: Interval | None
-    """None where n = 1: one seed says nothing of the spread."""
+    """None where n = 1, or all are alike: such seeds say nothing of the spread."""
     min: float
     max: float
 
@@ -69,7 +71,8 @@ def summary(values: Sequence[float]) -> Summary:
         raise ValueError("a value to summarize is not finite")
     n, mean = int(data.size), float(data.mean())
     sd = float(data.std(ddof=1)) if n > 1 else None
-    interval = t_interval(mean, sd / math.sqrt(n), n - 1) if sd is not None else None
+    spread = sd is not None and sd > ROUNDING * float(np.abs(data).max())
+    interval = t_interval(mean, sd / math.sqrt(n), n - 1) if sd is not None and spread else None
     return Summary(n, mean, sd, interval, float(data.min()), float(data.max()))
 
 
