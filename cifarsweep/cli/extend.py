@@ -50,7 +50,7 @@ def extend(
 
 
 def _all_cells(store: Store, name: str, seeds: int, look: bool) -> None:
-    from cifarsweep.report.extension import seed_order
+    from cifarsweep.report.looks import seed_order
 
     spec = store.study(name).spec
     plans = store.plans(name, seeds)

@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from cifarsweep.report.looks import seed_order
 from cifarsweep.report.samples import sides
 from cifarsweep.report.source import ReportStudy
 from cifarsweep.report.verdict import Verdict
 from cifarsweep.report.verdicts import verdicts
-from cifarsweep.spec.study import Study
 from cifarsweep.spec.words import FINAL_STATES
 from cifarsweep.stats.decision import schedule
 from cifarsweep.stats.estimate import FEWEST_SEEDS
@@ -81,12 +81,6 @@ def _taken(report: ReportStudy, have: Mapping[str, int]) -> bool:
         if fewest > look or (fewest == look and not cells & open_cells):
             return True
     return False
-
-
-def seed_order(study: Study, count: int) -> tuple[int, ...]:
-    """The seeds of the study, and after them whole numbers that none of them is."""
-    following = range(max(study.seeds) + 1, max(study.seeds) + 1 + max(0, count - len(study.seeds)))
-    return (*study.seeds, *following)
 
 
 def _seeds_of(report: ReportStudy, seeds: Sequence[int]) -> dict[str, int]:

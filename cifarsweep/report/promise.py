@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from cifarsweep.report.source import ReportStudy
 from cifarsweep.spec.study import Study
+from cifarsweep.spec.words import TrialState
 from cifarsweep.stats.decision import ERROR_RATE
 from cifarsweep.stats.plans import Plans, bound, levels
 
@@ -13,6 +15,28 @@ def plan_text(plans: Plans) -> str:
         return f"{', '.join(map(str, plans[0]))} seeds, each at {_percent(ERROR_RATE)} / {len(plans[0])}"
     each = [f"{seeds} seeds at {_percent(level)}" for seeds, level in levels(plans).items()]
     return ", ".join(each)
+
+
+def warnings(report: ReportStudy) -> list[str]:
+    """Why the chance of a false verdict may be higher than it should be, in sentences; none where the promise holds."""
+    found = (promise(report.study, report.plans), _cut_short(report))
+    return [text for text in found if text]
+
+
+def most_false(report: ReportStudy) -> float | None:
+    """The chance of any false verdict is at most this; None where nobody can say."""
+    return None if _cut_short(report) else bound(report.plans)
+
+
+def _cut_short(report: ReportStudy) -> str | None:
+    count = sum(trial.state == TrialState.CANCELLED for trial in report.trials)
+    if not count or not report.study.hypotheses:
+        return None
+    were = "1 trial was" if count == 1 else f"{count} trials were"
+    return (
+        f"{were} cancelled: if somebody did that in view of the numbers, the chance of a false verdict is more than "
+        f"{_percent(bound(report.plans))}."
+    )
 
 
 def promise(study: Study, plans: Plans) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -12,8 +13,10 @@ from cifarsweep.report.source import ReportStudy, ReportTrial
 from cifarsweep.spec.hypothesis import Best, Faster, Hypothesis, Trend, is_loss, selectors
 from cifarsweep.spec.study import Cell, Study, cell_name, level_key, level_text, same_level, select
 from cifarsweep.spec.words import FINAL_STATES
-from cifarsweep.stats.estimate import FEWEST_SEEDS
+from cifarsweep.stats.estimate import FEWEST_SEEDS, paired_seeds
 from cifarsweep.stats.evidence import Reached
+
+T = TypeVar("T")
 
 #: Trials that are done, by cell and seed.
 Done = Mapping[str, Mapping[int, ReportTrial]]
@@ -127,6 +130,19 @@ def last_values(side: Side, done: Done, metric: str) -> dict[int, float]:
         if len(values) == len(trials):
             found[seed] = sum(values) / len(values)
     return found
+
+
+def tested_values(compared: Sequence[Side], done: Done, metric: str) -> list[dict[int, float]]:
+    """The last values by seed of those seeds that a test of these sides rests on."""
+    return tested(*(last_values(side, done, metric) for side in compared))
+
+
+def tested(*values: dict[int, T]) -> list[dict[int, T]]:
+    """Of each side the seeds that count: of two the pairs, where there are enough; of more those that all have."""
+    if len(values) == 1:
+        return list(values)
+    seeds = paired_seeds(*values) if len(values) == 2 else set.intersection(*map(set, values))
+    return [{seed: side[seed] for seed in side if seed in seeds} if seeds else side for side in values]
 
 
 def without_value(compared: Sequence[Side], done: Done, metric: str) -> int:

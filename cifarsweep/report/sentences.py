@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from cifarsweep.report.confounds import unlike_times
-from cifarsweep.report.samples import Done, Side, chance_of, last_values, times_to, trials_by_seed, without_value
-from cifarsweep.report.source import ReportStudy, ReportTrial
+from cifarsweep.report.samples import (
+    Done,
+    Side,
+    chance_of,
+    last_values,
+    tested,
+    tested_values,
+    times_to,
+    trials_by_seed,
+    without_value,
+)
+from cifarsweep.report.source import ReportStudy
 from cifarsweep.report.verdict import Verdict
 from cifarsweep.report.wording import (
     margin_text,
@@ -18,11 +29,12 @@ from cifarsweep.report.wording import (
     target_text,
     value_text,
 )
-from cifarsweep.spec.hypothesis import Faster, Hypothesis, is_loss
+from cifarsweep.spec.hypothesis import Faster, Hypothesis, Reaches, is_loss
+from cifarsweep.spec.words import VAL_ACCURACY
 from cifarsweep.stats import Interval, summary
 from cifarsweep.stats.decision import ERROR_RATE
-from cifarsweep.stats.estimate import FEWEST_SEEDS
-from cifarsweep.stats.evidence import Evidence
+from cifarsweep.stats.estimate import FEWEST_SEEDS, difference
+from cifarsweep.stats.evidence import Evidence, Reached
 from cifarsweep.stats.power import MOST_SEEDS, POWER
 
 _NO_MORE = "no more seeds than those waiting"
@@ -37,8 +49,10 @@ def detail(verdict: Verdict, found: Evidence | None, compared: Sequence[Side], d
     parts = [_numbers(verdict, found, compared, done, report), _finding(verdict, found, compared, report)]
     parts.append(unlike_text(verdict.hypothesis, compared))
     parts += [share] if (share := _share_of_time(verdict.hypothesis, compared, done)) else []
-    text = f"{', '.join(part for part in parts if part)} ({'; '.join(_certainty(verdict, found))})"
-    return f"{text}. {_missing(verdict)}".strip() if verdict.decision == "undecided" else f"{text}."
+    text = f"{', '.join(part for part in parts if part)} ({'; '.join(_certainty(verdict, found))})."
+    rest = [_waiting(verdict)] if verdict.preliminary else []
+    rest += [_missing(verdict, found)] if verdict.decision == "undecided" else []
+    return " ".join([text, *rest])
 
 
 def _why_not(hypothesis: Hypothesis, compared: Sequence[Side], done: Done, report: ReportStudy) -> str:
@@ -60,16 +74,19 @@ def _numbers(verdict: Verdict, found: Evidence, compared: Sequence[Side], done: 
     hypothesis = verdict.hypothesis
     if hypothesis.kind == "faster":
         target = target_text(hypothesis.target, hypothesis.metric)
+        if hypothesis.metric != VAL_ACCURACY:
+            target = f"{metric_label(hypothesis.metric).lower()} {target}"
         if verdict.estimate is None:
-            return f"{target} was reached by {_reached(hypothesis, compared, done, report)}"
+            return f"{target} was reached by {_reached(*_times(hypothesis, compared, done, report))}"
         of = "of" if verdict.estimate < 1 else "times"
         return f"{target} after {share_text(verdict.estimate)} {of} the {_AXES[hypothesis.by]}"
     shown = [compared[0], compared[1 + found.weakest]] if hypothesis.kind == "best" else compared
     texts = []
-    for side in shown:
-        values = list(last_values(side, done, hypothesis.metric).values())
-        text = mean_text(summary(values), hypothesis.metric) if values else "nothing"
+    for side, values in zip(shown, tested_values(shown, done, hypothesis.metric), strict=True):
+        text = mean_text(summary(list(values.values())), hypothesis.metric) if values else "nothing"
         texts.append(f"{text} at {side.label}" if hypothesis.kind in ("best", "trend") else text)
+    if hypothesis.metric != VAL_ACCURACY:
+        texts[0] = f"{metric_label(hypothesis.metric).lower()} {texts[0]}"
     if hypothesis.kind == "at_chance" and (diverged := _diverged(compared[0], done)):
         texts.append(diverged)
     return (", " if hypothesis.kind in ("trend", "at_chance") else " against ").join(texts)
@@ -82,11 +99,14 @@ def _diverged(side: Side, done: Done) -> str:
     return f"{count} of {len(trials)} diverged" if count else ""
 
 
-def _reached(hypothesis: Faster, compared: Sequence[Side], done: Done, report: ReportStudy) -> str:
+def _times(hypothesis: Faster, compared: Sequence[Side], done: Done, report: ReportStudy) -> list[list[Reached]]:
+    return [list(side.values()) for side in tested(*(times_to(side, done, report, hypothesis) for side in compared))]
+
+
+def _reached(a: Sequence[Reached], b: Sequence[Reached]) -> str:
     """`6 of 6 seeds against 0 of 6`."""
-    times = [list(times_to(side, done, report, hypothesis).values()) for side in compared]
-    (there, of), (others, of_others) = ((sum(one.reached for one in side), len(side)) for side in times)
-    return f"{there} of {plural(of, 'seed')} against {others} of {of_others}"
+    there, others = (sum(one.reached for one in side) for side in (a, b))
+    return f"{there} of {plural(len(a), 'seed')} against {others} of {len(b)}"
 
 
 def unlike_text(hypothesis: Hypothesis, compared: Sequence[Side]) -> str:
@@ -126,11 +146,8 @@ def _findings(
             guess = f"a guess, {value_text(chance_of(compared[0], report) or 0.0, hypothesis.metric)}"
             return f"within {margin} of {guess}", f"more than {margin} away from {guess}"
         case "reaches":
-            target = target_text(hypothesis.target, hypothesis.metric)
-            slack = (
-                f", {'plus' if is_loss(hypothesis.metric) else 'less'} at most {margin}" if hypothesis.margin else ""
-            )
-            return f"which reaches {target}{slack}", f"which does not reach {target}{slack}"
+            goal = _goal_text(hypothesis)
+            return f"which reaches {goal}", f"which does not reach {goal}"
         case "faster":
             return "sooner", "later"
         case "best":
@@ -141,26 +158,43 @@ def _findings(
             return f"on average {hypothesis.direction} along these levels", f"on average {other} along these levels"
 
 
+def _goal_text(hypothesis: Reaches) -> str:
+    """What is to be reached: the target, or `85.0 %, which is 90.0 % less 5 points`."""
+    target = target_text(hypothesis.target, hypothesis.metric)
+    if not hypothesis.margin:
+        return target
+    sign, word = (1, "plus") if is_loss(hypothesis.metric) else (-1, "less")
+    goal = target_text(hypothesis.target + sign * hypothesis.margin, hypothesis.metric)
+    return f"{goal}, which is {target} {word} {margin_text(hypothesis.margin, hypothesis.metric)}"
+
+
 def _share_of_time(hypothesis: Hypothesis, compared: Sequence[Side], done: Done) -> str:
-    """`in 0.31 of the time`, where both sides were measured alike and it is another; empty elsewhere.
+    """`in 0.31 of the time`, where both sides were measured alike and it is surely another; empty elsewhere."""
+    if hypothesis.kind not in ("greater", "not_worse", "equivalent"):
+        return ""
+    trials = [one for side in compared for group in trials_by_seed(side, done).values() for one in group]
+    estimate = difference(*(_log_times(side, done) for side in compared))
+    if estimate is None or estimate.n < FEWEST_SEEDS or unlike_times(trials):
+        return ""
+    interval, ratio = estimate.interval(), math.exp(estimate.value)
+    # Of times without any spread nobody has to doubt the order; they are made up, or counted in whole seconds.
+    surely = interval is None or interval.low > 0 or interval.high < 0
+    if not surely or 0.95 < ratio < 1.05:
+        return ""
+    return f"in {share_text(ratio)} {'of' if ratio < 1 else 'times'} the time"
+
+
+def _log_times(side: Side, done: Done) -> dict[int, float]:
+    """The logarithm of the training time, by seed: the mean over the cells.
 
     Trials that diverged or were pruned ended early, so that their times are of something else.
     """
-    if hypothesis.kind not in ("greater", "not_worse", "equivalent"):
-        return ""
-    trials = [
-        [one for group in trials_by_seed(side, done).values() for one in group if not (one.diverged or one.pruned)]
-        for side in compared
-    ]
-    a, b = (_mean_time(side) for side in trials)
-    if not a or not b or unlike_times([*trials[0], *trials[1]]) or 0.95 < a / b < 1.05:
-        return ""
-    return f"in {share_text(a / b)} {'of' if a < b else 'times'} the time"
-
-
-def _mean_time(trials: Sequence[ReportTrial]) -> float | None:
-    times = [trial.elapsed_s for trial in trials if trial.elapsed_s is not None]
-    return sum(times) / len(times) if times else None
+    found = {}
+    for seed, trials in trials_by_seed(side, done).items():
+        times = [one.elapsed_s for one in trials if one.elapsed_s and not (one.diverged or one.pruned)]
+        if len(times) == len(trials):
+            found[seed] = sum(map(math.log, times)) / len(times)
+    return found
 
 
 def _certainty(verdict: Verdict, found: Evidence) -> Iterator[str]:
@@ -168,20 +202,21 @@ def _certainty(verdict: Verdict, found: Evidence) -> Iterator[str]:
     alike = found.estimate.alike and verdict.seeds >= FEWEST_SEEDS
     if verdict.estimate is not None and (verdict.interval is not None or alike):
         yield from _estimate(verdict, verdict.estimate, verdict.interval)
-    if not found.statements:
+    tests = verdict.seeds >= FEWEST_SEEDS and not verdict.preliminary
+    if tests and not found.statements:
         yield "a sign test of which came first"
     elif alike:
-        word = "pair" if verdict.method == "paired" else "seed"
-        yield f"all {plural(verdict.seeds, word)} alike, so a sign test decides"
-    # Where there are too few, the p is 1 by rule, which beside an interval would read as measured.
-    if verdict.seeds >= FEWEST_SEEDS:
+        decides = ", so a sign test decides" if tests else ""
+        yield f"all {plural(verdict.seeds, 'pair' if verdict.method == 'paired' else 'seed')} alike{decides}"
+    # Where nothing is tested the p is 1 by rule, which beside an interval would read as measured.
+    if tests:
         yield _corrected(verdict)
-    elif verdict.seeds > 1:
+    elif 1 < verdict.seeds < FEWEST_SEEDS:
         yield f"no test with fewer than {FEWEST_SEEDS} seeds"
     pairs = "paired " if verdict.method == "paired" else ""
     yield plural(verdict.seeds, f"{pairs}seed")
-    if verdict.open_trials:
-        yield f"preliminary: {plural(verdict.open_trials, 'trial')} not finished"
+    if verdict.open_trials and not verdict.preliminary:
+        yield f"{plural(verdict.open_trials, 'trial')} of the next look not finished"
 
 
 def _corrected(verdict: Verdict) -> str:
@@ -209,10 +244,17 @@ def _estimate(verdict: Verdict, value: float, interval: Interval | None) -> Iter
         yield ", ".join(parts)
 
 
-def _missing(verdict: Verdict) -> str:
+def _waiting(verdict: Verdict) -> str:
+    are = "is" if verdict.open_trials == 1 else "are"
+    return f"Preliminary: no verdict before all of its trials are finished, and {verdict.open_trials} {are} not."
+
+
+def _missing(verdict: Verdict, found: Evidence) -> str:
     """How many more seeds an undecided hypothesis takes."""
     if verdict.seeds < 2:
         return f"One seed is never enough: at least {FEWEST_SEEDS}."
+    if not found.statements and found.support == found.refute == 1:
+        return "No seed tells which side is first; more of them help only where some reach the target."
     if verdict.more_seeds is None:
         return f"If the truth is as found so far, it takes more than {MOST_SEEDS} seeds."
     more = f"about {plural(verdict.more_seeds, 'more seed')}" if verdict.more_seeds else _NO_MORE

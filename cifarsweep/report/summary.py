@@ -6,12 +6,11 @@ from typing import Any
 
 from cifarsweep.report.compare import Comparison, Match
 from cifarsweep.report.findings import CellResult, cell_results
-from cifarsweep.report.promise import promise
+from cifarsweep.report.promise import most_false, warnings
 from cifarsweep.report.source import ReportStudy
 from cifarsweep.report.verdict import Verdict
 from cifarsweep.report.verdicts import verdicts
 from cifarsweep.stats import Interval
-from cifarsweep.stats.plans import bound
 
 
 def study_fields(report: ReportStudy) -> dict[str, Any]:
@@ -22,8 +21,8 @@ def study_fields(report: ReportStudy) -> dict[str, Any]:
         "trials": len(report.trials),
         "done": sum(trial.done for trial in report.trials),
         "plans": [list(plan) for plan in report.plans],
-        "false_verdicts_at_most": bound(report.plans),
-        "promise": promise(report.study, report.plans),
+        "false_verdicts_at_most": most_false(report),
+        "promise": " ".join(warnings(report)) or None,
         "verdicts": [_verdict(verdict) for verdict in verdicts(report)],
         "cells": [_cell(result) for result in cell_results(report)],
     }
@@ -56,6 +55,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "seeds": verdict.seeds,
         "more_seeds": verdict.more_seeds,
         "open_trials": verdict.open_trials,
+        "preliminary": verdict.preliminary,
         "sentence": verdict.sentence,
         "warning": verdict.warning,
     }

@@ -44,7 +44,9 @@ class Verdict:
     do. None where it is decided, or where it takes more than 200."""
     cells: tuple[str, ...]
     open_trials: int
-    """Of these cells: while there are any, the verdict is preliminary."""
+    """Of these cells, not final yet."""
+    preliminary: bool
+    """Whether no look is complete: the numbers are those so far, nothing is tested, and every p is 1."""
     detail: str
     """The numbers in words."""
     warning: str

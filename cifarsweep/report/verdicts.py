@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cifarsweep.report.confounds import timing_warning
+from cifarsweep.report.looks import at_look
 from cifarsweep.report.samples import (
     Done,
     Side,
@@ -37,17 +38,21 @@ def verdicts(report: ReportStudy) -> list[Verdict]:
 
     The chance that a study has any false verdict is at most 5 %, for all looks that were planned in time. Values of
     different seeds are taken as independent and, unless all are alike, about normal; trials that diverged count at
-    chance accuracy.
+    chance accuracy. Where no look is complete the numbers are those of the trials that are done, without a verdict.
     """
     done = done_trials(report)
     tests = [(hypothesis, sides(hypothesis, report.study)) for hypothesis in report.study.hypotheses]
-    found = [evidence(*test, done, report) for test in tests]
-    judged = judge(found, [level_at(report.plans, one.estimate.n if one else 0) for one in found])
+    looks = [at_look(_cells(compared), done, report) for _, compared in tests]
+    waiting = [look is None for look in looks]
+    shown = [done if look is None else look for look in looks]
+    found = [evidence(*test, look, report) for test, look in zip(tests, shown, strict=True)]
+    tested = [None if waits else one for waits, one in zip(waiting, found, strict=True)]
+    judged = judge(tested, [level_at(report.plans, one.estimate.n if one else 0) for one in tested])
     made = []
-    for test, one, judgement in zip(tests, found, judged, strict=True):
-        bare = _verdict(report, test, one, judgement)
+    for test, look, waits, one, judgement in zip(tests, shown, waiting, found, judged, strict=True):
+        bare = _verdict(report, test, one, judgement, preliminary=waits)
         bare = replace(bare, more_seeds=_more_seeds(bare, one, test[1], judged, report))
-        words = detail(bare, one, test[1], done, report)
+        words = detail(bare, one, test[1], look, report)
         made.append(replace(bare, detail=words, warning=timing_warning(bare, report) or ""))
     return made
 
@@ -95,11 +100,16 @@ def _tested(hypothesis: Hypothesis, values: Sequence[BySeed], chance: float | No
 
 
 def _verdict(
-    report: ReportStudy, test: tuple[Hypothesis, list[Side]], found: Evidence | None, judged: Judgement
+    report: ReportStudy,
+    test: tuple[Hypothesis, list[Side]],
+    found: Evidence | None,
+    judged: Judgement,
+    *,
+    preliminary: bool,
 ) -> Verdict:
     hypothesis, compared = test
     estimate, interval = _shown(hypothesis, found)
-    cells = tuple(dict.fromkeys(name for side in compared for name in side.cells))
+    cells = _cells(compared)
     return Verdict(
         hypothesis=hypothesis,
         decision=judged.decision,
@@ -117,9 +127,14 @@ def _verdict(
         more_seeds=None,
         cells=cells,
         open_trials=sum(trial.cell in cells and trial.state not in FINAL_STATES for trial in report.trials),
+        preliminary=preliminary,
         detail="",
         warning="",
     )
+
+
+def _cells(compared: Sequence[Side]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for side in compared for name in side.cells))
 
 
 def _more_seeds(

@@ -17,7 +17,7 @@ from cifarsweep.report.findings import CellResult, best, cell_results, reach
 from cifarsweep.report.notes import curve_note, figure_notes
 from cifarsweep.report.overview import counts_text, lead, verdict_row
 from cifarsweep.report.palette import Look, looks
-from cifarsweep.report.promise import promise
+from cifarsweep.report.promise import warnings
 from cifarsweep.report.reproduce import reproduce_view
 from cifarsweep.report.resources import resource_table
 from cifarsweep.report.searched import search_view
@@ -75,7 +75,7 @@ def study_view(report: ReportStudy) -> dict[str, Any]:
         "lead": lead(report, results),
         "shown_points": len(results) if study.search is not None else None,
         "verdicts": [verdict_row(verdict) for verdict in verdicts(report)],
-        "promise": prose(promise(study, report.plans) or ""),
+        "promise": prose(" ".join(warnings(report))),
         "confounds": confound_view(study, results),
         "results": _result_rows(results, look),
         "scale": _scale_ends(_scale(results)),

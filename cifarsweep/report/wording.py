@@ -186,7 +186,7 @@ def signed_text(value: float, half: float, metric: str, *, unit: bool = True) ->
     """A difference, in percentage points where the metric is a share, with two decimals where it is known well."""
     if not is_share(metric):
         return _number(value, half, share=False)
-    text = f"{100 * value:.{2 if half < 0.01 else 1}f}".replace("-", _MINUS)
+    text = f"{100 * value:z.{2 if half < 0.01 else 1}f}".replace("-", _MINUS)
     return f"{text} points" if unit else text
 
 
@@ -207,8 +207,8 @@ def _number(value: float, half: float | None, share: bool) -> str:
     """One decimal of a per cent, two where the interval is below 0.1 points; other metrics with four digits."""
     if share:
         decimals = 2 if half is not None and half < 0.001 else 1
-        return f"{100 * value:.{decimals}f}".replace("-", _MINUS)
-    return f"{value:.4g}".replace("-", _MINUS)
+        return f"{100 * value:z.{decimals}f}".replace("-", _MINUS)
+    return f"{value:z.4g}".replace("-", _MINUS)
 
 
 def duration(seconds: float | None) -> str:

@@ -8,7 +8,8 @@ import pytest
 from rates import ABOVE, CELLS, FAR, HIGH, LOW, MIDDLE, UNDECIDED
 from scipy import stats
 
-from cifarsweep.report.extension import next_seeds, seed_order
+from cifarsweep.report.extension import next_seeds
+from cifarsweep.report.looks import seed_order
 from cifarsweep.spec.hypothesis import AtChance, Greater
 from cifarsweep.stats.plans import bound
 

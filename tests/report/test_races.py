@@ -37,14 +37,33 @@ def test_no_share_of_the_time_that_was_measured_otherwise(tried: Any, make: Any,
     assert "in 0.33 of the time" in fair.sentence and "of the time" not in unfair.sentence
 
 
-def test_the_time_of_what_diverged_is_of_something_else(tried: Any) -> None:
-    report = tried({LOW: [0.9, 0.91, 0.9], HIGH: [0.9, 0.1, 0.905]}, ALIKE.model_copy(update={"margin": 0.5}))
-    trials = slow_low(report)
-    trials[4] = replace(trials[4], elapsed_s=1.0, outcome="diverged")
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        ([95.0, 140.0, 80.0, 120.0], False),
+        ([95.0, 96.0, 94.0, 95.0], True),
+        ([95.0, 96.0], False),
+    ],
+    ids=["within the spread", "beyond it", "two seeds"],
+)
+def test_a_share_of_the_time_is_said_where_it_is_sure(tried: Any, times: list[float], said: bool) -> None:
+    report = tried({cell: values[: len(times)] + values[:1] * (len(times) - 3) for cell, values in NEAR.items()}, ALIKE)
+    trials = [replace(one, elapsed_s=times[one.seed] if one.cell == HIGH else 130.0) for one in report.trials]
 
     (verdict,) = verdicts(replace(report, trials=tuple(trials)))
 
-    assert trials[4].accuracy == 0.1 and "in 0.33 of the time" in verdict.sentence
+    assert ("in 0.73 of the time" in verdict.sentence) is said, verdict.sentence
+
+
+def test_the_time_of_what_diverged_is_of_something_else(tried: Any) -> None:
+    values = {LOW: [0.9, 0.91, 0.9, 0.9], HIGH: [0.9, 0.1, 0.905, 0.9]}
+    report = tried(values, ALIKE.model_copy(update={"margin": 0.5}))
+    trials = slow_low(report)
+    trials[5] = replace(trials[5], elapsed_s=1.0, outcome="diverged")
+
+    (verdict,) = verdicts(replace(report, trials=tuple(trials)))
+
+    assert trials[5].accuracy == 0.1 and "in 0.33 of the time" in verdict.sentence
 
 
 @pytest.mark.parametrize(

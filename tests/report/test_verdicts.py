@@ -62,7 +62,12 @@ LOSS = {"claim": "c", "metric": "val/loss"}
         (NotWorse(kind="not_worse", a=LOW, b=HIGH, margin=0.05, **LOSS), "supported", "not worse by", "0.05 above"),
         (Reaches(kind="reaches", a=HIGH, target=0.5, **LOSS), "refuted", "does not reach 0.5", "at most 0.5."),
         (Reaches(kind="reaches", a=LOW, target=0.5, **LOSS), "supported", "which reaches 0.5", "at most 0.5."),
-        (Reaches(kind="reaches", a=LOW, target=0.2, margin=0.2, **LOSS), "supported", "plus at most 0.2", "above it"),
+        (
+            Reaches(kind="reaches", a=LOW, target=0.2, margin=0.2, **LOSS),
+            "supported",
+            "reaches 0.4, which is 0.2 plus 0.2",
+            "above it",
+        ),
         (
             Best(kind="best", factor="optimizer.lr", level=0.1, **LOSS),
             "supported",
@@ -174,7 +179,48 @@ def test_only_seeds_that_both_have_count_and_diverged_trials_are_results(tried: 
     (verdict,) = verdicts(replace(report, trials=tuple(diverged)))
 
     assert (verdict.seeds, verdict.estimate, verdict.method) == (3, pytest.approx(1.6 / 3), "paired")
-    assert verdict.open_trials == 1 and "preliminary: 1 trial not finished" in verdict.sentence
+    assert verdict.open_trials == 1 and "finished, and 1 is not" in verdict.sentence
+
+
+def test_the_means_of_a_sentence_are_of_the_seeds_that_were_tested(tried: Any) -> None:
+    """The cell with more seeds would have a mean below the one that it was found to be above."""
+    (verdict,) = verdicts(tried({LOW: [0.80, 0.81, 0.805, 0.99, 0.99, 0.99], HIGH: [0.85, 0.861, 0.854]}, ABOVE))
+
+    assert verdict.sentence.startswith("High is above low: 85.5") and "against 80.5" in verdict.sentence
+    assert verdict.estimate == pytest.approx(0.05) and "3 paired seeds" in verdict.sentence
+
+
+def test_there_is_no_verdict_before_the_trials_of_a_look_are_finished(tried: Any) -> None:
+    """As many open seeds as there are, whoever looks now may not keep what pleases: here all are far apart."""
+    waiting = {cell: [*values, None] for cell, values in FAR.items()}
+
+    (verdict,) = verdicts(tried(waiting, ABOVE))
+
+    assert (verdict.decision, verdict.preliminary, verdict.corrected) == ("undecided", True, 1.0)
+    assert "no verdict before all of its trials are finished, and 2 are not." in verdict.sentence
+    assert "difference 80.5 points" in verdict.sentence and "p " not in verdict.sentence.split("Preliminary")[0]
+
+
+def test_a_look_that_is_complete_keeps_its_verdict_while_the_next_one_runs(tried: Any) -> None:
+    """The seeds of the next look that are done already would turn it around."""
+    values = {cell: [*FAR[cell], 0.9 - FAR[cell][0], None, None] for cell in (LOW, HIGH)}
+    report = replace(tried(values, ABOVE), plans=((3, 6),))
+
+    (verdict,) = verdicts(report)
+
+    assert (verdict.decision, verdict.preliminary, verdict.seeds) == ("supported", False, 3)
+    assert verdict.level == 0.025 and "4 trials of the next look not finished" in verdict.sentence
+
+
+def test_a_study_that_was_cut_short_says_what_that_does_to_the_promise(tried: Any) -> None:
+    report = tried({cell: [*values, None] for cell, values in FAR.items()}, ABOVE)
+    trials = tuple(replace(one, state="cancelled") if one.state == "queued" else one for one in report.trials)
+
+    fields = study_fields(replace(report, trials=trials))
+
+    assert fields["verdicts"][0]["decision"] == "supported"
+    assert fields["promise"].startswith("3 trials were cancelled: if somebody did that in view of the numbers")
+    assert fields["false_verdicts_at_most"] is None and study_fields(report)["false_verdicts_at_most"] == 0.05
 
 
 def test_cells_of_a_selector_count_with_their_mean_by_seed(make: Any) -> None:
