@@ -10,7 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# By default an example that takes longer than 0.2 s is a failure, which on a busy machine any one does now and then.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As in a job in the background of a shell; the programs that tests start would inherit it and be deaf to Ctrl-C.
