@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import subprocess
 import time
 from collections import Counter
@@ -18,7 +19,7 @@ from places import Place, study_of
 from siege import judge
 from sqlalchemy import select, update
 
-from cifarsweep.errors import StoreUnavailable
+from cifarsweep.errors import CheckpointError, StoreUnavailable
 from cifarsweep.spec.words import CheckpointRef, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.queue import MOST_CRASHES, read_checkpoints
@@ -130,9 +131,11 @@ def full_checkpoint_disk(place: Place, *, trials: int = 4) -> Counts:
     spec = study_of(trials)
     with disk(place.artifacts, 512) as small, place.open() as store, Fleet(place) as fleet:
         store.create_study(spec)
-        fleet.start(env={"CHAOS_STEP_S": "0.1"})
-        wait_for(lambda: any(_pointers(store).values()), fleet, "a checkpoint")
+        # The child waits within its second checkpoint until the disk is full: else a late look finds everything done.
+        worker = fleet.start(env={"CHAOS_STEP_S": "0.1"}, sabotage=fleet.sabotage("before fsync", "stop", 3))
+        wait_for(lambda: worker.child_stopped() and any(_pointers(store).values()), fleet, "a checkpoint")
         small.fill()
+        worker.send(signal.SIGCONT, "child")
         wait_for(lambda: fleet.lines("no checkpoint at step"), fleet, "a checkpoint that fails")
         whole = _all_whole(store)
         small.make_room()
@@ -146,13 +149,24 @@ def full_checkpoint_disk(place: Place, *, trials: int = 4) -> Counts:
 
 
 def _all_whole(store: Store) -> int:
-    """Read whatever the database points to; how many there were. Raises CheckpointError."""
-    whole = 0
-    for refs in _pointers(store).values():
-        for ref in refs:
-            CheckpointFolder(Path(ref.path).parent).read(ref)
-            whole += 1
-    return whole
+    """Read whatever the database points to and is kept; how many there were. Raises CheckpointError."""
+    while True:
+        kept = _kept(store)
+        try:
+            for ref in kept:
+                CheckpointFolder(Path(ref.path).parent).read(ref)
+        except CheckpointError:
+            # Unless the worker got on meanwhile, and removed what was not needed any more.
+            if _kept(store) == kept:
+                raise
+        else:
+            return len(kept)
+
+
+def _kept(store: Store) -> list[CheckpointRef]:
+    """Two checkpoints of a trial, but of one that is done only the newest."""
+    most = {row.number: 1 if row.state is TrialState.DONE else 2 for row in store.trials("chaos")}
+    return [ref for number, refs in _pointers(store).items() for ref in refs[: most[number]]]
 
 
 def full_database_disk(place: Place, *, trials: int = 4) -> Counts:

@@ -78,7 +78,12 @@ CAMPAIGNS: dict[str, Campaign] = {
         against_files.damaged_checkpoints, SQLITE, {"cases": 24}, {"cases": 600}, {"cases": 500}
     ),
     "full-checkpoint-disk": Campaign(
-        against_files.full_checkpoint_disk, SQLITE, {"trials": 2}, {"trials": 8}, {"failed checkpoints": 1}
+        against_files.full_checkpoint_disk,
+        SQLITE,
+        {"trials": 2},
+        {"trials": 8},
+        {"failed checkpoints": 1},
+        lease_s=60.0,
     ),
     "full-database-disk": Campaign(
         against_files.full_database_disk, SQLITE, {"trials": 2}, {"trials": 8}, {"refused while full": 5}

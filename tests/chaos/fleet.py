@@ -74,6 +74,12 @@ class Worker:
             return bool(psutil.Process(self.process.pid).status() == psutil.STATUS_STOPPED)
         return False
 
+    def child_stopped(self) -> bool:
+        """Whether its child stands still."""
+        with contextlib.suppress(psutil.Error):
+            return any(child.status() == psutil.STATUS_STOPPED for child in self.children())
+        return False
+
     def end(self) -> None:
         """Kill whatever is left, frozen children too."""
         self.send(signal.SIGKILL)
