@@ -32,7 +32,9 @@ Counts = dict[str, int]
 def damaged_checkpoints(place: Place, *, cases: int) -> Counts:
     """Every trial is interrupted with two checkpoints, of which one or both are damaged; another worker goes on."""
     spec, counts = study_of(cases), Counter[str]()
-    misbehaving = {"CHAOS_MISBEHAVE": '{"all": "raise-once"}', "CIFARSWEEP_LEASE": "600", "CIFARSWEEP_BEAT": "1"}
+    # Nobody is to be taken for dead here: a trial whose second attempt never began would tell nothing.
+    patient = {"CIFARSWEEP_LEASE": "600", "CIFARSWEEP_BEAT": "1"}
+    misbehaving = {"CHAOS_MISBEHAVE": '{"all": "raise-once"}', **patient}
     with place.open() as store, Fleet(place) as fleet:
         store.create_study(spec)
         fleet.start("--slots", "6", "--max-trials", str(cases), env=misbehaving)
@@ -41,7 +43,7 @@ def damaged_checkpoints(place: Place, *, cases: int) -> Counts:
         halfway = {row.number for row in store.trials(spec.name) if row.state == TrialState.QUEUED and row.attempts}
         starts = {n: _damage(place, refs, counts) for n, refs in _pointers(store).items() if n in halfway}
         store._db.write(lambda conn: conn.execute(update(trial).values(not_before=None)))
-        fleet.start("--slots", "4")
+        fleet.start("--slots", "4", env=patient)
         fleet.finish()
         judge(place, store, spec.name, undisturbed(spec))
         found = fleet.lines(r"chaos/(\d+) .*\(attempt 2\): (?:begins|from step (\d+))")
