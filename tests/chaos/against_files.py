@@ -16,7 +16,7 @@ from chain_child import BAD_STEP
 from fleet import Fleet, ticks, wait_for
 from oracle import Broken, undisturbed
 from places import Place, study_of
-from siege import judge
+from siege import judge, unfinished
 from sqlalchemy import select, update
 
 from cifarsweep.errors import CheckpointError, StoreUnavailable
@@ -227,7 +227,7 @@ def bad_children(place: Place, *, behaviours: tuple[str, ...] = tuple(BEHAVIOURS
     with place.open() as store, Fleet(place) as fleet:
         store.create_study(spec)
         for _ in ticks(0.2):
-            if not store.unfinished():
+            if not unfinished(store, spec.name):
                 break
             # A worker that takes its machine for a bad one leaves, and another one comes.
             for _ in range(2 - sum(worker.alive for worker in fleet.workers)):

@@ -12,7 +12,7 @@ import sabotage
 from fleet import Fleet, Worker, wait_for
 from oracle import Broken, Run, Runs, complaints, recorded, undisturbed
 from places import Place, sqlite_place, study_of
-from siege import besiege, judge, plain, takeovers
+from siege import besiege, judge, plain, takeovers, unfinished
 
 from cifarsweep.spec.settings import ConvNet, Optimizer, Settings, Validation
 from cifarsweep.spec.study import Cell, Study
@@ -220,7 +220,7 @@ def woken_zombie(place: Place, *, fenced: bool) -> list[str]:
         if store.trial(name, 0).state is not TrialState.LEASED:
             raise Broken("the zombie was too fast to be frozen in its trial")
         fleet.start("--study", name)
-        wait_for(lambda: not store.unfinished([name]), fleet, "a successor that finishes")
+        wait_for(lambda: not unfinished(store, name), fleet, "a successor that finishes")
         zombie.send(signal.SIGTERM, "worker")
         zombie.send(signal.SIGCONT)
         wait_for(lambda: not zombie.alive, fleet, "the end of the zombie")

@@ -11,6 +11,7 @@ from fleet import Fleet, Worker, ticks
 from oracle import Broken, Runs, complaints, undisturbed
 from places import Place, study_of
 
+from cifarsweep.errors import StoreUnavailable
 from cifarsweep.spec.study import Study
 from cifarsweep.store import Store
 
@@ -48,7 +49,7 @@ def besiege(
             fleets.append(fleet)
             store.create_study(spec)
             for _ in ticks(0.04):
-                if enough() or not store.unfinished([spec.name]):
+                if enough() or not unfinished(store, spec.name):
                     break
                 for _ in range(workers - sum(worker.alive for worker in fleet.workers)):
                     recruit(fleet, spec.name)
@@ -60,6 +61,14 @@ def besiege(
         if enough():
             return fleets
     raise AssertionError("unreachable")
+
+
+def unfinished(store: Store, name: str) -> bool:
+    """Whether there is something to do, or nobody can tell: who is frozen or slow in a COMMIT keeps readers waiting."""
+    try:
+        return bool(store.unfinished([name]))
+    except StoreUnavailable:
+        return True
 
 
 def judge(place: Place, store: Store, name: str, expected: Runs, *, spared: Collection[int] = ()) -> None:
