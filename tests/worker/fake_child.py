@@ -57,6 +57,13 @@ def misbehave(behaviour: str, request: Train, step: int, state: Path) -> None:
         time.sleep(600)
 
 
+def held(state: Path, step: int, should_stop: Callable[[], bool]) -> Iterator[events.Event]:
+    """Live, without getting on, for as long as a test has a file `hold` in the folder: what it waits for stays true."""
+    while (state / "hold").exists() and not should_stop():
+        time.sleep(0.05)
+        yield events.Progress(step, 0.0, None, None, 0.0)
+
+
 def trainer(behaviour: str, state: Path) -> Callable[[Train, Callable[[], bool]], Iterator[events.Event]]:
     def train(request: Train, should_stop: Callable[[], bool]) -> Iterator[events.Event]:
         folder = CheckpointFolder(Path(request.folder))
@@ -64,6 +71,8 @@ def trainer(behaviour: str, state: Path) -> Callable[[Train, Callable[[], bool]]
         yield events.Started(start, STEPS, 10, 20)
         reference: CheckpointRef | None = None
         for step in range(start + 1, STEPS + 1):
+            if behaviour == "held" and step > 3:
+                yield from held(state, step, should_stop)
             if should_stop():
                 yield events.Stopped(step - 1)
                 return

@@ -23,7 +23,10 @@ from cifarsweep.worker.supervisor import EXIT_BAD_MACHINE, Supervisor
 from cifarsweep.worker.trainable import Trainable
 
 TRIALS = 12
-TIMING = Timing(lease_s=1.2, beat_s=0.2)
+#: For tests in which no lease has to run out: a machine that pauses for some seconds costs none either.
+PATIENT = Timing(lease_s=30.0, beat_s=1.0)
+#: Crashes are tried again soon, and the trials of the dead taken over.
+HASTY = Timing(lease_s=1.2, beat_s=0.5)
 
 
 def here(name: str) -> DataSetInfo:
@@ -33,6 +36,11 @@ def here(name: str) -> DataSetInfo:
 class Notes(Display):
     def __init__(self) -> None:
         self.lines: list[str] = []
+        #: When each trial was taken here, and with which attempt.
+        self.taken: list[tuple[float, int]] = []
+
+    def begin(self, slot, lease):
+        self.taken.append((time.monotonic(), lease.attempt))
 
     def end(self, slot, lease, how, result=None):
         self.lines.append(how)
@@ -42,20 +50,25 @@ class Notes(Display):
 
 
 @pytest.fixture
-def store(tmp_path: Path):
-    with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True, timing=TIMING) as store:
+def timing() -> Timing:
+    return PATIENT
+
+
+hasty = pytest.mark.parametrize("timing", [pytest.param(HASTY, id="hasty")])
+
+
+@pytest.fixture
+def store(tmp_path: Path, timing: Timing):
+    (tmp_path / "hold").touch()
+    with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True, timing=timing) as store:
         store.create_study(read_study(find("demo")))
         yield store
 
 
 def work(store: Store, folder: Path, behaviour: str, notes: Notes, slots: int = 2) -> int:
     command = [sys.executable, str(Path(fake_child.__file__)), behaviour, str(folder)]
-    plan = Plan(command=command, artifacts=folder / "artifacts", timing=TIMING, slots=slots)
+    plan = Plan(command=command, artifacts=folder / "artifacts", timing=store.timing, slots=slots)
     return Supervisor(store, plan, notes, Trainable(store, notes.note, here)).run()
-
-
-def soon(seconds: float, act) -> None:
-    threading.Timer(seconds, act).start()
 
 
 def assert_everything_is_there_once(store: Store) -> None:
@@ -68,21 +81,30 @@ def assert_everything_is_there_once(store: Store) -> None:
 
 
 def when_some_train(store: Store, act) -> None:
-    """Wait in the background until two trials are held and have a checkpoint, then act."""
+    """Wait in the background until two trials are held and have a checkpoint, then act.
+
+    Only trials that are held sooner or later are so both at once.
+    """
+
+    def some_train() -> bool:
+        try:
+            return sum(trial.state is TrialState.LEASED and trial.step > 2 for trial in store.trials("demo")) == 2
+        except StoreUnavailable:
+            return False  # on a slow disk the worker is in a COMMIT nearly all the time
 
     def wait() -> None:
-        while sum(trial.state is TrialState.LEASED and trial.step > 2 for trial in store.trials("demo")) < 2:
-            time.sleep(0.02)
+        while not some_train():
+            time.sleep(0.05)
         act("demo")
 
-    soon(0, wait)
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def test_a_worker_whose_study_is_paused_ends_and_says_so_and_after_a_resume_all_is_there_once(store, tmp_path):
     notes = Notes()
     when_some_train(store, store.pause)
 
-    assert work(store, tmp_path, "slower", notes) == 0
+    assert work(store, tmp_path, "held", notes) == 0
 
     counts = store.status("demo")[0].trials
     assert counts[TrialState.PAUSED] + counts[TrialState.DONE] == TRIALS and counts[TrialState.PAUSED] >= TRIALS - 4
@@ -100,7 +122,7 @@ def test_a_cancelled_study_stops_for_good(store, tmp_path):
     notes = Notes()
     when_some_train(store, store.cancel)
 
-    assert work(store, tmp_path, "slower", notes) == 0
+    assert work(store, tmp_path, "held", notes) == 0
 
     cancelled = [trial for trial in store.trials("demo") if trial.state is TrialState.CANCELLED]
     assert len(cancelled) == TRIALS
@@ -109,6 +131,7 @@ def test_a_cancelled_study_stops_for_good(store, tmp_path):
     assert store.untold() == 0 and store.check() == []
 
 
+@hasty
 @pytest.mark.parametrize("slots", [1, 3])
 def test_a_machine_whose_children_always_die_stops_without_costing_the_trials_anything(store, tmp_path, slots):
     notes = Notes()
@@ -125,6 +148,7 @@ def test_a_machine_whose_children_always_die_stops_without_costing_the_trials_an
     assert_everything_is_there_once(store)
 
 
+@hasty
 def test_trials_that_die_elsewhere_too_are_no_fault_of_the_machine(store, tmp_path):
     for number in range(2, TRIALS):
         store.cancel("demo", number)
@@ -163,14 +187,15 @@ def test_an_outage_of_the_database_is_two_lines_on_the_screen(store, tmp_path, m
 WORKER = """
 import sys
 sys.path.insert(0, {tests!r})
-from test_steering_worker import Notes, TIMING, work
+from test_steering_worker import HASTY, Notes, work
 from pathlib import Path
 from cifarsweep.store import Store
-with Store.open({url!r}, timing=TIMING) as store:
-    work(store, Path({folder!r}), "slower", Notes())
+with Store.open({url!r}, timing=HASTY) as store:
+    work(store, Path({folder!r}), "held", Notes())
 """
 
 
+@hasty
 def test_the_trials_of_a_killed_worker_go_on_elsewhere_within_the_lease_and_ten_seconds(store, tmp_path):
     url, tests = f"sqlite:///{tmp_path}/test.db", str(Path(__file__).parent)
     script = WORKER.format(tests=tests, url=url, folder=str(tmp_path))
@@ -182,11 +207,15 @@ def test_the_trials_of_a_killed_worker_go_on_elsewhere_within_the_lease_and_ten_
         os.killpg(doomed.pid, signal.SIGKILL)
 
     when_some_train(store, kill)
-    doomed.wait(60)
+    doomed.wait(200)
 
-    assert work(store, tmp_path, "ok", Notes()) == 0
+    notes = Notes()
+    assert work(store, tmp_path, "ok", notes) == 0
 
-    assert time.monotonic() - killed_at[0] < TIMING.lease_s + 10
+    # Since there was somebody who could, whose imports may take a while.
+    began = max(killed_at[0], notes.taken[0][0])
+    taken_over = [at for at, attempt in notes.taken if attempt == 2][:2]
+    assert taken_over[-1] - began < HASTY.lease_s + 10
     assert AttemptEnd.TAKEN_OVER in {attempt.end for trial in store.trials("demo") for attempt in trial.attempts}
     assert any(attempt.first_step > 0 for trial in store.trials("demo") for attempt in trial.attempts)
     assert_everything_is_there_once(store)
