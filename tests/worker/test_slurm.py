@@ -19,6 +19,8 @@ from cifarsweep.worker.slurm import Job, submit
 pytest.importorskip("submitit")
 needs_slurm = pytest.mark.skipif(bool(slurm_cluster.missing()), reason=slurm_cluster.missing() or "there is one")
 TRIALS = 12
+#: What every start of an element says.
+STARTED = "Starting with JobEnvironment"
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +39,13 @@ def url(tmp_path: Path) -> str:
 
 @pytest.fixture
 def submitted(slurm, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Submit workers of one processor, whose trials take 0.6 s; the number of the job array."""
+    """Submit workers of one processor, whose trials are held until the test lets go; the number of the job array."""
     for name, value in slurm.items():
         monkeypatch.setenv(name, value)
 
     def _submit(workers: int = 2, **options: str) -> str:
-        members = (fleet_worker.member(0, url, tmp_path, "slow"),)
+        (tmp_path / "hold").touch()
+        members = (fleet_worker.member(0, url, tmp_path, "held"),)
         return submit(Job(members, tmp_path / "logs"), workers, {"cpus-per-task": "1", "mem": "0", **options})
 
     return _submit
@@ -59,11 +62,17 @@ def jobs(job: str) -> list[str]:
     return done.stdout.split()
 
 
+def logs(job: str, folder: Path) -> list[str]:
+    """What the two elements of the job have said so far."""
+    paths = [folder / "logs" / f"{job}_{element}_0_log.out" for element in range(2)]
+    return [path.read_text() if path.exists() else "" for path in paths]
+
+
 def until(true: Callable[[], object], folder: Path, timeout_s: float = 120.0) -> None:
     give_up = time.monotonic() + timeout_s
     while not true():
-        logs = "\n".join(path.read_text() for path in (folder / "logs").rglob("*.out"))
-        assert time.monotonic() < give_up, f"it did not happen in time\n{logs}"
+        said = "\n".join(path.read_text() for path in (folder / "logs").rglob("*.out"))
+        assert time.monotonic() < give_up, f"it did not happen in time\n{said}"
         time.sleep(0.25)
 
 
@@ -86,13 +95,14 @@ def test_workers_that_are_warned_or_requeued_come_back_until_all_is_done_once(su
 
     subprocess.run(["scancel", "--signal=USR2", f"{job}_0"], check=True)  # what Slurm sends before the time limit
     subprocess.run(["scontrol", "requeue", f"{job}_1"], check=True)
+    until(lambda: [text.count(STARTED) for text in logs(job, tmp_path)] == [2, 2], tmp_path)
+    (tmp_path / "hold").unlink()
 
     until(lambda: not jobs(job), tmp_path)
     ends = attempts(url)
     assert ends.count("done") == TRIALS and ends.count("released") > 0
-    logs = [(tmp_path / "logs" / f"{job}_{element}_0_log.out").read_text() for element in range(2)]
-    assert [text.count("time is up") for text in logs] == [1, 0]
-    assert [text.count("Starting with JobEnvironment") for text in logs] == [2, 2]
+    assert [text.count("time is up") for text in logs(job, tmp_path)] == [1, 0]
+    assert [text.count(STARTED) for text in logs(job, tmp_path)] == [2, 2]
 
 
 @needs_slurm
