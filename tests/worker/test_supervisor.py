@@ -29,6 +29,11 @@ from cifarsweep.worker.supervisor import Supervisor
 from cifarsweep.worker.trainable import Trainable
 
 TRIALS = 12
+#: No lease runs out, though the machine may pause for some seconds.
+PATIENT = Timing(lease_s=12.0, beat_s=1.0)
+#: For tests in which one has to, or a crash is repeated often.
+HASTY = Timing(lease_s=3.0, beat_s=0.2)
+hasty = pytest.mark.parametrize("timing", [pytest.param(HASTY, id="hasty")])
 
 
 def here(name: str) -> DataSetInfo:
@@ -49,8 +54,13 @@ class Notes(Display):
 
 
 @pytest.fixture
-def store(tmp_path: Path):
-    with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True, timing=Timing(lease_s=3.0, beat_s=0.2)) as store:
+def timing() -> Timing:
+    return PATIENT
+
+
+@pytest.fixture
+def store(tmp_path: Path, timing: Timing):
+    with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True, timing=timing) as store:
         store.create_study(read_study(find("demo")))
         yield store
 
@@ -62,8 +72,8 @@ def work(store: Store, tmp_path: Path):
     ) -> int:
         command = command or [sys.executable, str(Path(fake_child.__file__)), behaviour, str(tmp_path)]
         display = display or Notes()
-        timing = Timing(lease_s=3.0, beat_s=0.2)
-        ready = Plan(command=command, artifacts=tmp_path / "artifacts", timing=timing, **plan)  # type: ignore[arg-type]
+        settings = {"artifacts": tmp_path / "artifacts", "timing": store.timing, **plan}
+        ready = Plan(command=command, **settings)  # type: ignore[arg-type]
         return Supervisor(store, ready, display, Trainable(store, display.note, here)).run()
 
     return _work
@@ -108,7 +118,17 @@ def test_a_worker_takes_no_more_than_it_may(store, work):
     assert store.status("demo")[0].trials[TrialState.DONE] == 5
 
 
-@pytest.mark.parametrize("behaviour", ["crash-once", "exit-once", "garbage-once", "hang-once", "raise-once"])
+@pytest.mark.parametrize(
+    ("behaviour", "timing"),
+    [
+        ("crash-once", PATIENT),
+        ("exit-once", PATIENT),
+        ("garbage-once", PATIENT),
+        ("hang-once", HASTY),
+        ("raise-once", PATIENT),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
 def test_whatever_a_child_does_once_the_study_completes(store, work, behaviour):
     assert work(behaviour, slots=4) == 0
 
@@ -125,6 +145,7 @@ def test_a_trial_that_always_raises_fails_with_its_traceback_and_the_worker_goes
     assert {len(trial.attempts) for trial in trials} == {2}
 
 
+@hasty
 def test_a_trial_that_always_kills_its_child_is_poisoned(store, work):
     assert work("crash demo/0", slots=4) == 0
 
@@ -152,6 +173,7 @@ def test_a_device_that_broke_costs_one_attempt_not_the_trials_after_it(store, wo
     assert "an illegal memory access" in ends[0].traceback
 
 
+@hasty
 def test_a_database_that_is_locked_for_longer_than_a_lease_costs_no_child(store, work, tmp_path):
     def hold():
         other = sqlite3.connect(tmp_path / "test.db", isolation_level=None, timeout=30)
@@ -196,10 +218,18 @@ def test_two_databases_may_share_a_place(store, work, tmp_path):
     assert Path(file.path).read_bytes() == b"theirs"
 
 
-def test_ctrl_c_gives_the_leases_back_and_the_next_worker_finishes(store, work):
-    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+def test_ctrl_c_gives_the_leases_back_and_the_next_worker_finishes(store, work, tmp_path):
+    (tmp_path / "hold").touch()
 
-    assert work("slow", slots=2) == 130
+    def interrupt() -> None:
+        # Who trains listens to signals; before that, Ctrl-C would end the tests.
+        while not store.status("demo")[0].trials[TrialState.LEASED]:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+
+    assert work("held", slots=2) == 130
 
     counts = store.status("demo")[0].trials
     assert counts[TrialState.LEASED] == 0 and counts[TrialState.QUEUED] > 0
