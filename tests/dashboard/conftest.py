@@ -33,7 +33,7 @@ class Client:
     headers: dict[str, str] = field(default_factory=dict)
 
     def ask(self, path: str = "/", method: str = "GET", **headers: str) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request(method, path, headers=self.headers | named)
         response = connection.getresponse()
@@ -44,7 +44,7 @@ class Client:
     @contextmanager
     def events(self) -> Iterator[Iterator[dict[str, Any]]]:
         """The messages of the stream as they come."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.request("GET", "/events", headers=self.headers)
         response = connection.getresponse()
         try:
