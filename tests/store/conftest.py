@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from scenes import QUICK, administer, cut_connections, make_study
+from scenes import administer, cut_connections, make_study
 
 from cifarsweep.store import Store
 from cifarsweep.store.tables import metadata
@@ -93,14 +93,6 @@ def busy_store(store: Store) -> Store:
     """A store with the study `s` of 2 cells and 3 seeds."""
     store.create_study(make_study())
     return store
-
-
-@pytest.fixture
-def quick_store(url: str) -> Iterator[Store]:
-    """As `busy_store`, with leases of a fraction of a second."""
-    with Store.open(url, timing=QUICK) as opened:
-        opened.create_study(make_study())
-        yield opened
 
 
 @pytest.fixture(autouse=True)

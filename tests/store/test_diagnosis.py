@@ -40,8 +40,9 @@ def test_the_session_that_blocks_another_is_named(cleared_postgres: str) -> None
             pid = conn.execute(text("SELECT pg_backend_pid()")).scalar_one()
             waiting = threading.Thread(target=set_trial, args=(other, 1), kwargs={"rank": 0})
             waiting.start()
-            time.sleep(2.5)
-            found = levels(cleared_postgres)["lock"]
+            give_up = time.monotonic() + 25  # the one that waits does so for 30 s
+            while (found := levels(cleared_postgres)["lock"]).level != "fail" and time.monotonic() < give_up:
+                time.sleep(0.1)
         waiting.join()
 
     assert found.level == "fail"

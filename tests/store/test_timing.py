@@ -36,10 +36,12 @@ def test_a_beat_longer_than_half_the_lease_is_refused() -> None:
 
 
 def test_the_machine_clock_goes_on_and_names_its_boot() -> None:
+    outside = time.monotonic()
     before = clock.machine_now()
     time.sleep(0.01)
+    passed_s = clock.machine_now() - before
 
-    assert 0.01 <= clock.machine_now() - before < 5
+    assert 0.01 <= passed_s <= time.monotonic() - outside + 0.01
     assert clock.machine_clock() == clock.machine_clock() != ""
 
 
@@ -48,7 +50,8 @@ def test_without_a_boot_id_the_wall_clock_serves(monkeypatch: pytest.MonkeyPatch
     clock.machine_clock.cache_clear()
     try:
         assert clock.machine_clock() == "wall"
-        assert abs(clock.machine_now() - time.time()) < 1
+        before = time.time()
+        assert before <= clock.machine_now() <= time.time()
     finally:
         clock.machine_clock.cache_clear()
 
