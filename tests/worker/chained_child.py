@@ -86,6 +86,13 @@ def wait_a_little(step: int) -> Iterator[events.Event]:
     yield events.Progress(step, 0.0, None, None, 0.0)
 
 
+def seen(behaviour: str, request: Train, step: int, state: Path) -> Iterator[events.Event]:
+    """Wait until the database points to the checkpoint that is the last or the one before when the trial raises."""
+    mark = state / f"{request.label.replace('/', '-')} pointed to {step}"
+    while behaviour == "raise" and step < 10 and not mark.exists():
+        yield from wait_a_little(step)
+
+
 def misbehave(behaviour: str, request: Train, step: int, state: Path) -> Iterator[events.Event]:
     """Between two checkpoints, mostly, and once a trial."""
     if behaviour == "slow-save" and step == SAVE_EVERY:
@@ -124,6 +131,7 @@ def trainer(behaviour: str, state: Path) -> Callable[[Train, Callable[[], bool]]
                 yield events.Saving(step)
                 saved = save(folder, step, chain)
                 yield saved
+                yield from seen(behaviour, request, step, state)
                 time.sleep(0.1)  # most pointers are in the database when the next thing happens
         checkpoint = saved.checkpoint if isinstance(saved, events.Saved) else None
         yield events.Finished(TrialResult(Outcome.FINISHED, STEPS, {"val/accuracy": value(chain)}, chain), checkpoint)

@@ -118,7 +118,21 @@ def delete(s3, path):
 HARMS = [(), (cut_short,), (flip,), (delete,), (flip, cut_short), (delete, delete)]
 
 
-def test_damage_in_s3_falls_back_to_the_one_before_and_then_to_the_start(store, work, s3, s3_place):
+@pytest.fixture
+def marked(store, monkeypatch, tmp_path):
+    """Let children know which checkpoints the database points to."""
+    write = store.write
+
+    def write_and_mark(lease, rows, new, *more):
+        renewed = write(lease, rows, new, *more)
+        if new is not None:
+            (tmp_path / f"{lease.study}-{lease.number} pointed to {new.step}").touch()
+        return renewed
+
+    monkeypatch.setattr(store, "write", write_and_mark)
+
+
+def test_damage_in_s3_falls_back_to_the_one_before_and_then_to_the_start(store, work, s3, s3_place, marked):
     expected = {}
 
     def damage(lease):
