@@ -24,7 +24,7 @@ def train(request: Train, should_stop: Callable[[], bool]) -> Iterator[events.Ev
     state = Path(sys.argv[1])
     for event in fake_child.trainer("ok", state)(request, should_stop):
         if isinstance(event, events.Metrics):
-            time.sleep(0.1)
+            time.sleep(0.3)  # longer than a commit on a slow disk, after which all that was said has no time between
             if event.rows[0].step == CRASH_AT and fake_child.once(state, request.label.replace("/", "-")):
                 os.abort()
         yield event

@@ -27,7 +27,8 @@ from cifarsweep.worker.telemetry import Gauges, Telemetry, Totals
 from cifarsweep.worker.trainable import Trainable
 from cifarsweep.worker.trainer import DeviceTrainer
 
-QUICK = Timing(lease_s=1.2, beat_s=0.2)
+#: A trial whose child died is tried again after a sixth of the lease.
+PATIENT = Timing(lease_s=12.0, beat_s=0.2)
 SAMPLE = {"gpu/power_w": 300.0}
 
 
@@ -189,14 +190,14 @@ def test_a_driver_that_hangs_keeps_nobody_waiting(nvml, monkeypatch):
 
 @pytest.fixture
 def store(tmp_path):
-    with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True, timing=QUICK) as store:
+    with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True, timing=PATIENT) as store:
         store.create_study(read_study(find("demo"), seeds=1))
         yield store
 
 
 def test_a_taken_over_trial_goes_on_from_the_energy_of_its_checkpoint(nvml, store, tmp_path):
     command = [sys.executable, str(Path(metered_child.__file__)), str(tmp_path)]
-    plan = Plan(command=command, artifacts=tmp_path / "artifacts", timing=QUICK, slots=2)
+    plan = Plan(command=command, artifacts=tmp_path / "artifacts", timing=PATIENT, slots=2)
 
     assert Supervisor(store, plan, Display(), Trainable(store, print, here)).run() == 0
 
