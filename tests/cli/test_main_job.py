@@ -9,9 +9,11 @@ from pathlib import Path
 
 import optuna
 import pytest
+from sqlalchemy import func, select
 
 from cifarsweep.spec.words import TIMING_METRICS, VAL_ACCURACY, AttemptEnd, TrialState
 from cifarsweep.store import Store
+from cifarsweep.store.tables import checkpoint
 
 #: A study of two trials that train for a few seconds each.
 CREATE = ["create", "demo", "--as", "small", "--seeds", "1", "--set", "epochs=4", "--set", "model.widths=[4, 8, 8]"]
@@ -60,7 +62,13 @@ def resumed(folder: Path) -> int:
         return sum(attempt.first_step > 0 for trial in store.trials("small") for attempt in trial.attempts)
 
 
-def wait_for(condition, seconds: float = 60.0) -> None:
+def checkpoints(folder: Path) -> int:
+    """What a worker that dies now leaves for others to go on from."""
+    with Store.open(f"sqlite:///{folder}/cifarsweep.db", read_only=True) as store:
+        return store._db.read(lambda conn: conn.execute(select(func.count()).select_from(checkpoint)).scalar_one())
+
+
+def wait_for(condition, seconds: float = 200.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -88,7 +96,7 @@ def test_a_killed_worker_is_taken_over_with_the_same_bits(cli, start, tmp_path, 
     for _ in range(2):
         before = progress(tmp_path)
         worker = start("worker", "--cpu", "--slots", "2", **QUICK)
-        wait_for(lambda before=before: progress(tmp_path) > before + 30)
+        wait_for(lambda before=before: progress(tmp_path) > before + 30 and checkpoints(tmp_path))
         worker.send_signal(signal.SIGKILL)
         worker.wait()
 
@@ -156,7 +164,8 @@ model = { widths = [4, 4, 4, 4, 4, 4] }
     assert cli("create", "bad.toml").returncode == 0
     cli("create", "demo", "--as", "small", "--seeds", "1", "--set", "epochs=1")
 
-    done = cli("worker", "--cpu", "--slots", "2", CIFARSWEEP_LEASE="1.2", CIFARSWEEP_BEAT="0.2")
+    # A trial that fails is tried again after a sixth of the lease.
+    done = cli("worker", "--cpu", "--slots", "2", CIFARSWEEP_LEASE="12", CIFARSWEEP_BEAT="0.2")
 
     assert done.returncode == 0
     counts = {each["study"]: each["trials"] for each in json.loads(cli("status", "--json").stdout)}
