@@ -53,7 +53,7 @@ CAMPAIGNS: dict[str, Campaign] = {
         {"freezes": 60, "zombies turned away": 5},
         lease_s=1.5,
     ),
-    "fence-off": Campaign(against_workers.fence_off, BOTH, {}, {}, {"complaints without the fence": 1}, lease_s=1.5),
+    "fence-off": Campaign(against_workers.fence_off, BOTH, {}, {}, {"complaints without the fence": 1}, lease_s=4.0),
     "wrong-clocks": Campaign(against_workers.wrong_clocks, BOTH, {"trials": 12}, {"trials": 60}, {"trials": 60}),
     "postgres-restarts": Campaign(
         against_databases.postgres_restarts,
