@@ -22,7 +22,7 @@ class Timing:
     def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
         """Read $CIFARSWEEP_LEASE and $CIFARSWEEP_BEAT. Raises StoreError where they make no sense together."""
         env = os.environ if env is None else env
-        lease = _seconds(env, "CIFARSWEEP_LEASE", cls().lease_s)
+        lease = _seconds(env, "CIFARSWEEP_LEASE", cls().lease_s, least=1.0)
         beat = _seconds(env, "CIFARSWEEP_BEAT", min(cls().beat_s, lease / 6))
         if beat > lease / 2:
             raise StoreError(
@@ -36,7 +36,7 @@ class Timing:
         return float(self.lease_s / 6 * 2 ** min(earlier, 10))
 
 
-def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
+def _seconds(env: Mapping[str, str], name: str, default: float, *, least: float = 0.001) -> float:
     text = env.get(name)
     if not text:
         return default
@@ -44,6 +44,6 @@ def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
         seconds = float(text)
     except ValueError:
         seconds = math.nan
-    if not 0 < seconds < 86_400:
-        raise StoreError(f"${name}: {text!r} is not a number of seconds between 0 and a day")
+    if not least <= seconds < 86_400:
+        raise StoreError(f"${name}: {text!r} is not a number of seconds between {least:g} and 86400, a day")
     return seconds

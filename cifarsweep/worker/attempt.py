@@ -31,6 +31,8 @@ class Attempt:
         self._gauges = Gauges(shared.telemetry, slot)
         self._started: events.Started | None = None
         self._rejected: list[events.Rejected] = []
+        #: What to say once it is true.
+        self._goodbye = ""
 
     @property
     def lease(self) -> Lease:
@@ -80,7 +82,7 @@ class Attempt:
                 self.recorder.finish(self._priced(reply.result), self._shared.want(self._slot))
             case events.Stopped():
                 at, wish = f"at step {reply.step:,}", self.lease.wish
-                self.end(f"{wish.state} {at}" if wish else f"stopped {at}, given back")
+                self._goodbye = f"{wish.state} {at}" if wish else f"stopped {at}, given back"
                 self.recorder.release()
             case protocol.Failed():
                 self._failed(reply)
@@ -93,6 +95,14 @@ class Attempt:
     def end(self, how: str, result: TrialResult | None = None) -> None:
         """Show how it ended."""
         self._shared.display.end(self._slot, self.lease, how, result)
+
+    def left(self) -> None:
+        """Say how the slot leaves it: given back, or with an end that the database has not taken."""
+        if not self.recorder.closed:
+            free = f"it is free within {self._shared.plan.timing.lease_s:g} s, when its lease ends"
+            self._note(f"could not be given back, since the database is away; {free}")
+        elif self._goodbye:
+            self.end(self._goodbye)
 
     def _note(self, text: str) -> None:
         self._shared.display.note(f"{_title(self.lease)}: {text}")

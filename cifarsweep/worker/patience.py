@@ -7,16 +7,19 @@ from collections.abc import Callable
 
 from cifarsweep.errors import StoreUnavailable
 
-#: Longest pause between two tries, and how long a worker rides an outage out, in seconds.
-LONGEST_PAUSE_S = 30.0
+#: How long a worker rides an outage out, and the longest pause between two tries while it is about to end, in seconds.
 GIVE_UP_S = 1800.0
+_HURRIED_PAUSE_S = 1.0
 
 
 class Patience:
-    """One worker's view of the database's health, shared by all its slots. Says when it goes and when it is back."""
+    """One worker's view of the database's health, shared by all its slots. Says when it goes and when it is back.
 
-    def __init__(self, clock: Callable[[], float], note: Callable[[str], None]) -> None:
-        self._clock, self._note = clock, note
+    `longest_s`: pauses between two tries grow up to this. A lease must live through one, so it is a beat.
+    """
+
+    def __init__(self, clock: Callable[[], float], note: Callable[[str], None], longest_s: float = 10.0) -> None:
+        self._clock, self._note, self._longest_s = clock, note, longest_s
         self._away_since: float | None = None
         self._tries = 0
         self._next_try = 0.0
@@ -30,13 +33,18 @@ class Patience:
         """Whether it is time for the next try."""
         return self._clock() >= self._next_try
 
+    def hurry(self) -> None:
+        """The worker is about to end: whatever it still has to write can't wait."""
+        self._longest_s = min(self._longest_s, _HURRIED_PAUSE_S)
+        self._next_try = self._clock()
+
     def failed(self, error: StoreUnavailable) -> None:
         """Note an outage; the next try is 0.5 s x 2^k away, with jitter so that workers don't come back in step."""
         now = self._clock()
         if self._away_since is None:
             self._away_since = now
             self._note(f"the database is away, training goes on without it: {error}")
-        pause = min(LONGEST_PAUSE_S, 0.5 * 2**self._tries)
+        pause = min(self._longest_s, 0.5 * 2**self._tries)
         self._tries += 1
         self._next_try = now + pause * random.uniform(0.5, 1.5)  # noqa: S311 - not for secrets
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cifarsweep.errors import StoreUnavailable
+from cifarsweep.errors import LeaseLost, StoreUnavailable
 from cifarsweep.spec.words import AttemptEnd, CheckpointRef, MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
 from cifarsweep.store.records import Lease, Want
@@ -130,6 +130,9 @@ class Recorder:
         except StoreUnavailable as error:
             self._patience.failed(error)
             return
+        except LeaseLost:
+            self._patience.succeeded()  # the database has answered
+            raise
         self._patience.succeeded()
         self._rows.clear()
         self._decisions.clear()

@@ -92,9 +92,10 @@ class Slot:
             return
         self._guarded(lambda: attempt.recorder.tend(self._shared.plan.timing.beat_s))
         if self.attempt is attempt and attempt.open and self.listening and self._silent_for(lease_s):
-            words = self.child.last_words()
+            words, silent = self.child.last_words(), f"no progress for {lease_s:g} s"
             self._replace_child()
-            self._crashed(attempt, f"no progress for {lease_s:.0f} s", words)
+            attempt.end(f"crashed: {silent}")
+            self._crashed(attempt, silent, words)
         self._settle()
         self._obey()
 
@@ -112,9 +113,10 @@ class Slot:
     def drop(self) -> None:
         """Give the lease back without waiting for the child; the trial goes on from its last checkpoint."""
         self.child.kill()
-        if self.attempt is not None and self.attempt.open:
+        if self.attempt is not None:
             with suppress(LeaseLost):
-                self.attempt.recorder.release()
+                self.attempt.recorder.release() if self.attempt.open else self.attempt.recorder.flush()
+                self.attempt.left()
         self.attempt = None
 
     def close(self) -> None:
@@ -153,6 +155,7 @@ class Slot:
         if self.attempt is None or not self.attempt.recorder.closed:
             return
         self._last, self.attempt = self.attempt, None
+        self._last.left()
         recorder = self._last.recorder
         if recorder.pruned and self._busy:
             # Now that it stands in the database, the child may know.

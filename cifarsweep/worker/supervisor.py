@@ -53,7 +53,7 @@ class Supervisor:
     def __init__(self, store: Store, plan: Plan, display: Display, trainable: Trainable) -> None:
         self._store, self._plan, self._display, self._trainable = store, plan, display, trainable
         self._clock = time.monotonic
-        self._patience = Patience(self._clock, display.note)
+        self._patience = Patience(self._clock, display.note, plan.timing.beat_s)
         self._id = machine.worker_id()
         self._suspicion = Suspicion(store, self._id, self._patience, display.note)
         self._searching = Searching(store, display.note)
@@ -241,6 +241,7 @@ class Supervisor:
 
     def _stop(self) -> None:
         self._stop_by = self._clock() + _GRACE_S
+        self._patience.hurry()
         for slot in self._slots:
             slot.leaving = True
             slot.ask_to_stop()
@@ -272,7 +273,7 @@ class Supervisor:
         self._artifacts.close()
         try:
             if self._finished:
-                self._name_the_paused()
+                self._name_what_is_left()
             self._teller.wait(_END_OF_TELLING_S)
             if not self._signals:
                 self._tell_all()
@@ -281,15 +282,22 @@ class Supervisor:
         except StoreUnavailable as error:
             self._display.note(f"could not sign off: {error}")
 
-    def _name_the_paused(self) -> None:
+    def _name_what_is_left(self) -> None:
         """Nobody need wait for these, but who sees a worker end should know of them."""
         wanted = self._plan.studies
         found = [each for each in self._store.status() if not wanted or each.study in wanted]
-        trials = sum(each.trials[TrialState.PAUSED] for each in found)
+        count = {state: sum(each.trials[state] for each in found) for state in TrialState}
         points = sum(each.held for each in found if each.wish is Wish.PAUSE)
-        if trials or points:
+        if count[TrialState.PAUSED] or points:
             and_points = f" and {points} points of a search" if points else ""
-            self._display.note(f"paused: {trials} trials{and_points}; `cifarsweep resume STUDY` queues them again")
+            paused = f"{count[TrialState.PAUSED]} trials{and_points}"
+            self._display.note(f"paused: {paused}; `cifarsweep resume STUDY` queues them again")
+        given_up = [f"{count[state]} {state}" for state in (TrialState.FAILED, TrialState.POISONED) if count[state]]
+        if given_up:
+            self._display.note(
+                f"given up: {', '.join(given_up)}; `cifarsweep show STUDY/TRIAL` says why, "
+                "`cifarsweep retry STUDY` queues them again"
+            )
 
     def _tell_all(self) -> None:
         """Wait while another worker tells, since it may have looked before our last trial was done."""

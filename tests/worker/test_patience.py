@@ -1,7 +1,7 @@
 """Riding out a database that is away."""
 
 from cifarsweep.errors import StoreUnavailable
-from cifarsweep.worker.patience import GIVE_UP_S, LONGEST_PAUSE_S, Patience
+from cifarsweep.worker.patience import GIVE_UP_S, Patience
 
 AWAY = StoreUnavailable("postgresql://box/results: can't be reached")
 
@@ -15,7 +15,7 @@ class Clock:
 
 def test_the_pauses_grow_up_to_a_limit():
     clock = Clock()
-    patience = Patience(clock, [].append)
+    patience = Patience(clock, [].append, longest_s=8.0)
     pauses = []
 
     for _ in range(12):
@@ -26,7 +26,21 @@ def test_the_pauses_grow_up_to_a_limit():
         pauses.append(clock.now - start)
 
     assert pauses[0] < 1.0 < pauses[6]
-    assert max(pauses) <= 1.5 * LONGEST_PAUSE_S + 0.1
+    assert 4.0 <= max(pauses) <= 1.5 * 8.0 + 0.1
+
+
+def test_who_is_about_to_end_tries_at_once_and_every_second():
+    clock = Clock()
+    patience = Patience(clock, [].append)
+    for _ in range(9):
+        patience.failed(AWAY)
+
+    patience.hurry()
+
+    assert patience.may_try()
+    patience.failed(AWAY)
+    clock.now += 1.5
+    assert patience.may_try()
 
 
 def test_one_success_ends_the_outage():

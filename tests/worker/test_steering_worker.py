@@ -17,6 +17,7 @@ from cifarsweep.spec.reading import find, read_study
 from cifarsweep.spec.words import VAL_ACCURACY, AttemptEnd, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.timing import Timing
+from cifarsweep.worker import supervisor
 from cifarsweep.worker.display import Display
 from cifarsweep.worker.plan import Plan
 from cifarsweep.worker.supervisor import EXIT_BAD_MACHINE, Supervisor
@@ -219,3 +220,36 @@ def test_the_trials_of_a_killed_worker_go_on_elsewhere_within_the_lease_and_ten_
     assert AttemptEnd.TAKEN_OVER in {attempt.end for trial in store.trials("demo") for attempt in trial.attempts}
     assert any(attempt.first_step > 0 for trial in store.trials("demo") for attempt in trial.attempts)
     assert_everything_is_there_once(store)
+
+
+@pytest.mark.parametrize("back", [True, False], ids=["back in time", "away for good"])
+def test_a_stop_amid_an_outage_gives_back_what_it_can_and_says_what_it_could_not(store, tmp_path, monkeypatch, back):
+    """After some minutes of an outage the next try is far away; whoever has to end can't wait for it."""
+    transaction, away = store._db._run, threading.Event()
+
+    def unless_away(*arguments, **options):
+        if away.is_set():
+            raise StoreUnavailable("the server can't be reached")
+        return transaction(*arguments, **options)
+
+    def stop_amid_an_outage(study):
+        away.set()
+        time.sleep(4)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.5)
+        if back:
+            away.clear()
+
+    monkeypatch.setattr(store._db, "_run", unless_away)
+    monkeypatch.setattr(supervisor, "_GRACE_S", 3.0)
+    notes = Notes()
+    when_some_train(store, stop_amid_an_outage)
+
+    assert work(store, tmp_path, "held", notes) == 128 + signal.SIGTERM
+
+    away.clear()
+    said = " ".join(notes.lines)
+    leased = store.status("demo")[0].trials[TrialState.LEASED]
+    assert (leased, said.count("given back"), said.count("could not be given back")) == (
+        (0, 2, 0) if back else (2, 2, 2)
+    )
