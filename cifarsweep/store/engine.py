@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
+import socket
 import sqlite3
 import time
 from collections.abc import Callable
@@ -53,6 +55,9 @@ class Database:
         self.read_only = read_only
         self.engine = _sqlite_engine(url, read_only) if self.path else _postgres_engine(url, read_only)
         self._driver_error: type[Exception] = self.engine.dialect.loaded_dbapi.Error
+        self._in_use: set[Any] = set()
+        event.listen(self.engine, "checkout", lambda connection, *_: self._in_use.add(connection))
+        event.listen(self.engine, "checkin", lambda connection, _: self._in_use.discard(connection))
 
     @property
     def path(self) -> Path | None:
@@ -82,6 +87,18 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+
+    def hang_up(self) -> None:
+        """Cut the connections in use, from another thread: a server that answers no more keeps them alive for ever.
+
+        Whoever waits for an answer gets StoreUnavailable, after the tries over a new connection. Nothing on SQLite.
+        """
+        for connection in () if self.path else list(self._in_use):
+            with (
+                contextlib.suppress(OSError, self._driver_error),
+                socket.socket(fileno=os.dup(connection.fileno())) as end,
+            ):
+                end.shutdown(socket.SHUT_RDWR)
 
     def _options(self, reading: bool) -> dict[str, Any]:
         if self.path:

@@ -109,6 +109,10 @@ class Store:
         self._projection.close()
         self._db.close()
 
+    def hang_up(self) -> None:
+        """Cut the connections in use, from another thread; what waits on them is tried again or StoreUnavailable."""
+        self._db.hang_up()
+
     @property
     def shown_url(self) -> str:
         """Where the database is, without its password."""

@@ -26,6 +26,7 @@ from cifarsweep.worker.suspicion import Suspicion
 from cifarsweep.worker.telemetry import Telemetry
 from cifarsweep.worker.telling import Teller
 from cifarsweep.worker.trainable import Trainable
+from cifarsweep.worker.watchdog import Watchdog
 
 #: Exit codes: 128 + the signal's number as shells count, and EX_TEMPFAIL where the database stayed away.
 EXIT_TEMPFAIL = 75
@@ -72,6 +73,7 @@ class Supervisor:
             judge=self._searching.judge,
             clock=self._clock,
         )
+        self._watchdog = Watchdog(self._clock, store.hang_up, self._desert, _BY_HAND)
         self._slots: list[Slot] = []
         self._signals: list[int] = []
         self._stop_by: float | None = None
@@ -89,7 +91,7 @@ class Supervisor:
         Raises DeviceError where the device is not here, DataError where no study can be trained on this machine.
         """
         self._trainable(self._plan.studies)
-        with self._listening_to_signals(), self._display:
+        with self._listening_to_signals(), self._display, self._watched():
             try:
                 self._slots = [Slot(number, self._shared) for number in range(self._plan.slots)]
                 while not self._over():
@@ -120,6 +122,7 @@ class Supervisor:
         self._doubt()
         self._fill()
         self._chores()
+        self._watchdog.turned()
 
     def _timeout(self) -> float:
         """No wait where an idle slot may look for a trial right now."""
@@ -268,6 +271,22 @@ class Supervisor:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        self._watchdog.start()
+        try:
+            yield
+        finally:
+            self._watchdog.stop()
+
+    def _desert(self) -> None:
+        """End at once, from beside a main loop that stands still; the children must not outlive us."""
+        for slot in self._slots:
+            slot.child.kill()
+        text = "the database does not answer: trials are free when their leases end\n"
+        os.write(2, text.encode())
+        os._exit(128 + self._watchdog.first_signal)
+
     def _leave(self) -> None:
         """Complete Optuna's view, which others may be at as well, and sign off."""
         self._artifacts.close()
@@ -303,6 +322,7 @@ class Supervisor:
         """Wait while another worker tells, since it may have looked before our last trial was done."""
         give_up = self._clock() + _TELL_WITHIN_S
         while not self._signals and self._store.untold() and self._clock() < give_up:
+            self._watchdog.turned()
             if self._store.tell(limit=500):
                 continue
             if self._store.telling_fails:

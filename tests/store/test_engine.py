@@ -5,6 +5,8 @@ import os
 import signal
 import sqlite3
 import sys
+import threading
+import time
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -236,3 +238,19 @@ def test_threads_share_a_store(busy_store: Store) -> None:
     claimed = at_once(*(partial(work, f"w{place}") for place in range(4)))
 
     assert sorted(chain(*claimed)) == list(range(6))
+
+
+def test_a_connection_that_gets_no_answer_is_hung_up_on_and_the_work_done_over_another_one(
+    cleared_postgres: str,
+) -> None:
+    """As by a worker whose server was paused; here it is asleep for a minute."""
+    waits = iter([60, 0])
+    with Store.open(cleared_postgres) as store:
+        timer = threading.Timer(1, store.hang_up)
+        timer.start()
+        began = time.monotonic()
+
+        found = store._db.read(lambda conn: conn.execute(text(f"SELECT 7 FROM pg_sleep({next(waits)})")).scalar())
+
+        assert found == 7 and time.monotonic() - began < 30
+        timer.join()
