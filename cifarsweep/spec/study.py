@@ -6,10 +6,10 @@ import difflib
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Annotated, Self
+from typing import Annotated, Self, TypeVar
 
 from pydantic import Field, NonNegativeInt
 
@@ -20,6 +20,8 @@ from cifarsweep.spec.space import Search
 from cifarsweep.spec.words import NAME_PATTERN, Value
 
 Prose = Annotated[str, Field(max_length=4000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]
+
+_Held = TypeVar("_Held")
 
 
 class Cell(Frozen):
@@ -85,8 +87,28 @@ class Study(Frozen):
 
     @classmethod
     def from_canonical(cls, text: str) -> Self:
-        """Read back what `canonical()` wrote."""
-        return cls.model_validate_json(text)
+        """Read back what `canonical()` wrote, with the factors in the order in which the study's file had them."""
+        study = cls.model_validate_json(text)
+        order = _order_in_names(study)
+        if order == list(study.factors):
+            return study
+        cells = tuple(cell.model_copy(update={"levels": _ordered(cell.levels, order)}) for cell in study.cells)
+        return study.model_copy(update={"factors": _ordered(study.factors, order), "cells": cells})
+
+
+def _order_in_names(study: Study) -> list[str]:
+    """The factors in the order in which the names of crossed cells have them, as sorted keys tell nothing of it."""
+    short = _short_keys(study.factors)
+    for cell in study.cells:
+        heads = [part.partition("=")[0] for part in cell.name.split(", ")]
+        if sorted(heads) == sorted(short.values()):
+            return sorted(short, key=lambda key: heads.index(short[key]))
+    return list(study.factors)
+
+
+def _ordered(of: Mapping[str, _Held], first: Sequence[str]) -> dict[str, _Held]:
+    """The same with the keys of `first` in front, as far as it has them."""
+    return {key: of[key] for key in dict.fromkeys((*first, *of)) if key in of}
 
 
 def select(cells: tuple[Cell, ...], selector: Selector) -> list[Cell]:
@@ -121,10 +143,16 @@ def crossed(factors: Mapping[str, tuple[Value, ...]]) -> Iterator[dict[str, Valu
 
 
 def cell_name(levels: Mapping[str, Value], keys: list[str]) -> str:
-    """A short name: the last part of each key, or all of it where two keys would look alike."""
-    ends = Counter(key.rsplit(".", 1)[-1] for key in keys)
-    short = {key: key.rsplit(".", 1)[-1] if ends[key.rsplit(".", 1)[-1]] == 1 else key for key in keys}
+    """A short name: keys with their levels."""
+    short = _short_keys(keys)
     return ", ".join(f"{short[key]}={level_text(levels[key])}" for key in keys) or "base"
+
+
+def _short_keys(keys: Iterable[str]) -> dict[str, str]:
+    """The last part of each key, or all of it where two keys would look alike."""
+    ends = {key: key.rsplit(".", 1)[-1] for key in keys}
+    count = Counter(ends.values())
+    return {key: end if count[end] == 1 else key for key, end in ends.items()}
 
 
 def level_text(value: Value) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from cifarsweep.report.study_file import study_toml
-from cifarsweep.spec.reading import read_study, shipped
+from cifarsweep.spec.reading import find, read_study, shipped
+from cifarsweep.spec.study import Study
 
 BASE = 'name = "tried"\nquestion = "Which one?"\n'
 FILES = {
@@ -46,3 +47,13 @@ def test_shipped_studies_come_back(path: Path, tmp_path: Path) -> None:
 
     assert read_study(copy).sha256 == study.sha256
     assert tomllib.loads(copy.read_text())["settings"]["epochs"] == 3
+
+
+def test_the_text_of_a_stored_study_asks_as_its_file_did(tmp_path: Path) -> None:
+    study = read_study(find("lr-study"))
+    copy = tmp_path / "copy.toml"
+
+    copy.write_text(study_toml(Study.from_canonical(study.canonical())))
+
+    assert not {"exclude", "arms"} & tomllib.loads(copy.read_text()).keys()
+    assert read_study(copy).sha256 == study.sha256

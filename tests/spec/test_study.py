@@ -1,10 +1,12 @@
 """Extending a study, and saying how two differ."""
 
+from pathlib import Path
+
 import pytest
 
 from cifarsweep.errors import StudyExists
-from cifarsweep.spec.reading import find, read_study
-from cifarsweep.spec.study import check_extends, difference, level_text, select
+from cifarsweep.spec.reading import find, read_study, shipped
+from cifarsweep.spec.study import Study, cell_name, check_extends, difference, level_text, select
 
 
 @pytest.fixture
@@ -48,3 +50,25 @@ def test_a_switch_is_not_a_number(demo):
 )
 def test_levels_are_written_for_readers(value: object, text: str):
     assert level_text(value) == text
+
+
+@pytest.mark.parametrize("path", shipped(), ids=lambda path: path.stem)
+def test_a_study_that_is_read_back_has_its_factors_in_the_order_of_its_file(path: Path):
+    study = read_study(path)
+
+    back = Study.from_canonical(study.canonical())
+
+    factors = list(study.factors)
+    assert list(back.factors) == factors
+    assert all([key for key in cell.levels if key in factors] == factors for cell in back.cells)
+    assert (back, back.sha256) == (study, study.sha256)
+
+
+def test_the_order_is_that_of_a_crossed_cell_where_an_arm_has_a_name_of_its_own(demo):
+    turned = {key: demo.factors[key] for key in reversed(demo.factors)}
+    arm, crossed = demo.cells[0], demo.cells[1]
+    arm = arm.model_copy(update={"name": "lr=any, norm=all"})
+    crossed = crossed.model_copy(update={"name": cell_name(crossed.levels, list(turned))})
+    study = demo.model_copy(update={"factors": turned, "cells": (arm, crossed)})
+
+    assert list(Study.from_canonical(study.canonical()).factors) == list(turned)
