@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
 from typing import Any
 
 from cifarsweep.report.findings import CellResult, reach
-from cifarsweep.report.wording import value_text, visible
-from cifarsweep.spec.study import Study, level_text, same_level
+from cifarsweep.report.samples import matched
+from cifarsweep.report.wording import plural, value_text, visible
+from cifarsweep.spec.study import Study, cell_name, level_text, same_level
 from cifarsweep.spec.words import VAL_ACCURACY, Value
 
 #: Tables of a page, and levels of a factor that are still read as a table.
 _MOST_TABLES, _MOST_LEVELS = 3, 24
+#: By row and column, the cells with a result.
+_Grid = list[list[list[CellResult]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +48,13 @@ def crossings(study: Study, results: Sequence[CellResult]) -> list[dict[str, Any
 def _table(study: Study, results: Sequence[CellResult], rows: str, columns: str) -> dict[str, Any] | None:
     across, down = study.factors[columns], study.factors[rows]
     grid = [[_cells(results, {rows: row, columns: column}) for column in across] for row in down]
-    filled = [place for line in grid for place in line if place]
     # Two factors that were varied one at a time cross nowhere.
     if sum(sum(map(bool, line)) > 1 for line in grid) < 2:
+        return None
+    every = _places(grid)
+    grid = _alike(grid, {rows, columns})
+    filled = _places(grid)
+    if not filled:
         return None
     shades = _Shades.of([_mean(cells) for cells in filled])
     return {
@@ -59,6 +66,7 @@ def _table(study: Study, results: Sequence[CellResult], rows: str, columns: str)
             for level, line in zip(down, grid, strict=True)
         ],
         "averaged": max(len(cells) for cells in filled) > 1,
+        "left_out": visible(_left_out(every, filled, {rows, columns})),
         "least": value_text(shades.low, VAL_ACCURACY) if shades.cut else None,
     }
 
@@ -69,6 +77,29 @@ def _cells(results: Sequence[CellResult], wanted: dict[str, Value]) -> list[Cell
         for result in results
         if result.accuracy and all(same_level(result.cell.levels.get(key), level) for key, level in wanted.items())
     ]
+
+
+def _alike(grid: _Grid, named: Collection[str]) -> _Grid:
+    """The cells with a counterpart at all places that have any: else a difference might be that of another factor."""
+    groups = [[result.cell for result in place] for place in _places(grid)]
+    names = {cell.name for group in matched(groups, named) for cell in group}
+    return [[[result for result in place if result.cell.name in names] for place in line] for line in grid]
+
+
+def _places(grid: _Grid) -> list[list[CellResult]]:
+    return [place for line in grid for place in line if place]
+
+
+def _left_out(every: Sequence[list[CellResult]], kept: Sequence[list[CellResult]], named: Collection[str]) -> str:
+    lost = sum(map(len, every)) - sum(map(len, kept))
+    if not lost:
+        return ""
+    first, *others = kept[0]
+    if others:
+        return f"{plural(lost, 'cell')} without a counterpart at some place {'is' if lost == 1 else 'are'} left out."
+    rest = {key: level for key, level in first.cell.levels.items() if key not in named}
+    has = "cell has" if lost == 1 else "cells have"
+    return f"Shown is {cell_name(rest, list(rest))} alone: {lost} other {has} no counterpart at some place."
 
 
 def _mean(cells: Sequence[CellResult]) -> float:

@@ -68,13 +68,13 @@ def _sides(
     roles: Sequence[str], labels: Sequence[str], groups: Sequence[Sequence[Cell]], named: Collection[str]
 ) -> list[Side]:
     # Sides that name no setting, but arms, are meant as they are.
-    matched = _matched(groups, named) if named and all(groups) else groups
-    alike = all(matched)
-    names = [tuple(cell.name for cell in group) for group in (matched if alike else groups)]
+    like = matched(groups, named) if named and all(groups) else groups
+    alike = all(like)
+    names = [tuple(cell.name for cell in group) for group in (like if alike else groups)]
     return [Side(*each, alike) for each in zip(roles, labels, names, strict=True)]
 
 
-def _matched(groups: Sequence[Sequence[Cell]], named: Collection[str]) -> list[list[Cell]]:
+def matched(groups: Sequence[Sequence[Cell]], named: Collection[str]) -> list[list[Cell]]:
     """Of each group the cells with a counterpart in every other, equal in all that is varied but not named.
 
     What one family of models does not have follows from its name, so that only settings which all of them have count.

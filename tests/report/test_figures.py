@@ -99,6 +99,31 @@ def test_a_third_factor_is_averaged_and_one_at_a_time_is_no_crossing(make: Any) 
     assert crossings(study, apart) == []
 
 
+def test_places_of_a_table_are_means_of_like_cells_alone(make: Any) -> None:
+    study = make.study({"optimizer.lr": (0.1, 0.2), "model.skip": (False, True), "batch_size": (16, 32)}, seeds=2)
+    # At 0.1 without a skip connection there is no batch of 16.
+    study = study.model_copy(update={"cells": study.cells[1:]})
+    results = cell_results(make.finished(study, [0.9, 0.5, 0.9, 0.5, 0.9, 0.5, 0.9]))
+
+    table = crossings(study, results)[0]
+
+    places = [cell for line in table["lines"] for cell in line["cells"]]
+    assert all(float(place["mean"].split()[0]) > 80 and place["half"] for place in places)
+    assert (table["averaged"], table["left_out"]) == (
+        False, "Shown is batch_size=32 alone: 3 other cells have no counterpart at some place."
+    )  # fmt: skip
+
+
+def test_factors_whose_places_have_no_cells_alike_make_no_table(make: Any) -> None:
+    study = make.study({"optimizer.lr": (0.1, 0.2), "model.skip": (False, True), "batch_size": (16, 32)}, seeds=2)
+    # At 0.1 there are no batches of 16 without a skip connection, and none of 32 with one.
+    study = study.model_copy(update={"cells": (study.cells[1], study.cells[2], *study.cells[4:])})
+
+    tables = crossings(study, cell_results(make.finished(study)))
+
+    assert [(table["rows"], table["columns"]) for table in tables] == [("model.skip", "batch_size")]
+
+
 @pytest.mark.parametrize(("means", "low"), [([], None), ([0.9, 0.91, 0.92], None), ([0.9, 0.1, 0.92], 0.82)])
 def test_what_is_far_below_the_rest(means: list[float], low: float | None) -> None:
     assert reach(means) == (low if low is None else pytest.approx(low))
