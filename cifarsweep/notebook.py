@@ -5,7 +5,7 @@ Only reads. DataFrames need pandas (`pip install 'cifarsweep[notebook]'`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cifarsweep.errors import OutputError, UnknownStudy
-from cifarsweep.spec.words import VAL_ACCURACY
+from cifarsweep.spec.words import ELAPSED, VAL_ACCURACY
 from cifarsweep.store import Store
 
 if TYPE_CHECKING:
@@ -71,10 +71,13 @@ class StudyResults:
         return f"<study {self._name!r} of {self._store.shown_url}>"
 
     def trials(self) -> pd.DataFrame:
-        """A row a trial, by its number: cell, seed, state, a column for every level and for every last metric."""
+        """A row a trial, by its number: cell, seed, state, a column for every level and for every last metric.
+
+        A metric whose name is taken has `last/` in front, but for the training time, which is the trial's own.
+        """
         rows = self._store.trials(self._name)
         levels = list(dict.fromkeys(key for row in rows for key in row.levels))
-        finals = sorted({name for row in rows for name in row.final})
+        finals = sorted({name for row in rows for name in row.final} - {ELAPSED})
         plain = ("number", "cell", "seed", "state", "outcome", "step", "elapsed_s", "weights_sha256")
         found = [
             [
@@ -87,7 +90,10 @@ class StudyResults:
             ]
             for row in rows
         ]
-        return _frame(found, ("trial", *plain[1:], "attempts", "host", "device", *levels, *finals)).set_index("trial")
+        columns = ["trial", *plain[1:], "attempts", "host", "device"]
+        for name in (*levels, *finals):
+            columns.append(_free(name, columns))
+        return _frame(found, columns).set_index("trial")
 
     def metrics(self, names: str | Sequence[str] | None = None) -> pd.DataFrame:
         """Long form: trial, cell, seed, name, step, value; all metrics where no names are given."""
@@ -166,6 +172,11 @@ def open(url: str) -> Results:  # noqa: A001 - the name that reads best behind `
     `url` is an SQLAlchemy URL such as `sqlite:///cifarsweep.db`. Raises StoreError where it can't be opened.
     """
     return Results(url)
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """The name, or with `last/` in front, as often as it takes: pandas can't write two columns of one name."""
+    return _free(f"last/{name}", taken) if name in taken else name
 
 
 def _frame(rows: Sequence[Sequence[object]], columns: Sequence[str]) -> pd.DataFrame:

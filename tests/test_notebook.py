@@ -63,6 +63,23 @@ def test_studies_and_trials_are_tables(results: "cifarsweep.notebook.Results") -
     assert set(trials["state"]) == {"done"}
 
 
+def test_no_two_columns_of_trials_share_a_name(tmp_path: Path) -> None:
+    url, last = f"sqlite:///{tmp_path / 'names.db'}", {"elapsed_s": 8.0, "step": 9.0, "optimizer.lr": 7.0, "state": 1.0}
+    with Store.open(url, upgrade=True) as store:
+        store.create_study(two_rates("names"))
+        lease = store.claim("w")
+        rows = [MetricRow("elapsed_s", 4, 8.0)]
+        store.finish(lease, rows, None, TrialResult(Outcome.FINISHED, 4, last | {"last/step": 6.0}, ""))
+
+    with cifarsweep.open(url) as results:
+        trials = results.study("names").trials()
+
+    assert trials.columns.is_unique
+    assert trials.loc[0, ["step", "last/step", "last/last/step", "last/optimizer.lr"]].tolist() == [4, 6.0, 9.0, 7.0]
+    assert trials.loc[0, ["state", "elapsed_s", "last/state"]].tolist() == ["done", 8.0, 1.0]
+    assert "last/elapsed_s" not in trials, "it is the trial's own"
+
+
 def test_metrics_are_long(results: "cifarsweep.notebook.Results") -> None:
     long = results.study("demo").metrics("val/accuracy")
 
