@@ -29,10 +29,10 @@ def figure_notes(report: ReportStudy, results: Sequence[CellResult]) -> list[str
 def _measured(report: ReportStudy) -> Iterator[str]:
     yield from care_notes(report)
     datasets = sorted({cell.settings.dataset for cell in report.study.cells})
-    if any(name.startswith("cifar10-jpeg") for name in datasets):
+    if compressed := [name for name in datasets if name.startswith("cifar10-jpeg")]:
         yield (
-            f"The images ({', '.join(datasets)}) are those of CIFAR-10 after JPEG compression: accuracies are a little "
-            "below those on the original pixels and can't be set beside published ones."
+            f"The images of {' and '.join(compressed)} are those of CIFAR-10 after JPEG compression: accuracies are a "
+            "little below those on the original pixels and can't be set beside published ones."
         )
 
 

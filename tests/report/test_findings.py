@@ -88,6 +88,14 @@ def test_notes_say_what_accuracy_is_of(make: Any, settings: Settings, words: str
     assert words in " ".join(figure_notes(make.report(study, []), []))
 
 
+def test_only_compressed_images_are_called_so(make: Any) -> None:
+    study = make.study({"dataset": ("digits", "cifar10-jpeg-small")})
+
+    notes = " ".join(figure_notes(make.report(study, []), []))
+
+    assert "The images of cifar10-jpeg-small are those of CIFAR-10 after JPEG compression" in notes
+
+
 def test_a_complete_study_with_seeds_has_no_warning(make: Any) -> None:
     report = make.finished(make.study())
 
