@@ -54,10 +54,9 @@ def _seeds(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str]:
             "there."
         )
     if report.looks:
-        yield (
-            f"Looks at the results are planned with {plan_text(report.plans)}. Cells that no undecided hypothesis "
-            "needed have fewer seeds."
-        )
+        yield f"Looks at the results are planned with {plan_text(report.plans)}."
+    if report.looks and len({len(result.trials) for result in results}) > 1:
+        yield "Cells that no undecided hypothesis needed have fewer seeds."
     if any(result.accuracy is not None and result.accuracy.n == 1 for result in results):
         yield ONE_SEED
 

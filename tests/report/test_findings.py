@@ -1,5 +1,6 @@
 """What is counted, what is in a mean, and how cells are told apart."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -94,6 +95,17 @@ def test_only_compressed_images_are_called_so(make: Any) -> None:
     notes = " ".join(figure_notes(make.report(study, []), []))
 
     assert "The images of cifar10-jpeg-small are those of CIFAR-10 after JPEG compression" in notes
+
+
+@pytest.mark.parametrize(("without", "said"), [(0, False), (1, True)])
+def test_cells_with_fewer_seeds_are_told_of_where_there_are_some(make: Any, without: int, said: bool) -> None:
+    found = make.finished(make.study())
+    report = replace(found, plans=((3, 6),), trials=found.trials[without:])
+
+    notes = " ".join(figure_notes(report, cell_results(report)))
+
+    assert "planned with 3" in notes
+    assert ("have fewer seeds" in notes) is said
 
 
 def test_a_complete_study_with_seeds_has_no_warning(make: Any) -> None:
