@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from statistics import fmean
 from typing import Any
 
 from cifarsweep.report.findings import CellResult, final_summary
+from cifarsweep.report.source import ReportTrial
 from cifarsweep.report.wording import metric_label, visible
 from cifarsweep.spec.words import ELAPSED, ENERGY, FLOPS, TRAIN_ACCURACY, VAL_ACCURACY
 
@@ -13,7 +15,7 @@ from cifarsweep.spec.words import ELAPSED, ENERGY, FLOPS, TRAIN_ACCURACY, VAL_AC
 _NAMED = 12
 #: What a result may cost, by name: its label, and how much of it a cell took.
 _COSTS: dict[str, tuple[str, Callable[[CellResult], float | None]]] = {
-    ELAPSED: (metric_label(ELAPSED), lambda result: result.seconds),
+    ELAPSED: (metric_label(ELAPSED), lambda result: _seconds(result)),
     ENERGY: (metric_label(ENERGY), lambda result: _mean(result, ENERGY)),
     FLOPS: (metric_label(FLOPS), lambda result: _mean(result, FLOPS)),
     "params": ("Parameters", lambda result: result.params),
@@ -21,9 +23,19 @@ _COSTS: dict[str, tuple[str, Callable[[CellResult], float | None]]] = {
 }
 
 
+def _seconds(result: CellResult) -> float | None:
+    times = [trial.elapsed_s for trial in _whole(result) if trial.elapsed_s is not None]
+    return fmean(times) if times else None
+
+
 def _mean(result: CellResult, metric: str) -> float | None:
-    found = final_summary(result.trials, metric)
+    found = final_summary(_whole(result), metric)
     return found.mean if found else None
+
+
+def _whole(result: CellResult) -> list[ReportTrial]:
+    """Its trials that trained to the end: what diverged or was pruned cost little because it ended early."""
+    return [trial for trial in result.trials if trial.done and not trial.diverged and not trial.pruned]
 
 
 def cost_payload(results: Sequence[CellResult]) -> list[dict[str, Any]]:
@@ -33,7 +45,7 @@ def cost_payload(results: Sequence[CellResult]) -> list[dict[str, Any]]:
         values = [of(result) if result.accuracy else None for result in results]
         if len({value for value in values if value is not None}) > 1:
             front = pareto_front(results, values)
-            told = _told([results[place].cell.name for place in front])
+            told = _told([results[place].cell.name for place in front]) + _left_out(results, values)
             found.append({"name": name, "label": label, "values": values, "front": front, "told": told})
     return found
 
@@ -44,6 +56,15 @@ def _told(names: Sequence[str]) -> str:
     shown = "; ".join(f"{place} {visible(name)}" for place, name in enumerate(names[:_NAMED], start=1))
     more = f"; and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return f"The Pareto front, cheapest first: {shown}{more}."
+
+
+def _left_out(results: Sequence[CellResult], costs: Sequence[float | None]) -> str:
+    unknown = (result for result, cost in zip(results, costs, strict=True) if cost is None)
+    names = [visible(result.cell.name) for result in unknown if result.diverged and not _whole(result)]
+    if not names:
+        return ""
+    which = f"{len(names)} cells" if len(names) > _NAMED else "; ".join(names)
+    return f" Left out: {which}, whose trials all diverged and ended early."
 
 
 def pareto_front(results: Sequence[CellResult], costs: Sequence[float | None]) -> list[int]:

@@ -55,6 +55,21 @@ def test_costs_are_those_in_which_cells_differ(make: Any) -> None:
     assert "cheapest first: 1 lr=0.001, skip=no; 2 lr=0.001, skip=yes; 3 lr=0.003" in costs["elapsed_s"]["told"]
 
 
+def test_what_diverged_costs_nothing_that_could_be_compared(make: Any) -> None:
+    report = everything(make)
+    dead = {"outcome": "diverged", "elapsed_s": 1.0}
+    # All seeds of the first cell, one of the second.
+    trials = [replace(one, **dead) if one.number in (0, 4, 8, 1) else one for one in report.trials]
+
+    costs = cost_payload(cell_results(replace(report, trials=tuple(trials))))
+
+    assert [(cost["name"], cost["values"]) for cost in costs] == [
+        ("elapsed_s", [None, 120.0, 180.0, 240.0]), ("energy_j", [None, 12000.0, 18000.0, 24000.0]),
+    ]  # fmt: skip
+    assert [cost["front"] for cost in costs] == [[1, 2], [1, 2]]
+    assert costs[0]["told"].endswith("Left out: lr=0.001, skip=no, whose trials all diverged and ended early.")
+
+
 def test_gaps_need_both_accuracies(make: Any) -> None:
     found = gap_payload(cell_results(everything(make)))
 
