@@ -26,7 +26,8 @@ def export(
 ) -> None:
     """Write every metric row of a study: trial, cell, seed, name, step, value.
 
-    Parquet and TensorBoard need the extras of that name.
+    Parquet and TensorBoard need the extras of that name. For TensorBoard, the counts of which class was taken for which
+    are left out.
     """
     from cifarsweep.report.export import export as write
     from cifarsweep.store import Store

@@ -26,7 +26,8 @@ from cifarsweep.store.records import FinishedRun
 if TYPE_CHECKING:
     from cifarsweep.store.records import TrialRow
 
-_UNSAFE_IN_PATHS = re.compile(r"[^A-Za-z0-9._=,-]+")
+#: With the space that names of cells have behind a comma: they come back at an import.
+_UNSAFE_IN_PATHS = re.compile(r"[^A-Za-z0-9._=, -]+")
 #: `seed=3`, `seed_3`, `s3` at the end or between separators.
 _SEED = re.compile(r"(?:^|[-_./, ])(?:seed|s)[=_-]?(\d{1,9})(?=$|[-_./, ])", re.IGNORECASE)
 _LONGEST_NAME = 64
@@ -186,7 +187,7 @@ def _records() -> tuple[Any, Any]:
 
 def _run_name(trial: TrialRow, folder: Path) -> str:
     """A name that is safe in any file system, ends in the seed, and is not taken yet."""
-    cell = _UNSAFE_IN_PATHS.sub("_", trial.cell).strip("._")[:80] or "cell"
+    cell = _UNSAFE_IN_PATHS.sub("_", trial.cell).strip("._ ")[:80] or "cell"
     name = f"{cell}-seed={trial.seed}"
     return f"{cell}-{trial.number}-seed={trial.seed}" if (folder / name).exists() else name
 

@@ -91,6 +91,16 @@ def test_what_was_exported_comes_back(store: Store, logs: Path, tmp_path: Path) 
     assert [(run.cell, run.seed, run.rows) for run in again] == [(run.cell, run.seed, run.rows) for run in runs]
 
 
+def test_crossed_cells_come_back_by_their_names(store: Store, tmp_path: Path) -> None:
+    write_run(tmp_path / "logs" / "lr=1e-05, skip=no-seed=2", [0.25, 0.5])
+    runs = read_runs(tmp_path / "logs", {})
+    store.import_study(imported_study("old", tmp_path, runs), runs)
+
+    export(store, "old", "tensorboard", [], tmp_path / "again", force=False)
+
+    assert [(run.cell, run.seed) for run in read_runs(tmp_path / "again", {})] == [("lr=1e-05, skip=no", 2)]
+
+
 def test_a_run_that_was_killed_keeps_what_is_whole(tmp_path: Path) -> None:
     path = write_run(tmp_path / "a", [0.25, 0.5, 0.75])
     path.write_bytes(path.read_bytes()[:-5])
