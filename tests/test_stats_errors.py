@@ -71,6 +71,28 @@ def test_at_most_one_study_in_twenty_has_a_false_verdict(seeds: int, means, hypo
     assert uncorrected > LIMIT, "without the correction this simulation must fail"
 
 
+def stragglers(rng: np.random.Generator, shape) -> np.ndarray:
+    """One seed in ten does not train; the mean is 0."""
+    return np.where(rng.random(shape) < 0.1, -0.9, 0.1) + rng.normal(0, 0.02, shape)
+
+
+def skewed(rng: np.random.Generator, shape) -> np.ndarray:
+    """A long tail below; the mean is 0."""
+    return 1 - rng.exponential(1, shape)
+
+
+@pytest.mark.parametrize(
+    ("draw", "seeds", "low", "high"),
+    [(skewed, 3, 8, 14), (skewed, 8, 8, 14), (stragglers, 3, 65, 75), (stragglers, 8, 37, 48)],
+)
+def test_seeds_that_are_not_normal_break_the_promise_as_the_readme_says(draw, seeds, low, high) -> None:
+    tried = draw(np.random.default_rng(seeds), (STUDIES, seeds))
+
+    wrong = sum(judge([reaches(by_seed(one), 0)])[0].decision != "undecided" for one in tried)
+
+    assert low < 100 * wrong / STUDIES < high
+
+
 def test_verdicts_that_are_right_do_not_let_the_others_go_wrong() -> None:
     """Two of four hypotheses are plainly true, which leaves more of the 5 % to those where nothing differs."""
     wrong = 0

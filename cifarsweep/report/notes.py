@@ -46,7 +46,8 @@ def _seeds(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str]:
     if report.study.hypotheses:
         yield (
             "Verdicts are t tests, which take the values of different seeds for independent and about normal; where "
-            "all seeds are alike, or some never came to a target, it is a sign test."
+            "all seeds are alike, or some never came to a target, it is a sign test. Where the dots are lopsided, or a "
+            "seed fell out, false verdicts are more frequent than promised: add seeds."
         )
     if any(result.accuracy and _beyond(result.accuracy.interval) for result in results):
         yield (
