@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from cifarsweep.errors import OutputError
 from cifarsweep.report.target import Target
+from cifarsweep.spec.words import CONFUSION
 
 if TYPE_CHECKING:
     from cifarsweep.store import Store
@@ -48,7 +49,9 @@ def curves(store: Store, study: str, names: Sequence[str]) -> Iterator[list[Curv
     """
     known = store.metric_names(study)
     if unknown := sorted(set(names) - set(known)):
-        raise OutputError(f"study {study!r} has no metric {unknown[0]!r}; it has: {', '.join(known) or 'none yet'}")
+        # One for each pair of classes would bury the others.
+        listed = ", ".join(name for name in known if not name.startswith(CONFUSION)) or "none yet"
+        raise OutputError(f"study {study!r} has no metric {unknown[0]!r}; it has: {listed}")
     for trial in store.trials(study):
         series = store.metrics(study, names or known, only=[trial.number])
         yield [Curve(trial, name, *found) for (_, name), found in sorted(series.items())]

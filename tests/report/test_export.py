@@ -121,3 +121,17 @@ def test_an_unknown_metric_is_named(store: Store, tmp_path: Path) -> None:
         export(store, "s", "csv", ["val/los"], tmp_path / "s.csv", force=False)
 
     assert not (tmp_path / "s.csv").exists()
+
+
+def test_counts_of_confusion_are_not_listed_among_the_metrics(store: Store, tmp_path: Path) -> None:
+    store.create_study(Study(name="c", question="?", cells=store.study("s").spec.cells[:1], seeds=(0,)))
+    lease = store.claim("w")
+    assert lease
+    rows = [MetricRow(name, 4, 1.0) for name in ("val/loss", "val/confusion/0/1")]
+    store.finish(lease, rows, None, TrialResult(Outcome.FINISHED, 4, {}, ""))
+
+    with pytest.raises(OutputError, match="it has: val/loss$"):
+        export(store, "c", "csv", ["val/los"], tmp_path / "c.csv", force=False)
+
+    export(store, "c", "csv", ["val/confusion/0/1"], tmp_path / "c.csv", force=False)
+    assert (tmp_path / "c.csv").read_text().endswith("val/confusion/0/1,4,1.0\n")
