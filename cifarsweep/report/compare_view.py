@@ -105,9 +105,9 @@ def _pairs(estimate: Estimate) -> str:
     return f"{found}, all alike" if estimate.alike else found
 
 
-def _mean(result: CellResult) -> str | None:
+def _mean(result: CellResult) -> tuple[str, str] | None:
     accuracy = result.accuracy
-    return f"{mean_text(accuracy, VAL_ACCURACY)} (n = {accuracy.n})" if accuracy else None
+    return (mean_text(accuracy, VAL_ACCURACY), f"n = {accuracy.n}") if accuracy else None
 
 
 def _difference_text(match: Match, interval: Interval | None) -> str | None:

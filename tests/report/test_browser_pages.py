@@ -165,6 +165,14 @@ def test_paper_cuts_nothing_off(show: Any, folder: Path, name: str) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 718
 
 
+#: On how many lines the end of an element's text stands, from these words on.
+LINES = """(element, words) => {
+  const range = document.createRange();
+  const node = document.createTreeWalker(element, NodeFilter.SHOW_TEXT).nextNode();
+  range.setStart(node, node.data.indexOf(words));
+  range.setEnd(node, node.data.length);
+  return range.getClientRects().length;
+}"""
 #: Whether these signs of an element's text stand on the screen in the order in which they are read.
 IN_ORDER = """([selector, signs]) => {
   const node = document.createTreeWalker(document.querySelector(selector), NodeFilter.SHOW_TEXT).nextNode();
@@ -188,6 +196,47 @@ def test_numbers_beside_names_from_right_to_left_keep_their_places(make: Any, sh
     page = show(write_pages([replace(report, trials=tuple(slower))], tmp_path)[0], 1280).page
 
     assert page.evaluate(IN_ORDER, ["#costs-front", "1ש2ע"])
+
+
+def test_a_claim_that_begins_from_right_to_left_keeps_its_numbers_in_order(
+    make: Any, show: Any, tmp_path: Path
+) -> None:
+    study = make.study({"batch_size": (8, 16)})
+    claim = Greater(kind="greater", claim="שלום 9 against 2", a={"batch_size": 8}, b={"batch_size": 16})
+    report = make.finished(study.model_copy(update={"hypotheses": (claim,)}))
+    page = show(write_pages([report], tmp_path)[0], 1280).page
+
+    assert page.evaluate(IN_ORDER, [".verdicts .claim", "ש92"])
+
+
+def test_two_studies_stand_side_by_side_without_scrolling(make: Any, show: Any, tmp_path: Path) -> None:
+    one, other = (make.finished(make.study(seeds=seeds, name=name)) for seeds, name in ((3, "one"), (2, "other")))
+
+    page = show(write_comparison(compare(one, other), tmp_path), 1180).page
+
+    table = page.locator(".scroll:has(table.matched)")
+    assert table.evaluate("(box) => box.scrollWidth - box.clientWidth") == 0
+    assert page.locator(".finding").first.evaluate(LINES, "") == 1
+
+
+def test_names_on_a_phone_break_between_words(make: Any, show: Any, tmp_path: Path) -> None:
+    report = make.finished(
+        make.study({"optimizer.lr": (0.01,), "model.skip": (False,), "model.norm": ("batch", "none")})
+    )
+
+    page = show(write_pages([report], tmp_path)[0], 360, 800).page
+
+    assert page.locator("table.results .best .name").first.evaluate(LINES, "norm=") == 1
+
+
+def test_paper_says_nothing_of_choosing(show: Any, folder: Path) -> None:
+    page = show(folder / "tried.html").page
+    hint = page.get_by_text("Choose a cell to see it alone")
+    assert hint.is_visible()
+
+    page.emulate_media(media="print")
+
+    assert not hint.is_visible()
 
 
 def test_paper_is_white_and_hides_nothing(show: Any, folder: Path) -> None:
