@@ -16,6 +16,7 @@ from cifarsweep.errors import StoreError
 from cifarsweep.store import address, integrity, migrate
 from cifarsweep.store.clock import machine_clock, read_clock
 from cifarsweep.store.engine import Database, safe_wal, sqlite_driver
+from cifarsweep.store.tables import PREFIX
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -25,6 +26,8 @@ _LOCK_WAIT_S = 2.0
 _SKEW_S = 5.0
 #: Free space below which it is time to make room, and below which nothing can be relied on, in bytes.
 _LOW, _NOTHING = 5 << 30, 200 << 20
+#: Missing rights before the rest is only counted.
+_SHOWN = 4
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 # Only what has waited for seconds is stuck; workers wait for each other for milliseconds all the time.
@@ -35,6 +38,18 @@ SELECT a.pid, a.usename, a.client_addr, a.application_name, coalesce(a.state, 'u
         WHERE a.pid = ANY(pg_blocking_pids(w.pid)) AND clock_timestamp() - w.query_start > interval '2s') AS blocks
 FROM pg_stat_activity a
 WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.backend_type = 'client backend'
+""")
+
+# One right a row: a list of them asks whether there is any.
+_MISSING = text("""
+SELECT needed.what || ' on ' || c.relname
+FROM pg_class c
+JOIN (VALUES ('r', 'SELECT'), ('r', 'INSERT'), ('r', 'UPDATE'), ('r', 'DELETE'), ('S', 'USAGE')) AS needed(kind, what)
+  ON needed.kind = c.relkind::text
+WHERE starts_with(c.relname, :prefix) AND pg_table_is_visible(c.oid)
+  AND NOT CASE c.relkind WHEN 'S' THEN has_sequence_privilege(c.oid, needed.what)
+                         ELSE has_table_privilege(c.oid, needed.what) END
+ORDER BY c.relname, needed.what
 """)
 
 
@@ -78,10 +93,17 @@ def _file(path: Path) -> Iterator[Finding]:
         return
     yield Finding("file system", "ok", kind or "unknown to this system; it must be a local disk")
     yield disk("disk of the database", path.parent)
-    lock = _lock(path)
-    yield lock
-    if lock.level != "fail":
-        yield from _open(address.parse_url(path))
+    try:
+        # Asked before the lock is tried: SQLite gives that of a file that can't be written to anybody.
+        address.check_file(path, create=False, read_only=False)
+    except StoreError as error:
+        yield Finding("rights", "fail", f"{error}; reports still can be made")
+    else:
+        lock = _lock(path)
+        yield lock
+        if lock.level == "fail":
+            return
+    yield from _open(address.parse_url(path))
 
 
 def _lock(path: Path) -> Finding:
@@ -93,7 +115,7 @@ def _lock(path: Path) -> Finding:
             conn.execute("ROLLBACK")
         except sqlite_driver().Error as error:
             if "locked" not in str(error):
-                return Finding("lock", "warn", f"{path} can't be written by you ({error}); reports still can be made")
+                return Finding("lock", "warn", f"can't be tried ({error}); the line of the database says what to do")
             who = ", ".join(_holders(path)) or "a process of another user or machine"
             return Finding("lock", "fail", f"held for more than {_LOCK_WAIT_S:.0f} s; open in {who}; end what hangs")
     waited_ms = 1e3 * (time.monotonic() - began)
@@ -123,11 +145,18 @@ def _open(url: URL) -> Iterator[Finding]:
         try:
             db.first_contact()
             migrate.check_version(db)
+            found = db.read(lambda conn: list(_contents(conn, db)))
         except StoreError as error:
-            yield Finding("database", "fail", str(error))
-            return
-        yield Finding("database", "ok", f"{db.shown}, {db.read(_version)}")
-        yield from db.read(lambda conn: [*_clocks(conn), *_sessions(conn, url), *_leases(conn)])
+            found = [Finding("database", "fail", str(error))]
+    yield from found
+
+
+def _contents(conn: Connection, db: Database) -> Iterator[Finding]:
+    yield Finding("database", "ok", f"{db.shown}, {_version(conn)}")
+    yield from _clocks(conn)
+    yield from _rights(conn)
+    yield from _sessions(conn, db.url)
+    yield from _leases(conn)
 
 
 def _version(conn: Connection) -> str:
@@ -152,6 +181,19 @@ def _clocks(conn: Connection) -> Iterator[Finding]:
     advice = "leases go by the server's, so nothing is lost, but set this machine's: moments in reports come from it"
     level: Level = "ok" if abs(skew) <= _SKEW_S + (after - before) else "warn"
     yield Finding("clock", level, f"the server's is {skew:+.2f} s from ours" + (f"; {advice}" if level != "ok" else ""))
+
+
+def _rights(conn: Connection) -> Iterator[Finding]:
+    """Whether this role of PostgreSQL may do what a worker does; of a file `_file` tells."""
+    if conn.dialect.name == "sqlite":
+        return
+    missing = conn.execute(_MISSING, {"prefix": PREFIX}).scalars().all()
+    if not missing:
+        yield Finding("rights", "ok", "a worker may write every table")
+        return
+    first = ", ".join(missing[:_SHOWN]) + (f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else "")
+    advice = "let the owner GRANT SELECT, INSERT, UPDATE, DELETE on all tables and USAGE on all sequences"
+    yield Finding("rights", "fail", f"a worker lacks {first}: {advice}; reports still can be made")
 
 
 def _sessions(conn: Connection, url: URL) -> Iterator[Finding]:

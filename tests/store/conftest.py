@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import tempfile
 import uuid
 import warnings
@@ -93,6 +94,33 @@ def busy_store(store: Store) -> Store:
     """A store with the study `s` of 2 cells and 3 seeds."""
     store.create_study(make_study())
     return store
+
+
+@pytest.fixture
+def read_only_mount(tmp_path: Path) -> Iterator[Path]:
+    """An SQLite file with the study `s`, on a mount that nobody can write, root neither."""
+    folder = tmp_path / "read-only"
+    folder.mkdir()
+    with Store.open(folder / "results.db", upgrade=True) as store:
+        store.create_study(make_study())
+    if subprocess.run(["mount", "--bind", folder, folder], capture_output=True).returncode:
+        pytest.skip("a read-only disk needs the right to mount one")
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", folder], check=True)
+        yield folder / "results.db"
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def reader(new_postgres: str) -> Iterator[str]:
+    """The URL of somebody who may read the tables of a database with the study `s`, and nothing else."""
+    with Store.open(new_postgres, upgrade=True) as store:
+        store.create_study(make_study())
+    name = new_postgres.split("?")[0].rsplit("/", 1)[1]
+    administer(new_postgres, f"CREATE ROLE {name} LOGIN", f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}")
+    yield new_postgres.replace("//postgres:@", f"//{name}@")
+    administer(new_postgres, f"DROP OWNED BY {name}", f"DROP ROLE {name}")
 
 
 @pytest.fixture(autouse=True)
