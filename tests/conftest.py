@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,3 +79,20 @@ def s3(s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
 def s3_place(s3: S3, tmp_path: Path) -> str:
     """A place of its own for the test."""
     return f"s3://bucket/{tmp_path.name}"
+
+
+@pytest.fixture
+def set_read_only() -> Iterator[Callable[[Path], None]]:
+    """Mount a folder onto itself so that nobody can write it, root neither; undone at the end."""
+    mounted: list[Path] = []
+
+    def mount(folder: Path) -> None:
+        if subprocess.run(["mount", "--bind", folder, folder], capture_output=True).returncode:
+            pytest.skip("a read-only disk needs the right to mount one")
+        mounted.append(folder)
+        subprocess.run(["mount", "-o", "remount,ro,bind", folder], check=True)
+
+    yield mount
+    for folder in mounted:
+        # Lazily: a test that failed may hold a file there open.
+        subprocess.run(["umount", "--lazy", folder], check=True)

@@ -28,7 +28,7 @@ def check(db: Database = DEFAULT_DATABASE) -> None:
     """Look for damage: integrity, orphans, stale leases, Optuna's view against ours. Exit code 2 where there is any."""
     from cifarsweep.store import Store
 
-    with Store.open(db) as store:
+    with Store.open(db, read_only=True) as store:
         findings = store.check()
         where = store.shown_url
     if findings:
@@ -45,7 +45,7 @@ def backup(
     from cifarsweep.store import Store
     from cifarsweep.store.address import parse_url, shown
 
-    with Store.open(db) as store:
+    with Store.open(db, read_only=True) as store:
         store.backup(out)
     url = shown(parse_url(out))
     typer.echo(f"{out}: {out.stat().st_size / 1e6:,.1f} MB; open it with --db {url}, or `db restore` it")

@@ -59,7 +59,10 @@ def restore(origin: Database, db: Database) -> int:
 def _copy_file(db: Database, copy: Path, out: Path) -> None:
     assert db.path is not None
     try:
-        with closing(connect_sqlite(db.path)) as source, closing(sqlite_driver().connect(copy)) as target:
+        with (
+            closing(connect_sqlite(db.path, read_only=db.read_only)) as source,
+            closing(sqlite_driver().connect(copy)) as target,
+        ):
             # All pages in one step: a copy in several begins anew whenever another process writes in between.
             source.backup(target)
     except sqlite_driver().Error as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tempfile
 import uuid
 import warnings
@@ -97,19 +96,14 @@ def busy_store(store: Store) -> Store:
 
 
 @pytest.fixture
-def read_only_mount(tmp_path: Path) -> Iterator[Path]:
-    """An SQLite file with the study `s`, on a mount that nobody can write, root neither."""
+def read_only_mount(tmp_path: Path, set_read_only: Callable[[Path], None]) -> Path:
+    """An SQLite file with the study `s`, on a mount that nobody can write."""
     folder = tmp_path / "read-only"
     folder.mkdir()
     with Store.open(folder / "results.db", upgrade=True) as store:
         store.create_study(make_study())
-    if subprocess.run(["mount", "--bind", folder, folder], capture_output=True).returncode:
-        pytest.skip("a read-only disk needs the right to mount one")
-    try:
-        subprocess.run(["mount", "-o", "remount,ro,bind", folder], check=True)
-        yield folder / "results.db"
-    finally:
-        subprocess.run(["umount", folder], check=True)
+    set_read_only(folder)
+    return folder / "results.db"
 
 
 @pytest.fixture

@@ -24,6 +24,16 @@ def used_store(busy_store: Store) -> Store:
     return busy_store
 
 
+@pytest.fixture(params=["read_only_mount", "read_only_mount with WAL", "reader"])
+def unwritable(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str | Path:
+    """A database with the study `s` that may only be read."""
+    name, *journal = request.param.split()
+    if journal:
+        monkeypatch.setattr("cifarsweep.store.engine.safe_wal", lambda version: True)
+    found: str | Path = request.getfixturevalue(name)
+    return found
+
+
 def untold(rows: dict[str, list]) -> dict[str, list]:
     """The rows without their word that Optuna knows, which a copy between two kinds of databases begins anew."""
     return {name: [tuple(v for v in row if not isinstance(v, bool)) for row in found] for name, found in rows.items()}
@@ -82,6 +92,15 @@ def test_a_backup_that_finds_no_room_names_the_place_it_was_to_go_to(tmp_path: P
         assert list(small.iterdir()) == []
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+def test_who_may_only_read_makes_a_backup_all_the_same(unwritable: str | Path, tmp_path: Path) -> None:
+    with Store.open(unwritable, read_only=True) as store:
+        assert store.check() == []
+        store.backup(tmp_path / "copy.db")
+
+    with opened(tmp_path / "copy.db") as copy:
+        assert len(copy.trials("s")) == 6
 
 
 def test_a_backup_goes_on_where_the_original_was(used_store: Store, tmp_path: Path) -> None:
