@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database
 from cifarsweep.errors import StoreError
+
+if TYPE_CHECKING:
+    from cifarsweep.store import Store
 
 app = typer.Typer(no_args_is_help=True, help="Look after the database.", rich_markup_mode=None)
 
@@ -20,6 +23,7 @@ def upgrade(db: Database = DEFAULT_DATABASE) -> None:
     from cifarsweep.store import Store
 
     with Store.open(db, upgrade=True) as store:
+        say_upgraded(store)
         typer.echo(f"{store.shown_url}: the tables are up to date")
 
 
@@ -45,7 +49,7 @@ def backup(
     from cifarsweep.store import Store
     from cifarsweep.store.address import parse_url, shown
 
-    with Store.open(db, read_only=True) as store:
+    with Store.open(db, read_only=True, older=True) as store:
         store.backup(out)
     url = shown(parse_url(out))
     typer.echo(f"{out}: {out.stat().st_size / 1e6:,.1f} MB; open it with --db {url}, or `db restore` it")
@@ -63,5 +67,12 @@ def restore(
     if not os.path.isfile(source):
         raise StoreError(f"{source}: there is no file that can be read; give one that `cifarsweep db backup` wrote")
     with Store.open(source, read_only=True) as copy, Store.open(db, upgrade=True) as store:
+        say_upgraded(store)
         trials = store.restore(copy)
         typer.echo(f"{store.shown_url}: {trials:,} trials restored from {source}")
+
+
+def say_upgraded(store: Store) -> None:
+    """Say where opening a database has changed its tables: versions of cifarsweep before this one refuse them."""
+    if store.upgraded_from is not None:
+        typer.echo(f"{store.shown_url}: was of an older version ({store.upgraded_from}) and is upgraded")

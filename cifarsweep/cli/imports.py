@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cifarsweep.cli.database import say_upgraded
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, key_value
 
 
@@ -30,6 +31,7 @@ def import_tensorboard(
     runs = read_runs(folder, dict(key_value(each, "--rename", "OLD=NEW") for each in rename or ()))
     study = imported_study(name, folder, runs)
     with Store.open(db, upgrade=True) as store:
+        say_upgraded(store)
         count = store.import_study(study, runs)
     typer.echo(f"{name}: {count} trials of {len(study.cells)} cells imported")
     for run in runs:

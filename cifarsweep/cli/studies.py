@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cifarsweep.cli.database import say_upgraded
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, console
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def create(
     _check_data(plan)
     vet(plan)
     with Store.open(db, upgrade=True) as store:
+        say_upgraded(store)
         created = store.create_study(plan, extend=extend)
     if created.added:
         typer.echo(f"{plan.name}: {created.added} trials added ({_shape(plan)})")

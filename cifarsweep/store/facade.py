@@ -62,6 +62,8 @@ class Store:
         self._cells = Cells()
         self._projection = Projection(db)
         self.timing = timing
+        self.upgraded_from: str | None = None
+        """The older version that the database was of when it was opened here."""
         self.search = SearchTrials(db)
 
     @classmethod
@@ -71,32 +73,36 @@ class Store:
         *,
         upgrade: bool = False,
         read_only: bool = False,
+        older: bool = False,
         known: bool = False,
         timing: Timing | None = None,
     ) -> Self:
         """Open the database at `url`, or the SQLite file of that path; `upgrade` creates or upgrades its tables.
 
         Raises StoreError where it is not there, not ours, of another version, read-only or out of reach; where it is
-        `known` to exist, StoreUnavailable says that it is out of reach for now.
+        `known` to exist, StoreUnavailable says that it is out of reach for now. With `older`, an SQLite file may be of
+        an earlier version, for `backup` and nothing else.
         """
         parsed = address.parse_url(url)
         timing = timing or Timing.from_env()
         if parsed.get_backend_name() == "sqlite":
             address.check_file(Path(str(parsed.database)), create=upgrade, read_only=read_only)
-        db = Database(parsed, read_only=read_only)
+        db, before = Database(parsed, read_only=read_only), None
         try:
             db.first_contact()
             if upgrade:
-                migrate.upgrade(db)
+                before = migrate.upgrade(db)
                 if not db.path:
                     # Workers need no right to create tables there, so Optuna's must be there before them.
                     Projection(db).prepare()
             else:
-                migrate.check_version(db)
+                migrate.check_version(db, older=older)
         except StoreError as error:
             db.close()
             raise error if known else final(error) from None
-        return cls(db, timing)
+        store = cls(db, timing)
+        store.upgraded_from = before
+        return store
 
     def __enter__(self) -> Self:
         return self

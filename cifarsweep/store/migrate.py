@@ -27,8 +27,11 @@ def shipped_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "alembic"
 
 
-def check_version(db: Database) -> None:
-    """Raise StoreError unless the schema is the one that this code is written for."""
+def check_version(db: Database, *, older: bool = False) -> None:
+    """Raise StoreError unless the schema is the one that this code is written for.
+
+    With `older` an SQLite file may have an earlier one: it can be copied as it is.
+    """
     found = db.read(_found)
     if found == HEAD:
         return
@@ -38,20 +41,27 @@ def check_version(db: Database) -> None:
             "or prepare it with `cifarsweep db upgrade`"
         )
     _refuse_newer(found, db)
-    raise StoreError(f"{db.shown}: is of an older version ({found}); run `cifarsweep db upgrade` (back it up before)")
+    if not (older and db.path):
+        # Which file it is has to be said: `db restore` opens two.
+        named, copier = (f" --db {db.shown}", "`cifarsweep db backup`") if db.path else ("", "`pg_dump`")
+        advice = f"copy it with {copier} before, then run `cifarsweep db upgrade{named}`"
+        raise StoreError(f"{db.shown}: is of an older version ({found}); {advice}")
 
 
-def upgrade(db: Database) -> None:
-    """Create or upgrade the schema in one transaction. Two at once do it once. Raises StoreError for a newer schema."""
-    db.write(lambda conn: _upgrade(conn, db))
+def upgrade(db: Database) -> str | None:
+    """Create or upgrade the schema in one transaction. Two at once do it once. Raises StoreError for a newer schema.
+
+    Returns the older version that the database was of, if it was of any.
+    """
+    return db.write(lambda conn: _upgrade(conn, db))
 
 
-def _upgrade(conn: Connection, db: Database) -> None:
+def _upgrade(conn: Connection, db: Database) -> str | None:
     if conn.dialect.name == "postgresql":
         conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
     found = _found(conn)
     if found == HEAD:
-        return
+        return None
     if found is not None:
         _refuse_newer(found, db)
     else:
@@ -67,6 +77,7 @@ def _upgrade(conn: Connection, db: Database) -> None:
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = conn
     command.upgrade(config, HEAD)
+    return found
 
 
 def _found(conn: Connection) -> str | None:

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from cifarsweep.store import Store
+from cifarsweep.store.migrate import REVISIONS
+
 
 @pytest.fixture
 def database(cli, tmp_path: Path) -> Path:
@@ -21,3 +24,29 @@ def test_a_file_on_a_read_only_disk_is_checked_and_backed_up(cli, database, set_
 
     assert (checked.returncode, saved.returncode) == (0, 0), checked.stderr + saved.stderr
     assert '"queued": 12' in cli("status", "demo", "--json", "--db", "sqlite:///copy.db").stdout
+
+
+@pytest.fixture
+def old_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that the first version made."""
+    with monkeypatch.context() as patched:
+        patched.setattr("cifarsweep.store.migrate.HEAD", REVISIONS[0])
+        Store.open(tmp_path / "old.db", upgrade=True).close()
+    return tmp_path / "old.db"
+
+
+def test_an_older_file_is_backed_up_and_the_copy_says_that_it_is_older(cli, old_database, tmp_path):
+    saved = cli("db", "backup", "copy.db", "--db", f"sqlite:///{old_database}")
+    restored = cli("db", "restore", "copy.db", "--db", "sqlite:///new.db")
+
+    assert saved.returncode == 0, saved.stderr
+    assert restored.returncode == 2 and f"cifarsweep db upgrade --db sqlite:///{tmp_path}/copy.db" in restored.stderr
+    assert not (tmp_path / "new.db").exists()
+
+
+def test_a_study_in_an_older_file_says_that_the_file_was_upgraded(cli, old_database):
+    first = cli("create", "demo", "--db", f"sqlite:///{old_database}")
+    again = cli("create", "demo", "--db", f"sqlite:///{old_database}")
+
+    assert first.stdout.count(f"old.db: was of an older version ({REVISIONS[0]}) and is upgraded") == 1
+    assert "upgraded" not in again.stdout

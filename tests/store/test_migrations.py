@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -87,6 +88,29 @@ def test_revisions_are_listed_completely() -> None:
     assert scripts.get_current_head() == HEAD
 
 
+@pytest.fixture
+def old_url(empty_url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A database that the first version made, with a study in it."""
+    with monkeypatch.context() as patched:
+        patched.setattr("cifarsweep.store.migrate.HEAD", REVISIONS[0])
+        Store.open(empty_url, upgrade=True).close()
+    old_contents(engine)
+    return empty_url
+
+
+def old_contents(engine: Engine) -> None:
+    """A study as the first version wrote it."""
+    settings = make_study(1, 1).cells[0].settings.model_dump_json()
+    with engine.begin() as conn:
+        conn.execute(
+            text("INSERT INTO cs_study VALUES (1, 's', 'a', :spec, :now)"),
+            {"spec": make_study(1, 1).canonical(), "now": "2026-01-01 00:00:00"},
+        )
+        conn.execute(text("INSERT INTO cs_cell VALUES (1, 1, 0, 'c', '{}', :settings, 'a')"), {"settings": settings})
+        names = "trial_id, study_id, cell_id, number, seed, state"
+        conn.execute(text(f"INSERT INTO cs_trial ({names}) VALUES (1, 1, 1, 0, 0, 'queued')"))  # noqa: S608
+
+
 def set_version(url: str, version: str) -> None:
     def change(conn: Connection) -> None:
         conn.execute(text("UPDATE cifarsweep_alembic_version SET version_num = :version"), {"version": version})
@@ -106,36 +130,47 @@ def test_a_newer_database_is_refused_and_left_alone(empty_url: str, engine: Engi
     assert differences(engine) == []
 
 
-def test_an_older_database_asks_for_the_upgrade(empty_url: str) -> None:
-    Store.open(empty_url, upgrade=True).close()
-    set_version(empty_url, REVISIONS[0])
+def test_an_older_database_asks_for_the_upgrade_and_before_it_for_a_copy_that_can_be_made(old_url: str) -> None:
+    with pytest.raises(StoreError, match="cifarsweep db upgrade") as refused:
+        Store.open(old_url)
 
-    with pytest.raises(StoreError, match="cifarsweep db upgrade"):
-        Store.open(empty_url)
-
-
-def old_contents(engine: Engine) -> None:
-    """A study as the first version wrote it."""
-    settings = make_study(1, 1).cells[0].settings.model_dump_json()
-    with engine.begin() as conn:
-        conn.execute(
-            text("INSERT INTO cs_study VALUES (1, 's', 'a', :spec, :now)"),
-            {"spec": make_study(1, 1).canonical(), "now": "2026-01-01 00:00:00"},
-        )
-        conn.execute(text("INSERT INTO cs_cell VALUES (1, 1, 0, 'c', '{}', :settings, 'a')"), {"settings": settings})
-        names = "trial_id, study_id, cell_id, number, seed, state"
-        conn.execute(text(f"INSERT INTO cs_trial ({names}) VALUES (1, 1, 1, 0, 0, 'queued')"))  # noqa: S608
+    if old_url.startswith("sqlite"):
+        assert f"--db {old_url}" in str(refused.value) and "db backup" in str(refused.value)
+    else:
+        assert "pg_dump" in str(refused.value)
 
 
-def test_a_database_of_the_first_version_is_upgraded_with_its_contents(
-    empty_url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patched:
-        patched.setattr("cifarsweep.store.migrate.HEAD", REVISIONS[0])
-        Store.open(empty_url, upgrade=True).close()
-    old_contents(engine)
+def test_an_older_file_is_backed_up_as_it_is(old_url: str, engine: Engine, tmp_path: Path) -> None:
+    if not old_url.startswith("sqlite"):
+        with pytest.raises(StoreError, match="pg_dump"):
+            Store.open(old_url, older=True, read_only=True)
+        return
 
+    with Store.open(old_url, older=True, read_only=True) as store:
+        store.backup(tmp_path / "copy.db")
+
+    with pytest.raises(StoreError, match=f"older version .{REVISIONS[0]}.*--db sqlite:///{tmp_path}/copy.db"):
+        Store.open(tmp_path / "copy.db", read_only=True)
+    with Store.open(tmp_path / "copy.db", upgrade=True) as copy:
+        work_off(copy)
+
+
+def test_who_upgrades_a_database_hears_of_which_version_it_was(old_url: str) -> None:
+    found = []
+    for _ in range(2):
+        with Store.open(old_url, upgrade=True) as store:
+            found.append(store.upgraded_from)
+
+    assert found == [REVISIONS[0], None]
+
+
+def test_a_new_database_was_of_no_version(empty_url: str) -> None:
     with Store.open(empty_url, upgrade=True) as store:
+        assert store.upgraded_from is None
+
+
+def test_a_database_of_the_first_version_is_upgraded_with_its_contents(old_url: str, engine: Engine) -> None:
+    with Store.open(old_url, upgrade=True) as store:
         work_off(store)
 
     assert differences(engine) == []
