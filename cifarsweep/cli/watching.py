@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cifarsweep.cli.options import console
+from cifarsweep.errors import StoreUnavailable
 from cifarsweep.spec.words import FINAL_STATES, TrialState, Wish
 
 if TYPE_CHECKING:
@@ -28,30 +30,59 @@ def watch(store: Store, study: str | None) -> None:
         if screen.is_terminal:
             from rich.live import Live
 
-            with Live(status_tables(next(looks)), console=screen, auto_refresh=False) as live:
-                for found in looks:
-                    live.update(status_tables(found), refresh=True)
+            with Live(_picture(next(looks)), console=screen, auto_refresh=False) as live:
+                for look in looks:
+                    live.update(_picture(look), refresh=True)
         else:
             for lines in _changes(looks):
-                screen.print(lines, markup=False, highlight=False, soft_wrap=True)
+                screen.print(f"{_now()} {lines}", markup=False, highlight=False, soft_wrap=True)
     except KeyboardInterrupt:
         return
 
 
-def _looks(store: Store, study: str | None) -> Iterator[list[StudyStatus]]:
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What the database said last, and a sentence where it has not answered since."""
+
+    found: list[StudyStatus]
+    away: str = ""
+
+
+def _looks(store: Store, study: str | None) -> Iterator[_Look]:
+    """Raises StoreUnavailable at the first look alone: later ones have something to show, and workers wait as well."""
+    look = _Look(store.status(study, speeds=True))
     while True:
-        yield store.status(study, speeds=True)
+        yield look
         time.sleep(_EVERY_S)
+        try:
+            look = _Look(store.status(study, speeds=True))
+        except StoreUnavailable as error:
+            look = _Look(look.found, look.away or f"the database is away since {_now()}: {error}")
 
 
-def _changes(looks: Iterator[list[StudyStatus]]) -> Iterator[str]:
+def _now() -> str:
+    return time.strftime("%H:%M:%S")
+
+
+def _picture(look: _Look) -> RenderableType:
+    from rich.console import Group
+    from rich.text import Text
+
+    tables = status_tables(look.found)
+    return Group(tables, Text(look.away, style="yellow")) if look.away else tables
+
+
+def _changes(looks: Iterator[_Look]) -> Iterator[str]:
     before: dict[str, str] = {}
-    for found in looks:
-        now = {each.study: _line(each) for each in found}
+    away = ""
+    for look in looks:
+        if look.away != away:
+            yield look.away or "the database is back"
+        now = {each.study: _line(each) for each in look.found}
         for name, line in now.items():
             if before.get(name) != line:
-                yield f"{time.strftime('%H:%M:%S')} {name}: {line}"
-        before = now
+                yield f"{name}: {line}"
+        before, away = now, look.away
 
 
 def _line(found: StudyStatus) -> str:

@@ -12,10 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
-from rich.console import Console
+from rich.console import Console, RenderableType
 
-from cifarsweep.cli import main
+from cifarsweep.cli import main, watching
 from cifarsweep.cli.watching import status_tables
+from cifarsweep.errors import StoreUnavailable
 from cifarsweep.spec.reading import find, read_study
 from cifarsweep.spec.words import AttemptEnd, MetricRow, Outcome, TrialResult, TrialState
 from cifarsweep.store import Store
@@ -132,6 +133,61 @@ def test_watching_on_a_terminal_shows_tables_until_ctrl_c(demo, tmp_path, enviro
     assert watching.wait(20) == 0
     os.close(ours)
     assert all(word in shown for word in ("Studies", "running", "queued", "Trials under way", "NVIDIA H200", "box-1"))
+
+
+class Away:
+    """A store whose database answers, is away for two looks, answers again, and then the one who watches goes."""
+
+    def __init__(self, store: Store) -> None:
+        self._looks = iter([store.status, self._away, self._away, store.status, self._leave])
+
+    def status(self, study: str | None, *, speeds: bool) -> list[StudyStatus]:
+        return next(self._looks)(study, speeds=speeds)
+
+    def _away(self, *_: object, **__: object) -> list[StudyStatus]:
+        raise StoreUnavailable("postgresql://h/d: can't be reached or is busy: connection refused")
+
+    def _leave(self, *_: object, **__: object) -> list[StudyStatus]:
+        raise KeyboardInterrupt
+
+
+def test_watching_goes_on_while_the_database_is_away(demo, monkeypatch, capsys):
+    monkeypatch.setattr(watching, "_EVERY_S", 0.0)
+    monkeypatch.setenv("COLUMNS", "160")
+
+    watching.watch(Away(demo), "demo")
+
+    lines = [line.split(" ", 1)[1] for line in capsys.readouterr().out.splitlines()]
+    assert lines[0].startswith("demo: 0 of 12 done")
+    assert lines[1].startswith("the database is away since ") and "connection refused" in lines[1]
+    assert lines[2:] == ["the database is back"]
+
+
+def test_a_terminal_keeps_the_last_table_while_the_database_is_away(demo, monkeypatch):
+    shown: list[str] = []
+    screen = Console(file=io.StringIO(), force_terminal=True, width=160)
+    monkeypatch.setattr(watching, "_EVERY_S", 0.0)
+    monkeypatch.setattr(watching, "console", lambda: screen)
+    monkeypatch.setattr("rich.live.Live.update", lambda live, found, refresh: shown.append(text_of(found)))
+
+    watching.watch(Away(demo), None)
+
+    assert ["the database is away since" in text for text in shown] == [True, True, False]
+    assert all("box-1" in text and "1,234 images/s" in text for text in shown)
+
+
+def text_of(found: RenderableType) -> str:
+    screen = Console(file=io.StringIO(), width=160)
+    screen.print(found)
+    return screen.file.getvalue()
+
+
+def test_a_database_that_is_away_at_the_first_look_ends_the_watch(demo):
+    store = Away(demo)
+    store.status("demo", speeds=True)
+
+    with pytest.raises(StoreUnavailable):
+        watching.watch(store, "demo")
 
 
 def test_where_nobody_works_the_status_says_how_to_begin(run, tmp_path):
