@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Iterator
 from importlib import metadata
@@ -73,11 +74,23 @@ def _data_sets() -> Iterator[Finding]:
 
 
 def _checkpoints(place: str) -> Iterator[Finding]:
+    local = "://" not in place
+    yield _folder(Path(place)) if local else _place(place, f"{place} can be written")
+    if local:
+        yield disk("disk of the checkpoints", Path(place))
+
+
+def _folder(path: Path) -> Finding:
+    """Whether a folder can be written, or made: where it isn't there yet, the one that it would be made in is tried."""
+    there = next(each for each in (path, *path.parents) if os.path.lexists(each))
+    if there == path:
+        return _place(str(path), f"{path} can be written")
+    return _place(str(there), f"{path} can be made by a worker", f"{path} is not there, and ")
+
+
+def _place(place: str, fine: str, otherwise: str = "") -> Finding:
     try:
         check_place(place)
     except CifarsweepError as error:
-        yield Finding("checkpoints", "fail", str(error))
-    else:
-        yield Finding("checkpoints", "ok", f"{place} can be written")
-    if "://" not in place:
-        yield disk("disk of the checkpoints", Path(place))
+        return Finding("checkpoints", "fail", f"{otherwise}{error}")
+    return Finding("checkpoints", "ok", fine)

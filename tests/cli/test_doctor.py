@@ -93,3 +93,23 @@ def test_a_data_folder_of_nobody_fails_alone(cli, database):
     found = {finding["subject"]: finding for finding in json.loads(done.stdout)}
     assert done.returncode == 1 and "no-such-user-here" in found["data sets"]["text"]
     assert found["database"]["level"] == "ok"
+
+
+def test_a_folder_for_checkpoints_that_is_not_there_is_not_made(cli, tmp_path):
+    before = cli("doctor", "--json", "--db", "sqlite:///none.db")
+    named = cli("doctor", "--json", "--db", "sqlite:///none.db", "--artifacts", "new/deep")
+
+    assert list(tmp_path.iterdir()) == []
+    for done, folder in ((before, "none.checkpoints"), (named, "new/deep")):
+        found = {finding["subject"]: finding for finding in json.loads(done.stdout)}
+        assert found["checkpoints"]["level"] == "ok" and f"{tmp_path}/{folder}" in found["checkpoints"]["text"]
+
+
+def test_a_folder_for_checkpoints_that_can_not_be_made_fails(cli, tmp_path):
+    (tmp_path / "file").touch()
+
+    done = cli("doctor", "--json", "--artifacts", "file/below")
+
+    found = {finding["subject"]: finding for finding in json.loads(done.stdout)}
+    assert found["checkpoints"]["level"] == "fail"
+    assert f"{tmp_path}/file/below is not there" in found["checkpoints"]["text"]
