@@ -71,7 +71,7 @@ def launch(
     counts = {"gpus-per-node": gpus_per_worker or None, "cpus-per-task": cpus_per_worker}
     named = {**counts, "mem": mem, "time": time, "partition": partition, "account": account, "qos": qos}
     options = {key: str(value) for key, value in named.items() if value is not None}
-    options |= dict(key_value(text.lstrip("-"), "--extra", "KEY=VALUE, as in constraint=a100") for text in extra or [])
+    options |= _more(extra or [])
     _check_work(slots, artifacts, db, study or [])
     # Not among the arguments, where everybody on the machine could read a password in it.
     os.environ["CIFARSWEEP_DB"] = db
@@ -99,6 +99,15 @@ def _check(gpus: str | None, cpus: int | None, slurm: bool, for_slurm: list[str]
         raise typer.BadParameter("give --gpus or --cpus, not both")
     if gpus is not None and gpus != "all":
         _check_numbers(gpus)
+
+
+def _more(extra: list[str]) -> dict[str, str]:
+    """Other options of sbatch, by name."""
+    from cifarsweep.worker.slurm import check_extra
+
+    found = dict(key_value(text.lstrip("-"), "--extra", "KEY=VALUE, as in constraint=a100") for text in extra)
+    check_extra(found)
+    return found
 
 
 def _check_numbers(gpus: str) -> None:

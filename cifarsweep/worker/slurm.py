@@ -7,7 +7,7 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,18 @@ from cifarsweep.worker.launch import Fleet, Member
 
 #: How long before the time limit Slurm sends its signal; Slurm may be up to a minute early. Workers need 45 s at most.
 _WARNING_S = 90
+#: Options of sbatch that every job needs to be as they are, and why. Two of a kind in a script, and one has no effect.
+_OURS = {
+    "array": "--workers says how many jobs there are",
+    "error": "--logs says where the output goes",
+    "job-name": "jobs are called cifarsweep",
+    "no-requeue": "jobs are queued again until nothing is left",
+    "nodes": "each job has one node; --workers says how many jobs there are",
+    "open-mode": "--logs says where the output goes",
+    "output": "--logs says where the output goes",
+    "requeue": "jobs are queued again until nothing is left",
+    "signal": f"jobs are warned {_WARNING_S} s before their time limit",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +61,13 @@ def _print(name: str, line: str) -> None:
     print(f"{name} | {line}", flush=True)
 
 
+def check_extra(names: Iterable[str]) -> None:
+    """Raise SpecError for an option of sbatch that is not the user's to set."""
+    for name in names:
+        if reason := _OURS.get(name.replace("_", "-")):
+            raise SpecError(f"--extra {name.replace('_', '-')}: can't be set, as {reason}; leave it out")
+
+
 def submit(job: Job, workers: int, options: Mapping[str, str]) -> str:
     """Submit `workers` elements with more options of sbatch, and return the number of the job.
 
@@ -76,10 +95,12 @@ def submit(job: Job, workers: int, options: Mapping[str, str]) -> str:
         with contextlib.redirect_stderr(io.StringIO()):
             jobs = executor.map_array(job, range(workers))
     except submitit.core.utils.FailedJobError as error:
-        raise SpecError(f"Slurm refuses the job: {_last_line(str(error))}") from None
+        raise SpecError(f"Slurm refuses the job: {_reason(str(error))}") from None
     return str(jobs[0].job_id).split("_")[0]
 
 
-def _last_line(text: str) -> str:
+def _reason(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no reason given"]
-    return next((line for line in lines if line.startswith("sbatch: error:")), lines[-1])
+    # An option that it does not know is no `error:`, and the line after it only names --help.
+    told = (line for sign in ("sbatch: error:", "sbatch:") for line in lines if line.startswith(sign))
+    return next(told, lines[-1])

@@ -122,6 +122,12 @@ def test_what_slurm_refuses_is_one_sentence(submitted):
         submitted(partition="no-such-partition")
 
 
+@needs_slurm
+def test_an_option_that_slurm_does_not_know_is_named(submitted):
+    with pytest.raises(SpecError, match=r"Slurm refuses the job: sbatch: .*--bogus=3"):
+        submitted(bogus="3")
+
+
 def test_where_there_is_no_slurm_it_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
 
