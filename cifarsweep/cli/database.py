@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,10 +62,7 @@ def restore(
     """Fill an empty database from a backup, all or nothing; it may be of the other kind."""
     from cifarsweep.store import Store
 
-    # Path.is_file raises where a folder may not be entered.
-    if not os.path.isfile(source):
-        raise StoreError(f"{source}: there is no file that can be read; give one that `cifarsweep db backup` wrote")
-    with Store.open(source, read_only=True) as copy, Store.open(db, upgrade=True) as store:
+    with Store.open_backup(source) as copy, Store.open(db, upgrade=True) as store:
         say_upgraded(store)
         trials = store.restore(copy)
         typer.echo(f"{store.shown_url}: {trials:,} trials restored from {source}")

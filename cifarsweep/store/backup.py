@@ -20,7 +20,7 @@ from cifarsweep.errors import StoreError
 from cifarsweep.store import address, migrate
 from cifarsweep.store.engine import Database, connect_sqlite, sqlite_driver
 from cifarsweep.store.faults import is_sqlite, translate, wrapped
-from cifarsweep.store.tables import metadata, study, trial
+from cifarsweep.store.tables import VERSION_TABLE, metadata, study, trial
 
 #: Rows that are read and written at once.
 _BATCH = 10_000
@@ -33,7 +33,8 @@ def backup(db: Database, out: Path) -> None:
     StoreError where `out` exists, can't be written, or the copy turns out damaged.
     """
     try:
-        if out.exists():
+        # A link that leads nowhere is a name that is taken, too.
+        if os.path.lexists(out):
             raise StoreError(f"{out}: exists already; give another name, or delete it")
         if not out.parent.is_dir():
             raise StoreError(f"{out}: its folder does not exist; create it, or give another name")
@@ -44,6 +45,29 @@ def backup(db: Database, out: Path) -> None:
             _appear(copy, out)
     except OSError as error:
         raise StoreError(f"{out}: can't be written ({error.strerror}); give another place") from None
+
+
+def check_backup(file: Path) -> None:
+    """Raise StoreError where `file` can't be what `backup` wrote, in words about a file and not about a --db."""
+    # Path.is_file raises where a folder may not be entered.
+    if not os.path.isfile(file):
+        raise StoreError(f"{file}: there is no file that can be read; give one that `cifarsweep db backup` wrote")
+    if fault := _fault(file.absolute()):
+        advice = "give one that `cifarsweep db backup` wrote"
+        raise StoreError(f"{file}: is no backup, or not a whole one ({fault}); {advice}")
+
+
+def _fault(file: Path) -> str:
+    """What shows at the first look that a file is damaged, or somebody else's; empty where nothing does."""
+    try:
+        with closing(connect_sqlite(file, read_only=True)) as conn:
+            tables = conn.execute("SELECT count(*) FROM sqlite_master WHERE name = ?", (VERSION_TABLE,)).fetchone()[0]
+    except sqlite_driver().OperationalError:
+        # A lock or a right that is missing, which opening it has words for.
+        return ""
+    except sqlite_driver().DatabaseError as error:
+        return str(error)
+    return "" if tables else "it holds no studies"
 
 
 def restore(origin: Database, db: Database) -> int:

@@ -104,6 +104,12 @@ class Store:
         store.upgraded_from = before
         return store
 
+    @classmethod
+    def open_backup(cls, file: Path) -> Self:
+        """Open what `backup` wrote, to restore from it. Raises StoreError, of the file and not of a --db."""
+        backup.check_backup(file)
+        return cls.open(file, read_only=True)
+
     def __enter__(self) -> Self:
         return self
 

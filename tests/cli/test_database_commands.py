@@ -1,5 +1,7 @@
 """`db` as a user types it: what may only be read, what is older, and files that are no backups."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -50,3 +52,30 @@ def test_a_study_in_an_older_file_says_that_the_file_was_upgraded(cli, old_datab
 
     assert first.stdout.count(f"old.db: was of an older version ({REVISIONS[0]}) and is upgraded") == 1
     assert "upgraded" not in again.stdout
+
+
+@pytest.mark.parametrize("spoil", ["text", "half", "other"])
+def test_a_file_that_is_no_backup_is_named_as_that(cli, database, tmp_path, spoil):
+    file = tmp_path / "saved.db"
+    if spoil == "text":
+        file.write_text("Dear diary, " * 1000)
+    elif spoil == "half":
+        file.write_bytes(database.read_bytes()[: database.stat().st_size // 2])
+    else:
+        with closing(sqlite3.connect(file)) as conn:
+            conn.execute("CREATE TABLE songs (title TEXT)")
+
+    done = cli("db", "restore", "saved.db", "--db", "sqlite:///new.db")
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: saved.db: is no backup, or not a whole one") and "db backup" in done.stderr
+    assert "--db" not in done.stderr and not (tmp_path / "new.db").exists()
+
+
+def test_a_backup_into_a_link_that_leads_nowhere_is_refused(cli, database, tmp_path):
+    (tmp_path / "link.db").symlink_to("nowhere.db")
+
+    done = cli("db", "backup", "link.db", "--db", f"sqlite:///{database}")
+
+    assert done.returncode == 2 and "link.db: exists already" in done.stderr
+    assert not (tmp_path / "nowhere.db").exists()
