@@ -24,6 +24,8 @@ _SQLITE = {
 #: Errors of PostgreSQL that pass by themselves, by class or code
 #: (https://www.postgresql.org/docs/current/errcodes-appendix.html).
 _PASSING = ("08", "53", "57", "40", "55P03", "25P03", "58")
+#: What a server that was reached puts before its reason not to let somebody in.
+_REFUSAL = "FATAL:"
 
 
 def wrapped(error: Exception) -> DBAPIError | PoolTimeout:
@@ -57,6 +59,10 @@ def translate(error: DBAPIError | PoolTimeout, where: str) -> StoreError:
         return StoreError(f"{where}: {text}; ask its owner to grant the right")
     if state == "25006":
         return StoreError(f"{where}: is read-only; give a --db that can be written")
+    refusal = text.partition(_REFUSAL)[2].strip()
+    if state is None and refusal:
+        # A wrong password, or a server that starts up or is full: which of them it is stands in words alone.
+        return StoreUnavailable(f"{where}: the server refuses: {refusal}")
     away = state is None and isinstance(error, OperationalError | InterfaceError)
     if away or (state or "").startswith(_PASSING):
         return StoreUnavailable(f"{where}: can't be reached or is busy: {text}")

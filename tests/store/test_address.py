@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -81,6 +81,14 @@ def test_an_unreachable_server_is_named_without_its_password() -> None:
 
     assert "postgresql://ann@127.0.0.1:1/results" in message
     assert SECRET not in message
+
+
+def test_a_server_that_refuses_is_not_called_out_of_reach(postgres: Callable[..., str]) -> None:
+    stranger = refusal(postgres().replace("//postgres:@", "//nobody-here@"))
+    elsewhere = refusal(postgres("nothing-here"))
+
+    assert stranger.endswith('the server refuses: role "nobody-here" does not exist')
+    assert elsewhere.endswith('the server refuses: database "nothing-here" does not exist')
 
 
 @pytest.mark.parametrize(
