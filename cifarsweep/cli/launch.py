@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cifarsweep.cli.entry import forget_output
-from cifarsweep.cli.options import DEFAULT_DATABASE, LONGEST_S, Artifacts, Database, Studies, Wait, console, key_value
+from cifarsweep.cli.options import (
+    DEFAULT_DATABASE,
+    Artifacts,
+    Database,
+    Studies,
+    Wait,
+    check_seconds,
+    console,
+    key_value,
+)
 from cifarsweep.cli.work import parse_slots
 
 if TYPE_CHECKING:
@@ -36,7 +45,7 @@ def launch(
     db: Database = DEFAULT_DATABASE,
     wait: Wait = False,
     save_every: Annotated[
-        float | None, typer.Option(metavar="S", min=0, max=LONGEST_S, help="Seconds between two checkpoints.")
+        float | None, typer.Option(metavar="S", callback=check_seconds, help="Seconds between two checkpoints.")
     ] = None,
     artifacts: Artifacts = None,
     logs: Annotated[Path, typer.Option(metavar="DIR", help="Where the workers' output goes.")] = Path("logs"),

@@ -47,6 +47,17 @@ def device(gpu: int | None, cpu: bool) -> str:
     return "cpu" if cpu else "auto" if gpu is None else str(gpu)
 
 
+def check_seconds(context: typer.Context, param: typer.CallbackParam, value: float | None) -> float | None:
+    """Return the value. Raises typer.BadParameter, of the variable or the option, whichever gave it."""
+    # Written so that it is false for NaN.
+    if value is None or 0 <= value <= LONGEST_S:
+        return value
+    source = context.get_parameter_source(str(param.name))
+    variable = source is not None and source.name == "ENVIRONMENT"
+    hint = f"${param.envvar}" if variable else param.opts[0]
+    raise typer.BadParameter(f"{value:g} is no number of seconds from 0 to {LONGEST_S:.0f}", param_hint=hint)
+
+
 def key_value(text: str, hint: str, form: str = "KEY=VALUE") -> tuple[str, str]:
     """Both sides of the first `=`; the right one may be empty. Raises typer.BadParameter, of the option `hint`."""
     key, sign, value = text.partition("=")

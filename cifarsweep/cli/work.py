@@ -10,7 +10,6 @@ import typer
 from cifarsweep.cli.entry import forget_output
 from cifarsweep.cli.options import (
     DEFAULT_DATABASE,
-    LONGEST_S,
     Artifacts,
     Cpu,
     Database,
@@ -18,6 +17,7 @@ from cifarsweep.cli.options import (
     Studies,
     Wait,
     artifacts_folder,
+    check_seconds,
     console,
     device,
 )
@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 SaveEvery = Annotated[
     float,
     typer.Option(
-        metavar="S", min=0, max=LONGEST_S, envvar="CIFARSWEEP_SAVE_EVERY", help="Seconds between two checkpoints."
+        metavar="S",
+        callback=check_seconds,
+        envvar="CIFARSWEEP_SAVE_EVERY",
+        help="Seconds between two checkpoints.",
     ),
 ]
 

@@ -74,6 +74,16 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(cli, tmp_path: Path, a
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("value", ["nan", "-1", "2e9"])
+def test_a_bad_number_of_seconds_is_blamed_on_what_gave_it(cli, value):
+    given = cli("worker", "--cpu", "--save-every", value)
+    found = cli("worker", "--cpu", CIFARSWEEP_SAVE_EVERY=value)
+
+    refused(given, "--save-every", "is no number of seconds from 0 to 1000000000")
+    refused(found, "$CIFARSWEEP_SAVE_EVERY", "is no number of seconds from 0 to 1000000000")
+    assert "SAVE_EVERY" not in given.stderr and "--save-every" not in found.stderr
+
+
 def test_a_changed_study_under_the_same_name_is_refused_with_a_diff(cli, tmp_path):
     path = tmp_path / "tiny.toml"
     path.write_text(STUDY)
