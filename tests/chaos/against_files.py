@@ -187,6 +187,9 @@ def full_database_disk(place: Place, *, trials: int = 4) -> Counts:
             time.sleep(there.lease_s / 2)
             small.make_room()
             fleet.finish()
+            # On a slow machine the first worker may end while the disk is full; what it can't tell, the next one does.
+            fleet.start()
+            fleet.finish()
             judge(there, store, spec.name, undisturbed(spec))
     if findings or not refusals:
         raise Broken(f"seed {place.seed}: {refusals} refusals, findings while full: {findings}; logs {place.folder}")
