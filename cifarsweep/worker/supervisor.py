@@ -12,12 +12,12 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from cifarsweep.errors import DataError, DeviceError, StoreUnavailable
-from cifarsweep.spec.words import TrialState, Wish
 from cifarsweep.store import Store
 from cifarsweep.store.records import Want, WorkerInfo
 from cifarsweep.worker import machine
 from cifarsweep.worker.artifacts import Artifacts
 from cifarsweep.worker.display import Display
+from cifarsweep.worker.farewell import tell_all, what_is_left
 from cifarsweep.worker.patience import Patience
 from cifarsweep.worker.plan import Plan, Shared
 from cifarsweep.worker.searching import Searching
@@ -36,8 +36,6 @@ EXIT_BAD_MACHINE = 70
 _GRACE_S = 30.0
 _LOOK_EVERY_S = 1.0
 _TICK_S = 0.25
-#: How long a worker that is done sees to Optuna's view; what is left then, the next worker tells.
-_TELL_WITHIN_S = 60.0
 #: How long the end of a worker waits for what is being told.
 _END_OF_TELLING_S = 5.0
 #: Signals of people, whose second means at once; those of batch systems and of `launch` come as often as they like.
@@ -294,37 +292,17 @@ class Supervisor:
             if self._finished:
                 self._name_what_is_left()
             self._teller.wait(_END_OF_TELLING_S)
-            if not self._signals:
-                self._tell_all()
+            tell_all(self._store, self._hurried)
             if self._registered:
                 self._store.end_worker(self._id)
         except StoreUnavailable as error:
             self._display.note(f"could not sign off: {error}")
 
     def _name_what_is_left(self) -> None:
-        """Nobody need wait for these, but who sees a worker end should know of them."""
         wanted = self._plan.studies
-        found = [each for each in self._store.status() if not wanted or each.study in wanted]
-        count = {state: sum(each.trials[state] for each in found) for state in TrialState}
-        points = sum(each.held for each in found if each.wish is Wish.PAUSE)
-        if count[TrialState.PAUSED] or points:
-            and_points = f" and {points} points of a search" if points else ""
-            paused = f"{count[TrialState.PAUSED]} trials{and_points}"
-            self._display.note(f"paused: {paused}; `cifarsweep resume STUDY` queues them again")
-        given_up = [f"{count[state]} {state}" for state in (TrialState.FAILED, TrialState.POISONED) if count[state]]
-        if given_up:
-            self._display.note(
-                f"given up: {', '.join(given_up)}; `cifarsweep show STUDY/TRIAL` says why, "
-                "`cifarsweep retry STUDY` queues them again"
-            )
+        for text in what_is_left([each for each in self._store.status() if not wanted or each.study in wanted]):
+            self._display.note(text)
 
-    def _tell_all(self) -> None:
-        """Wait while another worker tells, since it may have looked before our last trial was done."""
-        give_up = self._clock() + _TELL_WITHIN_S
-        while not self._signals and self._store.untold() and self._clock() < give_up:
-            self._watchdog.turned()
-            if self._store.tell(limit=500):
-                continue
-            if self._store.telling_fails:
-                return
-            time.sleep(0.2)
+    def _hurried(self) -> bool:
+        self._watchdog.turned()
+        return bool(self._signals)

@@ -1,0 +1,31 @@
+"""What a worker says of the studies that it leaves."""
+
+import pytest
+
+from cifarsweep.spec.words import TrialState, Wish
+from cifarsweep.store.records import StudyStatus
+from cifarsweep.worker.farewell import what_is_left
+
+
+def status(held: int = 0, wish: Wish | None = None, **counts: int) -> StudyStatus:
+    trials = dict.fromkeys(TrialState, 0) | {TrialState(state): count for state, count in counts.items()}
+    return StudyStatus("s", trials, (), 0.0, held=held, wish=wish)
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ([status(done=3)], []),
+        ([status(failed=1, done=2), status(poisoned=2)], ["given up: 1 failed, 2 poisoned; `cifarsweep show"]),
+        (
+            [status(paused=2, held=4, wish=Wish.PAUSE)],
+            ["paused: 2 trials and 4 points of a search; `cifarsweep resume"],
+        ),
+        ([status(held=4, wish=Wish.CANCEL)], []),
+        ([status(paused=1, poisoned=1)], ["paused: 1 trial;", "given up: 1 poisoned;"]),
+    ],
+)
+def test_what_was_paused_or_given_up_is_named(found: list[StudyStatus], words: list[str]) -> None:
+    said = list(what_is_left(found))
+
+    assert len(said) == len(words) and all(text.startswith(start) for text, start in zip(said, words, strict=True))
