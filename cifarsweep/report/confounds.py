@@ -89,15 +89,11 @@ def _measured(results: Sequence[CellResult]) -> Iterator[Confound]:
     for measure in _MEASURES:
         found: dict[str, float] = {}
         for result in results:
-            values = [value for trial in _trained(result) if (value := measure.of(trial)) is not None]
+            values = [value for trial in result.trials if trial.trained and (value := measure.of(trial)) is not None]
             if values:
                 found[result.cell.name] = sum(values) / len(values)
         if found and max(found.values()) - min(found.values()) > measure.tolerance * min(found.values()):
             yield _spread(measure, found)
-
-
-def _trained(result: CellResult) -> list[ReportTrial]:
-    return [trial for trial in result.trials if trial.done and not trial.diverged and not trial.pruned]
 
 
 def _spread(measure: _Measure, found: Mapping[str, float]) -> Confound:

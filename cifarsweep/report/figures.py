@@ -13,29 +13,30 @@ from cifarsweep.spec.words import ELAPSED, ENERGY, FLOPS, TRAIN_ACCURACY, VAL_AC
 
 #: Cells of a Pareto front that are named below the figure.
 _NAMED = 12
+
+
+def _seconds(result: CellResult) -> float | None:
+    times = [trial.elapsed_s for trial in _trained(result) if trial.elapsed_s is not None]
+    return fmean(times) if times else None
+
+
+def _mean(result: CellResult, metric: str) -> float | None:
+    found = final_summary(_trained(result), metric)
+    return found.mean if found else None
+
+
+def _trained(result: CellResult) -> list[ReportTrial]:
+    return [trial for trial in result.trials if trial.trained]
+
+
 #: What a result may cost, by name: its label, and how much of it a cell took.
 _COSTS: dict[str, tuple[str, Callable[[CellResult], float | None]]] = {
-    ELAPSED: (metric_label(ELAPSED), lambda result: _seconds(result)),
+    ELAPSED: (metric_label(ELAPSED), _seconds),
     ENERGY: (metric_label(ENERGY), lambda result: _mean(result, ENERGY)),
     FLOPS: (metric_label(FLOPS), lambda result: _mean(result, FLOPS)),
     "params": ("Parameters", lambda result: result.params),
     "flops_per_image": ("FLOPs of one image", lambda result: result.flops),
 }
-
-
-def _seconds(result: CellResult) -> float | None:
-    times = [trial.elapsed_s for trial in _whole(result) if trial.elapsed_s is not None]
-    return fmean(times) if times else None
-
-
-def _mean(result: CellResult, metric: str) -> float | None:
-    found = final_summary(_whole(result), metric)
-    return found.mean if found else None
-
-
-def _whole(result: CellResult) -> list[ReportTrial]:
-    """Its trials that trained to the end: what diverged or was pruned cost little because it ended early."""
-    return [trial for trial in result.trials if trial.done and not trial.diverged and not trial.pruned]
 
 
 def cost_payload(results: Sequence[CellResult]) -> list[dict[str, Any]]:
@@ -60,7 +61,7 @@ def _told(names: Sequence[str]) -> str:
 
 def _left_out(results: Sequence[CellResult], costs: Sequence[float | None]) -> str:
     unknown = (result for result, cost in zip(results, costs, strict=True) if cost is None)
-    names = [visible(result.cell.name) for result in unknown if result.diverged and not _whole(result)]
+    names = [visible(result.cell.name) for result in unknown if result.diverged and not _trained(result)]
     if not names:
         return ""
     which = f"{len(names)} cells" if len(names) > _NAMED else "; ".join(names)

@@ -191,7 +191,7 @@ def _log_times(side: Side, done: Done) -> dict[int, float]:
     """
     found = {}
     for seed, trials in trials_by_seed(side, done).items():
-        times = [one.elapsed_s for one in trials if one.elapsed_s and not (one.diverged or one.pruned)]
+        times = [one.elapsed_s for one in trials if one.elapsed_s and one.trained]
         if len(times) == len(trials):
             found[seed] = sum(map(math.log, times)) / len(times)
     return found

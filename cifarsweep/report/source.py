@@ -73,6 +73,11 @@ class ReportTrial:
         return self.done and self.outcome == Outcome.PRUNED
 
     @property
+    def trained(self) -> bool:
+        """Done and trained to its end: what diverged or was pruned took little because it ended early."""
+        return self.done and not self.diverged and not self.pruned
+
+    @property
     def failed(self) -> bool:
         """Given up: it raised, or took its workers down."""
         return self.state in (TrialState.FAILED, TrialState.POISONED)
