@@ -82,6 +82,18 @@ study = Table(
     #: of a search: the points that it asks for in all, and those that it has asked for
     Column("points", Integer),
     Column("asked", Integer, nullable=False, server_default="0"),
+    #: its trials may be trained on images that differ from one another
+    Column("other_data", Boolean(create_constraint=False), nullable=False, server_default=false()),
+)
+
+#: The content digests of the images that a study's trials train on. The first claim decides them.
+study_data = Table(
+    "cs_study_data",
+    metadata,
+    # No foreign key: checking one locks the study while the claim holds a trial, the reverse of what `pause` does.
+    Column("study_id", _Id, primary_key=True, autoincrement=False),
+    Column("dataset", String(64), primary_key=True),
+    Column("sha256", String(64), nullable=False),
 )
 
 cell = Table(
@@ -195,6 +207,10 @@ attempt = Table(
     Column("first_step", BigInteger, nullable=False),
     Column("error", Text),
     Column("traceback", Text),
+    #: what it trained with, the images' digest among it; empty in older rows, where the worker's row says it
+    Column("device", Text),
+    #: JSON
+    Column("versions", Text),
 )
 
 worker = Table(

@@ -176,6 +176,34 @@ def test_a_database_of_the_first_version_is_upgraded_with_its_contents(old_url: 
     assert differences(engine) == []
 
 
+def old_attempt(conn: Connection, number: int, worker: str, versions: str, began: str) -> None:
+    """An attempt at the one trial, as the first version wrote it."""
+    names = "worker_id, host, pid, device, slots, versions, started_at, clock, beat"
+    conn.execute(
+        text(f"INSERT INTO cs_worker ({names}) VALUES (:worker, 'h', 1, 'CPU', 1, :versions, :began, 'c', 0)"),  # noqa: S608
+        {"worker": worker, "versions": versions, "began": began},
+    )
+    names = "trial_id, attempt, worker_id, started_at, first_step"
+    conn.execute(
+        text(f"INSERT INTO cs_attempt ({names}) VALUES (1, :number, :worker, :began, 0)"),  # noqa: S608
+        {"number": number, "worker": worker, "began": began},
+    )
+
+
+def test_an_older_database_says_which_images_its_trials_trained_on_first(old_url: str, engine: Engine) -> None:
+    with engine.begin() as conn:
+        old_attempt(conn, 1, "broken", "no JSON", "2026-01-01 00:00:00")
+        old_attempt(conn, 2, "other", '{"data cifar10": "%s"}' % ("c" * 64), "2026-01-02 00:00:00")
+        old_attempt(conn, 3, "first", '{"data digits": "%s", "torch": "2"}' % ("a" * 64), "2026-01-03 00:00:00")
+        old_attempt(conn, 4, "second", '{"data digits": "%s"}' % ("b" * 64), "2026-01-04 00:00:00")
+
+    Store.open(old_url, upgrade=True).close()
+
+    with engine.connect() as conn:
+        found = conn.execute(text("SELECT study_id, dataset, sha256 FROM cs_study_data")).all()
+    assert [tuple(row) for row in found] == [(1, "digits", "a" * 64)]
+
+
 def open_and_upgrade(url: str) -> list[str]:
     with Store.open(url, upgrade=True) as store:
         return store.check()
