@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from cifarsweep import __version__
+from cifarsweep.environment import without_database
 
 _PATIENCE_S = 5
 
@@ -26,7 +27,9 @@ def _of_checkout(root: Path) -> str | None:
         return None
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_S, check=False)
+        ended = subprocess.run(
+            command, capture_output=True, text=True, timeout=_PATIENCE_S, check=False, env=without_database()
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return (ended.stdout.strip() or None) if ended.returncode == 0 else None

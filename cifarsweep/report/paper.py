@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cifarsweep.environment import without_database
 from cifarsweep.errors import OutputError
 
 if TYPE_CHECKING:
@@ -95,7 +96,9 @@ def _run(page: Path, made: Path, folder: Path, *options: str) -> None:
         *(*_ALONE, *sandbox, "--virtual-time-budget=30000", *options, page.resolve().as_uri()),
     ]
     try:
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_S, check=False)
+        ended = subprocess.run(
+            command, capture_output=True, text=True, timeout=_PATIENCE_S, check=False, env=without_database()
+        )
     except subprocess.TimeoutExpired:
         raise OutputError(f"{page}: Chromium did not draw it within {_PATIENCE_S} s; try again, or print it") from None
     except OSError as error:

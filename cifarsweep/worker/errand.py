@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from cifarsweep.environment import without_database
 from cifarsweep.errors import CifarsweepError, SpecError
 
 
@@ -15,7 +16,12 @@ def run_module(module: str, arguments: Sequence[str] = (), stdin: str = "") -> s
     Raises SpecError with its last words where it exits with 2, which is how our modules refuse bad input.
     """
     done = subprocess.run(
-        [sys.executable, "-m", module, *arguments], input=stdin, capture_output=True, text=True, check=False
+        [sys.executable, "-m", module, *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=without_database(),
     )
     if done.returncode == SpecError.exit_code:
         raise SpecError(done.stderr.strip())

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import wait
 
+from cifarsweep.environment import without_database
 from cifarsweep.worker.protocol import Reply, Request, decode_reply, encode
 
 _READ_SIZE = 1 << 18
@@ -20,6 +21,14 @@ _TAIL = 4000
 def child_command(device: str) -> list[str]:
     """The command of a child that trains for real. `device` is cpu, auto or a GPU's number."""
     return [sys.executable, "-m", "cifarsweep.worker.child", device]
+
+
+def child_environment() -> dict[str, str]:
+    """What a child needs to know of ours: nothing of the database.
+
+    It numbers GPUs as `nvidia-smi` does, by their place on the PCI bus; CUDA itself would begin with the fastest.
+    """
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **without_database()}
 
 
 class ChildProcess:
@@ -36,6 +45,7 @@ class ChildProcess:
             stderr=self._errors,
             bufsize=0,
             start_new_session=True,
+            env=child_environment(),
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout

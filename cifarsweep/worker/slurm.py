@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cifarsweep.environment import without_database
 from cifarsweep.errors import CifarsweepError, SpecError
 from cifarsweep.worker.launch import Fleet, Member
 
@@ -46,7 +47,8 @@ class Job:
         code = fleet.run()
         if fleet.interrupted and code:
             _print("slurm", "time is up, the trials are given back: queued again")
-            subprocess.run(["scontrol", "requeue", _name_of_this_job()], check=True, timeout=60)
+            command = ["scontrol", "requeue", _name_of_this_job()]
+            subprocess.run(command, check=True, timeout=60, env=without_database())
         elif code:
             sys.exit(code)
 

@@ -1,0 +1,42 @@
+"""The environment of processes that we start and that need no database: whatever leads to one is left out."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from urllib.parse import unquote
+
+#: Ours, every variable of PostgreSQL's library (www.postgresql.org/docs/current/libpq-envars.html), and the names that
+#: hosts and frameworks give to a database's URL or password.
+_NAMES = re.compile(
+    r"CIFARSWEEP_DB|PG[A-Z][A-Z_]*"
+    r"|(.*_)?(DB|DATABASE|POSTGRES(QL)?|PG|SQLALCHEMY)_(.*_)?(URL|URI|DSN|PASS|PASSWD|PASSWORD|PW|PWD|SECRET)(_.*)?",
+    re.IGNORECASE,
+)
+#: A database's URL or a connection string, under whatever name.
+_VALUES = re.compile(r"\b(postgres(ql)?|mysql|mariadb|mssql|oracle)(\+\w+)?://|\bpassword\s*=", re.IGNORECASE)
+_PASSWORD_NAMES = re.compile(r"(.*_)?(PG)?(PASS|PASSWD|PASSWORD|PW|PWD|SECRET)(_.*)?", re.IGNORECASE)
+_PASSWORD = re.compile(r"://[^/@\s]*?:([^/@\s]+)@|\bpassword\s*=\s*(\S+)", re.IGNORECASE)
+#: A shorter text is the value of many variables that have nothing to do with a database.
+_SHORTEST_PASSWORD = 4
+
+
+def without_database(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment (by default this process's) without the address, the user and the password of a database.
+
+    A training process lives for days, and all processes of its user can read its environment in `/proc`.
+    """
+    environ = os.environ if environ is None else environ
+    private = {name for name, value in environ.items() if _NAMES.fullmatch(name) or _VALUES.search(value)}
+    secrets = set(_passwords(environ, private))
+    return {name: value for name, value in environ.items() if name not in private and value not in secrets}
+
+
+def _passwords(environ: Mapping[str, str], private: Iterable[str]) -> Iterator[str]:
+    """The passwords in these variables, which other variables may repeat under any name."""
+    for name in private:
+        whole = [environ[name]] if _PASSWORD_NAMES.fullmatch(name) else []
+        inside = [group for found in _PASSWORD.finditer(environ[name]) for group in found.groups() if group]
+        for each in whole + inside:
+            yield from (text for text in (each, unquote(each)) if len(text) >= _SHORTEST_PASSWORD)
