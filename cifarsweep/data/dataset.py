@@ -5,6 +5,7 @@ Images are (N, 3, 32, 32) to whoever computes with them and lie as (N, 32, 32, 3
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -40,6 +41,7 @@ class Split:
     """What one run trains and validates on; all tensors on one device.
 
     `mean` and `std` (3,) are float32 statistics of the training part's pixels in 0..1, over all pixels of a channel.
+    `sha256` stands for the data set's contents and the part that is held out; without it `digest` reads every image.
     """
 
     train_images: Tensor
@@ -48,6 +50,7 @@ class Split:
     val_labels: Tensor
     mean: Tensor
     std: Tensor
+    sha256: str | None = None
 
     def to(self, device: torch.device | str) -> Split:
         """The same split on another device."""
@@ -58,7 +61,18 @@ class Split:
             val_labels=self.val_labels.to(device),
             mean=self.mean.to(device),
             std=self.std.to(device),
+            sha256=self.sha256,
         )
+
+    @cached_property
+    def digest(self) -> str:
+        """A digest that no other images, labels, held-out part or statistics have."""
+        found = hashlib.sha256((self.sha256 or "").encode())
+        images = (self.train_images, self.train_labels, self.val_images, self.val_labels)
+        for tensor in (*(images if self.sha256 is None else ()), self.mean, self.std):
+            found.update(f"{tuple(tensor.shape)} {tensor.dtype}\n".encode())
+            found.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        return found.hexdigest()
 
     @cached_property
     def row_scale_shift(self) -> tuple[Tensor, Tensor]:
@@ -96,10 +110,18 @@ def split(dataset: Dataset, validation: Validation) -> Split:
     """
     images, labels = dataset.train_images, dataset.train_labels
     if validation.split == "test":
-        return Split(images, labels, dataset.test_images, dataset.test_labels, *_statistics(images))
+        held_out = torch.zeros(0, dtype=torch.bool)
+        test = dataset.test_images, dataset.test_labels
+        return Split(images, labels, *test, *_statistics(images), _split_sha256(dataset, held_out))
     held_out = _held_out(labels, len(dataset.classes), validation, dataset.name)
     train_images, val_images = _picked(images, ~held_out), _picked(images, held_out)
-    return Split(train_images, labels[~held_out], val_images, labels[held_out], *_statistics(train_images))
+    parts = train_images, labels[~held_out], val_images, labels[held_out]
+    return Split(*parts, *_statistics(train_images), _split_sha256(dataset, held_out))
+
+
+def _split_sha256(dataset: Dataset, held_out: Tensor) -> str:
+    """By the images themselves and not by seed and fraction: another torch may draw others from the same seed."""
+    return hashlib.sha256(dataset.sha256.encode() + held_out.numpy().tobytes()).hexdigest()
 
 
 def _held_out(labels: Tensor, classes: int, validation: Validation, name: str) -> Tensor:

@@ -73,7 +73,7 @@ def train(run: Run) -> Iterator[Event]:
     make_repeatable(settings)
     budget = Budget.of(settings, len(run.split.train_labels), smallest_batch(settings.model))
     warmup_steps(settings.schedule, budget.total_steps, budget.steps_per_epoch)  # complain now, not at the first step
-    trial = Trial(settings, run.seed, run.classes, device, _traits(run.split))
+    trial = Trial(settings, run.seed, run.classes, device, run.split.digest, _traits(run.split))
 
     state = yield from _resumed(run, trial)
     yield _started(run, budget, state)
@@ -112,7 +112,7 @@ def _resumed(run: Run, trial: Trial) -> Generator[Event, None, TrainState]:
 
 
 def _traits(split: Split) -> tuple[float, ...]:
-    """Numbers that hardly any other images share: a data set may be replaced under its name."""
+    """Numbers that told images from others in checkpoints of earlier versions."""
     return len(split.train_labels), len(split.val_labels), *split.mean.tolist(), *split.std.tolist()
 
 

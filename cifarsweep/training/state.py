@@ -32,18 +32,34 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What does not change. `data` are numbers that tell the images from others."""
+    """What does not change.
+
+    `data` is the digest of images, labels and held-out part; `traits` are statistics of the images, which stood for
+    them in checkpoints of earlier versions.
+    """
 
     settings: Settings
     seed: int
     classes: int
     device: torch.device
-    data: tuple[float, ...]
+    data: str
+    traits: tuple[float, ...] = ()
 
     def fingerprint(self) -> str:
-        """Digest what a checkpoint must agree with. Defaults are left out, so that a new setting breaks none."""
+        """Digest what a checkpoint must agree with."""
+        return self._digest(self.data)
+
+    def earlier_fingerprint(self) -> str:
+        """Digest what a checkpoint without a digest must agree with: it does not tell labels apart.
+
+        The database does: it refuses a worker whose images are not those of the study's earlier attempts.
+        """
+        return self._digest(*self.traits)
+
+    def _digest(self, *data: object) -> str:
+        # Defaults are left out, so that a new setting breaks no checkpoint.
         settings = self.settings.model_dump_json(exclude_defaults=True)
-        parts = (settings, self.seed, self.classes, self.device.type, *self.data)
+        parts = (settings, self.seed, self.classes, self.device.type, *data)
         return hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()
 
 
@@ -145,6 +161,7 @@ class TrainState:
         return watch | {
             "format": _FORMAT,
             "trial": self.trial.fingerprint(),
+            "data": self.trial.data,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict()["state"],
             "generators": randomness.generator_states(self.trial.device),
@@ -161,8 +178,7 @@ class TrainState:
         """Become what `checkpoint` described. After a CheckpointError this state must not be used."""
         if saved.get("format") != _FORMAT:
             raise CheckpointError(f"its format is {saved.get('format')!r} instead of {_FORMAT}")
-        if saved.get("trial") != self.trial.fingerprint():
-            raise CheckpointError("it belongs to another trial: settings, images, seed or kind of device differ")
+        self._check_owner(saved)
         # Options of the optimizer follow from the settings, and the rate is set at each step: only its state counts.
         options = self.optimizer.state_dict()["param_groups"]
         try:
@@ -177,3 +193,16 @@ class TrainState:
             randomness.restore_generators(saved["generators"], self.trial.device)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"its contents do not fit this trial: {error}") from error
+
+    def _check_owner(self, saved: dict[str, Any]) -> None:
+        """Raise CheckpointError for a checkpoint of another trial, or of this one on other images or labels."""
+        trial, data = self.trial, saved.get("data")
+        if data is None and saved.get("trial") == trial.earlier_fingerprint():
+            return
+        if data is not None and data != trial.data:
+            raise CheckpointError(
+                f"it was trained on other images or labels, or with another part held out: {str(data)[:12]}... where "
+                f"here they are {trial.data[:12]}..."
+            )
+        if saved.get("trial") != trial.fingerprint():
+            raise CheckpointError("it belongs to another trial: settings, images, seed or kind of device differ")

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -109,6 +110,55 @@ def test_holdout_is_chosen_by_its_seed_alone(dataset):
 
     assert torch.equal(first.val_images, split(dataset, holdout(seed=5)).val_images)
     assert not torch.equal(first.val_images, split(dataset, holdout(seed=6)).val_images)
+
+
+def digest(root, made, validation) -> str:
+    split.cache_clear()
+    tensorfile.write(catalog.path_of("mine", root), made)
+    return split(load("mine", root), validation).digest
+
+
+def exchange_two_labels(made) -> None:
+    made.train_labels[:2] = made.train_labels[1::-1].copy()
+
+
+def move_an_image(made) -> None:
+    """Exchange two images of one class."""
+    made.train_images[[0, 2]] = made.train_images[[2, 0]]
+
+
+def change_a_test_label(made) -> None:
+    made.test_labels[0] = 1 - made.test_labels[0]
+
+
+@pytest.mark.parametrize("change", [exchange_two_labels, move_an_image, change_a_test_label])
+@pytest.mark.parametrize("validation", [Validation(), holdout()])
+def test_the_digest_of_a_split_tells_data_sets_apart_whose_statistics_are_equal(root, contents, change, validation):
+    before = digest(root, contents(), validation)
+    made = contents()
+    change(made)
+
+    assert digest(root, made, validation) != before
+    assert digest(root, contents(), validation) == before
+
+
+def test_the_digest_of_a_split_tells_held_out_parts_apart_whoever_drew_them(root, contents, monkeypatch):
+    ways = [Validation(), holdout(0.2), holdout(0.25), holdout(0.2, seed=1)]
+    found = [digest(root, contents(), way) for way in ways]
+    draw = torch.randperm
+    monkeypatch.setattr(torch, "randperm", lambda *given, **options: draw(*given, **options).flip(0))
+    found.append(digest(root, contents(), holdout(0.2)))
+
+    assert len(set(found)) == 5
+
+
+def test_a_split_on_another_device_and_one_without_a_name_have_digests_too(dataset):
+    parts = split(dataset, holdout())
+    unnamed = replace(parts, sha256=None)
+    others = unnamed.train_labels.flip(0)
+
+    assert parts.to("cpu").digest == parts.digest
+    assert len({parts.digest, unnamed.digest, replace(unnamed, train_labels=others).digest}) == 3
 
 
 @settings(max_examples=200)

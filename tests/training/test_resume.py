@@ -1,6 +1,7 @@
 """An interrupted trial equals, to the last bit, the one that nobody disturbed."""
 
 import errno
+import hashlib
 import itertools
 import os
 import signal
@@ -13,7 +14,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from stripes import TINY, bits, finished, rows
+from stripes import CLASSES, TINY, bits, finished, rows
 
 from cifarsweep.models import cost, resnet, resnet9
 from cifarsweep.spec.settings import Augment, ConvNet, EarlyStop, Optimizer, ResNet, ResNet9, Schedule, Timm, ViT
@@ -235,6 +236,50 @@ def test_a_checkpoint_of_other_images_is_not_used(bench, interrupted):
     folder, refs = interrupted
     bench.split = replace(bench.split, mean=bench.split.mean + 0.1)
     assert isinstance(bench.events(folder=folder, resume=refs[:1])[0], Rejected)
+
+
+def with_labels(split, part):
+    """The same images, two of whose labels were exchanged."""
+    labels = getattr(split, part).clone()
+    labels[:2] = labels[:2].flip(0)
+    return replace(split, **{part: labels})
+
+
+@pytest.mark.parametrize("part", ["train_labels", "val_labels"])
+def test_a_checkpoint_of_other_labels_is_not_used(bench, interrupted, part):
+    folder, refs = interrupted
+    bench.split = with_labels(bench.split, part)
+
+    events = bench.events(folder=folder, resume=refs)
+
+    assert [type(event) for event in events[:3]] == [Rejected, Rejected, Started]
+    assert events[2].start_step == 0
+    assert "other images or labels" in events[0].reason
+    same([events], bench.events())
+
+
+def as_earlier_versions_wrote_it(ref, split):
+    """The checkpoint with the fingerprint that held statistics of the images and no digest."""
+    saved = torch.load(ref.path, weights_only=True)
+    del saved["data"]
+    traits = (len(split.train_labels), len(split.val_labels), *split.mean.tolist(), *split.std.tolist())
+    parts = (TINY.model_dump_json(exclude_defaults=True), 0, CLASSES, "cpu", *traits)
+    saved["trial"] = hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()
+    torch.save(saved, ref.path)
+    written = Path(ref.path).read_bytes()
+    return replace(ref, sha256=hashlib.sha256(written).hexdigest(), bytes=len(written))
+
+
+def test_a_checkpoint_of_an_earlier_version_goes_on_where_its_statistics_match(bench, interrupted):
+    folder, refs = interrupted
+    old = as_earlier_versions_wrote_it(refs[0], bench.split)
+
+    events = bench.events(folder=folder, resume=(old,))
+
+    assert events[0].start_step == old.step > 0
+    assert finished(events).result.weights_sha256 == finished(bench.events()).result.weights_sha256
+    bench.split = replace(bench.split, mean=bench.split.mean + 0.1)
+    assert isinstance(bench.events(folder=folder, resume=(old,))[0], Rejected)
 
 
 def test_a_full_disk_does_not_stop_training(bench, monkeypatch):
