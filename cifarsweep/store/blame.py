@@ -5,21 +5,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from sqlalchemy import Connection, case, select, update
+from sqlalchemy import Connection, case, func, select, update
 
 from cifarsweep.spec.words import AttemptEnd, TrialState, Wish
-from cifarsweep.store.tables import attempt, study, trial
+from cifarsweep.store.tables import attempt, study, trial, worker
 
 #: A trial and the number of its attempt.
 Crash = tuple[int, int]
+#: Children that may die in a trial on one machine, without a new checkpoint in between, before it is poisoned.
+MOST_CRASHES = 5
+
+#: The machine of an attempt: its host, for several workers may run on one.
+_MACHINE = func.coalesce(
+    select(worker.c.host).where(worker.c.worker_id == attempt.c.worker_id).scalar_subquery(), attempt.c.worker_id
+)
+
+
+def guilty(conn: Connection, trial_id: int, crashes: int) -> bool:
+    """Whether it is the trial that is to blame for its last crashes: they were many, or on two machines."""
+    ended = select(_MACHINE).where(attempt.c.trial_id == trial_id, attempt.c.ending == AttemptEnd.CRASHED.value)
+    machines = conn.execute(ended.order_by(attempt.c.attempt.desc()).limit(crashes)).scalars()
+    return crashes >= MOST_CRASHES or len(set(machines)) > 1
 
 
 def only_here(conn: Connection, worker_id: str, crashes: Sequence[Crash]) -> list[Crash]:
-    """Those whose trials took no other worker's child down: such a trial is no evidence against this machine."""
+    """Those whose trials took no child down on another machine: such a trial is no evidence against this one."""
+    here = select(worker.c.host).where(worker.c.worker_id == worker_id).scalar_subquery()
     ends = (AttemptEnd.CRASHED.value, AttemptEnd.BAD_MACHINE.value)
     elsewhere = select(attempt.c.trial_id).where(
         attempt.c.trial_id.in_([trial_id for trial_id, _ in crashes]),
-        attempt.c.worker_id != worker_id,
+        func.coalesce(here, worker_id) != _MACHINE,
         attempt.c.ending.in_(ends),
     )
     suspects = set(conn.execute(elsewhere).scalars())
@@ -46,7 +61,7 @@ def forgive(conn: Connection, worker_id: str, crashes: Sequence[Crash]) -> int:
             # A checkpoint since then has set the count to 0.
             fewer = max(0, row.crashes - count)
             conn.execute(update(trial).where(trial.c.trial_id == trial_id).values(crashes=fewer))
-            if row.state == TrialState.POISONED:
+            if row.state == TrialState.POISONED and not guilty(conn, trial_id, fewer):
                 _revive(conn, trial_id, row.study_id)
         marked += count
     return marked

@@ -46,6 +46,7 @@ class Cells:
             flush_seq=row.flush_seq,
             checkpoints=checkpoints,
             lease_s=lease_s,
+            takeovers=row.takeovers,
         )
 
     def _about(self, conn: Connection, cell_id: int) -> _Known:

@@ -22,9 +22,9 @@ from cifarsweep.spec.words import (
     TrialState,
     Wish,
 )
+from cifarsweep.store.blame import MOST_CRASHES, guilty
 from cifarsweep.store.clock import clock_parameters, clock_term, now_term
 from cifarsweep.store.metrics import drop_beyond, insert_rows, kind_of
-from cifarsweep.store.queue import MOST_CRASHES
 from cifarsweep.store.records import Lease
 from cifarsweep.store.tables import attempt, checkpoint, storable, trial
 from cifarsweep.store.timing import Timing
@@ -71,8 +71,9 @@ def _guard(dialect: str, finishing: bool) -> Update:
             step=func.coalesce(bindparam("p_step", type_=BigInteger()), trial.c.step),
             elapsed_s=func.coalesce(bindparam("p_elapsed_s", type_=Double()), trial.c.elapsed_s),
             furthest=case((further, reached), else_=trial.c.furthest),
-            # A new checkpoint: the trial has got past whatever took workers down before.
+            # A new checkpoint: the trial has got past whatever took children and workers down before.
             crashes=case((further, 0), else_=trial.c.crashes),
+            takeovers=case((further, 0), else_=trial.c.takeovers),
         )
         .returning(trial.c.wish)
     )
@@ -162,7 +163,7 @@ def fail(
     if passed is None:
         return TrialState(row.state)
     count = row._mapping[counter] + 1
-    if count >= most:
+    if count >= most or (end is AttemptEnd.CRASHED and guilty(conn, lease.trial_id, count)):
         _set(conn, lease, state=last_state.value, **{counter: count})
         return last_state
     # The guard has just set the beat, so it is the moment that the wait counts from.

@@ -38,14 +38,17 @@ from cifarsweep.store.metrics import drop_beyond
 from cifarsweep.store.records import Lease, Want
 from cifarsweep.store.tables import attempt, checkpoint, study, trial, worker
 
-#: Workers that a trial may take down, without a new checkpoint in between, before it is poisoned.
-MOST_CRASHES = 5
+#: Workers that vanished with a trial, without a new checkpoint in between, after which it waits behind all others.
+MANY_TAKEOVERS = 5
 
-_LEASE_COLUMNS = ("trial_id", "study_id", "cell_id", "number", "seed", "state", "attempt", "flush_seq")
+_LEASE_COLUMNS = ("trial_id", "study_id", "cell_id", "number", "seed", "state", "attempt", "takeovers", "flush_seq")
 
 
 def claim(conn: Connection, cells: Cells, want: Want, lease_s: float, *, again: bool = False) -> Lease | None:
     """Take the next trial, or None where none is due. Expired leases come first: they hold progress.
+
+    A trial with which worker after worker vanished comes last. It may be the cause, as where a limit of memory ends the
+    worker together with its child, and then it must not keep the others from being trained; or it was bad luck.
 
     `again` says that the want may have been granted before, by a COMMIT whose answer was lost.
     """
@@ -71,22 +74,20 @@ def _claimed(conn: Connection, cells: Cells, token: str, lease_s: float) -> Leas
 def _take(dialect: str, one_study: bool | None) -> Any:
     now = now_term(dialect)
     lease_s: ColumnElement[float] = bindparam("p_lease_s", type_=Double())
-    expired = _first(TrialState.LEASED, one_study, or_(trial.c.clock != clock_term(), trial.c.lease_until < now))
+    gone = or_(trial.c.clock != clock_term(), trial.c.lease_until < now)
+    expired = _first(TrialState.LEASED, one_study, gone, trial.c.takeovers < MANY_TAKEOVERS)
+    ominous = _first(TrialState.LEASED, one_study, gone, trial.c.takeovers >= MANY_TAKEOVERS)
     due = _first(TrialState.QUEUED, one_study, _is_due(now), _not_shunned(now, lease_s))
     was_leased = trial.c.state == TrialState.LEASED.value
-    # In this order: a wish that its holder did not live to fulfil, the limit of crashes, the lease.
-    ends = [
-        (and_(was_leased, trial.c.wish == Wish.CANCEL.value), TrialState.CANCELLED),
-        (and_(was_leased, trial.c.crashes + 1 >= MOST_CRASHES), TrialState.POISONED),
-        (and_(was_leased, trial.c.wish == Wish.PAUSE.value), TrialState.PAUSED),
-    ]
+    # A wish that its holder did not live to fulfil comes true now.
+    ends = [(and_(was_leased, trial.c.wish == wish.value), wish.state) for wish in Wish]
     return (
         update(trial)
-        .where(trial.c.trial_id == func.coalesce(expired, due))
+        .where(trial.c.trial_id == func.coalesce(expired, due, ominous))
         .values(
             state=case(*((condition, state.value) for condition, state in ends), else_=TrialState.LEASED.value),
             attempt=trial.c.attempt + case((or_(*(condition for condition, _ in ends)), 0), else_=1),
-            crashes=trial.c.crashes + case((was_leased, 1), else_=0),
+            takeovers=trial.c.takeovers + case((was_leased, 1), else_=0),
             flush_seq=0,
             worker_id=bindparam("p_worker", type_=String()),
             slot=bindparam("p_slot", type_=Integer()),
@@ -151,10 +152,7 @@ def _close() -> Update:
 
 
 def _close_expired(conn: Connection, row: Row[Any]) -> None:
-    values: dict[str, Any] = {"ended_at": datetime.now(UTC)}
-    if row.state == TrialState.POISONED:
-        values["error"] = f"{MOST_CRASHES} workers ended or froze in this trial without a new checkpoint in between"
-    conn.execute(_close(), {"p_trial": row.trial_id} | values)
+    conn.execute(_close(), {"p_trial": row.trial_id, "ended_at": datetime.now(UTC)})
 
 
 def _lease(conn: Connection, cells: Cells, row: Row[Any], worker_id: str, lease_s: float) -> Lease:

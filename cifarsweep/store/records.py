@@ -66,6 +66,8 @@ class Lease:
     checkpoints: tuple[CheckpointRef, ...]
     """At most two, newest first."""
     lease_s: float
+    takeovers: int = 0
+    """Workers that vanished with the trial since it last got to a new checkpoint."""
     wish: Wish | None = None
     """What somebody wanted of the trial at the last write: the holder should stop."""
 

@@ -66,7 +66,7 @@ def retry(conn: Connection, name: str, number: int | None) -> Steered:
     """
     scope = _locked(conn, name, number, *_RETRIED)
     points = _set_wish(conn, scope, (Wish.CANCEL,), None)
-    counters = {"crashes": 0, "exceptions": 0, "out_of_memory": 0}
+    counters = {"crashes": 0, "takeovers": 0, "exceptions": 0, "out_of_memory": 0}
     fresh = {"state": first_state(scope.study).value, "not_before": None, "shunned_by": None, "told": False}
     now = _move(conn, scope.trials, trial.c.state.in_(_RETRIED), **fresh, **counters)
     if now:
@@ -128,7 +128,7 @@ def _take_back(conn: Connection, trials: ColumnElement[bool], state: TrialState)
     clock, now = read_clock(conn)
     expired = and_(trial.c.state == TrialState.LEASED.value, or_(trial.c.clock != clock, trial.c.lease_until < now))
     ended = update(trial).where(trials, expired).returning(trial.c.trial_id)
-    ids = list(conn.execute(ended.values(state=state.value, wish=None, crashes=trial.c.crashes + 1)).scalars())
+    ids = list(conn.execute(ended.values(state=state.value, wish=None, takeovers=trial.c.takeovers + 1)).scalars())
     if ids:
         closed = update(attempt).where(attempt.c.trial_id.in_(ids), attempt.c.ending.is_(None))
         conn.execute(closed.values(ending=AttemptEnd.TAKEN_OVER.value, ended_at=datetime.now(UTC)))

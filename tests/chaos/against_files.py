@@ -22,7 +22,8 @@ from sqlalchemy import select, update
 from cifarsweep.errors import CheckpointError, StoreUnavailable
 from cifarsweep.spec.words import CheckpointRef, TrialState
 from cifarsweep.store import Store
-from cifarsweep.store.queue import MOST_CRASHES, read_checkpoints
+from cifarsweep.store.blame import MOST_CRASHES
+from cifarsweep.store.queue import read_checkpoints
 from cifarsweep.store.tables import trial
 from cifarsweep.training.folder import CheckpointFolder
 

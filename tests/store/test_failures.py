@@ -7,6 +7,7 @@ from scenes import make_due, must_claim, result, rows_at, saved_at, set_trial, s
 
 from cifarsweep.spec.words import AttemptEnd, TrialState
 from cifarsweep.store import Store
+from cifarsweep.store.records import WorkerInfo
 from cifarsweep.store.timing import Timing
 
 
@@ -61,16 +62,48 @@ def test_five_crashes_poison(busy_store: Store) -> None:
     assert must_claim(busy_store).number == 1
 
 
-def test_crashes_and_lost_workers_count_together(busy_store: Store) -> None:
+def crash_on(store: Store, worker_id: str, host: str) -> TrialState:
+    """The child of a worker on that host dies in the first trial."""
+    store.register_worker(WorkerInfo(worker_id, host, 1, "cpu", 1))
+    lease = must_claim(store, worker_id)
+    state = store.fail(lease, AttemptEnd.CRASHED, "died", "")
+    make_due(store, lease)
+    return state
+
+
+def test_workers_that_vanish_are_no_crashes(busy_store: Store) -> None:
     lease = must_claim(busy_store)
-    for _ in range(3):
+    for _ in range(4):
         lease = taken_over(busy_store, lease)
-    busy_store.fail(lease, AttemptEnd.CRASHED, "died", "")
-    make_due(busy_store, lease)
 
-    state = busy_store.fail(must_claim(busy_store), AttemptEnd.CRASHED, "died", "")
+    assert busy_store.fail(lease, AttemptEnd.CRASHED, "died", "") is TrialState.QUEUED
 
-    assert state is TrialState.POISONED
+
+def test_crashes_on_two_machines_poison(busy_store: Store) -> None:
+    states = [crash_on(busy_store, f"w{place}", host) for place, host in enumerate(("a", "a", "b"))]
+
+    assert states == [TrialState.QUEUED, TrialState.QUEUED, TrialState.POISONED]
+
+
+def test_workers_of_one_machine_poison_only_by_many_crashes(busy_store: Store) -> None:
+    states = [crash_on(busy_store, f"w{place}", "a") for place in range(5)]
+
+    assert states == [TrialState.QUEUED] * 4 + [TrialState.POISONED]
+
+
+def test_a_crash_before_the_last_checkpoint_does_not_count(busy_store: Store) -> None:
+    crash_on(busy_store, "w1", "a")
+    busy_store.release(must_claim(busy_store, "w2"), rows_at(1), saved_at(1))
+
+    assert crash_on(busy_store, "w3", "b") is TrialState.QUEUED
+
+
+def test_a_crash_before_a_retry_does_not_count(busy_store: Store) -> None:
+    for host in ("a", "b"):
+        crash_on(busy_store, f"w-{host}", host)
+    busy_store.retry("s", 0)
+
+    assert crash_on(busy_store, "w3", "c") is TrialState.QUEUED
 
 
 def test_a_release_counts_as_no_failure(busy_store: Store) -> None:

@@ -36,11 +36,12 @@ class Modelled:
     checkpoints: list[int] = field(default_factory=list)
     furthest: int = 0
     failures: dict[AttemptEnd, int] = field(default_factory=lambda: dict.fromkeys(ENDS, 0))
+    takeovers: int = 0
     wish: Wish | None = None
 
     def leave(self, state: TrialState) -> None:
         """Nobody holds it any more."""
-        self.state, self.wish = state, None
+        self.state, self.wish, self.expired = state, None, False
 
     def unheld(self) -> TrialState:
         return TrialState.QUEUED if self.wish is None else self.wish.state
@@ -86,14 +87,24 @@ class Workers(RuleBasedStateMachine):
     def _claim_in_the_model(self) -> int | None:
         for number, model in enumerate(self.trials):
             if model.state is TrialState.LEASED and model.expired:
-                model.failures[AttemptEnd.CRASHED] += 1
-                poisoned = model.failures[AttemptEnd.CRASHED] >= 5
-                if not poisoned and model.wish is None:
-                    return self._lease_in_the_model(number)
-                cancelled = model.wish is Wish.CANCEL
-                model.leave(TrialState.POISONED if poisoned and not cancelled else model.unheld())
+                if model.takeovers >= 5:
+                    continue
+                if (found := self._taken_over_in_the_model(number)) is not None:
+                    return found
         queued = [number for number, model in enumerate(self.trials) if model.state is TrialState.QUEUED]
-        return self._lease_in_the_model(queued[0]) if queued else None
+        if queued:
+            return self._lease_in_the_model(queued[0])
+        expired = [number for number, model in enumerate(self.trials) if model.expired]
+        found = (self._taken_over_in_the_model(number) for number in expired)
+        return next((number for number in found if number is not None), None)
+
+    def _taken_over_in_the_model(self, number: int) -> int | None:
+        model = self.trials[number]
+        model.takeovers += 1
+        if model.wish is None:
+            return self._lease_in_the_model(number)
+        model.leave(model.unheld())
+        return None
 
     def _lease_in_the_model(self, number: int) -> int:
         model = self.trials[number]
@@ -121,7 +132,7 @@ class Workers(RuleBasedStateMachine):
         if checkpoint:
             model.checkpoints = [steps, *(step for step in model.checkpoints if step < steps)][:2]
             if steps > model.furthest:
-                model.furthest, model.failures[AttemptEnd.CRASHED] = steps, 0
+                model.furthest, model.failures[AttemptEnd.CRASHED], model.takeovers = steps, 0, 0
 
     @precondition(lambda self: self.holders)
     @rule(data=st.data(), more=st.integers(0, 3), checkpoint=st.booleans())
@@ -217,7 +228,7 @@ class Workers(RuleBasedStateMachine):
             if model.state is TrialState.LEASED and not model.expired:
                 model.wish = wish
             else:
-                model.failures[AttemptEnd.CRASHED] += model.state is TrialState.LEASED
+                model.takeovers += model.state is TrialState.LEASED
                 model.leave(wish.state)
 
     @rule(number=st.integers(0, TRIALS - 1))
@@ -228,7 +239,7 @@ class Workers(RuleBasedStateMachine):
         elif model.wish is Wish.CANCEL or (model.state in FINAL_STATES and model.state is not TrialState.DONE):
             assert self.store.retry(self.study, number) in (Steered(1, 0), Steered(0, 1))
             if model.state in FINAL_STATES:
-                model.failures = dict.fromkeys(ENDS, 0)
+                model.failures, model.takeovers = dict.fromkeys(ENDS, 0), 0
         else:
             return
         model.leave(model.state if model.state is TrialState.LEASED else TrialState.QUEUED)

@@ -103,7 +103,7 @@ def old_contents(engine: Engine) -> None:
     settings = make_study(1, 1).cells[0].settings.model_dump_json()
     with engine.begin() as conn:
         conn.execute(
-            text("INSERT INTO cs_study VALUES (1, 's', 'a', :spec, :now)"),
+            text("INSERT INTO cs_study (study_id, name, sha256, spec, created_at) VALUES (1, 's', 'a', :spec, :now)"),
             {"spec": make_study(1, 1).canonical(), "now": "2026-01-01 00:00:00"},
         )
         conn.execute(text("INSERT INTO cs_cell VALUES (1, 1, 0, 'c', '{}', :settings, 'a')"), {"settings": settings})
@@ -241,3 +241,26 @@ def work_off(store: Store) -> None:
     store.finish(lease, rows_at(2), None, result(2))
     assert store.tell() == 1
     assert store.check() == []
+
+
+def test_workers_that_vanished_before_the_upgrade_are_no_crashes_after_it(
+    empty_url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("cifarsweep.store.migrate.HEAD", "0007")
+        Store.open(empty_url, upgrade=True).close()
+    old_contents(engine)
+    # The first crash lies before a checkpoint: the common count of that time is of the last four.
+    ends = ["crashed", "taken_over", "crashed", "released", "taken_over", "taken_over"]
+    with engine.begin() as conn:
+        for number, end in enumerate(ends, 1):
+            conn.execute(
+                text("INSERT INTO cs_attempt VALUES (1, :number, 'w', :now, :now, :end, 0, NULL, NULL, NULL, NULL)"),
+                {"number": number, "end": end, "now": "2026-01-01 00:00:00"},
+            )
+        conn.execute(text("UPDATE cs_trial SET crashes = 4, attempt = 6"))
+
+    Store.open(empty_url, upgrade=True).close()
+
+    with engine.connect() as conn:
+        assert tuple(conn.execute(text("SELECT crashes, takeovers FROM cs_trial")).one()) == (1, 3)
