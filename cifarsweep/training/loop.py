@@ -48,7 +48,8 @@ class Run:
     """One attempt at one trial.
 
     `device` is `cpu` or `cuda:N`. `resume` holds the trial's checkpoints, newest first. `should_stop` is asked before
-    every step and every batch of an evaluation. `graphs` captures the steps of a GPU, with the same bits.
+    every step and every batch of an evaluation. `first_save_s` makes the first checkpoint come earlier. `graphs`
+    captures the steps of a GPU, with the same bits.
     """
 
     settings: Settings
@@ -59,6 +60,7 @@ class Run:
     device: str = "cpu"
     resume: tuple[CheckpointRef, ...] = ()
     save_every_s: float = 60.0
+    first_save_s: float | None = None
     should_stop: Callable[[], bool] = lambda: False
     graphs: bool = True
 
@@ -79,7 +81,7 @@ def train(run: Run) -> Iterator[Event]:
     yield _started(run, budget, state)
     feed = Feed(run.split, settings, run.seed, device, run.classes)
     take_step = choose_step(state, feed, device, run.graphs)
-    pulse, save_time = Alarm(PROGRESS_EVERY_S), Alarm(run.save_every_s)
+    pulse, save_time = Alarm(PROGRESS_EVERY_S), Alarm(run.save_every_s, run.first_save_s)
 
     while not _is_over(state, budget):
         if run.should_stop():

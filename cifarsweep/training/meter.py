@@ -80,11 +80,11 @@ class Stopwatch:
 
 
 class Alarm:
-    """True once every `seconds`, when asked."""
+    """True once every `seconds`, when asked; for the first time after `first`, if that is sooner."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, first: float | None = None) -> None:
         self._seconds = seconds
-        self._last = time.monotonic()
+        self._last = time.monotonic() - (0.0 if first is None else max(0.0, seconds - first))
 
     def rings(self) -> bool:
         """Say whether the time is up, and if so, wind it up again."""

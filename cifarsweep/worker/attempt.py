@@ -10,12 +10,16 @@ from typing import Any
 from cifarsweep.errors import StoreUnavailable
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.words import ENERGY, VAL_ACCURACY, AttemptEnd, MetricRow, Outcome, TrialResult
+from cifarsweep.store.queue import MANY_TAKEOVERS
 from cifarsweep.store.records import Lease
 from cifarsweep.training import events
 from cifarsweep.worker import protocol
 from cifarsweep.worker.plan import Shared
 from cifarsweep.worker.recorder import Recorder
 from cifarsweep.worker.telemetry import Gauges
+
+#: A trial whose worker vanished has a checkpoint after so many seconds, so that it gets on however often that happens.
+_SOON_S = 2.0
 
 
 class Attempt:
@@ -54,7 +58,19 @@ class Attempt:
             folder=self._shared.artifacts.path(lease),
             resume=lease.checkpoints,
             save_every_s=self._shared.plan.save_every_s,
+            first_save_s=_SOON_S if lease.takeovers else None,
         )
+
+    def announce(self) -> None:
+        """Show that it begins, and say so where it is a risk."""
+        lease = self.lease
+        self._shared.display.begin(self._slot, lease)
+        if lease.takeovers >= MANY_TAKEOVERS:
+            self._note(
+                f"{lease.takeovers} workers in a row vanished with this trial before a new checkpoint; it is trained "
+                "when nothing else waits. If it is what ends them, by its memory for instance, "
+                f"`cifarsweep cancel {_title(lease)}` gives it up"
+            )
 
     def record(self, reply: protocol.Reply) -> None:
         """Take in what the child says of the trial."""

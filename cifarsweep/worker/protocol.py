@@ -25,6 +25,7 @@ class Train:
     folder: str
     resume: tuple[CheckpointRef, ...]
     save_every_s: float
+    first_save_s: float | None = None
 
     def parsed(self) -> Settings:
         """The settings as the record that training takes."""

@@ -61,7 +61,7 @@ class Slot:
         if self.leaving:
             self._guarded(self.attempt.recorder.release)
             return
-        self._shared.display.begin(self.number, lease)
+        self.attempt.announce()
         self._busy = True
         self.child.send(self.attempt.request())
 

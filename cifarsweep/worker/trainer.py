@@ -68,6 +68,7 @@ class DeviceTrainer:
                 folder=open_folder(request.folder),
                 resume=request.resume,
                 save_every_s=request.save_every_s,
+                first_save_s=request.first_save_s,
                 should_stop=should_stop,
             )
         )

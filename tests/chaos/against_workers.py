@@ -16,7 +16,7 @@ from siege import besiege, judge, plain, takeovers, unfinished
 
 from cifarsweep.spec.settings import ConvNet, Optimizer, Settings, Validation
 from cifarsweep.spec.study import Cell, Study
-from cifarsweep.spec.words import TrialState
+from cifarsweep.spec.words import AttemptEnd, TrialState
 
 Counts = dict[str, int]
 
@@ -50,6 +50,49 @@ def random_kills(place: Place, *, kills: int, trials: int, workers: int = 6) -> 
     killer = Killer(place, kills, 0.5, 3.0)
     fleets = besiege(place, trials, workers, killer, killer.enough, recruit=plain(0.06))
     return {**killer.counts, "trials": trials * len(fleets)}
+
+
+#: Where a storm ends a worker and its child: from the claim to just before the first checkpoint is pointed to.
+_EARLY = (
+    "after commit claim",
+    "before guard",
+    "after commit guard",
+    "torn fsync",
+    "before replace",
+    "after replace",
+    "before point",
+    "before commit point",
+)
+
+
+def kill_storms(place: Place, *, kills: int, trials: int, workers: int = 3, storms: int = 1) -> Counts:
+    """Worker after worker is ended before its first checkpoint: machines that vanish are no fault of a trial."""
+    counts = Counter[str]()
+    for storm in range(storms):
+        spec = study_of(trials, f"storm-{storm}")
+        with place.open() as store, Fleet(place) as fleet:
+            store.create_study(spec)
+            while len(fleet.workers) < kills:
+                victims = [_early_victim(fleet, spec.name) for _ in range(min(workers, kills - len(fleet.workers)))]
+                wait_for(lambda dying=victims: not any(each.alive for each in dying), fleet, "the end of victims")
+                counts["kills"] += sum(_was_killed(victim) for victim in victims)
+            plain(0.0)(fleet, spec.name)
+            fleet.finish()
+            judge(place, store, spec.name, undisturbed(spec))
+            rows = store.trials(spec.name)
+        lost = [sum(one.end is AttemptEnd.TAKEN_OVER for one in row.attempts) for row in rows]
+        counts["taken over"] += sum(lost)
+        counts["trials done"] += sum(row.state is TrialState.DONE for row in rows)
+        counts["trials poisoned"] += sum(row.state is TrialState.POISONED for row in rows)
+        counts["most takeovers of a trial"] = max(counts["most takeovers of a trial"], *lost)
+    return counts
+
+
+def _early_victim(fleet: Fleet, name: str) -> Worker:
+    point = fleet.place.chance.choice(_EARLY)
+    act = "kill-both" if point in sabotage.CHILD_POINTS else "kill"
+    # It waits for leases that others left, where all trials are held.
+    return fleet.start("--study", name, "--wait", sabotage=fleet.sabotage(point, act))
 
 
 def real_kills(place: Place, *, kills: int, trials: int, workers: int = 2) -> Counts:

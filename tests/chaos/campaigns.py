@@ -34,6 +34,14 @@ CAMPAIGNS: dict[str, Campaign] = {
         {"kills": 200, "trials": 200, "workers": 6},
         {"kills": 200, "trials": 200},
     ),
+    "kill-storms": Campaign(
+        against_workers.kill_storms,
+        BOTH,
+        {"kills": 6, "trials": 2, "workers": 1},
+        {"kills": 20, "trials": 12, "storms": 5},
+        {"kills": 100, "trials done": 60},
+        lease_s=1.2,
+    ),
     "real-kills": Campaign(
         against_workers.real_kills,
         SQLITE,

@@ -106,6 +106,14 @@ def killed_equals_whole(bench, settings, events):
     assert finished(second).result.weights_sha256 == finished(whole).result.weights_sha256
 
 
+def test_a_first_checkpoint_that_is_to_come_soon_comes_once(bench):
+    events = bench.events(first_save_s=0.0)
+
+    steps = [event.checkpoint.step for event in events if isinstance(event, Saved)]
+    assert steps == [0, finished(events).result.step]
+    assert bits(events) == bits(bench.undisturbed(TINY))
+
+
 @pytest.fixture
 def narrow(bench, monkeypatch):
     """Residual nets of a few channels, 20 images in steps of 8, 8 and 4, and a validation of one batch."""
