@@ -53,10 +53,17 @@ def import_data(
     """Import images from a folder or an archive (.tar, .tar.gz, .tar.xz, .zip), resized to 32x32."""
     from cifarsweep.data.importing import import_images
 
+    notes: list[str] = []
     with console(stderr=True).status("reading images ...") as status:
         info = import_images(
-            name, source, replace=replace, progress=lambda count: status.update(f"reading images ... {count:,}")
+            name,
+            source,
+            replace=replace,
+            progress=lambda count: status.update(f"reading images ... {count:,}"),
+            note=notes.append,
         )
+    for text in notes:
+        typer.echo(f"note: {text}", err=True)
     _say(info)
 
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, BinaryIO, Protocol, cast
 
-from cifarsweep.data.members import Limits, Member, check_size, location, safe_parts
+from cifarsweep.data.members import LINK, SPECIAL, Limits, Member, Wanted, check_size, is_litter, location, safe_parts
 from cifarsweep.data.text import shown
 from cifarsweep.errors import DataError
 
@@ -44,20 +44,20 @@ _TRAILER_BYTES = 2**24
 _BLOCK = 2**16
 
 
-def archive_members(path: Path, limits: Limits) -> Iterator[Member]:
+def archive_members(path: Path, limits: Limits, wanted: Wanted) -> Iterator[Member]:
     """Every member in the archive's order; what the archive is, its first bytes tell.
 
-    Raises DataError that names the member, for anything but plain files and folders, for damage and for a bomb.
+    Raises DataError that names the member, for a path that points outside, for damage and for a bomb.
     """
     try:
         with path.open("rb") as raw:
             start = raw.read(6)
             raw.seek(0)
             if start.startswith(_ZIP_STARTS):
-                yield from _zip_members(raw, path, limits)
+                yield from _zip_members(raw, path, limits, wanted)
             else:
                 with _unpacked(raw, start) as stream:
-                    yield from _tar_members(stream, path, limits)
+                    yield from _tar_members(stream, path, limits, wanted)
     except _DAMAGE as error:
         raise DataError(
             f"{shown(path.name)} is damaged, or not a .tar, .tar.gz, .tar.xz, .tar.bz2 or .zip archive "
@@ -112,28 +112,33 @@ class _Meter:
             raise EOFError("it has no end mark")
 
 
-def _tar_members(stream: _Readable, path: Path, limits: Limits) -> Iterator[Member]:
+def _tar_members(stream: _Readable, path: Path, limits: Limits, wanted: Wanted) -> Iterator[Member]:
     meter = _Meter(stream, path.name, limits.unpacked(path.stat().st_size))
     meter.allow(_HEADER_BYTES, f"{shown(path.name)}: its start")
     # "r|" reads forward only, in blocks, and asks nothing of its file but `read`.
     with tarfile.open(fileobj=cast("IO[bytes]", meter), mode="r|") as tar:
         while (info := tar.next()) is not None:
             tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep them all
-            member = _tar_member(tar, info, path.name, limits, meter)
-            meter.allow(_HEADER_BYTES, member.where)
+            member = _tar_member(tar, info, path.name, limits, meter, wanted)
+            unread = 0 if member.data else info.size
+            meter.allow(unread + _HEADER_BYTES, member.where)
             yield member
     meter.finish()
 
 
-def _tar_member(tar: tarfile.TarFile, info: tarfile.TarInfo, source: str, limits: Limits, meter: _Meter) -> Member:
+def _tar_member(
+    tar: tarfile.TarFile, info: tarfile.TarInfo, source: str, limits: Limits, meter: _Meter, wanted: Wanted
+) -> Member:
     where = location(source, info.name)
-    if info.issym() or info.islnk():
-        raise DataError(f"{where} is a link; put the file itself into the archive")
     parts = safe_parts(info.name, where)
     if info.isdir():
         return Member(parts, where, None)
+    if info.issym() or info.islnk():
+        return Member(parts, where, b"", LINK)
     if not info.isreg() or info.issparse():
-        raise DataError(f"{where} is a device or another special file; only plain files and folders are read")
+        return Member(parts, where, b"", SPECIAL)
+    if is_litter(parts) or not wanted(parts):
+        return Member(parts, where, b"")
     check_size(info.size, where, limits)
     meter.allow(info.size + _HEADER_BYTES, where)
     file = tar.extractfile(info)
@@ -143,28 +148,30 @@ def _tar_member(tar: tarfile.TarFile, info: tarfile.TarInfo, source: str, limits
     return Member(parts, where, data)
 
 
-def _zip_members(raw: BinaryIO, path: Path, limits: Limits) -> Iterator[Member]:
+def _zip_members(raw: BinaryIO, path: Path, limits: Limits, wanted: Wanted) -> Iterator[Member]:
     left = limits.unpacked(path.stat().st_size)
     with zipfile.ZipFile(raw) as archive:
         for info in archive.infolist():
-            member = _zip_member(archive, info, path.name, limits)
+            member = _zip_member(archive, info, path.name, limits, wanted)
             left -= len(member.data or b"")
             if left < 0:
                 raise DataError(f"{member.where}: the archive unpacks to too many bytes; it looks like a bomb")
             yield member
 
 
-def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: str, limits: Limits) -> Member:
+def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: str, limits: Limits, wanted: Wanted) -> Member:
     # The original name, because zipfile cuts its own at the first zero byte.
     where = location(source, info.orig_filename)
     kind = stat.S_IFMT(info.external_attr >> 16)
-    if stat.S_ISLNK(kind):
-        raise DataError(f"{where} is a link; put the file itself into the archive")
     parts = safe_parts(info.orig_filename, where)
+    if stat.S_ISLNK(kind):
+        return Member(parts, where, b"", LINK)
     if info.is_dir():
         return Member(parts, where, None)
     if kind and not stat.S_ISREG(kind):
-        raise DataError(f"{where} is a device or another special file; only plain files and folders are read")
+        return Member(parts, where, b"", SPECIAL)
+    if is_litter(parts) or not wanted(parts):
+        return Member(parts, where, b"")
     if info.flag_bits & 1:
         raise DataError(f"{where} is encrypted; make the archive without a password")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

@@ -6,35 +6,41 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from cifarsweep.data.members import Limits, Member, check_size, location, safe_parts
+from cifarsweep.data.members import LINK, SPECIAL, Limits, Member, Wanted, check_size, is_litter, location, safe_parts
 from cifarsweep.errors import DataError
 
-#: <top>/<split>/<class>/<file> is as deep as it gets.
-_DEEPEST = 4
 
-
-def folder_members(folder: Path, limits: Limits) -> Iterator[Member]:
-    """Every file and folder below. Raises DataError for links, special files and what can't be read."""
+def folder_members(folder: Path, limits: Limits, wanted: Wanted) -> Iterator[Member]:
+    """Every file and folder below, in the order of their names. Raises DataError for what can't be read."""
     try:
-        yield from _below(folder, "", folder.name, limits)
+        yield from _below(folder, "", folder.name, limits, wanted)
+    except RecursionError:
+        raise DataError(f"{folder} has too many folders in one another; import a folder that holds images") from None
     except OSError as error:
         raise DataError(f"can't read {error.filename or folder}: {error.strerror or error}") from error
 
 
-def _below(folder: Path, prefix: str, source: str, limits: Limits) -> Iterator[Member]:
+def _below(folder: Path, prefix: str, source: str, limits: Limits, wanted: Wanted) -> Iterator[Member]:
     with os.scandir(folder) as entries:
-        for entry in entries:
-            name = f"{prefix}{entry.name}"
-            where = location(source, name)
-            parts = safe_parts(name, where)
-            if entry.is_symlink():
-                raise DataError(f"{where} is a link; put the file itself into the folder")
-            if entry.is_dir():
-                yield Member(parts, where, None)
-                if len(parts) < _DEEPEST:
-                    yield from _below(Path(entry.path), f"{name}/", source, limits)
-            elif entry.is_file():
-                check_size(entry.stat().st_size, where, limits)
-                yield Member(parts, where, Path(entry.path).read_bytes())
-            else:
-                raise DataError(f"{where} is a device or another special file; only plain files and folders are read")
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        name = f"{prefix}{entry.name}"
+        where = location(source, name)
+        if is_litter((entry.name,)):
+            yield Member((entry.name,), where, None)
+            continue
+        parts = safe_parts(name, where)
+        if entry.is_symlink():
+            yield Member(parts, where, b"", LINK)
+        elif entry.is_dir():
+            yield Member(parts, where, None)
+            yield from _below(Path(entry.path), f"{name}/", source, limits, wanted)
+        elif entry.is_file():
+            yield Member(parts, where, _bytes(entry, where, limits) if wanted(parts) else b"")
+        else:
+            yield Member(parts, where, b"", SPECIAL)
+
+
+def _bytes(entry: os.DirEntry[str], where: str, limits: Limits) -> bytes:
+    check_size(entry.stat().st_size, where, limits)
+    return Path(entry.path).read_bytes()

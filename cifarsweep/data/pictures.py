@@ -3,31 +3,61 @@
 from __future__ import annotations
 
 import io
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 from cifarsweep.data.tensorfile import SIDE
 from cifarsweep.errors import DataError
 
 #: Pillow decodes some forty formats; each is a way in, and these three are enough.
 _FORMATS = ("JPEG", "PNG", "WEBP")
+_PNG = b"\x89PNG\r\n\x1a\n"
+_HEADER_END = 33
+#: The chunks of a PNG that decide its pixels, and the one that tells how to turn them.
+_PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND"})
+#: What undoes each orientation of EXIF; 1 is upright.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# A text of more than 1 MiB would make a good image an error. What all texts of a file may take stays limited.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 
-def decode(data: bytes, where: str, most_pixels: int) -> bytes:
-    """The image as 32*32*3 bytes, rows of RGB pixels, resized by Lanczos; one of 32x32 keeps its very pixels.
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What was decoded: 32*32*3 bytes, rows of RGB pixels."""
 
-    It is turned as its EXIF entry says, and what is transparent lies on white. Raises DataError that begins with
-    `where`.
+    pixels: bytes
+    brightest: int | None = None
+    """The highest value of a picture that has 16 bits a channel."""
+
+
+def decode(data: bytes, where: str, most_pixels: int) -> Picture:
+    """The image, resized by Lanczos; one of 32x32 keeps its very pixels.
+
+    It is turned as its EXIF entry says, what is transparent lies on white, of an animation the first picture is taken,
+    and other metadata are passed over. Raises DataError that begins with `where`.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            if image.width * image.height > most_pixels:
-                raise DataError(f"{where} has {image.width}x{image.height} pixels; at most {most_pixels} are decoded")
-            rgb = _rgb(ImageOps.exif_transpose(image))
-        if rgb.size != (SIDE, SIDE):
-            rgb = rgb.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-        return rgb.tobytes()
+        try:
+            return _decoded(data, where, most_pixels)
+        except (DataError, Image.DecompressionBombError):
+            raise
+        except Exception:
+            # Metadata make no good image a damaged one.
+            if (plain := _without_metadata(data)) is None:
+                raise
+            return _decoded(plain, where, most_pixels)
     except DataError:
         raise
     except UnidentifiedImageError as error:
@@ -38,10 +68,67 @@ def decode(data: bytes, where: str, most_pixels: int) -> bytes:
         raise DataError(f"{where} is a damaged image ({type(error).__name__}); leave it out or repair it") from error
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _decoded(data: bytes, where: str, most_pixels: int) -> Picture:
+    bits = data[24] if data.startswith(_PNG) and len(data) > _HEADER_END else 8
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        if image.width * image.height > most_pixels:
+            raise DataError(f"{where} has {image.width}x{image.height} pixels; at most {most_pixels} are decoded")
+        image.load()
+        brightest = _brightest(image) if bits == 16 else None
+        rgb = _rgb(_upright(image), bits)
+    if rgb.size != (SIDE, SIDE):
+        rgb = rgb.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    return Picture(rgb.tobytes(), brightest)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # damaged metadata of a good image, read with every kind of error there is
+        return image
+    return image if turn is None else image.transpose(turn)
+
+
+def _brightest(image: Image.Image) -> int:
+    """The highest value of 16 bits, of which Pillow keeps the upper 8 where there are colours."""
+    if image.mode.startswith("I"):
+        return int(np.asarray(image).max())
+    return max(int(top) for _, top in image.convert("RGB").getextrema()) << 8  # type: ignore[misc]
+
+
+def _rgb(image: Image.Image, bits: int) -> Image.Image:
+    key = image.info.get("transparency")
     if image.mode.startswith("I"):  # 16 bits of grey, which `convert` would clip instead of scale
-        return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)).convert("RGB")
+        grey = np.asarray(image).astype(np.uint32)
+        eight = np.where(grey == key, 255, grey >> 8) if isinstance(key, int) else grey >> 8
+        return Image.fromarray(eight.astype(np.uint8)).convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")
+    # The colour that is transparent is told in the file's own bits, and Pillow makes them 8.
+    if image.mode == "L" and isinstance(key, int) and bits < 8:
+        image.info["transparency"] = key * 255 // (2**bits - 1)
+    elif image.mode == "RGB" and isinstance(key, tuple) and bits == 16:
+        image.info["transparency"] = tuple(channel >> 8 for channel in key)
     layer = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+
+
+def _without_metadata(data: bytes) -> bytes | None:
+    """A PNG with nothing but its pixels and its orientation; None for what is no whole PNG."""
+    if not data.startswith(_PNG):
+        return None
+    try:
+        return _PNG + b"".join(chunk for kind, chunk in _chunks(data) if kind in _PIXEL_CHUNKS)
+    except (struct.error, EOFError):
+        return None
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    start, kind = len(_PNG), b""
+    while kind != b"IEND":
+        length, kind = struct.unpack_from(">I4s", data, start)
+        stop = start + 12 + length
+        if stop > len(data):
+            raise EOFError("a chunk is cut off")
+        yield kind, data[start:stop]
+        start = stop

@@ -38,6 +38,7 @@ def make_contents(
 
 
 def pack_tar(path: Path, files: Mapping[str, bytes], mode: str = "w") -> Path:
+    path.parent.mkdir(exist_ok=True)
     with tarfile.open(path, mode) as tar:
         for name, data in files.items():
             info = tarfile.TarInfo(name)

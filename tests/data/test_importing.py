@@ -2,6 +2,9 @@
 
 import io
 import random
+import struct
+import unicodedata
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +16,12 @@ from cifarsweep.data.importing import import_images
 from cifarsweep.data.pictures import decode
 from cifarsweep.errors import DataError
 
+PNG = b"\x89PNG\r\n\x1a\n"
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "cifar10-jpeg-small.tar.xz"
 
 
 def pixels(data: bytes) -> np.ndarray:
-    return np.frombuffer(decode(data, "x", 10**6), np.uint8).reshape(32, 32, 3)
+    return np.frombuffer(decode(data, "x", 10**6).pixels, np.uint8).reshape(32, 32, 3)
 
 
 def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -90,6 +94,90 @@ def test_transparent_pixels_are_white():
     assert (pixels(saved(Image.new("RGBA", (32, 32), (9, 9, 9, 0)))) == 255).all()
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_the_transparent_grey_of_every_depth_is_white(bits):
+    """Three columns of the transparent grey 1 in 32, the others black."""
+    row = np.zeros(32 * bits, np.uint8)
+    row[bits - 1 : 3 * bits : bits] = 1
+    black = np.packbits(row).tobytes()
+
+    found = pixels(png(bits, black, transparent=1))
+
+    assert (found[:, :3] == 255).all() and not found[:, 3:].any()
+
+
+def png(bits: int, row: bytes, transparent: int) -> bytes:
+    """A grey picture of 32x32 whose rows are all alike."""
+    chunks = (b"IHDR", struct.pack(">IIBBBBB", 32, 32, bits, 0, 0, 0, 0)), (b"tRNS", struct.pack(">H", transparent))
+    return PNG + b"".join(
+        chunk(*each) for each in (*chunks, (b"IDAT", zlib.compress((b"\0" + row) * 32)), (b"IEND", b""))
+    )
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def test_cmyk_and_two_channels_and_palettes_keep_their_colours():
+    red = Image.new("RGB", (32, 32), (255, 0, 0))
+    assert (pixels(saved(Image.new("CMYK", (32, 32), (0, 255, 255, 0)), "JPEG")) == (255, 0, 0)).all()
+    assert (pixels(saved(Image.new("LA", (32, 32), (77, 255)))) == 77).all()
+    assert (pixels(saved(Image.new("LA", (32, 32), (77, 0)))) == 255).all()
+    assert (pixels(saved(red.quantize(4))) == (255, 0, 0)).all()
+    assert (pixels(saved(red.quantize(4), transparency=0)) == 255).all()
+    assert (pixels(saved(Image.new("1", (32, 32), 1))) == 255).all()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_of_an_animation_the_first_picture_is_taken(kind):
+    frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
+
+    found = pixels(saved(frames[0], kind, save_all=True, append_images=frames[1:], lossless=True))
+
+    assert (found == (255, 0, 0)).all()
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        chunk(b"zTXt", b"XML:com.adobe.xmp\0\0" + zlib.compress(bytes(3_000_000))),
+        chunk(b"iCCP", b"profile\0\0" + zlib.compress(bytes(2_500_000))),
+        chunk(b"iCCP", b"profile\0\0" + zlib.compress(bytes(70_000_000))),
+        chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(40_000_000))) * 2,
+        chunk(b"tEXt", b"no end")[:-1] + b"?",
+        chunk(b"gAMA", b""),
+        chunk(b"eXIf", b"no exif at all"),
+    ],
+    ids=["text", "profile", "huge profile", "huge texts", "checksum", "gamma", "exif"],
+)
+def test_metadata_make_no_good_image_a_damaged_one(image, metadata):
+    good = image(0)
+
+    assert np.array_equal(pixels(good[:33] + metadata + good[33:]), pixels(good))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
+def test_nor_does_a_damaged_exif(kind):
+    red = Image.new("RGB", (32, 32), "red")
+
+    assert np.array_equal(pixels(saved(red, kind, exif=b"Exif\0\0garbage")), pixels(saved(red, kind)))
+
+
+@pytest.mark.parametrize("highest", [255, 4095, 16383])
+def test_pictures_of_16_bits_that_use_the_lowest_are_refused(tmp_path, root, files, folder, highest):
+    ramp = np.linspace(0, highest, 1024).reshape(32, 32).astype(np.uint16)
+    source = folder(tmp_path / "f", files | {"train/cat/deep.png": saved(Image.fromarray(ramp))})
+
+    with pytest.raises(
+        DataError, match=rf"16 bits \(1 in all\) has a value above {highest} of 65535, .* almost black; scale"
+    ):
+        import_images("mine", source, root)
+
+    # A dark one among others that use all bits is a dark picture.
+    (source / "test/dog/deep.png").write_bytes(saved(Image.fromarray(ramp * np.uint16(65535 // highest))))
+    assert import_images("mine", source, root).train == 5
+
+
 def test_exif_orientation_is_followed():
     upright = Image.new("RGB", (32, 32))
     upright.paste((255, 255, 255), (0, 0, 32, 16))
@@ -102,9 +190,84 @@ def test_exif_orientation_is_followed():
 
 
 def test_desktop_litter_is_passed_over(tmp_path, root, files, zipped):
-    litter = {"train/cat/.DS_Store": b"x", "__MACOSX/train/cat/._0.png": b"x", "train/dog/Thumbs.db": b"x"}
+    litter = {name: b"x" for name in LITTER}
 
     assert import_images("mine", zipped(tmp_path / "a.zip", files | litter), root).train == 4
+
+
+LITTER = [
+    "train/cat/.DS_Store",
+    "__MACOSX/train/cat/._0.png",
+    "train/dog/Thumbs.db",
+    "test/dog/desktop.ini",
+    "train/dog/@eaDir/0.png/SYNOPHOTO_THUMB_M.png",
+    ".git/objects/ab/cdef",
+    "train/cat/Icon\r",
+]
+
+
+@pytest.mark.parametrize("place", ["train/.ipynb_checkpoints", "train/cat/.ipynb_checkpoints", ".ipynb_checkpoints"])
+@pytest.mark.parametrize("empty", [False, True])
+def test_hidden_folders_are_no_classes_and_are_counted(tmp_path, root, files, folder, place, empty):
+    plain = import_images("plain", folder(tmp_path / "plain", files), root)
+    source = folder(tmp_path / "f", files)
+    for split in (place, place.replace("train", "test")):
+        (source / split).mkdir(exist_ok=True)
+        if not empty:
+            (source / split / "0-checkpoint.png").write_bytes(files["train/cat/0.png"])
+    notes: list[str] = []
+
+    info = import_images("mine", source, root, note=notes.append)
+
+    assert info.sha256 == plain.sha256
+    assert notes == [f"{1 + ('train' in place)} hidden or system files and folders were left out"]
+
+
+def test_a_name_is_one_name_however_its_accents_are_stored(tmp_path, root, files, folder, zipped):
+    named = {name.replace("cat", "chaton né").replace("0.png", "é.png"): data for name, data in files.items()}
+    apart = {unicodedata.normalize("NFD", name): data for name, data in named.items()}
+    mixed = {(unicodedata.normalize("NFD", name) if "train" in name else name): data for name, data in named.items()}
+
+    sources = [folder(tmp_path / "a", named), zipped(tmp_path / "b.zip", apart), folder(tmp_path / "c", mixed)]
+    found = [import_images(f"set{n}", source, root) for n, source in enumerate(sources)]
+
+    assert {info.classes for info in found} == {("chaton né", "dog")}
+    assert len({info.sha256 for info in found}) == 1
+
+
+def test_all_misfits_are_counted_in_one_answer_whatever_their_order(tmp_path, root, files, folder, tar):
+    extra = {f"val/cat/{n}.png": files["test/cat/0.png"] for n in range(5)} | {"train/cat/sub/a/b/0.png": b"", "a": b""}
+    names = list(files | extra)
+    random.Random(1).shuffle(names)
+    sources = folder(tmp_path / "same", files | extra), tar(tmp_path / "b/same", {n: (files | extra)[n] for n in names})
+
+    said = set()
+    for source in sources:
+        with pytest.raises(DataError) as error:
+            import_images("mine", source, root)
+        said.add(str(error.value))
+
+    assert said == {
+        "'same': member 'a' does not fit <split>/<class>/<file> with train and test as splits; move it "
+        "(and 6 more: 'train/cat/sub/a/b/0.png', 'val/cat/0.png', ...)"
+    }
+
+
+def test_all_damaged_images_and_all_lacking_classes_are_counted(tmp_path, root, files, folder):
+    source = folder(tmp_path / "f", files | {f"train/cat/{n}.gif": b"GIF89a" for n in range(3)})
+    with pytest.raises(DataError, match=r"'train/cat/0.gif' is not a JPEG.*\(and 2 more: '.*1.gif', '.*2.gif'\)"):
+        import_images("mine", source, root)
+
+    source = folder(tmp_path / "g", files | {f"train/{n}/0.png": files["train/cat/0.png"] for n in range(9)})
+    with pytest.raises(DataError, match=r"class '0' has no image in test; .* \(and 8 more: '1 in test', '2 in test', "):
+        import_images("mine", source, root)
+
+
+def test_several_top_folders_get_one_answer(tmp_path, root, files, folder):
+    source = folder(tmp_path / "f", files | {f"old/{name}": data for name, data in list(files.items())[:2]})
+
+    with pytest.raises(DataError, match=r"'old/.*' lies in another top folder; keep one, or none \(and 1 more"):
+        import_images("mine", source, root)
 
 
 def test_odd_but_harmless_class_names_are_kept(tmp_path, root, image, tar):
