@@ -27,6 +27,14 @@ class DataError(CifarsweepError):
     """A data set is absent, damaged or hostile."""
 
 
+class StudyRefused(DataError):
+    """A study's trials train on other images than this machine has, or nobody has looked at those yet."""
+
+    def __init__(self, study: str, message: str) -> None:
+        super().__init__(message)
+        self.study = study
+
+
 class DeviceError(CifarsweepError):
     """The device that was asked for is not here."""
 

@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 
 from sqlalchemy import Connection
 
-from cifarsweep.errors import StoreError, StudyExists
+from cifarsweep.errors import StoreError, StudyExists, StudyRefused
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.words import AttemptEnd, CheckpointRef, MetricRow, TrialResult, TrialState
 from cifarsweep.store import (
@@ -24,6 +24,7 @@ from cifarsweep.store import (
     results,
     steering,
     studies,
+    study_data,
     workers,
 )
 from cifarsweep.store.blame import Crash
@@ -33,6 +34,7 @@ from cifarsweep.store.faults import final
 from cifarsweep.store.projection import Projection, refuse_foreign, untold
 from cifarsweep.store.records import (
     Created,
+    Environment,
     FinishedRun,
     Lease,
     Steered,
@@ -130,8 +132,10 @@ class Store:
         """Where the database is, without its password."""
         return self._db.shown
 
-    def create_study(self, study: Study, *, extend: bool = False) -> Created:
+    def create_study(self, study: Study, *, extend: bool = False, other_data: bool = False) -> Created:
         """Add the study and its trials; nothing happens where it is there already.
+
+        With `other_data` its trials may be trained on images that differ between workers.
 
         Raises StudyExists with the differences where one of that name holds other contents, or, with `extend`, where
         more than cells and seeds was added; or where Optuna has one of that name that is none of ours.
@@ -139,7 +143,7 @@ class Store:
 
         def work(conn: Connection) -> Created:
             refuse_foreign(conn, study.name)
-            return studies.create(conn, study, extend=extend)
+            return studies.create(conn, study, extend=extend, other_data=other_data)
 
         return self._change(work, lambda created: created.added)
 
@@ -174,12 +178,20 @@ class Store:
         """One study with its specification. Raises UnknownStudy, which lists what there is."""
         return self._db.read(lambda conn: studies.read(conn, name))
 
-    def claim(self, worker_id: str, *, studies: Sequence[str] | None = None, slot: int | None = None) -> Lease | None:
+    def claim(
+        self,
+        worker_id: str,
+        *,
+        studies: Sequence[str] | None = None,
+        slot: int | None = None,
+        environment: Environment | None = None,
+    ) -> Lease | None:
         """Take the next trial of the named studies, or of all, for a slot of the worker; None where none is due now.
 
-        Trials of workers that vanished come first, put back to their newest checkpoint.
+        Trials of workers that vanished come first, put back to their newest checkpoint. Raises StudyRefused where the
+        trial is of a study whose trials train on other images than those of the worker's `environment`.
         """
-        want = Want(worker_id, studies, slot)
+        want = Want(worker_id, studies, slot, environment)
         asked = False
 
         def work(conn: Connection) -> Lease | None:
@@ -226,17 +238,31 @@ class Store:
         """The trial is done, however it ended; `want` claims the next one in the same transaction.
 
         Returns what `claim` would. After StoreUnavailable, send it again with the same want: a trial that was taken in
-        spite of the error is found again. Raises LeaseLost, and then nothing was taken.
+        spite of the error is found again. Raises LeaseLost, and then nothing was taken. A study that refuses the
+        worker's images is for `claim` to tell.
         """
 
-        def work(conn: Connection) -> Lease | None:
+        def end(conn: Connection) -> bool:
             first_time = fence.finish(conn, lease, rows, checkpoint, result)
             record(conn, lease.trial_id, decisions)
+            return first_time
+
+        def work(conn: Connection) -> Lease | None:
+            first_time = end(conn)
             if want is None:
                 return None
             return queue.claim(conn, self._cells, want, self.timing.lease_s, again=not first_time)
 
-        return self._db.write(work)
+        try:
+            return self._db.write(work)
+        except StudyRefused:
+            # The end was rolled back with the claim.
+            self._db.write(end)
+            return None
+
+    def refused(self, data: Mapping[str, Mapping[str, str]]) -> dict[str, StudyRefused]:
+        """Which studies, of those given with the digests of a worker's data sets, train on other images than these."""
+        return self._db.read(lambda conn: study_data.refused(conn, data))
 
     def fail(
         self,

@@ -112,6 +112,8 @@ def rewind(conn: Connection, lease: Lease, step: int) -> Lease:
     passed = guard(conn, lease, _progress((), None) | {"p_step": step})
     drop_beyond(conn, lease.trial_id, step)
     conn.execute(delete(checkpoint).where(checkpoint.c.trial_id == lease.trial_id, checkpoint.c.step > step))
+    # Of the attempts before it, only those that made what is left are in the result.
+    conn.execute(_attempt(), _mine(lease) | {"first_step": step})
     kept = tuple(old for old in lease.checkpoints if old.step <= step)
     return replace(lease, flush_seq=lease.flush_seq + 1, checkpoints=kept, wish=passed.wish)
 
@@ -137,7 +139,7 @@ def release(conn: Connection, lease: Lease, rows: Sequence[MetricRow], new: Chec
     if (passed := _end(conn, lease, rows, new, AttemptEnd.RELEASED)) is None:
         return
     if passed.wish is Wish.CANCEL:
-        conn.execute(_close(), _mine(lease) | {"ending": AttemptEnd.CANCELLED.value})
+        conn.execute(_attempt(), _mine(lease) | {"ending": AttemptEnd.CANCELLED.value})
     _set(conn, lease, state=_unheld(passed.wish).value)
 
 
@@ -200,12 +202,12 @@ def _end(
         _point(conn, lease, new)
     words = {"error": storable(error) or None, "traceback": storable(traceback) or None}
     closed = {"ending": end.value, "ended_at": datetime.now(UTC), **words}
-    conn.execute(_close(), _mine(lease) | closed)
+    conn.execute(_attempt(), _mine(lease) | closed)
     return passed
 
 
 @cache
-def _close() -> Update:
+def _attempt() -> Update:
     return update(attempt).where(
         attempt.c.trial_id == bindparam("p_trial"), attempt.c.attempt == bindparam("p_attempt")
     )

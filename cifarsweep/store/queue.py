@@ -6,6 +6,7 @@ Statements are built once and kept: building one costs more than the database ne
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -36,6 +37,7 @@ from cifarsweep.store.cells import Cells
 from cifarsweep.store.clock import clock_parameters, clock_term, now_term, read_clock
 from cifarsweep.store.metrics import drop_beyond
 from cifarsweep.store.records import Lease, Want
+from cifarsweep.store.study_data import check_claim, described
 from cifarsweep.store.tables import attempt, checkpoint, study, trial, worker
 
 #: Workers that vanished with a trial, without a new checkpoint in between, after which it waits behind all others.
@@ -47,12 +49,14 @@ _LEASE_COLUMNS = ("trial_id", "study_id", "cell_id", "number", "seed", "state", 
 def claim(conn: Connection, cells: Cells, want: Want, lease_s: float, *, again: bool = False) -> Lease | None:
     """Take the next trial, or None where none is due. Expired leases come first: they hold progress.
 
+    Raises StudyRefused, for the transaction to be rolled back, where its study trains on other images.
+
     A trial with which worker after worker vanished comes last. It may be the cause, as where a limit of memory ends the
     worker together with its child, and then it must not keep the others from being trained; or it was bad luck.
 
     `again` says that the want may have been granted before, by a COMMIT whose answer was lost.
     """
-    if again and (lease := _claimed(conn, cells, want.token, lease_s)):
+    if again and (lease := _claimed(conn, cells, want, lease_s)):
         return lease
     statement = _take(conn.dialect.name, None if want.studies is None else len(want.studies) == 1)
     wanted = {"p_worker": want.worker_id, "p_slot": want.slot, "p_token": want.token, "p_lease_s": lease_s}
@@ -61,13 +65,16 @@ def claim(conn: Connection, cells: Cells, want: Want, lease_s: float, *, again: 
         if row.attempt > 1 or row.state != TrialState.LEASED:
             _close_expired(conn, row)
         if row.state == TrialState.LEASED:
-            return _lease(conn, cells, row, want.worker_id, lease_s)
+            return _lease(conn, cells, row, want, lease_s)
     return None
 
 
-def _claimed(conn: Connection, cells: Cells, token: str, lease_s: float) -> Lease | None:
-    row = conn.execute(select(trial).where(trial.c.state == TrialState.LEASED.value, trial.c.token == token)).first()
-    return None if row is None else cells.lease(conn, row, read_checkpoints(conn, row.trial_id), lease_s)
+def _claimed(conn: Connection, cells: Cells, want: Want, lease_s: float) -> Lease | None:
+    mine = trial.c.state == TrialState.LEASED.value, trial.c.token == want.token
+    row = conn.execute(select(trial).where(*mine)).first()
+    if row is None:
+        return None
+    return _on_images(cells.lease(conn, row, read_checkpoints(conn, row.trial_id), lease_s), want)
 
 
 @cache
@@ -155,12 +162,22 @@ def _close_expired(conn: Connection, row: Row[Any]) -> None:
     conn.execute(_close(), {"p_trial": row.trial_id, "ended_at": datetime.now(UTC)})
 
 
-def _lease(conn: Connection, cells: Cells, row: Row[Any], worker_id: str, lease_s: float) -> Lease:
+def _lease(conn: Connection, cells: Cells, row: Row[Any], want: Want, lease_s: float) -> Lease:
     checkpoints = _rewound(conn, row.trial_id) if row.attempt > 1 else ()
-    lease = cells.lease(conn, row, checkpoints, lease_s)
-    values = {"trial_id": row.trial_id, "attempt": row.attempt, "worker_id": worker_id, "first_step": lease.step}
+    lease = _on_images(cells.lease(conn, row, checkpoints, lease_s), want)
+    values = {"trial_id": row.trial_id, "attempt": row.attempt, "worker_id": want.worker_id, "first_step": lease.step}
+    if want.environment is not None:
+        dataset = lease.settings.dataset
+        check_claim(conn, row.study_id, lease.study, dataset, want.environment, row.trial_id)
+        values |= described(want.environment, dataset)
     conn.execute(insert(attempt), values | {"started_at": datetime.now(UTC)})
     return lease
+
+
+def _on_images(lease: Lease, want: Want) -> Lease:
+    """The lease, with the digest of the images that this worker has for it."""
+    known = {} if want.environment is None else want.environment.data
+    return replace(lease, data_sha256=known.get(lease.settings.dataset))
 
 
 def _rewound(conn: Connection, trial_id: int) -> tuple[CheckpointRef, ...]:

@@ -70,6 +70,8 @@ class Lease:
     """Workers that vanished with the trial since it last got to a new checkpoint."""
     wish: Wish | None = None
     """What somebody wanted of the trial at the last write: the holder should stop."""
+    data_sha256: str | None = None
+    """The content digest of the images that it was claimed for; None where its worker did not say."""
 
     @property
     def step(self) -> int:
@@ -90,12 +92,25 @@ class Steered:
 
 
 @dataclass(frozen=True, slots=True)
+class Environment:
+    """What a worker trains with. `data` are the content digests of its data sets by name."""
+
+    device: str
+    versions: Mapping[str, str]
+    data: Mapping[str, str]
+    other_data: bool = False
+    """It trains studies whose trials train on other images, too."""
+
+
+@dataclass(frozen=True, slots=True)
 class Want:
     """A worker's wish for the next trial of the named studies, or of all, for one of its slots. It is granted once."""
 
     worker_id: str
     studies: Sequence[str] | None = None
     slot: int | None = None
+    environment: Environment | None = None
+    """Without it nothing is known of the images, and nothing checked."""
     token: str = field(default_factory=lambda: uuid4().hex)
     """Names the claim, so that it is found again where the answer to its COMMIT was lost."""
 

@@ -117,7 +117,7 @@ def trials_of(conn: Connection, owner: int, numbers: Sequence[int] | None = None
     wanted = [trial.c.study_id == owner] + ([trial.c.number.in_(numbers)] if numbers is not None else [])
     attempts: dict[int, list[AttemptRow]] = defaultdict(list)
     history = (
-        select(attempt, worker.c.host, worker.c.device, worker.c.versions)
+        select(attempt, worker.c.host, worker.c.device.label("of_worker"), worker.c.versions.label("worker_versions"))
         .join(trial, trial.c.trial_id == attempt.c.trial_id)
         .outerjoin(worker, worker.c.worker_id == attempt.c.worker_id)
         .where(*wanted)
@@ -154,8 +154,8 @@ def _attempt(row: Row[Any]) -> AttemptRow:
         attempt=row.attempt,
         worker_id=row.worker_id,
         host=row.host or "",
-        device=row.device or "",
-        versions=json.loads(row.versions or "{}"),
+        device=row.device or row.of_worker or "",
+        versions=json.loads(row.versions or row.worker_versions or "{}"),
         started_at=row.started_at,
         ended_at=row.ended_at,
         end=AttemptEnd(row.ending) if row.ending else None,

@@ -29,13 +29,18 @@ def insert_ignore(conn: Connection, table: Table) -> Any:
     return dialect.insert(table).on_conflict_do_nothing()
 
 
-def create(conn: Connection, spec: Study, *, extend: bool) -> Created:
-    """Add a study with its cells and trials, or what `extend` adds to it. Raises StudyExists where it differs."""
+def create(conn: Connection, spec: Study, *, extend: bool, other_data: bool = False) -> Created:
+    """Add a study with its cells and trials, or what `extend` adds to it. Raises StudyExists where it differs.
+
+    With `other_data` it may be trained on images that differ between workers, from now on.
+    """
     fresh = {"name": spec.name, "sha256": spec.sha256, "spec": spec.canonical(), "created_at": datetime.now(UTC)}
     conn.execute(insert_ignore(conn, study).values(fresh))
     # Locked, so that of two that create or extend at once the second sees what the first has done.
     row = conn.execute(select(study).where(study.c.name == spec.name).with_for_update()).one()
     existing = _count(conn, row.study_id)
+    if other_data:
+        conn.execute(update(study).where(study.c.study_id == row.study_id).values(other_data=True))
     if (existing or row.points is not None) and row.sha256 == spec.sha256:
         return Created(row.study_id, 0, existing)
     if row.sha256 != spec.sha256:

@@ -1,0 +1,111 @@
+"""Which images a study's trials train on: the first claim decides it, and every later claim is checked against it.
+
+The digests stand in rows of their own, which a claim locks, so that of two workers that claim first at once one finds
+what the other has decided.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, or_, select, update
+
+from cifarsweep.errors import StudyRefused
+from cifarsweep.spec.words import DATA_VERSION, TrialState
+from cifarsweep.store.records import Environment
+from cifarsweep.store.studies import insert_ignore
+from cifarsweep.store.tables import attempt, checkpoint, study, study_data, trial, worker
+
+_HELD = (TrialState.DONE.value, TrialState.LEASED.value)
+
+
+def check_claim(conn: Connection, study_id: int, name: str, dataset: str, mine: Environment, trial_id: int) -> None:
+    """Raise StudyRefused unless the trial that is being claimed may train on this worker's images.
+
+    The transaction of the claim has to be rolled back then.
+    """
+    sha256 = mine.data.get(dataset)
+    if sha256 is None:
+        raise StudyRefused(name, f"study {name!r}: this worker has not looked at its data set {dataset!r} yet")
+    values = {"p_study": study_id, "p_dataset": dataset, "p_sha256": sha256}
+    if conn.execute(_agrees(), values).first() is not None:
+        return
+    row = {"study_id": study_id, "dataset": dataset, "sha256": sha256}
+    conn.execute(insert_ignore(conn, study_data).values(row))
+    known = conn.execute(_locked(), values).scalar_one()
+    if known == sha256 or mine.other_data or _mixes(conn, study_id):
+        return
+    if _in_use(conn, study_id, dataset, known, trial_id):
+        raise _refused(name, dataset, known, sha256)
+    conn.execute(update(study_data).where(_is_it()).values(sha256=sha256), values)
+
+
+def refused(conn: Connection, mine: Mapping[str, Mapping[str, str]]) -> dict[str, StudyRefused]:
+    """Which studies, of those given with the digests of this machine's images, would refuse it."""
+    query = select(study.c.name, study_data).join(study, study.c.study_id == study_data.c.study_id)
+    found: dict[str, StudyRefused] = {}
+    for row in conn.execute(query.where(~study.c.other_data).order_by(study_data.c.dataset)).all():
+        sha256 = mine.get(row.name, {}).get(row.dataset, row.sha256)
+        if sha256 != row.sha256 and row.name not in found and _in_use(conn, row.study_id, row.dataset, row.sha256):
+            found[row.name] = _refused(row.name, row.dataset, row.sha256, sha256)
+    return found
+
+
+def _refused(name: str, dataset: str, known: str, sha256: str) -> StudyRefused:
+    return StudyRefused(
+        name,
+        f"study {name!r} trains on images of {dataset!r} with sha256 {known}, and the images on this machine have "
+        f"{sha256}; put the same images here, make a study of its own with `cifarsweep create --as NAME`, or let its "
+        "trials train on both with --other-data",
+    )
+
+
+@cache
+def _agrees() -> Any:
+    # Shared: many claim at once, and none may change the digest before all of their leases can be seen.
+    query = select(study_data.c.sha256).where(_is_it(), study_data.c.sha256 == bindparam("p_sha256"))
+    return query.with_for_update(read=True)
+
+
+@cache
+def _locked() -> Any:
+    return select(study_data.c.sha256).where(_is_it()).with_for_update()
+
+
+def _is_it() -> ColumnElement[bool]:
+    return and_(study_data.c.study_id == bindparam("p_study"), study_data.c.dataset == bindparam("p_dataset"))
+
+
+def _mixes(conn: Connection, study_id: int) -> bool:
+    return bool(conn.execute(select(study.c.other_data).where(study.c.study_id == study_id)).scalar_one())
+
+
+def _in_use(conn: Connection, study_id: int, dataset: str, sha256: str, but: int = -1) -> bool:
+    """Whether a result, a checkpoint or a training run rests on those images; `but` is the trial being claimed."""
+    saved = exists().where(checkpoint.c.trial_id == trial.c.trial_id)
+    held = and_(trial.c.state.in_(_HELD), trial.c.trial_id != but)
+    query = (
+        select(func.coalesce(attempt.c.versions, worker.c.versions))
+        .join(trial, trial.c.trial_id == attempt.c.trial_id)
+        .outerjoin(worker, worker.c.worker_id == attempt.c.worker_id)
+        .where(trial.c.study_id == study_id, or_(held, saved))
+        .distinct()
+    )
+    return any(_digest(text, dataset) == sha256 for text in conn.execute(query).scalars())
+
+
+def _digest(versions: str | None, dataset: str) -> str | None:
+    try:
+        found = json.loads(versions or "{}")
+    except ValueError:  # edited by hand, and so no evidence
+        return None
+    return found.get(DATA_VERSION + dataset) if isinstance(found, dict) else None
+
+
+def described(mine: Environment, dataset: str) -> dict[str, str]:
+    """What an attempt with this data set trains with, as its row has it."""
+    data = {DATA_VERSION + dataset: mine.data[dataset]} if dataset in mine.data else {}
+    return {"device": mine.device, "versions": json.dumps({**mine.versions, **data}, sort_keys=True)}
