@@ -18,8 +18,9 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from cifarsweep.training.events import Event, Rejected, Saving
+from cifarsweep.training.events import Event, Metrics, Rejected, Saving
 from cifarsweep.training.process import prepare_process
+from cifarsweep.worker.failures import Failure, classify, explain
 from cifarsweep.worker.protocol import (
     Failed,
     Preparing,
@@ -37,7 +38,7 @@ from cifarsweep.worker.protocol import (
 Trainer = Callable[[Train, Callable[[], bool]], Iterator[Event]]
 
 
-#: How long a trial may take to its first event, in seconds, before it counts as hung.
+#: How long a trial may take to its next event while that may be slow, in seconds, before it counts as hung.
 _LONGEST_PREPARATION_S = 600.0
 
 
@@ -75,8 +76,8 @@ class Mailbox:
 class Mouth:
     """Writes replies, from the trial and from a thread that speaks for a trial that can't yet.
 
-    While a trial is being prepared, or a checkpoint saved, it says so every second: a slow disk is no hung GPU, but not
-    for ever.
+    While a trial is being prepared, takes its first steps or saves a checkpoint, it says so every second: a slow disk
+    is no hung GPU, but not for ever.
     """
 
     def __init__(self, pipe: BinaryIO) -> None:
@@ -109,10 +110,17 @@ class Mouth:
                 self.say(Preparing())
 
 
-def serve(train: Trainer, ready: Ready, mailbox: Mailbox, pipe: BinaryIO) -> None:
+def _all_is_well() -> None:
+    """A device that can't be lost."""
+
+
+def serve(
+    train: Trainer, ready: Ready, mailbox: Mailbox, pipe: BinaryIO, check: Callable[[], None] = _all_is_well
+) -> None:
     """Answer requests until stdin ends. An exception of a trial is a reply, not the end of the child.
 
     But for those after which nothing works on the device any more: they end it, so that the next trial gets a new one.
+    CUDA may report what one trial broke only to the next, so `check`, which raises then, is asked after a failure.
     """
     mouth = Mouth(pipe)
     mouth.say(ready)
@@ -124,36 +132,35 @@ def serve(train: Trainer, ready: Ready, mailbox: Mailbox, pipe: BinaryIO) -> Non
             for event in _with_signs_of_life(events, mouth):
                 mouth.say(event)
         except Exception as error:  # whatever a trial raises is that trial's result
-            failure = _failure(error)
-            if _device_lost(error) and not failure.out_of_memory:
+            kind = classify(error)
+            if kind is Failure.DEVICE_LOST:
                 raise
-            mouth.say(failure)
+            if kind is Failure.OWN:
+                check()
+            mouth.say(_failed(error, kind, request))
 
 
 def _with_signs_of_life(events: Iterator[Event], mouth: Mouth) -> Iterator[Event]:
-    """The events; the child says that it lives while the next one may wait for a disk or a network."""
-    slow = True
+    """The events; the child says that it lives while the next one may be long in coming.
+
+    A checkpoint waits for a disk or a network. The steps before the first row load CUDA's libraries, which are 2 GB on
+    what may be a cold disk, and let cuDNN choose, which takes minutes for a large network: silence would be a hang.
+    """
+    slow, begun = True, False
     while True:
         with mouth.preparing() if slow else contextlib.nullcontext():
             event = next(events, None)
         if event is None:
             return
         yield event
-        slow = isinstance(event, Rejected | Saving)
+        begun = begun or isinstance(event, Metrics)
+        slow = not begun or isinstance(event, Rejected | Saving)
 
 
-def _failure(error: Exception) -> Failed:
-    # torch's errors by name, so that a child without torch can serve as well; its CPU allocator has none of its own.
-    signs = ("DefaultCPUAllocator", "CUDA error: out of memory")
-    by_name = type(error).__name__ == "OutOfMemoryError" or any(sign in str(error) for sign in signs)
-    out_of_memory = isinstance(error, MemoryError) or by_name
+def _failed(error: Exception, kind: Failure, request: Train) -> Failed:
     text = "".join(traceback.format_exception(error))
-    return Failed(f"{type(error).__name__}: {error}"[:2000], text[-20_000:], out_of_memory)
-
-
-def _device_lost(error: Exception) -> bool:
-    """Whether it is an error of CUDA's: an illegal access or a fault of the GPU breaks the context for good."""
-    return type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)
+    sentence = explain(error, request.settings.get("determinism", "exact"))
+    return Failed(sentence[:2000], text[-20_000:], kind is Failure.OUT_OF_MEMORY)
 
 
 def take_stdout() -> BinaryIO:
@@ -179,8 +186,13 @@ def main() -> None:
     except DeviceError as error:
         replies.write(encode(Refused(str(error))))
         return
+    except Exception as error:  # CUDA's, and those of memory, which another process may give back
+        what = "there is no memory to start on" if classify(error) is Failure.OUT_OF_MEMORY else "can't be used"
+        reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
+        replies.write(encode(Refused(f"device {sys.argv[1]}: {what}: {reason}", for_now=True)))
+        return
     versions = {"python": platform.python_version(), **trainer.versions()}
-    serve(trainer.train, Ready(trainer.device_name, versions, trainer.gpu), mailbox, replies)
+    serve(trainer.train, Ready(trainer.device_name, versions, trainer.gpu), mailbox, replies, trainer.check)
 
 
 if __name__ == "__main__":

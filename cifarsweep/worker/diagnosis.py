@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Iterator
-from importlib import metadata
+from importlib import metadata, util
 from pathlib import Path
 
 from cifarsweep import __version__
@@ -46,15 +47,53 @@ def _version(name: str) -> str:
 
 def _gpus() -> Iterator[Finding]:
     try:
-        found = gpus.installed()
+        found, supported = gpus.installed(), gpus.supported_cuda()
     except CifarsweepError as error:
-        yield Finding("GPU", "warn", str(error))
+        yield Finding("GPU", "warn" if isinstance(error, gpus.NoDriver) else "fail", str(error))
         return
     for number, gpu in enumerate(found):
-        room = f"{gpu.free / 2**30:.0f} of {gpu.memory / 2**30:.0f} GiB free"
-        busy = gpu.free < gpu.memory / 2
-        advice = "; something else fills it, `nvidia-smi` names it" if busy else ""
-        yield Finding(f"GPU {number}", "warn" if busy else "ok", f"{gpu.name}, {room}, driver {gpu.driver}{advice}")
+        yield _gpu(f"GPU {number}", gpu)
+    if found:
+        yield _cuda(found[0].driver, supported)
+    if (chosen := os.environ.get(gpus.VISIBLE)) is not None:
+        seen = ", ".join(map(str, gpus.visible(found))) or "none"
+        yield Finding("visible GPUs", "ok", f"{seen} of {len(found)}, by {gpus.VISIBLE}={chosen}")
+
+
+def _gpu(subject: str, gpu: gpus.Gpu) -> Finding:
+    if gpu.fault:
+        return Finding(subject, "fail", f"does not answer: {gpu.fault}; restart the machine, or leave this GPU out")
+    if gpu.memory is None or gpu.free is None:
+        return Finding(subject, "ok", f"{gpu.name}, memory unknown, driver {gpu.driver}")
+    room = f"{gpu.free / 2**30:.0f} of {gpu.memory / 2**30:.0f} GiB free"
+    busy = gpu.free < gpu.memory / 2
+    advice = "; something else fills it, `nvidia-smi` names it" if busy else ""
+    return Finding(subject, "warn" if busy else "ok", f"{gpu.name}, {room}, driver {gpu.driver}{advice}")
+
+
+def _cuda(driver: str, supported: str | None) -> Finding:
+    """Whether torch fits the driver, which otherwise shows when the first worker starts."""
+    build = _torch_build()
+    if build is None or build.get("hip"):
+        return Finding("CUDA", "warn", "which CUDA torch is built for can't be read: try `cifarsweep worker`")
+    torch, built_for = str(build.get("__version__")), build.get("cuda")
+    if complaint := gpus.misfit(torch, built_for, driver, supported):
+        return Finding("CUDA", "fail", complaint)
+    return Finding(
+        "CUDA", "ok", f"driver {driver} supports {supported or 'an unknown version'}, torch needs {built_for}"
+    )
+
+
+def _torch_build() -> dict[str, str | None] | None:
+    """What torch's file of versions says, which costs no import of torch; None where it can't be read."""
+    try:
+        spec = util.find_spec("torch")
+        text = (Path(spec.origin).parent / "version.py").read_text() if spec and spec.origin else ""
+    except (OSError, ValueError):
+        return None
+    found = re.findall(r"^(\w+)[^=\n]*= (?:None|'([^']*)')", text, re.MULTILINE)
+    build = {name: value or None for name, value in found}
+    return build if "cuda" in build else None
 
 
 def _data_sets() -> Iterator[Finding]:

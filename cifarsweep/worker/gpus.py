@@ -4,55 +4,165 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cifarsweep.errors import DeviceError
 
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+#: The driver is not on this machine, or shows nothing of it in this container: nobody expects a GPU to be used.
+_ABSENT = ("LibraryNotFound", "DriverNotLoaded")
+#: The GPU answers nothing any more, whatever it is asked.
+_GONE = ("GpuIsLost", "ResetRequired")
+
+
+class NoDriver(DeviceError):
+    """There is no driver of NVIDIA's here."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """What the driver says of one GPU. Memory in bytes."""
+    """What the driver says of one GPU. Memory in bytes, None where it does not say; `fault` is why it can't be used."""
 
     name: str
-    memory: int
-    free: int
+    memory: int | None
+    free: int | None
     driver: str
+    uuid: str = ""
+    fault: str = ""
 
 
 @contextlib.contextmanager
 def _driver() -> Iterator[Any]:
     import pynvml
 
+    advice = "train on the processor with --cpu or --cpus N"
     try:
         pynvml.nvmlInit()
+    except _errors(pynvml, *_ABSENT) as error:
+        raise NoDriver(f"no GPU can be used here: {error}; {advice}") from None
     except pynvml.NVMLError as error:
-        raise DeviceError(f"no GPU can be used here: {error}; train on the processor with --cpu or --cpus N") from None
+        why = f"NVIDIA's driver does not answer: {error}"
+        raise DeviceError(f"no GPU can be used here: {why}; see what `nvidia-smi` says, or {advice}") from None
     try:
         yield pynvml
     finally:
-        pynvml.nvmlShutdown()
+        with contextlib.suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
+
+
+def _errors(nvml: Any, *names: str) -> tuple[type[Exception], ...]:
+    """The classes of these errors, as far as this version of the library has them."""
+    return tuple(found for name in names if (found := getattr(nvml, f"NVMLError_{name}", None)) is not None)
+
+
+def _ask(nvml: Any, function: str, *arguments: object) -> Any:
+    """The driver's answer; None where this GPU, driver, library or user has none. Raises where the GPU is gone."""
+    try:
+        return getattr(nvml, function)(*arguments)
+    except _errors(nvml, *_GONE):
+        raise
+    except (nvml.NVMLError, AttributeError):
+        return None
 
 
 def installed() -> list[Gpu]:
-    """Every GPU of the machine. Raises DeviceError where there is no driver."""
+    """Every GPU of the machine, in the order of the PCI bus. Raises DeviceError where there is no driver."""
     with _driver() as nvml:
-        version = nvml.nvmlSystemGetDriverVersion()
-        return [_gpu(nvml, number, version) for number in range(nvml.nvmlDeviceGetCount())]
+        version = _ask(nvml, "nvmlSystemGetDriverVersion") or "unknown"
+        return [_gpu(nvml, number, version) for number in range(_ask(nvml, "nvmlDeviceGetCount") or 0)]
 
 
 def _gpu(nvml: Any, number: int, driver: str) -> Gpu:
-    handle = nvml.nvmlDeviceGetHandleByIndex(number)
-    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
-    return Gpu(nvml.nvmlDeviceGetName(handle), memory.total, memory.free, driver)
+    try:
+        handle = nvml.nvmlDeviceGetHandleByIndex(number)
+        memory = _ask(nvml, "nvmlDeviceGetMemoryInfo", handle)
+        return Gpu(
+            name=_ask(nvml, "nvmlDeviceGetName", handle) or "a GPU",
+            memory=memory and memory.total,
+            free=memory and memory.free,
+            driver=driver,
+            uuid=_ask(nvml, "nvmlDeviceGetUUID", handle) or "",
+        )
+    except nvml.NVMLError as error:
+        return Gpu("a GPU", None, None, driver, fault=str(error))
+
+
+def supported_cuda() -> str | None:
+    """The newest CUDA that the driver runs, such as 12.2; None where it does not say."""
+    with _driver() as nvml:
+        known = _ask(nvml, "nvmlSystemGetCudaDriverVersion_v2") or _ask(nvml, "nvmlSystemGetCudaDriverVersion")
+    return f"{known // 1000}.{known % 1000 // 10}" if known else None
+
+
+def misfit(torch: str, built_for: str | None, driver: str, supported: str | None) -> str | None:
+    """Why this torch can't use the GPUs here, as far as versions tell; None where they fit.
+
+    `built_for` is torch's CUDA, None without one. A driver runs every CUDA of its major version and all older ones
+    (docs.nvidia.com/deploy/cuda-compatibility, "Minor Version Compatibility").
+    """
+    cpu = "train on the processor with --cpu"
+    if built_for is None:
+        return f"torch {torch} is built without CUDA: install one that has it (pytorch.org/get-started), or {cpu}"
+    if supported is None or _major(supported) >= _major(built_for):
+        return None
+    return (
+        f"NVIDIA's driver {driver} supports CUDA up to {supported}, and torch {torch} needs CUDA {built_for}: "
+        f"update the driver, install a torch built for CUDA {_major(supported)}, or {cpu}"
+    )
+
+
+def _major(version: str) -> int:
+    return int(version.partition(".")[0])
+
+
+def visible(found: Sequence[Gpu], environ: Mapping[str, str] | None = None) -> list[int]:
+    """The GPUs that a training process sees, by their numbers in `found`, in its order.
+
+    `CUDA_VISIBLE_DEVICES` is read as CUDA reads it: the first name that is none ends the list, one that comes twice
+    empties it, and of the parts of a GPU (MIG) only one is seen, which counts here as the GPU that has it.
+    Source: docs.nvidia.com/cuda/cuda-programming-guide, "CUDA Environment Variables"; torch/cuda/__init__.py.
+    """
+    chosen = (os.environ if environ is None else environ).get(VISIBLE)
+    if chosen is None:
+        return list(range(len(found)))
+    names = chosen.split(",")
+    if chosen.startswith("MIG-"):
+        return [_owner(names[0], found)] if found else []
+    uuids = chosen.startswith("GPU-")
+    numbers = _by_uuid(names, found) if uuids else [_leading_number(name.strip()) for name in names]
+    shown = numbers[: next((at for at, number in enumerate(numbers) if number < 0), len(numbers))]
+    if len(set(shown)) < len(shown):
+        return []
+    return shown[: next((at for at, number in enumerate(shown) if number >= len(found)), len(shown))]
+
+
+def _by_uuid(names: Sequence[str], found: Sequence[Gpu]) -> list[int]:
+    """The number that each name stands for, -1 for one that begins no UUID or several."""
+    matching = [[n for n, gpu in enumerate(found) if gpu.uuid.startswith(name) and name] for name in names]
+    return [
+        each[0] if len(each) == 1 and name.startswith("GPU-") else -1
+        for name, each in zip(names, matching, strict=True)
+    ]
+
+
+def _owner(part: str, found: Sequence[Gpu]) -> int:
+    """The GPU of a part, which only the older way of naming parts tells (MIG-GPU-UUID/1/0)."""
+    uuid = part.removeprefix("MIG-").partition("/")[0]
+    return next((number for number, gpu in enumerate(found) if gpu.uuid == uuid), 0)
+
+
+def _leading_number(text: str) -> int:
+    """As C's strtoul reads it, so that `1st` is 1; -1 where there is none."""
+    digits = re.match(r"[+-]?\d+", text, re.ASCII)
+    return int(digits[0]) if digits else -1
 
 
 def usable() -> int:
     """How many GPUs a training process sees, which numbers them from 0. Raises DeviceError where there is no driver."""
-    count = len(installed())
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return count if chosen is None else min(count, sum(bool(name.strip()) for name in chosen.split(",")))
+    return len(visible(installed()))
 
 
 def choose(wanted: str) -> list[int]:
@@ -62,7 +172,9 @@ def choose(wanted: str) -> list[int]:
     missing = [number for number in numbers if number >= count]
     if missing or not numbers:
         which = f"there is no GPU {missing[0]}: " if missing else ""
-        raise DeviceError(f"--gpus {wanted}: {which}this machine has {count}; `nvidia-smi` lists them")
+        limit = os.environ.get(VISIBLE)
+        shown = f"this machine has {count}" if limit is None else f"{VISIBLE}={limit} leaves {count} of this machine's"
+        raise DeviceError(f"--gpus {wanted}: {which}{shown}; `nvidia-smi` lists them")
     return numbers
 
 

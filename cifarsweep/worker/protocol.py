@@ -48,14 +48,15 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The child can't have the device that was asked for."""
+    """The child can't have the device that was asked for. Another try may succeed where memory is short for now."""
 
     reason: str
+    for_now: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Preparing:
-    """The child loads images or libraries for a trial or saves a checkpoint, and has nothing else to say yet."""
+    """The child prepares a trial, takes its first steps or saves a checkpoint, and has nothing else to say yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,9 @@ POWERCAP = Path("/sys/class/powercap")
 _KIN_EVERY = 10
 #: The reasons for slow clocks that slow training down: power and heat, not idleness or a person's choice.
 _HELD_BACK = ("SwPowerCap", "HwSlowdown", "SwThermalSlowdown", "HwThermalSlowdown", "HwPowerBrakeSlowdown")
-#: One GPU knows less than another, and containers may hide some: such a reading is left out.
-_UNKNOWN_HERE = ("NVMLError_NotSupported", "NVMLError_FunctionNotFound", "NVMLError_NoPermission")
+#: After these the driver answers nothing any more. Any other error costs one reading: a GPU knows less than another,
+#: containers hide some things, drivers are busy, and functions go with new versions of driver or library.
+_LOST = ("GpuIsLost", "ResetRequired", "Uninitialized", "DriverNotLoaded", "LibRmVersionMismatch")
 
 
 class Sensor(Protocol):
@@ -71,24 +72,35 @@ class GpuSensor:
         import pynvml
 
         self._nvml = pynvml
-        self._unknown_here = tuple(getattr(pynvml, name) for name in _UNKNOWN_HERE)
+        self._lost = tuple(getattr(pynvml, f"NVMLError_{name}") for name in _LOST)
         self._read_at, self._joules = time.monotonic(), 0.0
+        #: Whether the GPU counts its energy, as its first reading tells.
+        self._counts: bool | None = None
         with self._failing():
             pynvml.nvmlInit()
-            self._gpu = pynvml.nvmlDeviceGetHandleByPciBusId(address)
+        try:
+            with self._failing():
+                self._gpu = pynvml.nvmlDeviceGetHandleByPciBusId(address)
+        except DeviceError:
+            self.close()
+            raise
 
     def read(self) -> tuple[Mapping[str, float], float | None]:
         """Ask the driver for everything that this GPU knows."""
         with self._failing():
             found = {name: self._ask(gauge) for name, gauge in _GAUGES.items()}
             counted = self._ask(lambda nvml, gpu: nvml.nvmlDeviceGetTotalEnergyConsumption(gpu) / 1000)
+        if self._counts is None:
+            self._counts = counted is not None
         values = {name: value for name, value in found.items() if value is not None}
-        return values, self._added_up(values.get(GPU_POWER)) if counted is None else counted
+        return values, (counted if self._counts else self._added_up(values.get(GPU_POWER)))
 
     def _ask(self, gauge: Callable[[Any, Any], float]) -> float | None:
         try:
             return gauge(self._nvml, self._gpu)
-        except self._unknown_here:
+        except self._lost:
+            raise
+        except (self._nvml.NVMLError, AttributeError):
             return None
 
     def _added_up(self, watts: float | None) -> float | None:
@@ -102,7 +114,7 @@ class GpuSensor:
     def _failing(self) -> Iterator[None]:
         try:
             yield
-        except self._nvml.NVMLError as error:
+        except (self._nvml.NVMLError, AttributeError) as error:
             raise DeviceError(f"no readings of the GPU: NVIDIA's driver says {str(error)!r}") from None
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from cifarsweep.errors import DeviceError
 from cifarsweep.training.events import Event
 from cifarsweep.training.loop import Run, train
 from cifarsweep.training.place import open_folder
+from cifarsweep.worker import gpus
 from cifarsweep.worker.protocol import Train
 
 
@@ -26,8 +27,14 @@ class DeviceTrainer:
 
     @classmethod
     def on(cls, wanted: str) -> DeviceTrainer:
-        """Take `cpu`, `auto` (a GPU where there is one) or a GPU by its number. Raises DeviceError."""
+        """Take `cpu`, `auto` (a GPU where there is one) or a GPU by its number, and try it.
+
+        Raises DeviceError where it can't be used, and where a GPU is here that torch can't use: to train on the
+        processor then, a hundred times as slowly, is for the user to decide.
+        """
         count = torch.cuda.device_count() if wanted != "cpu" and torch.cuda.is_available() else 0
+        if wanted != "cpu" and count == 0:
+            _refuse_idle_gpus()
         if wanted == "cpu" or (wanted == "auto" and count == 0):
             return cls("cpu", _cpu_name())
         index = 0 if wanted == "auto" else int(wanted)
@@ -35,7 +42,21 @@ class DeviceTrainer:
             have = f"its GPUs are 0 to {count - 1}" if count else "PyTorch sees no GPU here"
             raise DeviceError(f"there is no GPU {index} on this machine: {have}; use --cpu to train on the processor")
         torch.cuda.set_device(index)
-        return cls(f"cuda:{index}", torch.cuda.get_device_name(index))
+        trainer = cls(f"cuda:{index}", torch.cuda.get_device_name(index))
+        try:
+            trainer.check()
+        except RuntimeError as error:
+            if "no kernel image" in str(error):
+                raise DeviceError(_too_old_or_new(trainer.device_name, index)) from None
+            raise
+        return trainer
+
+    def check(self) -> None:
+        """Let a GPU compute something and wait for it; raises whatever is wrong with it."""
+        if self.device != "cpu":
+            found = int(torch.arange(1000, device=self.device).square().sum())
+            if found != 332_833_500:
+                raise DeviceError(f"{self.device_name} computes wrongly: the first 1,000 squares add up to {found}")
 
     def versions(self) -> dict[str, str]:
         """The versions that decide the bits of a result."""
@@ -72,6 +93,38 @@ class DeviceTrainer:
                 should_stop=should_stop,
             )
         )
+
+
+def _refuse_idle_gpus() -> None:
+    """Raise DeviceError where the driver shows a GPU to this process, though torch can't use any."""
+    try:
+        here = gpus.installed()
+        supported = gpus.supported_cuda()
+    except gpus.NoDriver:
+        return
+    seen = [here[number] for number in gpus.visible(here)]
+    if not seen:
+        return
+    why = gpus.misfit(torch.__version__, torch.version.cuda, seen[0].driver, supported) or _complaint()
+    raise DeviceError(f"{seen[0].name} can't be used: {why}")
+
+
+def _too_old_or_new(name: str, index: int) -> str:
+    major, minor = torch.cuda.get_device_capability(index)
+    built_for = ", ".join(torch.cuda.get_arch_list())
+    return (
+        f"{name} has compute capability {major}.{minor}, and torch {torch.__version__} is built for {built_for}: "
+        "install a torch built for this GPU (pytorch.org/get-started), or train on the processor with --cpu"
+    )
+
+
+def _complaint() -> str:
+    """What torch says when it is made to start CUDA."""
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+    except (RuntimeError, AssertionError) as error:
+        return f"{str(error).splitlines()[0]}; see what `nvidia-smi` says, or train on the processor with --cpu"
+    return "torch finds no GPU; see what `nvidia-smi` says, or train on the processor with --cpu"
 
 
 def _cpu_name() -> str:

@@ -8,8 +8,8 @@ from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.words import Outcome, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.timing import Timing
-from cifarsweep.worker.child import _failure
 from cifarsweep.worker.display import Display
+from cifarsweep.worker.failures import Failure, classify
 from cifarsweep.worker.plan import Plan
 from cifarsweep.worker.process import child_command
 from cifarsweep.worker.supervisor import Supervisor
@@ -93,5 +93,4 @@ def test_memory_that_runs_out_on_a_processor_is_told_from_other_errors():
 
     with pytest.raises(RuntimeError) as raised:
         torch.empty(1 << 46)  # more than a process can address
-    assert _failure(raised.value).out_of_memory
-    assert not _failure(RuntimeError("the shapes do not match")).out_of_memory
+    assert classify(raised.value) is Failure.OUT_OF_MEMORY

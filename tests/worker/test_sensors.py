@@ -65,6 +65,36 @@ def test_what_a_gpu_does_not_know_is_left_out(nvml):
     assert energy_j is None
 
 
+@pytest.mark.parametrize("error", ["Timeout", "Unknown", "FunctionNotFound", AttributeError])
+def test_a_reading_that_fails_costs_no_other(nvml, error):
+    gpu = GpuSensor(ADDRESS)
+    kind = getattr(nvml, f"NVMLError_{error}") if isinstance(error, str) else error
+    nvml.broken = {"nvmlDeviceGetTemperature": kind, "nvmlDeviceGetCurrentClocksEventReasons": kind}
+
+    assert set(gpu.read()[0]) == {"gpu/utilisation", "gpu/memory_bytes", "gpu/power_w", "gpu/clock_mhz"}
+    nvml.broken = {}
+    assert len(gpu.read()[0]) == 6
+
+
+def test_energy_that_can_not_be_read_for_once_is_not_made_up(nvml):
+    gpu = GpuSensor(ADDRESS)
+    assert gpu.read()[1] == 1.0
+    nvml.broken = {"nvmlDeviceGetTotalEnergyConsumption": nvml.NVMLError_Timeout}
+    assert gpu.read()[1] is None
+
+    nvml.broken = {}
+    assert gpu.read()[1] == 2.0
+
+
+def test_a_driver_that_does_not_know_the_gpu_is_given_back(nvml):
+    nvml.broken = {"nvmlDeviceGetHandleByPciBusId": nvml.NVMLError_NotSupported}
+
+    with pytest.raises(DeviceError, match="no readings of the GPU"):
+        GpuSensor(ADDRESS)
+
+    assert nvml.open == 0
+
+
 def test_a_gpu_that_does_not_count_its_energy_has_its_power_added_up(nvml, monkeypatch):
     nvml.broken = {"nvmlDeviceGetTotalEnergyConsumption": nvml.NVMLError_NotSupported}
     now = iter((100.0, 101.0, 103.5))

@@ -1,0 +1,70 @@
+"""What an exception of a trial means: that memory is short, that the device is lost, or that the trial is at fault.
+
+Known by name and text, so that a child without torch can serve as well. The texts are those of torch's sources
+(c10/cuda/CUDAException.cpp, c10/cuda/CUDACachingAllocator.cpp, ATen/cuda/Exceptions.h) and of CUDA's libraries.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum, auto
+from typing import Literal
+
+
+class Failure(Enum):
+    """How a trial failed."""
+
+    #: On this device or for this process there was too little: the trial may fit elsewhere.
+    OUT_OF_MEMORY = auto()
+    #: Nothing works on the device any more, in this process: CUDA reports the same error at each call from then on.
+    DEVICE_LOST = auto()
+    #: Another device or process would not change it.
+    OWN = auto()
+
+
+#: A library that is created first when memory is short says that it is not initialized.
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|ALLOC_FAILED|ALLOCATION_FAILED|NOT_INITIALIZED|DefaultCPUAllocator|std::bad_alloc"
+    r"|Cannot allocate memory|hardware resources required to .* have been exhausted"
+)
+#: What CUDA and its libraries refuse before they begin, so that nothing is broken after it.
+_REFUSED = re.compile(
+    r"STATUS_(NOT_SUPPORTED|BAD_PARAM|INVALID_VALUE|ARCH_MISMATCH)|MATRIX_TYPE_NOT_SUPPORTED"
+    r"|unable to find an engine|No valid execution plans"
+    r"|CUDA error: (invalid argument|invalid configuration argument|invalid device function|operation not supported"
+    r"|no kernel image is available for execution on the device)$",
+    re.MULTILINE,
+)
+_OF_THE_DEVICE = re.compile(
+    r"CUDA error|CUDA driver error|cuDNN error|cuDNN Frontend error|cu(solver|FFT|dss|rand|SPARSE) error|CUTLASS error"
+    r"|NCCL error|STATUS_(EXECUTION_FAILED|INTERNAL_ERROR|MAPPING_ERROR)|INTERNAL ASSERT FAILED at .*[Cc][Uu][Dd][Aa]",
+    re.IGNORECASE,
+)
+_NOT_DETERMINISTIC = re.compile(r"(?:(\S+) )?does not have a deterministic implementation")
+
+
+def classify(error: BaseException) -> Failure:
+    """Say how a trial failed that raised this."""
+    kind, text = type(error).__name__, str(error)
+    if isinstance(error, MemoryError) or kind == "OutOfMemoryError" or _OUT_OF_MEMORY.search(text):
+        return Failure.OUT_OF_MEMORY
+    if _NOT_DETERMINISTIC.search(text) or _REFUSED.search(text):
+        return Failure.OWN
+    if kind == "AcceleratorError" or _OF_THE_DEVICE.search(text):
+        return Failure.DEVICE_LOST
+    return Failure.OWN
+
+
+def explain(error: BaseException, determinism: Literal["exact", "fast"]) -> str:
+    """The error in a sentence, with what to do where that is known."""
+    text = f"{type(error).__name__}: {error}"
+    if determinism != "exact":
+        return text
+    advice = "create the study with --set determinism=fast, or train on the processor (worker --cpu)"
+    if found := _NOT_DETERMINISTIC.search(text):
+        operation = found[1] or "an operation of this model"
+        return f'{operation} gives other bits each time on a GPU, which determinism = "exact" rules out: {advice}'
+    if _REFUSED.search(text):
+        why = 'the GPU has no way to compute this under determinism = "exact"'
+        return f"{why}, which rules the usual ways out: {advice}. The message was: {text}"
+    return text

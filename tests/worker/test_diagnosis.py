@@ -1,0 +1,80 @@
+"""What `doctor` says of GPUs: the driver, which is pretended, and the torch that is installed."""
+
+import subprocess
+import sys
+
+import pytest
+from pretended_nvml import Nvml
+
+from cifarsweep.worker import diagnosis, gpus
+
+
+@pytest.fixture
+def nvml(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(gpus.VISIBLE, "0,7")
+    monkeypatch.setattr(diagnosis, "_torch_build", lambda: {"__version__": "2.15.0+cu132", "cuda": "13.2", "hip": None})
+    return Nvml.install(monkeypatch)
+
+
+def found(tmp_path) -> dict[str, tuple[str, str]]:
+    return {each.subject: (each.level, each.text) for each in diagnosis.examine(str(tmp_path))}
+
+
+def test_a_gpu_that_torch_can_use_is_well(nvml, tmp_path):
+    seen = found(tmp_path)
+
+    assert seen["GPU 0"] == ("ok", "NVIDIA H200, 77 of 80 GiB free, driver 595.71.05")
+    assert seen["CUDA"] == ("ok", "driver 595.71.05 supports 13.2, torch needs 13.2")
+    assert seen["visible GPUs"] == ("ok", "0 of 1, by CUDA_VISIBLE_DEVICES=0,7")
+
+
+def test_a_torch_newer_than_the_driver_fails_with_both_versions(nvml, tmp_path):
+    nvml.cuda = 12020
+
+    level, text = found(tmp_path)["CUDA"]
+
+    assert level == "fail"
+    assert "driver 595.71.05 supports CUDA up to 12.2, and torch 2.15.0+cu132 needs CUDA 13.2" in text
+
+
+@pytest.mark.parametrize(
+    ("build", "level", "sentence"),
+    [
+        ({"__version__": "2.15.0+cpu", "cuda": None}, "fail", "built without CUDA"),
+        ({"__version__": "2.15.0", "cuda": None, "hip": "7.1"}, "warn", "can't be read"),
+        (None, "warn", "can't be read"),
+    ],
+)
+def test_a_torch_that_is_not_built_for_the_gpu_is_told(nvml, tmp_path, monkeypatch, build, level, sentence):
+    monkeypatch.setattr(diagnosis, "_torch_build", lambda: build)
+
+    assert found(tmp_path)["CUDA"][0] == level
+    assert sentence in found(tmp_path)["CUDA"][1]
+
+
+@pytest.mark.parametrize(
+    ("lost", "function", "error", "subject", "level", "sentence"),
+    [
+        ({0}, "", "", "GPU 0", "fail", "does not answer: NVMLError_GpuIsLost"),
+        (set(), "nvmlDeviceGetMemoryInfo", "NotSupported", "GPU 0", "ok", "NVIDIA H200, memory unknown"),
+        (set(), "nvmlInit", "Unknown", "GPU", "fail", "does not answer: NVMLError_Unknown"),
+        (set(), "nvmlInit", "LibraryNotFound", "GPU", "warn", "no GPU can be used here"),
+    ],
+)
+def test_a_driver_that_does_not_say_all_is_no_crash(nvml, tmp_path, lost, function, error, subject, level, sentence):
+    nvml.lost, nvml.broken = lost, {function: getattr(nvml, f"NVMLError_{error}")} if error else {}
+
+    assert found(tmp_path)[subject][0] == level
+    assert sentence in found(tmp_path)[subject][1]
+
+
+def test_what_torch_is_built_for_is_known_without_an_import_of_it():
+    import torch
+
+    script = "import sys; from cifarsweep.worker.diagnosis import _torch_build; print(_torch_build()); "
+    done = subprocess.run(
+        [sys.executable, "-c", script + "assert 'torch' not in sys.modules"], capture_output=True, text=True, check=True
+    )
+
+    assert f"'__version__': '{torch.__version__}'" in done.stdout
+    assert f"'cuda': {torch.version.cuda!r}" in done.stdout

@@ -1,0 +1,126 @@
+"""Which device a child takes: torch and NVIDIA's driver are pretended, and disagree."""
+
+import pytest
+import torch
+from pretended_nvml import Nvml
+
+from cifarsweep.errors import DeviceError
+from cifarsweep.worker import gpus
+from cifarsweep.worker.trainer import DeviceTrainer
+
+
+@pytest.fixture
+def nvml(monkeypatch: pytest.MonkeyPatch):
+    """A driver that shows a GPU, and a torch that finds none."""
+    monkeypatch.delenv(gpus.VISIBLE, raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", "13.2")
+    return Nvml.install(monkeypatch)
+
+
+@pytest.mark.parametrize("wanted", ["auto", "0", "3"])
+def test_a_gpu_that_torch_is_too_new_for_is_not_passed_over(nvml, wanted):
+    nvml.cuda = 12020
+
+    with pytest.raises(
+        DeviceError, match=r"NVIDIA H200 can't be used: .* supports CUDA up to 12\.2, .* needs CUDA 13\.2"
+    ):
+        DeviceTrainer.on(wanted)
+
+
+def test_a_gpu_that_torch_is_not_built_for_is_not_passed_over(nvml, monkeypatch):
+    monkeypatch.setattr(torch.version, "cuda", None)
+
+    with pytest.raises(DeviceError, match="built without CUDA"):
+        DeviceTrainer.on("auto")
+
+
+def test_a_gpu_that_does_not_start_for_another_reason_says_it(nvml, monkeypatch):
+    def init() -> None:
+        raise RuntimeError("Unexpected error from cudaGetDeviceCount(). Error 802: system not yet initialized\nmore")
+
+    monkeypatch.setattr(torch.cuda, "init", init)
+
+    with pytest.raises(
+        DeviceError, match=r"Error 802: system not yet initialized; see what `nvidia-smi` says"
+    ) as caught:
+        DeviceTrainer.on("auto")
+    assert "more" not in str(caught.value)
+
+
+def test_a_driver_that_does_not_answer_is_not_passed_over(nvml):
+    nvml.broken = {"nvmlInit": nvml.NVMLError_LibRmVersionMismatch}
+
+    with pytest.raises(DeviceError, match="LibRmVersionMismatch"):
+        DeviceTrainer.on("auto")
+
+
+@pytest.mark.parametrize("wanted", ["auto", "cpu"])
+@pytest.mark.parametrize("why", ["no driver", "no GPU", "none visible"])
+def test_where_no_gpu_is_meant_to_be_used_the_processor_trains(nvml, monkeypatch, why, wanted):
+    if why == "no driver":
+        nvml.broken = {"nvmlInit": nvml.NVMLError_LibraryNotFound}
+    elif why == "no GPU":
+        nvml.uuids = []
+    else:
+        monkeypatch.setenv(gpus.VISIBLE, "-1")
+
+    assert DeviceTrainer.on(wanted).device == "cpu"
+
+
+def test_who_asks_for_the_processor_gets_it_though_torch_does_not_fit_the_gpu(nvml):
+    nvml.cuda = 12020
+
+    assert DeviceTrainer.on("cpu").device == "cpu"
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A torch that finds a GPU."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda index: None)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "NVIDIA GeForce GTX 980")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (5, 2))
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_80"])
+
+
+def failing_with(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def arange(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(torch, "arange", arange)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_a_gpu_that_torch_has_no_kernels_for_is_refused_before_it_takes_a_trial(monkeypatch):
+    failing_with(monkeypatch, RuntimeError("CUDA error: no kernel image is available for execution on the device"))
+
+    with pytest.raises(
+        DeviceError, match=r"GTX 980 has compute capability 5\.2, and torch .* is built for sm_75, sm_80"
+    ):
+        DeviceTrainer.on("auto")
+
+
+@pytest.mark.usefixtures("gpu")
+def test_what_else_is_wrong_with_a_gpu_shows_before_it_takes_a_trial(monkeypatch):
+    failing_with(monkeypatch, RuntimeError("CUDA error: uncorrectable ECC error encountered"))
+
+    with pytest.raises(RuntimeError, match="ECC"):
+        DeviceTrainer.on("0")
+
+
+@pytest.mark.usefixtures("gpu")
+def test_a_gpu_that_computes_wrongly_is_refused(monkeypatch):
+    monkeypatch.setattr(torch, "arange", lambda n, device: torch.ones(n))
+
+    with pytest.raises(DeviceError, match="computes wrongly: the first 1,000 squares add up to 1000"):
+        DeviceTrainer.on("auto")
+
+
+@pytest.mark.usefixtures("gpu")
+def test_a_gpu_that_computes_is_taken(monkeypatch):
+    real = torch.arange
+    monkeypatch.setattr(torch, "arange", lambda n, device: real(n))
+
+    assert DeviceTrainer.on("auto").device == "cuda:0"
