@@ -71,3 +71,13 @@ class DashboardError(CifarsweepError):
 
 class LeaseLost(CifarsweepError):
     """Another worker owns the trial now, or nobody does: nothing more may be written for it."""
+
+
+def install_command(extra: str) -> str:
+    """The command that installs the packages of an extra. It names them itself, for no index has cifarsweep."""
+    import shlex
+    from importlib.metadata import requires
+
+    lines = [line.partition(";") for line in requires("cifarsweep") or ()]
+    packages = [name.strip() for name, _, marker in lines if f"extra == '{extra}'" in marker.replace('"', "'")]
+    return shlex.join(["pip", "install", *packages])

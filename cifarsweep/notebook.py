@@ -1,6 +1,6 @@
 """Results in a notebook: `cifarsweep.open(url).study("lr-study")`, with DataFrames, the main figure and the verdicts.
 
-Only reads. DataFrames need pandas (`pip install 'cifarsweep[notebook]'`).
+Only reads. DataFrames need pandas (the extra `notebook`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from cifarsweep.errors import OutputError, UnknownStudy
+from cifarsweep.errors import OutputError, UnknownStudy, install_command
 from cifarsweep.spec.words import ELAPSED, VAL_ACCURACY
 from cifarsweep.store import Store
 
@@ -188,5 +188,5 @@ def _pandas() -> Any:
     try:
         import pandas
     except ModuleNotFoundError:
-        raise OutputError("a DataFrame needs one more package: pip install 'cifarsweep[notebook]'") from None
+        raise OutputError(f"a DataFrame needs one more package: {install_command('notebook')}") from None
     return pandas

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cifarsweep.errors import SpecError
+from cifarsweep.errors import SpecError, install_command
 from cifarsweep.spec.searching import point_cell
 from cifarsweep.spec.space import Choices, Curve, Pruner, Search, Tried
 from cifarsweep.spec.study import Cell
@@ -122,7 +122,7 @@ def _asked_of_cmaes(search: Search, seed: int, tried: Sequence[Tried]) -> Iterat
     try:
         from cmaes import CMA
     except ModuleNotFoundError:
-        raise SpecError("the sampler cmaes needs one more package: pip install 'cifarsweep[search]'") from None
+        raise SpecError(f"the sampler cmaes needs one more package: {install_command('search')}") from None
     keys = sorted(search.space)
     bounds = np.array([[0.0, 1.0]] * len(keys))
     optimizer = CMA(np.full(len(keys), 0.5), 1 / 6, bounds, seed=seed)

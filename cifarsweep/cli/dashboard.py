@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database
-from cifarsweep.errors import DashboardError
+from cifarsweep.errors import DashboardError, install_command
 
 
 def dashboard(
@@ -29,7 +29,7 @@ def dashboard(
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("starlette", "uvicorn", "anyio"):
             raise
-        raise DashboardError("the dashboard needs more packages: pip install 'cifarsweep[dashboard]'") from None
+        raise DashboardError(f"the dashboard needs more packages: {install_command('dashboard')}") from None
 
     serve(db, host, port, token, lambda url: typer.echo(f"{url} (Ctrl-C ends it)"))
     sys.stdout.flush()

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cifarsweep.errors import DataError, SpecError
+from cifarsweep.errors import DataError, SpecError, install_command
 from cifarsweep.models.convnet import IMAGE_CHANNELS, IMAGE_SIZE
 from cifarsweep.spec import settings as spec
 
@@ -128,7 +128,7 @@ def _timm(settings: spec.Timm | None) -> Any:
         if error.name != "timm":
             raise
         wanted = f"model.name: {settings.name}" if settings else "the list of timm's models"
-        raise SpecError(f"{wanted} needs the package timm; install it with: pip install 'cifarsweep[timm]'") from None
+        raise SpecError(f"{wanted} needs the package timm; install it with: {install_command('timm')}") from None
 
 
 def _config(settings: spec.Timm) -> Any:

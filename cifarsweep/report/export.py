@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from cifarsweep.errors import OutputError
+from cifarsweep.errors import OutputError, install_command
 from cifarsweep.report.target import Target
 from cifarsweep.spec.words import CONFUSION
 
@@ -168,4 +168,4 @@ def _harmless(text: str) -> str:
 
 def missing(extra: str) -> OutputError:
     """What to say where a package is not installed."""
-    return OutputError(f"{extra} needs one more package: pip install 'cifarsweep[{extra}]'")
+    return OutputError(f"{extra} needs one more package: {install_command(extra)}")

@@ -17,7 +17,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from cifarsweep.errors import StoreError
+from cifarsweep.errors import StoreError, install_command
 from cifarsweep.store.address import shown
 from cifarsweep.store.faults import connection_lost, translate, wrapped
 
@@ -241,7 +241,7 @@ def _postgres_engine(url: URL, read_only: bool) -> Engine:
             url, isolation_level="READ COMMITTED", connect_args=libpq_options(url), hide_parameters=True
         )
     except ModuleNotFoundError:
-        raise StoreError("PostgreSQL needs one more package: pip install 'cifarsweep[postgres]'") from None
+        raise StoreError(f"PostgreSQL needs one more package: {install_command('postgres')}") from None
     settings = (*_SESSION, "SET default_transaction_read_only = on") if read_only else _SESSION
 
     @event.listens_for(engine, "connect")

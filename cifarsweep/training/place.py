@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cifarsweep.errors import CheckpointError, CheckpointUnseen, PlaceError
+from cifarsweep.errors import CheckpointError, CheckpointUnseen, PlaceError, install_command
 from cifarsweep.training.folder import CheckpointFolder, Folder
 
 _FORMS = "Write a folder, file:///mnt/share or s3://bucket/prefix."
@@ -115,7 +115,7 @@ def _explained(protocol: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        package = "pip install 'cifarsweep[s3]'" if protocol in _S3 else error
+        package = install_command("s3") if protocol in _S3 else error
         raise PlaceError(f"{protocol}:// needs a package that is not installed: {package}") from None
     except ValueError as error:
         raise PlaceError(f"--artifacts: {error}. {_FORMS}") from None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cifarsweep.environment import without_database
-from cifarsweep.errors import CifarsweepError, SpecError
+from cifarsweep.errors import CifarsweepError, SpecError, install_command
 from cifarsweep.worker.launch import Fleet, Member
 
 #: How long before the time limit Slurm sends its signal; Slurm may be up to a minute early. Workers need 45 s at most.
@@ -78,7 +78,7 @@ def submit(job: Job, workers: int, options: Mapping[str, str]) -> str:
     try:
         import submitit
     except ModuleNotFoundError:
-        raise CifarsweepError("--slurm needs one more package: pip install 'cifarsweep[slurm]'") from None
+        raise CifarsweepError(f"--slurm needs one more package: {install_command('slurm')}") from None
     if not submitit.SlurmExecutor.affinity() > 0:
         raise CifarsweepError("--slurm: there is no Slurm here (no `srun` in $PATH); submit from a login node")
     executor = submitit.SlurmExecutor(folder=job.logs)
