@@ -8,7 +8,7 @@ import os
 import socket
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from cifarsweep.errors import StoreError, install_command
 from cifarsweep.store.address import shown
@@ -56,8 +57,9 @@ class Database:
         self.engine = _sqlite_engine(url, read_only) if self.path else _postgres_engine(url, read_only)
         self._driver_error: type[Exception] = self.engine.dialect.loaded_dbapi.Error
         self._in_use: set[Any] = set()
+        self._closed = False
         event.listen(self.engine, "checkout", lambda connection, *_: self._in_use.add(connection))
-        event.listen(self.engine, "checkin", lambda connection, _: self._in_use.discard(connection))
+        event.listen(self.engine, "checkin", self._returned)
 
     @property
     def path(self) -> Path | None:
@@ -85,8 +87,15 @@ class Database:
         return self._run(work, reading=True)
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection; those that other threads are using when they are done with them."""
+        self._closed = True
         self.engine.dispose()
+
+    def _returned(self, connection: Any, record: ConnectionPoolEntry) -> None:
+        self._in_use.discard(connection)
+        if self._closed:
+            # The pool that it goes back to is nobody's any more.
+            record.invalidate()
 
     def hang_up(self) -> None:
         """Cut the connections in use, from another thread: a server that answers no more keeps them alive for ever.
@@ -147,10 +156,15 @@ def sqlite_driver() -> Any:
 
 def connect_sqlite(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """A connection in autocommit, with the safe settings; whoever uses it begins its transactions itself."""
-    mode = "ro" if read_only else "rwc"
-    conn = _connect(path, f"?mode={mode}")
-    if read_only:
-        return conn if _readable(conn, path) else _connect_frozen(path, conn)
+    conn = _connect(path, f"?mode={'ro' if read_only else 'rwc'}")
+    with closed_on_error(conn):
+        if read_only:
+            return conn if _readable(conn, path) else _connect_frozen(path, conn)
+        _set_up_writer(conn)
+    return conn
+
+
+def _set_up_writer(conn: sqlite3.Connection) -> None:
     # One fsync a commit, or five; PERSIST's come without the work of changing a file's size.
     journal = "WAL" if safe_wal(sqlite_driver().sqlite_version_info) else "PERSIST"
     if _pragma(conn, "journal_mode") != journal.lower():
@@ -163,15 +177,25 @@ def connect_sqlite(path: Path, *, read_only: bool = False) -> sqlite3.Connection
     limit = f"journal_size_limit = {_JOURNAL_BYTES}"
     for setting in ("synchronous = FULL", "foreign_keys = ON", "temp_store = MEMORY", limit):
         conn.execute(f"PRAGMA {setting}").close()
-    return conn
 
 
 def _connect(path: Path, query: str) -> sqlite3.Connection:
     uri = path.as_uri() + query
     settings = {"isolation_level": None, "check_same_thread": False, "cached_statements": 256}
     conn: sqlite3.Connection = sqlite_driver().connect(uri, uri=True, **settings)
-    conn.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}").close()
+    with closed_on_error(conn):
+        conn.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}").close()
     return conn
+
+
+@contextlib.contextmanager
+def closed_on_error(conn: Any) -> Iterator[None]:
+    """Close a new connection that can't be set up, for its caller never gets it."""
+    try:
+        yield
+    except BaseException:
+        conn.close()
+        raise
 
 
 def put_in_order(path: Path) -> bool:

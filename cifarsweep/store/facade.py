@@ -102,6 +102,9 @@ class Store:
         except StoreError as error:
             db.close()
             raise error if known else final(error) from None
+        except BaseException:
+            db.close()
+            raise
         store = cls(db, timing)
         store.upgraded_from = before
         return store

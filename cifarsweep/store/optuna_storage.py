@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from cifarsweep.store.engine import Database, begin_immediately
+from cifarsweep.store.engine import Database, begin_immediately, closed_on_error
 
 #: Any number will do, as long as nobody else's advisory lock has it.
 _TELL_LOCK = 0xC1FA_0002
@@ -32,7 +32,14 @@ class OptunaLink:
         self._locking = self._connected = False
         address = db.url.render_as_string(hide_password=False)
         driver = {"module": db.engine.dialect.loaded_dbapi} if db.path else {}
-        self._backend = RDBStorage(address, engine_kwargs={"creator": self._connect, **driver})
+        self._opened: list[Any] = []
+        try:
+            self._backend = RDBStorage(address, engine_kwargs={"creator": self._connect, **driver})
+        except BaseException:
+            # The engine that has these in its pool is not to be had.
+            for connection in self._opened:
+                connection.close()
+            raise
         if db.path:
             begin_immediately(self._backend.engine, reading=db.read_only)
         elif lock:
@@ -46,6 +53,7 @@ class OptunaLink:
         """Close the connections, which frees the lock; the link opens another when it is used again."""
         self._backend.scoped_session.remove()
         self._backend.engine.dispose()
+        self._opened.clear()
         self._connected = False
 
     def _connect(self) -> Any:
@@ -54,10 +62,12 @@ class OptunaLink:
         fairy = self._db.engine.raw_connection()
         connection = fairy.dbapi_connection
         fairy.detach()
-        _be_brief(connection, self._db)
-        if self._locking:
-            _lock_session(connection)
-            self._connected = True
+        with closed_on_error(connection):
+            _be_brief(connection, self._db)
+            if self._locking:
+                _lock_session(connection)
+                self._connected = True
+        self._opened.append(connection)
         return connection
 
 
@@ -75,7 +85,6 @@ def _lock_session(connection: Any) -> None:
         locked = cursor.fetchone()[0]
     connection.commit()
     if not locked:
-        connection.close()
         raise Taken
 
 
