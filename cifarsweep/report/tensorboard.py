@@ -5,6 +5,7 @@ The files hold 32-bit floats: a value comes back with about seven digits.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -89,6 +90,7 @@ def read_runs(folder: Path, names: Mapping[str, str]) -> list[Run]:
 
 def _run_folders(folder: Path) -> list[Path]:
     try:
+        os.listdir(folder)  # rglob finds nothing where it can't look, and since Python 3.13 says nothing of it
         return sorted({file.parent for file in folder.rglob("*tfevents*") if file.is_file()})
     except OSError as error:
         raise DataError(f"{shown(str(folder))}: can't be read: {error.strerror}") from None

@@ -45,9 +45,9 @@ class Nvml:
         return object.__getattribute__(self, name)
 
     def __getattr__(self, name: str) -> Any:
-        if name in self.__dict__["broken"]:
-            raise AttributeError(name)
-        assert name.startswith("nvmlClocksEventReason"), f"NVML has no {name}"
+        if name in self.__dict__["broken"] or not name.startswith("nvmlClocksEventReason"):
+            # As a module says it: the import statement itself asks for what a module may lack.
+            raise AttributeError(f"NVML has no {name}")
         return getattr(pynvml, name)
 
     def nvmlInit(self) -> None:
