@@ -18,7 +18,7 @@ UV     := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
 EXTRAS := postgres s3 slurm search timm parquet tensorboard notebook dashboard
 DEMO_DB := sqlite:///reports/demo.db
 
-.PHONY: help setup demo test lint types contracts unit bench lock clean
+.PHONY: help setup demo test quick lint types contracts unit bench lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -58,6 +58,9 @@ contracts: $(VENV)/.ready ## imports run one way
 unit: $(VENV)/.ready ## every test, on two processes
 	$(BIN)/pytest -n 2 --dist worksteal tests
 
+quick: $(VENV)/.ready ## every test but the long ones: fault campaigns, real browsers
+	$(BIN)/pytest -n 2 --dist worksteal -m "not long" tests
+
 bench: $(VENV)/.ready ## the benchmarks, each against the plain alternative
 	@for file in benchmarks/bench_*.py; do $(BIN)/python $$file; done
 
@@ -68,4 +71,4 @@ lock: | $(if $(findstring $(TOOLS),$(UV)),$(TOOLS)/bin/uv) ## make the lock file
 	rm -f requirements.lock.bak
 
 clean: ## remove what make built
-	rm -rf $(VENV) $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache reports/demo.db* reports/demo.html
+	rm -rf $(VENV) .venv-* $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache reports/demo.db* reports/demo.html

@@ -22,6 +22,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what takes long, so that `make quick` can leave it out."""
+    for item in items:
+        if item.path.parent.name == "chaos" or "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.long)
+
+
 @dataclass(frozen=True)
 class S3:
     """An S3 server of our own on the loopback, which asks nobody for a password."""

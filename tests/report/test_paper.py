@@ -37,6 +37,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Non
 
 
 @real
+@pytest.mark.long
 def test_a_pdf_has_the_page_with_its_figures(page: Path) -> None:
     out = write_pdf(page)
 
@@ -48,6 +49,7 @@ def test_a_pdf_has_the_page_with_its_figures(page: Path) -> None:
 
 
 @real
+@pytest.mark.long
 def test_a_picture_has_the_whole_page_and_its_curves_and_no_more(page: Path) -> None:
     out, whole = write_png(page)
 
