@@ -72,7 +72,7 @@ def trial_fields(row: TrialRow, latest: Mapping[str, float]) -> dict[str, Any]:
         "last_metrics": {name: v if math.isfinite(v) else str(v) for name, v in latest.items()},
         "weights_sha256": row.weights_sha256 or None,
         "attempts": [asdict(attempt) for attempt in row.attempts],
-        "settings": row.settings.model_dump(mode="json"),
+        "settings": row.own_settings.model_dump(mode="json") if row.own_settings else None,
     }
 
 
@@ -88,6 +88,8 @@ def _print(study: str, row: TrialRow, latest: Mapping[str, float]) -> None:
     for table in (_attempts(row), _pairs("last metrics", latest), _settings(row)):
         if table.row_count:
             screen.print(table)
+    if row.own_settings is None:
+        screen.print("imported from logs, which do not say what it was trained with", highlight=False)
     if row.error:
         screen.print(escape(row.traceback or row.error), highlight=False, style="red", soft_wrap=True)
 
@@ -110,7 +112,9 @@ def _attempts(row: TrialRow) -> Table:
 def _settings(row: TrialRow) -> Table:
     from cifarsweep.spec.settings import flat_settings
 
-    return _pairs("settings", {key: value for key, value in flat_settings(row.settings).items() if value is not None})
+    # Of an imported trial what its logs say, if anything.
+    settings = row.levels if row.own_settings is None else flat_settings(row.own_settings)
+    return _pairs("settings", {key: value for key, value in settings.items() if value is not None})
 
 
 def _pairs(title: str, values: Mapping[str, Any]) -> Table:

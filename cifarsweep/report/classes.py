@@ -38,7 +38,8 @@ def class_counts(store: Store, study: str, rows: Sequence[TrialRow]) -> dict[str
         for number, counts in store.counts(study, CONFUSION, numbers[start : start + _PAGE]).items():
             if (matrix := _matrix(counts)) is not None:
                 found.setdefault(done[number].cell, []).append(matrix)
-    datasets = {row.cell: row.settings.dataset for row in rows}
+    # Imported trials trained on images that nobody here knows.
+    datasets = {row.cell: row.own_settings.dataset if row.own_settings else "" for row in rows}
     return {cell: _summed(datasets[cell], matrices) for cell, matrices in found.items()}
 
 

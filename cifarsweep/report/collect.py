@@ -13,7 +13,7 @@ from cifarsweep.report.findings import final_summary
 from cifarsweep.report.searched import SHOWN
 from cifarsweep.report.source import ReportAttempt, ReportStudy, ReportTrial
 from cifarsweep.report.wording import METRIC_LABELS
-from cifarsweep.spec.study import Cell
+from cifarsweep.spec.study import Cell, datasets
 from cifarsweep.spec.words import DATA_VERSION, VAL_ACCURACY, TrialState
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def collect(store: Store, name: str, metrics: Collection[str] = tuple(METRIC_LAB
         plans=store.plans(name),
         evaluations=_evaluations(store, name, [row.number for row in rows if row.cell not in names]),
         confusion=class_counts(store, name, rows),
-        class_names={each: class_names(each) for each in {cell.settings.dataset for cell in study.cells}},
+        class_names={each: class_names(each) for each in datasets(study)},
     )
 
 
@@ -60,7 +60,7 @@ def _evaluations(store: Store, name: str, unshown: Sequence[int]) -> dict[int, i
 
 def _classes(study: Study) -> dict[str, int]:
     """Of the data sets that this machine knows; a report is often made where nobody trains."""
-    counts = {name: class_count(name) for name in {cell.settings.dataset for cell in study.cells}}
+    counts = {name: class_count(name) for name in datasets(study)}
     return {name: count for name, count in counts.items() if count is not None}
 
 
@@ -77,7 +77,7 @@ def _digests(study: Study, rows: Sequence[TrialRow]) -> str | None:
     """The digests of the images as workers found them: more than one of a name tells that machines differ."""
     found = {
         f"{dataset} sha256 {attempt.versions[DATA_VERSION + dataset]}"
-        for dataset in {cell.settings.dataset for cell in study.cells}
+        for dataset in datasets(study)
         for row in rows
         for attempt in row.attempts
         if DATA_VERSION + dataset in attempt.versions

@@ -100,7 +100,8 @@ def _pairs(left: Sequence[CellResult], right: Sequence[CellResult]) -> list[tupl
 
 
 def _by_settings(cell: Cell) -> str:
-    return cell.settings.model_dump_json()
+    # Those of imported cells are not known, so that they match none.
+    return cell.own_settings.model_dump_json() if cell.own_settings is not None else f"imported {cell.name}"
 
 
 def _by_levels(cell: Cell) -> str:
@@ -128,8 +129,9 @@ def _p(estimate: Estimate | None) -> float:
 
 
 def _settings(pairs: Sequence[tuple[CellResult, CellResult]]) -> Iterator[Unlike]:
-    """Each setting that differs in any matched pair, with the values that it has there."""
-    cells = [(flat_settings(one.cell.settings), flat_settings(other.cell.settings)) for one, other in pairs]
+    """Each setting that differs in any matched pair, with the values that it has there; of imports none is known."""
+    known = [(one.cell.own_settings, other.cell.own_settings) for one, other in pairs]
+    cells = [(flat_settings(a), flat_settings(b)) for a, b in known if a is not None and b is not None]
     for key in dict.fromkeys(key for pair in cells for settings in pair for key in settings):
         texts = [tuple(level_text(side[key]) if key in side else ABSENT for side in pair) for pair in cells]
         if unlike := [pair for pair in texts if pair[0] != pair[1]]:

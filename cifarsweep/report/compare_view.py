@@ -38,6 +38,7 @@ def compare_view(found: Comparison) -> dict[str, Any]:
             for side, names in (("A", found.only_a), ("B", found.only_b))
             if names
         ],
+        "imported": found.a.study.imported or found.b.study.imported,
         "unlike": [{"what": visible(one.what), "a": visible(one.a), "b": visible(one.b)} for one in found.unlike],
         "made_at": moment(max(found.a.made_at, found.b.made_at)),
         "version": found.a.version,

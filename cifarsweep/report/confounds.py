@@ -70,7 +70,7 @@ def confounds(study: Study, results: Sequence[CellResult]) -> list[Confound]:
 
 def _settings(study: Study) -> Iterator[Confound]:
     """Settings that arms set beside the factors. What one family of models does not have follows from its name."""
-    if not study.factors:
+    if not study.factors or study.imported:
         return
     cells = {cell.name: flat_settings(cell.settings) for cell in study.cells}
     for key in dict.fromkeys(key for settings in cells.values() for key in settings):

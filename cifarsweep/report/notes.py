@@ -28,6 +28,8 @@ def figure_notes(report: ReportStudy, results: Sequence[CellResult]) -> list[str
 
 def _measured(report: ReportStudy) -> Iterator[str]:
     yield from care_notes(report)
+    if report.study.imported:
+        return
     datasets = sorted({cell.settings.dataset for cell in report.study.cells})
     if compressed := [name for name in datasets if name.startswith("cifar10-jpeg")]:
         yield (
@@ -67,7 +69,7 @@ def _beyond(interval: Interval | None) -> bool:
 
 
 def _recipe(report: ReportStudy) -> Iterator[str]:
-    cells = report.study.cells
+    cells = () if report.study.imported else report.study.cells
     if fast := [cell.name for cell in cells if cell.settings.determinism == "fast"]:
         yield f"{_which(fast, len(cells))} ran with determinism = fast: a repetition differs in the last digits."
     if early := [cell.name for cell in cells if cell.settings.early_stop.patience]:

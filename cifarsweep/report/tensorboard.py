@@ -19,7 +19,6 @@ from cifarsweep.data.text import shown
 from cifarsweep.errors import DataError, SpecError
 from cifarsweep.report.export import Curve, missing, points
 from cifarsweep.report.target import EVENT_FILE
-from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.words import CONFUSION, ELAPSED, MetricRow
 from cifarsweep.store.records import FinishedRun
@@ -205,8 +204,7 @@ def _by_step(group: Sequence[Curve]) -> Iterator[tuple[int, list[tuple[str, floa
 
 def imported_study(name: str, folder: Path, runs: Sequence[Run]) -> Study:
     """The study that old runs become: a cell for each name, and nothing to train. Raises SpecError for a bad name."""
-    unknown = Settings(dataset="imported", epochs=1)
-    cells = tuple(Cell(name=cell, levels={}, settings=unknown) for cell in dict.fromkeys(run.cell for run in runs))
+    cells = tuple(Cell(name=cell, levels={}, settings=None) for cell in dict.fromkeys(run.cell for run in runs))
     try:
         return Study(
             name=name,

@@ -108,8 +108,9 @@ def _path(across: np.ndarray[Any, Any], up: np.ndarray[Any, Any]) -> str:
 
 
 def differing_settings(report: ReportStudy) -> dict[str, Any]:
-    """The settings in which cells differ, as a table: the keys, and each cell's values."""
-    cells = [(cell.name, flat_settings(cell.settings)) for cell in report.study.cells]
+    """The settings in which cells differ, as far as they are known, as a table: the keys, and each cell's values."""
+    imported = report.study.imported
+    cells = [(cell.name, cell.levels if imported else flat_settings(cell.settings)) for cell in report.study.cells]
     keys = [
         key
         for key in dict.fromkeys(key for _, settings in cells for key in settings)

@@ -29,6 +29,7 @@ class Frozen(BaseModel):
         allow_inf_nan=False,
         validate_default=True,
         use_attribute_docstrings=True,
+        serialize_by_alias=True,
     )
 
 

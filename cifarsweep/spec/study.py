@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Annotated, Self, TypeVar
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field, NonNegativeInt, model_validator
 
 from cifarsweep.errors import SpecError, StudyExists
 from cifarsweep.spec.hypothesis import Hypothesis, Selector, selectors
@@ -30,7 +30,15 @@ class Cell(Frozen):
     name: Annotated[str, Field(min_length=1, max_length=300)]
     levels: dict[str, Value]
     """The value of every setting that any cell of the study varies, by dotted key."""
-    settings: Settings
+    own_settings: Settings | None = Field(alias="settings")
+    """None in an imported study: what its logs do not say, nobody knows."""
+
+    @property
+    def settings(self) -> Settings:
+        """All settings. Raises SpecError where they are not known; ask `Study.imported` first."""
+        if self.own_settings is None:
+            raise SpecError(f"cell {self.name!r} was imported from logs, which do not say what it was trained with")
+        return self.own_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,12 @@ class Study(Frozen):
     search: Search | None = None
     imported: bool = False
     """Whether its trials were trained elsewhere and read from logs: then nobody here knows their settings."""
+
+    @model_validator(mode="after")
+    def _settings_are_known(self) -> Self:
+        if any((cell.own_settings is None) != self.imported for cell in self.cells):
+            raise ValueError("cells: have settings, or none in an imported study")
+        return self
 
     def trials(self) -> Iterator[PlannedTrial]:
         """Every cell with its first seed, then every cell with the second: early results then cover all cells.
@@ -109,6 +123,11 @@ def _order_in_names(study: Study) -> list[str]:
 def _ordered(of: Mapping[str, _Held], first: Sequence[str]) -> dict[str, _Held]:
     """The same with the keys of `first` in front, as far as it has them."""
     return {key: of[key] for key in dict.fromkeys((*first, *of)) if key in of}
+
+
+def datasets(study: Study) -> set[str]:
+    """The names of the data sets that its cells train on; none of an imported study, of which they are not known."""
+    return {cell.own_settings.dataset for cell in study.cells if cell.own_settings is not None}
 
 
 def select(cells: tuple[Cell, ...], selector: Selector) -> list[Cell]:
@@ -232,7 +251,9 @@ def _pretty(study: Study) -> list[str]:
         parts = study.search.model_dump().items()
         return lines + [f"search.{key} = {json.dumps(value, sort_keys=True)}" for key, value in parts]
     for cell in study.cells:
-        lines.append(f"cell {cell.name!r}")
+        lines.append(f"cell {cell.name!r}" + (" with unknown settings" if cell.own_settings is None else ""))
+        if cell.own_settings is None:
+            continue
         lines += [f"  {key} = {json.dumps(value)}" for key, value in flatten(cell.settings.model_dump()).items()]
     return lines
 

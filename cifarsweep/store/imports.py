@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -11,11 +10,11 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from cifarsweep.errors import StudyExists
-from cifarsweep.spec.study import Cell, Study
+from cifarsweep.spec.study import Study
 from cifarsweep.spec.words import ELAPSED, VAL_ACCURACY, Outcome, TrialState
 from cifarsweep.store.metrics import insert_rows, kind_of
 from cifarsweep.store.records import FinishedRun
-from cifarsweep.store.studies import insert_ignore
+from cifarsweep.store.studies import cell_row, insert_ignore
 from cifarsweep.store.tables import cell, study, trial
 
 
@@ -26,7 +25,7 @@ def add(conn: Connection, spec: Study, runs: Sequence[FinishedRun]) -> int:
     owner = conn.execute(insert_ignore(conn, study).values(fresh).returning(study.c.study_id)).scalar_one_or_none()
     if owner is None:
         raise StudyExists(f"the database has a study {spec.name!r} already; choose another name with --as")
-    conn.execute(insert(cell), [_cell_row(owner, place, one) for place, one in enumerate(spec.cells)])
+    conn.execute(insert(cell), [cell_row(owner, position, one) for position, one in enumerate(spec.cells)])
     rows = conn.execute(select(cell.c.name, cell.c.cell_id).where(cell.c.study_id == owner))
     ids = {name: cell_id for name, cell_id in rows}
     for number, run in enumerate(runs):
@@ -34,14 +33,6 @@ def add(conn: Connection, spec: Study, runs: Sequence[FinishedRun]) -> int:
         added = insert(trial).values(values | _outcome(run)).returning(trial.c.trial_id)
         insert_rows(conn, conn.execute(added).scalar_one(), run.rows)
     return len(runs)
-
-
-def _cell_row(owner: int, position: int, one: Cell) -> dict[str, Any]:
-    # Nobody knows the settings, so the name has to tell cells apart.
-    digest = hashlib.sha256(one.name.encode()).hexdigest()
-    settings = one.settings.model_dump_json()
-    row = {"study_id": owner, "position": position, "name": one.name, "levels": json.dumps(one.levels)}
-    return row | {"settings": settings, "settings_sha256": digest}
 
 
 def _outcome(run: FinishedRun) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import uuid4
 
+from cifarsweep.errors import StoreError
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.words import AttemptEnd, CheckpointRef, MetricRow, Outcome, TrialState, Value, Wish
@@ -226,7 +227,8 @@ class TrialRow:
     number: int
     cell: str
     levels: Mapping[str, Value]
-    settings: Settings
+    own_settings: Settings | None
+    """None where the trial was imported from logs."""
     seed: int
     state: TrialState
     outcome: Outcome | None
@@ -236,6 +238,15 @@ class TrialRow:
     elapsed_s: float
     weights_sha256: str
     attempts: tuple[AttemptRow, ...]
+
+    @property
+    def settings(self) -> Settings:
+        """All settings. Raises StoreError where they are not known."""
+        if self.own_settings is None:
+            raise StoreError(
+                f"trial {self.number} ({self.cell!r}) was imported from logs, which do not say what it was trained with"
+            )
+        return self.own_settings
 
     @property
     def error(self) -> str:

@@ -14,7 +14,7 @@ from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.words import IMAGES_PER_SECOND, AttemptEnd, Outcome, TrialState, Wish
 from cifarsweep.store.clock import read_clock
 from cifarsweep.store.records import AttemptRow, StudyStatus, TrialRow, WorkerStatus
-from cifarsweep.store.studies import parsed_levels, study_id
+from cifarsweep.store.studies import UNKNOWN, parsed_levels, study_id
 from cifarsweep.store.tables import attempt, cell, metric, study, trial, worker
 
 
@@ -126,17 +126,17 @@ def trials_of(conn: Connection, owner: int, numbers: Sequence[int] | None = None
     for row in conn.execute(history):
         attempts[row.trial_id].append(_attempt(row))
     cells = {row.cell_id: row for row in conn.execute(select(cell).where(cell.c.study_id == owner))}
-    settings = {cell_id: Settings.model_validate_json(row.settings) for cell_id, row in cells.items()}
+    settings = {cell_id: parsed_settings(row.settings) for cell_id, row in cells.items()}
     rows = conn.execute(select(trial).where(*wanted).order_by(trial.c.number))
     return [_trial(row, cells[row.cell_id], settings[row.cell_id], attempts[row.trial_id]) for row in rows]
 
 
-def _trial(row: Row[Any], cell_row: Row[Any], settings: Settings, attempts: Sequence[AttemptRow]) -> TrialRow:
+def _trial(row: Row[Any], cell_row: Row[Any], settings: Settings | None, attempts: Sequence[AttemptRow]) -> TrialRow:
     return TrialRow(
         number=row.number,
         cell=cell_row.name,
         levels=parsed_levels(cell_row.levels),
-        settings=settings,
+        own_settings=settings,
         seed=row.seed,
         state=TrialState(row.state),
         outcome=Outcome(row.outcome) if row.outcome else None,
@@ -163,6 +163,11 @@ def _attempt(row: Row[Any]) -> AttemptRow:
         error=row.error or "",
         traceback=row.traceback or "",
     )
+
+
+def parsed_settings(text: str) -> Settings | None:
+    """The settings of a cell; None where it was imported, and nobody knows them."""
+    return None if text == UNKNOWN else Settings.model_validate_json(text)
 
 
 def parsed_final(text: str | None) -> dict[str, float]:

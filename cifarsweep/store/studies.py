@@ -22,6 +22,9 @@ from cifarsweep.stats.plans import Plans, extended
 from cifarsweep.store.records import Created, StoredStudy, StudyRow
 from cifarsweep.store.tables import cell, look, study, trial
 
+#: The settings of an imported cell, in JSON: nobody knows them.
+UNKNOWN = "null"
+
 
 def insert_ignore(conn: Connection, table: Table) -> Any:
     """An INSERT that leaves rows alone that are there already."""
@@ -174,13 +177,19 @@ def cell_row(study_id: int, position: int, one: Cell) -> dict[str, Any]:
         "position": position,
         "name": one.name,
         "levels": json.dumps(one.levels),
-        "settings": one.settings.model_dump_json(),
+        "settings": _settings(one),
         "settings_sha256": _digest(one),
     }
 
 
+def _settings(one: Cell) -> str:
+    return UNKNOWN if one.own_settings is None else one.own_settings.model_dump_json()
+
+
 def _digest(one: Cell) -> str:
-    return hashlib.sha256(one.settings.model_dump_json().encode()).hexdigest()
+    # Where nobody knows the settings, the name has to tell cells apart.
+    text = one.name if one.own_settings is None else _settings(one)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def add_trials(conn: Connection, row: Row[Any], planned: Sequence[tuple[int, int]]) -> int:

@@ -67,7 +67,9 @@ def test_cells_are_matched_by_settings_then_levels_then_name(make: Any) -> None:
     a = make.study({"model.skip": (False, True)}, seeds=1)
     renamed = a.cells[0].model_copy(update={"name": "plain"})  # the same settings
     changed = a.cells[1].settings.model_copy(update={"batch_size": 64})
-    b = a.model_copy(update={"cells": (a.cells[1].model_copy(update={"settings": changed, "name": "new"}), renamed)})
+    b = a.model_copy(
+        update={"cells": (a.cells[1].model_copy(update={"own_settings": changed, "name": "new"}), renamed)}
+    )
 
     found = compare(make.report(a, []), make.report(b, []))
 

@@ -84,7 +84,7 @@ def test_notes_say_what_is_missing_and_that_one_seed_is_never_enough(mixed: Any)
 )
 def test_notes_say_what_accuracy_is_of(make: Any, settings: Settings, words: str) -> None:
     study = make.study({})
-    study = study.model_copy(update={"cells": (study.cells[0].model_copy(update={"settings": settings}),)})
+    study = study.model_copy(update={"cells": (study.cells[0].model_copy(update={"own_settings": settings}),)})
 
     assert words in " ".join(figure_notes(make.report(study, []), []))
 

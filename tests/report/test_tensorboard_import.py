@@ -1,16 +1,22 @@
 """Old runs from TensorBoard's event files."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import text as sql
+from typer.testing import CliRunner
 
 from cifarsweep.cli.app import app
-from cifarsweep.errors import DataError, StudyExists
+from cifarsweep.errors import CifarsweepError, DataError, StoreError, StudyExists
 from cifarsweep.report.collect import collect
+from cifarsweep.report.compare import compare
 from cifarsweep.report.export import export
 from cifarsweep.report.notes import figure_notes
+from cifarsweep.report.pages import render_study, write_comparison
 from cifarsweep.report.tensorboard import _cell_and_seed, imported_study, read_runs
 from cifarsweep.store import Store
 
@@ -144,6 +150,48 @@ def test_a_report_claims_nothing_of_how_imported_runs_were_evaluated(store: Stor
     assert "during training as well" not in notes and "planned" not in notes
 
 
+def test_nobody_makes_up_settings_for_imported_trials(store: Store, logs: Path, tmp_path: Path) -> None:
+    """Not in the tables, on the page, in `show`, nor where two studies are set side by side."""
+    runs = read_runs(logs, {"test_acc": "val/accuracy"})
+    store.import_study(imported_study("old", logs, runs), runs)
+    store.import_study(imported_study("again", logs, runs), runs)
+
+    row = store.trial("old", 0)
+    assert row.own_settings is None
+    with pytest.raises(StoreError, match=r"trial 0 \('adam'\) was imported from logs"):
+        _ = row.settings
+    query = sql("SELECT settings FROM v_trial UNION SELECT settings FROM cs_cell")
+    assert store._db.read(lambda conn: conn.execute(query).all()) == [("null",)]
+    report = collect(store, "old")
+    side_by_side = write_comparison(compare(report, collect(store, "again")), tmp_path / "pages")
+    texts = [shown_text(render_study(report)), shown_text(side_by_side.read_text())]
+    url = store.shown_url
+    texts += [CliRunner().invoke(app, ["show", "old/0", *options, "--db", url]).output for options in ([], ["--json"])]
+    for text in texts:
+        assert not re.search("adamw|convnet|cifar10|weight_decay|batch_size", text)
+    assert "The settings of imported cells are not known." in texts[1]
+    assert '"settings": null' in texts[3]
+    spec = sql("SELECT spec FROM cs_study WHERE name = 'old'")
+    cells = json.loads(store._db.read(lambda conn: conn.execute(spec).scalar_one()))["cells"]
+    assert {cell["settings"] for cell in cells} == {None}
+
+
+def shown_text(page: str) -> str:
+    """Without scripts and styles, which name what a study might have."""
+    return re.sub(r"<(script|style).*?</\1>", "", page, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("command", [["replay", "old/0", "--cpu"], ["extend", "old", "--seeds", "3"]])
+def test_an_imported_trial_is_not_trained_here(store: Store, logs: Path, command: list[str]) -> None:
+    runs = read_runs(logs, {"test_acc": "val/accuracy"})
+    store.import_study(imported_study("old", logs, runs), runs)
+
+    said = CliRunner().invoke(app, [*command, "--db", store.shown_url])
+
+    assert isinstance(said.exception, CifarsweepError)
+    assert "imported" in str(said.exception)
+
+
 def test_a_folder_without_scalars_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no scalars"):
         read_runs(tmp_path, {})
@@ -173,8 +221,6 @@ def test_any_name_gives_a_cell_that_can_be_stored(label: str) -> None:
 
 
 def test_the_command_says_what_it_did(logs: Path, tmp_path: Path) -> None:
-    from typer.testing import CliRunner
-
     db = f"sqlite:///{tmp_path / 'new.db'}"
     done = CliRunner().invoke(app, ["import-tensorboard", str(logs), "--as", "old", "--db", db])
 

@@ -88,7 +88,7 @@ def test_commands_name_the_images_the_device_and_a_trial_to_check(make: Any) -> 
 def test_commands_begin_with_the_images(make: Any, dataset: str, line: str) -> None:
     study = make.study({})
     cell = study.cells[0]
-    cell = cell.model_copy(update={"settings": cell.settings.model_copy(update={"dataset": dataset})})
+    cell = cell.model_copy(update={"own_settings": cell.settings.model_copy(update={"dataset": dataset})})
 
     lines = list(commands(make.report(study.model_copy(update={"cells": (cell,)}), [])))
 

@@ -307,7 +307,7 @@ def test_page_and_terminal_begin_with_the_verdicts(tried: Any) -> None:
 def test_the_page_says_how_often_the_test_set_was_looked_at_and_what_was_chosen_by_it(make: Any) -> None:
     report = make.finished(make.study({}))
     stopping = Settings(epochs=1, early_stop=EarlyStop(patience=2))
-    cells = (report.study.cells[0].model_copy(update={"settings": stopping}),)
+    cells = (report.study.cells[0].model_copy(update={"own_settings": stopping}),)
 
     notes = " ".join(figure_notes(replace(report, study=report.study.model_copy(update={"cells": cells})), []))
 

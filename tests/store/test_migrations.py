@@ -1,5 +1,6 @@
 """The schema that migrations build, and who may open which."""
 
+import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -174,6 +175,36 @@ def test_a_database_of_the_first_version_is_upgraded_with_its_contents(old_url: 
         work_off(store)
 
     assert differences(engine) == []
+
+
+def test_settings_that_were_made_up_for_imported_trials_go(old_url: str, engine: Engine) -> None:
+    """An older version gave them its defaults; those of other studies stay."""
+    with engine.begin() as conn:
+        kept = conn.execute(text("SELECT spec FROM cs_study")).scalar_one()
+        spec = json.loads(kept) | {"name": "old", "imported": True}
+        values = {"spec": json.dumps(spec, sort_keys=True, separators=(",", ":"))}
+        conn.execute(
+            text(
+                "INSERT INTO cs_study (study_id, name, sha256, spec, created_at) "
+                "VALUES (7, 'old', 'x', :spec, '2026-01-01 00:00:00')"
+            ),
+            values,
+        )
+        columns = "cell_id, study_id, position, name, levels, settings, settings_sha256"
+        conn.execute(
+            text(
+                f"INSERT INTO cs_cell ({columns}) "  # noqa: S608
+                "SELECT cell_id + 100, 7, position, name, levels, settings, settings_sha256 FROM cs_cell"
+            )
+        )
+
+    with Store.open(old_url, upgrade=True) as store:
+        old = store.study("old")
+        assert old.spec.imported and {cell.own_settings for cell in old.spec.cells} == {None}
+        assert old.sha256 == old.spec.sha256
+    with engine.begin() as conn:
+        assert conn.execute(text("SELECT DISTINCT settings FROM cs_cell WHERE study_id = 7")).all() == [("null",)]
+        assert conn.execute(text("SELECT spec FROM cs_study WHERE study_id <> 7")).scalar_one() == kept
 
 
 def old_attempt(conn: Connection, number: int, worker: str, versions: str, began: str) -> None:

@@ -143,7 +143,7 @@ def test_a_study_that_is_told_to_may_mix_images(busy_store: Store) -> None:
 def two_data_sets() -> Study:
     study = make_study(2, 1)
     other = study.cells[1].settings.model_copy(update={"dataset": "mine"})
-    cells = (study.cells[0], study.cells[1].model_copy(update={"settings": other}))
+    cells = (study.cells[0], study.cells[1].model_copy(update={"own_settings": other}))
     return study.model_copy(update={"cells": cells})
 
 

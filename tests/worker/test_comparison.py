@@ -32,7 +32,7 @@ def original(rows=ROWS, attempts=ONE_ATTEMPT):
         number=0,
         cell="base",
         levels={},
-        settings=Settings(epochs=1),
+        own_settings=Settings(epochs=1),
         seed=3,
         state=TrialState.DONE,
         outcome=Outcome.FINISHED,
