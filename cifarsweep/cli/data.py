@@ -9,6 +9,7 @@ import typer
 
 from cifarsweep.cli.options import console
 from cifarsweep.errors import DataError
+from cifarsweep.text import one_line
 
 app = typer.Typer(no_args_is_help=True, help="Get, import and verify data sets.", rich_markup_mode=None)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The data set's name.")]
@@ -17,18 +18,15 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The data set's name."
 @app.command("list")
 def list_data() -> None:
     """List the data sets that are known, and those that are here."""
-    from rich.markup import escape
     from rich.table import Table
 
     from cifarsweep.data.catalog import BUILT_IN, data_root, installed
 
-    table = Table(
-        "name", "classes", "train", "test", "MB", "digest", "from", title=escape(f"Data sets in {data_root()}")
-    )
+    table = Table("name", "classes", "train", "test", "MB", "digest", "from", title=f"Data sets in {data_root()}")
     here = {info.name: info for info in installed(on_damaged=lambda error: typer.echo(f"damaged: {error}", err=True))}
     for info in here.values():
         sizes = (str(len(info.classes)), f"{info.train:,}", f"{info.test:,}", f"{info.bytes / 1e6:.1f}")
-        table.add_row(info.name, *sizes, info.sha256[:12], escape(info.source))
+        table.add_row(info.name, *sizes, info.sha256[:12], one_line(info.source))
     for name in BUILT_IN:
         if name not in here:
             how = "made on first use" if name == "digits" else f"not here: cifarsweep data download {name}"

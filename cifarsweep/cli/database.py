@@ -9,6 +9,7 @@ import typer
 
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database
 from cifarsweep.errors import StoreError
+from cifarsweep.text import one_line
 
 if TYPE_CHECKING:
     from cifarsweep.store import Store
@@ -35,7 +36,9 @@ def check(db: Database = DEFAULT_DATABASE) -> None:
         findings = store.check()
         where = store.shown_url
     if findings:
-        raise StoreError(f"{where}: {len(findings)} findings\n" + "\n".join(f"  - {finding}" for finding in findings))
+        raise StoreError(
+            f"{where}: {len(findings)} findings\n" + "\n".join(f"- {one_line(finding)}" for finding in findings)
+        )
     typer.echo(f"{where}: no findings")
 
 

@@ -11,6 +11,7 @@ import typer
 
 from cifarsweep.cli.options import DEFAULT_DATABASE, Artifacts, Database, Json, artifacts_folder, console
 from cifarsweep.errors import StoreError
+from cifarsweep.text import one_line
 
 if TYPE_CHECKING:
     from cifarsweep.store.diagnosis import Finding
@@ -51,7 +52,7 @@ def _print(findings: list[Finding]) -> None:
 
     table = Table(box=None, pad_edge=False, show_header=False)
     for finding in findings:
-        table.add_row(Text(finding.level, style=_STYLES[finding.level]), finding.subject, Text(finding.text))
+        table.add_row(Text(finding.level, style=_STYLES[finding.level]), finding.subject, Text(one_line(finding.text)))
     screen = console()
     if not screen.is_terminal:
         # One line each, however long, for those who search in it.

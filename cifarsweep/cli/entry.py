@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from cifarsweep.errors import CifarsweepError, OutputError
+from cifarsweep.text import Visible
 
 
 def main() -> None:
@@ -22,7 +23,7 @@ def main() -> None:
 
     try:
         signal.signal(signal.SIGINT, interrupted)
-        _prepare_output()
+        _prepare_streams()
         try:
             app()
         finally:
@@ -59,6 +60,16 @@ class _StandardOutput(io.FileIO):
             raise OutputError(f"standard output can't be written: {error.strerror}") from None
 
 
+def _prepare_streams() -> None:
+    """Let nothing that is printed steer the terminal: names and errors come from files and from other machines."""
+    _prepare_output()
+    # None where they were closed.
+    if sys.stdout is not None:
+        sys.stdout = Visible.of(sys.stdout)
+    if sys.stderr is not None:
+        sys.stderr = Visible.of(sys.stderr)
+
+
 def _prepare_output() -> None:
     """Let a character that the terminal does not have be a question mark, and a full disk be a sentence."""
     given = sys.stdout
@@ -79,7 +90,8 @@ def _prepare_output() -> None:
 
 def _end(sentence: str, code: int = CifarsweepError.exit_code) -> NoReturn:
     with suppress(OSError):
-        print(f"error: {sentence}", file=sys.stderr, flush=True)
+        # What a name says after the end of a line looks like no line of ours.
+        print("error: " + sentence.replace("\n", "\n  "), file=sys.stderr, flush=True)
     forget_output()
     sys.exit(code)
 

@@ -22,6 +22,7 @@ from cifarsweep.cli.options import (
     key_value,
 )
 from cifarsweep.cli.work import parse_slots
+from cifarsweep.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,7 +186,7 @@ def _screen(names: list[str], logs: Path) -> Iterator[Callable[[str, str], None]
     def table() -> Table:
         grid = Table.grid(padding=(0, 2))
         for name, line in newest.items():
-            grid.add_row(name, line[: screen.width - 10])
+            grid.add_row(name, one_line(line)[: screen.width - 10])
         return grid
 
     typer.echo(f"{len(names)} workers; what they say in full is in {logs}")

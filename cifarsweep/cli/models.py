@@ -30,7 +30,6 @@ def models(
 
 
 def _print(rows: Sequence[Row]) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table("name", "options", "input", "params", "FLOPs", title="A multiply-add counts as two FLOPs")
@@ -38,5 +37,5 @@ def _print(rows: Sequence[Row]) -> None:
         column.justify = "right"
     for row in rows:
         cost = (f"{row.size}x{row.size}", f"{row.params / 1e6:,.3f} M", f"{row.flops / 1e9:,.2f} G")
-        table.add_row(escape(row.name), escape(row.options), *cost)
+        table.add_row(row.name, row.options, *cost)
     console().print(table)

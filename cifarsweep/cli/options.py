@@ -68,14 +68,14 @@ def key_value(text: str, hint: str, form: str = "KEY=VALUE") -> tuple[str, str]:
 
 def console(*, stderr: bool = False) -> Console:
     """A Rich console; wide where nobody looks, so that a pipe gets whole lines."""
-    from rich.console import Console
+    from cifarsweep.cli.screen import Screen
 
     width = _columns()
     if width is None:
         # Rich would believe it whatever it says.
         os.environ.pop("COLUMNS", None)
-    found = Console(stderr=stderr)
-    return found if found.is_terminal else Console(stderr=stderr, width=width or _WIDE)
+    found = Screen(stderr=stderr)
+    return found if found.is_terminal else Screen(stderr=stderr, width=width or _WIDE)
 
 
 def _columns() -> int | None:

@@ -11,6 +11,7 @@ import typer
 
 from cifarsweep.cli.options import DEFAULT_DATABASE, Cpu, Database, Gpu, console, device
 from cifarsweep.cli.trial import parse_trial
+from cifarsweep.text import one_line
 
 if TYPE_CHECKING:
     from cifarsweep.training.events import Progress
@@ -78,11 +79,10 @@ def _print(trial: str, verdict: Verdict, fast: bool) -> None:
 
 
 def _print_deviations(verdict: Verdict) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table("metric", "rows that differ", "largest difference")
     for each in verdict.deviations:
-        table.add_row(escape(each.metric), f"{each.rows:,} of {each.of:,}", f"{each.largest:.3g}")
+        table.add_row(one_line(each.metric), f"{each.rows:,} of {each.of:,}", f"{each.largest:.3g}")
     if table.row_count:
         console().print(table)

@@ -11,6 +11,7 @@ import typer
 
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, Json, console
 from cifarsweep.errors import SpecError
+from cifarsweep.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,25 +78,25 @@ def trial_fields(row: TrialRow, latest: Mapping[str, float]) -> dict[str, Any]:
 
 
 def _print(study: str, row: TrialRow, latest: Mapping[str, float]) -> None:
-    from rich.markup import escape
+    from rich.text import Text
 
     screen = console()
     state = f"{row.state}, {row.outcome}" if row.outcome else str(row.state)
-    screen.print(f"[bold]{study}/{row.number}[/]  {escape(row.cell)}, seed {row.seed}: {state}", highlight=False)
-    screen.print(f"step {row.step:,}, {row.elapsed_s:,.1f} s of training", highlight=False)
+    title = Text(f"{one_line(study)}/{row.number}", style="bold")
+    screen.print(title.append(f"  {one_line(row.cell)}, seed {row.seed}: {state}", style="not bold"))
+    screen.print(f"step {row.step:,}, {row.elapsed_s:,.1f} s of training")
     if row.weights_sha256:
-        screen.print(f"weights sha256 {row.weights_sha256}", highlight=False)
+        screen.print(f"weights sha256 {row.weights_sha256}")
     for table in (_attempts(row), _pairs("last metrics", latest), _settings(row)):
         if table.row_count:
             screen.print(table)
     if row.own_settings is None:
         screen.print("imported from logs, which do not say what it was trained with", highlight=False)
     if row.error:
-        screen.print(escape(row.traceback or row.error), highlight=False, style="red", soft_wrap=True)
+        screen.print(row.traceback or row.error, style="red", soft_wrap=True)
 
 
 def _attempts(row: TrialRow) -> Table:
-    from rich.markup import escape
     from rich.table import Table
 
     columns = ("attempt", "worker", "device", "began", "ended", "how", "from step", "versions")
@@ -105,7 +106,7 @@ def _attempts(row: TrialRow) -> Table:
         ended = each.ended_at.astimezone().strftime("%H:%M:%S") if each.ended_at else ""
         versions = ", ".join(f"{name} {version[:16]}" for name, version in each.versions.items())
         texts = (each.worker_id, each.device, began, ended, str(each.end or "running"), str(each.first_step), versions)
-        table.add_row(str(each.attempt), *(escape(text) for text in texts))
+        table.add_row(str(each.attempt), *map(one_line, texts))
     return table
 
 
@@ -119,11 +120,10 @@ def _settings(row: TrialRow) -> Table:
 
 def _pairs(title: str, values: Mapping[str, Any]) -> Table:
     """Two columns of names and values, side by side with the next two so that a screen holds them all."""
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table(*("", "") * 3, title=title, title_justify="left", show_header=False)
     cells = [(name, f"{v:.6g}" if isinstance(v, float) else str(v)) for name, v in values.items()]
     for start in range(0, len(cells), 3):
-        table.add_row(*(escape(text) for pair in cells[start : start + 3] for text in pair))
+        table.add_row(*(one_line(text) for pair in cells[start : start + 3] for text in pair))
     return table

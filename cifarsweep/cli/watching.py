@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from cifarsweep.cli.options import console
 from cifarsweep.errors import StoreUnavailable
 from cifarsweep.spec.words import FINAL_STATES, TrialState, Wish
+from cifarsweep.text import one_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
+    from rich.text import Text
 
     from cifarsweep.store import Store
     from cifarsweep.store.records import StudyStatus, WorkerStatus
@@ -34,8 +36,8 @@ def watch(store: Store, study: str | None) -> None:
                 for look in looks:
                     live.update(_picture(look), refresh=True)
         else:
-            for lines in _changes(looks):
-                screen.print(f"{_now()} {lines}", markup=False, highlight=False, soft_wrap=True)
+            for line in _changes(looks):
+                screen.print(f"{_now()} {line}", markup=False, highlight=False, soft_wrap=True)
     except KeyboardInterrupt:
         return
 
@@ -81,7 +83,7 @@ def _changes(looks: Iterator[_Look]) -> Iterator[str]:
         now = {each.study: _line(each) for each in look.found}
         for name, line in now.items():
             if before.get(name) != line:
-                yield f"{name}: {line}"
+                yield f"{one_line(name)}: {line}"
         before, away = now, look.away
 
 
@@ -140,7 +142,7 @@ def _study_table(found: Sequence[StudyStatus]) -> Table:
         bar = ProgressBar(total=max(_planned(each), 1), completed=ended, width=10)
         counts = [_count(each, state) for state in states] + ([str(each.to_ask)] if searching else [])
         pace = [*_pace(each), _held(each) if each.held else ""]
-        table.add_row(each.study, bar, *counts, ", ".join(filter(None, pace)))
+        table.add_row(one_line(each.study), bar, *counts, ", ".join(filter(None, pace)))
     return table
 
 
@@ -155,7 +157,6 @@ def _count(found: StudyStatus, state: TrialState) -> str:
 
 
 def _worker_table(found: Sequence[StudyStatus]) -> RenderableType:
-    from rich.markup import escape
     from rich.table import Table
 
     columns = ("worker", "host", "device", "slot", "trial", "attempt", "step", "last beat")
@@ -163,16 +164,17 @@ def _worker_table(found: Sequence[StudyStatus]) -> RenderableType:
     for each in found:
         for worker in each.workers:
             slot = "" if worker.slot is None else str(worker.slot)
-            trial = f"{each.study}/{worker.trial}"
-            names = (escape(text) for text in (worker.worker_id, worker.host, worker.device))
-            table.add_row(*names, slot, trial, str(worker.attempt), f"{worker.step:,}", _beat(worker))
+            names = (worker.worker_id, worker.host, worker.device, slot, f"{each.study}/{worker.trial}")
+            table.add_row(*map(one_line, names), str(worker.attempt), f"{worker.step:,}", _beat(worker))
     if table.row_count:
         return table
     waiting = any(each.trials[TrialState.QUEUED] or each.to_ask for each in found)
     return "no trial is under way" + ("; `cifarsweep worker` takes what is queued" if waiting else "")
 
 
-def _beat(worker: WorkerStatus) -> str:
+def _beat(worker: WorkerStatus) -> Text:
     """In red where the lease has run out."""
+    from rich.text import Text
+
     ago = "before the machine started" if worker.last_beat_s is None else f"{worker.last_beat_s:.0f} s ago"
-    return f"[red]{ago}, lease ran out[/]" if worker.expired else ago
+    return Text(f"{ago}, lease ran out", style="red") if worker.expired else Text(ago)

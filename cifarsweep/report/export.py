@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from cifarsweep.errors import OutputError, install_command
 from cifarsweep.report.target import Target
 from cifarsweep.spec.words import CONFUSION
+from cifarsweep.text import data_output
 
 if TYPE_CHECKING:
     from cifarsweep.store import Store
@@ -118,10 +119,11 @@ def _to_standard_output(found: Iterator[list[Curve]], kind: str) -> None:
         raise OutputError(f"{kind} can't go to standard output; name a path with --out")
     if sys.stdout is None:
         raise OutputError("standard output is closed; name a path with --out")
-    if isinstance(sys.stdout, TextIOWrapper):
+    output = data_output()
+    if isinstance(output, TextIOWrapper):
         # As in a file, whatever the terminal speaks: a name of a cell must not change on its way.
-        sys.stdout.reconfigure(encoding="utf-8", newline="")
-    _TEXTS[kind](found, sys.stdout)
+        output.reconfigure(encoding="utf-8", newline="")
+    _TEXTS[kind](found, output)
 
 
 def _file(store: Store) -> Path | None:

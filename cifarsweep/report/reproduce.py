@@ -10,8 +10,9 @@ from cifarsweep.data.catalog import BUILT_IN
 from cifarsweep.report.code import code_version
 from cifarsweep.report.source import ReportStudy, ReportTrial
 from cifarsweep.report.study_file import study_toml
-from cifarsweep.report.wording import plural, verbatim, visible
+from cifarsweep.report.wording import plural, visible
 from cifarsweep.spec.words import DATA_VERSION
+from cifarsweep.text import verbatim
 
 Environment = tuple[tuple[str, str], ...]
 

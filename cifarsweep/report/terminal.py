@@ -10,6 +10,7 @@ from cifarsweep.report.source import ReportStudy
 from cifarsweep.report.verdicts import verdicts
 from cifarsweep.report.wording import duration, number_text, visible
 from cifarsweep.spec.words import VAL_ACCURACY
+from cifarsweep.text import one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,7 +29,9 @@ def results_table(report: ReportStudy) -> Table:
 
     results = cell_results(report)
     done = sum(trial.done for trial in report.trials)
-    title = f"{visible(report.study.question)}\n{report.study.name}: {done} of {len(report.trials)} trials done"
+    title = (
+        f"{visible(report.study.question)}\n{one_line(report.study.name)}: {done} of {len(report.trials)} trials done"
+    )
     table = Table(title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.collapse_padding = True
     table.add_column("cell", overflow="fold", min_width=12)
@@ -38,7 +41,7 @@ def results_table(report: ReportStudy) -> Table:
     top = best(results)
     for result, trouble in zip(results, troubles, strict=True):
         numbers = [*_numbers(result), *([trouble or _DASH] if any(troubles) else [])]
-        table.add_row(Text(visible(result.cell.name)), *numbers, style="bold" if result is top else None)
+        table.add_row(Text(one_line(visible(result.cell.name))), *numbers, style="bold" if result is top else None)
     return table
 
 

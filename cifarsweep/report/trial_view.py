@@ -10,10 +10,11 @@ import numpy as np
 from cifarsweep.report.palette import Look
 from cifarsweep.report.reproduce import environment_numbers
 from cifarsweep.report.source import ReportAttempt, ReportStudy, ReportTrial, Series
-from cifarsweep.report.wording import duration, metric_label, moment, state_text, value_text, verbatim, visible
+from cifarsweep.report.wording import duration, metric_label, moment, state_text, value_text, visible
 from cifarsweep.spec.settings import flat_settings
 from cifarsweep.spec.study import level_text
 from cifarsweep.spec.words import TRAIN_LOSS, VAL_ACCURACY, Value
+from cifarsweep.text import verbatim
 
 SPARK_WIDTH, SPARK_HEIGHT = 72, 22
 _SPARK_POINTS = 36

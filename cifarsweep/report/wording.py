@@ -30,6 +30,7 @@ from cifarsweep.spec.words import (
     TrialState,
 )
 from cifarsweep.stats import Summary
+from cifarsweep.text import ISOLATE, ISOLATED, POP, verbatim
 
 #: What the machine did meanwhile; the units and what one of them holds stand in `UNITS`.
 RESOURCE_LABELS = {
@@ -68,14 +69,9 @@ METRIC_LABELS = {
     ENERGY: "Energy",
 }
 _MINUS, _DASH, _THIN = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{NARROW NO-BREAK SPACE}"
-#: Characters that reorder or hide the text around them (https://www.unicode.org/reports/tr9/).
-_TRICKY = frozenset("\u200b\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 #: Letters that are read from right to left, and what such a passage may hold between two of them: no other letter.
 _RTL = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff"
 _PASSAGE = re.compile(rf"[{_RTL}](?:[{_RTL}\W\d_]*[{_RTL}])?")
-_ISOLATE, _POP = "\N{FIRST STRONG ISOLATE}", "\N{POP DIRECTIONAL ISOLATE}"
-#: What may be isolated already, so that a text can be made visible twice.
-_ISOLATED = re.compile(rf"({_ISOLATE}[^{_ISOLATE}{_POP}]*{_POP})")
 #: Where a line must not break: around +-, in p = 0.1, and before a per cent sign that follows a number.
 _UNBROKEN = re.compile(r"(?<=\d) (?=%)|(?<=±) | (?=±)|(?<=\bp) (?=[=<] )|(?<=\bp [=<]) ")
 
@@ -102,35 +98,20 @@ def visible(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_isolated(part) for part in _ISOLATED.split(text))
+    # What is isolated already stays, so that a text can be made visible twice.
+    return "".join(_isolated(part) for part in ISOLATED.split(text))
 
 
 def _isolated(part: str) -> str:
     inner = part[1:-1]
-    if part.startswith(_ISOLATE) and _PASSAGE.fullmatch(inner) and verbatim(inner) == inner:
+    if part.startswith(ISOLATE) and _PASSAGE.fullmatch(inner) and verbatim(inner) == inner:
         return part
-    return _PASSAGE.sub(rf"{_ISOLATE}\g<0>{_POP}", verbatim(part))
-
-
-def verbatim(text: str) -> str:
-    """As `visible`, with nothing added: what is copied must be what it was."""
-    return "".join(_sign(character) for character in text)
+    return _PASSAGE.sub(rf"{ISOLATE}\g<0>{POP}", verbatim(part))
 
 
 def prose(text: str) -> str:
     """A sentence, visible, in which no line ends before a unit or within a mean and its interval."""
     return _UNBROKEN.sub(_THIN, visible(text))
-
-
-def _sign(character: str) -> str:
-    code = ord(character)
-    if character in "\n\t":
-        return character
-    if code < 0x20:
-        return chr(0x2400 + code)  # the Unicode block of pictures for control characters
-    if 0x7F <= code <= 0x9F or character in _TRICKY or 0xD800 <= code <= 0xDFFF:
-        return f"⟨U+{code:04X}⟩"
-    return character
 
 
 def mean_text(summary: Summary, metric: str) -> str:

@@ -9,12 +9,12 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cifarsweep.errors import OutputError
 from cifarsweep.spec.words import IMAGES_PER_SECOND, TRAIN_LOSS, VAL_ACCURACY, TrialResult
 from cifarsweep.store.records import Lease
+from cifarsweep.text import one_line
 from cifarsweep.training import events
 
 #: Seconds between two log lines of one slot.
@@ -54,7 +54,7 @@ class Display:
 def title(lease: Lease) -> str:
     """The name of a trial as the command line takes it, with what it trains."""
     again = f" (attempt {lease.attempt})" if lease.attempt > 1 else ""
-    return f"{lease.study}/{lease.number} {lease.cell}, seed {lease.seed}{again}"
+    return f"{one_line(lease.study)}/{lease.number} {one_line(lease.cell)}, seed {lease.seed}{again}"
 
 
 def summary(how: str, result: TrialResult | None) -> str:
@@ -77,6 +77,11 @@ def values(rows: Mapping[str, float]) -> str:
     return ", ".join(shown)
 
 
+def _joined(text: str) -> str:
+    """What follows the first line looks like no line of its own: errors of trials have several."""
+    return text.replace("\n", "\n    ")
+
+
 class Lines(Display):
     """Plain lines with the time of day, one about every ten seconds and slot."""
 
@@ -89,7 +94,8 @@ class Lines(Display):
     def _say(self, text: str) -> None:
         # A full disk below the log costs lines, not trials.
         with suppress(OSError, OutputError):
-            self._console.print(f"{time.strftime('%H:%M:%S')} {text}", markup=False, highlight=False, soft_wrap=True)
+            line = f"{time.strftime('%H:%M:%S')} {_joined(text)}"
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def begin(self, slot: int, lease: Lease) -> None:
         """Remember the trial; its first line comes when training begins."""
@@ -125,9 +131,9 @@ class Bars(Display):
 
     def __init__(self, console: Console) -> None:
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
-            TextColumn("{task.fields[values]}"),
+            TextColumn("{task.fields[values]}", markup=False),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -150,7 +156,7 @@ class Bars(Display):
         if slot in self._tasks:
             self._bars.remove_task(self._tasks[slot])
         self._latest[slot] = {}
-        self._tasks[slot] = self._bars.add_task(escape(title(lease)), total=None, values="")
+        self._tasks[slot] = self._bars.add_task(title(lease), total=None, values="")
 
     def started(self, slot: int, started: events.Started) -> None:
         """Give the bar its length."""
@@ -165,7 +171,7 @@ class Bars(Display):
     def progress(self, slot: int, progress: events.Progress) -> None:
         """Move the bar."""
         shown = f"epoch {progress.epoch:.1f} {values(self._latest[slot])}"
-        self._bars.update(self._tasks[slot], completed=progress.step, values=escape(shown))
+        self._bars.update(self._tasks[slot], completed=progress.step, values=shown)
 
     def end(self, slot: int, lease: Lease, how: str, result: TrialResult | None = None) -> None:
         """Say how it ended, above the bars."""
@@ -173,7 +179,7 @@ class Bars(Display):
 
     def note(self, text: str) -> None:
         """Print above the bars."""
-        self._bars.console.print(escape(text), highlight=False, soft_wrap=True)
+        self._bars.console.print(_joined(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def display_for(console: Console) -> Display:

@@ -16,10 +16,10 @@ from cifarsweep.report.wording import (
     plural,
     prose,
     range_text,
-    verbatim,
     visible,
 )
 from cifarsweep.stats import summary
+from cifarsweep.text import verbatim
 
 ACCURACY, LOSS = "val/accuracy", "val/loss"
 

@@ -1,0 +1,34 @@
+"""Rich's console, through which no name steers the terminal: neither by control characters nor as markup."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
+
+from cifarsweep.text import exact, printable
+
+
+class Screen(Console):
+    """Makes texts printable before it lays them out, so that columns stay straight, and what is left as it prints.
+
+    It writes below the visible streams, since it moves the cursor on purpose.
+    """
+
+    def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
+        stream = sys.stderr if stderr else sys.stdout
+        file = None if stream is None else exact(stream)
+        super().__init__(file=file, stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """As Rich does, of the printable text."""
+        return super().render_str(printable(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As Rich does, with what it was given as a text of its own made printable as well."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else printable(text), style, control)
