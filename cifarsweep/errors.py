@@ -27,12 +27,16 @@ class DataError(CifarsweepError):
     """A data set is absent, damaged or hostile."""
 
 
+class DataUnusable(DataError):
+    """The images that a trial was to train on can't be had right now, which is no fault of the trial."""
+
+
 class StudyRefused(DataError):
     """A study's trials train on other images than this machine has, or nobody has looked at those yet."""
 
-    def __init__(self, study: str, message: str) -> None:
+    def __init__(self, study: str, dataset: str, message: str) -> None:
         super().__init__(message)
-        self.study = study
+        self.study, self.dataset = study, dataset
 
 
 class DeviceError(CifarsweepError):

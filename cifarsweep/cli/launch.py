@@ -15,6 +15,7 @@ from cifarsweep.cli.options import (
     DEFAULT_DATABASE,
     Artifacts,
     Database,
+    OtherData,
     Studies,
     Wait,
     check_seconds,
@@ -49,6 +50,7 @@ def launch(
         float | None, typer.Option(metavar="S", callback=check_seconds, help="Seconds between two checkpoints.")
     ] = None,
     artifacts: Artifacts = None,
+    other_data: OtherData = False,
     logs: Annotated[Path, typer.Option(metavar="DIR", help="Where the workers' output goes.")] = Path("logs"),
     slurm: Annotated[bool, typer.Option("--slurm", help="Submit a job array of workers to Slurm.")] = False,
     workers: Annotated[int, typer.Option(metavar="N", min=1, help="Slurm: jobs of the array.")] = 1,
@@ -73,7 +75,7 @@ def launch(
     checkpoints and gives the trials back; twice stops at once.
     """
     _check(gpus, cpus, slurm, [name for name in _SLURM if _given(context, name)])
-    arguments = _arguments(slots, study or [], wait, save_every, artifacts)
+    arguments = _arguments(slots, study or [], wait, save_every, artifacts, other_data)
     if slurm:
         members = _members(range(gpus_per_worker), 0 if gpus_per_worker else 1, arguments)
     else:
@@ -141,11 +143,12 @@ def _check_work(slots: str, artifacts: str | None, db: str, studies: list[str]) 
 
 
 def _arguments(
-    slots: str, studies: list[str], wait: bool, save_every: float | None, artifacts: str | None
+    slots: str, studies: list[str], wait: bool, save_every: float | None, artifacts: str | None, other_data: bool
 ) -> list[str]:
     """What every worker is started with."""
     found = [f"--slots={slots}", *(f"--study={name}" for name in studies)]
     found += ["--wait"] if wait else []
+    found += ["--other-data"] if other_data else []
     found += [] if save_every is None else [f"--save-every={save_every}"]
     return found + ([f"--artifacts={artifacts}"] if artifacts else [])
 

@@ -37,6 +37,12 @@ Gpu = Annotated[int | None, typer.Option("--gpu", metavar="N", min=0, help="Trai
 Cpu = Annotated[bool, typer.Option("--cpu", help="Train on the processor.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Stay when nothing is left, for studies to come.")]
 Studies = Annotated[list[str] | None, typer.Option("--study", metavar="NAME", help="Only this study; repeat for more.")]
+OtherData = Annotated[
+    bool,
+    typer.Option(
+        "--other-data", help="Let a study's trials train on images that differ from those of its earlier trials."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
 
 

@@ -31,7 +31,7 @@ def replay(
 
     Exit code 0: weights and metrics are the same. 1: they are not.
     """
-    from cifarsweep.data.catalog import require
+    from cifarsweep.data.catalog import verify
     from cifarsweep.store import Store
     from cifarsweep.worker.process import child_command
     from cifarsweep.worker.replay import compare, read_original, repeat
@@ -41,7 +41,7 @@ def replay(
     with Store.open(db, read_only=True) as store:
         original = read_original(store, study, number)
     row = original.trial
-    digest = require(row.settings.dataset).sha256
+    digest = verify(row.settings.dataset).sha256
     typer.echo(f"training {trial} again: {row.cell}, seed {row.seed}, {row.step:,} steps")
     with tempfile.TemporaryDirectory(prefix="cifarsweep-replay-") as folder:
         again = repeat(original, command, Path(folder), _tenths(row.step), {row.settings.dataset: digest})

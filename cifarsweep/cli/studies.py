@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cifarsweep.cli.database import say_upgraded
-from cifarsweep.cli.options import DEFAULT_DATABASE, Database, console
+from cifarsweep.cli.options import DEFAULT_DATABASE, Database, OtherData, console
 
 if TYPE_CHECKING:
     from cifarsweep.spec.study import Study
@@ -39,6 +39,7 @@ def create(
     ] = None,
     name: Annotated[str | None, typer.Option("--as", metavar="NAME", help="Store it under another name.")] = None,
     extend: Annotated[bool, typer.Option("--extend", help="Add what is new to the stored study.")] = False,
+    other_data: OtherData = False,
 ) -> None:
     """Turn a study into trials in the database. Again is a no-op."""
     from cifarsweep.data.catalog import known
@@ -54,7 +55,7 @@ def create(
     vet(plan)
     with Store.open(db, upgrade=True) as store:
         say_upgraded(store)
-        created = store.create_study(plan, extend=extend)
+        created = store.create_study(plan, extend=extend, other_data=other_data)
     if created.added:
         typer.echo(f"{plan.name}: {created.added} trials added ({_shape(plan)})")
         say_revived(plan.name, created)

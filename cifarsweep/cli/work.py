@@ -14,6 +14,7 @@ from cifarsweep.cli.options import (
     Cpu,
     Database,
     Gpu,
+    OtherData,
     Studies,
     Wait,
     artifacts_folder,
@@ -49,6 +50,7 @@ def worker(
     max_trials: Annotated[int | None, typer.Option(metavar="N", min=1, help="Take at most N trials.")] = None,
     save_every: SaveEvery = 60.0,
     artifacts: Artifacts = None,
+    other_data: OtherData = False,
     until_eof: Annotated[
         bool, typer.Option("--until-eof", help="Stop in good order when standard input ends, for launchers and ssh.")
     ] = False,
@@ -57,7 +59,7 @@ def worker(
 
     Ctrl-C writes checkpoints and gives the trials back; twice stops at once.
     """
-    from cifarsweep.data.catalog import require
+    from cifarsweep.data.verified import VerifiedData
     from cifarsweep.store import Store
     from cifarsweep.training.place import check_place, parse_place
     from cifarsweep.worker.display import display_for
@@ -76,7 +78,7 @@ def worker(
     # Who starts a worker by `launch` has looked at the database, and comes again while it is away.
     with Store.open(db, known=until_eof) as store:
         check_place(place)
-        trainable = Trainable(store, display.note, require)
+        trainable = Trainable(store, display.note, VerifiedData(), other_data=other_data)
         plan = Plan(
             command=command,
             artifacts=place,

@@ -11,6 +11,7 @@ from types import MappingProxyType
 import platformdirs
 
 from cifarsweep.data import tensorfile
+from cifarsweep.data.tensorfile import Stamp
 from cifarsweep.data.text import shown
 from cifarsweep.errors import DataError
 from cifarsweep.spec.complaint import nearest
@@ -56,7 +57,10 @@ BUILT_IN: Mapping[str, BuiltIn] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class DataSetInfo:
-    """A data set that is installed: `train` and `test` count images, `sha256` is the digest of its contents."""
+    """A data set that is installed: `train` and `test` count images, `sha256` is the digest of its contents.
+
+    `stamp` is that of the file whose every byte was read; None where its header is believed.
+    """
 
     name: str
     source: str
@@ -66,6 +70,7 @@ class DataSetInfo:
     sha256: str
     bytes: int
     path: Path
+    stamp: Stamp | None = None
 
 
 def data_root() -> Path:

@@ -17,6 +17,7 @@ import json
 import mmap
 import os
 import secrets
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,9 @@ LONGEST_CLASS_NAME, MOST_CLASSES = 128, 10_000
 _PAGE = 4096
 _LONGEST_HEADER = 16 * 2**20
 _BLOCK = 2**20
+
+#: What a look at a file shows without reading it: inode, size, and when contents and inode were changed, in ns.
+Stamp = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,13 +104,48 @@ def read_header(path: Path) -> Header:
         return _parse(file)
 
 
-def map_file(path: Path) -> tuple[Header, mmap.mmap]:
-    """The header and the whole file in memory that processes share until one writes to its own view of it.
+class MappedFile:
+    """The header, and the whole file in memory that processes share until one writes to its own view of it.
 
-    Raises DataError as `read_header`. The two belong together even if the file is replaced meanwhile.
+    Raises DataError as `read_header`. The two belong together even if the file is replaced. Whoever writes into the
+    file changes what is in memory too, which `check` tells.
     """
-    with _opened(path) as file:
-        return _parse(file), mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with _opened(path) as file:
+            self.header = _parse(file)
+            self.buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+            self._file = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self._file)
+        self._checked: Stamp | None = None
+
+    def check(self, trusted: Stamp | None = None) -> None:
+        """Raise DataError unless memory holds what the file was written with.
+
+        It is read only where the file was touched since it was read last, here or by who saw it with this stamp.
+        """
+        stamp = stamp_of(self._file)
+        if stamp is not None and stamp in (self._checked, trusted):
+            self._checked = stamp
+            return
+        # A process that reads bytes beyond the end of a file that was cut is killed.
+        whole = stamp is not None and stamp[1] == self.header.stop
+        if not whole or _digest_of_bytes(self.header, self.buffer) != self.header.sha256:
+            raise DataError(
+                f"{self.path} is damaged, or somebody has written to it: it does not hold the images of its digest "
+                f"{self.header.sha256[:12]}...; delete it, then download, import or make the data set again"
+            )
+        self._checked = stamp
+
+
+def stamp_of(file: Path | int) -> Stamp | None:
+    """The stamp of a file by its path or descriptor; None where there is none to be seen."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 @contextlib.contextmanager
@@ -140,6 +179,13 @@ def digest_of_file(path: Path) -> str:
         digest = hashlib.sha256(_canonical(header.classes, _table(header.train, header.test)))
         while block := file.read(_BLOCK):
             digest.update(block)
+    return digest.hexdigest()
+
+
+def _digest_of_bytes(header: Header, buffer: mmap.mmap) -> str:
+    digest = hashlib.sha256(_canonical(header.classes, _table(header.train, header.test)))
+    with memoryview(buffer) as view, view[header.start : header.stop] as arrays:
+        digest.update(arrays)
     return digest.hexdigest()
 
 

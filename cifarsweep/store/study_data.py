@@ -29,7 +29,7 @@ def check_claim(conn: Connection, study_id: int, name: str, dataset: str, mine: 
     """
     sha256 = mine.data.get(dataset)
     if sha256 is None:
-        raise StudyRefused(name, f"study {name!r}: this worker has not looked at its data set {dataset!r} yet")
+        raise StudyRefused(name, dataset, f"study {name!r}: this worker has not looked at its data set {dataset!r} yet")
     values = {"p_study": study_id, "p_dataset": dataset, "p_sha256": sha256}
     if conn.execute(_agrees(), values).first() is not None:
         return
@@ -57,6 +57,7 @@ def refused(conn: Connection, mine: Mapping[str, Mapping[str, str]]) -> dict[str
 def _refused(name: str, dataset: str, known: str, sha256: str) -> StudyRefused:
     return StudyRefused(
         name,
+        dataset,
         f"study {name!r} trains on images of {dataset!r} with sha256 {known}, and the images on this machine have "
         f"{sha256}; put the same images here, make a study of its own with `cifarsweep create --as NAME`, or let its "
         "trials train on both with --other-data",

@@ -32,6 +32,7 @@ class Attempt:
         self.obeying = False
         self._slot, self._shared = slot, shared
         self._judge = shared.judge(lease)
+        self._images = shared.data.found(lease.settings.dataset)
         self._gauges = Gauges(shared.telemetry, slot)
         self._started: events.Started | None = None
         self._rejected: list[events.Rejected] = []
@@ -59,7 +60,15 @@ class Attempt:
             resume=lease.checkpoints,
             save_every_s=self._shared.plan.save_every_s,
             first_save_s=_SOON_S if lease.takeovers else None,
+            data=self._data_file(),
         )
+
+    def _data_file(self) -> protocol.DataFile | None:
+        """The images that the lease is for; the file need not be read again where it is still theirs."""
+        sha256, images = self.lease.data_sha256, self._images
+        if sha256 is None:
+            return None
+        return protocol.DataFile(sha256, images.stamp if images is not None and images.sha256 == sha256 else None)
 
     def announce(self) -> None:
         """Show that it begins, and say so where it is a risk."""
@@ -100,13 +109,25 @@ class Attempt:
                 at, wish = f"at step {reply.step:,}", self.lease.wish
                 self._goodbye = f"{wish.state} {at}" if wish else f"stopped {at}, given back"
                 self.recorder.release()
-            case protocol.Failed():
+            case protocol.Failed() | protocol.DataRefused():
                 self._failed(reply)
 
     def crashed(self, error: str, story: str) -> None:
         """The child died or hung."""
+        dataset = self.lease.settings.dataset
+        if not self._shared.data.is_still(dataset, self._images):
+            # Who reads beyond the end of a file that was cut is killed.
+            self._give_back(f"somebody wrote to the file of data set {dataset!r}, or removed it ({error})")
+            return
         self._shared.suspicion.crashed(self.lease, self.began_at, self._shared.clock(), error)
         self.recorder.fail(AttemptEnd.CRASHED, error, story)
+
+    def _give_back(self, reason: str) -> None:
+        """Let another worker, or this one later, go on with a trial whose images can't be used here."""
+        self._shared.data.distrust(self.lease.settings.dataset, self._images, reason)
+        self._note(reason)
+        self._goodbye = "given back, since its images can't be used here"
+        self.recorder.release()
 
     def end(self, how: str, result: TrialResult | None = None) -> None:
         """Show how it ended."""
@@ -169,7 +190,10 @@ class Attempt:
         price = {"params": float(self._started.params), "flops_per_image": float(self._started.flops_per_image)}
         return replace(result, final={**result.final, **self._gauges.final(), **price})
 
-    def _failed(self, failure: protocol.Failed) -> None:
+    def _failed(self, failure: protocol.Failed | protocol.DataRefused) -> None:
+        if isinstance(failure, protocol.DataRefused):
+            self._give_back(failure.reason)
+            return
         end = AttemptEnd.OUT_OF_MEMORY if failure.out_of_memory else AttemptEnd.EXCEPTION
         self.recorder.fail(end, failure.error, failure.traceback)
         self.end(f"failed: {failure.error.splitlines()[0]}")

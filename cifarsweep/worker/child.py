@@ -18,10 +18,12 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
+from cifarsweep.errors import DataUnusable
 from cifarsweep.training.events import Event, Metrics, Rejected, Saving
 from cifarsweep.training.process import prepare_process
 from cifarsweep.worker.failures import Failure, classify, explain
 from cifarsweep.worker.protocol import (
+    DataRefused,
     Failed,
     Preparing,
     Ready,
@@ -131,6 +133,8 @@ def serve(
                 events = train(request, mailbox.stop.is_set)
             for event in _with_signs_of_life(events, mouth):
                 mouth.say(event)
+        except DataUnusable as error:
+            mouth.say(DataRefused(str(error)))
         except Exception as error:  # whatever a trial raises is that trial's result
             kind = classify(error)
             if kind is Failure.DEVICE_LOST:

@@ -16,6 +16,7 @@ from cifarsweep.worker.patience import Patience
 from cifarsweep.worker.searching import Judge
 from cifarsweep.worker.suspicion import Suspicion
 from cifarsweep.worker.telemetry import Telemetry
+from cifarsweep.worker.trainable import Trainable
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,4 +48,6 @@ class Shared:
     want: Callable[[int], Want | None]
     #: who decides about the early end of a trial
     judge: Callable[[Lease], Judge]
+    #: what is known of the images on this machine
+    data: Trainable
     clock: Callable[[], float] = time.monotonic

@@ -93,6 +93,8 @@ class _Probed:
                 self.ready = reply
             case protocol.Refused():
                 raise DeviceError(reply.reason)
+            case protocol.DataRefused():
+                raise CifarsweepError(f"--slots auto: {reply.reason}")
             case protocol.Failed():
                 self.out_of_memory = reply.out_of_memory
                 if not reply.out_of_memory:

@@ -16,8 +16,19 @@ from cifarsweep.training import events
 
 
 @dataclass(frozen=True, slots=True)
+class DataFile:
+    """The images of a trial: their content digest, and the stamp of the file in which every byte was read."""
+
+    sha256: str
+    stamp: tuple[int, int, int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Train:
-    """Train one trial. `resume` holds the checkpoints to try, newest first."""
+    """Train one trial. `resume` holds the checkpoints to try, newest first.
+
+    Without `data` any images of that name will do.
+    """
 
     label: str
     settings: dict[str, Any]
@@ -26,6 +37,7 @@ class Train:
     resume: tuple[CheckpointRef, ...]
     save_every_s: float
     first_save_s: float | None = None
+    data: DataFile | None = None
 
     def parsed(self) -> Settings:
         """The settings as the record that training takes."""
@@ -68,8 +80,15 @@ class Failed:
     out_of_memory: bool
 
 
+@dataclass(frozen=True, slots=True)
+class DataRefused:
+    """The images that the trial was to train on can't be used; it is no fault of the trial, and none of the child."""
+
+    reason: str
+
+
 Request = Train | Stop
-Reply = Ready | Refused | Preparing | Failed | events.Event
+Reply = Ready | Refused | Preparing | Failed | DataRefused | events.Event
 
 
 class ProtocolError(Exception):

@@ -133,6 +133,8 @@ class _Listener:
                     return self._repetition(self.ready, reply.result)
                 case protocol.Refused():
                     raise DeviceError(reply.reason)
+                case protocol.DataRefused():
+                    raise CifarsweepError(f"the repetition can't be trained: {reply.reason}")
                 case protocol.Failed():
                     raise CifarsweepError(f"the repetition failed: {reply.error}\n{reply.traceback}")
         raise CifarsweepError(f"the repetition did not end: {self.child.obituary()}")

@@ -18,7 +18,7 @@ _MOST_FALSE_STARTS = 3
 #: How long a child may take until it is ready: imports from a busy network disk, a driver that wakes up. Seconds.
 _LONGEST_START_S = 600.0
 #: After these a child waits for the next trial.
-_LAST_WORDS = (events.Finished, events.Stopped, protocol.Failed)
+_LAST_WORDS = (events.Finished, events.Stopped, protocol.Failed, protocol.DataRefused)
 
 
 class Slot:

@@ -7,13 +7,13 @@ import signal
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 from typing import Any
 
-from cifarsweep.errors import DataError, DeviceError, StoreUnavailable
+from cifarsweep.errors import DataError, DeviceError, StoreUnavailable, StudyRefused
 from cifarsweep.store import Store
-from cifarsweep.store.records import Want, WorkerInfo
+from cifarsweep.store.records import Environment, Lease, Want, WorkerInfo
 from cifarsweep.worker import machine
 from cifarsweep.worker.artifacts import Artifacts
 from cifarsweep.worker.display import Display
@@ -69,6 +69,7 @@ class Supervisor:
             telemetry=self._telemetry,
             want=self._want,
             judge=self._searching.judge,
+            data=trainable,
             clock=self._clock,
         )
         self._watchdog = Watchdog(self._clock, store.hang_up, self._desert, _BY_HAND)
@@ -80,13 +81,15 @@ class Supervisor:
         self._exit_code = 0
         self._bad_machine = False
         self._studies: Sequence[str] = ()
+        #: Whether there is work left of which this machine can do none.
+        self._refused = False
         self._look_at = self._beat_at = self._clock()
         self._studies_at = float("-inf")
 
     def run(self) -> int:
         """Work until there is nothing left to do; return the exit code.
 
-        Raises DeviceError where the device is not here, DataError where no study can be trained on this machine.
+        Raises DeviceError where the device is not here, DataError where of what is left nothing can be trained here.
         """
         self._trainable(self._plan.studies)
         with self._listening_to_signals(), self._display, self._watched():
@@ -105,6 +108,9 @@ class Supervisor:
                 if self._bad_machine:
                     self._suspicion.take_the_blame()
             self._leave()
+        if self._finished:
+            with suppress(StoreUnavailable):
+                self._trainable(self._plan.studies)
         return self._exit_code
 
     def _turn(self) -> None:
@@ -160,42 +166,67 @@ class Supervisor:
     def _claim_for(self, slot: Slot) -> bool:
         studies = self._fresh_studies()
         self._register(slot)
-        lease = self._store.claim(self._id, studies=studies, slot=slot.number) if studies else None
+        lease = self._claim(studies, slot)
         asked = lease is None and self._searching.ask(studies)
         if asked:
-            lease = self._store.claim(self._id, studies=studies, slot=slot.number)
+            lease = self._claim(studies, slot)
         self._patience.succeeded()
         if lease is None:
-            self._look_at = self._clock() + _LOOK_EVERY_S
-            self._finished = not (asked or self._plan.wait) and self._store.unfinished(studies) == 0
+            self._look_at = self._clock() + (0.0 if self._trainable.outdated else _LOOK_EVERY_S)
+            nothing_left = bool(studies) or not self._refused
+            self._finished = nothing_left and not (asked or self._plan.wait) and self._store.unfinished(studies) == 0
             return False
         slot.take(lease)
         return True
+
+    def _claim(self, studies: Sequence[str], slot: Slot) -> Lease | None:
+        if not studies:
+            return None
+        try:
+            return self._store.claim(
+                self._id, studies=studies, slot=slot.number, environment=self._environment(slot.number)
+            )
+        except StudyRefused as error:
+            self._trainable.reconsider(error)
+            return None
+
+    def _environment(self, slot: int) -> Environment | None:
+        """What the slot's child trains with; None where that is not known yet, and then nothing may be claimed."""
+        ready = self._slots[slot].ready
+        if ready is None:
+            return None
+        known = machine.versions(ready.versions, {})
+        return Environment(ready.device, known, self._trainable.digests, self._trainable.other_data)
 
     def _want(self, slot: int) -> Want | None:
         """The next trial for a slot whose trial is done, in one transaction with its end.
 
         Only while we know what can be trained here: once a second the slot waits for `_fill`, which looks again.
         """
-        fresh = self._clock() - self._studies_at < _LOOK_EVERY_S
-        if self._stopping or self._spent or not (fresh and self._studies):
+        fresh = self._clock() - self._studies_at < _LOOK_EVERY_S and not self._trainable.outdated
+        environment = self._environment(slot)
+        if self._stopping or self._spent or environment is None or not (fresh and self._studies):
             return None
-        return Want(self._id, self._studies, slot)
+        return Want(self._id, self._studies, slot, environment)
 
     def _fresh_studies(self) -> Sequence[str]:
         """The studies to claim from, looked up about once a second rather than for every trial."""
-        if self._clock() - self._studies_at >= _LOOK_EVERY_S:
+        if self._clock() - self._studies_at >= _LOOK_EVERY_S or self._trainable.outdated:
             self._studies = self._look_for_studies()
             self._studies_at = self._clock()
         return self._studies
 
     def _look_for_studies(self) -> Sequence[str]:
+        self._refused = False
         try:
             return self._trainable(self._plan.studies)
-        except DataError:
-            # Noted already. Who waits for studies to come need not leave because one came without its images.
-            if not self._plan.wait:
+        except DataError as error:
+            # Who waits for studies to come need not leave because one came without its images; and what trains on
+            # images that were here when it began may come to its end.
+            if not self._plan.wait and not self._busy():
                 raise
+            self._refused = True
+            self._trainable.note_once(str(error))
             return ()
 
     def _register(self, slot: Slot) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 
 from cifarsweep.data.dataset import Dataset, load, split
-from cifarsweep.errors import DeviceError
-from cifarsweep.training.events import Event
+from cifarsweep.errors import DataError, DataUnusable, DeviceError
+from cifarsweep.training.events import Event, Finished, Saving
 from cifarsweep.training.loop import Run, train
 from cifarsweep.training.place import open_folder
 from cifarsweep.worker import gpus
-from cifarsweep.worker.protocol import Train
+from cifarsweep.worker.protocol import DataFile, Train
 
 
 class DeviceTrainer:
@@ -77,14 +77,13 @@ class DeviceTrainer:
     def train(self, request: Train, should_stop: Callable[[], bool]) -> Iterator[Event]:
         """Train one request to its end, to a stop or to an exception."""
         settings = request.parsed()
-        if self._dataset is None or self._dataset.name != settings.dataset:
-            self._dataset = load(settings.dataset)
-        return train(
+        dataset = self._dataset = self._load(settings.dataset, request.data)
+        events = train(
             Run(
                 settings=settings,
                 seed=request.seed,
-                split=split(self._dataset, settings.validation),
-                classes=len(self._dataset.classes),
+                split=split(dataset, settings.validation),
+                classes=len(dataset.classes),
                 device=self.device,
                 folder=open_folder(request.folder),
                 resume=request.resume,
@@ -93,6 +92,44 @@ class DeviceTrainer:
                 should_stop=should_stop,
             )
         )
+        return _on_the_same_images(events, dataset)
+
+    def _load(self, name: str, wanted: DataFile | None) -> Dataset:
+        """The images that were asked for, as they lie in memory or else in their file. Raises DataUnusable."""
+        held, self._dataset = self._dataset, None
+        try:
+            if held is None or held.name != name or not _fits(held, wanted):
+                held = load(name, trusted=wanted.stamp if wanted else None)
+            if wanted is not None and held.sha256 != wanted.sha256:
+                raise DataError(
+                    f"{held.file.path} was replaced: it holds images with sha256 {held.sha256} and no longer those "
+                    f"with {wanted.sha256}"
+                )
+        except DataError as error:
+            raise DataUnusable(str(error)) from error
+        return held
+
+
+def _fits(held: Dataset, wanted: DataFile | None) -> bool:
+    """Whether images in memory are those that are wanted, and nobody has written to their file."""
+    if wanted is None or held.sha256 != wanted.sha256:
+        return False
+    try:
+        held.file.check()
+    except DataError:
+        return False
+    return True
+
+
+def _on_the_same_images(events: Iterator[Event], dataset: Dataset) -> Iterator[Event]:
+    """The events; nothing becomes a checkpoint or a result that was trained after somebody wrote to the file."""
+    for event in events:
+        if isinstance(event, Saving | Finished):
+            try:
+                dataset.file.check()
+            except DataError as error:
+                raise DataUnusable(str(error)) from error
+        yield event
 
 
 def _refuse_idle_gpus() -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cifarsweep.cli.launch import _arguments
+
 README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
@@ -121,3 +123,8 @@ def test_the_unit_of_the_readme_is_one(tmp_path):
         path.write_text(block("ini").replace(command.split()[0], "/bin/true").replace("User=cifarsweep", "User=root"))
         done = subprocess.run(["systemd-analyze", "verify", "--man=no", path], capture_output=True, text=True)
         assert "cifarsweep.service" not in done.stderr, done.stderr
+
+
+def test_workers_are_told_that_they_may_mix_images():
+    assert "--other-data" in _arguments("1", [], False, None, None, True)
+    assert "--other-data" not in _arguments("1", [], False, None, None, False)

@@ -59,7 +59,8 @@ def expect(monkeypatch: pytest.MonkeyPatch, path: Path, **changes: Any) -> None:
 def test_archive_that_was_put_there_is_converted(root, archive):
     info = download.download("cifar10", root)
 
-    header, buffer = tensorfile.map_file(info.path)
+    file = tensorfile.MappedFile(info.path)
+    header, buffer = file.header, file.buffer
     first = np.frombuffer(buffer, np.uint8, 3072, header.start).reshape(32, 32, 3)
     assert (info.classes, info.train, info.test) == (("plane", "car"), 10, 2)
     assert np.array_equal(first.transpose(2, 0, 1).ravel(), PIXELS[0])

@@ -31,7 +31,8 @@ def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 
 
 def train_images(info: catalog.DataSetInfo) -> np.ndarray:
-    header, buffer = tensorfile.map_file(info.path)
+    file = tensorfile.MappedFile(info.path)
+    header, buffer = file.header, file.buffer
     return np.frombuffer(buffer, np.uint8, header.train * 3072, header.start).reshape(-1, 32, 32, 3)
 
 

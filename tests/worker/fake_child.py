@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from cifarsweep.errors import DataUnusable
 from cifarsweep.spec.words import CheckpointRef, MetricRow, Outcome, TrialResult
 from cifarsweep.training import events
 from cifarsweep.training.folder import CheckpointFolder
@@ -17,6 +18,10 @@ from cifarsweep.worker.child import Mailbox, serve, take_stdout
 from cifarsweep.worker.protocol import Ready, Train
 
 STEPS = 6
+RAISES = {
+    "oom": MemoryError("out of memory"),
+    "images": DataUnusable("boom: these images can't be used"),
+}
 
 
 def value(seed: int, step: int) -> float:
@@ -43,8 +48,8 @@ def misbehave(behaviour: str, request: Train, step: int, state: Path) -> None:
         return
     elif behaviour == "raise" or (behaviour == "raise-once" and first()):
         raise ValueError("boom: this trial can't train")
-    elif behaviour == "oom":
-        raise MemoryError("out of memory")
+    elif behaviour in RAISES:
+        raise RAISES[behaviour]
     elif behaviour == "crash" or (behaviour == "crash-once" and first()) or behaviour == f"crash {request.label}":
         print("last words of the child", file=sys.stderr, flush=True)
         os.abort()
