@@ -2,13 +2,16 @@
 
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+import traceback
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -103,3 +106,30 @@ def set_read_only() -> Iterator[Callable[[Path], None]]:
     for folder in mounted:
         # Lazily: a test that failed may hold a file there open.
         subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.fixture
+def left_open(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """Counts the SQLite connections that were made, and says which of them are open still, by where they were made."""
+    made: list[tuple[sqlite3.Connection, str]] = []
+    connect = sqlite3.connect
+
+    def noted(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        conn = connect(*arguments, **options)
+        made.append((conn, "".join(traceback.format_stack())))
+        return conn
+
+    def still_open() -> list[str]:
+        assert made, "no connection was made"
+        return [stack for conn, stack in made if _is_open(conn)]
+
+    monkeypatch.setattr(sqlite3, "connect", noted)
+    return still_open
+
+
+def _is_open(conn: sqlite3.Connection) -> bool:
+    try:
+        conn.cursor().close()
+    except sqlite3.ProgrammingError:
+        return False
+    return True

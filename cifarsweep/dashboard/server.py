@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Callable
+from contextlib import closing, suppress
 
 import uvicorn
 
@@ -41,16 +42,13 @@ def serve(url: str, host: str, port: int, token: str | None, announce: Callable[
     Raises DashboardError where the host needs a token or the port is taken, StoreError where the database is not there.
     """
     check_access(host, token)
-    source = Source(url)
-    source.read(lambda store: store.stamps())
-    with listen(host, port) as listener:
-        announce(f"http://{_in_url(host)}:{listener.getsockname()[1]}/")
-        try:
-            Server(source, token, host).run(sockets=[listener])
-        except KeyboardInterrupt:
-            pass  # the server has ended in good order and passes the signal on
-        finally:
-            source.close()
+    with closing(Source(url)) as source:
+        source.read(lambda store: store.stamps())
+        with listen(host, port) as listener:
+            announce(f"http://{_in_url(host)}:{listener.getsockname()[1]}/")
+            # The server has ended in good order when it passes the signal on.
+            with suppress(KeyboardInterrupt):
+                Server(source, token, host).run(sockets=[listener])
 
 
 def check_access(host: str, token: str | None) -> None:

@@ -80,7 +80,7 @@ def test_the_token_from_the_environment_is_asked_for_and_never_printed(start, ur
     assert "s3cret" not in process.communicate(timeout=30)[0]
 
 
-def test_what_can_not_be_served_is_a_sentence(url, tmp_path):
+def test_what_can_not_be_served_is_a_sentence(url, tmp_path, left_open):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         done = subprocess.run(
@@ -93,6 +93,7 @@ def test_what_can_not_be_served_is_a_sentence(url, tmp_path):
         run(f"sqlite:///{tmp_path}/absent.db", "127.0.0.1", 0, None, pytest.fail)
     with pytest.raises(DashboardError, match="--host"):
         run(url, "no.such.host.invalid", 0, "s3cret", pytest.fail)
+    assert left_open() == []
 
 
 def test_a_sweep_on_sqlite_does_not_notice_who_watches(serve, url, tmp_path):

@@ -7,7 +7,6 @@ import sqlite3
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -15,7 +14,6 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from scenes import at_once, cut_connections, make_study, must_claim, result, rows_at, steps_of
@@ -72,37 +70,10 @@ def test_connections_are_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     conn.close()
 
 
-@pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
-    """Counts the SQLite connections that were made, and says which of them are open still, by where they were made."""
-    made: list[tuple[sqlite3.Connection, str]] = []
-    connect = sqlite3.connect
-
-    def noted(*arguments: Any, **options: Any) -> sqlite3.Connection:
-        conn = connect(*arguments, **options)
-        made.append((conn, "".join(traceback.format_stack())))
-        return conn
-
-    def still_open() -> list[str]:
-        assert made, "no connection was made"
-        return [stack for conn, stack in made if _is_open(conn)]
-
-    monkeypatch.setattr(sqlite3, "connect", noted)
-    return still_open
-
-
-def _is_open(conn: sqlite3.Connection) -> bool:
-    try:
-        conn.cursor().close()
-    except sqlite3.ProgrammingError:
-        return False
-    return True
-
-
 @pytest.mark.parametrize("read_only", [True, False])
 @pytest.mark.parametrize("content", ["no database " * 400, "", None], ids=["text", "empty", "tables of others"])
 def test_a_file_that_is_refused_is_closed(
-    tmp_path: Path, opened: Callable[[], list[str]], read_only: bool, content: str | None
+    tmp_path: Path, left_open: Callable[[], list[str]], read_only: bool, content: str | None
 ) -> None:
     path = tmp_path / "results.db"
     if content is None:
@@ -114,11 +85,11 @@ def test_a_file_that_is_refused_is_closed(
     with pytest.raises(StoreError):
         Store.open(path, read_only=read_only)
 
-    assert opened() == []
+    assert left_open() == []
 
 
 def test_a_file_that_is_locked_is_closed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: Callable[[], list[str]]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left_open: Callable[[], list[str]]
 ) -> None:
     monkeypatch.setattr("cifarsweep.store.engine._BUSY_TIMEOUT_MS", 10)
     path = tmp_path / "results.db"
@@ -130,11 +101,11 @@ def test_a_file_that_is_locked_is_closed(
             with pytest.raises(StoreUnavailable):
                 Store.open(path, read_only=read_only, known=True)
 
-    assert opened() == []
+    assert left_open() == []
 
 
 def test_whatever_goes_wrong_while_a_store_is_opened_it_is_closed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: Callable[[], list[str]]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left_open: Callable[[], list[str]]
 ) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -146,11 +117,11 @@ def test_whatever_goes_wrong_while_a_store_is_opened_it_is_closed(
     with pytest.raises(KeyboardInterrupt):
         Store.open(path)
 
-    assert opened() == []
+    assert left_open() == []
 
 
 def test_a_connection_that_another_thread_uses_is_closed_when_it_is_done(
-    tmp_path: Path, opened: Callable[[], list[str]]
+    tmp_path: Path, left_open: Callable[[], list[str]]
 ) -> None:
     began, ended = threading.Event(), threading.Event()
 
@@ -168,11 +139,11 @@ def test_a_connection_that_another_thread_uses_is_closed_when_it_is_done(
 
         assert reading.result() == 0
 
-    assert opened() == []
+    assert left_open() == []
 
 
 def test_when_optunas_tables_are_refused_their_connections_are_closed(
-    tmp_path: Path, opened: Callable[[], list[str]]
+    tmp_path: Path, left_open: Callable[[], list[str]]
 ) -> None:
     path = tmp_path / "results.db"
     with Store.open(path, upgrade=True) as store:
@@ -186,7 +157,7 @@ def test_when_optunas_tables_are_refused_their_connections_are_closed(
         store.finish(must_claim(store), [], None, result())
         assert store.tell() == 0
 
-    assert opened() == []
+    assert left_open() == []
 
 
 def test_a_wal_database_can_be_read_without_writing_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
