@@ -33,6 +33,8 @@ class Results:
 
     def __init__(self, url: str) -> None:
         self._store = Store.open(url, read_only=True)
+        # `open(url).study(name)` leaves nobody who could close it.
+        self._store.close_when_unused()
 
     def __enter__(self) -> Self:
         return self
@@ -167,7 +169,7 @@ def _drawn(cells: Mapping[str, Sequence[Curve]], metric: str, x: str) -> go.Figu
 
 
 def open(url: str) -> Results:  # noqa: A001 - the name that reads best behind `cifarsweep.`
-    """Open a database of studies for reading, as a context manager or until `close`.
+    """Open a database of studies for reading, as a context manager, until `close`, or until nothing refers to it.
 
     `url` is an SQLAlchemy URL such as `sqlite:///cifarsweep.db`. Raises StoreError where it can't be opened.
     """

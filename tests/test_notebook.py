@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -116,6 +116,15 @@ def test_importing_the_package_costs_nothing() -> None:
     code = "import sys, cifarsweep; print([name for name in ('pandas', 'sqlalchemy', 'torch') if name in sys.modules])"
 
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_a_study_that_nobody_can_close_is_closed_when_dropped(url: str, left_open: Callable[[], list[str]]) -> None:
+    study = cifarsweep.open(url).study("demo")
+    assert len(study.trials()) == 6 and left_open()
+
+    del study
+
+    assert left_open() == []
 
 
 def test_the_example_notebook_runs(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -125,6 +126,10 @@ class Store:
         """Close every connection."""
         self._projection.close()
         self._db.close()
+
+    def close_when_unused(self) -> None:
+        """Close every connection when the last reference to this store goes, for owners whom nobody closes."""
+        weakref.finalize(self, self._db.close)
 
     def hang_up(self) -> None:
         """Cut the connections in use, from another thread; what waits on them is tried again or StoreUnavailable."""
