@@ -175,10 +175,15 @@ def take_stdout() -> BinaryIO:
     return pipe
 
 
+def take_stdin() -> BinaryIO:
+    """The pipe from the supervisor. Not `sys.stdin`: Python aborts where a thread still reads it when it ends."""
+    return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
+
+
 def main() -> None:
     """Serve real training on the device that the command line names."""
     replies = take_stdout()
-    mailbox = Mailbox(sys.stdin.buffer)
+    mailbox = Mailbox(take_stdin())
 
     prepare_process()
     # Only now torch: it reads what was just prepared.

@@ -30,6 +30,8 @@ class Plan:
     wait: bool = False
     max_trials: int | None = None
     save_every_s: float = 60.0
+    #: How long a child without work is kept: one holds 600 MB and, on a GPU, as much again there.
+    keep_idle_s: float = 60.0
     timing: Timing = field(default_factory=Timing.from_env)
 
 

@@ -14,29 +14,33 @@ from typing import Any, Self
 
 from cifarsweep.errors import CifarsweepError, DeviceError
 from cifarsweep.spec.settings import EarlyStop, Settings
-from cifarsweep.spec.words import IMAGES
 from cifarsweep.training import events
 from cifarsweep.worker import protocol
-from cifarsweep.worker.process import ChildProcess
+from cifarsweep.worker.process import LONGEST_START_S, ChildProcess
 
 #: Numbers of slots that are tried, in this order.
 SIZES = (1, 2, 4, 8)
-#: Steps between two signs of life of a probed child, how many of these make a rate, and how long to wait for them.
-_STEPS, _SIGNS, _PATIENCE_S = 50, 5, 120.0
+#: Steps of a child before its rate counts: the first ones load libraries, let cuDNN choose and capture a graph.
+_WARM_STEPS = 5
+#: How long a rate is taken, and how long a child may say nothing at all before it counts as hung. Seconds.
+_MEASURED_S, _PATIENCE_S = 3.0, 120.0
 _FOREVER = 10**9
+
+
+class _TooMany(Exception):
+    """So many children do not run together; says why."""
 
 
 def best_slots(measure: Callable[[int], float | None], note: Callable[[str], None] = lambda text: None) -> int:
     """Return the number of slots that trains most images a second together.
 
-    `measure` gives that rate, or None where so many do not fit in memory; no more are tried then, nor after a rate that
-    is lower than one before it.
+    `measure` gives that rate, or None where so many do not fit; no more are tried then, nor after a rate that is lower
+    than one before it.
     """
     rates: dict[int, float] = {}
     for slots in SIZES:
         rate = measure(slots)
         if rate is None:
-            note(f"slots: {slots} at once run out of memory")
             break
         rates[slots] = rate
         note(f"slots: {slots} at once train {rate:,.0f} images/s together")
@@ -58,32 +62,35 @@ def find_slots(command: Sequence[str], settings: Settings, note: Callable[[str],
 
     Raises DeviceError where there is no such device, CifarsweepError where the children do not train there.
     """
-    with Probe(command, settings) as probe:
+    with Probe(command, settings, note) as probe:
         if not probe.on_gpu():
             return processor_slots(settings.threads)
         return best_slots(probe.rate, note)
 
 
 def endless(settings: Settings) -> Settings:
-    """The same training without an end, an evaluation or an early stop, with a row every few steps."""
+    """The same training without an end, an evaluation or an early stop."""
     schedule = settings.schedule.model_copy(update={"warmup_epochs": 0.0, "warmup_steps": 0})
-    changes = {"epochs": None, "steps": _FOREVER, "eval_every": _FOREVER, "log_every": _STEPS}
+    changes = {"epochs": None, "steps": _FOREVER, "eval_every": _FOREVER}
     return settings.model_copy(update={**changes, "schedule": schedule, "early_stop": EarlyStop()})
 
 
 @dataclass
 class _Probed:
-    """A child that trains, and what it has told: images trained at moments of our clock."""
+    """A child that trains, and what it has told: steps done at moments of our clock."""
 
     child: ChildProcess
+    heard_at: float
     ready: protocol.Ready | None = None
-    out_of_memory: bool = False
-    signs: list[tuple[float, float]] = field(default_factory=list)
+    signs: list[tuple[float, int]] = field(default_factory=list)
 
     def hear(self, now: float) -> None:
+        """Raises DeviceError for a device that is not here, _TooMany for whatever ends or fails a child."""
         replies = self.child.read()
         if replies is None:
-            raise CifarsweepError(f"--slots auto: {self.child.obituary()}")
+            self.child.bury()
+            raise _TooMany(self.child.obituary())
+        self.heard_at = now
         for reply in replies:
             self._note(reply, now)
 
@@ -91,30 +98,36 @@ class _Probed:
         match reply:
             case protocol.Ready():
                 self.ready = reply
+            case protocol.Refused(for_now=True):
+                raise _TooMany(reply.reason)
             case protocol.Refused():
                 raise DeviceError(reply.reason)
             case protocol.DataRefused():
                 raise CifarsweepError(f"--slots auto: {reply.reason}")
+            case protocol.Failed() if reply.out_of_memory:
+                raise _TooMany("out of memory")
             case protocol.Failed():
-                self.out_of_memory = reply.out_of_memory
-                if not reply.out_of_memory:
-                    raise CifarsweepError(f"--slots auto: the study's first cell does not train: {reply.error}")
-            case events.Metrics():
-                self.signs += [(now, row.value) for row in reply.rows if row.name == IMAGES]
+                raise CifarsweepError(f"--slots auto: the study's first cell does not train: {reply.error}")
+            case events.Progress() if reply.step >= _WARM_STEPS:
+                self.signs.append((now, reply.step))
 
-    def rate(self) -> float | None:
-        """Images per second between the first and the last sign; None before there are enough of them."""
-        if len(self.signs) <= _SIGNS:
-            return None
+    @property
+    def rated(self) -> bool:
+        """Whether it was seen to get on for long enough, however slowly."""
+        return len(self.signs) > 1 and self.signs[-1][0] - self.signs[0][0] >= _MEASURED_S
+
+    @property
+    def rate(self) -> float:
+        """Steps per second between the first and the last sign."""
         (began, before), (ended, after) = self.signs[0], self.signs[-1]
-        return (after - before) / max(ended - began, 1e-9)
+        return (after - before) / (ended - began)
 
 
 class Probe:
     """Children that train the same cell at once; more join as more are asked for. All end with the `with` block."""
 
-    def __init__(self, command: Sequence[str], settings: Settings) -> None:
-        self._command = command
+    def __init__(self, command: Sequence[str], settings: Settings, note: Callable[[str], None]) -> None:
+        self._command, self._batch_size, self._say = command, settings.batch_size, note
         self._settings: dict[str, Any] = json.loads(endless(settings).model_dump_json())
         self._probed: list[_Probed] = []
         self._folder = tempfile.TemporaryDirectory(prefix="cifarsweep-probe-", ignore_cleanup_errors=True)
@@ -128,26 +141,41 @@ class Probe:
         self._folder.cleanup()
 
     def on_gpu(self) -> bool:
-        """Start the first child and ask where it trains."""
-        first = self._probed[0] if self._probed else self._start()
-        self._until(lambda: first.ready is not None)
+        """Start the first child and ask where it trains. Raises CifarsweepError where it does not start."""
+        try:
+            first = self._start()
+            self._until(lambda: first.ready is not None)
+        except _TooMany as error:
+            raise CifarsweepError(f"--slots auto: {error}") from None
         return first.ready is not None and "cuda" in first.ready.versions
 
     def rate(self, slots: int) -> float | None:
-        """Images per second of `slots` children together; None where one of them ran out of memory."""
+        """Images per second of `slots` children together; None where so many do not fit, after a word why.
+
+        Raises CifarsweepError where even one child does not run, for another reason than memory.
+        """
+        try:
+            return self._rate(slots)
+        except _TooMany as error:
+            if slots == 1 and str(error) != "out of memory":
+                raise CifarsweepError(f"--slots auto: {error}") from None
+            self._say(f"slots: {slots} at once do not fit: {str(error).splitlines()[0]}")
+            return None
+
+    def _rate(self, slots: int) -> float:
         while len(self._probed) < slots:
             self._start()
-        self._until(lambda: self._failed() or all(each.signs for each in self._probed))
+        self._until(lambda: all(each.signs for each in self._probed))
         for each in self._probed:  # only from here on do all of them train
             each.signs.clear()
-        self._until(lambda: self._failed() or all(each.rate() is not None for each in self._probed))
-        return None if self._failed() else sum(each.rate() or 0.0 for each in self._probed)
-
-    def _failed(self) -> bool:
-        return any(each.out_of_memory for each in self._probed)
+        self._until(lambda: all(each.rated for each in self._probed))
+        return self._batch_size * sum(each.rate for each in self._probed)
 
     def _start(self) -> _Probed:
-        started = _Probed(ChildProcess(self._command))
+        try:
+            started = _Probed(ChildProcess(self._command), time.monotonic())
+        except DeviceError as error:
+            raise _TooMany(str(error)) from None
         self._probed.append(started)
         number = len(self._probed)
         started.child.send(
@@ -163,12 +191,17 @@ class Probe:
         return started
 
     def _until(self, done: Callable[[], bool]) -> None:
-        give_up = time.monotonic() + _PATIENCE_S
+        """Hear the children until `done`. A slow network takes its time; only silence is an error."""
         by_pipe = {each.child: each for each in self._probed}
         while not done():
-            if time.monotonic() > give_up:
-                raise CifarsweepError(f"--slots auto: no progress within {_PATIENCE_S:.0f} s; give a number instead")
+            if any(self._silent(each) for each in self._probed):
+                raise _TooMany(f"a training process said nothing for {_PATIENCE_S:.0f} s; give a number instead")
             pipes: list[Any] = list(by_pipe)
             for pipe in wait(pipes, timeout=0.25):
                 with contextlib.suppress(protocol.ProtocolError):
                     by_pipe[pipe].hear(time.monotonic())  # type: ignore[index]
+
+    def _silent(self, each: _Probed) -> bool:
+        # Until it is ready it imports and says nothing; what it then does slowly, it says.
+        longest = _PATIENCE_S if each.ready else LONGEST_START_S
+        return time.monotonic() - each.heard_at > longest and not each.child.has_spoken()

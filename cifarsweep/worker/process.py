@@ -8,12 +8,18 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import wait
 
 from cifarsweep.environment import without_database
+from cifarsweep.errors import DeviceError
 from cifarsweep.worker.protocol import Reply, Request, decode_reply, encode
 
+#: How long a child may take until it is ready: imports from a busy network disk, a driver that wakes up. Seconds.
+LONGEST_START_S = 600.0
+#: How long one that has said its last may take to end: CUDA lets go of the GPU. Seconds.
+_LONGEST_END_S = 2.0
 _READ_SIZE = 1 << 18
 _TAIL = 4000
 
@@ -32,21 +38,28 @@ def child_environment() -> dict[str, str]:
 
 
 class ChildProcess:
-    """A running child. `read` never blocks; a broken pipe shows as the end of its replies."""
+    """A running child. `read` never blocks; a broken pipe shows as the end of its replies.
+
+    Raises DeviceError where the system starts no process more, as without memory for it.
+    """
 
     def __init__(self, command: Sequence[str]) -> None:
         # A file, not a pipe: nobody has to drain it, and its end is there when the child is not.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         # A session of its own: Ctrl-C in the terminal reaches the supervisor only, which then stops the child in order.
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            bufsize=0,
-            start_new_session=True,
-            env=child_environment(),
-        )
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                bufsize=0,
+                start_new_session=True,
+                env=child_environment(),
+            )
+        except OSError as error:
+            self._errors.close()
+            raise DeviceError(f"the training process can't be started: {error.strerror}") from None
         assert self._process.stdin is not None and self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
         os.set_blocking(self._stdout.fileno(), False)
@@ -94,6 +107,17 @@ class ChildProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._close_pipes()
+
+    def bury(self) -> None:
+        """End a child that has closed its pipe; it may be about to end by itself, and its own exit code tells more."""
+        give_up = time.monotonic() + _LONGEST_END_S
+        with contextlib.suppress(ChildProcessError):
+            # Without reaping it: until `kill` the number of its group is no other's.
+            while os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                if time.monotonic() > give_up:
+                    break
+                time.sleep(0.005)
+        self.kill()
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Let an idle child end by itself; kill it where it does not."""

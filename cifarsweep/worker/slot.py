@@ -11,37 +11,45 @@ from cifarsweep.training import events
 from cifarsweep.worker import protocol
 from cifarsweep.worker.attempt import Attempt
 from cifarsweep.worker.plan import Shared
-from cifarsweep.worker.process import ChildProcess
+from cifarsweep.worker.process import LONGEST_START_S, ChildProcess
 
 #: Children that may die in a row before they are ready; then the machine is at fault, not a trial.
 _MOST_FALSE_STARTS = 3
-#: How long a child may take until it is ready: imports from a busy network disk, a driver that wakes up. Seconds.
-_LONGEST_START_S = 600.0
+#: The wait before the next one, doubled each time: memory that others hold may come back. Seconds.
+_AFTER_FALSE_START_S = 1.0
 #: After these a child waits for the next trial.
 _LAST_WORDS = (events.Finished, events.Stopped, protocol.Failed, protocol.DataRefused)
 
 
 class Slot:
-    """Runs one trial at a time. `idle` means that it could take one now."""
+    """Runs one trial at a time. `idle` means that it could take one now, with a child that waits or a new one.
+
+    `failure` is why its children do not start, once it has given up; then it takes nothing more.
+    """
 
     def __init__(self, number: int, shared: Shared) -> None:
         self.number = number
         #: Whether the worker is about to go: a trial that still comes is given back.
         self.leaving = False
+        #: What the last child said of its device.
         self.ready: protocol.Ready | None = None
         self.attempt: Attempt | None = None
+        self.failure = ""
+        #: None before the next start: at `_start_at` after one that failed, with the next trial while the slot rests.
+        self.child: ChildProcess | None = None
+        self._resting = self._up = False
         self._shared, self._taken = shared, 0
         #: Whether the child trains, if only to come to the end of a trial that was ended early; and the last attempt.
         self._busy = False
         self._last: Attempt | None = None
         self._false_starts = 0
-        self._heard_at = shared.clock()
-        self.child = ChildProcess(shared.plan.command)
+        self._start_at = self._heard_at = self._worked_at = shared.clock()
+        self._start()
 
     @property
     def idle(self) -> bool:
-        """Whether the child waits for a trial."""
-        return self.ready is not None and self.attempt is None and not self._busy
+        """Whether it waits for a trial."""
+        return (self._up or self._resting) and self.attempt is None and not self._busy
 
     @property
     def claims(self) -> int:
@@ -51,7 +59,8 @@ class Slot:
     @property
     def listening(self) -> bool:
         """Whether the child's replies should be read; a full buffer makes the child wait on its pipe."""
-        return self.attempt is None or (self.attempt.open and not self.attempt.recorder.full)
+        there = self.attempt is None or (self.attempt.open and not self.attempt.recorder.full)
+        return self.child is not None and there
 
     def take(self, lease: Lease) -> None:
         """Begin to train a claimed trial."""
@@ -63,17 +72,21 @@ class Slot:
             return
         self.attempt.announce()
         self._busy = True
-        self.child.send(self.attempt.request())
+        if self.child is None:
+            self._start()
+        if self.child is not None:
+            self.child.send(self.attempt.request())
 
     def hear(self) -> None:
         """Read what the child has to say. Raises DeviceError where it has no device."""
         child = self.child
-        replies = child.read()
-        if replies is None:
-            self._child_lost("")
-            return
-        self._heard_at = self._shared.clock()
+        assert child is not None
         try:
+            replies = child.read()
+            if replies is None:
+                self._child_lost("")
+                return
+            self._heard_at = self._shared.clock()
             for reply in replies:
                 self._guarded(lambda reply=reply: self._handle(reply))  # type: ignore[misc]
                 if self.child is not child:
@@ -82,22 +95,36 @@ class Slot:
             self._child_lost(str(error))
 
     def tend(self) -> None:
-        """Renew the lease, retry what waits for the database, and notice a child that hangs."""
+        """Renew the lease, retry what waits for the database, see to the child."""
+        self._tend_child()
         attempt, lease_s = self.attempt, self._shared.plan.timing.lease_s
-        if self.ready is None and self._silent_for(_LONGEST_START_S):
-            self._child_lost(f"it was not ready after {_LONGEST_START_S:.0f} s")
         if attempt is None:
-            if self._busy and self._silent_for(lease_s):
+            if self._busy and self._up and self._silent_for(lease_s):
                 self._replace_child()
             return
+        if not self._up:
+            attempt.recorder.heard()  # a child that starts for a trial is no hung one, until it counts as such
         self._guarded(lambda: attempt.recorder.tend(self._shared.plan.timing.beat_s))
-        if self.attempt is attempt and attempt.open and self.listening and self._silent_for(lease_s):
-            words, silent = self.child.last_words(), f"no progress for {lease_s:g} s"
-            self._replace_child()
+        if self.attempt is attempt and attempt.open and self._up and self.listening and self._silent_for(lease_s):
+            silent = f"no progress for {lease_s:g} s"
+            words = self._replace_child()
             attempt.end(f"crashed: {silent}")
             self._crashed(attempt, silent, words)
         self._settle()
         self._obey()
+
+    def _tend_child(self) -> None:
+        """End a child that has nothing to do or is not ready in time, start one that is due."""
+        now = self._shared.clock()
+        if not self.idle:
+            self._worked_at = now
+        elif self._up and now - self._worked_at > self._shared.plan.keep_idle_s:
+            self._end_child()
+            self._resting = True
+        if self.child is None and not self._resting and not self.failure and now >= self._start_at:
+            self._start()
+        elif self.child is not None and not self._up and self._silent_for(LONGEST_START_S):
+            self._child_lost(f"it was not ready after {LONGEST_START_S:.0f} s")
 
     def _obey(self) -> None:
         """Stop a trial that somebody paused or cancelled."""
@@ -106,26 +133,39 @@ class Slot:
             self.ask_to_stop()
 
     def ask_to_stop(self) -> None:
-        """Ask the child for a checkpoint and the end of its trial."""
-        if self.attempt is not None and self.attempt.open:
+        """Ask the child for a checkpoint and the end of its trial; one that is not ready yet has nothing to save."""
+        if self.attempt is None or not self.attempt.open:
+            return
+        if self._up and self.child is not None:
             self.child.send(protocol.Stop())
+        else:
+            self._end_child()
+            self._resting = True
+            self._give_back()
 
     def drop(self) -> None:
         """Give the lease back without waiting for the child; the trial goes on from its last checkpoint."""
-        self.child.kill()
+        self.kill()
         if self.attempt is not None:
             with suppress(LeaseLost):
                 self.attempt.recorder.release() if self.attempt.open else self.attempt.recorder.flush()
                 self.attempt.left()
         self.attempt = None
 
+    def kill(self) -> None:
+        """End the child at once."""
+        if self.child is not None:
+            self.child.kill()
+
     def close(self) -> None:
         """End the child."""
-        self.child.close()
+        if self.child is not None:
+            self.child.close()
 
     def _silent_for(self, seconds: float) -> bool:
         """Whether the child has said nothing for so long; what waits to be read, while a database was slow, counts."""
-        return self._shared.clock() - self._heard_at > seconds and not self.child.has_spoken()
+        silent = self._shared.clock() - self._heard_at > seconds
+        return silent and self.child is not None and not self.child.has_spoken()
 
     def _guarded(self, action: Callable[[], object]) -> None:
         """Run what writes for the trial; if the lease is lost, so is everything that the child still says of it."""
@@ -150,6 +190,19 @@ class Slot:
             self._lost(lost)
         self._settle()
 
+    def _give_back(self) -> None:
+        """Leave a trial that no child has begun: it goes to whoever asks next, and counts for nobody."""
+        attempt = self.attempt
+        if attempt is None or not attempt.open:
+            return
+        self._taken -= 1
+        known = attempt.lease.checkpoints[0].step if attempt.lease.checkpoints else 0
+        try:
+            attempt.record(events.Stopped(known))
+        except LeaseLost as lost:
+            self._lost(lost)
+        self._settle()
+
     def _settle(self) -> None:
         """Leave an attempt whose end is written, for the trial that came with it where one did."""
         if self.attempt is None or not self.attempt.recorder.closed:
@@ -157,7 +210,7 @@ class Slot:
         self._last, self.attempt = self.attempt, None
         self._last.left()
         recorder = self._last.recorder
-        if recorder.pruned and self._busy:
+        if recorder.pruned and self._busy and self.child is not None:
             # Now that it stands in the database, the child may know.
             self.child.send(protocol.Stop())
         elif recorder.granted is not None:
@@ -167,8 +220,12 @@ class Slot:
         self._busy = self._busy and not isinstance(reply, _LAST_WORDS)
         match reply:
             case protocol.Ready():
-                self.ready, self._false_starts = reply, 0
+                self.ready, self._up, self._false_starts = reply, True, 0
+                assert self.child is not None
                 self._shared.telemetry.watch(self.number, self.child.pid, reply.gpu)
+            case protocol.Refused(for_now=True):
+                self._end_child()
+                self._not_started(reply.reason)
             case protocol.Refused():
                 raise DeviceError(reply.reason)
             case _ if self.attempt is not None and self.attempt.open:
@@ -177,20 +234,49 @@ class Slot:
                 self._last.recorder.discard(reply.checkpoint)
 
     def _child_lost(self, reason: str) -> None:
-        self.child.kill()
+        assert self.child is not None
+        self.child.kill() if reason else self.child.bury()
         story = f"{reason}\n{self.child.obituary()}".strip()
-        if self.ready is None:
-            self._false_starts += 1
-            if self._false_starts >= _MOST_FALSE_STARTS:
-                raise DeviceError(f"the training process does not start on this machine: {story}")
+        if not self._up:
+            self._end_child()
+            self._not_started(story)
+            return
         self._replace_child()
         if self.attempt is not None and self.attempt.open:
             cause = story.splitlines()[0]
             self.attempt.end(f"crashed: {cause}")
             self._crashed(self.attempt, cause, story)
 
-    def _replace_child(self) -> None:
-        self.child.kill()
-        self.ready, self._busy = None, False
-        self.child = ChildProcess(self._shared.plan.command)
+    def _start(self) -> None:
+        """Start a child, which may take its time until it is ready."""
+        self._resting = self._up = False
         self._heard_at = self._shared.clock()
+        try:
+            self.child = ChildProcess(self._shared.plan.command)
+        except DeviceError as error:
+            self._not_started(str(error))
+
+    def _end_child(self) -> str:
+        """End the child, with what it said last."""
+        child, self.child = self.child, None
+        self._up = self._busy = False
+        self._shared.telemetry.leave(self.number)
+        if child is None:
+            return ""
+        words = child.last_words()
+        child.kill()
+        return words
+
+    def _replace_child(self) -> str:
+        words = self._end_child()
+        self._start()
+        return words
+
+    def _not_started(self, story: str) -> None:
+        """Try again later, or give up: where this is for want of memory, others may train with what there is."""
+        self._busy = False
+        self._false_starts += 1
+        self._start_at = self._shared.clock() + _AFTER_FALSE_START_S * 2 ** (self._false_starts - 1)
+        if self._false_starts >= _MOST_FALSE_STARTS:
+            self.failure = story
+        self._give_back()

@@ -115,18 +115,28 @@ class Supervisor:
 
     def _turn(self) -> None:
         """Hear what children say, tend leases, fill idle slots, see to the rest."""
-        by_pipe = {slot.child.fileno(): slot for slot in self._slots if slot.listening}
+        by_pipe = {slot.child.fileno(): slot for slot in self._slots if slot.child is not None and slot.listening}
         pipes: list[Any] = list(by_pipe)
         for pipe in wait(pipes, timeout=self._timeout()):
             by_pipe[pipe].hear()  # type: ignore[index]
         for slot in self._slots:
             slot.tend()
+        self._drop_slots()
         self._obey_signals()
         self._ride_out()
         self._doubt()
         self._fill()
         self._chores()
         self._watchdog.turned()
+
+    def _drop_slots(self) -> None:
+        """Go on with fewer slots where some have no memory to start in. Raises DeviceError where none is left."""
+        for slot in [slot for slot in self._slots if slot.failure and slot.attempt is None]:
+            self._slots.remove(slot)
+            if not self._slots:
+                raise DeviceError(f"the training process does not start on this machine: {slot.failure}")
+            why, left = slot.failure.splitlines()[0], len(self._slots)
+            self._display.note(f"slot {slot.number} ends, its training process does not start: {why}; {left} go on")
 
     def _timeout(self) -> float:
         """No wait where an idle slot may look for a trial right now."""
@@ -192,7 +202,7 @@ class Supervisor:
 
     def _environment(self, slot: int) -> Environment | None:
         """What the slot's child trains with; None where that is not known yet, and then nothing may be claimed."""
-        ready = self._slots[slot].ready
+        ready = next((each.ready for each in self._slots if each.number == slot), None)
         if ready is None:
             return None
         known = machine.versions(ready.versions, {})
@@ -311,7 +321,7 @@ class Supervisor:
     def _desert(self) -> None:
         """End at once, from beside a main loop that stands still; the children must not outlive us."""
         for slot in self._slots:
-            slot.child.kill()
+            slot.kill()
         text = "the database does not answer: trials are free when their leases end\n"
         os.write(2, text.encode())
         os._exit(128 + self._watchdog.first_signal)

@@ -64,6 +64,10 @@ class Telemetry:
             self._thread = threading.Thread(target=self._work, daemon=True)
             self._thread.start()
 
+    def leave(self, slot: int) -> None:
+        """Sample the slot's child no more: its number may be another's soon."""
+        self._pids.pop(slot, None)
+
     def totals(self, slot: int) -> Totals:
         """All that was sampled so far. Never waits."""
         return self._totals.get(slot, Totals())

@@ -5,6 +5,7 @@ from multiprocessing.connection import wait
 
 import pytest
 
+from cifarsweep.errors import DeviceError
 from cifarsweep.spec.words import MetricRow
 from cifarsweep.training import events
 from cifarsweep.worker import protocol
@@ -31,6 +32,36 @@ def test_what_came_before_garbage_is_heard(child: ChildProcess):
     assert next(replies) == ROW
     with pytest.raises(protocol.ProtocolError, match="Bus error"):
         next(replies)
+
+
+def test_how_a_child_ends_is_its_own_word_though_its_pipe_closes_first():
+    child = ChildProcess([sys.executable, "-c", "import os, time; os.close(1); time.sleep(0.3); os._exit(7)"])
+    wait([child.fileno()])
+    assert child.read() is None
+
+    child.bury()
+
+    assert child.obituary() == "the training process ended by exit code 7"
+
+
+def test_a_child_that_closes_its_pipe_and_stays_is_ended(monkeypatch):
+    monkeypatch.setattr("cifarsweep.worker.process._LONGEST_END_S", 0.1)
+    child = ChildProcess([sys.executable, "-c", "import os, time; os.close(1); time.sleep(600)"])
+    wait([child.fileno()])
+
+    child.bury()
+
+    assert "SIGKILL" in child.obituary()
+
+
+def test_a_system_that_starts_no_more_processes_is_one_sentence(monkeypatch):
+    def none_left(*_, **__):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("subprocess.Popen", none_left)
+
+    with pytest.raises(DeviceError, match="can't be started: Resource temporarily unavailable"):
+        ChildProcess(["true"])
 
 
 def test_a_child_that_was_killed_is_not_killed_again(child: ChildProcess, monkeypatch: pytest.MonkeyPatch):

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cifarsweep.errors import CifarsweepError
+from cifarsweep.errors import CifarsweepError, DeviceError
 from cifarsweep.spec.settings import Schedule, Settings
+from cifarsweep.training import events
 from cifarsweep.worker import probe
 from cifarsweep.worker.probe import SIZES, best_slots, endless, find_slots, processor_slots
 
@@ -61,13 +62,22 @@ def test_a_probe_never_ends_by_itself():
 
     changed = endless(short)
 
+    assert changed.log_every == short.log_every
     assert changed.steps == changed.eval_every == 10**9 and changed.epochs is None
     assert Settings.model_validate_json(changed.model_dump_json()) == changed
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "_MEASURED_S", 0.3)
+
+
+def command(tmp_path: Path, *words: object) -> list[str]:
+    return [sys.executable, str(Path(probed_child.__file__)), str(tmp_path), *map(str, words)]
+
+
 def found(tmp_path: Path, peak: object, room: int) -> int:
-    command = [sys.executable, str(Path(probed_child.__file__)), str(tmp_path), str(peak), str(room)]
-    return find_slots(command, Settings(epochs=1), lambda text: None)
+    return find_slots(command(tmp_path, peak, room), Settings(epochs=1), lambda text: None)
 
 
 def test_children_that_share_a_device_well_get_as_many_slots_as_fit(tmp_path):
@@ -84,6 +94,55 @@ def test_a_child_without_a_gpu_means_the_processor(tmp_path, monkeypatch):
     monkeypatch.setattr(probe, "processor_slots", lambda threads: 5)
 
     assert found(tmp_path, peak="none", room=8) == 5
+
+
+@pytest.mark.parametrize(
+    ("mishap", "why"),
+    [
+        ("refused", "there is no memory to start on"),
+        ("killed", "ended by signal SIGKILL"),
+        ("crashed", "ended by exit code 1"),
+        ("silent", "said nothing for 0 s"),
+    ],
+)
+def test_a_child_that_finds_no_room_to_start_means_that_so_many_do_not_fit(tmp_path, monkeypatch, mishap, why):
+    monkeypatch.setattr(probe, "_PATIENCE_S", 0.4 if mishap == "silent" else 120.0)
+    notes: list[str] = []
+
+    assert find_slots(command(tmp_path, 100, 1, mishap), Settings(epochs=1), notes.append) == 1
+
+    assert "2 at once do not fit" in notes[-1] and why in notes[-1]
+
+
+def test_a_system_that_starts_no_more_processes_means_that_so_many_do_not_fit(tmp_path, monkeypatch):
+    real = probe.ChildProcess
+    started: list[object] = []
+
+    def start(command: list[str]) -> object:
+        if started:
+            raise DeviceError("the training process can't be started: Cannot allocate memory")
+        started.append(command)
+        return real(command)
+
+    monkeypatch.setattr(probe, "ChildProcess", start)
+
+    assert found(tmp_path, peak=100, room=8) == 1
+
+
+@pytest.mark.parametrize(("mishap", "why"), [("refused", "there is no memory to start on"), ("killed", "SIGKILL")])
+def test_no_room_for_the_first_child_is_one_sentence(tmp_path, mishap, why):
+    with pytest.raises(CifarsweepError, match=rf"--slots auto: [\s\S]*{why}"):
+        find_slots(command(tmp_path, 100, 0, mishap), Settings(epochs=1), print)
+
+
+def test_a_slow_network_is_rated_after_some_time_and_not_after_some_steps(monkeypatch):
+    monkeypatch.setattr(probe, "_MEASURED_S", 3.0)
+    slow = probe._Probed(None, 0.0)  # type: ignore[arg-type]
+    for now, step in ((0.0, 4), (40.0, 5), (48.0, 6)):
+        assert not slow.rated
+        slow._note(events.Progress(step, 0.0, None, None, 0.0), now)
+
+    assert slow.rated and slow.rate == 1 / 8
 
 
 def test_a_child_that_dies_is_one_sentence(tmp_path):

@@ -191,7 +191,7 @@ def test_a_database_that_is_locked_for_longer_than_a_lease_costs_no_child(store,
 
 
 def test_a_child_that_hangs_before_it_is_ready_is_noticed(store, work, monkeypatch):
-    monkeypatch.setattr("cifarsweep.worker.slot._LONGEST_START_S", 0.3)
+    monkeypatch.setattr("cifarsweep.worker.slot.LONGEST_START_S", 0.3)
 
     with pytest.raises(DeviceError, match="does not start on this machine: it was not ready after 0 s"):
         work(command=[sys.executable, "-c", "import time; time.sleep(600)"])

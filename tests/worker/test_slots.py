@@ -1,0 +1,172 @@
+"""Children that come and go: a slot without work ends its child, one without memory for a child is given up."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import narrow_child
+import psutil
+import pytest
+from test_supervisor import Notes, here
+
+from cifarsweep.errors import DeviceError
+from cifarsweep.spec.reading import find, read_study
+from cifarsweep.spec.study import Study
+from cifarsweep.spec.words import AttemptEnd, TrialState
+from cifarsweep.store import Store
+from cifarsweep.store.timing import Timing
+from cifarsweep.worker import process, slot
+from cifarsweep.worker.plan import Plan
+from cifarsweep.worker.supervisor import Supervisor
+from cifarsweep.worker.trainable import Trainable
+
+#: Two cells of the shipped study, one seed each.
+STUDY = read_study(find("demo"))
+TRIALS = 4
+
+
+def study(name: str) -> Study:
+    return STUDY.model_copy(update={"name": name, "cells": STUDY.cells[:2], "seeds": STUDY.seeds[:2], "hypotheses": ()})
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    timing = Timing(lease_s=12.0, beat_s=1.0)
+    with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True, timing=timing) as store:
+        store.create_study(study("first"))
+        yield store
+
+
+@pytest.fixture
+def work(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(slot, "_AFTER_FALSE_START_S", 0.05)
+    notes = Notes()
+
+    def _work(room: int, mishap: str = "exception", **plan: object) -> int:
+        command = [sys.executable, str(Path(narrow_child.__file__)), str(tmp_path), str(room), mishap]
+        settings = {"artifacts": tmp_path / "artifacts", "timing": store.timing, **plan}
+        ready = Plan(command=command, **settings)  # type: ignore[arg-type]
+        return Supervisor(store, ready, notes, Trainable(store, notes.note, here)).run()
+
+    _work.notes = notes  # type: ignore[attr-defined]
+    return _work
+
+
+def done(store: Store, name: str) -> int:
+    return store.status(name)[0].trials[TrialState.DONE]
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    while not condition():
+        time.sleep(0.05)
+
+
+def childless() -> bool:
+    return psutil.Process().children() == []
+
+
+def beside(*steps: Callable[[], object]) -> None:
+    """Do these in a thread, then send Ctrl-C: who trains listens to it."""
+
+    def act() -> None:
+        for step in steps:
+            step()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=act, daemon=True).start()
+
+
+def test_a_worker_that_waits_keeps_no_child_and_takes_what_comes(store, work):
+    beside(
+        lambda: wait_for(lambda: done(store, "first") == TRIALS and childless()),
+        lambda: store.create_study(study("second")),
+        lambda: wait_for(lambda: done(store, "second") == TRIALS and childless()),
+    )
+
+    assert work(room=99, slots=2, wait=True, keep_idle_s=0.3) == 130
+
+    ends = {attempt.end for name in ("first", "second") for trial in store.trials(name) for attempt in trial.attempts}
+    assert ends == {AttemptEnd.DONE}
+    assert {trial.outcome for trial in store.trials("second")} == {"finished"}
+
+
+@pytest.mark.parametrize("mishap", ["refused", "killed", "exception"])
+def test_a_slot_without_memory_for_its_child_is_given_up_and_the_others_go_on(store, work, mishap):
+    assert work(room=1, mishap=mishap, slots=3) == 0
+
+    assert done(store, "first") == TRIALS
+    assert {len(trial.attempts) for trial in store.trials("first")} == {1}
+
+
+def test_slots_that_can_not_start_are_named(store, work):
+    notes = work.notes.notes
+    beside(lambda: wait_for(lambda: sum("does not start" in note for note in notes) == 2))
+
+    assert work(room=1, mishap="refused", slots=3, wait=True) == 130
+
+    assert all("there is no memory to start on" in note for note in notes if "does not start" in note)
+    assert any("1 go on" in note for note in notes)
+
+
+def test_a_worker_without_memory_for_any_child_ends_with_a_sentence(store, work):
+    with pytest.raises(
+        DeviceError, match="does not start on this machine: device auto: there is no memory to start on"
+    ):
+        work(room=0, mishap="refused", slots=2)
+
+    assert store.status("first")[0].trials[TrialState.QUEUED] == TRIALS
+
+
+@pytest.mark.parametrize("mishap", ["refused", "killed"])
+def test_a_trial_whose_child_does_not_start_is_given_back_and_counts_for_nobody(store, work, mishap):
+    def come_late() -> None:
+        wait_for(lambda: done(store, "first") == TRIALS and childless())
+        store.create_study(study("second"))
+
+    threading.Thread(target=come_late, daemon=True).start()
+
+    with pytest.raises(DeviceError, match="does not start"):
+        work(room=1, mishap=mishap, wait=True, keep_idle_s=0.3)
+
+    assert store.status("second")[0].trials[TrialState.QUEUED] == TRIALS
+    assert [attempt.end for trial in store.trials("second") for attempt in trial.attempts] == [AttemptEnd.RELEASED]
+
+
+def test_a_system_that_starts_no_process_costs_a_slot(store, work, monkeypatch):
+    real, started = process.subprocess.Popen, []
+
+    def start(*arguments: object, **options: object) -> object:
+        if started:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        started.append(arguments)
+        return real(*arguments, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(process.subprocess, "Popen", start)
+
+    assert work(room=4, slots=2) == 0
+
+    assert done(store, "first") == TRIALS
+
+
+def test_a_worker_is_stopped_while_its_child_starts_for_a_trial(store, work, tmp_path, monkeypatch):
+    """Nothing was trained, so nothing is saved: the trial goes back at once."""
+    stuck = ["bash", "-c", 'if mkdir "$0/first"; then exec "$@"; else sleep 600; fi', str(tmp_path)]
+    usual = [sys.executable, str(Path(narrow_child.__file__)), str(tmp_path), "4", "refused"]
+
+    def come_late() -> None:
+        wait_for(lambda: done(store, "first") == TRIALS and childless())
+        store.create_study(study("second"))
+        wait_for(lambda: store.status("second")[0].trials[TrialState.LEASED])
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=come_late, daemon=True).start()
+    plan = Plan(
+        command=stuck + usual, artifacts=tmp_path / "artifacts", timing=store.timing, wait=True, keep_idle_s=0.3
+    )
+    assert Supervisor(store, plan, work.notes, Trainable(store, print, here)).run() == 130
+
+    assert store.status("second")[0].trials[TrialState.QUEUED] == TRIALS
