@@ -94,11 +94,14 @@ class Steered:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What a worker trains with. `data` are the content digests of its data sets by name."""
+    """What a worker trains with. `data` are the content digests of its data sets by name.
 
-    device: str
-    versions: Mapping[str, str]
+    Without a device, device and versions are those that the worker has registered.
+    """
+
     data: Mapping[str, str]
+    device: str | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
     other_data: bool = False
     """It trains studies whose trials train on other images, too."""
 

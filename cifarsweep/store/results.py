@@ -16,6 +16,7 @@ from cifarsweep.store.clock import read_clock
 from cifarsweep.store.records import AttemptRow, StudyStatus, TrialRow, WorkerStatus
 from cifarsweep.store.studies import UNKNOWN, parsed_levels, study_id
 from cifarsweep.store.tables import attempt, cell, metric, study, trial, worker
+from cifarsweep.store.workers import parsed_versions, versions_of
 
 
 def status(conn: Connection, name: str | None, *, speeds: bool = False) -> list[StudyStatus]:
@@ -155,7 +156,7 @@ def _attempt(row: Row[Any]) -> AttemptRow:
         worker_id=row.worker_id,
         host=row.host or "",
         device=row.device or row.of_worker or "",
-        versions=json.loads(row.versions or row.worker_versions or "{}"),
+        versions=parsed_versions(row.versions) if row.device else _versions(row),
         started_at=row.started_at,
         ended_at=row.ended_at,
         end=AttemptEnd(row.ending) if row.ending else None,
@@ -163,6 +164,10 @@ def _attempt(row: Row[Any]) -> AttemptRow:
         error=row.error or "",
         traceback=row.traceback or "",
     )
+
+
+def _versions(row: Row[Any]) -> dict[str, str]:
+    return versions_of(json.loads(row.worker_versions or "{}"), row.versions)
 
 
 def parsed_settings(text: str) -> Settings | None:

@@ -18,6 +18,7 @@ from cifarsweep.spec.words import DATA_VERSION, TrialState
 from cifarsweep.store.records import Environment
 from cifarsweep.store.studies import insert_ignore
 from cifarsweep.store.tables import attempt, checkpoint, study, study_data, trial, worker
+from cifarsweep.store.workers import parsed_versions
 
 _HELD = (TrialState.DONE.value, TrialState.LEASED.value)
 
@@ -95,18 +96,10 @@ def _in_use(conn: Connection, study_id: int, dataset: str, sha256: str, but: int
         .where(trial.c.study_id == study_id, or_(held, saved))
         .distinct()
     )
-    return any(_digest(text, dataset) == sha256 for text in conn.execute(query).scalars())
+    return any(parsed_versions(text).get(DATA_VERSION + dataset) == sha256 for text in conn.execute(query).scalars())
 
 
-def _digest(versions: str | None, dataset: str) -> str | None:
-    try:
-        found = json.loads(versions or "{}")
-    except ValueError:  # edited by hand, and so no evidence
-        return None
-    return found.get(DATA_VERSION + dataset) if isinstance(found, dict) else None
-
-
-def described(mine: Environment, dataset: str) -> dict[str, str]:
-    """What an attempt with this data set trains with, as its row has it."""
-    data = {DATA_VERSION + dataset: mine.data[dataset]} if dataset in mine.data else {}
-    return {"device": mine.device, "versions": json.dumps({**mine.versions, **data}, sort_keys=True)}
+def described(mine: Environment, dataset: str) -> dict[str, str | None]:
+    """What an attempt with this data set trains with, as its row has it: what its worker's row does not say."""
+    versions = {**mine.versions, DATA_VERSION + dataset: mine.data[dataset]}
+    return {"device": mine.device, "versions": json.dumps(versions, sort_keys=True)}

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import Connection, delete, insert, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
+from cifarsweep.spec.provenance import without_data
 from cifarsweep.store.clock import read_clock
 from cifarsweep.store.records import WorkerInfo
-from cifarsweep.store.tables import storable, worker
+from cifarsweep.store.tables import attempt, storable, worker
 
 
 def register(conn: Connection, info: WorkerInfo) -> None:
     """Add the worker, or replace what is known of one of that id."""
     clock, now = read_clock(conn)
+    before = conn.execute(select(worker).where(worker.c.worker_id == info.worker_id)).first()
+    if before is not None:
+        _keep(conn, before, info)
     conn.execute(delete(worker).where(worker.c.worker_id == info.worker_id))
     conn.execute(
         insert(worker).values(
@@ -29,6 +35,33 @@ def register(conn: Connection, info: WorkerInfo) -> None:
             beat=now,
         )
     )
+
+
+def _keep(conn: Connection, before: Row[Any], info: WorkerInfo) -> None:
+    """Let the attempts so far say themselves what they train with, where the worker's row is about to say another."""
+    known = parsed_versions(before.versions)
+    if before.device == storable(info.device) and without_data(known) == without_data(info.versions):
+        return
+    mine = attempt.c.worker_id == info.worker_id, attempt.c.device.is_(None)
+    for row in conn.execute(select(attempt).where(*mine)).all():
+        values = {"device": before.device, "versions": json.dumps(versions_of(known, row.versions), sort_keys=True)}
+        is_it = attempt.c.trial_id == row.trial_id, attempt.c.attempt == row.attempt
+        conn.execute(update(attempt).where(*is_it).values(values))
+
+
+def parsed_versions(text: str | None) -> dict[str, str]:
+    """Versions as a row has them; none where somebody edited it so that it is no JSON object."""
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return {str(name): str(version) for name, version in found.items()} if isinstance(found, dict) else {}
+
+
+def versions_of(of_worker: Mapping[str, str], of_attempt: str | None) -> dict[str, str]:
+    """What an attempt without a device of its own trained with: its worker's versions, and the images of its own."""
+    own = parsed_versions(of_attempt)
+    return {**(without_data(of_worker) if own else of_worker), **own}
 
 
 def beat(conn: Connection, worker_id: str) -> None:

@@ -12,6 +12,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from cifarsweep.errors import DataError, DeviceError, StoreUnavailable, StudyRefused
+from cifarsweep.spec.provenance import without_data
 from cifarsweep.store import Store
 from cifarsweep.store.records import Environment, Lease, Want, WorkerInfo
 from cifarsweep.worker import machine
@@ -205,8 +206,12 @@ class Supervisor:
         ready = next((each.ready for each in self._slots if each.number == slot), None)
         if ready is None:
             return None
-        known = machine.versions(ready.versions, {})
-        return Environment(ready.device, known, self._trainable.digests, self._trainable.other_data)
+        data, other_data = self._trainable.digests, self._trainable.other_data
+        mine, told = machine.versions(ready.versions, {}), self._registered
+        if told is not None and (told.device, without_data(told.versions)) == (ready.device, mine):
+            return Environment(data, other_data=other_data)
+        # The child of another slot began after an upgrade of torch, and its versions are the worker's now.
+        return Environment(data, ready.device, mine, other_data)
 
     def _want(self, slot: int) -> Want | None:
         """The next trial for a slot whose trial is done, in one transaction with its end.

@@ -18,7 +18,7 @@ A, B = "a" * 64, "b" * 64
 
 
 def images(sha256: str, *, other_data: bool = False, **others: str) -> Environment:
-    return Environment("CPU", {"torch": "2"}, {"digits": sha256, **others}, other_data)
+    return Environment({"digits": sha256, **others}, other_data=other_data)
 
 
 def take(store: Store, sha256: str, worker_id: str = "w", *, other_data: bool = False) -> Lease:
@@ -156,7 +156,7 @@ def test_each_data_set_of_a_study_is_decided_by_itself(store: Store) -> None:
     assert list(store.refused({"s": {"digits": B, "mine": B}})) == ["s"]
     assert store.refused({"s": {"digits": A, "mine": B}}) == {}
     versions = [trial.attempts[0].versions for trial in store.trials("s")]
-    assert versions == [{"torch": "2", "data digits": A}, {"torch": "2", "data mine": B}]
+    assert versions == [{"data digits": A}, {"data mine": B}]
 
 
 def test_a_data_set_that_the_worker_has_not_looked_at_is_left_alone(store: Store) -> None:
@@ -196,19 +196,39 @@ def test_a_claim_whose_answer_was_lost_has_its_images(busy_store: Store, monkeyp
     assert states(busy_store).count(TrialState.LEASED) == 1
 
 
-def test_an_attempt_says_itself_what_it_trained_with(busy_store: Store) -> None:
-    def register(**versions: str) -> None:
-        busy_store.register_worker(WorkerInfo("w", "host", 1, "GPU of the worker", 1, versions))
+def test_an_attempt_keeps_what_it_trained_with_when_its_worker_goes_on_with_something_else(busy_store: Store) -> None:
+    def register(device: str, torch: str, digits: str) -> None:
+        versions = {"torch": torch, "data digits": digits}
+        busy_store.register_worker(WorkerInfo("w", "host", 1, device, 1, versions))
 
-    register(torch="2")
+    register("CPU", "2", A)
     finish(busy_store, take(busy_store, A))
-    register(torch="3")  # its child was started again, after an upgrade
-    old = busy_store.claim("w")
+    old = busy_store.claim("w")  # as by a worker of an earlier version
+    register("CPU", "2", B)  # a data set came: that is no other environment
+    take(busy_store, A)
+    register("GPU", "3", B)  # its child was started again, after an upgrade
+    take(busy_store, A)
+    busy_store.claim("w", environment=Environment({"digits": A}, "CPU", {"torch": "2"}))  # the child of another slot
 
-    first, second = (trial.attempts[0] for trial in busy_store.trials("s")[:2])
-    assert (first.device, first.versions) == ("CPU", {"torch": "2", "data digits": A})
-    # without an environment, as attempts of earlier versions
-    assert old is not None and (second.device, second.versions) == ("GPU of the worker", {"torch": "3"})
+    found = [(each.device, each.versions) for trial in busy_store.trials("s") for each in trial.attempts]
+    assert old is not None
+    assert found == [
+        ("CPU", {"torch": "2", "data digits": A}),
+        ("CPU", {"torch": "2", "data digits": B}),  # nobody knows better
+        ("CPU", {"torch": "2", "data digits": A}),
+        ("GPU", {"torch": "3", "data digits": A}),
+        ("CPU", {"torch": "2", "data digits": A}),
+    ]
+
+
+def test_a_worker_whose_row_was_edited_by_hand_registers_all_the_same(busy_store: Store) -> None:
+    busy_store.register_worker(WorkerInfo("w", "host", 1, "CPU", 1, {"torch": "2"}))
+    take(busy_store, A)
+    busy_store._db.write(lambda conn: conn.execute(update(worker).values(versions="no JSON")))
+
+    busy_store.register_worker(WorkerInfo("w", "host", 1, "CPU", 1, {"torch": "3"}))
+
+    assert busy_store.trials("s")[0].attempts[0].versions == {"data digits": A}
 
 
 @pytest.mark.parametrize("versions", ["no JSON", "[1]", json.dumps({"data digits": 1})])

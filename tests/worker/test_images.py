@@ -268,7 +268,7 @@ def test_a_child_that_dies_of_a_file_that_was_cut_is_no_crash_of_the_trial(store
 
 def pinned(store: Store, sha256: str, study: str = "s") -> None:
     """Let a trial of the study be trained on those images by somebody else."""
-    store.claim("somebody", studies=[study], environment=Environment("CPU", {}, {"mine": sha256}))
+    store.claim("somebody", studies=[study], environment=Environment({"mine": sha256}))
 
 
 def test_a_refused_study_is_named_once_and_others_are_served(store, tmp_path):
