@@ -86,7 +86,7 @@ class StudyResults:
                 *(getattr(row, column) for column in plain),
                 len(row.attempts),
                 row.attempts[-1].host if row.attempts else None,
-                row.attempts[-1].device if row.attempts else None,
+                ", then ".join(dict.fromkeys(each.device for each in row.trained_by)) or None,
                 *(row.levels.get(key) for key in levels),
                 *(row.final.get(name) for name in finals),
             ]

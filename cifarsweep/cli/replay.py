@@ -11,9 +11,11 @@ import typer
 
 from cifarsweep.cli.options import DEFAULT_DATABASE, Cpu, Database, Gpu, console, device
 from cifarsweep.cli.trial import parse_trial
+from cifarsweep.spec.provenance import changes_text
 from cifarsweep.text import one_line
 
 if TYPE_CHECKING:
+    from cifarsweep.store.records import TrialRow
     from cifarsweep.training.events import Progress
     from cifarsweep.worker.replay import Verdict
 
@@ -46,7 +48,7 @@ def replay(
     with tempfile.TemporaryDirectory(prefix="cifarsweep-replay-") as folder:
         again = repeat(original, command, Path(folder), _tenths(row.step), {row.settings.dataset: digest})
     verdict = compare(original, again)
-    _print(trial, verdict, row.settings.determinism == "fast")
+    _print(trial, verdict, row)
     raise typer.Exit(0 if verdict.reproduced else 1)
 
 
@@ -64,14 +66,17 @@ def _tenths(steps: int) -> Callable[[Progress], None]:
     return progress
 
 
-def _print(trial: str, verdict: Verdict, fast: bool) -> None:
+def _print(trial: str, verdict: Verdict, row: TrialRow) -> None:
     if verdict.reproduced:
         typer.echo(f"{trial}: reproduced. The weights and all {verdict.rows:,} metric rows are the same, bit for bit.")
     else:
         typer.echo(f"{trial}: not reproduced. The weights are {'the same' if verdict.weights else 'others'}.")
         _print_deviations(verdict)
-        if fast:
+        if row.settings.determinism == "fast":
             typer.echo("It ran with determinism = fast, which does not promise the same bits.")
+    if row.changed:
+        was = f"It was continued with something else than before: {changes_text(row.changed)}"
+        typer.echo(f"{was}. For such a trial the same bits are not promised.")
     for line in verdict.surroundings:
         typer.echo(f"differs: {line}")
     if not (verdict.reproduced or verdict.surroundings):

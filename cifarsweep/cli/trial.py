@@ -11,6 +11,7 @@ import typer
 
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, Json, console
 from cifarsweep.errors import SpecError
+from cifarsweep.spec.provenance import changes_text
 from cifarsweep.text import one_line
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def trial_fields(row: TrialRow, latest: Mapping[str, float]) -> dict[str, Any]:
         "traceback": row.traceback or None,
         "last_metrics": {name: v if math.isfinite(v) else str(v) for name, v in latest.items()},
         "weights_sha256": row.weights_sha256 or None,
+        "changed_on_its_way": {name: list(values) for name, values in row.changed.items()},
         "attempts": [asdict(attempt) for attempt in row.attempts],
         "settings": row.own_settings.model_dump(mode="json") if row.own_settings else None,
     }
@@ -87,6 +89,9 @@ def _print(study: str, row: TrialRow, latest: Mapping[str, float]) -> None:
     screen.print(f"step {row.step:,}, {row.elapsed_s:,.1f} s of training")
     if row.weights_sha256:
         screen.print(f"weights sha256 {row.weights_sha256}")
+    if row.changed:
+        what = f"continued with something else than before: {one_line(changes_text(row.changed))}"
+        screen.print(f"{what}. The same bits are not promised for it.", soft_wrap=True)
     for table in (_attempts(row), _pairs("last metrics", latest), _settings(row)):
         if table.row_count:
             screen.print(table)

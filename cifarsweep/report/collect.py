@@ -121,4 +121,6 @@ def _attempt(row: AttemptRow) -> ReportAttempt:
         ended=row.ended_at,
         end=row.end,
         error=row.error or None,
+        first_step=row.first_step,
+        versions=row.versions,
     )

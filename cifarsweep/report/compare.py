@@ -151,7 +151,7 @@ def _found(results: Sequence[CellResult]) -> Mapping[str, set[str]]:
     trials = _done(results)
     found: dict[str, set[str]] = {"device": devices(trials)} if trials else {}
     for trial in trials:
-        for key, version in trial.versions.items():
+        for key, version in (item for versions in trial.environments for item in versions.items()):
             name = f"images of {key.removeprefix(DATA_VERSION)}" if key.startswith(DATA_VERSION) else key
             found.setdefault(name, set()).add(version)
     return found

@@ -106,13 +106,13 @@ def _spread(measure: _Measure, found: Mapping[str, float]) -> Confound:
 
 
 def _surroundings(results: Sequence[CellResult]) -> Iterator[Confound]:
-    """Devices and versions of all attempts; what is mixed alike in every cell is told as well."""
+    """Devices and versions of all attempts that trained; what is mixed alike in every cell is told as well."""
     by_cell = {result.cell.name: [trial for trial in result.trials if trial.done] for result in results}
     by_cell = {name: trials for name, trials in by_cell.items() if trials}
     yield from _mixed("Device", {name: devices(trials) for name, trials in by_cell.items()})
-    names = {key for trials in by_cell.values() for trial in trials for key in trial.versions}
-    for key in sorted(names):
-        values = {cell: {trial.versions.get(key, "none") for trial in trials} for cell, trials in by_cell.items()}
+    ran_with = {cell: [each for trial in trials for each in trial.environments] for cell, trials in by_cell.items()}
+    for key in sorted({key for found in ran_with.values() for versions in found for key in versions}):
+        values = {cell: {versions.get(key, "none") for versions in found} for cell, found in ran_with.items()}
         what = f"Images of {key.removeprefix(DATA_VERSION)}" if key.startswith(DATA_VERSION) else f"Version of {key}"
         yield from _mixed(what, values)
 
@@ -130,8 +130,8 @@ def _groups(values: Mapping[str, str]) -> tuple[Group, ...]:
 
 
 def devices(trials: Iterable[ReportTrial]) -> set[str]:
-    """The models of device that these trials ran on."""
-    return {attempt.device for trial in trials for attempt in trial.attempts if attempt.device}
+    """The models of device that these trials were trained on."""
+    return {attempt.device for trial in trials for attempt in trial.trained_by if attempt.device}
 
 
 def timing_note(results: Sequence[CellResult]) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from cifarsweep.data.catalog import BUILT_IN
@@ -11,25 +11,63 @@ from cifarsweep.report.code import code_version
 from cifarsweep.report.source import ReportStudy, ReportTrial
 from cifarsweep.report.study_file import study_toml
 from cifarsweep.report.wording import plural, visible
+from cifarsweep.spec.provenance import changes_text
 from cifarsweep.spec.words import DATA_VERSION
 from cifarsweep.text import verbatim
+
+#: More trials than this are counted rather than named.
+_NAMED = 12
 
 Environment = tuple[tuple[str, str], ...]
 
 
 def environments(report: ReportStudy) -> list[tuple[Environment, int]]:
-    """What trials ran with, versions by name, with the number of trials; most trials first."""
-    return Counter(found for trial in report.trials if (found := _environment(trial))).most_common()
+    """What trials ran with, versions by name, with the number of trials; most trials first.
+
+    Images are among them where the trials of the study had different ones.
+    """
+    mixed = _mixed_data(report)
+    return Counter(found for trial in report.trials for found in _environments(trial, mixed)).most_common()
 
 
-def environment_numbers(report: ReportStudy) -> Mapping[int, int]:
-    """Which environment each trial that has begun ran in, by trial number, counted from 1."""
+def environment_numbers(report: ReportStudy) -> Mapping[int, tuple[int, ...]]:
+    """Which environments each trial that has begun ran in, one after the other, by its number; counted from 1."""
+    mixed = _mixed_data(report)
     places = {found: place for place, (found, _) in enumerate(environments(report), start=1)}
-    return {trial.number: places[found] for trial in report.trials if (found := _environment(trial))}
+    numbers = {trial.number: [places[found] for found in _environments(trial, mixed)] for trial in report.trials}
+    return {number: tuple(found) for number, found in numbers.items() if found}
 
 
-def _environment(trial: ReportTrial) -> Environment:
-    return tuple(sorted((k, v) for k, v in trial.versions.items() if not k.startswith(DATA_VERSION)))
+def _mixed_data(report: ReportStudy) -> set[str]:
+    """The data sets of which trials had different images, as versions name them."""
+    digests: dict[str, set[str]] = {}
+    for key, sha256 in (item for trial in report.trials for each in trial.environments for item in each.items()):
+        if key.startswith(DATA_VERSION):
+            digests.setdefault(key, set()).add(sha256)
+    return {key for key, found in digests.items() if len(found) > 1}
+
+
+def _environments(trial: ReportTrial, mixed: Collection[str]) -> list[Environment]:
+    found = [
+        tuple(sorted((k, v) for k, v in versions.items() if k in mixed or not k.startswith(DATA_VERSION)))
+        for versions in trial.environments
+    ]
+    return [each for each in dict.fromkeys(found) if each]
+
+
+def _changed(report: ReportStudy) -> Iterator[str]:
+    """Which trials changed their software, device or images on their way, and what follows from it."""
+    found: dict[str, list[int]] = {}
+    for trial in report.trials:
+        if trial.changed:
+            found.setdefault(changes_text(trial.changed), []).append(trial.number)
+    for text, numbers in found.items():
+        which = f"Trial {numbers[0]} was" if len(numbers) == 1 else f"{plural(len(numbers), 'trial')} were"
+        named = f" (trials {', '.join(map(str, numbers))})" if 1 < len(numbers) <= _NAMED else ""
+        yield (
+            f"{which} continued with something else than before{named}: {text}. The same bits are not promised "
+            f"for {'it' if len(numbers) == 1 else 'them'}: a repetition may differ."
+        )
 
 
 def reproduce_view(report: ReportStudy) -> dict[str, Any]:
@@ -46,6 +84,7 @@ def reproduce_view(report: ReportStudy) -> dict[str, Any]:
             {"text": visible(", ".join(f"{k} {v}" for k, v in found)), "trials": plural(count, "trial")}
             for found, count in environments(report)
         ],
+        "changed": [visible(text) for text in _changed(report)],
     }
 
 
@@ -60,7 +99,7 @@ def commands(report: ReportStudy) -> Iterator[str]:
             yield f"cifarsweep data import {dataset} FOLDER"
         elif command := BUILT_IN[dataset].command:
             yield command
-    on_gpu = any("cuda" in trial.versions for trial in report.trials)
+    on_gpu = any("cuda" in versions for trial in report.trials for versions in trial.environments)
     worker = f"cifarsweep worker --study {name} {'--gpu 0' if on_gpu else '--cpu'}"
     yield f"cifarsweep create {name}.toml"
     extend = f"cifarsweep extend {name} --until-decided --max-seeds {report.looks[-1]}" if report.looks else None
@@ -71,5 +110,8 @@ def commands(report: ReportStudy) -> Iterator[str]:
         yield extend
         yield f"{worker}    # these two again until nothing is added"
     yield f"cifarsweep report {name}"
-    if done := [trial.number for trial in report.trials if trial.done]:
-        yield f"cifarsweep replay {name}/{done[0]}    # does this trial come out the same, bit for bit?"
+    # Of a trial that changed nothing on its way, where there is one: for the others nothing is promised.
+    if done := sorted((trial for trial in report.trials if trial.done), key=lambda trial: bool(trial.changed)):
+        same = "does this trial come out the same, bit for bit?"
+        question = "how near does this trial come, which changed on its way?" if done[0].changed else same
+        yield f"cifarsweep replay {name}/{done[0].number}    # {question}"

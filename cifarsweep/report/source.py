@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
 
+from cifarsweep.spec.provenance import changed, trained_by
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.words import VAL_ACCURACY, Outcome, TrialState, Value
 from cifarsweep.stats.plans import Plans
@@ -30,6 +31,9 @@ class ReportAttempt:
     end: str | None
     """One of `AttemptEnd`; None while it runs."""
     error: str | None
+    first_step: int | None = None
+    """The step that it went on from; None where that is not known."""
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +60,23 @@ class ReportTrial:
     error: str | None
     weights_sha256: str | None
     versions: Mapping[str, str]
+    """Of the last attempt."""
+
+    @property
+    def trained_by(self) -> tuple[ReportAttempt, ...]:
+        """The attempts that its result rests on, oldest first."""
+        return trained_by(self.attempts)
+
+    @property
+    def environments(self) -> tuple[Mapping[str, str], ...]:
+        """The versions, all of them, that these ran with."""
+        found = tuple(each.versions for each in self.trained_by if each.versions)
+        return found or ((self.versions,) if self.versions else ())
+
+    @property
+    def changed(self) -> Mapping[str, Sequence[str]]:
+        """Device, versions and images that changed on its way: its bits are not promised again."""
+        return changed(self.attempts)
 
     @property
     def done(self) -> bool:

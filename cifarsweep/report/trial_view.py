@@ -11,6 +11,7 @@ from cifarsweep.report.palette import Look
 from cifarsweep.report.reproduce import environment_numbers
 from cifarsweep.report.source import ReportAttempt, ReportStudy, ReportTrial, Series
 from cifarsweep.report.wording import duration, metric_label, moment, state_text, value_text, visible
+from cifarsweep.spec.provenance import changes_text
 from cifarsweep.spec.settings import flat_settings
 from cifarsweep.spec.study import level_text
 from cifarsweep.spec.words import TRAIN_LOSS, VAL_ACCURACY, Value
@@ -27,16 +28,18 @@ def trials_view(report: ReportStudy, look: Mapping[str, Look]) -> dict[str, Any]
     metric = next((name for name in (VAL_ACCURACY, TRAIN_LOSS) if any(key == name for _, key in report.series)), None)
     numbers = environment_numbers(report)
     sparks = _sparks(report, metric) if metric else {}
-    rows = [_row(trial, look, numbers.get(trial.number), sparks.get(trial.number)) for trial in report.trials]
+    rows = [_row(trial, look, numbers.get(trial.number, ()), sparks.get(trial.number)) for trial in report.trials]
     return {
         "rows": rows,
         "curves": metric_label(metric) if sparks and metric else None,
-        "several_environments": len(set(numbers.values())) > 1,
+        "several_environments": len({each for found in numbers.values() for each in found}) > 1,
         "spark": (SPARK_WIDTH, SPARK_HEIGHT),
     }
 
 
-def _row(trial: ReportTrial, look: Mapping[str, Look], environment: int | None, spark: str | None) -> dict[str, Any]:
+def _row(
+    trial: ReportTrial, look: Mapping[str, Look], environments: Sequence[int], spark: str | None
+) -> dict[str, Any]:
     last = trial.attempts[-1] if trial.attempts else None
     accuracy = trial.accuracy
     return {
@@ -49,13 +52,19 @@ def _row(trial: ReportTrial, look: Mapping[str, Look], environment: int | None, 
         "steps": f"{trial.steps:,}" if trial.steps else None,
         "time": duration(trial.elapsed_s),
         "beside": duration(time_beside(trial)),
-        "where": visible(f"{last.host}, {last.device}") if last else None,
-        "environment": environment,
+        "where": visible(f"{last.host}, {_devices(trial)}") if last else None,
+        "environments": environments,
+        "changed": visible(changes_text(trial.changed)) if trial.changed else None,
         "spark": spark,
         "attempts": [_attempt_row(attempt) for attempt in trial.attempts],
         "error": verbatim(trial.error) if trial.error else None,
         "said": _last_line(trial.error) if trial.error else None,
     }
+
+
+def _devices(trial: ReportTrial) -> str:
+    """Every device that it was trained on, one after the other."""
+    return ", then ".join(dict.fromkeys(each.device for each in trial.trained_by))
 
 
 def _last_line(error: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 from cifarsweep.spec.words import DATA_VERSION
 
@@ -31,6 +32,35 @@ def contributing(first_steps: Sequence[int | None]) -> list[int]:
         if needed == 0:
             break
     return found[::-1]
+
+
+class Attempt(Protocol):
+    """What is asked of an attempt, from wherever it was read."""
+
+    @property
+    def first_step(self) -> int | None:
+        """The step that it went on from."""
+
+    @property
+    def device(self) -> str:
+        """The model of its device, empty where that is not known."""
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """What it ran with, and the digest of its images."""
+
+
+A = TypeVar("A", bound=Attempt)
+
+
+def trained_by(attempts: Sequence[A]) -> tuple[A, ...]:
+    """The attempts that a trial's result rests on, oldest first."""
+    return tuple(attempts[place] for place in contributing([each.first_step for each in attempts]))
+
+
+def changed(attempts: Sequence[Attempt]) -> dict[str, tuple[str, ...]]:
+    """What a trial changed on its way, so that its bits are not promised again; empty where it changed nothing."""
+    return changes({**each.versions, **({DEVICE: each.device} if each.device else {})} for each in trained_by(attempts))
 
 
 def changes(environments: Iterable[Mapping[str, str]]) -> dict[str, tuple[str, ...]]:

@@ -39,6 +39,7 @@ from cifarsweep.store.metrics import drop_beyond
 from cifarsweep.store.records import Lease, Want
 from cifarsweep.store.study_data import check_claim, described
 from cifarsweep.store.tables import attempt, checkpoint, study, trial, worker
+from cifarsweep.store.workers import history
 
 #: Workers that vanished with a trial, without a new checkpoint in between, after which it waits behind all others.
 MANY_TAKEOVERS = 5
@@ -74,7 +75,8 @@ def _claimed(conn: Connection, cells: Cells, want: Want, lease_s: float) -> Leas
     row = conn.execute(select(trial).where(*mine)).first()
     if row is None:
         return None
-    return _on_images(cells.lease(conn, row, read_checkpoints(conn, row.trial_id), lease_s), want)
+    lease = _on_images(cells.lease(conn, row, read_checkpoints(conn, row.trial_id), lease_s), want)
+    return lease if row.attempt == 1 else replace(lease, history=history(conn, row.trial_id))
 
 
 @cache
@@ -171,7 +173,7 @@ def _lease(conn: Connection, cells: Cells, row: Row[Any], want: Want, lease_s: f
         check_claim(conn, row.study_id, lease.study, dataset, want.environment, row.trial_id)
         values |= described(want.environment, dataset)
     conn.execute(insert(attempt), values | {"started_at": datetime.now(UTC)})
-    return lease
+    return lease if row.attempt == 1 else replace(lease, history=history(conn, row.trial_id))
 
 
 def _on_images(lease: Lease, want: Want) -> Lease:

@@ -8,6 +8,7 @@ from datetime import datetime
 from uuid import uuid4
 
 from cifarsweep.errors import StoreError
+from cifarsweep.spec.provenance import changed, trained_by
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.words import AttemptEnd, CheckpointRef, MetricRow, Outcome, TrialState, Value, Wish
@@ -48,6 +49,14 @@ class StoredStudy:
 
 
 @dataclass(frozen=True, slots=True)
+class Segment:
+    """The part of a trial's training that one attempt did, from `first_step` on: device, versions, digest of images."""
+
+    first_step: int
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """The right to write for one trial, for as long as nobody has replaced its holder.
 
@@ -73,6 +82,8 @@ class Lease:
     """What somebody wanted of the trial at the last write: the holder should stop."""
     data_sha256: str | None = None
     """The content digest of the images that it was claimed for; None where its worker did not say."""
+    history: tuple[Segment, ...] = ()
+    """All attempts, this one last, where there were others before it."""
 
     @property
     def step(self) -> int:
@@ -260,6 +271,16 @@ class TrialRow:
     def traceback(self) -> str:
         """Of the last attempt that left one."""
         return next((attempt.traceback for attempt in reversed(self.attempts) if attempt.traceback), "")
+
+    @property
+    def trained_by(self) -> tuple[AttemptRow, ...]:
+        """The attempts that its result rests on, oldest first."""
+        return trained_by(self.attempts)
+
+    @property
+    def changed(self) -> Mapping[str, Sequence[str]]:
+        """Device, versions and images that changed on its way: its bits are not promised again."""
+        return changed(self.attempts)
 
     @property
     def started_at(self) -> datetime | None:

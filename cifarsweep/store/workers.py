@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from cifarsweep.spec.provenance import without_data
+from cifarsweep.spec.provenance import DEVICE, without_data
 from cifarsweep.store.clock import read_clock
-from cifarsweep.store.records import WorkerInfo
+from cifarsweep.store.records import Segment, WorkerInfo
 from cifarsweep.store.tables import attempt, storable, worker
 
 
@@ -47,6 +47,19 @@ def _keep(conn: Connection, before: Row[Any], info: WorkerInfo) -> None:
         values = {"device": before.device, "versions": json.dumps(versions_of(known, row.versions), sort_keys=True)}
         is_it = attempt.c.trial_id == row.trial_id, attempt.c.attempt == row.attempt
         conn.execute(update(attempt).where(*is_it).values(values))
+
+
+def history(conn: Connection, trial_id: int) -> tuple[Segment, ...]:
+    """What each attempt at a trial trained with, oldest first."""
+    query = select(attempt, worker.c.device.label("of_worker"), worker.c.versions.label("worker_versions"))
+    query = query.outerjoin(worker, worker.c.worker_id == attempt.c.worker_id).where(attempt.c.trial_id == trial_id)
+    return tuple(Segment(row.first_step, _environment(row)) for row in conn.execute(query.order_by(attempt.c.attempt)))
+
+
+def _environment(row: Row[Any]) -> dict[str, str]:
+    own, device = parsed_versions(row.versions), row.device or row.of_worker
+    found = own if row.device else versions_of(parsed_versions(row.worker_versions), row.versions)
+    return found | ({DEVICE: device} if device else {})
 
 
 def parsed_versions(text: str | None) -> dict[str, str]:

@@ -14,6 +14,7 @@ from cifarsweep.store.queue import MANY_TAKEOVERS
 from cifarsweep.store.records import Lease
 from cifarsweep.training import events
 from cifarsweep.worker import protocol
+from cifarsweep.worker.continuation import continuation_note, on_other_images
 from cifarsweep.worker.plan import Shared
 from cifarsweep.worker.recorder import Recorder
 from cifarsweep.worker.telemetry import Gauges
@@ -57,7 +58,7 @@ class Attempt:
             settings=_plain(lease.settings),
             seed=lease.seed,
             folder=self._shared.artifacts.path(lease),
-            resume=lease.checkpoints,
+            resume=() if on_other_images(lease) else lease.checkpoints,
             save_every_s=self._shared.plan.save_every_s,
             first_save_s=_SOON_S if lease.takeovers else None,
             data=self._data_file(),
@@ -80,6 +81,8 @@ class Attempt:
                 "when nothing else waits. If it is what ends them, by its memory for instance, "
                 f"`cifarsweep cancel {_title(lease)}` gives it up"
             )
+        if on_other_images(lease):
+            self._note("begins again: its checkpoint was trained on other images than those here")
 
     def record(self, reply: protocol.Reply) -> None:
         """Take in what the child says of the trial."""
@@ -149,6 +152,8 @@ class Attempt:
         known = self.lease.checkpoints[0].step if self.lease.checkpoints else 0
         if started.start_step < known:
             self.recorder.rewind(started.start_step)
+        if note := continuation_note(self.lease, started.start_step):
+            self._note(note)
         self._started = started
         earlier = self.recorder.committed(ENERGY) if started.start_step else None
         self._gauges = Gauges(self._shared.telemetry, self._slot, started.start_step, earlier)

@@ -184,11 +184,11 @@ def _gap(first: float, second: float) -> float:
 
 def _surroundings(trial: TrialRow, again: Repetition) -> Iterable[str]:
     """What differs between the repetition and the attempts that trained the original, which may be several."""
-    other_data = {key for attempt in trial.attempts for key in attempt.versions if key.startswith(DATA_VERSION)}
+    other_data = {key for attempt in trial.trained_by for key in attempt.versions if key.startswith(DATA_VERSION)}
     other_data.discard(DATA_VERSION + trial.settings.dataset)
-    for attempt in trial.attempts:
+    for attempt in trial.trained_by:
         before, now = {"device": attempt.device, **attempt.versions}, {"device": again.device, **again.versions}
         for key in sorted((before.keys() | now.keys()) - other_data):
             if before.get(key) != now.get(key):
-                which = f" in attempt {attempt.attempt}" if len(trial.attempts) > 1 else ""
+                which = f" in attempt {attempt.attempt}" if len(trial.trained_by) > 1 else ""
                 yield f"{key}: {before.get(key, 'unknown')}{which}, {now.get(key, 'unknown')} now"

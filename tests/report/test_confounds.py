@@ -97,11 +97,23 @@ def test_many_sizes_are_told_by_their_ends(make: Any) -> None:
 
 def test_what_an_arm_sets_beside_the_factors_is_told(make: Any, study: Any) -> None:
     arm = study.cells[0].model_copy(
-        update={"name": "big batch", "settings": study.cells[0].settings.model_copy(update={"batch_size": 512})}
+        update={"name": "big batch", "own_settings": study.cells[0].settings.model_copy(update={"batch_size": 512})}
     )
     study = study.model_copy(update={"cells": (*study.cells, arm)})
 
     assert found_in(make.report(study, []))["batch_size"] == {"128": (NO, YES), "512": ("big batch",)}
+
+
+def test_every_attempt_that_trained_counts(make: Any, study: Any) -> None:
+    def attempts(first_step: int) -> tuple[Any, ...]:
+        before = make.attempt(1, device="A100", first_step=0, versions={"torch": "2.14", "data digits": "a"})
+        return before, make.attempt(2, first_step=first_step, versions={"torch": "2.15", "data digits": "b"})
+
+    found = found_in(report_of(make, study, attempts=attempts(40), versions={"torch": "2.15"}))
+
+    assert found["Version of torch"][("2.14 and 2.15")] == found["Device"]["A100 and cpu"] == (YES,)
+    assert found["Images of digits"] == {"none": (NO,), "a and b": (YES,)}
+    assert "A100" not in str(found_in(report_of(make, study, attempts=attempts(0), versions={"torch": "2.15"})))
 
 
 def test_times_of_different_devices_are_marked(make: Any, study: Any) -> None:

@@ -54,9 +54,40 @@ def test_trials_of_different_versions_point_to_their_environment(make: Any) -> N
 
     html = render_study(report)
 
-    assert environment_numbers(report) == {0: 1, 1: 2, 2: 1}
+    assert environment_numbers(report) == {0: (1,), 1: (2,), 2: (1,)}
     assert 'href="#environment-2"' in html and 'id="environment-2"' in html
     assert "torch 2.14.0: 1 trial" in html and "feed" not in html.split('id="again"')[1]
+
+
+def test_a_trial_that_was_continued_with_something_else_has_all_of_it_and_no_promise(make: Any) -> None:
+    study = make.study({}, seeds=3)
+    first = make.attempt(1, device="A100", first_step=0, versions={"torch": "2.14.0"}, end="taken_over")
+    second = make.attempt(2, device="H100", first_step=40, versions={"torch": "2.15.0"})
+    lost = replace(first, first_step=40)
+    attempts = [(first, second), (lost, replace(second, first_step=0)), (first, second)]
+    trials = [make.trial(number, "base", number, attempts=each) for number, each in enumerate(attempts)]
+    report = make.report(study, trials)
+
+    html = render_study(report)
+
+    assert environment_numbers(report) == {0: (2, 1), 1: (1,), 2: (2, 1)}
+    assert "torch 2.15.0: 3 trials" in html and "torch 2.14.0: 2 trials" in html
+    assert "2 trials were continued with something else than before (trials 0, 2): " in html
+    assert "device A100, then H100; torch 2.14.0, then 2.15.0. The same bits are not promised for them" in html
+    assert html.count("A100, then H100</bdi>") == 2
+    assert "cifarsweep replay tried/1    # does this trial come out the same, bit for bit?" in html
+    alone = make.report(make.study({}, seeds=1), trials[:1])
+    assert list(commands(alone))[-1].endswith("tried/0    # how near does this trial come, which changed on its way?")
+
+
+def test_images_that_differ_are_part_of_what_trials_ran_with(make: Any) -> None:
+    versions = [{"torch": "2", "data digits": digest * 64} for digest in "aab"]
+    trials = [make.trial(number, "base", number, versions=each) for number, each in enumerate(versions)]
+
+    html = render_study(make.report(make.study({}, seeds=3), trials))
+
+    assert f"data digits {'a' * 64}, torch 2: 2 trials" in html and f"data digits {'b' * 64}, torch 2: 1 trial" in html
+    assert "Images of digits" in html
 
 
 def test_a_failed_trial_is_linked_with_its_error(make: Any) -> None:

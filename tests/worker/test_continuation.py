@@ -1,0 +1,107 @@
+"""A trial that goes on with other software than it began with: what the worker says, and what is kept of it."""
+
+import sys
+from pathlib import Path
+
+import fake_child
+import pytest
+
+from cifarsweep.cli.replay import _print
+from cifarsweep.data.catalog import DataSetInfo
+from cifarsweep.report.collect import collect
+from cifarsweep.report.pages import render_study
+from cifarsweep.spec.reading import find, read_study
+from cifarsweep.spec.words import CheckpointRef, MetricRow, TrialState
+from cifarsweep.store import Store
+from cifarsweep.store.records import Environment, WorkerInfo
+from cifarsweep.worker.display import Display
+from cifarsweep.worker.plan import Plan
+from cifarsweep.worker.replay import Verdict
+from cifarsweep.worker.supervisor import Supervisor
+from cifarsweep.worker.trainable import Trainable
+
+A, B = "a" * 64, "b" * 64
+
+
+class Notes(Display):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True) as store:
+        store.create_study(read_study(find("demo"), seeds=1))
+        yield store
+
+
+def begin_elsewhere(
+    store: Store, *, saved: bool = True, digits: str = A, device: str = "NVIDIA A100", fake: str = "0"
+) -> None:
+    """Somebody, with another device and software where nothing else is said, trains the first trial up to step 2."""
+    store.register_worker(WorkerInfo("somebody", "there", 1, device, 1, {"fake": fake}))
+    lease = store.claim("somebody", environment=Environment({"digits": digits}))
+    assert lease is not None
+    rows = [MetricRow("val/accuracy", step, fake_child.value(lease.seed, step)) for step in (1, 2)]
+    store.release(lease, rows, CheckpointRef(2, "step-2.pt", "0" * 64, 1) if saved else None)
+
+
+def go_on(store: Store, folder: Path, digest: str = A, *, other_data: bool = False) -> list[str]:
+    """Train all trials with the child of these tests; what the worker notes."""
+
+    def here(name: str) -> DataSetInfo:
+        return DataSetInfo(name, "", (), 0, 0, digest, 0, Path())
+
+    notes = Notes()
+    command = [sys.executable, str(Path(fake_child.__file__)), "ok", str(folder)]
+    trainable = Trainable(store, notes.note, here, other_data=other_data)
+    assert Supervisor(store, Plan(command=command, artifacts=folder / "a"), notes, trainable).run() == 0
+    return notes.notes
+
+
+def test_who_goes_on_with_other_software_says_so_and_the_page_takes_the_promise_back(store, tmp_path, capsys):
+    begin_elsewhere(store)
+
+    notes = go_on(store, tmp_path)
+
+    what = "device NVIDIA A100, then no device; fake 0, then 1"
+    assert len(notes) == 1 and f"demo/0: goes on from step 2 with something else ({what})" in notes[0]
+    trial = store.trial("demo", 0)
+    assert trial.state is TrialState.DONE
+    assert trial.changed == {"device": ("NVIDIA A100", "no device"), "fake": ("0", "1")}
+    page = render_study(collect(store, "demo"))
+    assert f"Trial 0 was continued with something else than before: {what}. The same bits are not promised" in page
+    assert (
+        'href="#environment-2">(2)</a> <a href="#environment-1">(1)</a>' in page
+    )  # the one of most trials is the first
+    assert "NVIDIA A100, then no device" in page and "Version of fake" in page and "<b><bdi>0 and 1</bdi></b>" in page
+    _print("demo/0", Verdict(True, (), (), 6), trial)
+    assert f"continued with something else than before: {what}. For such a trial" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "begun", [{"saved": False}, {"device": "no device", "fake": "1"}], ids=["left nothing", "with the same"]
+)
+def test_nothing_is_said_of_a_trial_whose_result_is_of_one_environment(store, tmp_path, begun):
+    begin_elsewhere(store, **begun)
+
+    assert go_on(store, tmp_path) == []
+    assert len(store.trial("demo", 0).attempts) == 2
+    assert "continued with something else" not in render_study(collect(store, "demo"))
+
+
+def test_a_trial_does_not_go_on_from_a_checkpoint_of_other_images(store, tmp_path):
+    begin_elsewhere(store, digits=B)
+
+    notes = go_on(store, tmp_path, other_data=True)
+
+    assert notes == ["demo/0: begins again: its checkpoint was trained on other images than those here"]
+    trial = store.trial("demo", 0)
+    assert [each.first_step for each in trial.attempts] == [0, 0] and trial.changed == {}
+    steps, _ = store.metrics("demo", ["val/accuracy"], only=[0])[0, "val/accuracy"]
+    assert steps.tolist() == list(range(1, fake_child.STEPS + 1))
+    assert store.check() == []
+    assert f"{A}" in render_study(collect(store, "demo"))
