@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Sequence
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cifarsweep.dashboard.brake import Brake
 from cifarsweep.dashboard.notice import notice
 
 #: What browsers call this machine when they ask a server on it.
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+#: The paths of our pages: one name below the root.
+_OWN = re.compile(r"/[\w][\w .+-]*|/")
 _HEADERS = {
     # What a page may load stands in the page itself; only a header can forbid that it is framed.
     "content-security-policy": "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -32,6 +36,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, token: str | None, hosts: Sequence[str] = LOOPBACK_NAMES) -> None:
         self._app, self._token, self._hosts = app, token, frozenset(hosts)
+        self._brake = Brake()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer itself, or let the request through."""
@@ -62,21 +67,33 @@ class Guard:
 
     def _unless_known(self, scope: Scope, headers: Headers, token: str) -> Response | None:
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        given = next((value for name, value in query if name == "token"), None)
-        if given is not None and _same(given, token):
-            return self._welcome(scope, [(name, value) for name, value in query if name != "token"], token)
+        # Nobody guesses a cookie, so who has one waits for nobody else's guesses.
+        known = _same(_cookie(headers, _cookie_name(scope)), _pass(token))
+        in_query = next((value for name, value in query if name == "token"), None)
         kind, _, bearer = headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer" and _same(bearer.strip(), token):
+        given = in_query if in_query is not None else bearer.strip() if kind.lower() == "bearer" else None
+        if given is None and known:
             return None
-        if _same(_cookie(headers, _cookie_name(scope)), _pass(token)):
+        wait_s = self._brake.wait_s(_address(scope)) if given is not None and not known else 0
+        if wait_s:
+            sentence = f"Too many wrong tokens came from this address; try again in {wait_s} s."
+            return notice(429, sentence, headers={"retry-after": str(wait_s)})
+        if given is not None and _same(given, token):
+            self._brake.right(_address(scope))
+            rest = [(name, value) for name, value in query if name != "token"]
+            return None if in_query is None else self._welcome(scope, rest, token)
+        if known:
             return None
+        if given is not None:
+            self._brake.wrong(_address(scope))
         sentence = "A token is needed: open this address with ?token=… at its end, with what --token was given."
         return notice(401, sentence, headers={"www-authenticate": "Bearer"})
 
     def _welcome(self, scope: Scope, query: list[tuple[str, str]], token: str) -> Response:
         """Keep the token out of the address bar, of bookmarks and of the history."""
-        # Leading slashes would make it the address of another machine.
-        target = "/" + scope["path"].lstrip("/\\") + (f"?{urlencode(query)}" if query else "")
+        # A page of our own and nothing else: browsers read `//name`, and `/` and a tab before it, as another machine.
+        path = quote(scope["path"]) if _OWN.fullmatch(scope["path"]) else "/"
+        target = path + (f"?{urlencode(query)}" if query else "")
         # Not a redirect: a browser that comes from another site would not send a strict cookie along with it.
         response = notice(200, "Welcome.", go_to=target)
         response.set_cookie(_cookie_name(scope), _pass(token), httponly=True, samesite="strict", path="/")
@@ -88,6 +105,11 @@ def _host(header: str) -> str:
     if header.startswith("["):
         return (header.partition("]")[0] + "]").lower()
     return header.partition(":")[0].lower()
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 def _cookie_name(scope: Scope) -> str:

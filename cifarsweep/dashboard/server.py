@@ -10,11 +10,15 @@ from contextlib import closing, suppress
 import uvicorn
 
 from cifarsweep.dashboard.app import build_app
+from cifarsweep.dashboard.connection import Connection
 from cifarsweep.dashboard.guard import LOOPBACK_NAMES
 from cifarsweep.dashboard.hub import EVERY_S, Hub
 from cifarsweep.dashboard.pages import Pages
 from cifarsweep.dashboard.source import Source
 from cifarsweep.errors import DashboardError
+
+#: Characters of a token, and different ones among them.
+_SHORTEST, _LEAST_DIFFERENT = 6, 4
 
 
 class Server(uvicorn.Server):
@@ -25,7 +29,7 @@ class Server(uvicorn.Server):
         app = build_app(Pages(source), self._hub, token, (*LOOPBACK_NAMES, _in_url(host).lower()))
         # Its own log would tell who asked for what, tokens included.
         config = uvicorn.Config(
-            app, access_log=False, log_config=None, log_level="error", lifespan="off", ws="none", http="h11",
+            app, access_log=False, log_config=None, log_level="error", lifespan="off", ws="none", http=Connection,
             proxy_headers=False, server_header=False, timeout_graceful_shutdown=1,
         )  # fmt: skip
         super().__init__(config)
@@ -55,6 +59,11 @@ def check_access(host: str, token: str | None) -> None:
     """Raise DashboardError where others than this machine could look without a token."""
     if token is not None and not token.strip():
         raise DashboardError("--token is empty; give it a text that nobody guesses, or leave it out")
+    if token is not None and (len(token) < _SHORTEST or len(set(token)) < _LEAST_DIFFERENT):
+        raise DashboardError(
+            f"--token is too easy to guess; give {_SHORTEST} characters or more, {_LEAST_DIFFERENT} of them different, "
+            "for example what `openssl rand -hex 16` prints"
+        )
     if token is None and not is_loopback(host):
         raise DashboardError(
             f"--host {host} lets other machines look: give a --token as well, or leave --host out and reach the "

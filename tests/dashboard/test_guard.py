@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from cifarsweep.dashboard.brake import Brake
 from cifarsweep.dashboard.server import check_access
 from cifarsweep.errors import DashboardError
 
@@ -83,15 +84,84 @@ def test_a_browser_gives_the_token_once_and_has_a_cookie_that_scripts_and_other_
     assert guarded.ask("/demo.html", Cookie=cookie.partition(";")[0]).status == 200
 
 
-def test_the_token_leads_to_no_other_machine(guarded):
-    for path in (
-        f"//evil.test/?token={QUOTED}",
-        f"/%5Cevil.test?token={QUOTED}",
-        f"/%22%3E%3Cscript%3E?token={QUOTED}",
-    ):
-        text = guarded.ask(path).text
-        assert not re.search(r"url=(//|/\\|[^/])", text)
-        assert "<script>" not in text
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//evil.test/",
+        "/%5Cevil.test",
+        "/%09/evil.test",
+        "/%09%5Cevil.test",
+        "/%0A/evil.test",
+        "/%0D%0A/evil.test",
+        "/%20/evil.test",
+        "/%00/evil.test",
+        "/%2F%2Fevil.test",
+        "///evil.test",
+        "/./%2Fevil.test",
+        "/x/%2E%2E//evil.test",
+        "/;//evil.test",
+        "/%E3%80%82/evil.test",
+        "/@evil.test",
+        "/https:evil.test",
+        "/%22%3E%3Cscript%3E",
+    ],
+)
+def test_the_token_leads_to_no_other_machine(guarded, path):
+    answer = guarded.ask(f"{path}?token={QUOTED}&next=//evil.test&u=javascript:x")
+
+    assert re.search(r'content="0; url=(/[^"]*)"', answer.text)[1] == "/?next=%2F%2Fevil.test&amp;u=javascript%3Ax"
+    assert "<script>" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/", "/demo.html", "/a-b_c.1.html", "/caf%C3%A9.html", "/_index.html"])
+def test_the_token_leads_to_the_page_that_was_asked_for(guarded, path):
+    assert f'content="0; url={path}"' in guarded.ask(f"{path}?token={QUOTED}").text
+
+
+def test_who_guesses_has_to_wait_even_with_the_right_token_but_not_with_a_cookie(guarded):
+    cookie = guarded.ask(f"/?token={QUOTED}").headers["set-cookie"].partition(";")[0]
+    for number in range(21):
+        given = {"Authorization": f"Bearer guess-{number}"} if number % 2 else {}
+        assert guarded.ask("/" if given else f"/?token=guess-{number}", **given).status == 401
+
+    answer = guarded.ask(f"/?token={QUOTED}")
+
+    assert answer.status == 429 and int(answer.headers["retry-after"]) > 0 and "try again in" in answer.text
+    assert guarded.ask("/demo.html").status == 401
+    assert guarded.ask("/demo.html", Cookie=cookie).status == 200
+
+
+def test_the_wait_doubles_and_is_each_networks_own():
+    now = [0.0]
+    brake = Brake(lambda: now[0])
+    waits = []
+    for _ in range(40):
+        brake.wrong("2001:db8::1")
+        waits.append(brake.wait_s("2001:db8::2"))
+
+    assert waits[:23] == [*[0] * 20, 2, 4, 8] and waits[-1] == 3600
+    assert brake.wait_s("2001:db8:0:1::1") == brake.wait_s("192.0.2.1") == brake.wait_s("not an address") == 0
+    now[0] = 3600.0
+    assert brake.wait_s("2001:db8::1") == 0
+    brake.right("2001:db8::3")
+    brake.wrong("2001:db8::1")
+    assert brake.wait_s("2001:db8::1") == 0
+
+
+def test_no_more_addresses_are_remembered_than_there_is_room_for(monkeypatch):
+    monkeypatch.setattr("cifarsweep.dashboard.brake._MOST", 3)
+    brake = Brake(lambda: 0.0)
+    for number in range(10):
+        for _ in range(21):
+            brake.wrong(f"192.0.2.{number}")
+
+    assert [brake.wait_s(f"192.0.2.{number}") > 0 for number in range(10)] == [False] * 7 + [True] * 3
+
+
+@pytest.mark.parametrize("token", ["a", "12345", "aaaaaaaaaaaaaaaa", "abababababab"])
+def test_a_token_that_is_guessed_at_once_is_refused(token):
+    with pytest.raises(DashboardError, match="too easy to guess; give 6 characters or more"):
+        check_access("0.0.0.0", token)  # noqa: S104
 
 
 def test_cookies_and_queries_of_any_bytes_are_refused_in_peace(guarded):
