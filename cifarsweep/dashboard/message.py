@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from cifarsweep.dashboard.pages import index_stamp
+from cifarsweep.dashboard.index import index_stamp
 from cifarsweep.dashboard.troubles import ago, is_lost, is_silent, troubles
 from cifarsweep.report.pages import INDEX, page_name
 from cifarsweep.report.wording import moment, state_text, value_text, visible

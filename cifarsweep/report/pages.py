@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cifarsweep.errors import CifarsweepError
 from cifarsweep.report.compare import Comparison
@@ -103,8 +103,17 @@ def render_study(report: ReportStudy, *, single_file: bool = False, live: str | 
 
 def render_index(studies: Sequence[ReportStudy], *, live: str | None = None) -> str:
     """The index as HTML: one line a study; `live` as for a study's page."""
-    rows = [index_row(report) | {"page": page_name(report.study.name)} for report in studies]
-    made_at = moment(max((report.made_at for report in studies), default=None))
+    return render_rows([listed(report) for report in studies], live=live)
+
+
+def listed(report: ReportStudy) -> dict[str, Any]:
+    """A study's line of the index, and where it leads."""
+    return index_row(report) | {"page": page_name(report.study.name), "made_at": report.made_at, "unread": None}
+
+
+def render_rows(rows: Sequence[Mapping[str, Any]], *, live: str | None = None) -> str:
+    """The index of these lines; of one that could not be read it says why, under `unread`."""
+    made_at = moment(max((row["made_at"] for row in rows if not row["unread"]), default=None))
     template = _environment().get_template("index.html")
     policy = _policy([], live=live is not None)
     return template.render(rows=rows, made_at=made_at, policy=policy, live=live, style=_asset("report.css"))
