@@ -52,7 +52,7 @@ def create(
     notes: list[str] = []
     plan = read_study(find(study), overrides=overrides, seeds=seeds, name=name, note=notes.append)
     _check_data(plan)
-    vet(plan)
+    vet(plan, notes.append)
     with Store.open(db, upgrade=True) as store:
         say_upgraded(store)
         created = store.create_study(plan, extend=extend, other_data=other_data)

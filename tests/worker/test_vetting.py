@@ -1,6 +1,7 @@
 """What is said of a study before it is stored, by what only its images or timm can tell."""
 
 import importlib.util
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +89,31 @@ def test_models_of_timm_are_tried_in_one_child(monkeypatch):
     assert "'cell 2': model.img_size: the patch size 16" in second
     assert "'cell 3': batch_size: 27 leaves a batch of 1" in third
     assert len(asked) == 1
+
+
+@pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="timm is an extra and is not installed")
+def test_what_a_gpu_refuses_to_train_exactly_is_noted_and_no_error(monkeypatch):
+    def here(module: str, stdin: str) -> str:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        monkeypatch.setattr(sys, "stdout", io.StringIO())
+        vetting.main()
+        return sys.stdout.getvalue()
+
+    monkeypatch.setattr(vetting, "run_module", here)
+    blurred, usual = Timm(name="timm:resnetblur18", img_size=32), Timm(name="timm:test_vit")
+    notes: list[str] = []
+
+    vetting.vet(
+        study(
+            tried(model=usual), tried(model=blurred), tried(model=blurred, log_every=7),
+            tried(model=blurred, determinism="fast"),
+        ),
+        notes.append,
+    )  # fmt: skip
+
+    (note,) = notes
+    assert note.startswith("study 'tried', cell 'cell 1' and 1 more: a GPU can't train timm:resnetblur18")
+    assert "reflection_pad2d_backward" in note and "--set determinism=fast" in note and "--cpu" in note
 
 
 def test_vetting_imports_no_torch():

@@ -1,0 +1,68 @@
+"""Which networks a GPU can't train to the same bits each time. Found without a GPU: on the meta device."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from cifarsweep.models.convnet import IMAGE_CHANNELS, IMAGE_SIZE
+from cifarsweep.models.registry import build
+from cifarsweep.spec.settings import Model, Timm
+
+#: Operations of images that raise on a GPU under `determinism = "exact"`, by their names in torch's library.
+#: Source: the docstring of torch.use_deterministic_algorithms.
+_RAISE = frozenset(
+    {
+        *("_adaptive_avg_pool2d_backward", "_adaptive_avg_pool3d_backward", "adaptive_max_pool2d_backward"),
+        *("avg_pool3d_backward", "fractional_max_pool2d_backward", "fractional_max_pool3d_backward"),
+        *("max_unpool2d", "max_unpool3d", "grid_sampler_2d_backward", "grid_sampler_3d_backward"),
+        *("reflection_pad1d_backward", "reflection_pad2d_backward", "reflection_pad3d_backward"),
+        *("upsample_linear1d_backward", "upsample_bilinear2d_backward", "upsample_bicubic2d_backward"),
+        *("upsample_trilinear3d_backward", "_upsample_bilinear2d_aa_backward", "_upsample_bicubic2d_aa_backward"),
+    }
+)
+
+
+class _Names(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Hears the name of every operation, those of the backward pass included."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.heard: set[str] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        self.heard.add(func._schema.name.partition("::")[2])
+        return func(*args, **(kwargs or {}))
+
+
+@lru_cache(maxsize=64)
+def inexact_on_gpu(settings: Model, classes: int) -> tuple[str, ...]:
+    """The operations of a training step that raise on a GPU under `determinism = "exact"`, as far as can be told."""
+    if isinstance(settings, Timm):
+        settings = settings.model_copy(update={"pretrained": False})
+    with torch.device("meta"):
+        model = build(settings, classes).train()
+        images = torch.empty(2, IMAGE_CHANNELS, IMAGE_SIZE, IMAGE_SIZE)
+    # A network that the meta device can't run says what is wrong when it trains.
+    with contextlib.suppress(RuntimeError, NotImplementedError, ValueError), _exact(), _Names() as names:
+        model(images).sum().backward()
+        return tuple(sorted(names.heard & _RAISE))
+    return ()
+
+
+@contextlib.contextmanager
+def _exact() -> Iterator[None]:
+    """As training under `exact`, where torch itself takes another way for some operations."""
+    before = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(before)
