@@ -15,9 +15,11 @@ from cifarsweep.cli.options import (
     DEFAULT_DATABASE,
     Artifacts,
     Database,
+    NoGraphs,
     OtherData,
     Studies,
     Wait,
+    check_graphs,
     check_seconds,
     console,
     key_value,
@@ -51,6 +53,7 @@ def launch(
     ] = None,
     artifacts: Artifacts = None,
     other_data: OtherData = False,
+    no_graphs: NoGraphs = False,
     logs: Annotated[Path, typer.Option(metavar="DIR", help="Where the workers' output goes.")] = Path("logs"),
     slurm: Annotated[bool, typer.Option("--slurm", help="Submit a job array of workers to Slurm.")] = False,
     workers: Annotated[int, typer.Option(metavar="N", min=1, help="Slurm: jobs of the array.")] = 1,
@@ -75,7 +78,9 @@ def launch(
     checkpoints and gives the trials back; twice stops at once.
     """
     _check(gpus, cpus, slurm, [name for name in _SLURM if _given(context, name)])
+    check_graphs(no_graphs, bool(cpus) or (slurm and not gpus_per_worker))
     arguments = _arguments(slots, study or [], wait, save_every, artifacts, other_data)
+    arguments += ["--no-graphs"] if no_graphs else []
     if slurm:
         members = _members(range(gpus_per_worker), 0 if gpus_per_worker else 1, arguments)
     else:

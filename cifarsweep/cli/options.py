@@ -35,6 +35,10 @@ Artifacts = Annotated[
 ]
 Gpu = Annotated[int | None, typer.Option("--gpu", metavar="N", min=0, help="Train on GPU N.")]
 Cpu = Annotated[bool, typer.Option("--cpu", help="Train on the processor.")]
+NoGraphs = Annotated[
+    bool,
+    typer.Option("--no-graphs", help="Train on a GPU operation by operation, without CUDA graphs: slower, same bits."),
+]
 Wait = Annotated[bool, typer.Option("--wait", help="Stay when nothing is left, for studies to come.")]
 Studies = Annotated[list[str] | None, typer.Option("--study", metavar="NAME", help="Only this study; repeat for more.")]
 OtherData = Annotated[
@@ -51,6 +55,12 @@ def device(gpu: int | None, cpu: bool) -> str:
     if cpu and gpu is not None:
         raise typer.BadParameter("give --gpu or --cpu, not both")
     return "cpu" if cpu else "auto" if gpu is None else str(gpu)
+
+
+def check_graphs(no_graphs: bool, on_processor: bool) -> None:
+    """Raise typer.BadParameter where it is asked to do without what there is not."""
+    if no_graphs and on_processor:
+        raise typer.BadParameter("--no-graphs is for GPUs: a processor has no CUDA graphs; leave it out")
 
 
 def check_seconds(context: typer.Context, param: typer.CallbackParam, value: float | None) -> float | None:

@@ -14,10 +14,12 @@ from cifarsweep.cli.options import (
     Cpu,
     Database,
     Gpu,
+    NoGraphs,
     OtherData,
     Studies,
     Wait,
     artifacts_folder,
+    check_graphs,
     check_seconds,
     console,
     device,
@@ -51,6 +53,7 @@ def worker(
     save_every: SaveEvery = 60.0,
     artifacts: Artifacts = None,
     other_data: OtherData = False,
+    no_graphs: NoGraphs = False,
     until_eof: Annotated[
         bool, typer.Option("--until-eof", help="Stop in good order when standard input ends, for launchers and ssh.")
     ] = False,
@@ -69,7 +72,8 @@ def worker(
     from cifarsweep.worker.supervisor import Supervisor
     from cifarsweep.worker.trainable import Trainable
 
-    command = child_command(device(gpu, cpu))
+    check_graphs(no_graphs, cpu)
+    command = child_command(device(gpu, cpu), graphs=not no_graphs)
     number = parse_slots(slots)
     if until_eof:
         stop_at_end_of_input()

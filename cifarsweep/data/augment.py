@@ -54,6 +54,37 @@ class EpochPlan:
             mix=self.mix and self.mix.to(device),
         )
 
+    def batch(self, start: int, stop: int) -> EpochPlan:
+        """Return the plan of images `start` to `stop` alone, as views: that of an epoch of one batch."""
+        rows = slice(start, stop)
+        return replace(
+            self,
+            order=self.order[rows],
+            offset=self.offset[rows],
+            flip=self.flip[rows],
+            operations=self.operations and self.operations.batch(rows),
+            boxes=tuple(boxes[rows] for boxes in self.boxes),
+            mix=self.mix and self.mix.batch(start),
+        )
+
+    def drawn(self) -> tuple[Tensor, ...]:
+        """Return the tensors that an epoch draws; whatever else is in a plan is the same in all plans of a recipe."""
+        operations = () if self.operations is None else (self.operations.variants,)
+        mixes = () if self.mix is None else (self.mix.share, self.mix.box, self.mix.cut)
+        return (self.order, self.offset, self.flip, *operations, *self.boxes, *mixes)
+
+    def copy(self) -> EpochPlan:
+        """Return the same plan with tensors of its own for what is drawn."""
+        return replace(
+            self,
+            order=self.order.clone(),
+            offset=self.offset.clone(),
+            flip=self.flip.clone(),
+            operations=self.operations and replace(self.operations, variants=self.operations.variants.clone()),
+            boxes=tuple(boxes.clone() for boxes in self.boxes),
+            mix=self.mix and self.mix.copy(),
+        )
+
 
 def epoch_plan(n: int, seed: int, epoch: int, augment: Augment, classes: int = 0) -> EpochPlan:
     """Draw the plan of one epoch over `n` images of `classes` (only mixing reads it), on the CPU.
@@ -91,17 +122,20 @@ def train_batch(split: Split, plan: EpochPlan, start: int, stop: int) -> tuple[T
 
     Labels of a plan that mixes are probabilities, float32 (B, classes). `split` and `plan` are on one device.
     """
-    rows = slice(start, stop)
-    order = plan.order[rows]
-    pixels = split.train_images.permute(0, 2, 3, 1).index_select(0, order)
+    return planned_batch(split, plan.batch(start, stop))
+
+
+def planned_batch(split: Split, plan: EpochPlan) -> tuple[Tensor, Tensor]:
+    """Images and labels of all that a plan of one batch names, as `train_batch` returns them."""
+    pixels = split.train_images.permute(0, 2, 3, 1).index_select(0, plan.order)
     if plan.pad or plan.mirrors:
-        pixels = _cropped(pixels, plan.offset[rows], plan.flip[rows], plan.pad, plan.mirrors)
+        pixels = _cropped(pixels, plan.offset, plan.flip, plan.pad, plan.mirrors)
     if plan.operations is not None:
-        pixels = augmented(pixels, plan.operations, rows)
-    images, labels = _normalised(pixels, split), split.train_labels.index_select(0, order)
+        pixels = augmented(pixels, plan.operations)
+    images, labels = _normalised(pixels, split), split.train_labels.index_select(0, plan.order)
     for boxes in plan.boxes:
-        erase(images, boxes[rows])
-    return images, labels if plan.mix is None else mix(images, labels, plan.mix, start)
+        erase(images, boxes)
+    return images, labels if plan.mix is None else mix(images, labels, plan.mix)
 
 
 def eval_batches(split: Split, size: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -33,6 +33,15 @@ class Mix:
         """The same plan on another device."""
         return replace(self, share=self.share.to(device), box=self.box.to(device), cut=self.cut.to(device))
 
+    def batch(self, start: int) -> Mix:
+        """Return the plan of the batch that begins at image `start`, as views (1, ...)."""
+        row = slice(start, start + 1)
+        return replace(self, share=self.share[row], box=self.box[row], cut=self.cut[row])
+
+    def copy(self) -> Mix:
+        """Return the same plan with tensors of its own."""
+        return replace(self, share=self.share.clone(), box=self.box.clone(), cut=self.cut.clone())
+
 
 def mix_plan(n: int, seed: int, epoch: int, augment: Augment, classes: int) -> Mix | None:
     """Draw the plan of an epoch; None where nothing is mixed.
@@ -51,11 +60,11 @@ def mix_plan(n: int, seed: int, epoch: int, augment: Augment, classes: int) -> M
     return Mix(share, box, cut, classes)
 
 
-def mix(images: Tensor, labels: Tensor, plan: Mix, start: int) -> Tensor:
-    """Mix images (B, 3, 32, 32) in place; return labels as probabilities, float32 (B, classes)."""
-    share = plan.share[start]
-    taken = inside(plan.box[start : start + 1])[0]
-    kept = torch.where(plan.cut[start], (~taken).double(), share)
+def mix(images: Tensor, labels: Tensor, plan: Mix) -> Tensor:
+    """Mix images (B, 3, 32, 32) in place as a batch's plan says; return labels as probabilities, (B, classes)."""
+    share = plan.share[0]
+    taken = inside(plan.box)[0]
+    kept = torch.where(plan.cut[0], (~taken).double(), share)
     _add_neighbour(images, kept)
     wanted = (labels.unsqueeze(1) == torch.arange(plan.classes, device=labels.device)).float()
     _add_neighbour(wanted, share)

@@ -59,6 +59,10 @@ class Operations:
         there = {name: getattr(self, name).to(device) for name in ("variants", "sources", "tables")}
         return replace(self, **there)
 
+    def batch(self, rows: slice) -> Operations:
+        """Return the plan of images `rows` alone, as views."""
+        return replace(self, variants=self.variants[:, rows])
+
 
 def operation_plan(n: int, seed: int, epoch: int, rounds: int, magnitude: int) -> Operations | None:
     """Draw operations and signs of an epoch, each as likely as the others; None for no rounds."""
@@ -71,14 +75,14 @@ def operation_plan(n: int, seed: int, epoch: int, rounds: int, magnitude: int) -
     return Operations(torch.tensor(numbers)[operation, sign], _sources(magnitude), _tables(magnitude), magnitude)
 
 
-def augmented(pixels: Tensor, plan: Operations, rows: slice, *, everywhere: bool | None = None) -> Tensor:
-    """Apply the operations of images `rows` of the epoch to uint8 (B, 32, 32, 3), which may be changed in place.
+def augmented(pixels: Tensor, plan: Operations, *, everywhere: bool | None = None) -> Tensor:
+    """Apply the operations of a batch to uint8 (B, 32, 32, 3), which may be changed in place.
 
     On a CPU each operation sees only its own images. On a GPU it sees all (`everywhere`) and its results are picked:
     that needs no answer from the device, and gives the same values.
     """
     everywhere = pixels.device.type != "cpu" if everywhere is None else everywhere
-    for variants in plan.variants[:, rows]:
+    for variants in plan.variants:
         for chosen, change in _changes(variants, plan):
             if everywhere:
                 pixels = torch.where(chosen.view(-1, 1, 1, 1), change(pixels, variants), pixels)

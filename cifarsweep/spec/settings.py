@@ -256,7 +256,7 @@ class Settings(Frozen):
     determinism: Literal["exact", "fast"] = "exact"
     """`exact`: the same bits again on the same hardware and software."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """`auto`: bfloat16 autocast on a GPU, float32 on a CPU."""
+    """`auto`: bfloat16 autocast on a GPU of compute capability 8.0 or later, else float32, which is never TF32."""
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     """CPU threads of the training step. Part of the settings because 1 and 2 threads differ in the last bits."""
 

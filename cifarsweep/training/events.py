@@ -51,6 +51,17 @@ class Metrics:
 
 
 @dataclass(frozen=True, slots=True)
+class CaptureFailed:
+    """The step can't be a CUDA graph. The trial trains on without, slower and to the same bits.
+
+    torch releases before the middle of 2026 leave their allocator damaged, so the process should train no other trial.
+    """
+
+    step: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Saving:
     """A checkpoint is on its way, which a slow disk or network may draw out. Saved or SaveFailed comes next."""
 
@@ -87,4 +98,4 @@ class Finished:
     checkpoint: CheckpointRef | None
 
 
-Event = Rejected | Started | Progress | Metrics | Saving | Saved | SaveFailed | Stopped | Finished
+Event = Rejected | Started | Progress | Metrics | CaptureFailed | Saving | Saved | SaveFailed | Stopped | Finished

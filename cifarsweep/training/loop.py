@@ -21,6 +21,7 @@ from cifarsweep.training.budget import Budget
 from cifarsweep.training.confusion import Confusion
 from cifarsweep.training.device import autocast, find_device, wait_for
 from cifarsweep.training.events import (
+    CaptureFailed,
     Event,
     Finished,
     Metrics,
@@ -96,7 +97,9 @@ def train(run: Run) -> Iterator[Event]:
         if pulse.rings():
             yield _progress(state, budget)
         with state.clock:
-            take_step(budget.slice(state.step), _rate(settings, budget, state.step))
+            failure = take_step(budget.slice(state.step), _rate(settings, budget, state.step))
+        if failure is not None:
+            yield CaptureFailed(state.step, failure)
 
     saved = yield from _save(run, state)
     yield Finished(state.result(), saved.checkpoint if isinstance(saved, Saved) else None)

@@ -23,8 +23,20 @@ def make_repeatable(settings: Settings) -> None:
     torch.set_deterministic_debug_mode("error" if exact else "default")
     torch.backends.cudnn.deterministic = exact
     torch.backends.cudnn.benchmark = not exact
+    _use_ieee_float32()
     # Deterministic mode would also fill every new tensor with nan, only to expose reads of what nobody wrote.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def _use_ieee_float32() -> None:
+    """Let float32 be that of IEEE 754: cuDNN's default rounds the inputs of convolutions to the 10 bits of TF32.
+
+    The old switches come first, so that libraries can still read them: torch refuses that where old and new disagree.
+    """
+    backends: Any = torch.backends
+    backends.cudnn.allow_tf32 = backends.cuda.matmul.allow_tf32 = False
+    for operation in (backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul):
+        operation.fp32_precision = "ieee"
 
 
 def seed_global_generators(seed: int) -> None:

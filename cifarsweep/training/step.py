@@ -1,30 +1,33 @@
 """One training step behind one small interface: run operation by operation, or replayed as one CUDA graph.
 
-A graph holds the gather of the images, forward, loss, backward, optimizer and the metric sums. It launches with one
-call what costs Python hundreds, which is most of the time of a small network on a large GPU.
+A graph holds the making of the batch, forward, loss, backward, optimizer and the metric sums. It launches with one call
+what costs Python hundreds, which is most of the time of a small network on a large GPU.
 """
 
 from __future__ import annotations
 
-import warnings
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import torch
-from torch import Tensor
 
+from cifarsweep.data.augment import EpochPlan
 from cifarsweep.training.batches import Feed
 from cifarsweep.training.budget import Slice
+from cifarsweep.training.device import free_memory
 from cifarsweep.training.state import TrainState
 
-#: Steps of each batch size that run as they are before one is captured. They are steps of the trial like any other, so
+#: Full batches that are trained as they are before one is captured. They are steps of the trial like any other, so
 #: nothing has to be undone after them: they make the optimizer's state and let cuDNN and cuBLAS choose and allocate.
 WARM_UPS = 3
 
 Work = Callable[[], None]
-#: Takes the step on the images of a slice at a learning rate; returns before a GPU is done with it.
-Step = Callable[[Slice, float], None]
+#: Takes the step on the images of a slice at a learning rate; returns before a GPU is done with it. Where it turns out
+#: that all steps from here on go without a graph, it returns why, once.
+Step = Callable[[Slice, float], str | None]
 
 
 class Backend(Protocol):
@@ -35,6 +38,9 @@ class Backend(Protocol):
 
     def capture(self, work: Work) -> Work:
         """Record the work without doing it; return what does it, on the tensors of the recording."""
+
+    def recover(self) -> None:
+        """Make the device fit for steps without graphs after a capture that failed."""
 
 
 class EagerStep:
@@ -51,71 +57,78 @@ class EagerStep:
 
 
 @dataclass
-class _Captured:
-    """The step of one batch size: the tensors that it reads, what it does with them, its graph once there is one."""
+class _FullBatch:
+    """The step of a full batch: the plan that it reads, what it does with that, its graph once there is one."""
 
-    inputs: tuple[Tensor, ...]
+    plan: EpochPlan
     work: Work
     warm_ups: int = 0
     replay: Work | None = None
 
 
 class GraphStep:
-    """One graph for each batch size: for most of an epoch, and for its odd last batch."""
+    """One graph for full batches. The odd last batch of an epoch, one step of hundreds, runs as it is."""
 
     def __init__(self, state: TrainState, feed: Feed, backend: Backend) -> None:
         self._state, self._feed, self._backend = state, feed, backend
-        self._by_size: dict[int, _Captured] = {}
+        self._plain = EagerStep(state, feed)
+        self._full: _FullBatch | None = None
         self._failed = False
 
-    def __call__(self, part: Slice, rate: float) -> None:
+    def __call__(self, part: Slice, rate: float) -> str | None:
         """Take the step."""
         size = part.stop - part.start
-        self._state.set_rate(rate)
-        captured = self._by_size.get(size) or self._begin(part)
-        for held, fresh in zip(captured.inputs, self._feed.graph_inputs(part), strict=True):
-            held.copy_(fresh)
-        self._run(captured)
-        self._state.count(size)
-
-    def _begin(self, part: Slice) -> _Captured:
-        inputs = tuple(tensor.clone() for tensor in self._feed.graph_inputs(part))
-
-        def work() -> None:
-            self._state.compute(*self._feed.batch_of(part.epoch, inputs))
-
-        return self._by_size.setdefault(part.stop - part.start, _Captured(inputs, work))
-
-    def _run(self, captured: _Captured) -> None:
-        if captured.replay is None and captured.warm_ups >= WARM_UPS and not self._failed:
-            captured.replay = self._captured(captured.work)
-        if captured.replay is not None:
-            captured.replay()
-        else:
-            self._backend.warm(captured.work)
-            captured.warm_ups += 1
-
-    def _captured(self, work: Work) -> Work | None:
-        """The graph, or None where an operation of the network can't be captured: then all goes on as it is."""
-        try:
-            return self._backend.capture(work)
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            warnings.warn(f"this network can't be captured as a CUDA graph and trains without: {error}", stacklevel=2)
-            self._failed = True
+        if self._failed or size < self._state.trial.settings.batch_size:
+            self._plain(part, rate)
             return None
+        plan = self._feed.batch_plan(part)
+        if self._full is None:
+            self._full = _full_batch(self._state, self._feed, plan.copy())
+        for held, fresh in zip(self._full.plan.drawn(), plan.drawn(), strict=True):
+            held.copy_(fresh)
+        self._state.set_rate(rate)
+        failure = self._run(self._full)
+        if failure is None:
+            self._state.count(size)
+            return None
+        # Nothing of the step was done yet. First goes all that the capture took: the plain step may need the memory.
+        self._full, self._failed = None, True
+        self._state.optimizer.zero_grad()
+        self._backend.recover()
+        self._plain(part, rate)
+        return failure
+
+    def _run(self, full: _FullBatch) -> str | None:
+        """Do the step; where its graph can't be had, do nothing and return why."""
+        if full.replay is None and full.warm_ups < WARM_UPS:
+            self._backend.warm(full.work)
+            full.warm_ups += 1
+            return None
+        try:
+            full.replay = full.replay or self._backend.capture(full.work)
+        except RuntimeError as error:  # no graph can hold it, or no memory; the next step tells of a lost device
+            return f"{type(error).__name__}: {error}"
+        full.replay()
+        return None
+
+
+def _full_batch(state: TrainState, feed: Feed, plan: EpochPlan) -> _FullBatch:
+    # Work that knew its GraphStep would be a reference cycle, whose memory stays until Python looks for such.
+    return _FullBatch(plan, lambda: state.compute(*feed.planned_batch(plan)))
 
 
 class CudaGraphs:
-    """The real backend, on the current GPU. Source: docs.pytorch.org/docs/stable/notes/cuda.html, "CUDA Graphs"."""
+    """The real backend. Source: docs.pytorch.org/docs/stable/notes/cuda.html, "CUDA Graphs"."""
 
-    def __init__(self) -> None:
-        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        # Libraries keep a workspace for every stream that they have seen, so all trials of a process share one.
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._newest: Callable[[], torch.cuda.CUDAGraph | None] = lambda: None
 
     def warm(self, work: Work) -> None:
-        """Do the work on the stream that captures, for libraries keep their workspaces by stream."""
-        here = torch.cuda.current_stream()
+        """Do the work on the stream that captures, where libraries then have their workspaces."""
+        here = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(here)
         with torch.cuda.stream(self._stream):
             work()
@@ -123,14 +136,30 @@ class CudaGraphs:
 
     def capture(self, work: Work) -> Work:
         """Record the work. Random numbers go on from where they are at each replay: torch knows its own generator."""
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self._stream):
+        graph, sharing = torch.cuda.CUDAGraph(), self._newest()
+        # Graphs that live at once share their memory: none keeps a value in it from one replay to the next. A pool
+        # whose graphs are all gone is dead, and torch asserts that nobody captures into it.
+        pool = None if sharing is None else sharing.pool()
+        with torch.cuda.graph(graph, pool=pool, stream=self._stream):
             work()
+        self._newest = weakref.ref(graph)
         return graph.replay
+
+    def recover(self) -> None:
+        """Empty the cache, and take the generator out of the capture, in which older releases of torch leave it."""
+        generator = torch.cuda.default_generators[self._device.index]
+        generator.graphsafe_set_state(generator.clone_state())
+        free_memory(self._device)
+
+
+@cache
+def cuda_graphs(device: torch.device) -> CudaGraphs:
+    """Return the one backend of this process for a GPU."""
+    return CudaGraphs(device)
 
 
 def choose_step(state: TrainState, feed: Feed, device: torch.device, graphs: bool = True) -> Step:
     """Graphs on a GPU unless they are switched off, operation by operation elsewhere."""
     if graphs and device.type == "cuda":
-        return GraphStep(state, feed, CudaGraphs())
+        return GraphStep(state, feed, cuda_graphs(device))
     return EagerStep(state, feed)

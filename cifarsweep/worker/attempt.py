@@ -100,8 +100,8 @@ class Attempt:
                 self._shared.suspicion.got_on()
                 self.recorder.add(self._gauges.at_checkpoint(reply.checkpoint.step))
                 self.recorder.point(reply.checkpoint)
-            case events.SaveFailed():
-                self._note(f"no checkpoint at step {reply.step:,}: {reply.reason}")
+            case events.SaveFailed() | events.CaptureFailed():
+                self._note(_setback(reply))
             case events.Rejected():
                 self._rejected.append(reply)
             case events.Finished():
@@ -208,6 +208,14 @@ class Attempt:
 def _plain(settings: Settings) -> dict[str, Any]:
     """As JSON has it; the trials of a cell share their settings."""
     return settings.model_dump(mode="json")
+
+
+def _setback(event: events.SaveFailed | events.CaptureFailed) -> str:
+    """What did not go well, though the trial goes on."""
+    if isinstance(event, events.SaveFailed):
+        return f"no checkpoint at step {event.step:,}: {event.reason}"
+    why = event.reason.splitlines()[0]
+    return f"trains without a CUDA graph from step {event.step:,} on, more slowly and to the same bits: {why}"
 
 
 def _title(lease: Lease) -> str:

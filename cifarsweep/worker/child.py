@@ -23,6 +23,7 @@ from cifarsweep.training.events import Event, Metrics, Rejected, Saving
 from cifarsweep.training.process import prepare_process
 from cifarsweep.worker.failures import Failure, classify, explain
 from cifarsweep.worker.protocol import (
+    NO_GRAPHS,
     DataRefused,
     Failed,
     Preparing,
@@ -112,17 +113,23 @@ class Mouth:
                 self.say(Preparing())
 
 
-def _all_is_well() -> None:
-    """A device that can't be lost."""
+def _nothing() -> None:
+    """For a device that can't be lost and has no memory of its own."""
 
 
 def serve(
-    train: Trainer, ready: Ready, mailbox: Mailbox, pipe: BinaryIO, check: Callable[[], None] = _all_is_well
+    train: Trainer,
+    ready: Ready,
+    mailbox: Mailbox,
+    pipe: BinaryIO,
+    check: Callable[[], None] = _nothing,
+    free_memory: Callable[[], None] = _nothing,
 ) -> None:
     """Answer requests until stdin ends. An exception of a trial is a reply, not the end of the child.
 
     But for those after which nothing works on the device any more: they end it, so that the next trial gets a new one.
     CUDA may report what one trial broke only to the next, so `check`, which raises then, is asked after a failure.
+    `free_memory` is called once nothing holds a trial any more: other children may need the memory of a shared GPU.
     """
     mouth = Mouth(pipe)
     mouth.say(ready)
@@ -142,6 +149,7 @@ def serve(
             if kind is Failure.OWN:
                 check()
             mouth.say(_failed(error, kind, request))
+        free_memory()
 
 
 def _with_signs_of_life(events: Iterator[Event], mouth: Mouth) -> Iterator[Event]:
@@ -191,7 +199,7 @@ def main() -> None:
     from cifarsweep.worker.trainer import DeviceTrainer
 
     try:
-        trainer = DeviceTrainer.on(sys.argv[1])
+        trainer = DeviceTrainer.on(sys.argv[1], graphs=NO_GRAPHS not in sys.argv)
     except DeviceError as error:
         replies.write(encode(Refused(str(error))))
         return
@@ -201,7 +209,8 @@ def main() -> None:
         replies.write(encode(Refused(f"device {sys.argv[1]}: {what}: {reason}", for_now=True)))
         return
     versions = {"python": platform.python_version(), **trainer.versions()}
-    serve(trainer.train, Ready(trainer.device_name, versions, trainer.gpu), mailbox, replies, trainer.check)
+    ready = Ready(trainer.device_name, versions, trainer.gpu)
+    serve(trainer.train, ready, mailbox, replies, trainer.check, trainer.free_memory)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from multiprocessing.connection import wait
 
 from cifarsweep.environment import without_database
 from cifarsweep.errors import DeviceError
-from cifarsweep.worker.protocol import Reply, Request, decode_reply, encode
+from cifarsweep.worker.protocol import NO_GRAPHS, Reply, Request, decode_reply, encode
 
 #: How long a child may take until it is ready: imports from a busy network disk, a driver that wakes up. Seconds.
 LONGEST_START_S = 600.0
@@ -24,9 +24,9 @@ _READ_SIZE = 1 << 18
 _TAIL = 4000
 
 
-def child_command(device: str) -> list[str]:
-    """The command of a child that trains for real. `device` is cpu, auto or a GPU's number."""
-    return [sys.executable, "-m", "cifarsweep.worker.child", device]
+def child_command(device: str, *, graphs: bool = True) -> list[str]:
+    """The command of a child that trains for real. `device` is cpu, auto or a GPU's number; `graphs` are CUDA's."""
+    return [sys.executable, "-m", "cifarsweep.worker.child", device, *([] if graphs else [NO_GRAPHS])]
 
 
 def child_environment() -> dict[str, str]:

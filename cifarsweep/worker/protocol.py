@@ -14,6 +14,9 @@ from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.words import CheckpointRef
 from cifarsweep.training import events
 
+#: On a child's command line: train operation by operation.
+NO_GRAPHS = "--no-graphs"
+
 
 @dataclass(frozen=True, slots=True)
 class DataFile:

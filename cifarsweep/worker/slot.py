@@ -43,6 +43,8 @@ class Slot:
         self._busy = False
         self._last: Attempt | None = None
         self._false_starts = 0
+        #: Whether the child should train no other trial.
+        self._spent = False
         self._start_at = self._heard_at = self._worked_at = shared.clock()
         self._start()
 
@@ -218,6 +220,7 @@ class Slot:
 
     def _handle(self, reply: protocol.Reply) -> None:
         self._busy = self._busy and not isinstance(reply, _LAST_WORDS)
+        self._spent = self._spent or isinstance(reply, events.CaptureFailed)
         match reply:
             case protocol.Ready():
                 self.ready, self._up, self._false_starts = reply, True, 0
@@ -232,6 +235,8 @@ class Slot:
                 self.attempt.record(reply)
             case events.Saved() if self._busy and self.attempt is None and self._last is not None:
                 self._last.recorder.discard(reply.checkpoint)
+        if self._spent and not self._busy:
+            self._replace_child()  # before the next trial, which may have come with the end of this one
 
     def _child_lost(self, reason: str) -> None:
         assert self.child is not None
@@ -259,7 +264,7 @@ class Slot:
     def _end_child(self) -> str:
         """End the child, with what it said last."""
         child, self.child = self.child, None
-        self._up = self._busy = False
+        self._up = self._busy = self._spent = False
         self._shared.telemetry.leave(self.number)
         if child is None:
             return ""

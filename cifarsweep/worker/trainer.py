@@ -11,6 +11,7 @@ import torch
 
 from cifarsweep.data.dataset import Dataset, load, split
 from cifarsweep.errors import DataError, DataUnusable, DeviceError
+from cifarsweep.training.device import free_memory
 from cifarsweep.training.events import Event, Finished, Saving
 from cifarsweep.training.loop import Run, train
 from cifarsweep.training.place import open_folder
@@ -21,12 +22,12 @@ from cifarsweep.worker.protocol import DataFile, Train
 class DeviceTrainer:
     """Keeps the device and the last data set from one trial to the next."""
 
-    def __init__(self, device: str, device_name: str) -> None:
-        self.device, self.device_name = device, device_name
+    def __init__(self, device: str, device_name: str, *, graphs: bool = True) -> None:
+        self.device, self.device_name, self.graphs = device, device_name, graphs
         self._dataset: Dataset | None = None
 
     @classmethod
-    def on(cls, wanted: str) -> DeviceTrainer:
+    def on(cls, wanted: str, *, graphs: bool = True) -> DeviceTrainer:
         """Take `cpu`, `auto` (a GPU where there is one) or a GPU by its number, and try it.
 
         Raises DeviceError where it can't be used, and where a GPU is here that torch can't use: to train on the
@@ -36,13 +37,13 @@ class DeviceTrainer:
         if wanted != "cpu" and count == 0:
             _refuse_idle_gpus()
         if wanted == "cpu" or (wanted == "auto" and count == 0):
-            return cls("cpu", _cpu_name())
+            return cls("cpu", _cpu_name(), graphs=graphs)
         index = 0 if wanted == "auto" else int(wanted)
         if index >= count:
             have = f"its GPUs are 0 to {count - 1}" if count else "PyTorch sees no GPU here"
             raise DeviceError(f"there is no GPU {index} on this machine: {have}; use --cpu to train on the processor")
         torch.cuda.set_device(index)
-        trainer = cls(f"cuda:{index}", torch.cuda.get_device_name(index))
+        trainer = cls(f"cuda:{index}", torch.cuda.get_device_name(index), graphs=graphs)
         try:
             trainer.check()
         except RuntimeError as error:
@@ -90,9 +91,14 @@ class DeviceTrainer:
                 save_every_s=request.save_every_s,
                 first_save_s=request.first_save_s,
                 should_stop=should_stop,
+                graphs=self.graphs,
             )
         )
         return _on_the_same_images(events, dataset)
+
+    def free_memory(self) -> None:
+        """Give the memory of trials that are over back to the GPU."""
+        free_memory(torch.device(self.device))
 
     def _load(self, name: str, wanted: DataFile | None) -> Dataset:
         """The images that were asked for, as they lie in memory or else in their file. Raises DataUnusable."""

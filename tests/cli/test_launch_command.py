@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
+
+from cifarsweep.cli.app import app
 
 from cifarsweep.cli.launch import _arguments
 
@@ -44,6 +47,8 @@ def test_workers_that_are_launched_train_a_study_and_a_backup_has_it(cli, tmp_pa
         (["--gpus", ""], "'' is no number of a GPU"),
         (["--cpus", "1", "--time", "1"], "--time is for jobs of Slurm"),
         (["--cpus", "1", "--gpus-per-worker", "1"], "--gpus-per-worker is for jobs of Slurm"),
+        (["--cpus", "1", "--no-graphs"], "--no-graphs is for GPUs"),
+        (["--slurm", "--gpus-per-worker", "0", "--no-graphs"], "--no-graphs is for GPUs"),
         (["--slurm", "--cpus", "2"], "--cpus-per-worker"),
         (["--slurm", "--extra", "a100"], "'a100' is not KEY=VALUE"),
         (["--slurm", "--extra", "job-name=S"], "--extra job-name: can't be set, as jobs are called cifarsweep"),
@@ -56,6 +61,19 @@ def test_what_launch_can_not_do_is_one_sentence(cli, arguments, sentence):
 
     assert done.returncode == 2 and sentence in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_launch_passes_on_that_workers_do_without_graphs(monkeypatch, tmp_path):
+    started = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CIFARSWEEP_DB", "sqlite:///x.db")  # what launch sets is undone with it
+    monkeypatch.setattr("cifarsweep.worker.gpus.choose", lambda wanted: [0, 1])
+    monkeypatch.setattr("cifarsweep.cli.launch._check_work", lambda *_: None)
+    monkeypatch.setattr("cifarsweep.cli.launch._run", lambda members, logs: started.extend(members) or 0)
+
+    assert CliRunner().invoke(app, ["launch", "--no-graphs"]).exit_code == 0
+
+    assert [member.command[-3:] for member in started] == [(f"--gpu={n}", "--slots=1", "--no-graphs") for n in (0, 1)]
 
 
 def test_a_database_that_is_not_there_is_one_sentence_not_one_of_every_worker(cli, tmp_path):

@@ -39,7 +39,7 @@ def test_a_mixed_batch_is_torchvisions(recipe, seed, start, count):
     images, labels = batch(count)
     expected_images, expected_labels = by_torchvision(images, labels, plan, start)
 
-    found = mix(images, labels, plan, start)
+    found = mix(images, labels, plan.batch(start))
 
     assert torch.equal(images, expected_images)
     assert torch.equal(found, expected_labels)

@@ -43,7 +43,7 @@ def test_each_operation_is_torchvisions_to_the_bit(pixels, magnitude, everywhere
     variants = torch.arange(len(VARIANTS)).repeat_interleave(len(pixels))
     images = pixels.repeat(len(VARIANTS), 1, 1, 1)
 
-    found = augmented(images.clone(), plan_with(variants[None], magnitude), slice(None), everywhere=everywhere)
+    found = augmented(images.clone(), plan_with(variants[None], magnitude), everywhere=everywhere)
 
     for image, variant, got in zip(images, variants.tolist(), found, strict=True):
         assert torch.equal(got, by_torchvision(image, variant, magnitude)), VARIANTS[variant]
@@ -52,7 +52,7 @@ def test_each_operation_is_torchvisions_to_the_bit(pixels, magnitude, everywhere
 def test_rounds_follow_each_other(pixels):
     plan = operation_plan(len(pixels), 3, 1, 3, 12)
 
-    found = augmented(pixels.clone(), plan, slice(None))
+    found = augmented(pixels.clone(), plan)
 
     for place, image in enumerate(pixels):
         for variant in plan.variants[:, place].tolist():
@@ -93,8 +93,8 @@ def test_gpu_makes_the_same_images_without_waiting(pixels):
 
     torch.cuda.set_sync_debug_mode("error")
     try:
-        found = augmented(there, plan_there, slice(None))
+        found = augmented(there, plan_there)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
-    assert torch.equal(found.cpu(), augmented(images, plan, slice(None)))
+    assert torch.equal(found.cpu(), augmented(images, plan))

@@ -1,8 +1,11 @@
-"""The step as a graph and as itself: the same bits. The graphs here are make-believe but for the tests marked gpu."""
+"""What a step is made of, and how graphs are captured. test_pretended_gpu.py tests what they compute."""
 
+import itertools
 import subprocess
 import sys
 from collections import Counter
+from contextlib import contextmanager
+from unittest import mock
 
 import pytest
 import torch
@@ -10,99 +13,74 @@ from stripes import TINY, bits, finished
 from torch import Tensor, nn
 
 from cifarsweep.spec.settings import Augment, ConvNet
-from cifarsweep.training import loop, step
+from cifarsweep.training import step
 from cifarsweep.training.layout import arrange
-from cifarsweep.training.step import WARM_UPS, EagerStep, GraphStep, choose_step
+from cifarsweep.training.step import EagerStep, GraphStep, choose_step
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 #: 92 images in batches of 16: five full ones and an odd one of 12 an epoch
 LONG = TINY.model_copy(update={"epochs": 6})
 
 
-class PretendGraphs:
-    """Keeps the work instead of recording it, and does it at each replay."""
-
-    def __init__(self, refuse=False):
-        self.did, self.refuse = Counter(), refuse
-
-    def warm(self, work):
-        self.did["warm"] += 1
-        work()
-
-    def capture(self, work):
-        if self.refuse:
-            raise RuntimeError("operation not permitted when stream is capturing")
-        self.did["capture"] += 1
-
-        def replay():
-            self.did["replay"] += 1
-            work()
-
-        return replay
-
-
-@pytest.fixture
-def graphs(monkeypatch):
-    """Let every run train through pretended graphs, which this returns."""
-
-    def install(**options):
-        backend = PretendGraphs(**options)
-        monkeypatch.setattr(loop, "choose_step", lambda state, feed, *_: GraphStep(state, feed, backend))
-        return backend
-
-    return install
-
-
-@pytest.mark.parametrize("augment", [Augment(crop=2), Augment(crop=0, flip=False), Augment(mixup=1.0, cutout=4)])
-def test_a_graph_trains_to_the_bits_of_the_plain_step(bench, graphs, augment):
-    settings = LONG.model_copy(update={"augment": augment})
-    plain = bench.events(settings)
-    graphs()
-
-    captured = bench.events(settings)
-
-    assert bits(captured) == bits(plain)
-    assert finished(captured).result.weights_sha256 == finished(plain).result.weights_sha256
-
-
-def test_each_batch_size_has_one_graph_and_its_first_steps_run_as_they_are(bench, graphs):
-    backend = graphs()
-
-    bench.events(LONG)
-
-    assert backend.did == {"warm": 2 * WARM_UPS, "capture": 2, "replay": 36 - 2 * WARM_UPS}
-
-
-def test_a_network_that_cannot_be_captured_trains_without_a_graph(bench, graphs):
-    plain = bench.events(LONG)
-    graphs(refuse=True)
-
-    with pytest.warns(UserWarning, match="can't be captured.*not permitted"):
-        eager = bench.events(LONG)
-
-    assert bits(eager) == bits(plain)
-
-
-def test_memory_that_runs_out_in_a_capture_is_not_hidden(bench, graphs, monkeypatch):
-    backend = graphs()
-
-    def capture(work):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(backend, "capture", capture)
-    with pytest.raises(torch.OutOfMemoryError):
-        bench.events(LONG)
-
-
 @pytest.mark.parametrize(("device", "on", "kind"), [("cuda", True, GraphStep), ("cuda", False, EagerStep)])
 def test_a_gpu_replays_graphs_unless_told_otherwise(monkeypatch, device, on, kind):
-    monkeypatch.setattr(step, "CudaGraphs", PretendGraphs)
+    monkeypatch.setattr(step, "cuda_graphs", lambda device: None)
 
     assert isinstance(choose_step(None, None, torch.device(device), on), kind)
 
 
 def test_a_processor_takes_the_plain_step():
     assert isinstance(choose_step(None, None, torch.device("cpu"), True), EagerStep)
+
+
+class PretendedGraph:
+    def pool(self):
+        return self.memory
+
+    def replay(self):
+        pass
+
+
+@pytest.fixture
+def captures(monkeypatch):
+    """Let torch.cuda note (memory, stream) of each capture, memory being new where none is given."""
+    found, streams, cuda_graphs = [], itertools.count(), step.cuda_graphs
+
+    @contextmanager
+    def capturing(graph, pool, stream):
+        graph.memory = pool or object()
+        found.append((graph.memory, stream))
+        yield
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", PretendedGraph)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: next(streams))
+    monkeypatch.setattr(torch.cuda, "graph", capturing)
+    cuda_graphs.cache_clear()
+    yield found
+    cuda_graphs.cache_clear()
+
+
+def test_all_trials_of_a_process_capture_on_one_stream_and_graphs_that_live_share_memory(captures):
+    first = step.cuda_graphs(torch.device("cuda:0")).capture(lambda: None)
+    second = step.cuda_graphs(torch.device("cuda:0")).capture(lambda: None)
+    del first, second
+    step.cuda_graphs(torch.device("cuda:0")).capture(lambda: None)
+
+    (one, first_stream), (two, second_stream), (three, third_stream) = captures
+    assert first_stream == second_stream == third_stream
+    assert one is two and three is not two  # torch asserts that nobody captures into memory whose graphs are gone
+
+
+def test_after_a_failed_capture_the_generator_is_out_of_it_and_the_cache_is_empty(captures, monkeypatch):
+    generator, emptied = mock.Mock(), []
+    generator.clone_state.return_value = "a state that knows of no capture"
+    monkeypatch.setattr(torch.cuda, "default_generators", (generator,))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(True))
+
+    step.cuda_graphs(torch.device("cuda:0")).recover()
+
+    generator.graphsafe_set_state.assert_called_once_with("a state that knows of no capture")
+    assert emptied
 
 
 #: Whatever makes Python wait for the value of a tensor on a GPU.

@@ -73,6 +73,7 @@ def trainer(behaviour: str, state: Path) -> Callable[[Train, Callable[[], bool]]
     def train(request: Train, should_stop: Callable[[], bool]) -> Iterator[events.Event]:
         folder = CheckpointFolder(Path(request.folder))
         start = request.resume[0].step if request.resume else 0
+        (state / f"pid-of-{request.label.replace('/', '-')}").write_text(str(os.getpid()))
         yield events.Started(start, STEPS, 10, 20)
         reference: CheckpointRef | None = None
         for step in range(start + 1, STEPS + 1):
@@ -82,6 +83,8 @@ def trainer(behaviour: str, state: Path) -> Callable[[Train, Callable[[], bool]]
                 yield events.Stopped(step - 1)
                 return
             misbehave(behaviour, request, step, state)
+            if behaviour == "uncaptured-once" and once(state, "uncaptured"):
+                yield events.CaptureFailed(step, "RuntimeError: operation not permitted when stream is capturing")
             yield events.Metrics((MetricRow("val/accuracy", step, value(request.seed, step)),))
             if step % 2 == 0:
                 reference = folder.write(step, str(step).encode())

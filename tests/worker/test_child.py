@@ -3,6 +3,7 @@
 import contextlib
 import io
 import threading
+import weakref
 
 import pytest
 
@@ -164,3 +165,22 @@ def test_a_device_is_not_asked_to_compute_when_its_memory_is_full():
     failure = said(raising(MemoryError("out of memory")), check=check)[-1]
 
     assert isinstance(failure, protocol.Failed) and failure.out_of_memory
+
+
+def test_memory_is_freed_after_each_trial_when_nothing_holds_it_any_more():
+    held, freed = [], []
+
+    def train(request, should_stop):
+        memory = Ear()
+        held.append(weakref.ref(memory))
+        yield STARTED
+        if len(held) == 2:
+            raise ValueError("boom")
+
+    def free_memory():
+        freed.append(held[-1]() is None)
+
+    replies = said(train, trials=3, free_memory=free_memory)
+
+    assert freed == [True, True, True]
+    assert [type(reply) for reply in replies].count(protocol.Failed) == 1

@@ -1,5 +1,6 @@
 """The pipes between supervisor and child."""
 
+import io
 import sys
 from multiprocessing.connection import wait
 
@@ -8,8 +9,10 @@ import pytest
 from cifarsweep.errors import DeviceError
 from cifarsweep.spec.words import MetricRow
 from cifarsweep.training import events
+from cifarsweep.worker import child as child_main
 from cifarsweep.worker import protocol
-from cifarsweep.worker.process import ChildProcess
+from cifarsweep.worker.process import ChildProcess, child_command
+from cifarsweep.worker.trainer import DeviceTrainer
 
 ROW = events.Metrics((MetricRow("train/loss", 1, 0.5),))
 
@@ -69,3 +72,17 @@ def test_a_child_that_was_killed_is_not_killed_again(child: ChildProcess, monkey
     monkeypatch.setattr("os.killpg", lambda *_: pytest.fail("its number may be another's by now"))
 
     child.kill()
+
+
+@pytest.mark.parametrize("graphs", [True, False])
+def test_a_child_that_is_told_to_trains_without_graphs(monkeypatch: pytest.MonkeyPatch, graphs: bool):
+    taken: list[DeviceTrainer] = []
+    monkeypatch.setattr(child_main, "serve", lambda train, *_: taken.append(train.__self__))
+    monkeypatch.setattr(child_main, "take_stdout", lambda: None)
+    monkeypatch.setattr(child_main, "Mailbox", lambda source: None)
+    monkeypatch.setattr(sys, "argv", child_command("cpu", graphs=graphs)[2:])
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+
+    child_main.main()
+
+    assert taken[0].graphs is graphs

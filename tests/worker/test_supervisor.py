@@ -173,6 +173,19 @@ def test_a_device_that_broke_costs_one_attempt_not_the_trials_after_it(store, wo
     assert "an illegal memory access" in ends[0].traceback
 
 
+def test_a_child_whose_capture_failed_ends_its_trial_and_trains_no_other(store, work, tmp_path):
+    notes = Notes()
+
+    assert work("uncaptured-once", notes) == 0
+
+    assert_everything_is_there_once(store)
+    assert {len(trial.attempts) for trial in store.trials("demo")} == {1}
+    children = [(tmp_path / f"pid-of-demo-{number}").read_text() for number in range(TRIALS)]
+    assert len(set(children)) == 2 and children.count(children[0]) == 1
+    said = [note for note in notes.notes if "without a CUDA graph" in note]
+    assert len(said) == 1 and "demo/0" in said[0] and "stream is capturing" in said[0]
+
+
 @hasty
 def test_a_database_that_is_locked_for_longer_than_a_lease_costs_no_child(store, work, tmp_path):
     def hold():
