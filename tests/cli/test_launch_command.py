@@ -13,7 +13,6 @@ import yaml
 from typer.testing import CliRunner
 
 from cifarsweep.cli.app import app
-
 from cifarsweep.cli.launch import _arguments
 
 README = (Path(__file__).parents[2] / "README.md").read_text()

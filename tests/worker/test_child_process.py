@@ -1,6 +1,5 @@
 """The pipes between supervisor and child."""
 
-import io
 import sys
 from multiprocessing.connection import wait
 
@@ -81,7 +80,7 @@ def test_a_child_that_is_told_to_trains_without_graphs(monkeypatch: pytest.Monke
     monkeypatch.setattr(child_main, "take_stdout", lambda: None)
     monkeypatch.setattr(child_main, "Mailbox", lambda source: None)
     monkeypatch.setattr(sys, "argv", child_command("cpu", graphs=graphs)[2:])
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+    monkeypatch.setattr(child_main, "take_stdin", lambda: None)
 
     child_main.main()
 
