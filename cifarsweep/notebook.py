@@ -124,7 +124,7 @@ class StudyResults:
         from cifarsweep.report.verdicts import verdicts
 
         rows = []
-        for verdict in verdicts(collect(self._store, self._name)):
+        for verdict in verdicts(collect(self._store, self._name, drawn=False)):
             fields = asdict(verdict)
             low, high = (verdict.interval.low, verdict.interval.high) if verdict.interval else (None, None)
             numbers = [fields[key] for key in ("estimate", "effect", "p", "corrected", "seeds", "more_seeds")]

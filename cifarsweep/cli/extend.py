@@ -75,9 +75,8 @@ def _say_unplanned(study: Study, plans: Plans) -> None:
 def _until_decided(store: Store, name: str, max_seeds: int | None, look: bool) -> None:
     from cifarsweep.report.collect import collect
     from cifarsweep.report.extension import next_seeds
-    from cifarsweep.report.verdicts import metrics_needed
 
-    report = collect(store, name, metrics_needed(store.study(name).spec))
+    report = collect(store, name, drawn=False)
     if not report.study.hypotheses:
         raise typer.BadParameter(f"{name} has no hypotheses to decide; give --seeds N instead")
     most = max_seeds or max(report.looks, default=0)

@@ -53,7 +53,7 @@ def _report(names: Sequence[str] | None, db: str, out: Path, *, single_file: boo
     from cifarsweep.report.pages import write_pages
     from cifarsweep.report.summary import study_fields
 
-    found = _collected(names, db)
+    found = _collected(names, db, drawn=not as_json)
     if as_json:
         typer.echo(json.dumps([study_fields(each) for each in found], indent=2))
         return []
@@ -63,7 +63,7 @@ def _report(names: Sequence[str] | None, db: str, out: Path, *, single_file: boo
     return paths
 
 
-def _collected(names: Sequence[str] | None, db: str) -> list[ReportStudy]:
+def _collected(names: Sequence[str] | None, db: str, *, drawn: bool) -> list[ReportStudy]:
     from cifarsweep.report.collect import collect
     from cifarsweep.store import Store
 
@@ -71,7 +71,7 @@ def _collected(names: Sequence[str] | None, db: str) -> list[ReportStudy]:
         names = names or [row.name for row in store.studies()]
         if not names:
             raise UnknownStudy(f"{store.shown_url}: holds no study yet; create one with `cifarsweep create demo`")
-        return [collect(store, name) for name in names]
+        return [collect(store, name, drawn=drawn) for name in names]
 
 
 def _print(report: ReportStudy) -> None:
@@ -100,7 +100,7 @@ def _compare(a: str, b: str, db: str, out: Path, *, as_json: bool) -> list[Path]
 def _side(text: str, db: str) -> ReportStudy:
     """The study that `STUDY` or `DBURL#STUDY` names. Raises UnknownStudy, or StoreError for the database."""
     url, _, name = text.rpartition("#")
-    return _collected([name], url or db)[0]
+    return _collected([name], url or db, drawn=False)[0]
 
 
 def _draw(pages: Sequence[Path], *, pdf: bool, png: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from cifarsweep.report.classes import class_counts
 from cifarsweep.report.findings import final_summary
 from cifarsweep.report.searched import SHOWN
 from cifarsweep.report.source import ReportAttempt, ReportStudy, ReportTrial
+from cifarsweep.report.verdicts import metrics_needed
 from cifarsweep.report.wording import METRIC_LABELS
 from cifarsweep.spec.study import Cell, datasets
 from cifarsweep.spec.words import DATA_VERSION, VAL_ACCURACY, TrialState
@@ -25,37 +26,36 @@ if TYPE_CHECKING:
 PARAMS, FLOPS = "params", "flops_per_image"
 
 
-def collect(store: Store, name: str, metrics: Collection[str] = tuple(METRIC_LABELS)) -> ReportStudy:
-    """All that a report says of one study, with the curves of `metrics`. Raises UnknownStudy."""
+def collect(store: Store, name: str, *, drawn: bool = True) -> ReportStudy:
+    """All that a report says of one study. Raises UnknownStudy.
+
+    Where nothing is `drawn`, without curves but those that a hypothesis is tested on, and without counts of classes:
+    of a large study it takes a tenth of the time.
+    """
     study, rows = store.study(name).spec, store.trials(name)
     shown, trials = study, tuple(_trial(row) for row in rows)
     if study.search is not None and rows:
         shown = study.model_copy(update={"cells": _best_points(rows, trials)})
     names = {cell.name for cell in shown.cells}
     numbers = [row.number for row in rows if row.cell in names]
+    metrics = METRIC_LABELS if drawn else metrics_needed(study)
+    unshown = [row.number for row in rows if row.cell not in names] if drawn else []
     return ReportStudy(
         study=shown,
         written=study,
         trials=trials,
-        series=store.metrics(name, metrics, only=numbers if study.search else None),
+        series=store.metrics(name, metrics, only=numbers if study.search else None) if metrics else {},
         made_at=datetime.now(UTC),
         database=store.shown_url,
         version=__version__,
         data_digest=_digests(study, rows),
         classes=_classes(study),
         plans=store.plans(name),
-        evaluations=_evaluations(store, name, [row.number for row in rows if row.cell not in names]),
-        confusion=class_counts(store, name, rows),
+        # The points of a search that are worth no line looked at the images as often as the others.
+        evaluations=store.row_counts(name, [VAL_ACCURACY], unshown),
+        confusion=class_counts(store, name, rows) if drawn else {},
         class_names={each: class_names(each) for each in datasets(study)},
     )
-
-
-def _evaluations(store: Store, name: str, unshown: Sequence[int]) -> dict[int, int]:
-    """Of the points of a search that are worth no line: they looked at the images as often as the others."""
-    if not unshown:
-        return {}
-    series = store.metrics(name, [VAL_ACCURACY], only=unshown)
-    return {number: len(steps) for (number, _), (steps, _) in series.items()}
 
 
 def _classes(study: Study) -> dict[str, int]:

@@ -47,7 +47,7 @@ from cifarsweep.store.records import (
     WorkerInfo,
 )
 from cifarsweep.store.search_trials import SearchTrials, record
-from cifarsweep.store.series import Series, read_names, read_series, read_under
+from cifarsweep.store.series import Series, read_names, read_row_counts, read_series, read_under
 from cifarsweep.store.timing import Timing
 
 T = TypeVar("T")
@@ -381,6 +381,10 @@ class Store:
         `only` are the numbers of the trials that are wanted, where it is not all.
         """
         return self._db.read(lambda conn: read_series(conn, studies.study_id(conn, study), names, only))
+
+    def row_counts(self, study: str, names: Iterable[str], only: Sequence[int]) -> dict[int, int]:
+        """How many rows of the metrics `names` each of the trials `only` has, by their numbers. Raises UnknownStudy."""
+        return self._db.read(lambda conn: read_row_counts(conn, studies.study_id(conn, study), names, only))
 
     def counts(self, study: str, prefix: str, only: Sequence[int]) -> dict[int, dict[str, float]]:
         """The metrics whose names begin with `prefix`, with one row of each, by the numbers of the trials `only`.

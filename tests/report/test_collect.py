@@ -5,10 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rates import FIRST
+from typer.testing import CliRunner
 
+from cifarsweep import notebook
+from cifarsweep.cli.app import app
 from cifarsweep.errors import UnknownStudy
 from cifarsweep.report.collect import collect
 from cifarsweep.report.pages import render_study
+from cifarsweep.report.summary import study_fields
 from cifarsweep.spec.words import AttemptEnd, MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
 from cifarsweep.store.records import WorkerInfo
@@ -54,3 +59,63 @@ def test_series_and_surroundings(store: Any) -> None:
 def test_a_study_that_is_not_there_is_named(store: Any) -> None:
     with pytest.raises(UnknownStudy, match="tired"):
         collect(store, "tired")
+
+
+@pytest.fixture
+def race(make: Any, tmp_path: Path) -> Any:
+    """A database with a study of one race, and one of a study without any; what is read of their curves is noted."""
+    url = f"sqlite:///{tmp_path}/races.db"
+    with Store.open(url, upgrade=True) as opened:
+        opened.create_study(make.study({"optimizer.lr": (0.1, 0.3)}, seeds=1, hypotheses=(FIRST,)))
+        opened.create_study(make.study({}, seeds=1, name="plain"))
+        while lease := opened.claim("w"):
+            names = ("val/accuracy", "elapsed_s", "train/loss", "val/confusion/0/0")
+            rows = [MetricRow(name, step, step / 12) for name in names for step in (4, 8, 12)]
+            opened.finish(opened.write(lease, rows), [], None, TrialResult(Outcome.FINISHED, 12, FINAL, ""))
+    return url
+
+
+def curves_read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, set[str]]]:
+    read: list[tuple[str, set[str]]] = []
+    metrics, counts = Store.metrics, Store.counts
+    monkeypatch.setattr(Store, "metrics", lambda *a, **more: read.append((a[1], set(a[2]))) or metrics(*a, **more))
+    monkeypatch.setattr(Store, "counts", lambda *a: read.append((a[1], {a[2]})) or counts(*a))
+    return read
+
+
+def verdicts_of(url: str) -> None:
+    with notebook.open(url) as results:
+        results.study("tried").verdicts()
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda url: CliRunner().invoke(app, ["report", "--json", "--db", url], catch_exceptions=False),
+        lambda url: CliRunner().invoke(app, ["extend", "tried", "--until-decided", "--max-seeds", "5", "--db", url]),
+        verdicts_of,
+    ],
+    ids=["report --json", "extend", "notebook"],
+)
+def test_what_draws_nothing_reads_the_curves_of_races_alone(race: Any, monkeypatch: Any, ask: Any) -> None:
+    read = curves_read(monkeypatch)
+
+    ask(race)
+
+    assert read == [("tried", {"val/accuracy", "elapsed_s"})]
+
+
+def test_a_comparison_reads_no_curves_of_studies_without_races(race: Any, monkeypatch: Any, tmp_path: Path) -> None:
+    read = curves_read(monkeypatch)
+
+    compared = ["report", "--compare", "plain", "plain", "--out", str(tmp_path), "--db", race]
+    assert CliRunner().invoke(app, compared).exit_code == 0
+
+    assert read == []
+
+
+def test_results_are_the_same_with_curves_and_without(race: Any) -> None:
+    with Store.open(race, read_only=True) as store:
+        drawn, bare = collect(store, "tried"), collect(store, "tried", drawn=False)
+
+    assert study_fields(drawn) == study_fields(bare) and study_fields(bare)["verdicts"][0]["seeds"] == 1

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scenes import make_study, must_claim, rows_at
+from sqlalchemy import text
 
+from cifarsweep.errors import StoreError
 from cifarsweep.spec.words import MetricRow
-from cifarsweep.store import Store
+from cifarsweep.store import Store, series
 from cifarsweep.store.series import Series
 
 AWKWARD = [math.nan, math.inf, -math.inf, -0.0, 0.0, 5e-324, 1e308, 0.1, 1 / 3, 2.0**53 + 2, -1.0]
@@ -96,3 +98,52 @@ def test_many_rows_in_one_write(busy_store: Store) -> None:
     found = busy_store.metrics("s", [f"m{place}" for place in range(7)])
     assert sum(len(steps) for steps, _ in found.values()) == 20_000
     assert found[0, "m3"][1][10] == pytest.approx(73 / 7)
+
+
+def test_series_are_the_same_however_many_are_read_at_once(busy_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = {}
+    for number, lengths in enumerate([{"a": 3, "b": 40, "c": 1}, {"b": 2}, {"a": 11, "c": 5}, {"a": 1}]):
+        lease = must_claim(busy_store)
+        for name, length in lengths.items():
+            written[number, name] = (AWKWARD * 4)[:length]
+            lease = busy_store.write(lease, [MetricRow(name, *row) for row in enumerate(written[number, name])])
+    for trials, rows in ((100, 100_000), (1, 1), (2, 12), (3, 20)):
+        monkeypatch.setattr(series, "_PAGE", trials)
+        monkeypatch.setattr(series, "_ROWS", rows)
+
+        found = busy_store.metrics("s", ["a", "b", "c"])
+
+        assert {key: bits(values) for key, (_, values) in found.items()} == {
+            key: bits(values) for key, values in written.items()
+        }
+        assert all(steps.tolist() == list(range(len(values))) for steps, values in found.values())
+
+
+def test_rows_are_counted_by_trial(busy_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(series, "_FEW", 1)
+    busy_store.write(must_claim(busy_store), [*rows_at(3, 1, 2), *rows_at(5, name="val/loss")])
+    busy_store.write(must_claim(busy_store), rows_at(7, name="val/loss"))
+
+    assert busy_store.row_counts("s", ["train/loss", "val/loss"], [0, 1, 2]) == {0: 4, 1: 1, 2: 0}
+    assert busy_store.row_counts("s", ["train/loss"], [1]) == {1: 0}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("kind = 'huge'", "kind is 'huge', which must be one of nan, inf, -inf, -0"),
+        ("value = 'much'", "step is 2 and value 'much', where both must be numbers"),
+        ("step = 'two'", "step is 'two' and value 0.5, where both must be numbers"),
+    ],
+)
+def test_a_row_that_is_no_number_is_one_sentence(busy_store: Store, change: str, says: str) -> None:
+    if busy_store.shown_url.startswith("postgresql") and "kind" not in change:
+        pytest.skip("a column of numbers holds nothing else there")
+    must_claim(busy_store)
+    busy_store.write(must_claim(busy_store), [MetricRow("m", step, 0.5) for step in range(5)])
+    busy_store._db.write(lambda conn: conn.execute(text(f"UPDATE cs_metric SET {change} WHERE step = 2")))  # noqa: S608
+
+    with pytest.raises(StoreError) as caught:
+        busy_store.metrics("s", ["m"])
+
+    assert str(caught.value).startswith(f"study 's', trial 1: cs_metric has a row of 'm' whose {says}")
