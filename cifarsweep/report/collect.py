@@ -74,12 +74,12 @@ def _best_points(rows: Sequence[TrialRow], trials: Sequence[ReportTrial]) -> tup
 
 
 def _digests(study: Study, rows: Sequence[TrialRow]) -> str | None:
-    """The digests of the images as workers found them: more than one of a name tells that machines differ."""
+    """The digests of the images that trials were trained on: more than one of a name tells that machines differ."""
     found = {
         f"{dataset} sha256 {attempt.versions[DATA_VERSION + dataset]}"
         for dataset in datasets(study)
         for row in rows
-        for attempt in row.attempts
+        for attempt in row.trained_by
         if DATA_VERSION + dataset in attempt.versions
     }
     return "; ".join(sorted(found)) or None
