@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import unquote
 
@@ -29,14 +30,22 @@ def without_database(environ: Mapping[str, str] | None = None) -> dict[str, str]
     """
     environ = os.environ if environ is None else environ
     private = {name for name, value in environ.items() if _NAMES.fullmatch(name) or _VALUES.search(value)}
-    secrets = set(_passwords(environ, private))
+    texts = [environ[name] for name in private] + [word for word in sys.argv if _VALUES.search(word)]
+    secrets = {*_named(environ, private), *_inside(texts)}
     return {name: value for name, value in environ.items() if name not in private and value not in secrets}
 
 
-def _passwords(environ: Mapping[str, str], private: Iterable[str]) -> Iterator[str]:
-    """The passwords in these variables, which other variables may repeat under any name."""
-    for name in private:
-        whole = [environ[name]] if _PASSWORD_NAMES.fullmatch(name) else []
-        inside = [group for found in _PASSWORD.finditer(environ[name]) for group in found.groups() if group]
-        for each in whole + inside:
-            yield from (text for text in (each, unquote(each)) if len(text) >= _SHORTEST_PASSWORD)
+def _named(environ: Mapping[str, str], private: Iterable[str]) -> Iterator[str]:
+    """The values of variables that are called passwords; other variables may repeat them under any name."""
+    return (environ[name] for name in private if _PASSWORD_NAMES.fullmatch(name) and _is_long(environ[name]))
+
+
+def _inside(texts: Iterable[str]) -> Iterator[str]:
+    """The passwords inside URLs and connection strings, as they are written there and as they are meant."""
+    for text in texts:
+        groups = (group for found in _PASSWORD.finditer(text) for group in found.groups() if group)
+        yield from (each for group in groups for each in (group, unquote(group)) if _is_long(each))
+
+
+def _is_long(text: str) -> bool:
+    return len(text) >= _SHORTEST_PASSWORD

@@ -59,6 +59,13 @@ def test_a_password_written_with_escapes_is_found_under_another_name():
     assert without_database({"CIFARSWEEP_DB": url, "ESCAPED": "p%40ss%2Fword", "PLAIN": "p@ss/word"}) == {}
 
 
+def test_a_password_of_the_command_line_is_found_under_any_name(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["cifarsweep", "worker", f"--db={URL}", "--artifacts=s3://me:needed@bucket"])
+    kept = {"HOME": "/home/ann", "AWS_SECRET_ACCESS_KEY": "needed"}
+
+    assert without_database({"MINE": SECRET, **kept}) == kept
+
+
 @given(st.dictionaries(st.from_regex(r"[A-Z_]{1,12}", fullmatch=True), st.text(max_size=20)))
 def test_nothing_is_added_or_changed(environ):
     assert without_database(environ).items() <= environ.items()

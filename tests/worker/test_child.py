@@ -9,7 +9,7 @@ import pytest
 
 from cifarsweep.spec.words import CheckpointRef, MetricRow
 from cifarsweep.training import events
-from cifarsweep.worker import protocol
+from cifarsweep.worker import child, protocol
 from cifarsweep.worker.child import _with_signs_of_life, serve
 from cifarsweep.worker.protocol import Preparing, Ready, Train, decode_reply
 
@@ -45,12 +45,13 @@ def raising(error: Exception):
     return train
 
 
-def said(train, *, trials: int = 1, end: type[BaseException] = Over, **more) -> list[protocol.Reply]:
-    """All that a child says until it ends."""
+def said(train, *, trials: int = 1, end: type[BaseException] = Over, raw=False, **more) -> list[protocol.Reply]:
+    """All that a child says until it ends; signs of life only if `raw`."""
     pipe = io.BytesIO()
     with pytest.raises(end):
         serve(train, Ready("no device", {}), Requests(trials), pipe, **more)
-    return [reply for line in pipe.getvalue().splitlines() if not isinstance(reply := decode_reply(line), Preparing)]
+    replies = map(decode_reply, pipe.getvalue().splitlines())
+    return [reply for reply in replies if raw or not isinstance(reply, Preparing)]
 
 
 class Ear(io.BytesIO):
@@ -79,6 +80,18 @@ def test_the_first_steps_may_take_longer_than_a_lease():
         serve(train, Ready("no device", {}), Requests(1), ear)
 
     assert ROWS in map(decode_reply, ear.getvalue().splitlines())
+
+
+def test_a_child_that_hangs_in_its_first_steps_falls_silent_in_the_end(monkeypatch):
+    monkeypatch.setattr(child, "_LONGEST_PREPARATION_S", 0.0)
+    seconds, later = [], threading.Event()
+    monkeypatch.setattr(child.time, "sleep", lambda s: later.set() if len(seconds) > 2 else seconds.append(s))
+
+    def train(request, should_stop):
+        assert later.wait(60)
+        yield ROWS
+
+    assert said(train, raw=True)[1:] == [ROWS]
 
 
 class Mouth:
