@@ -51,7 +51,7 @@ def obey(order: Order) -> None:
 
 def _prepare(order: Order) -> None:
     if not order.real:
-        process.child_command = lambda device: [sys.executable, str(_CHILD)]
+        process.child_command = lambda device, **how: [sys.executable, str(_CHILD)]
     if order.sabotage is not None and order.sabotage.point in sabotage.CHILD_POINTS:
         plan = order.sabotage
         os.environ["CHAOS_SABOTAGE"] = f"{plan.point}|{plan.marker}|{plan.act}|{plan.nth}"
