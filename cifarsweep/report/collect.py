@@ -15,7 +15,7 @@ from cifarsweep.report.source import ReportAttempt, ReportStudy, ReportTrial
 from cifarsweep.report.verdicts import metrics_needed
 from cifarsweep.report.wording import METRIC_LABELS
 from cifarsweep.spec.study import Cell, datasets
-from cifarsweep.spec.words import DATA_VERSION, VAL_ACCURACY, TrialState
+from cifarsweep.spec.words import DATA_VERSION, TELEMETRY, VAL_ACCURACY, TrialState
 
 if TYPE_CHECKING:
     from cifarsweep.spec.study import Study
@@ -33,7 +33,8 @@ def collect(store: Store, name: str, *, drawn: bool = True) -> ReportStudy:
     of a large study it takes a tenth of the time.
     """
     study, rows = store.study(name).spec, store.trials(name)
-    shown, trials = study, tuple(_trial(row) for row in rows)
+    whole = _means(store, name, [row.number for row in rows if row.final and len(row.trained_by) > 1])
+    shown, trials = study, tuple(_trial(row, whole.get(row.number, {})) for row in rows)
     if study.search is not None and rows:
         shown = study.model_copy(update={"cells": _best_points(rows, trials)})
     names = {cell.name for cell in shown.cells}
@@ -56,6 +57,14 @@ def collect(store: Store, name: str, *, drawn: bool = True) -> ReportStudy:
         confusion=class_counts(store, name, rows) if drawn else {},
         class_names={each: class_names(each) for each in datasets(study)},
     )
+
+
+def _means(store: Store, name: str, continued: Sequence[int]) -> dict[int, dict[str, float]]:
+    """What the hardware did in all attempts of trials that were continued: a last value is of the last one alone."""
+    found: dict[int, dict[str, float]] = {}
+    for (number, metric), (_, values) in (store.metrics(name, TELEMETRY, only=continued) if continued else {}).items():
+        found.setdefault(number, {})[metric] = float(values.mean())
+    return found
 
 
 def _classes(study: Study) -> dict[str, int]:
@@ -85,7 +94,7 @@ def _digests(study: Study, rows: Sequence[TrialRow]) -> str | None:
     return "; ".join(sorted(found)) or None
 
 
-def _trial(row: TrialRow) -> ReportTrial:
+def _trial(row: TrialRow, whole: Mapping[str, float]) -> ReportTrial:
     params = row.final.get(PARAMS)
     given_up = row.state in (TrialState.FAILED, TrialState.POISONED)
     return ReportTrial(
@@ -95,7 +104,7 @@ def _trial(row: TrialRow) -> ReportTrial:
         seed=row.seed,
         state=row.state,
         outcome=row.outcome,
-        final={name: value for name, value in row.final.items() if name not in (PARAMS, FLOPS)},
+        final={name: value for name, value in {**row.final, **whole}.items() if name not in (PARAMS, FLOPS)},
         steps=row.step,
         elapsed_s=row.elapsed_s if row.step else None,
         params=round(params) if params is not None else None,

@@ -20,6 +20,12 @@ def study_fields(report: ReportStudy) -> dict[str, Any]:
         "question": report.study.question,
         "trials": len(report.trials),
         "done": sum(trial.done for trial in report.trials),
+        "data": report.data_digest,
+        "continued": [
+            {"trial": trial.number, "changed": {name: list(values) for name, values in trial.changed.items()}}
+            for trial in report.trials
+            if trial.changed
+        ],
         "plans": [list(plan) for plan in report.plans],
         "false_verdicts_at_most": most_false(report),
         "promise": " ".join(warnings(report)) or None,

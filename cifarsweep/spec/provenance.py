@@ -55,12 +55,17 @@ A = TypeVar("A", bound=Attempt)
 
 def trained_by(attempts: Sequence[A]) -> tuple[A, ...]:
     """The attempts that a trial's result rests on, oldest first."""
+    if len(attempts) < 2:  # as of most trials of large studies
+        return tuple(attempts)
     return tuple(attempts[place] for place in contributing([each.first_step for each in attempts]))
 
 
 def changed(attempts: Sequence[Attempt]) -> dict[str, tuple[str, ...]]:
     """What a trial changed on its way, so that its bits are not promised again; empty where it changed nothing."""
-    return changes({**each.versions, **({DEVICE: each.device} if each.device else {})} for each in trained_by(attempts))
+    found = trained_by(attempts)
+    if len(found) < 2:
+        return {}
+    return changes({**each.versions, **({DEVICE: each.device} if each.device else {})} for each in found)
 
 
 def changes(environments: Iterable[Mapping[str, str]]) -> dict[str, tuple[str, ...]]:

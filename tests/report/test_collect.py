@@ -14,7 +14,7 @@ from cifarsweep.errors import UnknownStudy
 from cifarsweep.report.collect import collect
 from cifarsweep.report.pages import render_study
 from cifarsweep.report.summary import study_fields
-from cifarsweep.spec.words import AttemptEnd, MetricRow, Outcome, TrialResult
+from cifarsweep.spec.words import AttemptEnd, CheckpointRef, MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
 from cifarsweep.store.records import WorkerInfo
 
@@ -54,6 +54,20 @@ def test_series_and_surroundings(store: Any) -> None:
     assert (datetime.now(UTC) - report.made_at).total_seconds() < 60
     assert report.study == store.study("tried").spec
     assert "results.db" in render_study(report)
+
+
+def test_what_the_hardware_did_is_of_all_attempts_of_a_trial(store: Any) -> None:
+    first = store.claim("w")
+    slots = [MetricRow("gpu/slots_busy", 10, 8.0), MetricRow("val/accuracy", 10, 0.5)]
+    store.release(first, slots, CheckpointRef(10, "10.pt", "0" * 64, 1))
+    last = store.write(store.claim("w"), [MetricRow("gpu/slots_busy", 20, 2.0)])
+    result = TrialResult(Outcome.FINISHED, 20, FINAL | {"gpu/slots_busy": 2.0}, "cd" * 32)
+    store.finish(last, [], None, result)
+
+    trial = next(one for one in collect(store, "tried").trials if one.number == first.number)
+
+    assert [each.first_step for each in trial.attempts][-2:] == [0, 10]
+    assert trial.last("gpu/slots_busy") == 5.0 and trial.last("val/accuracy") == 0.75
 
 
 def test_a_study_that_is_not_there_is_named(store: Any) -> None:

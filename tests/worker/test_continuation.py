@@ -10,6 +10,7 @@ from cifarsweep.cli.replay import _print
 from cifarsweep.data.catalog import DataSetInfo
 from cifarsweep.report.collect import collect
 from cifarsweep.report.pages import render_study
+from cifarsweep.report.summary import study_fields
 from cifarsweep.spec.reading import find, read_study
 from cifarsweep.spec.words import CheckpointRef, MetricRow, TrialState
 from cifarsweep.store import Store
@@ -78,6 +79,8 @@ def test_who_goes_on_with_other_software_says_so_and_the_page_takes_the_promise_
         'href="#environment-2">(2)</a> <a href="#environment-1">(1)</a>' in page
     )  # the one of most trials is the first
     assert "NVIDIA A100, then no device" in page and "Version of fake" in page and "<b><bdi>0 and 1</bdi></b>" in page
+    changed = {"device": ["NVIDIA A100", "no device"], "fake": ["0", "1"]}
+    assert study_fields(collect(store, "demo"))["continued"] == [{"trial": 0, "changed": changed}]
     _print("demo/0", Verdict(True, (), (), 6), trial)
     assert f"continued with something else than before: {what}. For such a trial" in capsys.readouterr().out
 
