@@ -14,7 +14,6 @@ import os
 import pickle
 import socket
 import tarfile
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from torchvision.datasets.utils import download_url
 from cifarsweep.data import catalog, tensorfile
 from cifarsweep.data.tensorfile import CHANNELS, SIDE, Contents
 from cifarsweep.errors import DataError
+from cifarsweep.files import part
 from cifarsweep.spec.complaint import nearest
 
 _TIMEOUT_S = 30.0
@@ -121,9 +121,9 @@ def _fetch(cifar: Cifar, archive: Path) -> None:
     """Download into a folder of its own, so that `archive` appears only when it is whole."""
     try:
         archive.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=archive.parent) as folder, _timeout():
-            download_url(cifar.url, folder, cifar.filename, cifar.md5)
-            os.replace(Path(folder) / cifar.filename, archive)
+        with part(archive, folder=True) as folder, _timeout():
+            download_url(cifar.url, str(folder), cifar.filename, cifar.md5)
+            os.replace(folder / cifar.filename, archive)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
         raise DataError(
             f"can't download {cifar.url}: {error}; try again with a network, or get the file elsewhere "

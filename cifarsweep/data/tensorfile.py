@@ -16,7 +16,6 @@ import hashlib
 import json
 import mmap
 import os
-import secrets
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from cifarsweep.data.text import is_plain
 from cifarsweep.errors import DataError
+from cifarsweep.files import part
 
 if TYPE_CHECKING:  # reading a header needs no numpy, so the command line starts without it
     import numpy as np
@@ -260,12 +260,8 @@ def _text(value: object) -> str:
 @contextlib.contextmanager
 def _temporary(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
     """A new file beside `path` that is gone at the end unless it was renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            yield file, temporary
-    finally:
-        temporary.unlink(missing_ok=True)
+    with part(path) as temporary, temporary.open("wb") as file:
+        yield file, temporary
 
 
 def _sync_folder(folder: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cifarsweep.errors import CifarsweepError
+from cifarsweep.files import part
 from cifarsweep.report.compare import Comparison
 from cifarsweep.report.compare_view import compare_view
 from cifarsweep.report.overview import index_row
@@ -178,9 +179,6 @@ def _write_once(path: Path, content: bytes) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with part(path) as written:
+        written.write_bytes(content)
+        os.replace(written, path)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from cifarsweep.environment import without_database
 from cifarsweep.errors import OutputError
+from cifarsweep.files import part
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -109,11 +110,9 @@ def _run(page: Path, made: Path, folder: Path, *options: str) -> None:
 
 
 def _put(content: bytes, out: Path) -> None:
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
-        temporary.write_bytes(content)
-        os.replace(temporary, out)
+        with part(out) as written:
+            written.write_bytes(content)
+            os.replace(written, out)
     except OSError as error:
         raise OutputError(f"{out}: can't be written: {error.strerror}; choose another folder with --out") from None
-    finally:
-        temporary.unlink(missing_ok=True)

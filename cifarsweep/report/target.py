@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from cifarsweep.errors import OutputError
+from cifarsweep.files import beside, locked, part
 
 #: The event file of every run that is exported for TensorBoard.
 EVENT_FILE = "events.out.tfevents.0.cifarsweep"
@@ -37,20 +37,17 @@ class Target:
 
         Raises OutputError where something is there that must stay, or where the folder can't be written.
         """
-        place, partial = Path(os.path.realpath(self.path)), None
+        place = Path(os.path.realpath(self.path))
         try:
             self._check(place)
             place.parent.mkdir(parents=True, exist_ok=True)
-            partial = _beside(place, "partial")
-            yield partial
-            # Again: minutes may have passed.
-            self._check(place)
-            _put(partial, place)
+            with part(place, folder=self.folder) as written:
+                yield written
+                # Again: minutes may have passed.
+                self._check(place)
+                _put(written, place)
         except OSError as error:
             raise OutputError(f"{self} can't be written: {error.strerror or error}") from None
-        finally:
-            if partial:
-                _remove(partial)
 
     def __str__(self) -> str:
         text = str(self.path)
@@ -85,9 +82,9 @@ class Target:
 
 def _is_part(place: Path, database: Path) -> bool:
     for base in (database, Path(os.path.realpath(database))):
-        for part in (base.with_name(base.name + suffix) for suffix in _DATABASE_SUFFIXES):
+        for own in (base.with_name(base.name + suffix) for suffix in _DATABASE_SUFFIXES):
             # By name as well: a file that is called like a journal is taken for one.
-            if place == part or (place.exists() and part.exists() and place.samefile(part)):
+            if place == own or (place.exists() and own.exists() and place.samefile(own)):
                 return True
     return False
 
@@ -106,30 +103,17 @@ def _raised(error: OSError) -> None:
     raise error
 
 
-def _beside(place: Path, what: str) -> Path:
-    # Not from the name of the place, to which nothing can be added where it is as long as names may be.
-    return place.with_name(f".cifarsweep-{secrets.token_hex(8)}.{what}")
-
-
-def _put(partial: Path, place: Path) -> None:
+def _put(written: Path, place: Path) -> None:
     """Put what was written in its place; a folder that was there goes only after that."""
     if not place.is_dir():
-        os.replace(partial, place)
+        os.replace(written, place)
         return
-    old = _beside(place, "old")
-    os.rename(place, old)
-    try:
-        os.rename(partial, place)
-    except OSError:
-        os.rename(old, place)
-        raise
-    shutil.rmtree(old)
-
-
-def _remove(path: Path) -> None:
-    # The error that led here says more than one about the rest of a file.
-    with suppress(OSError):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    with locked(place):
+        old = beside(place.parent, "old")
+        os.rename(place, old)
+        try:
+            os.rename(written, place)
+        except OSError:
+            os.rename(old, place)
+            raise
+        shutil.rmtree(old)

@@ -7,7 +7,6 @@ PostgreSQL they are left out, and the next worker tells Optuna everything anew.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ from sqlalchemy import Connection, Table, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from cifarsweep.errors import StoreError
+from cifarsweep.files import part, private_mode
 from cifarsweep.store import address, migrate
 from cifarsweep.store.engine import Database, connect_sqlite, sqlite_driver
 from cifarsweep.store.faults import is_sqlite, translate, wrapped
@@ -39,8 +39,9 @@ def backup(db: Database, out: Path) -> None:
         if not out.parent.is_dir():
             raise StoreError(f"{out}: its folder does not exist; create it, or give another name")
         # Everything that SQLite may leave beside a file stays in the folder that goes away.
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
-            copy = Path(folder) / "copy.db"
+        with part(out, folder=True, mode=0o700) as folder:
+            copy = folder / "copy.db"
+            os.close(os.open(copy, os.O_CREAT | os.O_WRONLY, private_mode(out.parent)))
             _copy_file(db, copy, out) if db.path else _copy_server(db, copy)
             _appear(copy, out)
     except OSError as error:

@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from cifarsweep.errors import StoreError, install_command
+from cifarsweep.files import make_private
 from cifarsweep.store.address import shown
 from cifarsweep.store.faults import connection_lost, translate, wrapped
 
@@ -156,6 +157,9 @@ def sqlite_driver() -> Any:
 
 def connect_sqlite(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """A connection in autocommit, with the safe settings; whoever uses it begins its transactions itself."""
+    if not read_only:
+        # SQLite gives its journals the mode of the file.
+        make_private(path)
     conn = _connect(path, f"?mode={'ro' if read_only else 'rwc'}")
     with closed_on_error(conn):
         if read_only:
@@ -198,6 +202,17 @@ def closed_on_error(conn: Any) -> Iterator[None]:
         raise
 
 
+def remove_stub(path: Path) -> None:
+    """Remove a file that was to become a database and holds nothing, as where its disk is full.
+
+    SQLite refuses to write where the file of an open connection is gone, so nobody else loses what he writes to it.
+    """
+    with contextlib.suppress(OSError):
+        if path.stat().st_size == 0:
+            for suffix in ("", "-journal", "-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
 def put_in_order(path: Path) -> bool:
     """Undo what a writer left half done that was killed, for which a look that only reads has no right.
 
@@ -213,7 +228,8 @@ def put_in_order(path: Path) -> bool:
 
 def _connect_frozen(path: Path, conn: sqlite3.Connection) -> sqlite3.Connection:
     """A file in WAL mode on a medium that nobody can write has no room for WAL's index; nobody changes it either."""
-    wal = path.with_name(path.name + "-wal")
+    real = Path(os.path.realpath(path))
+    wal = real.with_name(real.name + "-wal")
     if wal.exists() and wal.stat().st_size:
         return conn
     conn.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ from cifarsweep.store import (
 )
 from cifarsweep.store.blame import Crash
 from cifarsweep.store.cells import Cells
-from cifarsweep.store.engine import Database
+from cifarsweep.store.engine import Database, remove_stub
 from cifarsweep.store.faults import final
 from cifarsweep.store.projection import Projection, refuse_foreign, untold
 from cifarsweep.store.records import (
@@ -88,8 +89,10 @@ class Store:
         """
         parsed = address.parse_url(url)
         timing = timing or Timing.from_env()
-        if parsed.get_backend_name() == "sqlite":
-            address.check_file(Path(str(parsed.database)), create=upgrade, read_only=read_only)
+        file = Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
+        if file is not None:
+            address.check_file(file, create=upgrade, read_only=read_only)
+        new = file is not None and not os.path.lexists(file)
         db, before = Database(parsed, read_only=read_only), None
         try:
             db.first_contact()
@@ -102,6 +105,8 @@ class Store:
                 migrate.check_version(db, older=older)
         except StoreError as error:
             db.close()
+            if file is not None and new:
+                remove_stub(file)
             raise error if known else final(error) from None
         except BaseException:
             db.close()

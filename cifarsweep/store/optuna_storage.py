@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from typing import Any
 
@@ -90,9 +91,15 @@ def _lock_session(connection: Any) -> None:
 
 @contextlib.contextmanager
 def file_lock(db: Database) -> Iterator[None]:
-    """Hold the lock file beside an SQLite database; the kernel frees it however its holder dies. Raises Taken."""
+    """Hold the lock file beside an SQLite database; the kernel frees it however its holder dies. Raises Taken.
+
+    Beside the file and not beside a link to it, so that both names have one lock; with the file's mode, so that whoever
+    may write the one may hold the other.
+    """
     assert db.path is not None
-    handle = os.open(db.path.with_name(db.path.name + ".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
+    real = os.path.realpath(db.path)
+    mode = stat.S_IMODE(os.stat(real).st_mode) & 0o666
+    handle = os.open(f"{real}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, mode)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cifarsweep.errors import CheckpointError, CheckpointUnseen
+from cifarsweep.files import private_opener
 from cifarsweep.spec.words import CheckpointRef
 
 _PREFIX, _SUFFIX, _PARTIAL = "step-", ".pt", ".partial"
@@ -54,7 +55,7 @@ class CheckpointFolder:
         target = self.path / new_name(step)
         partial = target.with_suffix(_PARTIAL)
         try:
-            with partial.open("xb") as file:
+            with open(partial, "xb", opener=private_opener) as file:
                 file.write(payload)
                 file.flush()
                 os.fsync(file.fileno())

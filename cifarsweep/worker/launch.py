@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cifarsweep.errors import CifarsweepError, OutputError, SpecError, StoreUnavailable
+from cifarsweep.files import private_opener
 from cifarsweep.worker.supervisor import EXIT_BAD_MACHINE
 
 #: Exit codes that another start would not change: nothing left to do, bad input, a bad machine.
@@ -116,7 +117,7 @@ class _Keeper:
 
     def _start(self) -> None:
         self._started_at = time.monotonic()
-        with self._log.open("ab") as log:
+        with open(self._log, "ab", opener=private_opener) as log:
             # A session of its own: Ctrl-C in the terminal reaches us alone, and we pass it on once.
             self._process = subprocess.Popen(
                 self._command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, start_new_session=True

@@ -1,0 +1,139 @@
+"""Files that appear whole or not at all, and who may read them."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import platformdirs
+
+from cifarsweep.errors import CifarsweepError
+
+_PART = re.compile(r"\.cifarsweep-[0-9a-f]{16}\.(partial|old)")
+
+
+class HomeError(CifarsweepError):
+    """The user has no home folder."""
+
+
+def private_mode(folder: Path) -> int:
+    """The mode of a new file that is nobody else's business: for its owner, and for a group that shares the folder.
+
+    That is one in which the group may write and nobody else. The umask may take more away.
+    """
+    try:
+        mode = folder.stat().st_mode
+    except OSError:
+        return 0o600
+    return 0o660 if mode & (stat.S_IWGRP | stat.S_IWOTH) == stat.S_IWGRP else 0o600
+
+
+def private_opener(path: str, flags: int) -> int:
+    """For `open`: a file that it makes is private."""
+    return os.open(path, flags, private_mode(Path(path).parent))
+
+
+def make_private(path: Path) -> None:
+    """Make an empty private file, unless the name is taken: whatever is there keeps its mode."""
+    with suppress(OSError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, private_mode(path.parent)))
+
+
+@contextmanager
+def part(place: Path, *, folder: bool = False, mode: int = 0o777) -> Iterator[Path]:
+    """An empty file or folder beside `place` to write to; whoever is done renames it, else it goes at the end.
+
+    It is locked while its writer lives, so what a writer that was killed has left is told from the work of others: it
+    goes when the next one comes to this folder.
+    """
+    sweep(place.parent)
+    path, handle = _begun(place.parent, folder, mode)
+    try:
+        yield path
+    finally:
+        remove(path)
+        os.close(handle)
+
+
+def sweep(folder: Path) -> None:
+    """Remove parts whose writers are gone."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for path in [Path(entry.path) for entry in entries if _PART.fullmatch(entry.name)]:
+            with suppress(OSError):
+                _remove_unlocked(path)
+
+
+def beside(folder: Path, what: str = "partial") -> Path:
+    """A name in the folder that nobody has, and that is swept."""
+    # Not from the name of a place, to which nothing can be added where it is as long as names may be.
+    return folder / f".cifarsweep-{secrets.token_hex(8)}.{what}"
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder with what it holds, if that is possible: what led here says more than its failure."""
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep what has the path now from being swept, under whatever name."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        _lock(handle)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _begun(parent: Path, folder: bool, mode: int) -> tuple[Path, int]:
+    while True:
+        path = beside(parent)
+        if folder:
+            path.mkdir(mode)
+            handle = os.open(path, os.O_RDONLY)
+        else:
+            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode & 0o666)
+        _lock(handle)
+        # Somebody may have swept it before it was locked.
+        if os.path.exists(path):
+            return path, handle
+        os.close(handle)
+
+
+def _lock(handle: int) -> None:
+    # Not every file system has locks; where there are none, nothing is swept.
+    with suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _remove_unlocked(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        remove(path)
+    finally:
+        os.close(handle)
+
+
+def user_data_folder() -> Path:
+    """The folder for what we keep for this user, who may have none. Raises HomeError; it need not exist."""
+    try:
+        return Path(platformdirs.user_data_dir("cifarsweep", appauthor=False))
+    except RuntimeError:
+        raise HomeError(no_home()) from None
+
+
+def no_home() -> str:
+    """Why there is no home folder, as in a container that runs under a number that it does not know."""
+    return f"user {os.getuid()} has no home folder here: $HOME is not set, and no list of users names one"
