@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from cifarsweep.cli.options import DEFAULT_DATABASE, Artifacts, Database, Json, artifacts_folder, console
-from cifarsweep.errors import StoreError
+from cifarsweep.errors import PlaceError, StoreError
 from cifarsweep.text import one_line
 
 if TYPE_CHECKING:
@@ -35,15 +35,22 @@ def doctor(db: Database = DEFAULT_DATABASE, artifacts: Artifacts = None, as_json
 
 
 def _machine(db: str, artifacts: str | None) -> Iterator[Finding]:
-    from cifarsweep.training.place import parse_place
     from cifarsweep.worker import diagnosis
 
     try:
-        place = parse_place(artifacts) if artifacts else str(artifacts_folder(db))
+        yield from diagnosis.examine(_place(db, artifacts))
+    except PlaceError as error:
+        yield from diagnosis.examine(error)
+
+
+def _place(db: str, artifacts: str | None) -> str:
+    from cifarsweep.training.place import parse_place
+
+    try:
+        return parse_place(artifacts) if artifacts else str(artifacts_folder(db))
     except StoreError:
         # Of the URL, which the database's own line complains of; checkpoints would go where those of a server go.
-        place = str(artifacts_folder("postgresql://"))
-    yield from diagnosis.examine(place)
+        return str(artifacts_folder("postgresql://"))
 
 
 def _print(findings: list[Finding]) -> None:

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cifarsweep.errors import PlaceError
+from cifarsweep.files import HomeError, user_data_folder
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -101,12 +104,16 @@ def _columns() -> int | None:
 
 
 def artifacts_folder(database: str) -> Path:
-    """Where checkpoints go unless it is said: beside the SQLite file, else in the user's data folder."""
-    from platformdirs import user_data_path
+    """Where checkpoints go unless it is said: beside the SQLite file, else in the user's data folder.
 
+    Raises PlaceError where the user has none.
+    """
     from cifarsweep.store.address import parse_url
 
     url = parse_url(database)
     if url.get_backend_name() == "sqlite" and url.database:
         return Path(url.database).resolve().with_suffix(".checkpoints")
-    return user_data_path("cifarsweep") / "checkpoints"
+    try:
+        return user_data_folder() / "checkpoints"
+    except HomeError as error:
+        raise PlaceError(f"{error}; name the place of the checkpoints with --artifacts") from None

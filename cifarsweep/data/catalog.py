@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-import platformdirs
-
 from cifarsweep.data import tensorfile
 from cifarsweep.data.tensorfile import Stamp
 from cifarsweep.data.text import shown
 from cifarsweep.errors import DataError
+from cifarsweep.files import HomeError, user_data_folder
 from cifarsweep.spec.complaint import nearest
 from cifarsweep.spec.words import NAME_PATTERN
 
@@ -77,7 +76,10 @@ def data_root() -> Path:
     """`$CIFARSWEEP_DATA`, else the user's data folder. It need not exist. Raises DataError for `~` of nobody."""
     named = os.environ.get(ROOT_VARIABLE)
     if not named:
-        return Path(platformdirs.user_data_dir("cifarsweep", appauthor=False))
+        try:
+            return user_data_folder()
+        except HomeError as error:
+            raise DataError(f"{error}; let {ROOT_VARIABLE} name the folder of the data sets") from None
     try:
         return Path(named).expanduser()
     except RuntimeError:

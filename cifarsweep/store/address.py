@@ -10,6 +10,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from cifarsweep.errors import StoreError
+from cifarsweep.files import no_home
 
 _NETWORK_FILE_SYSTEMS = frozenset(
     {
@@ -49,7 +50,10 @@ def _sqlite_url(url: URL) -> URL:
         raise StoreError("SQLite needs a plain file that all workers can open: write sqlite:///file.db")
     path = Path(url.database)
     # Only one's own home: `~name` may be a file as well as somebody's.
-    path = path.expanduser() if path.parts[0] == "~" else path
+    try:
+        path = path.expanduser() if path.parts[0] == "~" else path
+    except RuntimeError:
+        raise StoreError(f"{path}: {no_home()}; give the whole path of the file") from None
     return url.set(drivername="sqlite+pysqlite", database=str(path.absolute()))
 
 

@@ -25,7 +25,10 @@ def parse_place(text: str) -> str:
     if not text:
         raise PlaceError(f"--artifacts is empty. {_FORMS}")
     if not mark:
-        return str(Path(text).expanduser().absolute())
+        try:
+            return str(Path(text).expanduser().absolute())
+        except RuntimeError:
+            raise PlaceError(f"--artifacts {text}: nobody of that name has a home folder here; {_FORMS}") from None
     if protocol in _LOCAL:
         return _local_path(rest)
     _check_url(protocol, rest)

@@ -10,8 +10,8 @@ from importlib import metadata, util
 from pathlib import Path
 
 from cifarsweep import __version__
-from cifarsweep.data.catalog import data_root, installed
-from cifarsweep.errors import CifarsweepError, DataError
+from cifarsweep.data.catalog import ROOT_VARIABLE, data_root, installed
+from cifarsweep.errors import CifarsweepError, DataError, PlaceError
 from cifarsweep.store.diagnosis import Finding, disk
 from cifarsweep.training.place import check_place
 from cifarsweep.worker import gpus
@@ -20,8 +20,8 @@ from cifarsweep.worker import gpus
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "optuna", "sqlalchemy", "psycopg", "submitit")
 
 
-def examine(place: str) -> Iterator[Finding]:
-    """Everything about this machine; `place` is where the checkpoints go."""
+def examine(place: str | PlaceError) -> Iterator[Finding]:
+    """Everything about this machine; `place` is where the checkpoints go, or why they can't go anywhere."""
     yield Finding("cifarsweep", "ok", f"{__version__}, Python {platform.python_version()}, {platform.platform()}")
     yield _packages()
     yield from _gpus()
@@ -107,12 +107,19 @@ def _data_sets() -> Iterator[Finding]:
         yield Finding("data sets", "fail", str(each))
     if names:
         yield Finding("data sets", "ok", f"{', '.join(names)} in {root}")
+    elif not damaged and _folder(root).level == "fail":
+        yield Finding(
+            "data sets", "fail", f"none in {root}, where none can be written; let {ROOT_VARIABLE} name another"
+        )
     elif not damaged:
         advice = "digits make themselves, others come by `cifarsweep data download NAME`"
         yield Finding("data sets", "warn", f"none in {root}; {advice}")
 
 
-def _checkpoints(place: str) -> Iterator[Finding]:
+def _checkpoints(place: str | PlaceError) -> Iterator[Finding]:
+    if isinstance(place, PlaceError):
+        yield Finding("checkpoints", "fail", str(place))
+        return
     local = "://" not in place
     yield _folder(Path(place)) if local else _place(place, f"{place} can be written")
     if local:
