@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from cifarsweep.errors import DataUnusable
+from cifarsweep.errors import DataUnusable, DeviceError
 from cifarsweep.training.events import Event, Metrics, Rejected, Saving
 from cifarsweep.training.process import prepare_process
 from cifarsweep.worker.failures import Failure, classify, explain
@@ -194,17 +194,19 @@ def main() -> None:
     mailbox = Mailbox(take_stdin())
 
     prepare_process()
-    # Only now torch: it reads what was just prepared.
-    from cifarsweep.errors import DeviceError
-    from cifarsweep.worker.trainer import DeviceTrainer
-
     try:
+        # Only now torch: it reads what was just prepared.
+        from cifarsweep.worker.trainer import DeviceTrainer
+
         trainer = DeviceTrainer.on(sys.argv[1], graphs=NO_GRAPHS not in sys.argv)
     except DeviceError as error:
         replies.write(encode(Refused(str(error))))
         return
-    except Exception as error:  # CUDA's, and those of memory, which another process may give back
-        what = "there is no memory to start on" if classify(error) is Failure.OUT_OF_MEMORY else "can't be used"
+    except (RuntimeError, MemoryError, OSError, ImportError) as error:
+        short = classify(error) is Failure.OUT_OF_MEMORY
+        if not short and not isinstance(error, RuntimeError):
+            raise  # CUDA's are RuntimeErrors; a broken installation has more to tell
+        what = "there is no memory to start in" if short else "can't be used"
         reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
         replies.write(encode(Refused(f"device {sys.argv[1]}: {what}: {reason}", for_now=True)))
         return

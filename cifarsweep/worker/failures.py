@@ -25,7 +25,8 @@ class Failure(Enum):
 #: A library that is created first when memory is short says that it is not initialized.
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|ALLOC_FAILED|ALLOCATION_FAILED|NOT_INITIALIZED|DefaultCPUAllocator|std::bad_alloc"
-    r"|Cannot allocate memory|hardware resources required to .* have been exhausted"
+    r"|[Cc]annot allocate memory(?! in static TLS)|failed to map segment from shared object"
+    r"|hardware resources required to .* have been exhausted"
 )
 #: What CUDA and its libraries refuse before they begin, so that nothing is broken after it.
 _REFUSED = re.compile(

@@ -16,7 +16,7 @@ from cifarsweep.errors import CifarsweepError, DeviceError
 from cifarsweep.spec.settings import EarlyStop, Settings
 from cifarsweep.training import events
 from cifarsweep.worker import protocol
-from cifarsweep.worker.process import LONGEST_START_S, ChildProcess
+from cifarsweep.worker.process import LONGEST_START_S, ChildProcess, in_short
 
 #: Numbers of slots that are tried, in this order.
 SIZES = (1, 2, 4, 8)
@@ -159,7 +159,7 @@ class Probe:
         except _TooMany as error:
             if slots == 1 and str(error) != "out of memory":
                 raise CifarsweepError(f"--slots auto: {error}") from None
-            self._say(f"slots: {slots} at once do not fit: {str(error).splitlines()[0]}")
+            self._say(f"slots: {slots} at once do not fit: {in_short(str(error))}")
             return None
 
     def _rate(self, slots: int) -> float:

@@ -37,6 +37,12 @@ def child_environment() -> dict[str, str]:
     return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **without_database()}
 
 
+def in_short(story: str) -> str:
+    """How a child ended and the last that it said, in one line."""
+    first, *more = story.strip().splitlines() or [""]
+    return f"{first} ({more[-1].strip()})" if more else first
+
+
 class ChildProcess:
     """A running child. `read` never blocks; a broken pipe shows as the end of its replies.
 

@@ -21,6 +21,7 @@ from cifarsweep.worker.display import Display
 from cifarsweep.worker.farewell import tell_all, what_is_left
 from cifarsweep.worker.patience import Patience
 from cifarsweep.worker.plan import Plan, Shared
+from cifarsweep.worker.process import in_short
 from cifarsweep.worker.searching import Searching
 from cifarsweep.worker.slot import Slot
 from cifarsweep.worker.suspicion import Suspicion
@@ -136,7 +137,7 @@ class Supervisor:
             self._slots.remove(slot)
             if not self._slots:
                 raise DeviceError(f"the training process does not start on this machine: {slot.failure}")
-            why, left = slot.failure.splitlines()[0], len(self._slots)
+            why, left = in_short(slot.failure), len(self._slots)
             self._display.note(f"slot {slot.number} ends, its training process does not start: {why}; {left} go on")
 
     def _timeout(self) -> float:

@@ -10,7 +10,7 @@ from cifarsweep.spec.words import MetricRow
 from cifarsweep.training import events
 from cifarsweep.worker import child as child_main
 from cifarsweep.worker import protocol
-from cifarsweep.worker.process import ChildProcess, child_command
+from cifarsweep.worker.process import ChildProcess, child_command, in_short
 from cifarsweep.worker.trainer import DeviceTrainer
 
 ROW = events.Metrics((MetricRow("train/loss", 1, 0.5),))
@@ -85,3 +85,24 @@ def test_a_child_that_is_told_to_trains_without_graphs(monkeypatch: pytest.Monke
     child_main.main()
 
     assert taken[0].graphs is graphs
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit as Linux keeps it")
+def test_a_child_without_memory_for_torch_says_so():
+    """The address space is enough for Python and not for torch's libraries."""
+    limited = ["bash", "-c", 'ulimit -v 600000; exec "$@"', "-", *child_command("cpu")]
+    child = ChildProcess(limited)
+    wait([child.fileno()])
+    (reply,) = child.read() or ()
+    child.bury()
+
+    assert isinstance(reply, protocol.Refused) and reply.for_now
+    assert reply.reason.startswith("device cpu: there is no memory to start in: ")
+
+
+def test_the_end_of_a_child_in_one_line():
+    assert (
+        in_short("ended by exit code 1\nTraceback:\n  MemoryError: torch\n")
+        == "ended by exit code 1 (MemoryError: torch)"
+    )
+    assert in_short("ended by signal SIGKILL") == "ended by signal SIGKILL"

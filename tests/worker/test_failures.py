@@ -31,6 +31,8 @@ OUT_OF_MEMORY = [
     MemoryError(),
     MemoryError("Unable to allocate 3.2 GiB for an array with shape (50000, 32, 32, 3)"),
     OSError(errno.ENOMEM, "Cannot allocate memory"),
+    ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+    ImportError("libcudnn.so.9: cannot allocate memory"),
     OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.11 GiB"),
     OutOfMemoryError("Allocation on device 0 would exceed allowed memory. (out of memory)"),
     RuntimeError(
@@ -105,6 +107,7 @@ ORDINARY = [
     RuntimeError("mat1 and mat2 shapes cannot be multiplied (128x512 and 256x10)"),
     RuntimeError("Input type (torch.cuda.FloatTensor) and weight type (torch.FloatTensor) should be the same"),
     KeyError("CUDA"),
+    ImportError("libgomp.so.1: cannot allocate memory in static TLS block"),
     FileNotFoundError("no such data set"),
     RuntimeError('self INTERNAL ASSERT FAILED at "/pytorch/aten/src/ATen/native/TensorShape.cpp":1, please report'),
 ]
