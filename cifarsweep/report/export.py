@@ -1,6 +1,6 @@
 """A study's metrics as files for other programs, in long form: trial, cell, seed, name, step, value.
 
-One trial is read at a time, so that a study of any size fits into memory.
+Some trials are read at a time, so that a study of any size fits into memory and is not one transaction a trial.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from io import TextIOWrapper
+from io import StringIO, TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from cifarsweep.store.records import TrialRow
 
 COLUMNS = ("trial", "cell", "seed", "name", "step", "value")
+#: Rows that are read, and written to Parquet, at a time; and trials that are asked for at once.
+_ROWS, _TRIALS = 100_000, 500
 #: What a spreadsheet takes for the beginning of a formula (https://owasp.org/www-community/attacks/CSV_Injection).
 _FORMULA = re.compile(r"^[=+\-@\t\r\n]")
 
@@ -53,9 +55,30 @@ def curves(store: Store, study: str, names: Sequence[str]) -> Iterator[list[Curv
         # One for each pair of classes would bury the others.
         listed = ", ".join(name for name in known if not name.startswith(CONFUSION)) or "none yet"
         raise OutputError(f"study {study!r} has no metric {unknown[0]!r}; it has: {listed}")
-    for trial in store.trials(study):
-        series = store.metrics(study, names or known, only=[trial.number])
-        yield [Curve(trial, name, *found) for (_, name), found in sorted(series.items())]
+    for page in _pages(store, study, names):
+        by_trial: dict[int, list[Curve]] = {trial.number: [] for trial in page}
+        series = store.metrics(study, names or known, only=list(by_trial))
+        of = {trial.number: trial for trial in page}
+        for number, name in sorted(series):
+            by_trial[number].append(Curve(of[number], name, *series.pop((number, name))))
+        yield from by_trial.values()
+
+
+def _pages(store: Store, study: str, names: Sequence[str]) -> Iterator[list[TrialRow]]:
+    """Trials to read at a time, of `_ROWS` rows together, or one that has more."""
+    trials = store.trials(study)
+    for start in range(0, len(trials), _TRIALS):
+        some = trials[start : start + _TRIALS]
+        counts = store.row_counts(study, names or None, [trial.number for trial in some])
+        page: list[TrialRow] = []
+        rows = 0
+        for trial in some:
+            if page and rows + counts[trial.number] > _ROWS:
+                yield page
+                page, rows = [], 0
+            page.append(trial)
+            rows += counts[trial.number]
+        yield page
 
 
 def write_csv(found: Iterator[list[Curve]], file: TextIO) -> None:
@@ -63,8 +86,14 @@ def write_csv(found: Iterator[list[Curve]], file: TextIO) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
     for curve in _flat(found):
-        trial, cell, name = curve.trial, _harmless(curve.trial.cell), _harmless(curve.name)
-        writer.writerows((trial.number, cell, trial.seed, name, *point) for point in points(curve))
+        head = _csv_line(curve.trial.number, _harmless(curve.trial.cell), curve.trial.seed, _harmless(curve.name))
+        file.writelines(f"{head},{step},{value}\n" for step, value in points(curve))
+
+
+def _csv_line(*labels: object) -> str:
+    line = StringIO()
+    csv.writer(line, lineterminator="").writerow(labels)
+    return line.getvalue()
 
 
 def write_jsonl(found: Iterator[list[Curve]], file: TextIO) -> None:
@@ -72,13 +101,16 @@ def write_jsonl(found: Iterator[list[Curve]], file: TextIO) -> None:
     for curve in _flat(found):
         labels = (curve.trial.number, curve.trial.cell, curve.trial.seed, curve.name)
         head = json.dumps(dict(zip(COLUMNS, labels, strict=False)))[:-1]
+        if np.isfinite(curve.values).all():
+            file.writelines(f'{head}, "step": {step}, "value": {value}}}\n' for step, value in points(curve))
+            continue
         for step, value in points(curve):
             number = repr(value) if math.isfinite(value) else f'"{value}"'
             file.write(f'{head}, "step": {step}, "value": {number}}}\n')
 
 
 def write_parquet(found: Iterator[list[Curve]], path: Path) -> None:
-    """Parquet, a row group a trial. Raises OutputError where pyarrow is not installed."""
+    """Parquet, with row groups of about `_ROWS` rows. Raises OutputError where pyarrow is not installed."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -87,16 +119,37 @@ def write_parquet(found: Iterator[list[Curve]], path: Path) -> None:
     kinds = (pa.int64(), pa.string(), pa.int64(), pa.string(), pa.int64(), pa.float64())
     schema = pa.schema(list(zip(COLUMNS, kinds, strict=True)))
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for group in found:
-            if group:
-                writer.write_table(pa.concat_tables([_table(pa, schema, curve) for curve in group]))
+        for group in _row_groups(_flat(found)):
+            writer.write_table(_table(pa, schema, group))
 
 
-def _table(pa: Any, schema: Any, curve: Curve) -> Any:
-    count, trial = len(curve.steps), curve.trial
-    labels = (trial.number, trial.cell, trial.seed, curve.name)
-    columns = [pa.repeat(pa.scalar(label, field.type), count) for label, field in zip(labels, schema, strict=False)]
-    return pa.Table.from_arrays([*columns, pa.array(curve.steps), pa.array(curve.values)], schema=schema)
+def _row_groups(curves: Iterator[Curve]) -> Iterator[list[Curve]]:
+    """The curves in their order, and of long ones the parts, `_ROWS` rows together; the last have fewer."""
+    group: list[Curve] = []
+    room = _ROWS
+    for curve in curves:
+        start = 0
+        while start < len(curve.steps):
+            end = min(start + room, len(curve.steps))
+            group.append(Curve(curve.trial, curve.name, curve.steps[start:end], curve.values[start:end]))
+            room, start = room - (end - start), end
+            if not room:
+                yield group
+                group, room = [], _ROWS
+    if group:
+        yield group
+
+
+def _table(pa: Any, schema: Any, curves: Sequence[Curve]) -> Any:
+    counts = [len(curve.steps) for curve in curves]
+    places = pa.array(np.repeat(np.arange(len(curves)), counts))
+    labels = [(curve.trial.number, curve.trial.cell, curve.trial.seed, curve.name) for curve in curves]
+    columns = [
+        pa.array(column, field.type).take(places)
+        for column, field in zip(zip(*labels, strict=True), schema, strict=False)
+    ]
+    numbers = [np.concatenate([getattr(curve, of) for curve in curves]) for of in ("steps", "values")]
+    return pa.Table.from_arrays([*columns, *map(pa.array, numbers)], schema=schema)
 
 
 def export(store: Store, study: str, kind: str, names: Sequence[str], out: Path | None, *, force: bool) -> None:

@@ -387,8 +387,11 @@ class Store:
         """
         return self._db.read(lambda conn: read_series(conn, studies.study_id(conn, study), names, only))
 
-    def row_counts(self, study: str, names: Iterable[str], only: Sequence[int]) -> dict[int, int]:
-        """How many rows of the metrics `names` each of the trials `only` has, by their numbers. Raises UnknownStudy."""
+    def row_counts(self, study: str, names: Iterable[str] | None, only: Sequence[int]) -> dict[int, int]:
+        """How many rows of the metrics `names`, or of all where it is None, each of the trials `only` has.
+
+        Raises UnknownStudy.
+        """
         return self._db.read(lambda conn: read_row_counts(conn, studies.study_id(conn, study), names, only))
 
     def counts(self, study: str, prefix: str, only: Sequence[int]) -> dict[int, dict[str, float]]:

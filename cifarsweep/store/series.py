@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, true
 
 from cifarsweep.errors import StoreError
 from cifarsweep.store.tables import metric, study, trial
 
 Series = tuple[NDArray[np.int64], NDArray[np.float64]]
+#: Of one series: trial, name, its rows, those with a value, and those with a kind.
+_Key = tuple[int, str, int, int, int]
 
 SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf, "-0": -0.0}
 
@@ -74,13 +76,15 @@ def read_series(
     }
 
 
-def read_row_counts(conn: Connection, study_id: int, names: Iterable[str], only: Sequence[int]) -> dict[int, int]:
-    """How many rows of the metrics `names` the trials `only` have, by their numbers; 0 where there are none."""
+def read_row_counts(
+    conn: Connection, study_id: int, names: Iterable[str] | None, only: Sequence[int]
+) -> dict[int, int]:
+    """How many rows of the metrics `names`, or of all, the trials `only` have, by their numbers."""
     numbers, found = _numbers(conn, study_id, only), dict.fromkeys(only, 0)
-    ids, wanted = list(numbers), set(names)
+    ids, wanted = list(numbers), true() if names is None else metric.c.name.in_(set(names))
     for start in range(0, len(ids), _FEW):
         query = select(metric.c.trial_id, func.count()).group_by(metric.c.trial_id)
-        query = query.where(metric.c.trial_id.in_(ids[start : start + _FEW]), metric.c.name.in_(wanted))
+        query = query.where(metric.c.trial_id.in_(ids[start : start + _FEW]), wanted)
         found |= {numbers[trial_id]: rows for trial_id, rows in conn.execute(query)}
     return found
 
@@ -139,19 +143,21 @@ def _of_sqlite(conn: Connection, trial_ids: list[int], names: list[str]) -> Iter
     cursor.close()
 
 
-def _chunks(counts: Sequence[tuple[int, str, int, int, int]]) -> Iterator[list[tuple[int, str, int, int, int]]]:
+def _chunks(counts: Sequence[_Key]) -> Iterator[list[_Key]]:
     """The series of as many trials as have about `_ROWS` rows; of a trial that has more, one series at a time."""
-    chunk: list[tuple[int, str, int, int, int]] = []
+    chunk: list[_Key] = []
+    chunk_rows = 0
     for _, group in groupby(counts, key=itemgetter(0)):
         keys = list(group)
         rows = sum(key[2] for key in keys)
-        if chunk and rows + sum(key[2] for key in chunk) > _ROWS:
+        if chunk and chunk_rows + rows > _ROWS:
             yield chunk
-            chunk = []
+            chunk, chunk_rows = [], 0
         if rows > _ROWS:
             yield from ([key] for key in keys)
         else:
             chunk += keys
+            chunk_rows += rows
     if chunk:
         yield chunk
 

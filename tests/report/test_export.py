@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cifarsweep.errors import OutputError
-from cifarsweep.report.export import _harmless, export
+from cifarsweep.report import export as exporting
+from cifarsweep.report.export import _harmless, curves, export
 from cifarsweep.spec.settings import Optimizer, Settings
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.words import MetricRow, Outcome, TrialResult
@@ -84,6 +85,56 @@ def test_parquet_comes_back(store: Store, tmp_path: Path) -> None:
     assert len(rows) == 20
     found = [row["value"].hex() for row in rows if row["trial"] == 1 and row["name"] == "val/loss"]
     assert found == [value.hex() for value in VALUES]
+
+
+def test_row_groups_of_parquet_are_full_whatever_the_curves_are(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyarrow.parquet as pq
+
+    monkeypatch.setattr(exporting, "_ROWS", 8)
+    export(store, "s", "parquet", [], tmp_path / "s.parquet", force=False)
+
+    file = pq.ParquetFile(tmp_path / "s.parquet")
+    assert [file.metadata.row_group(place).num_rows for place in range(file.num_row_groups)] == [8, 8, 4]
+    monkeypatch.undo()
+    export(store, "s", "parquet", [], tmp_path / "whole.parquet", force=False)
+    assert str(file.read().to_pylist()) == str(pq.read_table(tmp_path / "whole.parquet").to_pylist())
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "tensorboard"])
+def test_an_export_is_the_same_however_many_trials_are_read_at_once(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    written = []
+    for rows, trials in ((100_000, 500), (1, 500), (10, 1), (15, 2)):
+        monkeypatch.setattr(exporting, "_ROWS", rows)
+        monkeypatch.setattr(exporting, "_TRIALS", trials)
+        export(store, "s", kind, [], tmp_path / "out", force=True)
+        files = sorted(path for path in tmp_path.glob("out/**/*") if path.is_file()) or [tmp_path / "out"]
+        written.append([(file.name, file.read_bytes()) for file in files])
+
+    assert all(each == written[0] for each in written) and all(content for _, content in written[0])
+
+
+def test_trials_are_read_by_their_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[list[int]] = []
+    metrics = Store.metrics
+    monkeypatch.setattr(Store, "metrics", lambda *a, only: read.append(list(only)) or metrics(*a, only=only))
+    monkeypatch.setattr(exporting, "_ROWS", 10)
+    with Store.open(f"sqlite:///{tmp_path / 'many.db'}", upgrade=True) as store:
+        cell = Cell(name="a", levels={}, settings=Settings(dataset="digits", epochs=1))
+        store.create_study(Study(name="s", question="?", cells=(cell,), seeds=tuple(range(7))))
+        for length in (4, 6, 1, 25, 2, 0):
+            lease = store.claim("w")
+            assert lease
+            rows = [MetricRow("val/loss", step, 0.5) for step in range(length)]
+            store.finish(lease, rows, None, TrialResult(Outcome.FINISHED, 4, {}, ""))
+
+        found = [[len(curve.steps) for curve in group] for group in curves(store, "s", [])]
+
+    assert found == [[4], [6], [1], [25], [2], [], []]
+    assert read == [[0, 1], [2], [3], [4, 5, 6]]
 
 
 def test_tensorboard_reads_its_runs(store: Store, tmp_path: Path) -> None:
