@@ -49,7 +49,7 @@ def write_runs(found: Iterator[list[Curve]], folder: Path) -> None:
     Event, Summary = _records()
     from tensorboard.summary.writer.record_writer import RecordWriter
 
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     for group in found:
         if not group:
             continue
