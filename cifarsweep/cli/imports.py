@@ -10,6 +10,9 @@ import typer
 from cifarsweep.cli.database import say_upgraded
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, key_value
 
+#: Tags of a run are named up to here.
+_LISTED = 30
+
 
 def import_tensorboard(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of run folders with event files.")],
@@ -21,22 +24,26 @@ def import_tensorboard(
 ) -> None:
     """Import the scalars of TensorBoard runs as trials that are done.
 
-    A run folder is a trial, its name the cell; `seed=3` or `_s3` in the name is the seed. To stand beside new trials,
-    accuracies must be called val/accuracy: --rename test_acc=val/accuracy.
+    A run folder is a trial, its name the cell; `seed=3` or `_s3` in the name is the seed. Folders of add_scalars and
+    add_hparams, and train and validation, are parts of their run. To stand beside new trials, accuracies must be called
+    val/accuracy: --rename test_acc=val/accuracy; those above 1 are taken as percent. What `export` wrote comes back as
+    it was. Training time is estimated from the moments at which values were written, without pauses and restarts.
     """
-    from cifarsweep.report.tensorboard import imported_study, read_runs
+    from cifarsweep.report.tensorboard_import import imported_study, read_runs
     from cifarsweep.spec.words import VAL_ACCURACY
     from cifarsweep.store import Store
 
-    runs = read_runs(folder, dict(key_value(each, "--rename", "OLD=NEW") for each in rename or ()))
+    found = read_runs(folder, dict(key_value(each, "--rename", "OLD=NEW") for each in rename or ()))
+    runs = found.runs
     study = imported_study(name, folder, runs)
     with Store.open(db, upgrade=True) as store:
         say_upgraded(store)
         count = store.import_study(study, runs)
     typer.echo(f"{name}: {count} trials of {len(study.cells)} cells imported")
-    for run in runs:
-        if run.truncated:
-            typer.echo(f"note: {run.path} ends in the middle of a record; what came before it is imported", err=True)
+    for note in (*found.notes, *found.left_out.sentences()):
+        typer.echo(f"note: {note}", err=True)
     if not any(row.name == VAL_ACCURACY for run in runs for row in run.rows):
         tags = sorted({row.name for run in runs for row in run.rows})
-        typer.echo(f"note: no tag is {VAL_ACCURACY}, which reports quote; there are: {', '.join(tags)}", err=True)
+        more = ", ..." if len(tags) > _LISTED else ""
+        listed = ", ".join(tags[:_LISTED]) + more
+        typer.echo(f"note: no tag is {VAL_ACCURACY}, which reports quote; there are: {listed}", err=True)

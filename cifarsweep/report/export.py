@@ -164,7 +164,12 @@ def export(store: Store, study: str, kind: str, names: Sequence[str], out: Path 
     first = next(found, [])
     target = Target(out, force, folder=kind == "tensorboard", database=_file(store))
     with target.whole() as path:
-        _write(_again(first, found), kind, path)
+        if kind == "tensorboard":
+            from cifarsweep.report.tensorboard import write_runs
+
+            write_runs(_again(first, found), path, store.study(study).spec)
+        else:
+            _write(_again(first, found), kind, path)
 
 
 def _to_standard_output(found: Iterator[list[Curve]], kind: str) -> None:
@@ -191,12 +196,8 @@ def _write(found: Iterator[list[Curve]], kind: str, path: Path) -> None:
     if kind in _TEXTS:
         with path.open("w", encoding="utf-8", newline="") as file:
             _TEXTS[kind](found, file)
-    elif kind == "parquet":
-        write_parquet(found, path)
     else:
-        from cifarsweep.report.tensorboard import write_runs
-
-        write_runs(found, path)
+        write_parquet(found, path)
 
 
 _TEXTS: dict[str, Callable[[Iterator[list[Curve]], TextIO], None]] = {"csv": write_csv, "jsonl": write_jsonl}

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, insert, select
 
 from cifarsweep.errors import StudyExists
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.words import ELAPSED, VAL_ACCURACY, Outcome, TrialState
+from cifarsweep.spec.words import ELAPSED, VAL_ACCURACY, TrialState
 from cifarsweep.store.metrics import insert_rows, kind_of
 from cifarsweep.store.records import FinishedRun
 from cifarsweep.store.studies import cell_row, insert_ignore
@@ -36,13 +36,14 @@ def add(conn: Connection, spec: Study, runs: Sequence[FinishedRun]) -> int:
 
 
 def _outcome(run: FinishedRun) -> dict[str, Any]:
-    final = {row.name: row.value for row in sorted(run.rows, key=lambda row: row.step)}
+    last = {row.name: row.value for row in sorted(run.rows, key=lambda row: row.step)}
+    final = {} if run.state is not TrialState.DONE else last if run.final is None else run.final
     value = final.get(VAL_ACCURACY)
     return {
-        "state": TrialState.DONE.value,
-        "outcome": Outcome.FINISHED.value,
+        "state": run.state.value,
+        "outcome": run.outcome.value if run.outcome else None,
         "value": value if value is not None and kind_of(value) is None else None,
         "final": json.dumps({name: kind_of(number) or number for name, number in final.items()}),
         "step": max(row.step for row in run.rows),
-        "elapsed_s": final.get(ELAPSED, 0.0),
+        "elapsed_s": last.get(ELAPSED, 0.0),
     }

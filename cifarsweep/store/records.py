@@ -137,6 +137,10 @@ class FinishedRun:
     cell: str
     seed: int
     rows: tuple[MetricRow, ...]
+    state: TrialState = field(default=TrialState.DONE, kw_only=True)
+    outcome: Outcome | None = field(default=Outcome.FINISHED, kw_only=True)
+    final: Mapping[str, float] | None = field(default=None, kw_only=True)
+    """Its last metrics; None where they are those of its last rows."""
 
 
 @dataclass(frozen=True, slots=True)

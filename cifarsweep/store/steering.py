@@ -62,9 +62,12 @@ def resume(conn: Connection, name: str, number: int | None) -> Steered:
 def retry(conn: Connection, name: str, number: int | None) -> Steered:
     """Queue failed, poisoned and cancelled trials again, as if they had never failed, from their newest checkpoint.
 
-    In a paused study they are paused. Raises UnknownStudy, or StoreError where the one trial is done.
+    In a paused study they are paused. Raises UnknownStudy, or StoreError where the one trial is done or none was
+    trained here.
     """
     scope = _locked(conn, name, number, *_RETRIED)
+    if '"imported":true' in scope.study.spec:
+        raise StoreError(f"study {name!r} was imported: its trials were trained elsewhere, so none can be queued")
     points = _set_wish(conn, scope, (Wish.CANCEL,), None)
     counters = {"crashes": 0, "takeovers": 0, "exceptions": 0, "out_of_memory": 0}
     fresh = {"state": first_state(scope.study).value, "not_before": None, "shunned_by": None, "told": False}

@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -137,22 +136,25 @@ def test_trials_are_read_by_their_rows(tmp_path: Path, monkeypatch: pytest.Monke
     assert read == [[0, 1], [2], [3], [4, 5, 6]]
 
 
-def test_tensorboard_reads_its_runs(store: Store, tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+def test_tensorboard_shows_its_runs_to_the_last_bit(store: Store, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
+    from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+    from tensorboard.context import RequestContext
+    from tensorboard.data.provider import RunTagFilter
 
     export(store, "s", "tensorboard", [], tmp_path / "runs", force=False)
 
-    first, second = sorted((tmp_path / "runs").iterdir())
-    assert [first.name, second.name] == ["=HYPERLINK_x-seed=3", "a_.._b-seed=3"]
-    read = EventAccumulator(str(first)).Reload()
-    points = read.Scalars("val/loss")
+    read = EventMultiplexer()
+    read.AddRunsFromDirectory(str(tmp_path / "runs"))
+    read.Reload()
+    asked = {"experiment_id": "", "plugin_name": "scalars", "downsample": 100, "run_tag_filter": RunTagFilter()}
+    shown = MultiplexerDataProvider(read, "").read_scalars(RequestContext(), **asked)
+    assert sorted(shown) == ["=HYPERLINK_x-seed=3", "a_.._b-seed=3"]
+    assert {tag for run in shown.values() for tag in run} == {"val/loss", "elapsed_s"}
+    points = shown["a_.._b-seed=3"]["val/loss"]
     assert [point.step for point in points] == [0, 1, 2, 3, 4]
-    assert [f"{point.value}" for point in points] == [f"{single(value)}" for value in VALUES]
+    assert [float(point.value).hex() for point in points] == [value.hex() for value in VALUES]
     assert points[4].wall_time - points[0].wall_time == pytest.approx(8.0)
-
-
-def single(value: float) -> float:
-    return struct.unpack("f", struct.pack("f", value))[0]
 
 
 def test_nothing_is_overwritten_unasked(store: Store, tmp_path: Path) -> None:

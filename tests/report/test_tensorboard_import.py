@@ -1,7 +1,9 @@
 """Old runs from TensorBoard's event files."""
 
 import json
+import math
 import re
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,14 @@ from cifarsweep.report.compare import compare
 from cifarsweep.report.export import export
 from cifarsweep.report.notes import figure_notes
 from cifarsweep.report.pages import render_study, write_comparison
-from cifarsweep.report.tensorboard import _cell_and_seed, imported_study, read_runs
+from cifarsweep.report.run_folders import cell_and_seed
+from cifarsweep.report.tensorboard_import import imported_study
+from cifarsweep.report.tensorboard_import import read_runs as read_all
+from cifarsweep.spec.settings import Optimizer, Settings
+from cifarsweep.spec.study import Cell, Study
+from cifarsweep.spec.words import MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
+from cifarsweep.store.records import FinishedRun
 
 
 def write_run(folder: Path, values: list[float], tag: str = "test_acc", wall: float = 100.0) -> Path:
@@ -36,6 +44,10 @@ def write_run(folder: Path, values: list[float], tag: str = "test_acc", wall: fl
             writer.write(Event(wall_time=wall + 2.0 * step, step=step, summary=summary).SerializeToString())
         writer.flush()
     return path
+
+
+def read_runs(folder: Path, names: dict[str, str] | None = None) -> list:
+    return read_all(folder, names or {}).runs
 
 
 @pytest.fixture
@@ -111,20 +123,23 @@ def test_a_run_that_was_killed_keeps_what_is_whole(tmp_path: Path) -> None:
     path = write_run(tmp_path / "a", [0.25, 0.5, 0.75])
     path.write_bytes(path.read_bytes()[:-5])
 
-    (run,) = read_runs(tmp_path, {})
+    found = read_all(tmp_path, {})
+    (run,) = found.runs
 
-    assert run.truncated
+    assert found.notes == [f"{path} ends in the middle of a record; what came before is imported"]
     assert [row.value for row in run.rows if row.name == "test_acc"] == [0.25, 0.5]
 
 
-def test_a_damaged_file_is_refused_by_name(tmp_path: Path) -> None:
+def test_of_a_damaged_file_what_came_before_is_imported_and_said(tmp_path: Path) -> None:
     path = write_run(tmp_path / "a", [0.25, 0.5, 0.75])
     broken = bytearray(path.read_bytes())
     broken[len(broken) // 2] ^= 1
     path.write_bytes(broken)
 
-    with pytest.raises(DataError, match=f"{path.name}: is damaged"):
-        read_runs(tmp_path, {})
+    found = read_all(tmp_path, {})
+
+    assert found.notes == [f"{path} is damaged from a place on; what came before is imported"]
+    assert 0 < len(found.runs[0].rows) < 6
 
 
 def test_two_runs_of_one_trial_are_named(tmp_path: Path) -> None:
@@ -209,12 +224,12 @@ def test_a_folder_without_scalars_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_the_seed_is_read_from_the_name(label: str, cell: str, seed: int) -> None:
-    assert _cell_and_seed(label) == (cell, seed)
+    assert cell_and_seed(label, {}) == (cell, seed)
 
 
 @given(st.text(max_size=400))
 def test_any_name_gives_a_cell_that_can_be_stored(label: str) -> None:
-    cell, seed = _cell_and_seed(label)
+    cell, seed = cell_and_seed(label, {})
 
     assert len(cell) <= 300
     assert seed >= 0
@@ -227,3 +242,353 @@ def test_the_command_says_what_it_did(logs: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0
     assert "old: 3 trials of 2 cells imported" in done.output
     assert "no tag is val/accuracy" in done.output
+
+
+EVIL = [
+    "基线",
+    "跳跃连接",
+    "é",
+    unicodedata.normalize("NFD", "é"),
+    "a" * 290 + ": norms",
+    "a" * 290 + ": weights",
+    "lr=0.1, seed=3/x: y",
+    "../up\\here",
+]
+NUMBERS = [0.1, 1 / 3, -0.0, math.nan, math.inf, -math.inf, 5e-324, 1e300, 94.98]
+
+
+def trained(store: Store) -> Study:
+    """A study whose names, levels and numbers are hard to keep; one trial diverged, and the last is under way."""
+    rates = tuple(0.1 + 0.01 * number for number in range(len(EVIL)))
+    cells = tuple(
+        Cell(
+            name=name,
+            levels={"optimizer.lr": rate, "model.widths": (8, 16), "optimizer.clip": None},
+            settings=Settings(dataset="digits", epochs=1, optimizer=Optimizer(lr=rate)),
+        )
+        for name, rate in zip(EVIL, rates, strict=True)
+    )
+    factors = {"optimizer.lr": rates, "model.widths": ((8, 16),), "optimizer.clip": (None,)}
+    study = Study(name="s", question="Welche?", factors=factors, cells=cells, seeds=(0, 1234567890123))
+    store.create_study(study)
+    for number in range(study.planned):
+        lease = store.claim("w")
+        assert lease
+        rows = [MetricRow("val/accuracy", 10 * step, value) for step, value in enumerate(NUMBERS)]
+        rows += [MetricRow("a: b/c 100 %", 2**40, number), MetricRow("elapsed_s", 2**40, 1.1 * number)]
+        if number == study.planned - 1:
+            store.write(lease, rows)
+        else:
+            outcome = Outcome.DIVERGED if number == study.planned - 2 else Outcome.FINISHED
+            store.finish(lease, rows, None, TrialResult(outcome, 2**40, {"params": 7.0, "x": math.nan}, "f" * 64))
+    return study
+
+
+def test_what_was_exported_comes_back_to_the_last_bit(store: Store, tmp_path: Path) -> None:
+    study = trained(store)
+    export(store, "s", "tensorboard", [], tmp_path / "runs", force=False)
+
+    found = read_all(tmp_path / "runs", {})
+    store.import_study(imported_study("again", tmp_path / "runs", found.runs), found.runs)
+
+    assert found.notes == [] and list(found.left_out.sentences()) == []
+    back = store.study("again").spec
+    assert (back.question, back.factors, back.seeds) == (study.question, study.factors, study.seeds)
+    assert [(cell.name, cell.levels) for cell in back.cells] == [(cell.name, cell.levels) for cell in study.cells]
+    assert facts(store, "again") == facts(store, "s")
+    last = store.trials("again")[-1]
+    assert (last.state, last.outcome, last.final) == ("cancelled", None, {}), "it had not ended"
+
+
+def facts(store: Store, study: str) -> list[object]:
+    """Everything of its trials that an export holds."""
+    names = store.metric_names(study)
+    series = store.metrics(study, names)
+    rows = [
+        (row.number, row.cell, row.seed, dict(row.levels), row.outcome, repr(row.final), row.value)
+        for row in store.trials(study)
+    ]
+    curves = [
+        (key, steps.tolist(), [value.hex() for value in values.tolist()]) for key, (steps, values) in series.items()
+    ]
+    return [rows, sorted(curves)]
+
+
+def test_folders_of_an_export_tell_cells_apart_without_its_records(store: Store, tmp_path: Path) -> None:
+    """Where somebody renamed them, or an old version of this program reads them."""
+    trained(store)
+    export(store, "s", "tensorboard", [], tmp_path / "runs", force=False)
+
+    names = [path.name for path in (tmp_path / "runs").iterdir()]
+
+    assert len({cell_and_seed(name, {}) for name in names}) == len(names) == 16
+    assert len({cell_and_seed(name, {})[0] for name in names}) == len(EVIL)
+    assert max(len(name.encode()) for name in names) < 256
+
+
+def test_a_trial_of_an_import_is_not_queued_again(store: Store, tmp_path: Path) -> None:
+    trained(store)
+    export(store, "s", "tensorboard", [], tmp_path / "runs", force=False)
+    runs = read_runs(tmp_path / "runs")
+    store.import_study(imported_study("again", tmp_path / "runs", runs), runs)
+
+    for number in (None, 15):
+        with pytest.raises(StoreError, match="'again' was imported: its trials were trained elsewhere"):
+            store.retry("again", number)
+    assert store.trials("again")[-1].state == "cancelled"
+
+
+def log(
+    folder: Path, rows: list[tuple[int, dict[str, float], float]], name: str = "1", start: int | None = None
+) -> Path:
+    """An event file: steps, the values of tags, and when they were written."""
+    from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"events.out.tfevents.{name}.host").open("wb") as file:
+        writer = RecordWriter(file)
+        writer.write(Event(wall_time=rows[0][2], file_version="brain.Event:2").SerializeToString())
+        if start is not None:
+            begun = SessionLog(status=SessionLog.START)
+            writer.write(Event(wall_time=rows[0][2], step=start, session_log=begun).SerializeToString())
+        for step, values, moment in rows:
+            summary = Summary(value=[Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()])
+            writer.write(Event(wall_time=moment, step=step, summary=summary).SerializeToString())
+        writer.flush()
+
+
+def curve(run: FinishedRun, name: str) -> dict[int, float]:
+    return {row.step: row.value for row in run.rows if row.name == name}
+
+
+W = 1_700_000_000.0
+
+
+@pytest.mark.parametrize("start", [51, None])
+def test_a_resumed_run_has_not_the_dead_tail_of_the_killed_one(tmp_path: Path, start: int | None) -> None:
+    """By the start of a session, or by a file that begins its tags anew; also of a tag that it never came to."""
+    log(tmp_path / "a", [(s, {"acc": s, "rare": s, "loss": s}, W + s) for s in range(0, 101, 10)], "9")
+    log(tmp_path / "a", [(s, {"acc": -s, "loss": -s}, W + 9000 + s) for s in (60, 70)], "10", start)
+
+    found = read_all(tmp_path, {})
+
+    (run,) = found.runs
+    assert curve(run, "acc") == {0: 0, 10: 10, 20: 20, 30: 30, 40: 40, 50: 50, 60: -60, 70: -70}
+    assert max(curve(run, "rare")) == 50
+    assert curve(run, "elapsed_s")[70] == 60
+    (said,) = found.left_out.sentences()
+    assert said.startswith("left out: values that a restart made void: 15 (")
+
+
+def test_two_writers_in_one_folder_are_no_restart_of_each_other(tmp_path: Path) -> None:
+    log(tmp_path / "a", [(s, {"train": s}, W + s) for s in range(0, 100, 5)], "1")
+    log(tmp_path / "a", [(s, {"val": s}, W + s) for s in (10, 20, 90)], "2")
+    log(tmp_path / "a", [(s, {"train": -s}, W + 9000 + s) for s in range(51, 80)], "3")
+    log(tmp_path / "a", [(s, {"val": -s}, W + 9000 + s) for s in (60, 70)], "4")
+
+    (run,) = read_runs(tmp_path)
+
+    assert max(curve(run, "train")) == 79 and curve(run, "train")[51] == -51 and curve(run, "train")[50] == 50
+    assert curve(run, "val") == {10: 10, 20: 20, 60: -60, 70: -70}
+    assert curve(run, "elapsed_s")[79] == pytest.approx(50 + 28)
+
+
+@pytest.mark.parametrize(
+    ("moments", "expected"),
+    [
+        ([0, 60, 120, 180 - 3600, 240 - 3600], [0, 60, 120, 120, 180]),
+        ([0, 60, 3 * 86400, 3 * 86400 + 60], [0, 60, 60, 120]),
+        ([-W, 60, 120], [0, 0, 60]),
+        ([0, math.nan, 60, math.inf, 120], [0, 0, 60, 60, 120]),
+        ([0, 7200, 14400], [0, 7200, 14400]),
+        ([0, 60, 660, 720], [0, 60, 660, 720]),
+        ([0, 60, 661, 721], [0, 60, 60, 120]),
+    ],
+    ids=["set back", "resumed", "no clock", "no moment", "hours are usual", "ten times", "more"],
+)
+def test_pauses_and_clocks_are_no_training_time(tmp_path: Path, moments: list[float], expected: list[float]) -> None:
+    log(tmp_path / "a", [(step, {"acc": 0.5}, W + moment) for step, moment in enumerate(moments)])
+
+    (run,) = read_runs(tmp_path)
+
+    assert list(curve(run, "elapsed_s").values()) == expected
+
+
+def test_folders_of_add_scalars_and_add_hparams_are_parts_of_their_run(tmp_path: Path) -> None:
+    from torch.utils.tensorboard import SummaryWriter
+
+    for seed in range(2):
+        writer = SummaryWriter(f"{tmp_path}/lr=0.1-seed={seed}")
+        for epoch in range(3):
+            writer.add_scalar("val/accuracy", 0.5 + 0.1 * epoch, epoch)
+            writer.add_scalars("some/loss", {"train": 1 - 0.1 * epoch, "val/x": 1.1}, epoch)
+        writer.add_hparams({"lr": 0.1, "seed": seed}, {"hparam/accuracy": 0.7, "val/accuracy": 9.0})
+        writer.close()
+
+    found = read_all(tmp_path, {})
+
+    assert [(run.cell, run.seed) for run in found.runs] == [("lr=0.1", 0), ("lr=0.1", 1)]
+    names = {row.name for row in found.runs[0].rows}
+    assert names == {"val/accuracy", "some/loss/train", "some/loss/val/x", "hparam/accuracy", "elapsed_s"}
+    assert curve(found.runs[0], "val/accuracy")[2] == pytest.approx(0.7)
+    assert "whose tag the run has itself: 2 ('val/accuracy')" in next(found.left_out.sentences())
+
+
+def test_the_seed_may_stand_among_the_hyperparameters(tmp_path: Path) -> None:
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer = SummaryWriter(f"{tmp_path}/plain")
+    writer.add_hparams({"seed": 7}, {"acc": 0.7})
+    writer.close()
+
+    assert [(run.cell, run.seed) for run in read_runs(tmp_path)] == [("plain", 7)]
+
+
+@pytest.mark.parametrize(
+    ("old", "kept"), [("epoch_acc", "train/epoch_acc"), ("validation/epoch_acc", "train/epoch_acc")]
+)
+def test_what_keras_wrote_is_one_run(tmp_path: Path, old: str, kept: str) -> None:
+    for part, value in (("train", 0.9), ("validation", 0.5)):
+        log(tmp_path / "lr=0.1-seed=1" / part, [(epoch, {"epoch_acc": value}, W + epoch) for epoch in range(3)])
+
+    (run,) = read_runs(tmp_path, {old: "val/accuracy"})
+
+    assert (run.cell, run.seed) == ("lr=0.1", 1)
+    assert set(curve(run, "val/accuracy").values()) == {0.5}
+    assert list(curve(run, "train/epoch_acc").values()) == pytest.approx([0.9] * 3)
+    with pytest.raises(DataError, match="--rename train/epoch_acc=acc or --rename val/epoch_acc=acc"):
+        read_runs(tmp_path, {"epoch_acc": "acc"})
+
+
+def test_what_an_import_can_not_take_is_counted_and_the_rest_imported(tmp_path: Path) -> None:
+    from tensorboard.compat.proto import types_pb2 as types
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.compat.proto.tensor_pb2 import TensorProto
+    from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    def tensor(kind: int, raw: bytes, *sizes: int) -> TensorProto:
+        shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in sizes])
+        return TensorProto(dtype=kind, tensor_content=raw, tensor_shape=shape)
+
+    one = b"\0\0\x80\x3f"
+    tensors = [
+        tensor(types.DT_BFLOAT16, b"\x80\x3f"),
+        tensor(types.DT_FLOAT, b"\1\2"),
+        tensor(77, b"\1"),
+        tensor(types.DT_FLOAT, one, 2**40),
+        tensor(types.DT_FLOAT, one * 2, 2),
+        tensor(types.DT_COMPLEX64, one * 2),
+        TensorProto(dtype=types.DT_STRING, string_val=[b"hello"]),
+        tensor(types.DT_FLOAT, one, 1),
+        tensor(types.DT_INT64, one * 2),
+    ]
+    (tmp_path / "a").mkdir()
+    with (tmp_path / "a" / "events.out.tfevents.1.h").open("wb") as file:
+        writer = RecordWriter(file)
+        for number, each in enumerate(tensors):
+            summary = Summary(value=[Summary.Value(tag=f"t{number}", tensor=each)])
+            writer.write(Event(wall_time=W, step=1, summary=summary).SerializeToString())
+        writer.flush()
+    odd = {"": 1.0, "a\nb": 1.0, "x" * 65: 1.0, "epoch": math.nan, "flops": -1.0, "acc": 0.5}
+    log(tmp_path / "b", [(1, odd, W), (-1, {"acc": 0.1}, W), (2**62, {"acc": 0.1}, W)])
+    log(tmp_path / "c", [(1, {"elapsed_s": 5.0}, W), (2, {"elapsed_s": 3.0, "acc": 1.0}, W + 7)])
+    (tmp_path / "c" / "old-tfevents").mkdir()
+    (tmp_path / "c" / "events.out.tfevents.1.h.gz").write_bytes(b"\x1f\x8b junk and more of it")
+    (tmp_path / "c" / "events.out.tfevents.2.h").touch()
+    log(tmp_path / "c" / ".ipynb_checkpoints", [(9, {"acc": 0.1}, W)])
+    (tmp_path / "latest").symlink_to("c")
+
+    found = read_all(tmp_path, {})
+
+    a, b, c = found.runs
+    assert (curve(a, "t7"), set(curve(a, "t8"))) == ({1: 1.0}, {1})
+    assert {row.name for row in a.rows} == {"t7", "t8", "elapsed_s"}
+    assert (curve(b, "acc"), {row.name for row in b.rows}) == ({1: 0.5}, {"acc", "elapsed_s"})
+    assert curve(c, "elapsed_s") == {1: 0, 2: 7}
+    assert sorted(found.left_out.sentences()) == [
+        "left out: files that are no event files of TensorBoard: 1 ('events.out.tfevents.1.h.gz')",
+        "left out: links to folders: 1 ('latest')",
+        "left out: tensors of a type that can't be read: 3 ('t0', 't1', 't2')",
+        "left out: tensors of a type that is no number: 2 ('t5', 't6')",
+        "left out: tensors that hold no single number: 2 ('t3', 't4')",
+        "left out: values at steps below 0 or from 9007199254740992 on: 2 ('acc')",
+        "left out: values of a training time that falls: 2 ('elapsed_s')",
+        f"left out: values of tags that can't name a metric, unless --rename gives them another name: 3 "
+        f"('', 'a\\nb', '{'x' * 65}')",
+        "left out: values that are no amount: 2 ('epoch', 'flops')",
+    ]
+
+
+def test_a_long_tag_is_imported_by_another_name(tmp_path: Path) -> None:
+    log(tmp_path / "a", [(1, {"x" * 70: 0.5}, W)])
+
+    (run,) = read_runs(tmp_path, {"x" * 70: "val/accuracy"})
+
+    assert curve(run, "val/accuracy") == {1: 0.5}
+
+
+@pytest.mark.parametrize("new", ["", "x" * 65, "a\nb"])
+def test_a_name_that_no_metric_can_have_is_refused(tmp_path: Path, new: str) -> None:
+    log(tmp_path / "a", [(1, {"acc": 0.5}, W)])
+
+    with pytest.raises(DataError, match="a metric's name has 1 to 64 printable characters"):
+        read_runs(tmp_path, {"acc": new})
+
+
+def test_two_tags_do_not_become_one(tmp_path: Path) -> None:
+    log(tmp_path / "a", [(1, {"acc": 0.5, "val/accuracy": 0.1}, W)])
+
+    with pytest.raises(DataError, match="has a tag 'val/accuracy' beside 'acc'"):
+        read_runs(tmp_path, {"acc": "val/accuracy"})
+
+
+@pytest.mark.parametrize(
+    ("values", "expected", "note"),
+    [
+        ([[10.0, 94.98], [1.0, 50.0]], [[0.1, 0.9498], [0.01, 0.5]], "values up to 94.98: taken as percent"),
+        ([[90.0], [0.9]], [[0.9], [0.009]], "1 of 2 runs have none above 1: check"),
+        ([[0.5, 1.0], [1.0000001]], [[0.5, 1.0], [1.0000001]], None),
+        ([[0.5, math.nan], [94.98, math.nan]], [[0.005, math.nan], [0.9498, math.nan]], "divided by 100"),
+        ([[500.0]], [[500.0]], "neither shares nor percent (up to 500)"),
+        ([[50.0, -1.0]], [[50.0, -1.0]], "neither shares nor percent"),
+    ],
+)
+def test_accuracies_in_percent_become_shares_and_that_is_said(
+    tmp_path: Path, values: list[list[float]], expected: list[list[float]], note: str | None
+) -> None:
+    for number, each in enumerate(values):
+        log(tmp_path / f"{number}", [(step, {"acc": value, "loss": 99.0}, W) for step, value in enumerate(each)])
+
+    found = read_all(tmp_path, {"acc": "val/accuracy"})
+
+    for run, each in zip(found.runs, expected, strict=True):
+        assert list(curve(run, "val/accuracy").values()) == pytest.approx(each, nan_ok=True)
+        assert set(curve(run, "loss").values()) == {99.0}
+    assert (note in found.notes[0]) if note else (found.notes == [])
+
+
+@pytest.mark.parametrize(
+    ("label", "cell", "seed"),
+    [
+        ("a-seed=1234567890", "a", 1234567890),
+        ("a_seed=999999999999999999", "a", 999999999999999999),
+        ("a-seed=18446744073709551615", "a-seed=18446744073709551615", 0),
+        (unicodedata.normalize("NFD", "né-seed=1"), "né", 1),
+    ],
+)
+def test_long_seeds_and_accents(label: str, cell: str, seed: int) -> None:
+    assert cell_and_seed(label, {}) == (cell, seed)
+
+
+def test_long_names_that_begin_alike_stay_apart(tmp_path: Path) -> None:
+    names = ["/".join(["x" * 200, "y" * 200, end]) for end in ("a", "b")]
+    for name in names:
+        log(tmp_path / name, [(1, {"acc": 0.5}, W)])
+
+    cells = [run.cell for run in read_runs(tmp_path)]
+
+    assert len(set(cells)) == 2 and max(map(len, cells)) == 300
