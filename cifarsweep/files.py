@@ -8,6 +8,7 @@ import re
 import secrets
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -60,6 +61,13 @@ def part(place: Path, *, folder: bool = False, mode: int = 0o777) -> Iterator[Pa
     finally:
         remove(path)
         os.close(handle)
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder of our own among the system's temporary files; those of processes that were killed go as well."""
+    with part(Path(tempfile.gettempdir()) / "scratch", folder=True, mode=0o700) as folder:
+        yield folder
 
 
 def sweep(folder: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cifarsweep.files import part, private_mode, private_opener, sweep
+from cifarsweep.files import part, private_mode, private_opener, scratch, sweep
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -104,3 +104,14 @@ def test_a_file_that_is_there_keeps_its_mode(tmp_path):
 
     assert (tmp_path / "x").stat().st_mode & 0o777 == 0o644
     assert private_mode(tmp_path / "nowhere") == 0o600
+
+
+def test_a_scratch_folder_is_its_owners_and_goes_with_what_the_dead_left(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    killed(HALF.format(folder=True), tmp_path)
+
+    with scratch() as folder:
+        (folder / "x").write_text("x")
+        assert leftovers(tmp_path) == [folder.name] and folder.stat().st_mode & 0o777 == 0o700
+
+    assert leftovers(tmp_path) == []

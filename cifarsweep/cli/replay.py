@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cifarsweep.cli.options import DEFAULT_DATABASE, Cpu, Database, Gpu, console, device
 from cifarsweep.cli.trial import parse_trial
+from cifarsweep.files import scratch
 from cifarsweep.spec.provenance import changes_text
 from cifarsweep.text import one_line
 
@@ -45,8 +44,8 @@ def replay(
     row = original.trial
     digest = verify(row.settings.dataset).sha256
     typer.echo(f"training {trial} again: {row.cell}, seed {row.seed}, {row.step:,} steps")
-    with tempfile.TemporaryDirectory(prefix="cifarsweep-replay-") as folder:
-        again = repeat(original, command, Path(folder), _tenths(row.step), {row.settings.dataset: digest})
+    with scratch() as folder:
+        again = repeat(original, command, folder, _tenths(row.step), {row.settings.dataset: digest})
     verdict = compare(original, again)
     _print(trial, verdict, row)
     raise typer.Exit(0 if verdict.reproduced else 1)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cifarsweep.environment import without_database
 from cifarsweep.errors import OutputError
-from cifarsweep.files import part
+from cifarsweep.files import part, scratch
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -56,9 +55,9 @@ def find_chromium(env: Mapping[str, str] | None = None) -> str:
 def write_pdf(page: Path) -> Path:
     """Print a page into a PDF beside it; returns its path. Raises OutputError."""
     out = page.with_suffix(".pdf")
-    with tempfile.TemporaryDirectory(prefix="cifarsweep-chromium-") as folder:
-        made = Path(folder) / "page.pdf"
-        _run(page, made, Path(folder), "--no-pdf-header-footer", f"--print-to-pdf={made}")
+    with scratch() as folder:
+        made = folder / "page.pdf"
+        _run(page, made, folder, "--no-pdf-header-footer", f"--print-to-pdf={made}")
         _put(made.read_bytes(), out)
     return out
 
@@ -68,10 +67,10 @@ def write_png(page: Path) -> tuple[Path, bool]:
     from PIL import Image
 
     out = page.with_suffix(".png")
-    with tempfile.TemporaryDirectory(prefix="cifarsweep-chromium-") as folder:
-        made = Path(folder) / "page.png"
+    with scratch() as folder:
+        made = folder / "page.png"
         # The height of a page is known only when it is drawn: a window that is too high, and the empty rest cut off.
-        _run(page, made, Path(folder), f"--window-size={WIDTH},{_HIGHEST}", f"--screenshot={made}")
+        _run(page, made, folder, f"--window-size={WIDTH},{_HIGHEST}", f"--screenshot={made}")
         with Image.open(made) as drawn:
             picture = drawn.convert("RGB")
         height = _used(picture)

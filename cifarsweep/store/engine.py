@@ -159,7 +159,7 @@ def connect_sqlite(path: Path, *, read_only: bool = False) -> sqlite3.Connection
     """A connection in autocommit, with the safe settings; whoever uses it begins its transactions itself."""
     if not read_only:
         # SQLite gives its journals the mode of the file.
-        make_private(path)
+        make_private(Path(os.path.realpath(path)))
     conn = _connect(path, f"?mode={'ro' if read_only else 'rwc'}")
     with closed_on_error(conn):
         if read_only:

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Protocol
 
 from cifarsweep.errors import CheckpointError, CheckpointUnseen
-from cifarsweep.files import private_opener
+from cifarsweep.files import part, private_mode, sweep
 from cifarsweep.spec.words import CheckpointRef
 
-_PREFIX, _SUFFIX, _PARTIAL = "step-", ".pt", ".partial"
+_PREFIX, _SUFFIX = "step-", ".pt"
+#: What an attempt of an earlier version left half written.
+_PARTIAL = ".partial"
 
 
 class Folder(Protocol):
@@ -53,18 +55,16 @@ class CheckpointFolder:
         """Write a new file that is on the disk, name and all, when this returns. OSError leaves nothing behind."""
         self.path.mkdir(parents=True, exist_ok=True)
         target = self.path / new_name(step)
-        partial = target.with_suffix(_PARTIAL)
         try:
-            with open(partial, "xb", opener=private_opener) as file:
-                file.write(payload)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, target)
+            with part(target, mode=private_mode(self.path)) as partial:
+                with partial.open("wb") as file:
+                    file.write(payload)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(partial, target)
             _sync_folder(self.path)
         except OSError:
-            for path in (partial, target):
-                with contextlib.suppress(OSError):
-                    path.unlink(missing_ok=True)
+            _remove(target)
             raise
         return pointer(step, str(target.resolve()), payload)
 
@@ -88,6 +88,7 @@ class CheckpointFolder:
 
     def keep_only(self, path: str) -> None:
         """Remove all but one file, whatever earlier attempts left behind. For a trial that is done."""
+        sweep(self.path)
         for file in self._files():
             if file.name != Path(path).name:
                 _remove(file)

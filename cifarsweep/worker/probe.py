@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from multiprocessing.connection import wait
 from typing import Any, Self
 
 from cifarsweep.errors import CifarsweepError, DeviceError
+from cifarsweep.files import scratch
 from cifarsweep.spec.settings import EarlyStop, Settings
 from cifarsweep.training import events
 from cifarsweep.worker import protocol
@@ -130,7 +130,8 @@ class Probe:
         self._command, self._batch_size, self._say = command, settings.batch_size, note
         self._settings: dict[str, Any] = json.loads(endless(settings).model_dump_json())
         self._probed: list[_Probed] = []
-        self._folder = tempfile.TemporaryDirectory(prefix="cifarsweep-probe-", ignore_cleanup_errors=True)
+        self._cleanup = contextlib.ExitStack()
+        self._folder = self._cleanup.enter_context(scratch())
 
     def __enter__(self) -> Self:
         return self
@@ -138,7 +139,7 @@ class Probe:
     def __exit__(self, *_: object) -> None:
         for each in self._probed:
             each.child.kill()
-        self._folder.cleanup()
+        self._cleanup.close()
 
     def on_gpu(self) -> bool:
         """Start the first child and ask where it trains. Raises CifarsweepError where it does not start."""
@@ -183,7 +184,7 @@ class Probe:
                 label=f"probe/{number}",
                 settings=self._settings,
                 seed=number,
-                folder=os.path.join(self._folder.name, str(number)),
+                folder=str(self._folder / str(number)),
                 resume=(),
                 save_every_s=float(_FOREVER),
             )

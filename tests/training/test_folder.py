@@ -133,3 +133,13 @@ def test_a_trial_that_is_done_keeps_one_file(folder):
     folder.keep_only(kept.path)
 
     assert names(folder) == [os.path.basename(kept.path)]
+
+
+def test_what_an_attempt_that_was_killed_left_half_written_goes_with_the_next_checkpoint(folder):
+    folder.write(1, b"x")
+    (folder.path / ".cifarsweep-0123456789abcdef.partial").write_bytes(b"half")
+
+    ref = folder.write(2, b"y")
+
+    assert [path.suffix for path in folder.path.iterdir()] == [".pt", ".pt"]
+    assert os.stat(ref.path).st_mode & 0o077 == 0
