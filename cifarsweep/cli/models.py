@@ -10,7 +10,7 @@ import typer
 from cifarsweep.cli.options import console
 
 if TYPE_CHECKING:
-    from cifarsweep.models.listing import Row
+    from cifarsweep.spec.networks import Row
 
 
 def models(
@@ -24,9 +24,18 @@ def models(
     ] = None,
 ) -> None:
     """List models with parameters and arithmetic of one image, forward."""
+    _print(_rows(names or [], timm, classes, img_size))
+
+
+def _rows(names: Sequence[str], timm: str | None, classes: int, img_size: int | None) -> list[Row]:
+    # Only what timm has must be built to be counted, for which torch is imported.
+    if timm is None and not any(name.startswith("timm:") for name in names):
+        from cifarsweep.spec.networks import own_rows
+
+        return own_rows(names, classes)
     from cifarsweep.models.listing import rows
 
-    _print(rows(names or [], timm, classes, img_size))
+    return rows(names, timm, classes, img_size)
 
 
 def _print(rows: Sequence[Row]) -> None:

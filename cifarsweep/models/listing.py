@@ -1,44 +1,20 @@
-"""Every network with its cost, for a table."""
+"""Networks of timm beside our own, with their costs, for a table."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from pydantic import ValidationError
 
 from cifarsweep.errors import SpecError
 from cifarsweep.models import timm_nets
-from cifarsweep.models.convnet import IMAGE_SIZE
 from cifarsweep.models.cost import cost
-from cifarsweep.spec.complaint import explain, nearest
-from cifarsweep.spec.settings import ConvNet, Model, ResNet, ResNet9, Timm, ViT
+from cifarsweep.spec.complaint import explain
+from cifarsweep.spec.networks import Row, options, own_rows
+from cifarsweep.spec.settings import Timm
 
 #: More networks of timm than this at once are a pattern that wants to be narrower.
 MOST_TIMM = 60
-
-OWN: tuple[Model, ...] = (
-    ConvNet(),
-    ResNet9(),
-    ResNet(name="resnet18"),
-    ResNet(name="resnet34"),
-    ResNet(name="resnet50"),
-    ResNet(name="resnet101"),
-    ResNet(name="resnet152"),
-    ViT(),
-    ViT(stem="conv"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One network: what a study sets for it beside its name, pixels a side, and its cost as `cost` counts it."""
-
-    name: str
-    options: str
-    size: int
-    params: int
-    flops: int
 
 
 def rows(wanted: Sequence[str], pattern: str | None, classes: int, img_size: int | None) -> list[Row]:
@@ -46,26 +22,23 @@ def rows(wanted: Sequence[str], pattern: str | None, classes: int, img_size: int
 
     `img_size` is for networks of timm, ours see 32x32. Raises SpecError for a name that nobody knows.
     """
-    chosen = [model for name in wanted for model in _called(name, img_size)]
-    chosen += [_timm(name, img_size) for name in _matching(pattern)] if pattern else []
-    return [_row(model, classes) for model in (chosen or OWN)]
+    chosen = [row for name in wanted for row in _called(name, classes, img_size)]
+    chosen += [_timm(name, classes, img_size) for name in _matching(pattern)] if pattern else []
+    return chosen or own_rows([], classes)
 
 
-def _called(name: str, img_size: int | None) -> list[Model]:
-    if name.startswith(timm_nets.PREFIX):
-        return [_timm(name, img_size)]
-    found = [model for model in OWN if model.name == name]
-    if not found:
-        known = list(dict.fromkeys(model.name for model in OWN))
-        raise SpecError(f"no model {name!r}.{nearest(name, known)} There are {', '.join(known)} and timm:NAME.")
-    return found
+def _called(name: str, classes: int, img_size: int | None) -> list[Row]:
+    return [_timm(name, classes, img_size)] if name.startswith(timm_nets.PREFIX) else own_rows([name], classes)
 
 
-def _timm(name: str, img_size: int | None) -> Timm:
+def _timm(name: str, classes: int, img_size: int | None) -> Row:
     try:
-        return Timm(name=name, img_size=img_size)
+        model = Timm(name=name, img_size=img_size)
     except ValidationError as error:
         raise SpecError(explain(error, Timm, "models")) from None
+    price = cost(model, classes)
+    size = timm_nets.input_size(model)
+    return Row(name, options(model), size, price.params, price.flops_per_image)
 
 
 def _matching(pattern: str) -> list[str]:
@@ -77,10 +50,3 @@ def _matching(pattern: str) -> list[str]:
             f"--timm: {len(found):,} models match {pattern!r}, and at most {MOST_TIMM} are counted at once; narrow it"
         )
     return found
-
-
-def _row(model: Model, classes: int) -> Row:
-    price = cost(model, classes)
-    size = timm_nets.input_size(model) if isinstance(model, Timm) else IMAGE_SIZE
-    options = [f"{key} = {value}" for key, value in model.model_dump(exclude_defaults=True).items() if key != "name"]
-    return Row(model.name, ", ".join(options), size, price.params, price.flops_per_image)

@@ -177,7 +177,8 @@ model = { widths = [4, 4, 4, 4, 4, 4] }
 def test_help_and_the_commands_that_look_never_import_torch(tmp_path, environment):
     import sys
 
-    for arguments in (["--help"], ["studies"], ["create", "demo"], ["status"], ["report"], ["data", "list"]):
+    looking = (["--help"], ["studies"], ["create", "demo"], ["status"], ["report"], ["data", "list"], ["models"])
+    for arguments in (*looking, ["models", "vit", "resnet18"], ["export", "demo", "--out", "-"]):
         command = [sys.executable, "-X", "importtime", "-m", "cifarsweep.cli", *arguments]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
         imported = set(re.findall(r"\|\s+(\S+)$", done.stderr, flags=re.MULTILINE))

@@ -1,0 +1,78 @@
+"""The networks of our own, as they are where a study sets nothing, and their costs, so that a table needs no torch.
+
+A test holds the costs against those that are counted on the networks themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cifarsweep.errors import SpecError
+from cifarsweep.spec.complaint import nearest
+from cifarsweep.spec.settings import ConvNet, Model, ResNet, ResNet9, ViT
+
+#: Pixels a side of what they see.
+IMAGE_SIZE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One network: what a study sets for it beside its name, pixels a side, and its cost, a multiply-add being two."""
+
+    name: str
+    options: str
+    size: int
+    params: int
+    flops: int
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A network with its parameters and FLOPs of one image, forward: those of the body, and those for each class."""
+
+    model: Model
+    params: int
+    params_a_class: int
+    flops: int
+    flops_a_class: int
+
+    def row(self, classes: int) -> Row:
+        """What it costs with a classifier of so many classes."""
+        params = self.params + self.params_a_class * classes
+        flops = self.flops + self.flops_a_class * classes
+        return Row(self.model.name, options(self.model), IMAGE_SIZE, params, flops)
+
+
+OWN = (
+    Known(ConvNet(), 2_353_888, 257, 115_015_680, 512),
+    Known(ResNet9(), 6_568_000, 513, 758_513_664, 1024),
+    Known(ResNet(name="resnet18"), 11_168_832, 513, 1_110_835_200, 1024),
+    Known(ResNet(name="resnet34"), 21_276_992, 513, 2_318_794_752, 1024),
+    Known(ResNet(name="resnet50"), 23_500_352, 2049, 2_595_618_816, 4096),
+    Known(ResNet(name="resnet101"), 42_492_480, 2049, 5_019_926_528, 4096),
+    Known(ResNet(name="resnet152"), 58_136_128, 2049, 7_444_234_240, 4096),
+    Known(ViT(), 3_192_576, 257, 381_884_416, 512),
+    Known(ViT(stem="conv"), 3_288_896, 257, 394_827_776, 512),
+)
+
+
+def own_rows(names: Sequence[str], classes: int) -> list[Row]:
+    """The networks of these names, in their order; all where there are none. Raises SpecError for an unknown name."""
+    if not names:
+        return [known.row(classes) for known in OWN]
+    return [row for name in names for row in _called(name, classes)]
+
+
+def options(model: Model) -> str:
+    """What differs from a model's defaults, as a study sets it."""
+    fields = model.model_dump(exclude_defaults=True).items()
+    return ", ".join(f"{key} = {value}" for key, value in fields if key != "name")
+
+
+def _called(name: str, classes: int) -> list[Row]:
+    found = [known.row(classes) for known in OWN if known.model.name == name]
+    if not found:
+        names = list(dict.fromkeys(known.model.name for known in OWN))
+        raise SpecError(f"no model {name!r}.{nearest(name, names)} There are {', '.join(names)} and timm:NAME.")
+    return found
