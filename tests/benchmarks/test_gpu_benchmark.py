@@ -1,21 +1,85 @@
-"""`benchmarks/gpu.py` on a processor: every part of it runs; its times mean nothing there."""
+"""`benchmarks/gpu.py` on a pretended GPU: every stage runs and finds what holds; its times mean nothing there."""
 
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from unittest import mock
 
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
-def test_a_dry_run_checks_the_bits_and_writes_both_files(tmp_path, monkeypatch):
-    monkeypatch.setenv("CIFARSWEEP_DATA", str(tmp_path / "data"))
-    command = [sys.executable, str(BENCHMARK), "--dry-run", "--out", str(tmp_path)]
+@pytest.fixture
+def gpu(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import gpu
+
+    return gpu
+
+
+def findings(text):
+    return {found.pop("what"): found for found in map(json.loads, text.splitlines())}
+
+
+@pytest.mark.parametrize("name", ["bits", "leak", "oom", "capture", "rates", "slots", "epoch", "telemetry"])
+def test_every_stage_runs_and_its_checks_hold(gpu, capsys, name):
+    stage, _ = gpu.STAGES[name]
+    with gpu.pretended():
+        stage(gpu.TINY)
+
+    found = findings(capsys.readouterr().out)
+    assert found and all(each.get("ok", True) for each in found.values())
+    assert all(each["images_per_s"] > 0 for what, each in found.items() if what.startswith("images/s"))
+    checks = {name for name, each in found.items() if "ok" in each}
+    assert checks or name in ("rates", "epoch")
+
+
+def test_a_graph_that_trains_to_other_bits_is_found(gpu, capsys, monkeypatch):
+    from gpu_dry_run import Gpu
+
+    monkeypatch.setattr(Gpu, "replay", lambda gpu, tape: None)
+    monkeypatch.setattr("gpu_stages.CASES", {"the defaults": {}})
+    with gpu.pretended():
+        gpu.STAGES["bits"][0](gpu.TINY)
+
+    assert findings(capsys.readouterr().out)["bits of the defaults: graph = plain"]["ok"] is False
+
+
+KILLED = """
+import os, signal
+print('{"what": "first"}', flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_stage_that_is_killed_at_its_limit_leaves_what_it_found_and_the_next_one_runs(gpu, monkeypatch, tmp_path):
+    plain, limits = subprocess.Popen, []
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **options: plain([command[0], "-c", KILLED], **options))
+    monkeypatch.setattr(threading, "Timer", lambda seconds, kill: limits.append(seconds) or mock.Mock())
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--out", str(tmp_path), "--stages", "bits", "leak"])
+
+    assert gpu.main() == 1
+
+    kept = [json.loads(line) for line in (tmp_path / "gpu.jsonl").read_text().splitlines()]
+    stages = [(stage, what) for stage in ("bits", "leak") for what in ("first", "the stage itself")]
+    assert [(each["stage"], each["what"]) for each in kept] == stages
+    assert not kept[1]["ok"] and not kept[3]["ok"]
+    assert "| leak | first |" in (tmp_path / "gpu.md").read_text()
+    assert limits == [gpu.STAGES["bits"][1], gpu.STAGES["leak"][1]]
+
+
+def test_the_stages_take_eight_minutes_at_most(gpu):
+    assert sum(seconds for _, seconds in gpu.STAGES.values()) <= 480
+    assert list(gpu.STAGES) == ["bits", "leak", "oom", "capture", "rates", "slots", "epoch", "telemetry"]
+
+
+def test_the_script_runs_a_stage_as_a_process(tmp_path):
+    command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--dry-run", "--out", str(tmp_path), "--stages", "epoch"]
 
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
     assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "gpu.json").read_text())
-    assert len(found["bits"]) == 4 and all(found["bits"].values())
-    assert all(rate > 0 for row in found["images_per_s"].values() for rate in row.values())
-    assert "| graph |" in (tmp_path / "gpu.md").read_text()
+    assert findings(done.stdout)["an epoch of ResNet-18"]["seconds"] > 0

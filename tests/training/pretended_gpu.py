@@ -89,6 +89,10 @@ class PretendedGpu:
             self._tags[address(tensor)] = StorageWeakRef(tensor.untyped_storage())
         return tree
 
+    def count(self) -> int:
+        """How many storages lie on this device."""
+        return sum(not tag.expired() for tag in self._tags.values())
+
     def refuse_in_capture(self, why: str) -> None:
         """Raise what a capture raises; do nothing outside of one."""
         if self.recording is not None:
@@ -258,8 +262,8 @@ def pretended_gpu() -> Iterator[PretendedGpu]:
             (torch.cuda, "synchronize", lambda *_: None),
             (torch.cuda, "get_rng_state", lambda *_: torch.get_rng_state()),
             (torch.cuda, "set_rng_state", lambda *_: None),
-            (loop, "autocast", _autocast),
-            (state, "autocast", _autocast),
+            (loop, "autocast", autocast),
+            (state, "autocast", autocast),
             (step, "cuda_graphs", lambda _: gpu),
         ):
             stack.enter_context(mock.patch.object(owner, name, fake))
@@ -273,5 +277,5 @@ def _grouped_on_cuda(plain: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *args, **kwargs: {(CUDA, key[1]): group for key, group in plain(*args, **kwargs).items()}
 
 
-def _autocast(settings: Any, device: torch.device) -> torch.autocast:
+def autocast(settings: Any, device: torch.device) -> torch.autocast:
     return torch.autocast("cpu", torch.bfloat16, settings.precision != "float32")
