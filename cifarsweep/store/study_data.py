@@ -87,7 +87,8 @@ def _mixes(conn: Connection, study_id: int) -> bool:
 
 def _in_use(conn: Connection, study_id: int, dataset: str, sha256: str, but: int = -1) -> bool:
     """Whether a result, a checkpoint or a training run rests on those images; `but` is the trial being claimed."""
-    saved = exists().where(checkpoint.c.trial_id == trial.c.trial_id)
+    # Who is stopped at once leaves a checkpoint before the first step.
+    saved = exists().where(checkpoint.c.trial_id == trial.c.trial_id, checkpoint.c.step > 0)
     held = and_(trial.c.state.in_(_HELD), trial.c.trial_id != but)
     query = (
         select(func.coalesce(attempt.c.versions, worker.c.versions))

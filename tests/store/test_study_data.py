@@ -9,7 +9,7 @@ from sqlalchemy import update
 
 from cifarsweep.errors import StudyRefused
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.words import TrialState
+from cifarsweep.spec.words import CheckpointRef, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.records import Environment, Lease, Want, WorkerInfo
 from cifarsweep.store.tables import attempt, worker
@@ -73,9 +73,10 @@ def test_of_two_that_claim_first_at_once_one_decides(url: str) -> None:
     assert sorted(map(str, found)) == sorted([*digests, *digests, "None", "None"])
 
 
-def test_images_that_nothing_rests_on_decide_nothing(busy_store: Store) -> None:
+@pytest.mark.parametrize("saved", [None, saved_at(0)])
+def test_images_that_nothing_rests_on_decide_nothing(busy_store: Store, saved: CheckpointRef | None) -> None:
     lease = take(busy_store, A)
-    busy_store.release(lease, rows_at(1), None)
+    busy_store.release(lease, rows_at(1), saved)
 
     assert busy_store.refused({"s": {"digits": B}}) == {}
     assert take(busy_store, B).number == lease.number
