@@ -44,6 +44,8 @@ def main() -> None:
         _end(f"{where}{error.strerror or error}")
     except UnicodeEncodeError as error:
         _end(f"{ascii(error.object[:80])} is no text that {error.encoding} can hold")
+    except MemoryError:
+        _end("there is not enough memory for this; give it less at once, or more memory")
     except RecursionError:
         _end("what was given nests too deeply")
 

@@ -51,8 +51,10 @@ def extend(
 
 def _all_cells(store: Store, name: str, seeds: int, look: bool) -> None:
     from cifarsweep.report.looks import seed_order
+    from cifarsweep.spec.bounds import check_size
 
     spec = store.study(name).spec
+    check_size(spec.planned // len(spec.seeds) * seeds, f"{name}: --seeds {seeds}")
     plans = store.plans(name, seeds)
     more = spec.model_copy(update={"seeds": seed_order(spec, seeds)})
     if look or more.seeds == spec.seeds:
@@ -75,6 +77,7 @@ def _say_unplanned(study: Study, plans: Plans) -> None:
 def _until_decided(store: Store, name: str, max_seeds: int | None, look: bool) -> None:
     from cifarsweep.report.collect import collect
     from cifarsweep.report.extension import next_seeds
+    from cifarsweep.spec.bounds import check_size
 
     report = collect(store, name, drawn=False)
     if not report.study.hypotheses:
@@ -82,6 +85,7 @@ def _until_decided(store: Store, name: str, max_seeds: int | None, look: bool) -
     most = max_seeds or max(report.looks, default=0)
     if not most:
         raise typer.BadParameter("give --max-seeds N: how many seeds a cell may have, before the first look")
+    check_size(len(report.study.cells) * most, f"{name}: --max-seeds {most}")
     found = next_seeds(report, most)
     # What is planned while trials are open is kept as well: it is that which makes it a plan.
     planned = found.plans != report.plans and bool(found.added or (found.unfinished and not found.unplanned))

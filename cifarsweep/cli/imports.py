@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cifarsweep.cli.database import say_upgraded
-from cifarsweep.cli.options import DEFAULT_DATABASE, Database, key_value
+from cifarsweep.cli.options import DEFAULT_DATABASE, Database, key_values
 
 #: Tags of a run are named up to here.
 _LISTED = 30
@@ -33,7 +33,7 @@ def import_tensorboard(
     from cifarsweep.spec.words import VAL_ACCURACY
     from cifarsweep.store import Store
 
-    found = read_runs(folder, dict(key_value(each, "--rename", "OLD=NEW") for each in rename or ()))
+    found = read_runs(folder, key_values(rename or (), "--rename", "OLD=NEW"))
     runs = found.runs
     study = imported_study(name, folder, runs)
     with Store.open(db, upgrade=True) as store:

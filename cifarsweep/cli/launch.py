@@ -22,7 +22,7 @@ from cifarsweep.cli.options import (
     check_graphs,
     check_seconds,
     console,
-    key_value,
+    key_values,
 )
 from cifarsweep.cli.work import parse_slots
 from cifarsweep.text import one_line
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 #: What only Slurm knows of, by parameter.
 _SLURM = ("workers", "gpus_per_worker", "cpus_per_worker", "mem", "time", "partition", "account", "qos", "extra")
 _LONGEST_NUMBER = 4
+#: Processes that one machine keeps, and jobs that Slurm takes at once; more is a slip of the hand.
+_MOST_WORKERS, _MOST_JOBS = 1024, 100_000
 
 
 def launch(
@@ -43,7 +45,9 @@ def launch(
     gpus: Annotated[
         str | None, typer.Option(metavar="all|N,N", help="A worker on each of these GPUs; all where left out.")
     ] = None,
-    cpus: Annotated[int | None, typer.Option(metavar="N", min=1, help="N workers on the processor instead.")] = None,
+    cpus: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=_MOST_WORKERS, help="N workers on the processor instead.")
+    ] = None,
     slots: Annotated[str, typer.Option(metavar="K|auto", help="Trials at once in each worker.")] = "1",
     study: Studies = None,
     db: Database = DEFAULT_DATABASE,
@@ -56,11 +60,13 @@ def launch(
     no_graphs: NoGraphs = False,
     logs: Annotated[Path, typer.Option(metavar="DIR", help="Where the workers' output goes.")] = Path("logs"),
     slurm: Annotated[bool, typer.Option("--slurm", help="Submit a job array of workers to Slurm.")] = False,
-    workers: Annotated[int, typer.Option(metavar="N", min=1, help="Slurm: jobs of the array.")] = 1,
+    workers: Annotated[int, typer.Option(metavar="N", min=1, max=_MOST_JOBS, help="Slurm: jobs of the array.")] = 1,
     gpus_per_worker: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Slurm: GPUs of a job; with 0 it trains on the processor.")
+        int, typer.Option(metavar="N", min=0, max=64, help="Slurm: GPUs of a job; with 0 it trains on the processor.")
     ] = 1,
-    cpus_per_worker: Annotated[int | None, typer.Option(metavar="N", min=1, help="Slurm: processors of a job.")] = None,
+    cpus_per_worker: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=4096, help="Slurm: processors of a job.")
+    ] = None,
     mem: Annotated[str | None, typer.Option(metavar="SIZE", help="Slurm: memory of a job, for example 32G.")] = None,
     time: Annotated[
         str | None, typer.Option(metavar="LIMIT", help="Slurm: limit of a job, [days-]hours:minutes:seconds.")
@@ -122,7 +128,7 @@ def _more(extra: list[str]) -> dict[str, str]:
     """Other options of sbatch, by name."""
     from cifarsweep.worker.slurm import check_extra
 
-    found = dict(key_value(text.lstrip("-"), "--extra", "KEY=VALUE, as in constraint=a100") for text in extra)
+    found = key_values((text.lstrip("-") for text in extra), "--extra", "KEY=VALUE, as in constraint=a100")
     check_extra(found)
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,6 +84,17 @@ def key_value(text: str, hint: str, form: str = "KEY=VALUE") -> tuple[str, str]:
     if not (key and sign):
         raise typer.BadParameter(f"{text!r} is not {form}", param_hint=hint)
     return key, value
+
+
+def key_values(texts: Iterable[str], hint: str, form: str = "KEY=VALUE") -> dict[str, str]:
+    """Both sides of each. Raises typer.BadParameter, of the option `hint`, also where a key comes twice."""
+    found: dict[str, str] = {}
+    for text in texts:
+        key, value = key_value(text, hint, form)
+        if key in found:
+            raise typer.BadParameter(f"{key!r} is given twice; give one of them", param_hint=hint)
+        found[key] = value
+    return found
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -43,12 +43,12 @@ def create(
 ) -> None:
     """Turn a study into trials in the database. Again is a no-op."""
     from cifarsweep.data.catalog import known
-    from cifarsweep.spec.overrides import parse_override
+    from cifarsweep.spec.overrides import parse_overrides
     from cifarsweep.spec.reading import find, read_study
     from cifarsweep.store import Store
     from cifarsweep.worker.vetting import vet
 
-    overrides = dict(parse_override(text) for text in settings or [])
+    overrides = parse_overrides(settings or [])
     notes: list[str] = []
     plan = read_study(find(study), overrides=overrides, seeds=seeds, name=name, note=notes.append)
     _check_data(plan)

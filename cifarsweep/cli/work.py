@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from cifarsweep.store import Store
 
 
+#: Digits of a number of slots.
+_LONGEST = 4
+
 SaveEvery = Annotated[
     float,
     typer.Option(
@@ -102,7 +105,7 @@ def parse_slots(slots: str) -> int | None:
     """The number of slots; None for `auto`. Raises typer.BadParameter for anything else."""
     if slots == "auto":
         return None
-    if not slots.isascii() or not slots.isdigit() or not 1 <= int(slots) <= 64:
+    if not slots.isascii() or not slots.isdigit() or len(slots) > _LONGEST or not 1 <= int(slots) <= 64:
         raise typer.BadParameter(f"{slots!r} is neither auto nor a number from 1 to 64", param_hint="--slots")
     return int(slots)
 

@@ -29,13 +29,28 @@ _SENTENCES = {
     "string_too_long": "is too long (at most {max_length} characters)",
 }
 
+_LONGEST_WORD = 200
+#: What pydantic finds in a record of a newer version: keys, words and tables that this one lacks.
+_UNKNOWN = ("extra_forbidden", "literal_error", "union_tag_invalid", "union_tag_not_found", "string_pattern_mismatch")
+
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """` Did you mean 'x'?`, or nothing where no known name is near."""
     known = list(known)
+    # Comparing takes time by the product of the lengths, and what is longer is nobody's slip of the hand.
+    if len(word) > _LONGEST_WORD:
+        return ""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     close = close or difflib.get_close_matches(word.rsplit(".", 1)[-1], known, n=1, cutoff=0.6)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def unknown(error: ValidationError) -> str | None:
+    """The first key or word that the records do not know, with its value; None where all are known to them."""
+    for detail in error.errors(include_url=False, include_context=False):
+        if detail["type"] in _UNKNOWN:
+            return f"{'.'.join(map(str, detail['loc']))} = {_show(detail['input'])}"
+    return None
 
 
 def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from cifarsweep.errors import SpecError
+from cifarsweep.spec.bounds import check_depth
 from cifarsweep.spec.hypothesis import Hypothesis, selectors
+from cifarsweep.spec.settings import flatten
 from cifarsweep.spec.study import Cell, overlap, same_level, select
 from cifarsweep.spec.words import NAME_PATTERN, Value
 
@@ -27,6 +29,7 @@ def parse_override(text: str) -> tuple[str, Any]:
     key = key.strip()
     if not equals or not key:
         raise SpecError(f"--set {_shown(text)}: write it as key=value, for example --set epochs=1")
+    check_depth(text, "--set")
     try:
         table = tomllib.loads(f"value = {value}")
     # A number of thousands of digits is a ValueError, brackets in thousands of brackets are a RecursionError.
@@ -40,6 +43,28 @@ def parse_override(text: str) -> tuple[str, Any]:
     if len(table) > 1:
         raise SpecError(f"--set {_shown(text)}: sets more than one key; give each a --set of its own")
     return key, table["value"]
+
+
+def parse_overrides(texts: Iterable[str]) -> Table:
+    """The settings of several `--set` by dotted key. Raises SpecError where two of them set the same one."""
+    given: Table = {}
+    said: dict[str, str] = {}
+    for text in texts:
+        key, value = parse_override(text)
+        for each, setting in flatten({key: value}).items():
+            rival = next((one for one in given if _collide(one, each)), None)
+            if rival is not None:
+                raise SpecError(
+                    f"--set {_shown(text)}: --set {_shown(said[rival])} sets {rival} already; give one of them"
+                )
+            given[each], said[each] = setting, text
+    return given
+
+
+def _collide(one: str, other: str) -> bool:
+    """Whether two keys set the same, a table and a part of it among them, or one of two budgets each."""
+    short, long = sorted((one, other), key=len)
+    return one == other or long.startswith(f"{short}.") or _RIVALS.get(one) == other
 
 
 def _shown(text: str) -> str:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from cifarsweep.errors import SpecError, UnknownStudy
+from cifarsweep.spec.bounds import LARGEST_FILE, check_depth, check_size
 from cifarsweep.spec.complaint import nearest
 from cifarsweep.spec.hypothesis import Hypothesis
 from cifarsweep.spec.overrides import (
@@ -34,9 +35,6 @@ from cifarsweep.spec.study import Cell, Study, cell_name, check_hypotheses, chec
 from cifarsweep.spec.validation import check_keys, nested, validated
 from cifarsweep.spec.words import NAME_PATTERN, Value
 
-#: More cells or trials than this are a mistake in the file rather than a plan.
-MOST_TRIALS = 100_000
-_LARGEST_FILE = 1 << 20
 _LONGEST_SHOWN = 200
 #: Seeds of a study whose file names none; a search has one.
 _SEEDS = 3
@@ -133,7 +131,7 @@ def read_study(
         cells = merge_equal(cells, note)
         hypotheses = still_meant(hypotheses, cells, note)
     seed_list = _seeds(file.seeds if file.seeds is not None else 1 if search else _SEEDS, where)
-    _check_size((search.points if search else len(cells)) * len(seed_list), where)
+    check_size((search.points if search else len(cells)) * len(seed_list), where)
     contents = file.model_dump(mode="json", include={"name", "question", "source", "cost"})
     factors = {key: as_trained(key, levels, cells) for key, levels in _factors(file, where).items()}
     hypotheses = [normalised(hypothesis, cells) for hypothesis in hypotheses]
@@ -158,10 +156,12 @@ def check_name(name: str, where: str) -> str:
 
 def _parse(path: Path) -> Table:
     try:
-        if path.stat().st_size > _LARGEST_FILE:
+        if path.stat().st_size > LARGEST_FILE:
             raise SpecError(f"{path}: is over 1 MiB; that can't be a study file")
         # Editors of Windows begin a file with a mark of their own.
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        check_depth(text, str(path))
+        return tomllib.loads(text)
     except UnicodeDecodeError:
         raise SpecError(f"{path}: is not UTF-8 text") from None
     except RecursionError:
@@ -176,7 +176,7 @@ def _parse(path: Path) -> Table:
 def _seeds(given: object, where: str) -> tuple[int, ...]:
     """A count n means the seeds 0..n-1; a list names them."""
     if isinstance(given, int) and not isinstance(given, bool) and given >= 1:
-        _check_size(given, where)
+        check_size(given, where)
         return tuple(range(given))
     listed = given if isinstance(given, list) else []
     whole = [seed for seed in listed if isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**32]
@@ -265,13 +265,8 @@ def _factors(file: _File, where: str) -> dict[str, tuple[Value, ...]]:
         if not levels:
             raise SpecError(f"{where}: factors.{key}: is empty; list at least one level or remove the factor")
         size *= len(levels)
-        _check_size(size, where)
+        check_size(size, where)
     return {key: tuple(map(frozen, levels)) for key, levels in factors.items()}
-
-
-def _check_size(trials: int, where: str) -> None:
-    if trials > MOST_TRIALS:
-        raise SpecError(f"{where}: that is {trials:,} trials or more; a study has at most {MOST_TRIALS:,}")
 
 
 def _excluded(levels: Mapping[str, Value], file: _File, where: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +16,8 @@ from cifarsweep.spec.words import Value
 _SHAPE = "write { low = ..., high = ... } or { choices = [...] }"
 #: Spaces of at most so many points are checked point by point, larger ones at the ends of every parameter.
 _FEW = 200
+#: What a float may be.
+_MOST = float("inf")
 
 
 def read_search(table: Table, fixed: Table, where: str) -> tuple[Search, tuple[Cell, ...]]:
@@ -57,8 +58,8 @@ def _parameter(table: Table, where: str) -> Parameter:
         return validated(Choices, table, where)
     for key in ("low", "high"):
         value = table.get(key, 0)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise SpecError(f"{where}.{key}: must be a finite number, not {value!r}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _MOST:
+            raise SpecError(f"{where}.{key}: must be a finite number, not {str(value)[:40]}")
     if not table:
         raise SpecError(f"{where}: {_SHAPE}")
     return validated(Range, table, where)

@@ -55,6 +55,14 @@ class Range(Frozen):
             return range(self.low, self.high + 1, self.step or 1)
         return None
 
+    @property
+    def count(self) -> int | None:
+        """How many values there are; None where they can't be counted."""
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            # Not the length of the range, which must fit into a machine's word.
+            return (self.high - self.low) // (self.step or 1) + 1
+        return None
+
     def rounded(self, value: float) -> Value:
         """The value as a person would write it, inside the range."""
         if self.whole:
@@ -81,6 +89,11 @@ class Choices(Frozen):
     def all(self) -> tuple[Value, ...]:
         """Every value."""
         return self.choices
+
+    @property
+    def count(self) -> int:
+        """How many values there are."""
+        return len(self.choices)
 
 
 Parameter = Range | Choices
@@ -110,7 +123,7 @@ class Search(Frozen):
     @property
     def size(self) -> int | None:
         """How many points the space has; None where they can't be counted."""
-        counts = [None if (values := each.all()) is None else len(values) for each in self.space.values()]
+        counts = [each.count for each in self.space.values()]
         known = [count for count in counts if count is not None]
         return math.prod(known) if len(known) == len(counts) else None
 

@@ -42,7 +42,7 @@ def check_keys(keys: Iterable[str], where: str) -> None:
         if key not in known:
             table = key.rsplit(".", 1)[0] + "."
             here = [name for name in known if name.startswith(table)] or known
-            raise SpecError(f"{where}: {key}: unknown key.{nearest(key, known)} Allowed here: {', '.join(here)}.")
+            raise SpecError(f"{where}: {key[:200]}: unknown key.{nearest(key, known)} Allowed here: {', '.join(here)}.")
 
 
 def nested(flat: Table, where: str) -> Table:
