@@ -59,10 +59,22 @@ class StoreError(CifarsweepError):
     """The database can't be used as it is."""
 
 
+class RowConflict(StoreError):
+    """Rows that somebody wrote there keep ours from being written."""
+
+
 class StoreUnavailable(StoreError):
     """The database can't be reached or is busy; trying again later may help."""
 
     exit_code = 75  # EX_TEMPFAIL of sysexits.h: the same command may succeed later
+
+
+class UnreadableStudy(StoreError):
+    """The rows of one study hold what this version can't read, or nobody should; other studies are as they were."""
+
+    def __init__(self, study: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.study = study
 
 
 class OutputError(CifarsweepError):

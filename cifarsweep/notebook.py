@@ -5,6 +5,7 @@ Only reads. DataFrames need pandas (the extra `notebook`).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from types import TracebackType
@@ -50,9 +51,13 @@ class Results:
         self._store.close()
 
     def studies(self) -> pd.DataFrame:
-        """A row a study: name, question, trials, when it was created."""
+        """A row a study: name, question, trials, when it was created. Warns of each that can't be read."""
         columns = ("name", "question", "trials", "created_at")
-        return _frame([[getattr(row, column) for column in columns] for row in self._store.studies()], columns)
+        found = self._store.studies()
+        for row in found:
+            if row.unreadable:
+                warnings.warn(row.unreadable, stacklevel=2)
+        return _frame([[getattr(row, column) for column in columns] for row in found], columns)
 
     def study(self, name: str) -> StudyResults:
         """One study. Raises UnknownStudy, which lists what there is."""

@@ -57,4 +57,5 @@ def status_fields(found: StudyStatus) -> dict[str, Any]:
     ]
     pace = {"trials_per_h": found.trials_per_h, "images_per_s": found.images_per_s, "left_s": found.left_s}
     search = {"to_ask": found.to_ask, "held": found.held, "wish": found.wish, "pruned": found.pruned}
-    return {"study": found.study, "trials": dict(found.trials), **search, **pace, "workers": workers}
+    known = {"study": found.study, "trials": dict(found.trials), **search, **pace, "workers": workers}
+    return known | {"unreadable": found.unreadable or None}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, console
-from cifarsweep.errors import UnknownStudy
+from cifarsweep.errors import UnknownStudy, UnreadableStudy
 
 if TYPE_CHECKING:
     from cifarsweep.report.compare import Comparison
@@ -53,25 +53,37 @@ def _report(names: Sequence[str] | None, db: str, out: Path, *, single_file: boo
     from cifarsweep.report.pages import write_pages
     from cifarsweep.report.summary import study_fields
 
-    found = _collected(names, db, drawn=not as_json)
+    found, left_out = _collected(names, db, drawn=not as_json)
+    for error in left_out:
+        typer.echo(f"left out: {error}", err=True)
     if as_json:
         typer.echo(json.dumps([study_fields(each) for each in found], indent=2))
         return []
-    paths = write_pages(found, out, single_file=single_file)
+    paths = write_pages(found, out, single_file=single_file, left_out=left_out)
     for each in found:
         _print(each)
     return paths
 
 
-def _collected(names: Sequence[str] | None, db: str, *, drawn: bool) -> list[ReportStudy]:
+def _collected(names: Sequence[str] | None, db: str, *, drawn: bool) -> tuple[list[ReportStudy], list[UnreadableStudy]]:
+    """The studies, and why others can't be read; raised where one was asked for, or there is no other."""
     from cifarsweep.report.collect import collect
     from cifarsweep.store import Store
 
     with Store.open(db, read_only=True) as store:
-        names = names or [row.name for row in store.studies()]
-        if not names:
-            raise UnknownStudy(f"{store.shown_url}: holds no study yet; create one with `cifarsweep create demo`")
-        return [collect(store, name, drawn=drawn) for name in names]
+        if names:
+            return [collect(store, name, drawn=drawn) for name in names], []
+        found: list[ReportStudy] = []
+        errors: list[UnreadableStudy] = []
+        for row in store.studies():
+            try:
+                found.append(collect(store, row.name, drawn=drawn))
+            except UnreadableStudy as error:
+                errors.append(error)
+        if not found:
+            none = UnknownStudy(f"{store.shown_url}: holds no study yet; create one with `cifarsweep create demo`")
+            raise next(iter(errors), none)
+        return found, errors
 
 
 def _print(report: ReportStudy) -> None:
@@ -100,7 +112,7 @@ def _compare(a: str, b: str, db: str, out: Path, *, as_json: bool) -> list[Path]
 def _side(text: str, db: str) -> ReportStudy:
     """The study that `STUDY` or `DBURL#STUDY` names. Raises UnknownStudy, or StoreError for the database."""
     url, _, name = text.rpartition("#")
-    return _collected([name], url or db, drawn=False)[0]
+    return _collected([name], url or db, drawn=False)[0][0]
 
 
 def _draw(pages: Sequence[Path], *, pdf: bool, png: bool) -> None:

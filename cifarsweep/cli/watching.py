@@ -119,8 +119,10 @@ def _pace(found: StudyStatus) -> tuple[str, str, str]:
 def status_tables(found: Sequence[StudyStatus]) -> RenderableType:
     """Studies with their progress, and below them the trials under way."""
     from rich.console import Group
+    from rich.text import Text
 
-    return Group(_study_table(found), _worker_table(found))
+    left_out = [Text(each.unreadable, style="yellow") for each in found if each.unreadable]
+    return Group(_study_table(found), _worker_table(found), *left_out)
 
 
 def _study_table(found: Sequence[StudyStatus]) -> Table:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cifarsweep.errors import CifarsweepError, StoreUnavailable
-from cifarsweep.report.pages import page_name, render_rows
+from cifarsweep.report.pages import page_name, render_rows, unread_row
 from cifarsweep.report.wording import visible
 
 #: A line or page is made again after this many seconds at the earliest, or after this many times what it took to make.
@@ -109,7 +109,7 @@ class Index:
         except StoreUnavailable:
             raise
         except CifarsweepError as error:
-            row = _unread(name, f"Can't be read: {visible(str(error))}")
+            row = unread_row(name, f"Can't be read: {visible(str(error))}", page=page_name(name))
         self.know(name, stamp, row, next_time(began, self._clock()))
 
     def _end(self) -> None:
@@ -119,11 +119,7 @@ class Index:
 
 
 def _waiting(name: str) -> Mapping[str, Any]:
-    return _unread(name, "Not read yet; this page fills in by itself.")
-
-
-def _unread(name: str, sentence: str) -> Mapping[str, Any]:
-    return {"name": name, "page": page_name(name), "unread": sentence}
+    return unread_row(name, "Not read yet; this page fills in by itself.", page=page_name(name))
 
 
 def next_time(began: float, ended: float) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from cifarsweep.errors import StoreError
+from cifarsweep.errors import StoreError, UnreadableStudy
 from cifarsweep.store.address import parse_url
 from cifarsweep.store.watched import WatchedStore
 
@@ -29,6 +29,8 @@ class Source:
         store = self._store()
         try:
             return work(store)
+        except UnreadableStudy:
+            raise
         except StoreError:
             self.close()
             raise

@@ -33,6 +33,7 @@ def is_lost(held: WorkerStatus) -> bool:
 
 
 def _sentences(studies: Sequence[StudyStatus], working: bool) -> Iterator[str]:
+    yield from (status.unreadable for status in studies if status.unreadable)
     lost = [held for status in studies for held in status.workers if is_lost(held)]
     if lost:
         yield _lost(lost)

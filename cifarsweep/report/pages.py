@@ -11,14 +11,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cifarsweep.errors import CifarsweepError
+from cifarsweep.errors import CifarsweepError, UnreadableStudy
 from cifarsweep.files import part
 from cifarsweep.report.compare import Comparison
 from cifarsweep.report.compare_view import compare_view
 from cifarsweep.report.overview import index_row
 from cifarsweep.report.source import ReportStudy
 from cifarsweep.report.view import study_view
-from cifarsweep.report.wording import moment
+from cifarsweep.report.wording import moment, visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -30,8 +30,12 @@ _SCRIPTS = ("plot.js", "curves.js", "figures.js", "classes.js", "report.js")
 _TEMPLATES = Path(__file__).with_name("templates")
 
 
-def write_pages(studies: Sequence[ReportStudy], out: Path, *, single_file: bool = False) -> list[Path]:
+def write_pages(
+    studies: Sequence[ReportStudy], out: Path, *, single_file: bool = False, left_out: Sequence[UnreadableStudy] = ()
+) -> list[Path]:
     """Write a page per study and the index into `out`, which is made where it is absent.
+
+    The index says of the studies that were `left_out` why they can't be read.
 
     With `single_file` every page holds plotly.js itself (5 MB) and can be mailed alone. A page replaces its older
     version in one step, so a reader never sees half of one. Returns the paths of the pages, the index last. Raises
@@ -43,7 +47,7 @@ def write_pages(studies: Sequence[ReportStudy], out: Path, *, single_file: bool 
         paths = [out / page_name(report.study.name) for report in studies]
         for path, report in zip(paths, studies, strict=True):
             _write(path, render_study(report, single_file=single_file).encode())
-        _write(out / INDEX, render_index(studies).encode())
+        _write(out / INDEX, render_index(studies, left_out=left_out).encode())
     return [*paths, out / INDEX]
 
 
@@ -102,9 +106,17 @@ def render_study(report: ReportStudy, *, single_file: bool = False, live: str | 
     )
 
 
-def render_index(studies: Sequence[ReportStudy], *, live: str | None = None) -> str:
-    """The index as HTML: one line a study; `live` as for a study's page."""
-    return render_rows([listed(report) for report in studies], live=live)
+def render_index(
+    studies: Sequence[ReportStudy], *, live: str | None = None, left_out: Sequence[UnreadableStudy] = ()
+) -> str:
+    """The index as HTML: one line a study; `live` as for a study's page, `left_out` as for `write_pages`."""
+    unread = [unread_row(error.study, f"Can't be read: {visible(str(error))}", page=None) for error in left_out]
+    return render_rows([*map(listed, studies), *unread], live=live)
+
+
+def unread_row(name: str, sentence: str, *, page: str | None) -> dict[str, Any]:
+    """The line of a study of which there is nothing to say but that."""
+    return {"name": name, "page": page, "unread": sentence}
 
 
 def listed(report: ReportStudy) -> dict[str, Any]:

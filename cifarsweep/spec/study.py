@@ -200,40 +200,54 @@ def check_unique(cells: tuple[Cell, ...], where: str) -> None:
 def check_hypotheses(study: Study, where: str) -> None:
     """Raise SpecError where a hypothesis speaks of a cell, factor or level that the study does not have."""
     for number, hypothesis in enumerate(study.hypotheses, start=1):
-        chosen = {key: select(study.cells, selector) for key, selector in selectors(hypothesis).items()}
-        for key, selector in selectors(hypothesis).items():
-            if not chosen[key]:
-                raise SpecError(
-                    f"{where}: hypothesis {number}: {key} = {selector!r} selects no cell; "
-                    f"the cells are: {'; '.join(cell.name for cell in study.cells)}"
-                )
-        if both := overlap(*chosen.values()):
-            raise SpecError(
-                f"{where}: hypothesis {number}: a and b both select {both[0].name!r}; let them name different cells"
-            )
+        if problem := _lacking(study, hypothesis):
+            raise SpecError(f"{where}: hypothesis {number}: {problem}")
         if hypothesis.kind == "at_chance" and not hypothesis.metric.endswith("accuracy"):
             raise SpecError(
                 f"{where}: hypothesis {number}: metric = {hypothesis.metric!r}: at_chance is about an accuracy, and a "
                 "guess has no other number; for a loss use reaches, with the loss of a guess as the target"
             )
-        _check_factor(study, getattr(hypothesis, "factor", None), f"{where}: hypothesis {number}")
-        if hypothesis.kind == "best" and not any(
-            same_level(hypothesis.level, x) for x in study.factors[hypothesis.factor]
-        ):
-            raise SpecError(f"{where}: hypothesis {number}: {hypothesis.level!r} is no level of {hypothesis.factor}")
+        factor = getattr(hypothesis, "factor", None)
+        if factor is not None and len(study.factors[factor]) < 2:
+            raise SpecError(
+                f"{where}: hypothesis {number}: {factor!r} has one level, so that there is nothing to compare it with; "
+                "add another"
+            )
+
+
+def dangling(study: Study) -> str | None:
+    """What a stored study speaks of and does not have; None where all is there."""
+    names = Counter(cell.name for cell in study.cells)
+    if twice := [name for name, count in names.items() if count > 1]:
+        return f"two cells are named {twice[0]!r}"
+    if empty := [factor for factor, levels in study.factors.items() if not levels]:
+        return f"factors.{empty[0]} has no level"
+    for number, hypothesis in enumerate(study.hypotheses, start=1):
+        if problem := _lacking(study, hypothesis):
+            return f"hypothesis {number}: {problem}"
+    return None
+
+
+def _lacking(study: Study, hypothesis: Hypothesis) -> str | None:
+    chosen = {key: select(study.cells, selector) for key, selector in selectors(hypothesis).items()}
+    for key, selector in selectors(hypothesis).items():
+        if not chosen[key]:
+            listed = "; ".join(cell.name for cell in study.cells)
+            return f"{key} = {selector!r} selects no cell; the cells are: {listed}"
+    if both := overlap(*chosen.values()):
+        return f"a and b both select {both[0].name!r}; let them name different cells"
+    factor = getattr(hypothesis, "factor", None)
+    if factor is not None and factor not in study.factors:
+        return f"{factor!r} is no factor; the factors are: {', '.join(study.factors) or 'none'}"
+    if hypothesis.kind == "best" and not any(same_level(hypothesis.level, x) for x in study.factors[hypothesis.factor]):
+        return f"{hypothesis.level!r} is no level of {hypothesis.factor}"
+    return None
 
 
 def overlap(a: Sequence[Cell] = (), b: Sequence[Cell] = ()) -> list[Cell]:
     """The cells that are on both sides of a comparison."""
     names = {cell.name for cell in b}
     return [cell for cell in a if cell.name in names]
-
-
-def _check_factor(study: Study, factor: str | None, where: str) -> None:
-    if factor is not None and factor not in study.factors:
-        raise SpecError(f"{where}: {factor!r} is no factor; the factors are: {', '.join(study.factors) or 'none'}")
-    if factor is not None and len(study.factors[factor]) < 2:
-        raise SpecError(f"{where}: {factor!r} has one level, so that there is nothing to compare it with; add another")
 
 
 def difference(old: Study, new: Study) -> str:

@@ -59,7 +59,7 @@ def forgive(conn: Connection, worker_id: str, crashes: Sequence[Crash]) -> int:
         count = conn.execute(mine.values(ending=AttemptEnd.BAD_MACHINE.value)).rowcount
         if count:
             # A checkpoint since then has set the count to 0.
-            fewer = max(0, row.crashes - count)
+            fewer = max(0, row.crashes - count) if isinstance(row.crashes, int) else 0
             conn.execute(update(trial).where(trial.c.trial_id == trial_id).values(crashes=fewer))
             if row.state == TrialState.POISONED and not guilty(conn, trial_id, fewer):
                 _revive(conn, trial_id, row.study_id)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.words import CheckpointRef
+from cifarsweep.store import rows
 from cifarsweep.store.records import Lease
 from cifarsweep.store.tables import cell, study
 
@@ -19,6 +20,7 @@ _MOST = 1000
 
 @dataclass(frozen=True, slots=True)
 class _Known:
+    study_id: int
     study: str
     folder: str
     cell: str
@@ -31,33 +33,43 @@ class Cells:
     def __init__(self) -> None:
         self._known: dict[int, _Known] = {}
 
-    def lease(self, conn: Connection, row: Row[Any], checkpoints: tuple[CheckpointRef, ...], lease_s: float) -> Lease:
-        """The lease that a row of `cs_trial` holds."""
-        known = self._about(conn, row.cell_id)
+    def lease(
+        self, conn: Connection, found: dict[str, Any], checkpoints: tuple[CheckpointRef, ...], lease_s: float
+    ) -> Lease:
+        """The lease that a row of `cs_trial` holds. Raises BadValue where its cell or study can't be read."""
+        known = self._about(conn, found["cell_id"])
+        if known.study_id != found["study_id"]:
+            raise rows.BadValue(rows.no_such_cell(found["cell_id"]))
         return Lease(
-            trial_id=row.trial_id,
+            trial_id=found["trial_id"],
             study=known.study,
             folder=known.folder,
-            number=row.number,
+            number=found["number"],
             cell=known.cell,
-            seed=row.seed,
+            seed=found["seed"],
             settings=known.settings,
-            attempt=row.attempt,
-            flush_seq=row.flush_seq,
+            attempt=found["attempt"],
+            flush_seq=found["flush_seq"],
             checkpoints=checkpoints,
             lease_s=lease_s,
-            takeovers=row.takeovers,
+            takeovers=found["takeovers"],
         )
 
     def _about(self, conn: Connection, cell_id: int) -> _Known:
         if cell_id not in self._known:
             if len(self._known) >= _MOST:
                 self._known.clear()
-            query = select(study.c.name, study.c.created_at, cell.c.name.label("cell"), cell.c.settings)
+            query = select(cell, study.c.name.label("study"), study.c.created_at)
             query = query.join_from(cell, study, study.c.study_id == cell.c.study_id).where(cell.c.cell_id == cell_id)
-            row = conn.execute(query).one()
-            settings = Settings.model_validate_json(row.settings)
-            self._known[cell_id] = _Known(row.name, _folder(row.name, row.created_at), row.cell, settings)
+            row = conn.execute(query).first()
+            its = rows.cell_of(row, cell_id)
+            assert row is not None
+            if its["settings"] is None:
+                raise rows.BadValue(
+                    f"cs_cell.settings is null, as of imported trials, which nobody trains: {rows.ADVICE}"
+                )
+            name, made = rows.column(study.c.name, row.study), rows.column(study.c.created_at, row.created_at)
+            self._known[cell_id] = _Known(its["study_id"], name, _folder(name, made), its["name"], its["settings"])
         return self._known[cell_id]
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from sqlalchemy import URL, Connection, text
 
 from cifarsweep.errors import StoreError
-from cifarsweep.store import address, integrity, migrate
+from cifarsweep.store import address, damage, integrity, migrate
 from cifarsweep.store.clock import machine_clock, read_clock
 from cifarsweep.store.engine import Database, safe_wal, sqlite_driver
 from cifarsweep.store.tables import PREFIX
@@ -157,6 +157,7 @@ def _contents(conn: Connection, db: Database) -> Iterator[Finding]:
     yield from _rights(conn)
     yield from _sessions(conn, db.url)
     yield from _leases(conn)
+    yield from _studies(conn)
 
 
 def _version(conn: Connection) -> str:
@@ -224,3 +225,9 @@ def _leases(conn: Connection) -> Iterator[Finding]:
         yield Finding("leases", "warn", f"{len(stale)} ran out, {stale[0]}; start a worker")
     else:
         yield Finding("leases", "ok", "none has run out")
+
+
+def _studies(conn: Connection) -> Iterator[Finding]:
+    """Those that this version can't read, which workers and reports leave out."""
+    for sentence in damage.specifications(conn):
+        yield Finding("study", "warn", sentence)

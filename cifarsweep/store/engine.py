@@ -187,9 +187,15 @@ def _connect(path: Path, query: str) -> sqlite3.Connection:
     uri = path.as_uri() + query
     settings = {"isolation_level": None, "check_same_thread": False, "cached_statements": 256}
     conn: sqlite3.Connection = sqlite_driver().connect(uri, uri=True, **settings)
+    # One text that is no UTF-8 must not keep all others from being read; `rows` complains of it.
+    conn.text_factory = _as_text
     with closed_on_error(conn):
         conn.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}").close()
     return conn
+
+
+def _as_text(value: bytes) -> str:
+    return value.decode(errors="surrogateescape")
 
 
 @contextlib.contextmanager

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import os
+import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self, TypeVar
 
 from sqlalchemy import Connection
 
-from cifarsweep.errors import StoreError, StudyExists, StudyRefused
+from cifarsweep.errors import (
+    LeaseLost,
+    RowConflict,
+    StoreError,
+    StoreUnavailable,
+    StudyExists,
+    StudyRefused,
+    UnknownStudy,
+    UnreadableStudy,
+)
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.words import AttemptEnd, CheckpointRef, MetricRow, TrialResult, TrialState
 from cifarsweep.store import (
     address,
     backup,
     blame,
+    damage,
     fence,
     imports,
     integrity,
@@ -52,6 +64,8 @@ from cifarsweep.store.series import Series, read_names, read_row_counts, read_se
 from cifarsweep.store.timing import Timing
 
 T = TypeVar("T")
+#: Seconds after which a trial that could not be read is looked at again: somebody may have mended it.
+_LOOK_AGAIN_S = 60.0
 _NONE: Mapping[int, bool] = MappingProxyType({})
 
 
@@ -64,6 +78,9 @@ class Store:
     def __init__(self, db: Database, timing: Timing) -> None:
         self._db = db
         self._cells = Cells()
+        self._readable: dict[tuple[int, str], str] = {}
+        self._left: dict[int, str] = {}
+        self._look_again_at = 0.0
         self._projection = Projection(db)
         self.timing = timing
         self.upgraded_from: str | None = None
@@ -158,21 +175,23 @@ class Store:
             refuse_foreign(conn, study.name)
             return studies.create(conn, study, extend=extend, other_data=other_data)
 
-        return self._change(work, lambda created: created.added)
+        with self._blaming(study.name):
+            return self._change(work, lambda created: created.added)
 
     def add_seeds(self, study: str, added: Sequence[tuple[str, int]], plans: Sequence[Sequence[int]] = ()) -> int:
         """Add trials to single cells, by cell and seed, and plan looks at the data; those known stay as they are.
 
         Returns how many trials were not there before. Raises UnknownStudy, or StoreError for a cell that it lacks.
         """
-        return self._change(lambda conn: studies.add_seeds(conn, study, added, plans), int)
+        with self._blaming(study):
+            return self._change(lambda conn: studies.add_seeds(conn, study, added, plans), int)
 
     def plans(self, study: str, seeds: int | None = None) -> tuple[tuple[int, ...], ...]:
         """The numbers of seeds at which a study is looked at, by plan; empty where there is none but the first look.
 
         With `seeds`, what they would become if `create_study` gave every cell so many.
         """
-        return self._db.read(lambda conn: studies.plans_of(conn, study, seeds))
+        return self._read(study, lambda conn: studies.plans_of(conn, study, seeds))
 
     def import_study(self, study: Study, runs: Sequence[FinishedRun]) -> int:
         """Add a study of runs that were trained elsewhere; returns its trials. Raises StudyExists."""
@@ -184,12 +203,15 @@ class Store:
         return self._change(work, int)
 
     def studies(self) -> list[StudyRow]:
-        """Every study, oldest first."""
+        """Every study, oldest first, also those that can't be read."""
         return self._db.read(studies.listed)
 
     def study(self, name: str) -> StoredStudy:
-        """One study with its specification. Raises UnknownStudy, which lists what there is."""
-        return self._db.read(lambda conn: studies.read(conn, name))
+        """One study with its specification. Raises UnknownStudy, which lists what there is, or UnreadableStudy.
+
+        Of a study whose rows this version can't read, every method that is about it raises UnreadableStudy.
+        """
+        return self._read(name, lambda conn: studies.read(conn, name))
 
     def claim(
         self,
@@ -210,9 +232,9 @@ class Store:
         def work(conn: Connection) -> Lease | None:
             nonlocal asked
             again, asked = asked, True
-            return queue.claim(conn, self._cells, want, self.timing.lease_s, again=again)
+            return queue.claim(conn, self._cells, want, self.timing.lease_s, left=self._left, again=again)
 
-        return self._db.write(work)
+        return self._claiming(work)
 
     def write(
         self,
@@ -233,7 +255,8 @@ class Store:
             record(conn, lease.trial_id, decisions)
             return renewed
 
-        return self._db.write(work)
+        with self._fenced(lease):
+            return self._db.write(work)
 
     def rewind(self, lease: Lease, step: int) -> Lease:
         """Forget rows and checkpoints after `step`, as when a checkpoint turned out broken. Raises LeaseLost."""
@@ -264,14 +287,15 @@ class Store:
             first_time = end(conn)
             if want is None:
                 return None
-            return queue.claim(conn, self._cells, want, self.timing.lease_s, again=not first_time)
+            return queue.claim(conn, self._cells, want, self.timing.lease_s, left=self._left, again=not first_time)
 
-        try:
-            return self._db.write(work)
-        except StudyRefused:
-            # The end was rolled back with the claim.
-            self._db.write(end)
-            return None
+        with self._fenced(lease):
+            try:
+                return self._claiming(work)
+            except StudyRefused:
+                # The end was rolled back with the claim.
+                self._db.write(end)
+                return None
 
     def refused(self, data: Mapping[str, Mapping[str, str]]) -> dict[str, StudyRefused]:
         """Which studies, of those given with the digests of a worker's data sets, train on other images than these."""
@@ -290,39 +314,66 @@ class Store:
 
         Returns the trial's state: queued for another try after a while, or failed or poisoned for good.
         """
-        return self._db.write(
-            lambda conn: fence.fail(conn, lease, end, error, traceback, rows, checkpoint, self.timing)
-        )
+        with self._fenced(lease):
+            return self._db.write(
+                lambda conn: fence.fail(conn, lease, end, error, traceback, rows, checkpoint, self.timing)
+            )
 
     def release(self, lease: Lease, rows: Sequence[MetricRow], checkpoint: CheckpointRef | None) -> None:
         """Give the trial back, as on Ctrl-C; the next worker goes on from the newest checkpoint. Raises LeaseLost."""
-        self._db.write(lambda conn: fence.release(conn, lease, rows, checkpoint))
+        with self._fenced(lease):
+            self._db.write(lambda conn: fence.release(conn, lease, rows, checkpoint))
+
+    def _claiming(self, work: Callable[[Connection], T]) -> T:
+        """Write, and again without a trial that can't be read: nothing is lost by it but that trial."""
+        if self._left and time.monotonic() > self._look_again_at:
+            self._left.clear()
+        while True:
+            try:
+                return self._db.write(work)
+            except queue.Left as found:
+                self._look_again_at = time.monotonic() + _LOOK_AGAIN_S
+                self._left[found.trial_id] = str(found)
+
+    @contextmanager
+    def _fenced(self, lease: Lease) -> Iterator[None]:
+        """A trial for which nothing can be written, since somebody else wrote there, is lost to its holder."""
+        try:
+            yield
+        except RowConflict as error:
+            raise LeaseLost(f"trial {lease.study}/{lease.number}: {error}") from None
+
+    @property
+    def left(self) -> list[str]:
+        """Why trials that are free were not taken by this process: a sentence on each."""
+        return list(self._left.values())
 
     def pause(self, study: str, number: int | None = None) -> Steered:
         """Let the study, or one trial, wait; a trial that a worker holds stops at a checkpoint.
 
         This and the next four raise UnknownStudy, or StoreError where the one trial is final.
         """
-        return self._steer(lambda conn: steering.pause(conn, study, number))
+        return self._steer(study, lambda conn: steering.pause(conn, study, number))
 
     def resume(self, study: str, number: int | None = None) -> Steered:
         """Undo `pause`."""
-        return self._steer(lambda conn: steering.resume(conn, study, number))
+        return self._steer(study, lambda conn: steering.resume(conn, study, number))
 
     def cancel(self, study: str, number: int | None = None) -> Steered:
         """Give the study's open trials, or one trial, up for good."""
-        return self._steer(lambda conn: steering.cancel(conn, study, number))
+        return self._steer(study, lambda conn: steering.cancel(conn, study, number))
 
     def retry(self, study: str, number: int | None = None) -> Steered:
         """Queue the study's failed, poisoned and cancelled trials again, or one of them, from its newest checkpoint."""
-        return self._steer(lambda conn: steering.retry(conn, study, number))
+        return self._steer(study, lambda conn: steering.retry(conn, study, number))
 
     def prioritize(self, priority: int, study: str, number: int | None = None) -> Steered:
         """Let the study's open trials, or one trial, be claimed before those of a lower priority; 0 is the default."""
-        return self._steer(lambda conn: steering.prioritize(conn, study, number, priority))
+        return self._steer(study, lambda conn: steering.prioritize(conn, study, number, priority))
 
-    def _steer(self, work: Callable[[Connection], Steered]) -> Steered:
-        return self._change(work, lambda change: change.now + change.soon + change.points)
+    def _steer(self, study: str, work: Callable[[Connection], Steered]) -> Steered:
+        with self._blaming(study):
+            return self._change(work, lambda change: change.now + change.soon + change.points)
 
     def _change(self, work: Callable[[Connection], T], size: Callable[[T], int]) -> T:
         """The answer that tells of most: a try after one that was committed, with its answer lost, changes nothing."""
@@ -359,24 +410,28 @@ class Store:
         self._db.write(lambda conn: workers.end(conn, worker_id))
 
     def unfinished(self, studies: Sequence[str] | None = None) -> int:
-        """Trials that are not final, of the named studies or of all."""
-        return self._db.read(lambda conn: queue.unfinished(conn, studies))
+        """Trials that are not final, of the named studies or of all, but for those that were `left`."""
+        return self._db.read(lambda conn: queue.unfinished(conn, studies, self._left))
 
     def next_due(self, studies: Sequence[str] | None = None) -> float | None:
         """Seconds until a queued trial is due or a lease runs out; None where all trials are final."""
         return self._db.read(lambda conn: queue.next_due(conn, studies))
 
     def status(self, study: str | None = None, *, speeds: bool = False) -> list[StudyStatus]:
-        """How far the study is, or every study; `speeds` adds the images per second. Raises UnknownStudy."""
-        return self._db.read(lambda conn: results.status(conn, study, speeds=speeds))
+        """How far the study is, or every study; `speeds` adds the images per second. Raises UnknownStudy.
+
+        Also of studies that can't be read, which say why.
+        """
+        return self._db.read(lambda conn: results.status(conn, study, speeds=speeds, known=self._readable))
 
     def trials(self, study: str) -> list[TrialRow]:
         """Every trial of a study by number, with its attempts. Raises UnknownStudy."""
-        return self._db.read(lambda conn: results.trials(conn, study))
+        return self._read(study, lambda conn: results.trials(conn, study))
 
     def trial(self, study: str, number: int) -> TrialRow:
         """One trial. Raises UnknownStudy, or StoreError with the numbers there are."""
-        return self._db.read(lambda conn: results.one_trial(conn, study, number))
+        with self._blaming(study):
+            return self._db.read(lambda conn: results.one_trial(conn, study, number))
 
     def metrics(
         self, study: str, names: Iterable[str], *, only: Sequence[int] | None = None
@@ -385,25 +440,46 @@ class Store:
 
         `only` are the numbers of the trials that are wanted, where it is not all.
         """
-        return self._db.read(lambda conn: read_series(conn, studies.study_id(conn, study), names, only))
+        return self._read(study, lambda conn: read_series(conn, studies.study_id(conn, study), names, only))
 
     def row_counts(self, study: str, names: Iterable[str] | None, only: Sequence[int]) -> dict[int, int]:
         """How many rows of the metrics `names`, or of all where it is None, each of the trials `only` has.
 
         Raises UnknownStudy.
         """
-        return self._db.read(lambda conn: read_row_counts(conn, studies.study_id(conn, study), names, only))
+        return self._read(study, lambda conn: read_row_counts(conn, studies.study_id(conn, study), names, only))
 
     def counts(self, study: str, prefix: str, only: Sequence[int]) -> dict[int, dict[str, float]]:
         """The metrics whose names begin with `prefix`, with one row of each, by the numbers of the trials `only`.
 
         Raises UnknownStudy.
         """
-        return self._db.read(lambda conn: read_under(conn, studies.study_id(conn, study), prefix, only))
+        return self._read(study, lambda conn: read_under(conn, studies.study_id(conn, study), prefix, only))
 
     def metric_names(self, study: str) -> list[str]:
         """Every metric that any trial of the study has a row of, in order. Raises UnknownStudy."""
-        return self._db.read(lambda conn: read_names(conn, studies.study_id(conn, study)))
+        return self._read(study, lambda conn: read_names(conn, studies.study_id(conn, study)))
+
+    def _read(self, name: str, work: Callable[[Connection], T]) -> T:
+        """Read of one study. Raises UnknownStudy, or UnreadableStudy, which is no reason to leave others out."""
+        with self._blaming(name):
+            try:
+                return self._db.read(work)
+            except (StoreUnavailable, UnknownStudy, UnreadableStudy):
+                raise
+            except StoreError as error:
+                raise UnreadableStudy(name, f"study {name!r} can't be read: {error}") from None
+
+    @contextmanager
+    def _blaming(self, name: str) -> Iterator[None]:
+        """Say which row of a study it was that nobody could work with. Raises UnreadableStudy."""
+        try:
+            yield
+        except (ValueError, TypeError, LookupError, ArithmeticError):
+            found = self._db.read(lambda conn: damage.of_study(conn, name))
+            if found is None:
+                raise
+            raise found from None
 
     def tell(self, limit: int = 100) -> int:
         """Tell Optuna of at most `limit` final trials that it does not know yet; returns how many.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from cifarsweep.errors import StoreError, StoreUnavailable
+from cifarsweep.errors import RowConflict, StoreError, StoreUnavailable
 
 #: What SQLite says, and whether waiting may help.
 _SQLITE = {
@@ -51,6 +51,8 @@ def translate(error: DBAPIError | PoolTimeout, where: str) -> StoreError:
     """A sentence for the error; StoreUnavailable where trying again later may help."""
     if isinstance(error, PoolTimeout):
         return StoreUnavailable(f"{where}: all connections are busy; try again")
+    if isinstance(error, IntegrityError):
+        return RowConflict(f"{where}: {_first_line(error)}; look with `cifarsweep db check`")
     if is_sqlite(error):
         return _of_sqlite(error, where)
     state = _sqlstate(error)

@@ -22,6 +22,7 @@ from cifarsweep.spec.words import (
     TrialState,
     Wish,
 )
+from cifarsweep.store import rows as rows_of
 from cifarsweep.store.blame import MOST_CRASHES, guilty
 from cifarsweep.store.clock import clock_parameters, clock_term, now_term
 from cifarsweep.store.metrics import drop_beyond, insert_rows, kind_of
@@ -92,7 +93,8 @@ def guard(conn: Connection, lease: Lease, progress: Mapping[str, Any], *, finish
         clock = clock_parameters(dialect)
         found = conn.execute(_guard(dialect, finishing), values | clock | {"p_expected": expected}).first()
         if found is not None:
-            return Passed(expected == after, Wish(found.wish) if found.wish else None)
+            # A wish that has no name here is one of a newer version, or a slip of somebody's hand.
+            return Passed(expected == after, next((wish for wish in Wish if wish == found.wish), None))
     raise LeaseLost(
         f"trial {lease.study}/{lease.number}: the lease of attempt {lease.attempt} is gone; "
         "its rows since the last checkpoint are dropped"
@@ -162,6 +164,10 @@ def fail(
     counter, most, last_state = _COUNTER[end]
     passed = _end(conn, lease, rows, new, end, error=error, traceback=traceback)
     row = conn.execute(select(trial).where(trial.c.trial_id == lease.trial_id)).one()
+    try:
+        rows_of.read(trial, row)
+    except rows_of.BadValue as problem:
+        raise LeaseLost(f"trial {lease.study}/{lease.number}: {problem}") from None
     if passed is None:
         return TrialState(row.state)
     count = row._mapping[counter] + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, and_, func, inspect, or_, select
 from cifarsweep.errors import StoreError, StoreUnavailable
 from cifarsweep.spec.words import FINAL_STATES, TrialState
 from cifarsweep.store.clock import read_clock
+from cifarsweep.store.damage import everywhere
 from cifarsweep.store.engine import Database
 from cifarsweep.store.optuna_storage import OptunaLink
 from cifarsweep.store.projection import NUMBER_ATTRIBUTE
@@ -25,7 +27,7 @@ _MOST = 20
 def check(db: Database) -> list[str]:
     """Everything that is not as it should be, a sentence each; empty where all is well."""
     findings: list[str] = []
-    for look in (_file, _orphans, stale_leases, _attempts, _beyond):
+    for look in (_file, everywhere, _orphans, stale_leases, _attempts, _beyond, _digests):
         findings += _found(partial(db.read, partial(_listed, look)))
     return findings + _found(partial(_optuna, db))
 
@@ -57,6 +59,12 @@ def _file(conn: Connection) -> Iterator[str]:
             yield f"the file is damaged: {line}"
     for table, row_id, parent, _ in conn.exec_driver_sql("PRAGMA foreign_key_check"):
         yield f"{table}: row {row_id} belongs to a row of {parent} that is not there"
+
+
+def _digests(conn: Connection) -> Iterator[str]:
+    for row in conn.execute(select(study.c.name, study.c.spec, study.c.sha256)):
+        if isinstance(row.spec, str) and hashlib.sha256(row.spec.encode(errors="replace")).hexdigest() != row.sha256:
+            yield f"study {row.name}: cs_study.spec is not what cs_study.sha256 was made of: somebody edited it"
 
 
 def _orphans(conn: Connection) -> Iterator[str]:
@@ -103,7 +111,7 @@ def _optuna(db: Database) -> list[str]:
     ours = db.read(_ours)
     theirs = _theirs(db)
     if theirs is None:
-        told = sum(row["told"] for row in ours.values())
+        told = sum(row["told"] is True for row in ours.values())
         return [f"{told} trials were told to Optuna, but its tables are not there"] if told else []
     found = list(_compared(ours, theirs))
     # A worker may have told between the two readings, so a fault shows in both that enclose Optuna's.

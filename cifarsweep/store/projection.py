@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, func, inspect, or_, select, text, update
 
-from cifarsweep.errors import StoreError, StudyExists
+from cifarsweep.errors import StoreError, StudyExists, UnreadableStudy
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.words import FINAL_STATES, VAL_ACCURACY, Outcome, TrialState
 from cifarsweep.store import studies
@@ -59,7 +59,7 @@ class Projection:
         self._link: OptunaLink | None = None
         self._one_thread = threading.Lock()
         self._views: dict[str, str] = {}
-        self._complaint = ""
+        self._complaints: set[str] = set()
         self._failures = 0
 
     def prepare(self) -> None:
@@ -84,7 +84,7 @@ class Projection:
         except Exception as error:
             # Optuna's errors are of many kinds, and a new version may refuse its older tables. The trials stay untold.
             self.close()
-            self._complain(f"{type(error).__name__}: {str(error).splitlines()[:1]}")
+            self._complain(_reason(error))
         finally:
             self._one_thread.release()
         return 0
@@ -103,8 +103,8 @@ class Projection:
     def _complain(self, reason: str) -> None:
         """Once: what is wrong now will be wrong at the next trial too."""
         self._failures += 1
-        if reason != self._complaint:
-            self._complaint = reason
+        if reason not in self._complaints:
+            self._complaints.add(reason)
             _log.warning("Optuna's view of %s lags behind: %s", self._db.shown, reason)
 
     def _tell(self, limit: int) -> int:
@@ -116,9 +116,17 @@ class Projection:
             for name in waiting:
                 try:
                     told += self._tell_study(name, limit - told)
+                except Taken:
+                    raise
+                except UnreadableStudy:
+                    # Whoever reads or trains it says so.
+                    self._failures += 1
                 except StoreError as error:
                     # One study that can't be told keeps none of the others waiting.
                     self._complain(str(error))
+                except Exception as error:
+                    self.close()
+                    self._complain(_reason(error))
         if told:
             self._failures = 0
         return told
@@ -194,6 +202,10 @@ class Projection:
         except KeyError:
             return None
         return found
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[:1]}"
 
 
 def _foreign(found: Any) -> bool:

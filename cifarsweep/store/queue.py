@@ -5,7 +5,8 @@ Statements are built once and kept: building one costs more than the database ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
@@ -25,14 +26,17 @@ from sqlalchemy import (
     bindparam,
     case,
     exists,
+    false,
     func,
-    insert,
     or_,
     select,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 
+from cifarsweep.errors import UnreadableStudy
 from cifarsweep.spec.words import AttemptEnd, CheckpointRef, TrialState, Wish
+from cifarsweep.store import rows
 from cifarsweep.store.cells import Cells
 from cifarsweep.store.clock import clock_parameters, clock_term, now_term, read_clock
 from cifarsweep.store.metrics import drop_beyond
@@ -43,11 +47,21 @@ from cifarsweep.store.workers import history
 
 #: Workers that vanished with a trial, without a new checkpoint in between, after which it waits behind all others.
 MANY_TAKEOVERS = 5
+#: Seconds for which nobody waits and no lease is given, as everywhere.
+_LONGEST_S = 1e9
 
-_LEASE_COLUMNS = ("trial_id", "study_id", "cell_id", "number", "seed", "state", "attempt", "takeovers", "flush_seq")
+
+class Left(Exception):
+    """A trial that would have been taken, and whose rows can't be read. Claim again, and leave it out."""
+
+    def __init__(self, trial_id: int, error: UnreadableStudy) -> None:
+        super().__init__(str(error))
+        self.trial_id, self.error = trial_id, error
 
 
-def claim(conn: Connection, cells: Cells, want: Want, lease_s: float, *, again: bool = False) -> Lease | None:
+def claim(
+    conn: Connection, cells: Cells, want: Want, lease_s: float, *, left: Collection[int] = (), again: bool = False
+) -> Lease | None:
     """Take the next trial, or None where none is due. Expired leases come first: they hold progress.
 
     Raises StudyRefused, for the transaction to be rolled back, where its study trains on other images.
@@ -55,13 +69,14 @@ def claim(conn: Connection, cells: Cells, want: Want, lease_s: float, *, again: 
     A trial with which worker after worker vanished comes last. It may be the cause, as where a limit of memory ends the
     worker together with its child, and then it must not keep the others from being trained; or it was bad luck.
 
-    `again` says that the want may have been granted before, by a COMMIT whose answer was lost.
+    `left` are the ids of trials to leave out. `again` says that the want may have been granted before, by a COMMIT
+    whose answer was lost. Raises Left for a trial that can't be read, and then nothing must be committed.
     """
     if again and (lease := _claimed(conn, cells, want, lease_s)):
         return lease
-    statement = _take(conn.dialect.name, None if want.studies is None else len(want.studies) == 1)
+    statement = _take(conn.dialect.name, None if want.studies is None else len(want.studies) == 1, bool(left))
     wanted = {"p_worker": want.worker_id, "p_slot": want.slot, "p_token": want.token, "p_lease_s": lease_s}
-    wanted |= _parameters(conn, want.studies)
+    wanted |= _parameters(conn, want.studies) | ({"p_left": list(left)} if left else {})
     while (row := conn.execute(statement, wanted | clock_parameters(conn.dialect.name)).first()) is not None:
         if row.attempt > 1 or row.state != TrialState.LEASED:
             _close_expired(conn, row)
@@ -75,18 +90,20 @@ def _claimed(conn: Connection, cells: Cells, want: Want, lease_s: float) -> Leas
     row = conn.execute(select(trial).where(*mine)).first()
     if row is None:
         return None
-    lease = _on_images(cells.lease(conn, row, read_checkpoints(conn, row.trial_id), lease_s), want)
-    return lease if row.attempt == 1 else replace(lease, history=history(conn, row.trial_id))
+    with _leaving(conn, row):
+        lease = cells.lease(conn, rows.read(trial, row), read_checkpoints(conn, row.trial_id), lease_s)
+        lease = _on_images(lease, want)
+        return lease if row.attempt == 1 else replace(lease, history=history(conn, row.trial_id))
 
 
 @cache
-def _take(dialect: str, one_study: bool | None) -> Any:
+def _take(dialect: str, one_study: bool | None, leaving: bool) -> Any:
     now = now_term(dialect)
     lease_s: ColumnElement[float] = bindparam("p_lease_s", type_=Double())
-    gone = or_(trial.c.clock != clock_term(), trial.c.lease_until < now)
-    expired = _first(TrialState.LEASED, one_study, gone, trial.c.takeovers < MANY_TAKEOVERS)
-    ominous = _first(TrialState.LEASED, one_study, gone, trial.c.takeovers >= MANY_TAKEOVERS)
-    due = _first(TrialState.QUEUED, one_study, _is_due(now), _not_shunned(now, lease_s))
+    readable = [_not_left()] if leaving else []
+    expired = _first(TrialState.LEASED, one_study, _gone(now), trial.c.takeovers < MANY_TAKEOVERS, *readable)
+    ominous = _first(TrialState.LEASED, one_study, _gone(now), trial.c.takeovers >= MANY_TAKEOVERS, *readable)
+    due = _first(TrialState.QUEUED, one_study, _is_due(now), _not_shunned(now, lease_s), *readable)
     was_leased = trial.c.state == TrialState.LEASED.value
     # A wish that its holder did not live to fulfil comes true now.
     ends = [(and_(was_leased, trial.c.wish == wish.value), wish.state) for wish in Wish]
@@ -108,8 +125,18 @@ def _take(dialect: str, one_study: bool | None) -> Any:
             not_before=None,
             shunned_by=None,
         )
-        .returning(*(trial.c[name] for name in _LEASE_COLUMNS))
+        .returning(trial)
     )
+
+
+def _not_left() -> ColumnElement[bool]:
+    return trial.c.trial_id.not_in(bindparam("p_left", expanding=True))
+
+
+def _gone(now: ColumnElement[float]) -> ColumnElement[bool]:
+    """Nobody holds the lease any more, or nobody can: a moment that is none, or of another age, is no promise."""
+    kept = and_(trial.c.clock == clock_term(), trial.c.lease_until.between(now, now + _LONGEST_S))
+    return ~func.coalesce(kept, false())
 
 
 def _first(state: TrialState, one_study: bool | None, *conditions: ColumnElement[bool]) -> ScalarSelect[int]:
@@ -136,7 +163,8 @@ def _parameters(conn: Connection, studies: Sequence[str] | None) -> dict[str, An
 
 
 def _is_due(now: ColumnElement[float]) -> ColumnElement[bool]:
-    return or_(trial.c.not_before.is_(None), trial.c.not_before <= now, trial.c.clock != clock_term())
+    waits = and_(trial.c.clock == clock_term(), trial.c.not_before > now, trial.c.not_before <= now + _LONGEST_S)
+    return ~func.coalesce(waits, false())
 
 
 def _not_shunned(now: ColumnElement[float], lease_s: ColumnElement[float]) -> ColumnElement[bool]:
@@ -165,21 +193,46 @@ def _close_expired(conn: Connection, row: Row[Any]) -> None:
 
 
 def _lease(conn: Connection, cells: Cells, row: Row[Any], want: Want, lease_s: float) -> Lease:
-    checkpoints = _rewound(conn, row.trial_id) if row.attempt > 1 else ()
-    lease = _on_images(cells.lease(conn, row, checkpoints, lease_s), want)
-    values = {"trial_id": row.trial_id, "attempt": row.attempt, "worker_id": want.worker_id, "first_step": lease.step}
-    if want.environment is not None:
-        dataset = lease.settings.dataset
-        check_claim(conn, row.study_id, lease.study, dataset, want.environment, row.trial_id)
-        values |= described(want.environment, dataset)
-    conn.execute(insert(attempt), values | {"started_at": datetime.now(UTC)})
-    return lease if row.attempt == 1 else replace(lease, history=history(conn, row.trial_id))
+    with _leaving(conn, row):
+        found = rows.read(trial, row)
+        checkpoints = _rewound(conn, row.trial_id) if row.attempt > 1 else ()
+        lease = _on_images(cells.lease(conn, found, checkpoints, lease_s), want)
+        values = {"trial_id": row.trial_id, "attempt": row.attempt, "worker_id": want.worker_id}
+        values |= {"first_step": lease.step, "started_at": datetime.now(UTC)}
+        if want.environment is not None:
+            dataset = lease.settings.dataset
+            check_claim(conn, row.study_id, lease.study, dataset, want.environment, row.trial_id)
+            values |= described(want.environment, dataset)
+        _add_attempt(conn, values)
+        return lease if row.attempt == 1 else replace(lease, history=history(conn, row.trial_id))
+
+
+@cache
+def _insert(dialect: str) -> Any:
+    kind = sqlite if dialect == "sqlite" else postgresql
+    return kind.insert(attempt).on_conflict_do_nothing().returning(attempt.c.attempt)
+
+
+def _add_attempt(conn: Connection, values: dict[str, Any]) -> None:
+    # Not an error of the database, after which PostgreSQL answers no more.
+    if conn.execute(_insert(conn.dialect.name), values).first() is None:
+        before = values["attempt"] - 1
+        raise rows.BadValue(f"cs_trial.attempt is {before}, but cs_attempt has a later one: {rows.ADVICE}") from None
 
 
 def _on_images(lease: Lease, want: Want) -> Lease:
     """The lease, with the digest of the images that this worker has for it."""
     known = {} if want.environment is None else want.environment.data
     return replace(lease, data_sha256=known.get(lease.settings.dataset))
+
+
+@contextmanager
+def _leaving(conn: Connection, row: Row[Any]) -> Iterator[None]:
+    try:
+        yield
+    except rows.BadValue as error:
+        name = conn.execute(select(study.c.name).where(study.c.study_id == row.study_id)).scalar()
+        raise Left(row.trial_id, rows.unreadable(name, error, row.number)) from None
 
 
 def _rewound(conn: Connection, trial_id: int) -> tuple[CheckpointRef, ...]:
@@ -192,15 +245,18 @@ def _rewound(conn: Connection, trial_id: int) -> tuple[CheckpointRef, ...]:
 
 
 def read_checkpoints(conn: Connection, trial_id: int) -> tuple[CheckpointRef, ...]:
-    """The pointers of a trial, newest first."""
-    rows = conn.execute(select(checkpoint).where(checkpoint.c.trial_id == trial_id).order_by(checkpoint.c.step.desc()))
-    return tuple(CheckpointRef(row.step, row.path, row.sha256, row.bytes) for row in rows)
+    """The pointers of a trial, newest first. Raises BadValue."""
+    query = select(checkpoint).where(checkpoint.c.trial_id == trial_id).order_by(checkpoint.c.step.desc())
+    found = [rows.read(checkpoint, row) for row in conn.execute(query)]
+    return tuple(CheckpointRef(one["step"], one["path"], one["sha256"], one["bytes"]) for one in found)
 
 
-def unfinished(conn: Connection, studies: Sequence[str] | None) -> int:
-    """Trials that are queued or leased."""
+def unfinished(conn: Connection, studies: Sequence[str] | None, left: Collection[int] = ()) -> int:
+    """Trials that are queued or leased, but for those that are `left` out."""
     query = _open(select(func.count()).select_from(trial), studies)
-    return int(conn.execute(query, _parameters(conn, studies)).scalar_one())
+    query = query.where(_not_left()) if left else query
+    parameters = _parameters(conn, studies) | ({"p_left": list(left)} if left else {})
+    return int(conn.execute(query, parameters).scalar_one())
 
 
 def next_due(conn: Connection, studies: Sequence[str] | None) -> float | None:

@@ -33,8 +33,10 @@ class StudyRow:
     name: str
     question: str
     sha256: str
-    created_at: datetime
+    created_at: datetime | None
     trials: int
+    unreadable: str = ""
+    """Why it can't be read, where that is so; then `question`, `sha256` and `created_at` are empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +192,8 @@ class StudyStatus:
     """What somebody wants of the whole study, of what it still gets as well."""
     pruned: int = 0
     """Trials, among those that are done, that a search ended early."""
+    unreadable: str = ""
+    """Why rows of it can't be read, where that is so; the numbers then are those of the rows that can."""
 
     @property
     def trial_s(self) -> float | None:

@@ -2,99 +2,181 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, func, null, select
 
-from cifarsweep.errors import StoreError
-from cifarsweep.spec.settings import Settings
-from cifarsweep.spec.words import IMAGES_PER_SECOND, AttemptEnd, Outcome, TrialState, Wish
+from cifarsweep.errors import StoreError, UnreadableStudy
+from cifarsweep.spec.words import IMAGES_PER_SECOND, Outcome, TrialState, Wish
+from cifarsweep.store import rows
 from cifarsweep.store.clock import read_clock
 from cifarsweep.store.records import AttemptRow, StudyStatus, TrialRow, WorkerStatus
-from cifarsweep.store.studies import UNKNOWN, parsed_levels, study_id
+from cifarsweep.store.studies import read, stored, study_id
 from cifarsweep.store.tables import attempt, cell, metric, study, trial, worker
 from cifarsweep.store.workers import parsed_versions, versions_of
 
+_STATES = frozenset(state.value for state in TrialState)
 
-def status(conn: Connection, name: str | None, *, speeds: bool = False) -> list[StudyStatus]:
-    """Counts, workers and time of one study or of all, oldest first. Raises UnknownStudy."""
-    query = select(study).order_by(study.c.study_id)
+
+def status(
+    conn: Connection, name: str | None, *, speeds: bool = False, known: dict[tuple[int, str], str] | None = None
+) -> list[StudyStatus]:
+    """Counts, workers and time of one study or of all, oldest first, also of those that can't be read.
+
+    `known` keeps from call to call what was wrong with each specification, which takes its time. Raises UnknownStudy.
+    """
+    query = select(*(column for column in study.columns if column is not study.c.spec)).order_by(study.c.study_id)
     if name is not None:
         query = query.where(study.c.study_id == study_id(conn, name))
-    counts = _counts(conn)
-    workers = _workers(conn, speeds)
-    pruned = _pruned(conn)
-    return [
-        StudyStatus(
-            study=row.name,
-            trials={state: counts[row.study_id].get(state, (0, 0.0))[0] for state in TrialState},
-            workers=tuple(workers[row.study_id]),
-            done_s=counts[row.study_id].get(TrialState.DONE, (0, 0.0))[1],
-            to_ask=row.points - row.asked if row.points is not None and row.wish is None else 0,
-            held=row.points - row.asked if row.points is not None and row.wish is not None else 0,
-            wish=Wish(row.wish) if row.wish else None,
-            pruned=pruned.get(row.study_id, 0),
-        )
-        for row in conn.execute(query)
-    ]
+    # Last of all the problem that people should mend first.
+    wrong: dict[int, str] = {}
+    counts, workers, pruned = _counts(conn, wrong), _workers(conn, speeds, wrong), _pruned(conn)
+    found = []
+    for row in conn.execute(query).all():
+        problem = _problem(conn, row, {} if known is None else known) or wrong.get(row.study_id, "")
+        found.append(_status(row, counts[row.study_id], workers[row.study_id], pruned.get(row.study_id, 0), problem))
+    return found
 
 
-def _counts(conn: Connection) -> Mapping[int, dict[TrialState, tuple[int, float]]]:
-    counts: dict[int, dict[TrialState, tuple[int, float]]] = defaultdict(dict)
+def _problem(conn: Connection, row: Row[Any], known: dict[tuple[int, str], str]) -> str:
+    """Why a study can't be read; empty where it can."""
+    key = (row.study_id, row.sha256)
+    if key not in known:
+        try:
+            stored(conn.execute(select(study).where(study.c.study_id == row.study_id)).one())
+        except UnreadableStudy as error:
+            return str(error)
+        known[key] = ""
+    return known[key]
+
+
+def _status(
+    row: Row[Any], counts: Mapping[str, tuple[int, float]], workers: list[WorkerStatus], pruned: int, problem: str
+) -> StudyStatus:
+    left = row.points - row.asked if type(row.points) is type(row.asked) is int else 0
+    wish = Wish(row.wish) if row.wish in tuple(Wish) else None
+    return StudyStatus(
+        study=rows.as_name(row.name),
+        trials={state: counts.get(state, (0, 0.0))[0] for state in TrialState},
+        workers=tuple(workers),
+        done_s=counts.get(TrialState.DONE, (0, 0.0))[1],
+        to_ask=left if wish is None else 0,
+        held=left if wish is not None else 0,
+        wish=wish,
+        pruned=pruned,
+        unreadable=problem,
+    )
+
+
+def _counts(conn: Connection, wrong: dict[int, str]) -> Mapping[int, dict[str, tuple[int, float]]]:
+    counts: dict[int, dict[str, tuple[int, float]]] = defaultdict(dict)
     query = select(trial.c.study_id, trial.c.state, func.count(), func.sum(trial.c.elapsed_s))
-    for owner, state, number, seconds in conn.execute(query.group_by(trial.c.study_id, trial.c.state)):
-        counts[owner][TrialState(state)] = (number, float(seconds))
+    for owner, state, number, seconds in conn.execute(query.group_by(trial.c.study_id, trial.c.state)).all():
+        fine = isinstance(seconds, int | float) and math.isfinite(seconds)
+        counts[owner][state] = (number, float(seconds) if fine else 0.0)
+        if state not in _STATES or not fine:
+            wrong.setdefault(owner, _first_problem(conn, owner))
     return counts
+
+
+def _first_problem(conn: Connection, owner: int) -> str:
+    """Of a study with a trial whose state has no name, or with times that have no sum."""
+    found = conn.execute(select(trial).where(trial.c.study_id == owner))
+    named = conn.execute(select(study.c.name).where(study.c.study_id == owner)).scalar()
+    for row in found:
+        if problem := next(iter(rows.problems(trial, row)), None):
+            return str(rows.unreadable(named, problem, row.number))
+    return ""
 
 
 def _pruned(conn: Connection) -> Mapping[int, int]:
     searches = select(study.c.study_id).where(study.c.points.is_not(None))
     query = select(trial.c.study_id, func.count()).where(trial.c.outcome == Outcome.PRUNED.value)
-    rows = conn.execute(query.where(trial.c.study_id.in_(searches)).group_by(trial.c.study_id))
-    return {owner: count for owner, count in rows}
+    found = conn.execute(query.where(trial.c.study_id.in_(searches)).group_by(trial.c.study_id))
+    return {owner: count for owner, count in found}
 
 
 def _speed() -> ColumnElement[float | None]:
     """The newest images per second of a trial: one look into the key of its metrics."""
-    rows = select(metric.c.value).where(metric.c.trial_id == trial.c.trial_id, metric.c.name == IMAGES_PER_SECOND)
-    return rows.order_by(metric.c.step.desc()).limit(1).scalar_subquery()
+    newest = select(metric.c.value).where(metric.c.trial_id == trial.c.trial_id, metric.c.name == IMAGES_PER_SECOND)
+    return newest.order_by(metric.c.step.desc()).limit(1).scalar_subquery()
 
 
-def _workers(conn: Connection, speeds: bool) -> Mapping[int, list[WorkerStatus]]:
+def _workers(conn: Connection, speeds: bool, wrong: dict[int, str]) -> Mapping[int, list[WorkerStatus]]:
     clock, now = read_clock(conn)
     workers: dict[int, list[WorkerStatus]] = defaultdict(list)
     query = (
-        select(trial, worker.c.host, worker.c.device, (_speed() if speeds else null()).label("speed"))
-        .outerjoin(worker, worker.c.worker_id == trial.c.worker_id)
+        select(trial, study.c.name.label("study"), (_speed() if speeds else null()).label("speed"))
+        .outerjoin(study, study.c.study_id == trial.c.study_id)
         .where(trial.c.state == TrialState.LEASED.value)
         .order_by(trial.c.trial_id)
     )
+    about = workers_of(conn, select(trial.c.worker_id).where(trial.c.state == TrialState.LEASED.value))
     for row in conn.execute(query):
-        here = row.clock == clock
-        workers[row.study_id].append(
-            WorkerStatus(
-                worker_id=row.worker_id,
-                host=row.host or "",
-                device=row.device or "",
-                trial=row.number,
-                attempt=row.attempt,
-                step=row.step,
-                last_beat_s=max(0.0, now - row.beat) if here else None,
-                expired=not here or row.lease_until < now,
-                slot=row.slot,
-                elapsed_s=row.elapsed_s,
-                images_per_s=row.speed,
-            )
-        )
+        try:
+            found = rows.read(trial, row)
+        except rows.BadValue as error:
+            wrong.setdefault(row.study_id, str(rows.unreadable(row.study, error, row.number)))
+        else:
+            workers[row.study_id].append(_worker(found, about, row.speed, clock, now))
     return workers
 
 
+def _worker(found: dict[str, Any], about: Mapping[str, Known], speed: object, clock: str, now: float) -> WorkerStatus:
+    here = found["clock"] == clock and found["beat"] is not None and found["lease_until"] is not None
+    known = about.get(found["worker_id"], _NOBODY)
+    return WorkerStatus(
+        worker_id=found["worker_id"] or "",
+        host=known.host,
+        device=known.device,
+        trial=found["number"],
+        attempt=found["attempt"],
+        step=found["step"],
+        last_beat_s=max(0.0, now - found["beat"]) if here else None,
+        expired=not here or found["lease_until"] < now,
+        slot=found["slot"],
+        elapsed_s=found["elapsed_s"],
+        images_per_s=float(speed) if isinstance(speed, int | float) and math.isfinite(speed) else None,
+    )
+
+
+class Known(NamedTuple):
+    """What a worker said of itself."""
+
+    host: str
+    device: str
+    versions: Mapping[str, str]
+
+
+_NOBODY = Known("", "", {})
+
+
+def workers_of(conn: Connection, ids: Any) -> dict[str, Known]:
+    """What is known of those workers, by their ids.
+
+    One whose row can't be read is as one that nobody knows: it may have worked for many studies. `db check` names it.
+    """
+    found = {}
+    for row in conn.execute(select(worker).where(worker.c.worker_id.in_(ids))):
+        with suppress(rows.BadValue):
+            one = rows.read(worker, row)
+            found[one["worker_id"]] = Known(one["host"], one["device"], parsed_versions(one["versions"]))
+    return found
+
+
 def trials(conn: Connection, name: str) -> list[TrialRow]:
-    """Every trial of a study by number. Raises UnknownStudy."""
-    return trials_of(conn, study_id(conn, name))
+    """Every trial of a study by number. Raises UnknownStudy, or UnreadableStudy where a row can't be read."""
+    known = read(conn, name)
+    found = trials_of(conn, known.study_id)
+    planned = rows.planned(known.spec)
+    for row in found:
+        with rows.blaming(name, row.number):
+            rows.check_cell(planned, row.cell, row.levels)
+    return found
 
 
 def one_trial(conn: Connection, name: str, number: int) -> TrialRow:
@@ -114,67 +196,61 @@ def no_such_trial(conn: Connection, name: str, owner: int, number: int) -> Store
 
 
 def trials_of(conn: Connection, owner: int, numbers: Sequence[int] | None = None) -> list[TrialRow]:
-    """The trials of the study with the id `owner` by number: all, or those of the given numbers."""
+    """The trials of the study with the id `owner` by number: all, or those of the given numbers.
+
+    Raises UnreadableStudy where a row of them can't be read.
+    """
+    name = conn.execute(select(study.c.name).where(study.c.study_id == owner)).scalar()
     wanted = [trial.c.study_id == owner] + ([trial.c.number.in_(numbers)] if numbers is not None else [])
-    attempts: dict[int, list[AttemptRow]] = defaultdict(list)
-    history = (
-        select(attempt, worker.c.host, worker.c.device.label("of_worker"), worker.c.versions.label("worker_versions"))
-        .join(trial, trial.c.trial_id == attempt.c.trial_id)
-        .outerjoin(worker, worker.c.worker_id == attempt.c.worker_id)
-        .where(*wanted)
-        .order_by(attempt.c.trial_id, attempt.c.attempt)
+    about = workers_of(
+        conn, select(attempt.c.worker_id).join(trial, trial.c.trial_id == attempt.c.trial_id).where(*wanted)
     )
-    for row in conn.execute(history):
-        attempts[row.trial_id].append(_attempt(row))
+    attempts: dict[int, list[AttemptRow]] = defaultdict(list)
+    history = select(attempt, trial.c.number).join(trial, trial.c.trial_id == attempt.c.trial_id).where(*wanted)
+    for row in conn.execute(history.order_by(attempt.c.trial_id, attempt.c.attempt)):
+        with rows.blaming(name, row.number):
+            attempts[row.trial_id].append(_attempt(rows.read(attempt, row), about))
     cells = {row.cell_id: row for row in conn.execute(select(cell).where(cell.c.study_id == owner))}
-    settings = {cell_id: parsed_settings(row.settings) for cell_id, row in cells.items()}
-    rows = conn.execute(select(trial).where(*wanted).order_by(trial.c.number))
-    return [_trial(row, cells[row.cell_id], settings[row.cell_id], attempts[row.trial_id]) for row in rows]
+    parsed: dict[int, dict[str, Any]] = {}
+    found = []
+    for row in conn.execute(select(trial).where(*wanted).order_by(trial.c.number)):
+        with rows.blaming(name, row.number):
+            if row.cell_id not in parsed:
+                parsed[row.cell_id] = rows.cell_of(cells.get(row.cell_id), row.cell_id)
+            found.append(_trial(rows.trial_of(row), parsed[row.cell_id], attempts[row.trial_id]))
+    return found
 
 
-def _trial(row: Row[Any], cell_row: Row[Any], settings: Settings | None, attempts: Sequence[AttemptRow]) -> TrialRow:
+def _trial(found: dict[str, Any], its_cell: dict[str, Any], attempts: Sequence[AttemptRow]) -> TrialRow:
     return TrialRow(
-        number=row.number,
-        cell=cell_row.name,
-        levels=parsed_levels(cell_row.levels),
-        own_settings=settings,
-        seed=row.seed,
-        state=TrialState(row.state),
-        outcome=Outcome(row.outcome) if row.outcome else None,
-        value=row.value,
-        final=parsed_final(row.final),
-        step=row.step,
-        elapsed_s=row.elapsed_s,
-        weights_sha256=row.weights_sha256 or "",
+        number=found["number"],
+        cell=its_cell["name"],
+        levels=its_cell["levels"],
+        own_settings=its_cell["settings"],
+        seed=found["seed"],
+        state=found["state"],
+        outcome=found["outcome"],
+        value=found["value"],
+        final=found["final"] or {},
+        step=found["step"],
+        elapsed_s=found["elapsed_s"],
+        weights_sha256=found["weights_sha256"] or "",
         attempts=tuple(attempts),
     )
 
 
-def _attempt(row: Row[Any]) -> AttemptRow:
+def _attempt(found: dict[str, Any], about: Mapping[str, Known]) -> AttemptRow:
+    known, own = about.get(found["worker_id"], _NOBODY), found["versions"]
     return AttemptRow(
-        attempt=row.attempt,
-        worker_id=row.worker_id,
-        host=row.host or "",
-        device=row.device or row.of_worker or "",
-        versions=parsed_versions(row.versions) if row.device else _versions(row),
-        started_at=row.started_at,
-        ended_at=row.ended_at,
-        end=AttemptEnd(row.ending) if row.ending else None,
-        first_step=row.first_step,
-        error=row.error or "",
-        traceback=row.traceback or "",
+        attempt=found["attempt"],
+        worker_id=found["worker_id"],
+        host=known.host,
+        device=found["device"] or known.device,
+        versions=parsed_versions(own) if found["device"] else versions_of(known.versions, own),
+        started_at=found["started_at"],
+        ended_at=found["ended_at"],
+        end=found["ending"],
+        first_step=found["first_step"],
+        error=found["error"] or "",
+        traceback=found["traceback"] or "",
     )
-
-
-def _versions(row: Row[Any]) -> dict[str, str]:
-    return versions_of(json.loads(row.worker_versions or "{}"), row.versions)
-
-
-def parsed_settings(text: str) -> Settings | None:
-    """The settings of a cell; None where it was imported, and nobody knows them."""
-    return None if text == UNKNOWN else Settings.model_validate_json(text)
-
-
-def parsed_final(text: str | None) -> dict[str, float]:
-    """The last metrics; what JSON has no number for is stored as a text that float() reads."""
-    return {name: float(value) for name, value in json.loads(text or "{}").items()}

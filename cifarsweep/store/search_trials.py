@@ -15,12 +15,12 @@ from sqlalchemy import Connection, insert, select, update
 from cifarsweep.spec.space import Curve, Tried
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.words import FINAL_STATES, VAL_ACCURACY, Outcome, TrialState
+from cifarsweep.store import rows
 from cifarsweep.store.engine import Database
+from cifarsweep.store.records import StoredStudy
 from cifarsweep.store.series import read_series
-from cifarsweep.store.studies import add_trials, cell_row, insert_ignore, parsed_levels, read, study_id
+from cifarsweep.store.studies import add_trials, cell_row, insert_ignore, stored, study_id
 from cifarsweep.store.tables import cell, decision, study, trial
-
-_FINAL = [state.value for state in FINAL_STATES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,35 +69,38 @@ def record(conn: Connection, trial_id: int, decisions: Mapping[int, bool]) -> No
 
 def _state(conn: Connection, name: str) -> SearchState | None:
     row = conn.execute(select(study).where(study.c.study_id == study_id(conn, name))).one()
+    known = stored(row)
     if row.points is None:
         return None
     wants_more = row.asked < row.points and row.wish is None
-    history = _tried(conn, row.study_id) if wants_more else ()
-    return SearchState(read(conn, name).spec, row.asked, wants_more, tuple(history))
+    history = _tried(conn, known) if wants_more else ()
+    return SearchState(known.spec, row.asked, wants_more, tuple(history))
 
 
-def _tried(conn: Connection, owner: int) -> Iterable[Tried]:
+def _tried(conn: Connection, owner: StoredStudy) -> Iterable[Tried]:
     query = (
-        select(cell.c.position, cell.c.levels, trial.c.state, trial.c.outcome, trial.c.value, trial.c.step)
-        .join(trial, trial.c.cell_id == cell.c.cell_id)
-        .where(cell.c.study_id == owner)
+        select(trial, cell.c.position, cell.c.levels)
+        .join(cell, trial.c.cell_id == cell.c.cell_id)
+        .where(cell.c.study_id == owner.study_id)
         .order_by(cell.c.position, trial.c.number)
     )
-    points: dict[int, list[Any]] = {}
+    points: dict[object, list[dict[str, Any]]] = {}
     for row in conn.execute(query):
-        points.setdefault(row.position, []).append(row)
+        with rows.blaming(owner.name, row.number):
+            levels = rows.column(cell.c.levels, row.levels)
+            points.setdefault(row.position, []).append(rows.trial_of(row) | {"levels": levels})
     return [_point(trials) for trials in points.values()]
 
 
-def _point(trials: Sequence[Any]) -> Tried:
+def _point(trials: Sequence[dict[str, Any]]) -> Tried:
     """What the seeds of a point say together: the mean of those that are done, once nobody trains it any more."""
-    params = parsed_levels(trials[0].levels)
-    if any(row.state not in _FINAL for row in trials):
+    params = trials[0]["levels"]
+    if any(row["state"] not in FINAL_STATES for row in trials):
         return Tried(params, "running")
-    values = [row.value for row in trials if row.state == TrialState.DONE and row.value is not None]
+    values = [row["value"] for row in trials if row["state"] is TrialState.DONE and row["value"] is not None]
     if not values:
         return Tried(params, "failed")
-    pruned = [row.step for row in trials if row.outcome == Outcome.PRUNED]
+    pruned = [row["step"] for row in trials if row["outcome"] is Outcome.PRUNED]
     value = sum(values) / len(values)
     return Tried(params, "pruned", value, min(pruned)) if pruned else Tried(params, "complete", value)
 
@@ -114,15 +117,15 @@ def _add(conn: Connection, name: str, asked: int, one: Cell) -> bool:
         return False
     inserted = insert(cell).values(cell_row(row.study_id, asked, one)).returning(cell.c.cell_id)
     cell_id = conn.execute(inserted).scalar_one()
-    seeds = Study.from_canonical(row.spec).seeds
+    seeds = stored(row).spec.seeds
     add_trials(conn, row, [(cell_id, seed) for seed in seeds])
     return True
 
 
 def _curves(conn: Connection, name: str, known: Collection[int]) -> dict[int, Curve]:
     owner = study_id(conn, name)
-    rows = conn.execute(select(trial.c.number, trial.c.state, trial.c.outcome).where(trial.c.study_id == owner))
-    ended = {row.number: row.state == TrialState.DONE and row.outcome != Outcome.PRUNED for row in rows}
+    found = conn.execute(select(trial.c.number, trial.c.state, trial.c.outcome).where(trial.c.study_id == owner))
+    ended = {row.number: row.state == TrialState.DONE and row.outcome != Outcome.PRUNED for row in found}
     wanted = [number for number in ended if number not in known]
     series = read_series(conn, owner, [VAL_ACCURACY], wanted)
     values = {number: series[number, VAL_ACCURACY][1].tolist() for number in wanted if (number, VAL_ACCURACY) in series}

@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select, true
 
-from cifarsweep.errors import StoreError
+from cifarsweep.errors import UnreadableStudy
+from cifarsweep.store.rows import ADVICE, SPECIAL, unreadable
 from cifarsweep.store.tables import metric, study, trial
 
 Series = tuple[NDArray[np.int64], NDArray[np.float64]]
 #: Of one series: trial, name, its rows, those with a value, and those with a kind.
 _Key = tuple[int, str, int, int, int]
-
-SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf, "-0": -0.0}
 
 # Ranges of the key, whose rows lie together there in order. A number that the database lacks is 0 at first.
 _COUNTS = (
@@ -206,17 +205,14 @@ def _put_special(conn: Connection, trial_id: int, name: str, series: Series) -> 
         values[np.searchsorted(steps, step)] = SPECIAL[kind] if kind is not None else math.nan
 
 
-def _no_numbers(conn: Connection, trial_ids: list[int]) -> StoreError:
+def _no_numbers(conn: Connection, trial_ids: list[int]) -> UnreadableStudy:
     found = conn.exec_driver_sql(_NO_NUMBERS, (json.dumps(trial_ids),)).first()
     assert found is not None
     trial_id, name, step, value = found
     return _unreadable(conn, trial_id, name, f"step is {step} and value {value}, where both must be numbers")
 
 
-def _unreadable(conn: Connection, trial_id: int, name: str, what: str) -> StoreError:
+def _unreadable(conn: Connection, trial_id: int, name: str, what: str) -> UnreadableStudy:
     query = select(study.c.name, trial.c.number).join(trial, trial.c.study_id == study.c.study_id)
     owner, number = conn.execute(query.where(trial.c.trial_id == trial_id)).one()
-    return StoreError(
-        f"study {owner!r}, trial {number}: cs_metric has a row of {name!r} whose {what}; put it right, or restore a "
-        "backup"
-    )
+    return unreadable(owner, f"cs_metric has a row of {name!r} whose {what}; {ADVICE}", number)

@@ -8,22 +8,19 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import ValidationError
 from sqlalchemy import Connection, Row, Table, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from cifarsweep.errors import StoreError, StudyExists, UnknownStudy
+from cifarsweep.errors import StoreError, StudyExists, UnknownStudy, UnreadableStudy
 from cifarsweep.spec.complaint import nearest
 from cifarsweep.spec.space import Search
 from cifarsweep.spec.study import Cell, Study, check_extends, difference
-from cifarsweep.spec.words import FINAL_STATES, NAME_PATTERN, TrialState, Value, Wish
+from cifarsweep.spec.words import FINAL_STATES, NAME_PATTERN, TrialState, Wish
 from cifarsweep.stats.estimate import FEWEST_SEEDS
 from cifarsweep.stats.plans import Plans, extended
+from cifarsweep.store import rows
 from cifarsweep.store.records import Created, StoredStudy, StudyRow
 from cifarsweep.store.tables import cell, look, study, trial
-
-#: The settings of an imported cell, in JSON: nobody knows them.
-UNKNOWN = "null"
 
 
 def insert_ignore(conn: Connection, table: Table) -> Any:
@@ -47,7 +44,7 @@ def create(conn: Connection, spec: Study, *, extend: bool, other_data: bool = Fa
     if (existing or row.points is not None) and row.sha256 == spec.sha256:
         return Created(row.study_id, 0, existing)
     if row.sha256 != spec.sha256:
-        _check_change(row.spec, spec, extend=extend)
+        _check_change(stored(row).spec, spec, extend=extend)
         _plan_looks(conn, row.study_id, _plans_with(conn, read(conn, spec.name), len(spec.seeds)))
         # Who extends a cancelled study wants it after all; a paused one stays paused.
         wish = None if row.wish == Wish.CANCEL else row.wish
@@ -63,7 +60,7 @@ def create(conn: Connection, spec: Study, *, extend: bool, other_data: bool = Fa
 
 def _plan_search(conn: Connection, row: Row[Any], spec: Study, search: Search, existing: int) -> Created:
     """Say how many points there are to ask for; those that were asked for get the seeds that are new."""
-    before = 0 if row.points is None else row.points * len(_parsed(row.name, row.spec).seeds)
+    before = 0 if row.points is None else row.points * len(stored(row).spec.seeds)
     conn.execute(update(study).where(study.c.study_id == row.study_id).values(points=search.points))
     asked = select(cell.c.cell_id).where(cell.c.study_id == row.study_id).order_by(cell.c.position)
     cell_ids = list(conn.execute(asked).scalars())
@@ -103,21 +100,24 @@ def plans_of(conn: Connection, name: str, seeds: int | None = None) -> Plans:
 
     Raises UnknownStudy.
     """
-    stored = read(conn, name)
-    return _plans(conn, stored.study_id) if seeds is None else _plans_with(conn, stored, seeds)
+    owner = study_id(conn, name)
+    return _plans(conn, name, owner) if seeds is None else _plans_with(conn, read(conn, name), seeds)
 
 
-def _plans(conn: Connection, study_id: int) -> Plans:
-    query = select(look.c.plan, look.c.seeds).where(look.c.study_id == study_id).order_by(look.c.plan, look.c.seeds)
+def _plans(conn: Connection, name: str, study_id: int) -> Plans:
+    query = select(look).where(look.c.study_id == study_id).order_by(look.c.plan, look.c.seeds)
     plans: dict[int, list[int]] = {}
-    for plan, seeds in conn.execute(query):
-        plans.setdefault(plan, []).append(seeds)
+    for row in conn.execute(query):
+        try:
+            found = rows.read(look, row)
+        except rows.BadValue as error:
+            raise rows.unreadable(name, error) from None
+        plans.setdefault(found["plan"], []).append(found["seeds"])
     return tuple(map(tuple, plans.values()))
 
 
-def _check_change(stored: str, spec: Study, *, extend: bool) -> None:
+def _check_change(old: Study, spec: Study, *, extend: bool) -> None:
     """Raise StudyExists unless the study that is stored may become `spec`."""
-    old = _parsed(spec.name, stored)
     if not extend:
         raise StudyExists(
             f"study {spec.name!r} exists with other contents. Use --extend where only cells, seeds or trials of a "
@@ -130,11 +130,14 @@ def _plans_with(conn: Connection, stored: StoredStudy, seeds: int) -> Plans:
     """More seeds for a study that has results: somebody may have seen them, so that the next look is one more.
 
     Where all trials are final the look has been taken. Where some are open it is planned with the next one, unless
-    there is a plan: then nobody knows here which of its looks were taken.
+    there is a plan: then nobody knows here which of its looks were taken. Seeds on the way to a look that is planned
+    wait for it, and decide nothing before.
     """
-    plans, before = _plans(conn, stored.study_id), len(stored.spec.seeds)
+    plans, before = _plans(conn, stored.name, stored.study_id), len(stored.spec.seeds)
     states = set(conn.execute(select(trial.c.state).where(trial.c.study_id == stored.study_id).distinct()).scalars())
     if not seeds > before >= FEWEST_SEEDS or TrialState.DONE not in states:
+        return plans
+    if any(look >= seeds for plan in plans for look in plan):
         return plans
     return extended(plans, (before, seeds), taken=bool(plans) or states.issubset(FINAL_STATES))
 
@@ -183,7 +186,7 @@ def cell_row(study_id: int, position: int, one: Cell) -> dict[str, Any]:
 
 
 def _settings(one: Cell) -> str:
-    return UNKNOWN if one.own_settings is None else one.own_settings.model_dump_json()
+    return rows.UNKNOWN if one.own_settings is None else one.own_settings.model_dump_json()
 
 
 def _digest(one: Cell) -> str:
@@ -207,21 +210,48 @@ def add_trials(conn: Connection, row: Row[Any], planned: Sequence[tuple[int, int
 
 
 def listed(conn: Connection) -> list[StudyRow]:
-    """Every study, oldest first."""
+    """Every study, oldest first, also those that can't be read."""
     counts = select(trial.c.study_id, func.count().label("trials")).group_by(trial.c.study_id).subquery()
-    rows = conn.execute(
+    found = conn.execute(
         select(study, counts.c.trials).join(counts, counts.c.study_id == study.c.study_id).order_by(study.c.study_id)
     )
-    return [
-        StudyRow(row.study_id, row.name, json.loads(row.spec)["question"], row.sha256, row.created_at, row.trials)
-        for row in rows
-    ]
+    return [_listed(row) for row in found]
+
+
+def _listed(row: Row[Any]) -> StudyRow:
+    try:
+        known = stored(row)
+    except UnreadableStudy as error:
+        return StudyRow(row.study_id, error.study, "", "", None, row.trials, str(error))
+    return StudyRow(row.study_id, row.name, known.spec.question, row.sha256, known.created_at, row.trials)
 
 
 def read(conn: Connection, name: str) -> StoredStudy:
-    """The study of that name. Raises UnknownStudy."""
-    row = conn.execute(select(study).where(study.c.study_id == study_id(conn, name))).one()
-    return StoredStudy(row.study_id, row.name, row.sha256, row.created_at, _parsed(row.name, row.spec))
+    """The study of that name. Raises UnknownStudy, or UnreadableStudy where it can't be read."""
+    return stored(conn.execute(select(study).where(study.c.study_id == study_id(conn, name))).one())
+
+
+def stored(row: Row[Any]) -> StoredStudy:
+    """A row of `cs_study`. Raises UnreadableStudy."""
+    try:
+        found = rows.read(study, row)
+        if problem := contradiction(found):
+            raise rows.BadValue(problem)
+    except rows.BadValue as error:
+        raise rows.unreadable(row.name, error) from None
+    return StoredStudy(found["study_id"], found["name"], found["sha256"], found["created_at"], found["spec"])
+
+
+def contradiction(found: dict[str, Any]) -> str | None:
+    """What columns of `cs_study` that can be read each for itself can't all be; None where nothing is wrong."""
+    spec, points, asked = found["spec"], found["points"], found["asked"]
+    if spec.name != found["name"]:
+        return f"cs_study.name is {found['name']!r}, but cs_study.spec is of {spec.name!r}: let both be the same"
+    if (points is None) != (spec.search is None):
+        return f"cs_study.points is {points}, but cs_study.spec has {'no' if spec.search is None else 'a'} search"
+    if points is not None and asked > points:
+        return f"cs_study.asked is {asked}, which is more than the {points} of cs_study.points"
+    return None
 
 
 def study_id(conn: Connection, name: str) -> int:
@@ -234,21 +264,13 @@ def study_id(conn: Connection, name: str) -> int:
     raise _unknown(conn, name)
 
 
-def _unknown(conn: Connection, name: str) -> UnknownStudy:
-    names = list(conn.execute(select(study.c.name).order_by(study.c.name)).scalars())
+def _unknown(conn: Connection, name: str) -> UnknownStudy | UnreadableStudy:
+    found = list(conn.execute(select(study.c.name).order_by(study.c.name)).scalars())
+    names = [rows.as_name(each) for each in found]
+    if name in names:
+        try:
+            rows.column(study.c.name, found[names.index(name)])
+        except rows.BadValue as error:
+            return rows.unreadable(name, error)
     known = f"Known: {', '.join(names)}." if names else "It holds none; make one with `cifarsweep create STUDY`."
     return UnknownStudy(f"the database has no study {name[:64]!r}.{nearest(name, names)} {known}")
-
-
-def _parsed(name: str, text: str) -> Study:
-    try:
-        return Study.from_canonical(text)
-    except ValidationError:
-        raise StoreError(
-            f"study {name!r} was stored by a version of cifarsweep with other settings; use that version to read it"
-        ) from None
-
-
-def parsed_levels(text: str) -> dict[str, Value]:
-    """Levels as a study has them: JSON's lists become tuples again."""
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in json.loads(text).items()}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -40,7 +42,10 @@ _Id = BigInteger().with_variant(Integer(), "sqlite")
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """Moments for people, in UTC. SQLite forgets the zone; this puts it back."""
+    """Moments for people, in UTC. SQLite forgets the zone; this puts it back.
+
+    In an SQLite file anybody can write anything: what is no moment comes as it is, for `rows` to complain of.
+    """
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -49,11 +54,37 @@ class UtcDateTime(TypeDecorator[datetime]):
         """Convert to UTC."""
         return None if value is None else value.astimezone(UTC)
 
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
+        """Read what can be read."""
+        return _lenient(super().result_processor(dialect, coltype))
+
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Give the zone back."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Flag(Boolean):
+    """True or false; in an SQLite file it may be anything else, which comes as it is."""
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
+        """Read what can be read."""
+        return _as_flag if dialect.name == "sqlite" else None
+
+
+def _as_flag(value: Any) -> Any:
+    return bool(value) if type(value) is int and value in (0, 1) else value
+
+
+def _lenient(read: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
+    def process(value: Any) -> Any:
+        try:
+            return read(value) if read else value
+        except (ValueError, TypeError, OverflowError):
+            return value
+
+    return process
 
 
 def storable(text: str) -> str:
@@ -78,7 +109,7 @@ study = Table(
     Column("wish", String(8)),
     Column("rank", Integer, nullable=False, server_default="0"),
     #: Optuna was told of trials that are not final any more, so its view is to be written anew
-    Column("stale", Boolean(create_constraint=False), nullable=False, server_default=false()),
+    Column("stale", Flag(create_constraint=False), nullable=False, server_default=false()),
     #: of a search: the points that it asks for in all, and those that it has asked for
     Column("points", Integer),
     Column("asked", Integer, nullable=False, server_default="0"),
@@ -157,7 +188,7 @@ trial = Table(
     Column("final", Text),
     Column("weights_sha256", String(64)),
     #: Optuna has it
-    Column("told", Boolean(create_constraint=False), nullable=False, server_default=false()),
+    Column("told", Flag(create_constraint=False), nullable=False, server_default=false()),
     UniqueConstraint("study_id", "number"),
     UniqueConstraint("cell_id", "seed"),
     # The order of claims, over all studies and within one.
@@ -193,7 +224,7 @@ decision = Table(
     #: of the evaluation that was judged
     Column("step", BigInteger, primary_key=True, autoincrement=False),
     #: the trial ends here
-    Column("prune", Boolean(create_constraint=False), nullable=False),
+    Column("prune", Flag(create_constraint=False), nullable=False),
 )
 
 attempt = Table(

@@ -40,7 +40,7 @@ class WatchedStore(Store):
 
     def pulse(self) -> watching.Pulse:
         """What is under way in all studies."""
-        return self._db.read(watching.pulse)
+        return self._db.read(lambda conn: watching.pulse(conn, self._readable))
 
     def stamps(self) -> dict[str, str]:
         """A text for each study, another one as soon as anything of it has changed."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Double, cast, func, select
 
 from cifarsweep.spec.words import EPOCH, TRAIN_LOSS, VAL_ACCURACY, TrialState
+from cifarsweep.store import rows
 from cifarsweep.store.clock import read_clock
 from cifarsweep.store.records import StudyStatus
 from cifarsweep.store.results import status
-from cifarsweep.store.series import SPECIAL
 from cifarsweep.store.studies import study_id
 from cifarsweep.store.tables import attempt, cell, look, metric, study, trial, worker
 
@@ -75,15 +76,17 @@ class Pulse:
     """Newest first."""
 
 
-def pulse(conn: Connection) -> Pulse:
-    """Look at all studies at once."""
-    return Pulse(status(conn, None), stamps(conn), _running(conn), _workers(conn), _errors(conn))
+def pulse(conn: Connection, known: dict[tuple[int, str], str] | None = None) -> Pulse:
+    """Look at all studies at once; `known` as for `status`."""
+    return Pulse(status(conn, None, known=known), stamps(conn), _running(conn), _workers(conn), _errors(conn))
 
 
 def stamps(conn: Connection) -> dict[str, str]:
     """A text for each study, for which the series need not be read."""
     # Attempts only rise, and within an attempt so does flush_seq: two states of a study never have the same sums.
-    sums = (func.count(), func.sum(trial.c.trial_id), func.sum(trial.c.attempt), func.sum(trial.c.flush_seq))
+    # As floats, which no value that somebody wrote there by hand makes overflow.
+    summed = (trial.c.trial_id, trial.c.attempt, trial.c.flush_seq)
+    sums = (func.count(), *(func.sum(cast(column, Double)) for column in summed))
     found: dict[int, list[object]] = defaultdict(list)
     grouped = select(trial.c.study_id, trial.c.state, *sums).group_by(trial.c.study_id, trial.c.state)
     for row in conn.execute(grouped.order_by(trial.c.study_id, trial.c.state)):
@@ -91,8 +94,8 @@ def stamps(conn: Connection) -> dict[str, str]:
     for row in conn.execute(select(look).order_by(look.c.study_id, look.c.seeds)):
         found[row.study_id].append(row.seeds)
     columns = (study.c.study_id, study.c.name, study.c.sha256, study.c.wish, study.c.asked)
-    rows = conn.execute(select(*columns).order_by(study.c.study_id)).all()
-    return {row.name: _digest([*row, *found[row.study_id]]) for row in rows}
+    studies = conn.execute(select(*columns).order_by(study.c.study_id)).all()
+    return {rows.as_name(row.name): _digest([*row, *found[row.study_id]]) for row in studies}
 
 
 def _digest(values: Sequence[object]) -> str:
@@ -120,8 +123,9 @@ def _running(conn: Connection) -> dict[tuple[str, int], RunningSeen]:
     )
     newest = _newest(conn)
     return {
-        (row.name, row.number): RunningSeen(row.cell, row.seed, newest.get(row.trial_id, {}))
+        (rows.as_name(row.name), row.number): RunningSeen(row.cell, row.seed, newest.get(row.trial_id, {}))
         for row in conn.execute(query)
+        if isinstance(row.cell, str)
     }
 
 
@@ -137,7 +141,9 @@ def _newest(conn: Connection) -> dict[int, dict[str, float]]:
             .where(metric.c.step == last.correlate(trial).scalar_subquery())
         )
         for row in conn.execute(query):
-            found[row.trial_id][name] = SPECIAL[row.kind] if row.kind else row.value
+            value = rows.SPECIAL.get(row.kind) if row.kind else row.value
+            if isinstance(value, int | float):
+                found[row.trial_id][name] = value
     return found
 
 
@@ -146,20 +152,29 @@ def _workers(conn: Connection) -> list[WorkerSeen]:
     busy = set(conn.execute(select(trial.c.worker_id).where(trial.c.state == TrialState.LEASED.value)).scalars())
     seen = []
     for row in conn.execute(select(worker).where(worker.c.ended_at.is_(None)).order_by(worker.c.started_at)):
-        age = max(0.0, now - row.beat) if row.clock == clock else None
-        if row.worker_id in busy or (age is not None and age < _GONE_S):
-            seen.append(WorkerSeen(row.worker_id, row.host, row.device, row.slots, age))
+        # One that can't be read is named by `db check`.
+        with suppress(rows.BadValue):
+            found = rows.read(worker, row)
+            age = max(0.0, now - found["beat"]) if found["clock"] == clock else None
+            if found["worker_id"] in busy or (age is not None and age < _GONE_S):
+                who = (found["worker_id"], found["host"], found["device"])
+                seen.append(WorkerSeen(*who, found["slots"], age))
     return seen
 
 
 def _errors(conn: Connection) -> list[ErrorSeen]:
-    columns = (study.c.name, trial.c.number, attempt.c.attempt, attempt.c.ending, attempt.c.ended_at, attempt.c.error)
     query = (
-        select(*columns)
+        select(attempt, study.c.name, trial.c.number)
         .join(trial, trial.c.trial_id == attempt.c.trial_id)
         .join(study, study.c.study_id == trial.c.study_id)
         .where(attempt.c.error.is_not(None))
         .order_by(attempt.c.ended_at.desc())
         .limit(ERRORS)
     )
-    return [ErrorSeen(*row) for row in conn.execute(query)]
+    seen = []
+    for row in conn.execute(query):
+        with suppress(rows.BadValue):
+            found = rows.read(attempt, row)
+            ended = (found["attempt"], found["ending"] or "", found["ended_at"], found["error"])
+            seen.append(ErrorSeen(rows.as_name(row.name), row.number, *ended))
+    return seen

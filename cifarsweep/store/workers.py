@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from cifarsweep.spec.provenance import DEVICE, without_data
+from cifarsweep.store import rows
 from cifarsweep.store.clock import read_clock
 from cifarsweep.store.records import Segment, WorkerInfo
 from cifarsweep.store.tables import attempt, storable, worker
@@ -53,7 +54,8 @@ def history(conn: Connection, trial_id: int) -> tuple[Segment, ...]:
     """What each attempt at a trial trained with, oldest first."""
     query = select(attempt, worker.c.device.label("of_worker"), worker.c.versions.label("worker_versions"))
     query = query.outerjoin(worker, worker.c.worker_id == attempt.c.worker_id).where(attempt.c.trial_id == trial_id)
-    return tuple(Segment(row.first_step, _environment(row)) for row in conn.execute(query.order_by(attempt.c.attempt)))
+    found = conn.execute(query.order_by(attempt.c.attempt))
+    return tuple(Segment(rows.column(attempt.c.first_step, row.first_step), _environment(row)) for row in found)
 
 
 def _environment(row: Row[Any]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from cifarsweep.errors import StoreUnavailable
+from cifarsweep.errors import StoreUnavailable, UnreadableStudy
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.words import ENERGY, VAL_ACCURACY, AttemptEnd, MetricRow, Outcome, TrialResult
 from cifarsweep.store.queue import MANY_TAKEOVERS
@@ -183,6 +183,9 @@ class Attempt:
             prune = self._judge(at.step)
         except StoreUnavailable as error:
             self._shared.patience.failed(error)
+            return False
+        except UnreadableStudy as error:
+            self._note(f"it is not ended early: {error}")
             return False
         if prune is not None:
             self.recorder.decide(at.step, prune)

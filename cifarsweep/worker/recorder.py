@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cifarsweep.errors import LeaseLost, StoreUnavailable
+from cifarsweep.errors import LeaseLost, StoreUnavailable, UnreadableStudy
 from cifarsweep.spec.words import AttemptEnd, CheckpointRef, MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
 from cifarsweep.store.records import Lease, Want
@@ -84,6 +84,8 @@ class Recorder:
             series = self._store.metrics(self.lease.study, [name], only=[self.lease.number])
         except StoreUnavailable as error:
             self._patience.failed(error)
+            return None
+        except UnreadableStudy:
             return None
         found = series.get((self.lease.number, name))
         return None if found is None else MetricRow(name, int(found[0][-1]), float(found[1][-1]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from cifarsweep.errors import SpecError
+from cifarsweep.errors import SpecError, UnreadableStudy
 from cifarsweep.spec.space import Curve, Pruner, Search
 from cifarsweep.spec.study import Cell
 from cifarsweep.spec.words import VAL_ACCURACY
@@ -29,16 +29,25 @@ class Searching:
         Of two workers that ask at once one adds its point, and the other finds it there.
         """
         for name in studies:
-            if name in self._ended or self.search(name) is None:
-                continue
-            state = self._store.search.state(name)
-            if state is None or not state.wants_more or state.spec.search is None:
-                continue
-            cell = self._suggest(name, state.spec.search, state)
-            if cell is not None:
-                self._store.search.add(name, state.asked, cell)
-                return True
+            try:
+                if name not in self._ended and self._asked(name):
+                    return True
+            except UnreadableStudy as error:
+                self._ended.add(name)
+                self._note(str(error))
         return False
+
+    def _asked(self, name: str) -> bool:
+        """Whether the study wanted another point and got it."""
+        if self.search(name) is None:
+            return False
+        state = self._store.search.state(name)
+        if state is None or not state.wants_more or state.spec.search is None:
+            return False
+        cell = self._suggest(name, state.spec.search, state)
+        if cell is not None:
+            self._store.search.add(name, state.asked, cell)
+        return cell is not None
 
     def _suggest(self, name: str, search: Search, state: SearchState) -> Cell | None:
         from cifarsweep.search import suggest

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 from typing import Any
 
-from cifarsweep.errors import DataError, DeviceError, StoreUnavailable, StudyRefused
+from cifarsweep.errors import DataError, DeviceError, StoreUnavailable, StudyRefused, UnreadableStudy
 from cifarsweep.spec.provenance import without_data
 from cifarsweep.store import Store
 from cifarsweep.store.records import Environment, Lease, Want, WorkerInfo
@@ -85,6 +85,7 @@ class Supervisor:
         self._studies: Sequence[str] = ()
         #: Whether there is work left of which this machine can do none.
         self._refused = False
+        self._named: set[str] = set()
         self._look_at = self._beat_at = self._clock()
         self._studies_at = float("-inf")
 
@@ -183,6 +184,7 @@ class Supervisor:
         if asked:
             lease = self._claim(studies, slot)
         self._patience.succeeded()
+        self._name_the_left()
         if lease is None:
             self._look_at = self._clock() + (0.0 if self._trainable.outdated else _LOOK_EVERY_S)
             nothing_left = bool(studies) or not self._refused
@@ -214,6 +216,13 @@ class Supervisor:
         # The child of another slot began after an upgrade of torch, and its versions are the worker's now.
         return Environment(data, ready.device, mine, other_data)
 
+    def _name_the_left(self) -> None:
+        """Say once of each trial that nobody can take why that is."""
+        for sentence in self._store.left:
+            if sentence not in self._named:
+                self._named.add(sentence)
+                self._display.note(f"{sentence}; no worker takes it")
+
     def _want(self, slot: int) -> Want | None:
         """The next trial for a slot whose trial is done, in one transaction with its end.
 
@@ -236,7 +245,7 @@ class Supervisor:
         self._refused = False
         try:
             return self._trainable(self._plan.studies)
-        except DataError as error:
+        except (DataError, UnreadableStudy) as error:
             # Who waits for studies to come need not leave because one came without its images; and what trains on
             # images that were here when it began may come to its end.
             if not self._plan.wait and not self._busy():
@@ -335,6 +344,7 @@ class Supervisor:
     def _leave(self) -> None:
         """Complete Optuna's view, which others may be at as well, and sign off."""
         self._artifacts.close()
+        self._name_the_left()
         try:
             if self._finished:
                 self._name_what_is_left()

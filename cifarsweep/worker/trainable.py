@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cifarsweep.data.catalog import DataSetInfo
-from cifarsweep.errors import DataError, StudyRefused
+from cifarsweep.errors import DataError, StudyRefused, UnreadableStudy
 from cifarsweep.spec.words import FINAL_STATES
 from cifarsweep.store import Store
 
@@ -38,8 +38,8 @@ class Trainable:
     def __call__(self, asked: Sequence[str]) -> list[str]:
         """The studies, among those asked for or among all, that have trials left and can be trained here.
 
-        A study that can't is noted once and left to other workers. Raises DataError where none can, UnknownStudy where
-        a name is not in the database.
+        A study that can't is noted once and left to other workers. Raises DataError or UnreadableStudy where none
+        can, UnknownStudy where a name is not in the database.
         """
         self.outdated = False
         left = self._with_work_left(asked)
@@ -83,14 +83,14 @@ class Trainable:
             if each.to_ask or any(count for state, count in each.trials.items() if state not in FINAL_STATES)
         ]
 
-    def _errors(self, names: Iterable[str]) -> Mapping[str, DataError]:
+    def _errors(self, names: Iterable[str]) -> Mapping[str, DataError | UnreadableStudy]:
         """Why studies can't be trained here."""
-        errors: dict[str, DataError] = {}
+        errors: dict[str, DataError | UnreadableStudy] = {}
         mine: dict[str, dict[str, str]] = {}
         for name in names:
             try:
                 mine[name] = {dataset: self._verified(dataset) for dataset in sorted(self._datasets_of(name))}
-            except DataError as error:
+            except (DataError, UnreadableStudy) as error:
                 errors[name] = error
         if not self.other_data:
             errors |= self._store.refused(mine)

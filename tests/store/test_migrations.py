@@ -18,6 +18,7 @@ from cifarsweep.errors import StoreError
 from cifarsweep.store import Store
 from cifarsweep.store.address import parse_url
 from cifarsweep.store.migrate import HEAD, REVISIONS, shipped_folder
+from cifarsweep.store.studies import cell_row
 from cifarsweep.store.tables import PREFIX, VERSION_TABLE, metadata
 
 
@@ -101,13 +102,14 @@ def old_url(empty_url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> 
 
 def old_contents(engine: Engine) -> None:
     """A study as the first version wrote it."""
-    settings = make_study(1, 1).cells[0].settings.model_dump_json()
+    row = cell_row(1, 0, make_study(1, 1).cells[0])
     with engine.begin() as conn:
         conn.execute(
             text("INSERT INTO cs_study (study_id, name, sha256, spec, created_at) VALUES (1, 's', 'a', :spec, :now)"),
             {"spec": make_study(1, 1).canonical(), "now": "2026-01-01 00:00:00"},
         )
-        conn.execute(text("INSERT INTO cs_cell VALUES (1, 1, 0, 'c', '{}', :settings, 'a')"), {"settings": settings})
+        columns = ":study_id, :position, :name, :levels, :settings, :settings_sha256"
+        conn.execute(text(f"INSERT INTO cs_cell VALUES (1, {columns})"), row)
         names = "trial_id, study_id, cell_id, number, seed, state"
         conn.execute(text(f"INSERT INTO cs_trial ({names}) VALUES (1, 1, 1, 0, 0, 'queued')"))  # noqa: S608
 

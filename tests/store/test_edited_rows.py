@@ -1,0 +1,256 @@
+"""Whoever edits a row by hand gets a sentence, or a right result; nobody else is harmed, and no worker goes round."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from scenes import make_cell, make_study, result, rows_at, saved_at
+from sqlalchemy import Boolean, Column, Double, Integer, text
+
+from cifarsweep.cli.inspection import status_fields
+from cifarsweep.cli.trial import trial_fields
+from cifarsweep.dashboard.message import message
+from cifarsweep.errors import StoreError, UnreadableStudy
+from cifarsweep.report.collect import collect
+from cifarsweep.report.export import curves
+from cifarsweep.report.extension import next_seeds
+from cifarsweep.report.pages import render_study
+from cifarsweep.spec.hypothesis import Greater
+from cifarsweep.spec.space import Range, Search
+from cifarsweep.spec.study import Study
+from cifarsweep.spec.words import AttemptEnd, MetricRow
+from cifarsweep.store import Store, integrity
+from cifarsweep.store.records import WorkerInfo
+from cifarsweep.store.studies import insert_ignore
+from cifarsweep.store.tables import UtcDateTime, metadata, study_data
+from cifarsweep.store.watched import WatchedStore
+from cifarsweep.worker.replay import read_original
+from cifarsweep.worker.searching import Searching
+from cifarsweep.worker.trainable import Trainable
+
+#: Of a data set that is here, as workers see it.
+READY: Any = SimpleNamespace(sha256="0" * 64, path=None, classes=())
+#: Bytes that are no UTF-8, in a column of texts.
+NO_TEXT = b"\xff\x00"
+#: What people and other programs may leave in a column of each kind, where the database lets them.
+NUMBERS = ["abc"]
+FLOATS = ["abc"]
+MOMENTS = ["abc"]
+TEXTS = [NO_TEXT]
+#: And in these columns more.
+SPECIAL: dict[str, list[object]] = {
+    "cs_study.spec": ["{", "[" * 100_000, '{"name": "s", "warp": 1}'],
+    "cs_cell.settings": ['{"epochs": 1, "warp": 9}', '{"epochs": 2}'],
+    "cs_cell.levels": ['{"optimizer.lr": [[1]]}', '{"optimizer.lr": 1e999}', '{"optimizer.lr": 7}'],
+    "cs_trial.final": ['{"val/accuracy": "abc"}', '{"a": {"b": 1}}', '{"a": 1e999}', '{"a": 1' + "0" * 400 + "}"],
+    "cs_trial.seed": [-1],
+    "cs_trial.elapsed_s": [float("inf"), -1.0],
+    "cs_trial.cell_id": [999],
+    "cs_trial.state": ["done", "queued", "leased"],
+    "cs_worker.versions": ['{"python": 3}'],
+    "cs_attempt.started_at": ["0001-01-01 00:00:00.000000"],
+    "cs_metric.value": [None],
+    "cs_metric.name": ["val/confusion/x/y", "\x1b[2J"],
+}
+#: The rows that are edited: of a study that compares, of one that searches, and of a worker of both.
+PLACES = {
+    "cs_study": ["name = 's'"],
+    "cs_study_data": ["dataset = 'digits'"],
+    "cs_cell": ["name = 'lr=0.1' AND study_id = 2"],
+    "cs_trial": ["number IN (0, 4) AND study_id = 2"],
+    "cs_look": ["seeds = 3"],
+    "cs_checkpoint": ["step = 2"],
+    "cs_decision": ["step = 1"],
+    "cs_attempt": ["attempt = 1 AND worker_id = 'w'"],
+    "cs_worker": ["worker_id = 'w'"],
+    "cs_metric": [
+        "name = 'train/loss' AND step = 2 AND trial_id IN (SELECT trial_id FROM cs_trial WHERE study_id = 2)"
+    ],
+}
+
+
+COLUMNS = [column for table in metadata.tables.values() for column in table.columns]
+in_every_column = pytest.mark.parametrize("column", COLUMNS, ids=str)
+
+
+def values_for(column: Column[Any]) -> list[object]:
+    values: list[object] = list(TEXTS)
+    if isinstance(column.type, Boolean | Integer):
+        values = list(NUMBERS)
+    elif isinstance(column.type, Double):
+        values = list(FLOATS)
+    elif isinstance(column.type, UtcDateTime):
+        values = list(MOMENTS)
+    return [*values, *SPECIAL.get(str(column), []), *([None] if column.nullable else [])]
+
+
+def work_off(store: Store, study: str, worker: str, most: int = 99) -> None:
+    """Train with one that fails among them."""
+    for place in range(most):
+        if (lease := store.claim(worker, studies=[study])) is None:
+            return
+        counts = [MetricRow("val/confusion/0/1", 2, 3.0)]
+        lease = store.write(lease, rows_at(1, 2) + rows_at(1, 2, name="val/accuracy") + counts, saved_at(2))
+        if place == 1 and study == "s":
+            store.fail(lease, AttemptEnd.EXCEPTION, "boom", "trace")
+        else:
+            store.finish(lease, [MetricRow("train/loss", 3, float("nan"))], None, result(3, 0.5 + place / 20))
+
+
+def fill(store: Store) -> None:
+    """Study `o` is done; `s` and `z` have trials in many states, and share the worker `w`."""
+    for worker in "wv":
+        store.register_worker(WorkerInfo(worker, "host", 1, "cpu", 1, {"python": "3"}))
+    compared = make_study(name="s")
+    claim = Greater(kind="greater", claim="more is better", a="lr=0.1", b="lr=0.05")
+    cells, space = (make_cell(0.1), make_cell(0.2)), {"optimizer.lr": Range(low=0.1, high=0.2)}
+    search = Search(n_trials=5, sampler="random", space=space, fixed={"dataset": "digits", "epochs": 1})
+    store.create_study(make_study(name="o"))
+    store.create_study(compared.model_copy(update={"hypotheses": (claim,)}))
+    store.create_study(Study(name="z", question="Where?", cells=cells, seeds=(0,), search=search))
+    work_off(store, "o", "v")
+    work_off(store, "s", "w", 3)
+    store.add_seeds("s", [], [(3, 6)])
+    for study in "sz":
+        Searching(store, print).ask([study])
+        lease = store.claim("w", studies=[study])
+        assert lease is not None
+        store.write(lease, rows_at(1), saved_at(1), {1: False})
+    store.tell()
+
+
+@pytest.fixture(autouse=True)
+def no_optuna(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its tables are its own, and opening them for every edit would take most of the time."""
+    monkeypatch.setattr(integrity, "_optuna", lambda db: [])
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("edited") / "template.db"
+    with Store.open(path, upgrade=True) as store:
+        fill(store)
+        row = {"study_id": 2, "dataset": "digits", "sha256": READY.sha256}
+        store._db.write(lambda conn: conn.execute(insert_ignore(conn, study_data).values(row)))
+    return path
+
+
+def edits(column: Column[Any]) -> Iterator[tuple[object, str]]:
+    """Each value at each place."""
+    for where in PLACES[column.table.name]:
+        for value in values_for(column):
+            yield value, where
+
+
+def edit_file(path: Path, column: Column[Any], value: object, where: str) -> bool:
+    """Whether SQLite took it, which it does nearly always."""
+    how = "CAST(? AS TEXT)" if value == NO_TEXT else "?"
+    statement = f"UPDATE {column.table.name} SET {column.name} = {how} WHERE {where}"  # noqa: S608
+    with closing(sqlite3.connect(path)) as conn:
+        try:
+            changed = conn.execute(statement, (value,)).rowcount
+        except sqlite3.IntegrityError:
+            return False
+        assert changed > 0
+        conn.commit()
+    return True
+
+
+def look(store: Store, reference: object) -> None:
+    """Read everything in every way. What can't be read is a sentence with study and column, for `db check` too."""
+    known = {each.study: each for each in store.status(speeds=True)}
+    assert not known["o"].unreadable and store.trials("o") == reference
+    json.dumps([status_fields(each) for each in known.values()], allow_nan=False)
+    found = store.check()
+    for row in store.studies():
+        try:
+            read_all(store, row.name)
+        except UnreadableStudy as error:
+            assert row.name != "o"
+            assert str(error).startswith(f"study {row.name!r}") and "cs_" in str(error)
+            assert any("cs_" in sentence for sentence in found)
+        else:
+            assert not row.unreadable
+
+
+def read_all(store: Store, name: str) -> None:
+    """As the commands do: report, verdicts, export, show, replay, and both kinds of extend."""
+    report = collect(store, name)
+    if name == "s":
+        render_study(report)
+    assert list(curves(store, name, ()))
+    store.plans(name, 5)
+    for row in report.trials:
+        json.dumps(trial_fields(store.trial(name, row.number), {}), default=str, allow_nan=False)
+    if name == "s":
+        next_seeds(report, 6)
+        with suppress(StoreError):
+            read_original(store, name, 0)
+
+
+def watch(path: Path) -> None:
+    """As the dashboard does."""
+    with WatchedStore.open(path, read_only=True) as store:
+        json.dumps(message(store.pulse()), allow_nan=False)
+
+
+def work(store: Store) -> None:
+    """Train all that is left, as workers do: each trial once."""
+    for column in ("lease_until", "not_before"):
+        # Time passes, but not for what is no time.
+        late = text(f"UPDATE cs_trial SET {column} = 0 WHERE {column} BETWEEN 0 AND 1e12")  # noqa: S608
+        store._db.write(lambda conn, late=late: conn.execute(late))  # type: ignore[misc]
+    notes: list[str] = []
+    trainable = Trainable(store, notes.append, lambda name: READY)
+    with suppress(UnreadableStudy):
+        names = trainable(())
+        searching, taken = Searching(store, notes.append), set[int]()
+        while (lease := store.claim("n", studies=names)) or searching.ask(names):
+            if lease is not None:
+                assert lease.trial_id not in taken
+                taken.add(lease.trial_id)
+                store.finish(store.write(lease, rows_at(5), saved_at(5)), rows_at(6), None, result(6))
+        assert store.unfinished(names) == 0
+
+
+@in_every_column
+def test_an_edited_file_is_read_or_complained_of(column: Column[Any], template: Path, tmp_path: Path) -> None:
+    with Store.open(template, read_only=True) as store:
+        reference = store.trials("o")
+    for value, where in edits(column):
+        path = Path(shutil.copy(template, tmp_path / "results.db"))
+        if edit_file(path, column, value, where):
+            with Store.open(path) as store:
+                look(store, reference)
+                watch(path)
+                work(store)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE cs_study SET spec = '{' WHERE name = 's'",
+        "UPDATE cs_trial SET state = 'flying', elapsed_s = 'nan' WHERE number = 0 AND study_id = 2",
+        "UPDATE cs_trial SET attempt = 0 WHERE number = 3 AND study_id = 2",
+        "UPDATE cs_trial SET lease_until = 'infinity', not_before = 'nan' WHERE study_id = 2",
+        "UPDATE cs_attempt SET ending = 'bored' WHERE worker_id = 'w'",
+        "UPDATE cs_worker SET versions = '[]', beat = 'nan' WHERE worker_id = 'w'",
+        "UPDATE cs_metric SET kind = 'odd' WHERE trial_id > 6",
+    ],
+)
+def test_an_edited_server_is_read_or_complained_of(cleared_postgres: str, statement: str) -> None:
+    with Store.open(cleared_postgres) as store:
+        fill(store)
+        reference = store.trials("o")
+        store._db.write(lambda conn: conn.execute(text(statement)))
+
+        look(store, reference)
+        work(store)
