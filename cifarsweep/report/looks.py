@@ -23,11 +23,12 @@ def seed_order(study: Study, count: int) -> tuple[int, ...]:
 def at_look(cells: Collection[str], done: Done, report: ReportStudy) -> Done | None:
     """The trials to test a hypothesis on these cells on; None where it has to wait.
 
-    While trials of the next look are open, those of the last one that is complete.
+    Under a plan those of the last look that is complete, whatever has come since: what decides at a number of seeds
+    that nobody planned may be decided otherwise at the next look. Without one, all of them.
     """
     open_seeds = {trial.seed for trial in report.trials if trial.cell in cells and trial.state not in FINAL_STATES}
-    if not open_seeds:
-        return done
+    if not report.looks:
+        return None if open_seeds else done
     there = {(trial.cell, trial.seed) for trial in report.trials}
     for look in reversed(report.looks):
         seeds = seed_order(report.study, look)[:look]

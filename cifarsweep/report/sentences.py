@@ -245,6 +245,8 @@ def _estimate(verdict: Verdict, value: float, interval: Interval | None) -> Iter
 
 
 def _waiting(verdict: Verdict) -> str:
+    if not verdict.open_trials:
+        return "Preliminary: no verdict before the first look that is planned."
     are = "is" if verdict.open_trials == 1 else "are"
     return f"Preliminary: no verdict before all of its trials are finished, and {verdict.open_trials} {are} not."
 

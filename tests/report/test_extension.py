@@ -10,6 +10,7 @@ from scipy import stats
 
 from cifarsweep.report.extension import next_seeds
 from cifarsweep.report.looks import seed_order
+from cifarsweep.report.verdicts import verdicts
 from cifarsweep.spec.hypothesis import AtChance, Greater
 from cifarsweep.stats.plans import bound
 
@@ -53,6 +54,20 @@ def test_at_the_most_seeds_it_stays_undecided(tried: Any) -> None:
     found = next_seeds(tried(TWICE, ABOVE, plans=((3, 6),)), most=6)
 
     assert (found.added, len(found.stuck), found.plans) == ((), 1, ((3, 6),))
+
+
+def test_seeds_that_nobody_planned_decide_nothing_before_the_next_look(tried: Any) -> None:
+    plans = ((3, 6, 12),)
+    at_three = tried(UNDECIDED, ABOVE, plans=plans)
+    far_off = {LOW: [*UNDECIDED[LOW], *[0.1, 0.101, 0.1] * 2], HIGH: [*UNDECIDED[HIGH], *[0.99, 0.991, 0.99] * 2]}
+
+    for seeds in (4, 5, 6, 8):
+        (found,) = verdicts(tried({cell: values[:seeds] for cell, values in far_off.items()}, ABOVE, plans=plans))
+
+        if seeds < 6:
+            assert (found.seeds, found.p, found.decision) == (3, verdicts(at_three)[0].p, "undecided")
+        else:
+            assert found.seeds == 6 and not found.preliminary
 
 
 def test_a_longer_plan_keeps_the_looks_that_were_taken(tried: Any) -> None:

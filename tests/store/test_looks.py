@@ -75,6 +75,14 @@ def test_a_look_that_is_planned_twice_stays_in_its_first_plan(busy_store: Store)
     assert busy_store.plans("s") == ((3, 6), (12,))
 
 
+def test_more_seeds_on_the_way_to_a_look_are_no_look(busy_store: Store) -> None:
+    busy_store.add_seeds("s", [], [[3, 6, 12]])
+    finish_all(busy_store)
+
+    assert busy_store.plans("s", seeds=4) == busy_store.plans("s", seeds=12) == ((3, 6, 12),)
+    assert busy_store.plans("s", seeds=13) == ((3, 6, 12), (13,))
+
+
 def test_looks_of_a_database_of_before_are_one_plan(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr("cifarsweep.store.migrate.HEAD", "0005")
