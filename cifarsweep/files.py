@@ -24,6 +24,18 @@ class HomeError(CifarsweepError):
     """The user has no home folder."""
 
 
+def exists(path: Path) -> bool:
+    """Whether the path leads to something. Raises OSError where that can't be told.
+
+    Since Python 3.14 `Path.exists` says no then.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    return True
+
+
 def private_mode(folder: Path) -> int:
     """The mode of a new file that is nobody else's business: for its owner, and for a group that shares the folder.
 

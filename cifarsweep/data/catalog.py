@@ -12,7 +12,7 @@ from cifarsweep.data import tensorfile
 from cifarsweep.data.tensorfile import Stamp
 from cifarsweep.data.text import shown
 from cifarsweep.errors import DataError
-from cifarsweep.files import HomeError, user_data_folder
+from cifarsweep.files import HomeError, exists, user_data_folder
 from cifarsweep.spec.complaint import nearest
 from cifarsweep.spec.words import NAME_PATTERN
 
@@ -121,7 +121,7 @@ def info(name: str, root: Path | None = None) -> DataSetInfo | None:
 
 def _is_there(path: Path) -> bool:
     try:
-        return path.exists()
+        return exists(path)
     except OSError as error:
         raise DataError(f"can't look at {path}: {error.strerror}; let {ROOT_VARIABLE} name another folder") from None
 

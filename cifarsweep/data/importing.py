@@ -19,6 +19,7 @@ from cifarsweep.data.pictures import decode
 from cifarsweep.data.tensorfile import CHANNELS, LONGEST_CLASS_NAME, MOST_CLASSES, SIDE, Contents
 from cifarsweep.data.text import is_plain, shown
 from cifarsweep.errors import DataError
+from cifarsweep.files import exists
 
 SPLITS = ("train", "test")
 #: A file among its images: split, class, file name. Sorting by it makes the digest reproducible.
@@ -60,7 +61,7 @@ def import_images(
 def _resolved(source: Path) -> Path:
     """The source with a name of its own, even as `.`."""
     try:
-        if source.exists():
+        if exists(source):
             return source.resolve()
     except (OSError, RuntimeError) as error:
         why = getattr(error, "strerror", None) or "its links lead in a circle"

@@ -10,7 +10,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from cifarsweep.errors import StoreError
-from cifarsweep.files import no_home
+from cifarsweep.files import exists, no_home
 
 _NETWORK_FILE_SYSTEMS = frozenset(
     {
@@ -75,7 +75,7 @@ def check_file(path: Path, *, create: bool, read_only: bool, mounts: Path = Path
 
 
 def _check_file(path: Path, *, create: bool, read_only: bool, mounts: Path) -> None:
-    if not path.exists() and not create:
+    if not exists(path) and not create:
         raise StoreError(
             f"{path}: there is no such database. `cifarsweep create STUDY` makes one, or give another --db"
         )
@@ -84,7 +84,7 @@ def _check_file(path: Path, *, create: bool, read_only: bool, mounts: Path) -> N
     if path.is_dir():
         raise StoreError(f"{path}: is a folder, not a database file; give another --db")
     check_local(path, mounts)
-    target = path if path.exists() else path.parent
+    target = path if exists(path) else path.parent
     if not os.access(target, os.R_OK):
         raise StoreError(f"{path}: can't be read; ask its owner for the right to read it")
     # SQLite writes a journal beside the file, so the folder counts as well.

@@ -14,6 +14,7 @@ import pytest
 from scenes import make_study
 
 from cifarsweep.errors import StoreError, StoreUnavailable
+from cifarsweep.files import exists
 from cifarsweep.store import Store
 from cifarsweep.store.address import check_file, file_system, parse_url, shown
 
@@ -239,3 +240,14 @@ def test_a_database_of_another_program_whose_tables_would_clash_is_left_alone(tm
 def run_script(script: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, str(script), *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(Path.cwd())})
+
+
+def test_whether_a_path_leads_anywhere_is_told_alike_on_every_python(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+
+    assert exists(tmp_path / "file") and exists(tmp_path)
+    assert not any(exists(tmp_path / name) for name in ("absent", "file/below", "nul\0"))
+    for name in ("x" * 300, "loop"):
+        with pytest.raises(OSError):
+            exists(tmp_path / name)
