@@ -15,6 +15,7 @@ from cifarsweep.errors import CifarsweepError, DataError, PlaceError
 from cifarsweep.store.diagnosis import Finding, disk
 from cifarsweep.training.place import check_place
 from cifarsweep.worker import gpus
+from cifarsweep.worker.processor import precisions
 
 #: Packages whose versions decide what a study finds, or how it is stored.
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "optuna", "sqlalchemy", "psycopg", "submitit")
@@ -24,6 +25,7 @@ def examine(place: str | PlaceError) -> Iterator[Finding]:
     """Everything about this machine; `place` is where the checkpoints go, or why they can't go anywhere."""
     yield Finding("cifarsweep", "ok", f"{__version__}, Python {platform.python_version()}, {platform.platform()}")
     yield _packages()
+    yield Finding("processor", "ok", "; ".join(filter(None, (f"{os.cpu_count()} CPUs", precisions()))))
     yield from _gpus()
     yield from _data_sets()
     yield from _checkpoints(place)

@@ -32,6 +32,9 @@ class Display:
     ) -> None:
         return None
 
+    def ready(self, device: str, advice: str) -> None:
+        """Show what trains, before the first trial, and what would make it faster."""
+
     def begin(self, slot: int, lease: Lease) -> None:
         """Show that a slot took a trial."""
 
@@ -65,6 +68,11 @@ def summary(how: str, result: TrialResult | None) -> str:
     return how if accuracy is None else f"{how} at {100 * accuracy:.2f} % after {result.step:,} steps"
 
 
+def device_line(device: str, advice: str) -> str:
+    """What trains, in a line."""
+    return "; ".join(filter(None, (f"training on {device}", advice)))
+
+
 def values(rows: Mapping[str, float]) -> str:
     """The metrics that a person follows."""
     shown = []
@@ -96,6 +104,10 @@ class Lines(Display):
         with suppress(OSError, OutputError):
             line = f"{time.strftime('%H:%M:%S')} {_joined(text)}"
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def ready(self, device: str, advice: str) -> None:
+        """Say what trains."""
+        self._say(device_line(device, advice))
 
     def begin(self, slot: int, lease: Lease) -> None:
         """Remember the trial; its first line comes when training begins."""
@@ -150,6 +162,10 @@ class Bars(Display):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bars.stop()
+
+    def ready(self, device: str, advice: str) -> None:
+        """Say what trains, above the bars."""
+        self.note(device_line(device, advice))
 
     def begin(self, slot: int, lease: Lease) -> None:
         """Begin a fresh bar."""

@@ -22,6 +22,7 @@ from cifarsweep.worker.farewell import tell_all, what_is_left
 from cifarsweep.worker.patience import Patience
 from cifarsweep.worker.plan import Plan, Shared
 from cifarsweep.worker.process import in_short
+from cifarsweep.worker.processor import faster_precision
 from cifarsweep.worker.searching import Searching
 from cifarsweep.worker.slot import Slot
 from cifarsweep.worker.suspicion import Suspicion
@@ -267,6 +268,8 @@ class Supervisor:
         )
         if info != self._registered:
             self._store.register_worker(info)
+            if self._registered is None:
+                self._display.ready(info.device, "" if slot.ready.gpu else faster_precision())
             self._registered = info
 
     def _chores(self) -> None:

@@ -32,7 +32,17 @@ def test_all_is_well(looked, database):
     found, code = looked(f"sqlite:///{database}")
 
     assert code == 0, found
-    subjects = {"cifarsweep", "packages", "checkpoints", "file system", "lock", "database", "clock", "leases"}
+    subjects = {
+        "cifarsweep",
+        "packages",
+        "processor",
+        "checkpoints",
+        "file system",
+        "lock",
+        "database",
+        "clock",
+        "leases",
+    }
     assert {found[subject]["level"] for subject in subjects} == {"ok"}
     assert "torch" in found["packages"]["text"]
 

@@ -23,7 +23,7 @@ from cifarsweep.store import Store
 from cifarsweep.store.timing import Timing
 from cifarsweep.training.folder import CheckpointFolder
 from cifarsweep.worker.artifacts import Artifacts
-from cifarsweep.worker.display import Display, Lines
+from cifarsweep.worker.display import Display, Lines, display_for
 from cifarsweep.worker.plan import Plan
 from cifarsweep.worker.supervisor import Supervisor
 from cifarsweep.worker.trainable import Trainable
@@ -96,6 +96,18 @@ def test_a_worker_does_every_trial_and_ends(store, work):
     assert work() == 0
 
     assert_everything_is_there_once(store)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_first_line_says_what_trains_and_what_would_be_faster(work, monkeypatch, terminal):
+    monkeypatch.setattr("cifarsweep.worker.supervisor.faster_precision", lambda: "it multiplies in bfloat16")
+    screen = io.StringIO()
+
+    work(display=display_for(Console(file=screen, force_terminal=terminal, width=200)), max_trials=2)
+
+    said = screen.getvalue()
+    assert said.count("training on") == 1 and "; it multiplies in bfloat16" in said
+    assert said.index("training on") < said.index("demo/")
 
 
 def test_several_slots_share_the_trials(store, work):
