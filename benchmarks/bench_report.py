@@ -1,8 +1,9 @@
 """Time and size of a page of 200 series x 5,000 points, against plotly's own way of writing one.
 
 Once as 200 cells of one seed, where all 200 series are drawn, and once as 40 cells of 5 seeds, where each cell is drawn
-as mean and band. The plain alternative draws the 200 series with plotly.graph_objects, its points as lists, through
-`to_html`. Each is timed once, from cold, imports included.
+as mean and band. The plain alternatives draw the 200 series with plotly.graph_objects through `to_html`, the points as
+lists, and as NumPy arrays, which plotly writes in base64. Each runs in a process of its own, in turns; the times are of
+the CPU, imports of its own included, the median of three.
 
     python benchmarks/bench_report.py
 
@@ -12,24 +13,26 @@ With --large: time, memory and size of the report of a whole database, as large_
 from __future__ import annotations
 
 import argparse
-import os
-import platform
+import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import large_report
 import numpy as np
 
-from cifarsweep.report.pages import PLOTLY, write_pages
 from cifarsweep.report.source import ReportStudy, ReportTrial, Series
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.words import ELAPSED, EPOCH, IMAGES, VAL_LOSS
 
-SERIES, POINTS = 200, 5_000
+SERIES, POINTS, TURNS = 200, 5_000, 3
+PLOTLY = "plotly.min.js"
 
 
 def main() -> None:
@@ -37,50 +40,79 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--large", action="store_true", help="1,000 trials and 5,000,000 rows, from the database")
     parser.add_argument("--trials", type=int, default=large_report.TRIALS, help="with --large: fewer, in hundreds")
+    parser.add_argument("--way", nargs=2, metavar=("WAY", "FOLDER"), help=argparse.SUPPRESS)
     wanted = parser.parse_args()
-    if wanted.large:
+    if wanted.way:
+        write(wanted.way[0], Path(wanted.way[1]))
+    elif wanted.large:
         large_report.main(wanted.trials)
     else:
         against_plotly()
 
 
 def against_plotly() -> None:
-    """Print what was measured, and the line for benchmarks/LOG.md."""
-    alone, seeds = made_up(SERIES, 1), made_up(SERIES // 5, 5)
+    """Print what was measured."""
+    turns = [{way: measured(way) for way in WAYS} for _ in range(TURNS)]
+    print(f"{datetime.now(UTC):%Y-%m-%d}, {SERIES} series x {POINTS:,} points; goal <= 2 s, <= 2 MB beside plotly.js")
+    for way in WAYS:
+        seconds, megabytes = (statistics.median(column) for column in zip(*(turn[way] for turn in turns), strict=True))
+        ratio = statistics.median(turn[way][0] / turn[next(iter(WAYS))][0] for turn in turns)
+        print(f"{way:35} {seconds:5.2f} s of CPU, {ratio:5.2f}x the first  {megabytes:6.2f} MB")
+
+
+def measured(way: str) -> tuple[float, float]:
+    """CPU seconds of a process that writes the page, less those of making up its numbers; MB beside plotly.js."""
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        alone_s, alone_mb = measured(lambda: write_pages([alone], root / "alone"), root / "alone")
-        seeds_s, seeds_mb = measured(lambda: write_pages([seeds], root / "seeds"), root / "seeds")
-        (root / "plain").mkdir()
-        plain_s, plain_mb = measured(lambda: write_plainly(alone, root / "plain" / "plain.html"), root / "plain")
-    print(f"{SERIES} series x {POINTS:,} points; goal <= 2 s and <= 2 MB beside plotly.js")
-    print(f"write_pages, 200 cells x 1 seed:        {alone_s:5.2f} s  {alone_mb:5.2f} MB")
-    print(f"write_pages, 40 cells x 5 seeds:        {seeds_s:5.2f} s  {seeds_mb:5.2f} MB")
-    print(f"plotly.graph_objects, points as lists:  {plain_s:5.2f} s  {plain_mb:5.2f} MB")
-    print(
-        f"| {datetime.now(UTC):%Y-%m-%d} | {platform.machine()}, {os.cpu_count()} cores | report of {SERIES} series "
-        f"x {POINTS:,} points | {alone_s:.2f} s, {alone_mb:.2f} MB | plotly lists: {plain_s:.2f} s, {plain_mb:.1f} MB "
-        f"| {plain_s / alone_s:.0f} x faster, {plain_mb / alone_mb:.0f} x smaller |"
-    )
+        command = [sys.executable, __file__, "--way", way, folder]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        size = sum(path.stat().st_size for path in Path(folder).iterdir() if path.name != PLOTLY)
+    return float(done.stdout), size / 1e6
 
 
-def measured(work: Callable[[], object], folder: Path) -> tuple[float, float]:
-    """Seconds that the work takes, and millions of bytes that it leaves in the folder beside plotly.js."""
-    start = time.perf_counter()
-    work()
-    seconds = time.perf_counter() - start
-    return seconds, sum(path.stat().st_size for path in folder.iterdir() if path.name != PLOTLY) / 1e6
+def write(way: str, folder: Path) -> None:
+    """Write the page in this process and print its CPU seconds."""
+    cells, seeds, work = WAYS[way]
+    report = made_up(cells, seeds)
+    start = time.process_time()
+    work(report, folder)
+    print(time.process_time() - start)
 
 
-def write_plainly(report: ReportStudy, path: Path) -> None:
+def with_lists(report: ReportStudy, folder: Path) -> None:
     """One line a series, every point as a list item: what plotly does when nobody thinks about it."""
+    write_plainly(report, folder, lambda array: array.tolist())
+
+
+def with_arrays(report: ReportStudy, folder: Path) -> None:
+    """The same from NumPy arrays, which plotly hands on as they are."""
+    write_plainly(report, folder, lambda array: array)
+
+
+def write_plainly(report: ReportStudy, folder: Path, given: Callable[[Any], Any]) -> None:
+    """Draw the curves of one metric, as `given` to plotly."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
     for (number, name), (steps, values) in report.series.items():
         if name == VAL_LOSS:
-            figure.add_trace(go.Scatter(x=steps.tolist(), y=values.tolist(), mode="lines", name=str(number)))
-    path.write_text(figure.to_html(include_plotlyjs=False))
+            figure.add_trace(go.Scatter(x=given(steps), y=given(values), mode="lines", name=str(number)))
+    (folder / "plain.html").write_text(figure.to_html(include_plotlyjs=False))
+
+
+def ours(report: ReportStudy, folder: Path) -> None:
+    """The page with all that it says."""
+    from cifarsweep.report.pages import write_pages
+
+    write_pages([report], folder)
+
+
+#: Cells, seeds and writer; the first is what the others are measured against.
+WAYS: dict[str, tuple[int, int, Callable[[ReportStudy, Path], None]]] = {
+    "write_pages, 200 cells x 1 seed": (SERIES, 1, ours),
+    "write_pages, 40 cells x 5 seeds": (SERIES // 5, 5, ours),
+    "plotly.graph_objects, lists": (SERIES, 1, with_lists),
+    "plotly.graph_objects, NumPy arrays": (SERIES, 1, with_arrays),
+}
 
 
 def made_up(cells: int, seeds: int) -> ReportStudy:

@@ -1,9 +1,11 @@
-"""CPU time of training: cifarsweep's loop against the usual one (`usual_loop.py`), in turns, at equal threads.
+"""CPU time of training: cifarsweep's loop against others, in turns, at equal threads.
 
-The usual loop's DataLoader works inside the process, which spares it the CPU time of passing batches between processes.
-Each side runs in a process of its own, prepared as it would be, and neither writes checkpoints.
+Against the usual one (`usual_loop.py`), against that of somebody who knows torch well (`careful_loop.py`), and against
+itself in bfloat16, where the processor multiplies in that. The usual loop's DataLoader works inside the process, which
+spares it the CPU time of passing batches between processes. Each side runs in a process of its own, prepared as it
+would be, and none writes checkpoints.
 
-    python benchmarks/bench_training.py                      the convnet, about 90 seconds
+    python benchmarks/bench_training.py                      the convnet, about 3 minutes
     python benchmarks/bench_training.py resnet18 vit         other networks, by name; `all` for every one
     python benchmarks/bench_training.py all --batch 16 --turns 3     sooner done
 """
@@ -24,6 +26,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cifarsweep.worker.processor import precisions
+
 THREADS = 1
 
 
@@ -36,6 +40,7 @@ class Case:
     steps: int = 1
     turns: int = 5
     goal: float = 1.0
+    precision: str = "auto"
 
 
 CASES = {
@@ -62,8 +67,14 @@ def settings_of(case: Case) -> Any:
     from cifarsweep.spec.settings import Settings
 
     budget = {"steps": 10**6, "log_every": case.steps, "eval_every": 10**6}
-    plain = {"dataset": "digits", "model": case.model, "batch_size": case.batch, "threads": THREADS, **budget}
-    return Settings.model_validate_json(json.dumps(plain))
+    plain = {
+        "dataset": "digits",
+        "model": case.model,
+        "batch_size": case.batch,
+        "threads": THREADS,
+        "precision": case.precision,
+    }
+    return Settings.model_validate_json(json.dumps(plain | budget))
 
 
 def ours(case: Case, root: Path) -> Iterator[None]:
@@ -92,9 +103,27 @@ def usual(case: Case, root: Path) -> Iterator[None]:
     return usual_loop(settings_of(case), case.steps, root)
 
 
+def careful(case: Case, root: Path) -> Iterator[None]:
+    """The same network on the same images, written with care."""
+    import torch
+    from careful_loop import careful_loop
+
+    torch.set_num_threads(THREADS)
+    return careful_loop(settings_of(case), case.steps, root)
+
+
+def in_bfloat16(case: Case, root: Path) -> Iterator[None]:
+    """Ours in the other precision."""
+    return ours(replace(case, precision="bfloat16"), root)
+
+
+#: By name; the first is measured against each of the others.
+SIDES = {"ours": ours, "usual": usual, "careful": careful, "bfloat16": in_bfloat16}
+
+
 def serve(side: str, case: Case, root: Path) -> None:
     """Run one turn for each line read; print its CPU seconds. The first turn warms up."""
-    turns = {"ours": ours, "usual": usual}[side](case, root)
+    turns = SIDES[side](case, root)
     for _ in sys.stdin:
         began = time.process_time()
         next(turns)
@@ -122,23 +151,24 @@ class Side:
         self._process.communicate()
 
 
-def compare(name: str, case: Case, root: Path) -> str:
-    """Return medians and their ratio as a phrase."""
-    sides = [Side(side, name, case, root) for side in ("ours", "usual")]
+def compare(name: str, case: Case, root: Path) -> Iterator[str]:
+    """Yield the median of ours, then of each of the others with the ratio of ours to it."""
+    names = [side for side in SIDES if side != "bfloat16" or precisions()]
+    sides = [Side(side, name, case, root) for side in names]
     try:
         for side in sides:
             side.turn()
-        pairs = [[side.turn() for side in sides] for _ in range(case.turns)]
+        turns = [[side.turn() for side in sides] for _ in range(case.turns)]
     finally:
         for side in sides:
             side.close()
-    mine, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
-    ratios = sorted(one / other for one, other in pairs)
-    return (
-        f"{name} at batch {case.batch}: {mine:.1f} images per CPU second against {theirs:.1f} of the usual loop,"
-        f" {statistics.median(ratios):.2f}x ({ratios[0]:.2f} to {ratios[-1]:.2f} in {len(ratios)} turns,"
-        f" goal {case.goal}x)"
-    )
+    mine, *others = zip(*turns, strict=True)
+    speed = f"{statistics.median(mine):.1f} images per CPU second"
+    yield f"{name} at batch {case.batch}: {speed}; goal {case.goal}x the usual"
+    for other, theirs in zip(names[1:], others, strict=True):
+        ratios = sorted(one / two for one, two in zip(mine, theirs, strict=True))
+        spread = f"{ratios[0]:.2f} to {ratios[-1]:.2f} in {len(ratios)} turns"
+        yield f"  {other}: {statistics.median(theirs):.1f}, ours is {statistics.median(ratios):.2f}x ({spread})"
 
 
 def main() -> None:
@@ -157,7 +187,8 @@ def main() -> None:
     print(f"{datetime.date.today()}, training, {os.cpu_count()} CPUs, {THREADS} thread, float32", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for name, case in cases.items():
-            print(f"- {compare(name, case, Path(folder))}", flush=True)
+            for line in compare(name, case, Path(folder)):
+                print(line, flush=True)
 
 
 if __name__ == "__main__":

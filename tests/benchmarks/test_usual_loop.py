@@ -45,3 +45,20 @@ def test_our_vit_is_timms(monkeypatch, stem):
     images = torch.randn(4, 3, 32, 32)
 
     torch.testing.assert_close(ours.train()(images), plain.train()(images), rtol=1e-3, atol=1e-4)
+
+
+def test_the_careful_loop_crops_mirrors_and_normalises_as_ours_does(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    from careful_loop import augmented
+
+    padded = torch.nn.functional.pad(torch.randint(256, (6, 3, 8, 8), dtype=torch.uint8), (4,) * 4)
+    order = torch.tensor([3, 0, 5, 1])
+
+    found = augmented(padded, order)
+
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    for image, index in zip(found, order, strict=True):
+        crops = [padded[index][:, down : down + 8, right : right + 8] for down in range(9) for right in range(9)]
+        normalised = [(crop.float() / 255 - 0.5) / 0.25 for crop in crops]
+        possible = normalised + [each.flip(2) for each in normalised]
+        assert any(torch.allclose(image, each, atol=1e-5) for each in possible)
