@@ -94,7 +94,7 @@ def test_a_worker_that_waits_keeps_no_child_and_takes_what_comes(store, work):
     assert {trial.outcome for trial in store.trials("second")} == {"finished"}
 
 
-@pytest.mark.parametrize("mishap", ["refused", "killed", "exception"])
+@pytest.mark.parametrize("mishap", ["killed", "exception"])
 def test_a_slot_without_memory_for_its_child_is_given_up_and_the_others_go_on(store, work, mishap):
     assert work(room=1, mishap=mishap, slots=3) == 0
 
@@ -121,8 +121,7 @@ def test_a_worker_without_memory_for_any_child_ends_with_a_sentence(store, work)
     assert store.status("first")[0].trials[TrialState.QUEUED] == TRIALS
 
 
-@pytest.mark.parametrize("mishap", ["refused", "killed"])
-def test_a_trial_whose_child_does_not_start_is_given_back_and_counts_for_nobody(store, work, mishap):
+def test_a_trial_whose_child_does_not_start_is_given_back_and_counts_for_nobody(store, work):
     def come_late() -> None:
         wait_for(lambda: done(store, "first") == TRIALS and childless())
         store.create_study(study("second"))
@@ -130,7 +129,7 @@ def test_a_trial_whose_child_does_not_start_is_given_back_and_counts_for_nobody(
     threading.Thread(target=come_late, daemon=True).start()
 
     with pytest.raises(DeviceError, match="does not start"):
-        work(room=1, mishap=mishap, wait=True, keep_idle_s=0.3)
+        work(room=1, mishap="killed", wait=True, keep_idle_s=0.3)
 
     assert store.status("second")[0].trials[TrialState.QUEUED] == TRIALS
     assert [attempt.end for trial in store.trials("second") for attempt in trial.attempts] == [AttemptEnd.RELEASED]
