@@ -35,12 +35,12 @@ def import_tensorboard(
 
     found = read_runs(folder, key_values(rename or (), "--rename", "OLD=NEW"))
     runs = found.runs
-    study = imported_study(name, folder, runs)
+    study = imported_study(name, folder, runs, found.changes)
     with Store.open(db, upgrade=True) as store:
         say_upgraded(store)
         count = store.import_study(study, runs)
     typer.echo(f"{name}: {count} trials of {len(study.cells)} cells imported")
-    for note in (*found.notes, *found.left_out.sentences()):
+    for note in (*found.notes, *found.changes, *found.left_out.sentences()):
         typer.echo(f"note: {note}", err=True)
     if not any(row.name == VAL_ACCURACY for run in runs for row in run.rows):
         tags = sorted({row.name for run in runs for row in run.rows})

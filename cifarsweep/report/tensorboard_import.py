@@ -21,7 +21,7 @@ from cifarsweep.spec.words import ELAPSED, ENERGY, EPOCH, FLOPS, IMAGES, MetricR
 from cifarsweep.store.records import FinishedRun
 
 _LONGEST_NAME = 64
-_MOST_LISTED = 30
+_MOST_LISTED, _LONGEST_TOLD = 30, 3000
 #: What a report draws curves against, or tells of a network: no amount below zero, nan or infinite.
 _AMOUNTS = frozenset({EPOCH, IMAGES, ELAPSED, FLOPS, ENERGY, "params", "flops_per_image"})
 #: A share may be a little above one by rounding.
@@ -46,6 +46,8 @@ class Imported:
 
     runs: list[Run] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
+    """What is not as the files have it: names that were asked for, and percent that became shares."""
     left_out: LeftOut = field(default_factory=LeftOut)
 
 
@@ -78,10 +80,11 @@ def read_runs(folder: Path, names: Mapping[str, str]) -> Imported:
     if not any(series.values()):
         raise _nothing(folder, found.left_out)
     _rename(series, names, folder)
-    values = {path: _values(each, found.left_out) for path, each in series.items()}
     records = {path: _record(own, found.left_out) for path, own in parts.items()}
+    values = {path: _values(each, records[path] is None, found.left_out) for path, each in series.items()}
     foreign = [path for path in values if records[path] is None]
-    found.notes += _percent_to_shares([series[path] for path in foreign], [values[path] for path in foreign])
+    found.changes += [f"{old} is called {new}" for old, new in names.items()]
+    found.changes += _percent_to_shares([series[path] for path in foreign], [values[path] for path in foreign])
     for path, own in parts.items():
         run = _run(path, folder, own, values[path], records[path], found.left_out)
         if run.rows:
@@ -155,8 +158,8 @@ def _can_name(name: str) -> bool:
     return 0 < len(name) <= _LONGEST_NAME and name.isprintable()
 
 
-def _values(series: Sequence[_Series], left_out: LeftOut) -> Values:
-    """The values that a database can keep, with the seconds of training."""
+def _values(series: Sequence[_Series], estimated: bool, left_out: LeftOut) -> Values:
+    """The values that a database can keep, with the seconds of training, which are `estimated` where none are told."""
     found: Values = {}
     for one in series:
         if _can_name(one.name):
@@ -171,7 +174,7 @@ def _values(series: Sequence[_Series], left_out: LeftOut) -> Values:
         found[name] = kept
     if ELAPSED in found and _falls(found[ELAPSED]):
         left_out.add("values of a training time that falls", ELAPSED, len(found.pop(ELAPSED)))
-    if not found.get(ELAPSED):
+    if estimated and not found.get(ELAPSED):
         found[ELAPSED] = seconds({str(place): one.points for place, one in enumerate(series)})
     return {name: points for name, points in found.items() if points}
 
@@ -241,8 +244,12 @@ def _hparams(parts: Sequence[Part]) -> Mapping[str, Value]:
     return {name: value for part in parts for name, value in part.scalars.hparams.items()}
 
 
-def imported_study(name: str, folder: Path, runs: Sequence[Run]) -> Study:
-    """The study that old runs become: a cell for each name, and nothing to train. Raises SpecError for a bad name."""
+def imported_study(name: str, folder: Path, runs: Sequence[Run], changes: Sequence[str] = ()) -> Study:
+    """The study that old runs become: a cell for each name, and nothing to train. Raises SpecError for a bad name.
+
+    Its page tells of the `changes`.
+    """
+    changed = f" Changed at the import: {escaped('; '.join(changes)[:_LONGEST_TOLD])}." if changes else ""
     levels = {run.cell: run.record.levels if run.record else {} for run in reversed(runs)}
     names = dict.fromkeys(run.cell for run in runs)
     cells = tuple(Cell(name=cell, levels=levels[cell], settings=None) for cell in names)
@@ -252,8 +259,10 @@ def imported_study(name: str, folder: Path, runs: Sequence[Run]) -> Study:
             name=name,
             question=own.question if own else f"What did the runs in {escaped(folder.resolve().name)} come to?",
             source=(
-                "Imported from TensorBoard logs: trained elsewhere, with settings that are not known here."
+                "Imported from TensorBoard logs: trained elsewhere, with settings that are not known here"
+                + (", but for the factors." if own and own.factors else ".")
                 + ("" if own else f" {TIMES}")
+                + changed
             ),
             factors=own.factors if own else {},
             cells=cells,

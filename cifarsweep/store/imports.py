@@ -45,5 +45,5 @@ def _outcome(run: FinishedRun) -> dict[str, Any]:
         "value": value if value is not None and kind_of(value) is None else None,
         "final": json.dumps({name: kind_of(number) or number for name, number in final.items()}),
         "step": max(row.step for row in run.rows),
-        "elapsed_s": last.get(ELAPSED, 0.0),
+        "elapsed_s": last.get(ELAPSED, final.get(ELAPSED, 0.0)),
     }

@@ -568,7 +568,9 @@ def test_accuracies_in_percent_become_shares_and_that_is_said(
     for run, each in zip(found.runs, expected, strict=True):
         assert list(curve(run, "val/accuracy").values()) == pytest.approx(each, nan_ok=True)
         assert set(curve(run, "loss").values()) == {99.0}
-    assert (note in found.notes[0]) if note else (found.notes == [])
+    told = found.changes[1:]
+    assert (note in told[0]) if note else (told == [])
+    assert "; ".join(found.changes) in imported_study("old", tmp_path, found.runs, found.changes).source
 
 
 @pytest.mark.parametrize(
@@ -592,3 +594,12 @@ def test_long_names_that_begin_alike_stay_apart(tmp_path: Path) -> None:
     cells = [run.cell for run in read_runs(tmp_path)]
 
     assert len(set(cells)) == 2 and max(map(len, cells)) == 300
+
+
+def test_a_part_of_an_export_gets_no_training_times_that_were_not_in_it(store: Store, tmp_path: Path) -> None:
+    trained(store)
+    export(store, "s", "tensorboard", ["val/accuracy"], tmp_path / "runs", force=False)
+
+    runs = read_runs(tmp_path / "runs")
+
+    assert {row.name for run in runs for row in run.rows} == {"val/accuracy"}
