@@ -16,6 +16,7 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 _ABSENT = ("LibraryNotFound", "DriverNotLoaded")
 #: The GPU answers nothing any more, whatever it is asked.
 _GONE = ("GpuIsLost", "ResetRequired")
+_OTHERWISE = "train on the processor with --cpu or --cpus N"
 
 
 class NoDriver(DeviceError):
@@ -38,19 +39,22 @@ class Gpu:
 def _driver() -> Iterator[Any]:
     import pynvml
 
-    advice = "train on the processor with --cpu or --cpus N"
     try:
         pynvml.nvmlInit()
     except _errors(pynvml, *_ABSENT) as error:
-        raise NoDriver(f"no GPU can be used here: {error}; {advice}") from None
+        raise NoDriver(f"no GPU can be used here: {error}; {_OTHERWISE}") from None
     except pynvml.NVMLError as error:
-        why = f"NVIDIA's driver does not answer: {error}"
-        raise DeviceError(f"no GPU can be used here: {why}; see what `nvidia-smi` says, or {advice}") from None
+        raise _no_answer(error) from None
     try:
         yield pynvml
     finally:
         with contextlib.suppress(pynvml.NVMLError):
             pynvml.nvmlShutdown()
+
+
+def _no_answer(error: Exception) -> DeviceError:
+    why = f"NVIDIA's driver does not answer: {error}"
+    return DeviceError(f"no GPU can be used here: {why}; see what `nvidia-smi` says, or {_OTHERWISE}")
 
 
 def _errors(nvml: Any, *names: str) -> tuple[type[Exception], ...]:
@@ -72,7 +76,11 @@ def installed() -> list[Gpu]:
     """Every GPU of the machine, in the order of the PCI bus. Raises DeviceError where there is no driver."""
     with _driver() as nvml:
         version = _ask(nvml, "nvmlSystemGetDriverVersion") or "unknown"
-        return [_gpu(nvml, number, version) for number in range(_ask(nvml, "nvmlDeviceGetCount") or 0)]
+        try:
+            count = nvml.nvmlDeviceGetCount()
+        except (nvml.NVMLError, AttributeError) as error:
+            raise _no_answer(error) from None
+        return [_gpu(nvml, number, version) for number in range(count)]
 
 
 def _gpu(nvml: Any, number: int, driver: str) -> Gpu:

@@ -148,7 +148,7 @@ def _refuse_idle_gpus() -> None:
     seen = [here[number] for number in gpus.visible(here)]
     if not seen:
         return
-    why = gpus.misfit(torch.__version__, torch.version.cuda, seen[0].driver, supported) or _complaint()
+    why = seen[0].fault or gpus.misfit(torch.__version__, torch.version.cuda, seen[0].driver, supported) or _complaint()
     raise DeviceError(f"{seen[0].name} can't be used: {why}")
 
 

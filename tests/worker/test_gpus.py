@@ -151,6 +151,14 @@ def test_a_driver_that_does_not_answer_is_told_from_none(nvml, error, kind):
     assert caught.type is kind
 
 
+@pytest.mark.parametrize("error", ["Unknown", "NoPermission", AttributeError])
+def test_gpus_that_can_not_be_counted_are_not_none(nvml, error):
+    nvml.broken = {"nvmlDeviceGetCount": getattr(nvml, f"NVMLError_{error}") if isinstance(error, str) else error}
+
+    with pytest.raises(DeviceError, match="does not answer"):
+        gpus.usable()
+
+
 def test_a_driver_that_fails_at_its_end_has_said_what_it_knew(monkeypatch):
     nvml = Nvml.install(monkeypatch)
     nvml.broken = {"nvmlShutdown": nvml.NVMLError_Unknown}

@@ -48,6 +48,13 @@ def test_a_gpu_that_does_not_start_for_another_reason_says_it(nvml, monkeypatch)
     assert "more" not in str(caught.value)
 
 
+def test_a_gpu_that_fell_off_the_bus_is_not_passed_over(nvml):
+    nvml.lost = {0}
+
+    with pytest.raises(DeviceError, match="can't be used: NVMLError_GpuIsLost"):
+        DeviceTrainer.on("auto")
+
+
 def test_a_driver_that_does_not_answer_is_not_passed_over(nvml):
     nvml.broken = {"nvmlInit": nvml.NVMLError_LibRmVersionMismatch}
 
