@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from cifarsweep import __version__
 from cifarsweep.data.catalog import class_count, class_names
 from cifarsweep.report.classes import class_counts
 from cifarsweep.report.findings import final_summary
+from cifarsweep.report.folding import shown_cells
 from cifarsweep.report.searched import SHOWN
 from cifarsweep.report.source import ReportAttempt, ReportStudy, ReportTrial
 from cifarsweep.report.verdicts import metrics_needed
@@ -37,25 +39,36 @@ def collect(store: Store, name: str, *, drawn: bool = True) -> ReportStudy:
     shown, trials = study, tuple(_trial(row, whole.get(row.number, {})) for row in rows)
     if study.search is not None and rows:
         shown = study.model_copy(update={"cells": _best_points(rows, trials)})
-    names = {cell.name for cell in shown.cells}
-    numbers = [row.number for row in rows if row.cell in names]
-    metrics = METRIC_LABELS if drawn else metrics_needed(study)
-    unshown = [row.number for row in rows if row.cell not in names] if drawn else []
-    return ReportStudy(
+    found = ReportStudy(
         study=shown,
         written=study,
         trials=trials,
-        series=store.metrics(name, metrics, only=numbers if study.search else None) if metrics else {},
+        series={},
         made_at=datetime.now(UTC),
         database=store.shown_url,
         version=__version__,
         data_digest=_digests(study, rows),
         classes=_classes(study),
         plans=store.plans(name),
-        # The points of a search that are worth no line looked at the images as often as the others.
-        evaluations=store.row_counts(name, [VAL_ACCURACY], unshown),
-        confusion=class_counts(store, name, rows) if drawn else {},
         class_names={each: class_names(each) for each in datasets(study)},
+    )
+    return _with_curves(found, store, rows, METRIC_LABELS if drawn else metrics_needed(study), drawn)
+
+
+def _with_curves(
+    found: ReportStudy, store: Store, rows: Sequence[TrialRow], metrics: Collection[str], drawn: bool
+) -> ReportStudy:
+    """The report with the curves of the cells that a page shows, and how often the trials of others were evaluated."""
+    name, cells = found.study.name, shown_cells(found)
+    kept = [row for row in rows if row.cell in cells]
+    only = [row.number for row in kept] if len(kept) < len(rows) else None
+    return replace(
+        found,
+        series=store.metrics(name, metrics, only=only) if metrics else {},
+        evaluations=store.row_counts(name, [VAL_ACCURACY], [row.number for row in rows if row.cell not in cells])
+        if drawn
+        else {},
+        confusion=class_counts(store, name, kept) if drawn else {},
     )
 
 

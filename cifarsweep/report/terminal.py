@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cifarsweep.report.findings import CellResult, best, cell_results
+from cifarsweep.report.folding import shown_lines
 from cifarsweep.report.promise import warnings
 from cifarsweep.report.source import ReportStudy
 from cifarsweep.report.verdicts import verdicts
@@ -27,7 +28,8 @@ def results_table(report: ReportStudy) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    results = cell_results(report)
+    every = cell_results(report)
+    results = shown_lines(every)
     done = sum(trial.done for trial in report.trials)
     title = (
         f"{visible(report.study.question)}\n{one_line(report.study.name)}: {done} of {len(report.trials)} trials done"
@@ -38,6 +40,11 @@ def results_table(report: ReportStudy) -> Table:
     troubles = [_trouble(result) for result in results]
     for heading in ("n", "accuracy\n%", "95 %\ninterval", "range", "time", *(["trouble"] if any(troubles) else [])):
         table.add_column(heading, justify="right", no_wrap=True)
+    if len(results) < len(every):
+        best_of = (
+            f"the best {len(results)} of {len(every):,} cells; `cifarsweep report {report.study.name} --json` has all"
+        )
+        table.caption, table.caption_justify = Text(visible(best_of)), "left"
     top = best(results)
     for result, trouble in zip(results, troubles, strict=True):
         numbers = [*_numbers(result), *([trouble or _DASH] if any(troubles) else [])]

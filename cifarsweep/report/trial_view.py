@@ -23,12 +23,12 @@ _SPARK_POINTS = 36
 _SAID = 160
 
 
-def trials_view(report: ReportStudy, look: Mapping[str, Look]) -> dict[str, Any]:
+def trials_view(report: ReportStudy, look: Mapping[str, Look], trials: Sequence[ReportTrial]) -> dict[str, Any]:
     """The variables of the section: its rows and the metric of its small curves."""
     metric = next((name for name in (VAL_ACCURACY, TRAIN_LOSS) if any(key == name for _, key in report.series)), None)
     numbers = environment_numbers(report)
-    sparks = _sparks(report, metric) if metric else {}
-    rows = [_row(trial, look, numbers.get(trial.number, ()), sparks.get(trial.number)) for trial in report.trials]
+    sparks = _sparks(report, metric, trials) if metric else {}
+    rows = [_row(trial, look, numbers.get(trial.number, ()), sparks.get(trial.number)) for trial in trials]
     return {
         "rows": rows,
         "curves": metric_label(metric) if sparks and metric else None,
@@ -93,10 +93,10 @@ def _attempt_row(attempt: ReportAttempt) -> dict[str, Any]:
     }
 
 
-def _sparks(report: ReportStudy, metric: str) -> dict[int, str]:
+def _sparks(report: ReportStudy, metric: str, trials: Sequence[ReportTrial]) -> dict[int, str]:
     """For each trial with two finite values or more, its curve as an SVG path; all share their axes."""
     found: dict[int, Series] = {}
-    for trial in report.trials:
+    for trial in trials:
         steps, values = report.series.get((trial.number, metric), (np.empty(0, np.int64), np.empty(0)))
         known = np.isfinite(values)
         if known.sum() > 1:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cifarsweep.report.claims import hypothesis_view
@@ -14,6 +14,7 @@ from cifarsweep.report.crossing import crossings
 from cifarsweep.report.curves import POINTS, curve_payload
 from cifarsweep.report.figures import cost_payload, gap_payload
 from cifarsweep.report.findings import CellResult, best, cell_results, reach
+from cifarsweep.report.folding import folding_notes, shown_cells, shown_trials
 from cifarsweep.report.notes import curve_note, figure_notes
 from cifarsweep.report.overview import counts_text, lead, verdict_row
 from cifarsweep.report.palette import Look, looks
@@ -64,20 +65,26 @@ class Scale:
 
 def study_view(report: ReportStudy) -> dict[str, Any]:
     """The variables of `page.html`."""
-    results = cell_results(report)
-    look = looks(report.study)
+    every = cell_results(report)
+    names = shown_cells(report)
+    shown = _shown(report, names)
+    results = [result for result in every if result.cell.name in names]
+    trials = shown_trials(report, names)
+    left_out = folding_notes(report, names, trials)
+    look = looks(shown.study)
     study = report.study
     return {
         "title": study.name,
         "question": visible(study.question),
         "source": visible(study.source),
         "cost": visible(study.cost),
-        "lead": lead(report, results),
+        "lead": lead(report, every),
+        "left_out": {"cells": left_out[0], "trials": left_out[1]},
         "shown_points": len(results) if study.search is not None else None,
         "verdicts": [verdict_row(verdict) for verdict in verdicts(report)],
         "promise": prose(" ".join(warnings(report))),
-        "confounds": confound_view(study, results),
-        "results": _result_rows(results, look),
+        "confounds": confound_view(study, every),
+        "results": _result_rows(results, look, {trial.number for trial in trials}),
         "scale": _scale_ends(_scale(results)),
         "mark_width": MARK_WIDTH,
         "finals_height": _DOT_PLOT + (_DOT_ROW if len(results) <= _ROOMY else _TIGHT_ROW) * len(results),
@@ -86,21 +93,27 @@ def study_view(report: ReportStudy) -> dict[str, Any]:
         "looks_repeat": len(set(look.values())) < len(look),
         "shows_cost": any(result.params is not None or result.flops is not None for result in results),
         "curves_note": curve_note(POINTS),
-        "crossings": crossings(study, results),
+        "crossings": crossings(study, every),
         "resources": resource_table(report, results),
-        "notes": [prose(note) for note in figure_notes(report, results)],
+        "notes": [prose(note) for note in figure_notes(report, every)],
         "search": search_view(report),
-        "hypotheses": [hypothesis_view(hypothesis, study, results) for hypothesis in study.hypotheses],
+        "hypotheses": [hypothesis_view(hypothesis, study, every) for hypothesis in study.hypotheses],
         "settings": _common_settings(report),
-        "differing": differing_settings(report),
-        "trials": trials_view(report, look),
+        "differing": differing_settings(shown),
+        "trials": trials_view(report, look, trials),
         "trial_counts": counts_text(report),
         "reproduce": reproduce_view(report),
-        "payload": _payload(report, results, look),
+        "payload": _payload(shown, results, look),
         "made_at": moment(report.made_at),
         "database": visible(report.database),
         "version": report.version,
     }
+
+
+def _shown(report: ReportStudy, names: Collection[str]) -> ReportStudy:
+    """The report with the cells alone that a page shows."""
+    cells = tuple(cell for cell in report.study.cells if cell.name in names)
+    return replace(report, study=report.study.model_copy(update={"cells": cells}))
 
 
 def _scale(results: Sequence[CellResult]) -> Scale | None:
@@ -117,12 +130,16 @@ def _scale_ends(scale: Scale | None) -> tuple[str, str] | None:
     return (f"{100 * scale.low:.0f} %", f"{100 * scale.high:.0f} %") if scale else None
 
 
-def _result_rows(results: Sequence[CellResult], look: Mapping[str, Look]) -> list[dict[str, Any]]:
+def _result_rows(
+    results: Sequence[CellResult], look: Mapping[str, Look], listed: Collection[int]
+) -> list[dict[str, Any]]:
     scale, top = _scale(results), best(results)
-    return [_result_row(result, look[result.cell.name], scale, result is top) for result in results]
+    return [_result_row(result, look[result.cell.name], scale, listed, result is top) for result in results]
 
 
-def _result_row(result: CellResult, look: Look, scale: Scale | None, top: bool) -> dict[str, Any]:
+def _result_row(
+    result: CellResult, look: Look, scale: Scale | None, listed: Collection[int], top: bool
+) -> dict[str, Any]:
     accuracy = result.accuracy
     return {
         "cell": visible(result.cell.name),
@@ -134,7 +151,7 @@ def _result_row(result: CellResult, look: Look, scale: Scale | None, top: bool) 
         "planned": len(result.trials),
         "time": duration(result.seconds),
         "trouble": _trouble(result),
-        "failed_at": next((trial.number for trial in result.trials if trial.failed), None),
+        "failed_at": next((one.number for one in result.trials if one.failed and one.number in listed), None),
         "params": magnitude(result.params),
         "flops": magnitude(result.flops),
         "best": top,

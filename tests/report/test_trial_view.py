@@ -29,7 +29,7 @@ def test_every_curve_stays_in_its_frame_and_gaps_are_left_out(make: Any) -> None
     series = {(0, "val/accuracy"): (steps, wild), (1, "val/accuracy"): (steps[:90], np.full(90, 0.5))}
     trials = [make.trial(number, "base", number) for number in range(3)]
 
-    view = trials_view(make.report(study, trials, series), {})
+    view = trials_view(make.report(study, trials, series), {}, trials)
 
     first, second, none = (row["spark"] for row in view["rows"])
     points = [tuple(map(float, pair.split())) for pair in first[1:].split("L")]
