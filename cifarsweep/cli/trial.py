@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from cifarsweep.spec.words import Value
     from cifarsweep.store import Store
     from cifarsweep.store.records import TrialRow
 
@@ -120,7 +121,14 @@ def _settings(row: TrialRow) -> Table:
 
     # Of an imported trial what its logs say, if anything.
     settings = row.levels if row.own_settings is None else flat_settings(row.own_settings)
-    return _pairs("settings", {key: value for key, value in settings.items() if value is not None})
+    return _pairs("settings", {key: _setting(value) for key, value in settings.items() if value is not None})
+
+
+def _setting(value: Value) -> str:
+    """As it was set, to the last digit."""
+    from cifarsweep.spec.study import level_text
+
+    return level_text(value) if isinstance(value, float) else str(value)
 
 
 def _pairs(title: str, values: Mapping[str, Any]) -> Table:

@@ -6,10 +6,12 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cifarsweep.spec.settings import flat_settings
+from cifarsweep.spec.settings import NONE, flat_settings, may_be_none
 from cifarsweep.spec.space import Search
 from cifarsweep.spec.study import Cell, Study, cell_name, crossed
 from cifarsweep.spec.words import Value
+
+_OPTIONAL = frozenset(may_be_none())
 
 
 def study_toml(study: Study) -> str:
@@ -32,10 +34,10 @@ def study_toml(study: Study) -> str:
             lines += ["", "[[exclude]]", *_pairs(levels.items())]
     for cell in arms:
         if cell.levels or cell.name != "base":
-            given = {key: level for key, level in cell.levels.items() if level is not None}
+            given = {key: level for key, level in cell.levels.items() if level is not None or key in _OPTIONAL}
             lines += ["", "[[arms]]", f"name = {_value(cell.name)}", f"set = {_value(given)}"]
     for hypothesis in study.hypotheses:
-        lines += ["", "[[hypotheses]]", *_pairs(hypothesis.model_dump(exclude_none=True).items(), bare=True)]
+        lines += ["", "[[hypotheses]]", *_pairs(hypothesis.model_dump().items(), bare=True)]
     return "\n".join(lines) + "\n"
 
 
@@ -73,6 +75,8 @@ def _pairs(items: Iterable[tuple[str, Any]], *, bare: bool = False) -> list[str]
 
 
 def _value(value: Any) -> str:
+    if value is None:
+        return _value(NONE)
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{_value(key)} = {_value(inner)}" for key, inner in value.items()) + " }"
     if isinstance(value, (tuple, list)):

@@ -9,7 +9,7 @@ from typing import Any
 from cifarsweep.errors import SpecError
 from cifarsweep.spec.bounds import check_depth
 from cifarsweep.spec.hypothesis import Hypothesis, selectors
-from cifarsweep.spec.settings import flatten
+from cifarsweep.spec.settings import NONE, flatten, may_be_none
 from cifarsweep.spec.study import Cell, overlap, same_level, select
 from cifarsweep.spec.words import NAME_PATTERN, Value
 
@@ -19,6 +19,7 @@ Note = Callable[[str], None]
 
 _RIVALS = {"epochs": "steps", "steps": "epochs"}
 _WARMUPS = {"epochs": "schedule.warmup_epochs", "steps": "schedule.warmup_steps"}
+_OPTIONAL = frozenset(may_be_none())
 _SHARE = 10
 _LONGEST_SHOWN = 200
 
@@ -131,6 +132,23 @@ def still_meant(hypotheses: Sequence[Hypothesis], cells: Sequence[Cell], note: N
         else:
             note(f"the hypothesis {hypothesis.claim!r} is left out: with --set its cells are merged or gone")
     return kept
+
+
+def meant(key: str, value: Any) -> Any:
+    """The value, or None where a file says that an optional setting has none."""
+    return None if value == NONE and key in _OPTIONAL else value
+
+
+def read_hypothesis(hypothesis: Hypothesis) -> Hypothesis:
+    """The hypothesis with its levels as `meant`."""
+    changes: dict[str, Any] = {
+        role: {key: meant(key, level) for key, level in selector.items()}
+        for role, selector in selectors(hypothesis).items()
+        if not isinstance(selector, str)
+    }
+    if hypothesis.kind == "best":
+        changes["level"] = meant(hypothesis.factor, hypothesis.level)
+    return hypothesis.model_copy(update=changes)
 
 
 def as_trained(key: str, levels: Iterable[Value], cells: Sequence[Cell]) -> tuple[Value, ...]:

@@ -21,11 +21,13 @@ from cifarsweep.spec.overrides import (
     as_trained,
     fit_warmup,
     frozen,
+    meant,
     merge_equal,
     normalised,
     once,
     override,
     pinned,
+    read_hypothesis,
     still_meant,
 )
 from cifarsweep.spec.searching import read_search, space_tables
@@ -126,7 +128,8 @@ def read_study(
     file = validated(_File, raw, where)
     given, note = _given(file, overrides or {}, where), once(note)
     search, cells = _searched(file, given, where, note)
-    cells, hypotheses = cells or _cells(file, given, where, note), list(file.hypotheses)
+    cells = cells or _cells(file, given, where, note)
+    hypotheses = [read_hypothesis(hypothesis) for hypothesis in file.hypotheses]
     if pinned(given) & _arm_keys(file):
         cells = merge_equal(cells, note)
         hypotheses = still_meant(hypotheses, cells, note)
@@ -199,12 +202,12 @@ def _given(file: _File, overrides: Mapping[str, Any], where: str) -> Table:
             what = "it" if key in varied else f"its rival {varied.pop()}"
             table = "search.space" if file.search else "factors"
             raise SpecError(f"--set {key}: {where} varies {what}; change {table} in a copy of the file")
-        given = override(given, key, value)
+        given = override(given, key, meant(key, value))
     return given
 
 
 def _fixed_settings(file: _File, given: Table, where: str) -> Table:
-    fixed = flatten(file.settings)
+    fixed = {key: meant(key, value) for key, value in flatten(file.settings).items()}
     check_keys(fixed, f"{where}: settings")
     factors = flatten(file.factors)
     twice = [key for key in fixed if key in factors]
@@ -266,7 +269,7 @@ def _factors(file: _File, where: str) -> dict[str, tuple[Value, ...]]:
             raise SpecError(f"{where}: factors.{key}: is empty; list at least one level or remove the factor")
         size *= len(levels)
         check_size(size, where)
-    return {key: tuple(map(frozen, levels)) for key, levels in factors.items()}
+    return {key: tuple(frozen(meant(key, level)) for level in levels) for key, levels in factors.items()}
 
 
 def _excluded(levels: Mapping[str, Value], file: _File, where: str) -> bool:
@@ -274,7 +277,7 @@ def _excluded(levels: Mapping[str, Value], file: _File, where: str) -> bool:
 
 
 def _exclusions(file: _File, where: str) -> list[Table]:
-    rules = [_hashable(flatten(rule)) for rule in file.exclude]
+    rules = [{key: meant(key, level) for key, level in _hashable(flatten(rule)).items()} for rule in file.exclude]
     factors = _factors(file, where)
     for number, rule in enumerate(rules, start=1):
         for key, level in rule.items():
@@ -293,7 +296,7 @@ def _exclusions(file: _File, where: str) -> list[Table]:
 def _arm_levels(arm: _Arm, settled: set[str], where: str) -> Table:
     levels = flatten(arm.set)
     check_keys(levels, f"{where}: arm {arm.name!r}")
-    return {key: level for key, level in levels.items() if key not in settled}
+    return {key: meant(key, level) for key, level in levels.items() if key not in settled}
 
 
 def _cell(name: str, flat: Table, varied: list[str], where: str) -> Cell:

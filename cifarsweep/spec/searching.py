@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cifarsweep.errors import SpecError
-from cifarsweep.spec.overrides import Table
+from cifarsweep.spec.overrides import Table, meant
 from cifarsweep.spec.settings import Settings, flat_settings
 from cifarsweep.spec.space import Choices, Parameter, Range, Search
 from cifarsweep.spec.study import Cell, cell_name
@@ -30,7 +30,7 @@ def read_search(table: Table, fixed: Table, where: str) -> tuple[Search, tuple[C
     for key in tables:
         if key in fixed:
             raise SpecError(f"{where}: settings.{key}: is fixed here and varied under search.space; remove one of them")
-    space = {key: _parameter(each, f"{where}: search.space.{key}") for key, each in tables.items()}
+    space = {key: _parameter(_meant(key, each), f"{where}: search.space.{key}") for key, each in tables.items()}
     search = validated(Search, table | {"space": space, "fixed": fixed}, f"{where}: search")
     return search, tuple(_ends(search, where))
 
@@ -51,6 +51,11 @@ def _leaves(tree: Table, prefix: str, where: str) -> dict[str, Table]:
         is_tree = value and all(isinstance(inner, dict) for inner in value.values())
         found |= _leaves(value, f"{prefix}{key}.", where) if is_tree else {f"{prefix}{key}": value}
     return found
+
+
+def _meant(key: str, table: Table) -> Table:
+    choices = table.get("choices")
+    return table | {"choices": [meant(key, one) for one in choices]} if isinstance(choices, list) else table
 
 
 def _parameter(table: Table, where: str) -> Parameter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
@@ -11,6 +12,8 @@ from cifarsweep.spec.words import NAME_PATTERN, Value
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
+#: What a file, which has no word for it, writes for a setting that is not set.
+NONE = "none"
 #: Steps, epochs and the like. Nobody trains longer than the largest, so a larger one is a slip of the hand.
 MOST_STEPS = 1_000_000_000
 Count = Annotated[int, Field(gt=0, le=MOST_STEPS)]
@@ -270,6 +273,15 @@ class Settings(Frozen):
         if self.steps is not None and schedule.warmup_steps >= self.steps:
             raise ValueError(f"schedule.warmup_steps: {schedule.warmup_steps} leaves nothing of {self.steps} steps")
         return self
+
+
+def may_be_none(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
+    """The dotted keys of the settings that may be left out, for which a file writes `NONE`; but not of a budget."""
+    for name, field in model.model_fields.items():
+        for table in _tables(field.annotation):
+            yield from may_be_none(table, f"{prefix}{name}.")
+        if type(None) in get_args(field.annotation) and name not in ("epochs", "steps"):
+            yield f"{prefix}{name}"
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

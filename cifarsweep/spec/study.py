@@ -15,7 +15,7 @@ from pydantic import Field, NonNegativeInt, model_validator
 
 from cifarsweep.errors import SpecError, StudyExists
 from cifarsweep.spec.hypothesis import Hypothesis, Selector, selectors
-from cifarsweep.spec.settings import Frozen, Settings, flatten
+from cifarsweep.spec.settings import NONE, Frozen, Settings, flatten
 from cifarsweep.spec.space import Search
 from cifarsweep.spec.words import NAME_PATTERN, Value
 
@@ -175,12 +175,17 @@ def _short_keys(keys: Iterable[str]) -> dict[str, str]:
 
 
 def level_text(value: Value) -> str:
-    """A level as a reader writes it: `yes`, `3e-4`, `32-64-128`."""
+    """A level as a reader writes it: `yes`, `none`, `3e-4`, `32-64-128`; a number so that reading gives it back."""
+    if value is None:
+        return NONE
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple):
         return "-".join(level_text(item) for item in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 def check_unique(cells: tuple[Cell, ...], where: str) -> None:

@@ -50,7 +50,7 @@ def refused(done, *says: str) -> None:
         (["worker", "--cpu", "--slots", "9" * 5000], ["slots"]),
         (["launch", "--cpus", "1000000000"], ["--cpus", "1024"]),
         (["launch", "--slurm", "--workers", "1000000000"], ["--workers", "100000"]),
-        (["create", "demo", "--seeds", "1000000000"], ["12", "at most 100,000"]),
+        (["create", "demo", "--seeds", "1000000000"], ["1,000,000,000 trials", "at most 100,000"]),
         (["create", "demo", "--set", "epochs=1", "--set", "epochs=2"], ["--set", "epochs already"]),
         (["create", "demo", "--set", "a." * 50_000 + "b=1"], ["more than 16 parts"]),
         (["import-tensorboard", ".", "--as", "x", "--rename", "a=b", "--rename", "a=c"], ["'a' is given twice"]),
