@@ -187,7 +187,7 @@ class Supervisor:
         self._patience.succeeded()
         self._name_the_left()
         if lease is None:
-            self._look_at = self._clock() + (0.0 if self._trainable.outdated else _LOOK_EVERY_S)
+            self._look_at = self._clock() + _LOOK_EVERY_S
             nothing_left = bool(studies) or not self._refused
             self._finished = nothing_left and not (asked or self._plan.wait) and self._store.unfinished(studies) == 0
             return False
@@ -210,7 +210,7 @@ class Supervisor:
         ready = next((each.ready for each in self._slots if each.number == slot), None)
         if ready is None:
             return None
-        data, other_data = self._trainable.digests, self._trainable.other_data
+        data, other_data = dict(self._trainable.digests), self._trainable.other_data
         mine, told = machine.versions(ready.versions, {}), self._registered
         if told is not None and (told.device, without_data(told.versions)) == (ready.device, mine):
             return Environment(data, other_data=other_data)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cifarsweep.data.catalog import DataSetInfo
 from cifarsweep.errors import DataError, StudyRefused, UnreadableStudy
+from cifarsweep.spec.study import datasets
 from cifarsweep.spec.words import FINAL_STATES
 from cifarsweep.store import Store
 
@@ -100,7 +101,7 @@ class Trainable:
 
     def _datasets_of(self, name: str) -> set[str]:
         if name not in self._datasets:
-            self._datasets[name] = {cell.settings.dataset for cell in self._store.study(name).spec.cells}
+            self._datasets[name] = set(datasets(self._store.study(name).spec))
         return self._datasets[name]
 
     def _verified(self, dataset: str) -> str:

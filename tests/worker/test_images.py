@@ -201,13 +201,6 @@ def test_a_worker_that_loses_its_images_gives_the_trial_back_and_ends_with_a_sen
     assert_unharmed(store)
     assert sum("somebody has written to it" in note for note in notes.notes) == 1
 
-    path.unlink()
-    write(path)
-    assert (
-        supervisor(store, child_command("cpu"), Notes(), Trainable(store, print, VerifiedData()), tmp_path).run() == 0
-    )
-    assert [trial.state for trial in store.trials("s")] == [TrialState.DONE] * 2
-
 
 def test_a_worker_whose_file_is_replaced_ends_the_trial_on_the_images_it_began_with(store, path, tmp_path):
     before = VerifiedData()("mine").sha256
