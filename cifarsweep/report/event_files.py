@@ -18,7 +18,6 @@ from statistics import median_low
 from typing import Any
 
 from cifarsweep.data.text import shown
-from cifarsweep.errors import DataError
 from cifarsweep.report.export import missing
 from cifarsweep.spec.words import Value
 
@@ -137,11 +136,15 @@ def _entries(file: Path, found: Scalars) -> Iterator[_Written | _Start]:
         if count:
             found.cut.append((file, str(error)))
         else:
-            found.left_out.add("files that are no event files of TensorBoard", file.name)
+            found.left_out.add(error.reason, file.name)
 
 
 class _Unreadable(Exception):
-    """A file that ends in the middle of a record, or is damaged from somewhere on."""
+    """A file that ends in the middle of a record, is damaged from somewhere on, or has no record that can be read."""
+
+    def __init__(self, cut: str, reason: str = "files that are no event files of TensorBoard") -> None:
+        super().__init__(cut)
+        self.reason = reason
 
 
 def _records(file: Path) -> Iterator[bytes]:
@@ -151,7 +154,9 @@ def _records(file: Path) -> Iterator[bytes]:
     try:
         reader = PyRecordReader_New(str(file))
     except OSError as error:
-        raise DataError(f"{shown(str(file))}: can't be read: {error.strerror or error}") from None
+        raise _Unreadable("", f"files that can't be read: {error.strerror or error}") from None
+    except UnicodeError:
+        raise _Unreadable("", "files in folders whose names are no UTF-8") from None
     try:
         while True:
             reader.GetNext()
@@ -238,6 +243,9 @@ def _merge(found: Scalars, entries: list[_Written | _Start]) -> None:
         for tag in again | (others if len(others) <= len(again) else set()):
             _cut(found, tag, first[tag] if tag in again else max(first[one] for one in again))
     _join(found, first.keys(), again)
+    begun = next((entry.moment for entry in entries if isinstance(entry, _Written)), math.nan)
+    if again and begun > max((moment for moment, _ in found._timeline), default=begun):
+        found._timeline.clear()
     _add(found, entries, again or found.series.keys())
 
 

@@ -75,7 +75,7 @@ def read_runs(folder: Path, names: Mapping[str, str]) -> Imported:
     for path, own in parts.items():
         for part in own:
             found.left_out.update(part.scalars.left_out)
-            found.notes += [f"{file} {why}; what came before is imported" for file, why in part.scalars.cut]
+            found.notes += [f"{shown(str(file))} {why}; what came before is imported" for file, why in part.scalars.cut]
         series[path] = _series(own, found.left_out)
     if not any(series.values()):
         raise _nothing(folder, found.left_out)
@@ -107,7 +107,9 @@ def _check_twice(runs: Sequence[Run]) -> None:
     for run in runs:
         if (same := seen.setdefault((run.cell, run.seed), run)) is not run:
             how = "import them apart" if run.record and same.record else "rename one of them"
-            raise DataError(f"{run.path} and {same.path} are both {run.cell!r} with seed {run.seed}; {how}")
+            raise DataError(
+                f"{shown(str(run.path))} and {shown(str(same.path))} are both {run.cell!r} with seed {run.seed}; {how}"
+            )
 
 
 def _series(parts: Sequence[Part], left_out: LeftOut) -> list[_Series]:
@@ -133,7 +135,9 @@ def _rename(runs: Mapping[Path, list[_Series]], names: Mapping[str, str], folder
             tags = sorted({one.name for series in runs.values() for one in series})
             more = ", ..." if len(tags) > _MOST_LISTED else ""
             listed = ", ".join(tags[:_MOST_LISTED])
-            raise DataError(f"{folder}: no run has the tag {old!r} that --rename names; there are: {listed}{more}")
+            raise DataError(
+                f"{shown(str(folder))}: no run has the tag {old!r} that --rename names; there are: {listed}{more}"
+            )
 
 
 def _rename_one(series: Sequence[_Series], path: Path, old: str, new: str) -> bool:
@@ -145,11 +149,13 @@ def _rename_one(series: Sequence[_Series], path: Path, old: str, new: str) -> bo
         fitting = [one for one in matches if one.part and new.startswith(f"{one.part}/")]
         if len(fitting) != 1:
             options = " or ".join(f"--rename {one.name}={new}" for one in matches)
-            raise DataError(f"{path}: several parts of the run have the tag {old!r}; write {options}")
+            raise DataError(f"{shown(str(path))}: several parts of the run have the tag {old!r}; write {options}")
         matches = fitting
     for one in matches:
         if any(other.name == new and other is not one for other in series):
-            raise DataError(f"{path}: has a tag {new!r} beside {old!r}; rename it as well, or to another name")
+            raise DataError(
+                f"{shown(str(path))}: has a tag {new!r} beside {old!r}; rename it as well, or to another name"
+            )
         one.name = new
     return bool(matches)
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import unicodedata
 from pathlib import Path
@@ -126,7 +127,7 @@ def test_a_run_that_was_killed_keeps_what_is_whole(tmp_path: Path) -> None:
     found = read_all(tmp_path, {})
     (run,) = found.runs
 
-    assert found.notes == [f"{path} ends in the middle of a record; what came before is imported"]
+    assert found.notes == [f"{str(path)!r} ends in the middle of a record; what came before is imported"]
     assert [row.value for row in run.rows if row.name == "test_acc"] == [0.25, 0.5]
 
 
@@ -138,7 +139,7 @@ def test_of_a_damaged_file_what_came_before_is_imported_and_said(tmp_path: Path)
 
     found = read_all(tmp_path, {})
 
-    assert found.notes == [f"{path} is damaged from a place on; what came before is imported"]
+    assert found.notes == [f"{str(path)!r} is damaged from a place on; what came before is imported"]
     assert 0 < len(found.runs[0].rows) < 6
 
 
@@ -370,7 +371,7 @@ W = 1_700_000_000.0
 def test_a_resumed_run_has_not_the_dead_tail_of_the_killed_one(tmp_path: Path, start: int | None) -> None:
     """By the start of a session, or by a file that begins its tags anew; also of a tag that it never came to."""
     log(tmp_path / "a", [(s, {"acc": s, "rare": s, "loss": s}, W + s) for s in range(0, 101, 10)], "9")
-    log(tmp_path / "a", [(s, {"acc": -s, "loss": -s}, W + 9000 + s) for s in (60, 70)], "10", start)
+    log(tmp_path / "a", [(s, {"acc": -s, "loss": -s}, W + 50 + s) for s in (60, 70)], "10", start)
 
     found = read_all(tmp_path, {})
 
@@ -603,3 +604,16 @@ def test_a_part_of_an_export_gets_no_training_times_that_were_not_in_it(store: S
     runs = read_runs(tmp_path / "runs")
 
     assert {row.name for run in runs for row in run.rows} == {"val/accuracy"}
+
+
+def test_a_file_that_can_not_be_opened_ends_no_import(tmp_path: Path) -> None:
+    """Nor does a name that is no UTF-8, or one that no page can show."""
+    log(tmp_path / "a\nb", [(1, {"acc": 0.5}, W)])
+    os.makedirs(os.fsencode(tmp_path) + b"/\xff")
+    name = "events.out.tfevents.1.host"
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"), name).write_bytes((tmp_path / "a\nb" / name).read_bytes())
+
+    found = read_all(tmp_path, {})
+
+    assert [run.cell for run in found.runs] == ["a\\x0ab"]
+    assert list(found.left_out.sentences()) == [f"left out: files in folders whose names are no UTF-8: 1 ('{name}')"]
