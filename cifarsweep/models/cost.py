@@ -34,7 +34,8 @@ def cost(settings: Model, classes: int) -> Cost:
     if isinstance(settings, Timm):
         settings = settings.model_copy(update={"pretrained": False})
     with torch.device("meta"):
-        model = build(settings, classes).eval()
+        # A learned input of a layer, as attention pools have, has no gradient function, which the counter asks for.
+        model = build(settings, classes).eval().requires_grad_(False)
         image = torch.empty(1, IMAGE_CHANNELS, IMAGE_SIZE, IMAGE_SIZE)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(image)

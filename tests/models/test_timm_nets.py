@@ -124,6 +124,13 @@ def test_without_timm_the_extra_is_named(monkeypatch):
         build(VIT, 10)
 
 
+def test_a_network_that_pools_by_a_learned_query_has_a_cost():
+    settings = Timm(name="timm:test_vit3", img_size=32)
+    found = cost(settings, 10)
+    assert found.params == sum(weight.numel() for weight in build(settings, 10, generator()).parameters())
+    assert found.flops_per_image > 2 * found.params  # each of its weights is used for several patches
+
+
 def test_listing_names_costs_and_refuses_what_it_does_not_know():
     assert [(row.name, row.options, row.size) for row in rows(["vit"], None, 10, None)] == [
         ("vit", "", 32),

@@ -21,6 +21,7 @@ from cifarsweep.spec.settings import Augment, ConvNet, EarlyStop, Optimizer, Res
 from cifarsweep.training import loop, state, step
 from cifarsweep.training.events import CaptureFailed
 from cifarsweep.training.folder import CheckpointFolder
+from cifarsweep.worker.failures import Failure, classify, explain
 
 STUDIES = sorted(path.stem for path in (Path(__file__).parents[2] / "studies").glob("*.toml"))
 #: 10 images in batches of 4: two full ones and an odd one, twice.
@@ -252,8 +253,10 @@ def test_an_operation_that_is_not_deterministic_fails_the_trial_unless_fast(benc
         return functional.interpolate(treat(images.requires_grad_()), size=32)
 
     sick_models(monkeypatch, wrapped)
-    with pytest.raises(RuntimeError, match=f"{operation} does not have a deterministic implementation"):
+    with pytest.raises(RuntimeError, match=f"{operation} does not have a deterministic implementation") as caught:
         trained(bench, SHORT)
+    assert classify(caught.value) is Failure.OWN
+    assert "--set determinism=fast" in explain(caught.value, "exact")
     assert_graph_is_plain(bench, change(determinism="fast"))
 
 
