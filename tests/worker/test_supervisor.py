@@ -282,3 +282,23 @@ def test_a_child_that_never_starts_is_one_sentence(store, tmp_path):
 
     with pytest.raises(CifarsweepError, match=r"does not start[\s\S]*no torch here"):
         Supervisor(store, plan, Display(), Trainable(store, print, here)).run()
+
+
+def test_a_study_and_a_trial_that_cannot_be_read_are_named_once_and_the_rest_is_trained(store, work, tmp_path):
+    store.create_study(read_study(find("demo"), name="newer"))
+    with contextlib.closing(sqlite3.connect(tmp_path / "test.db")) as conn:
+        conn.execute(
+            "UPDATE cs_study SET spec = replace(spec, '\"epochs\":', '\"warp\":9,\"epochs\":') WHERE name = 'newer'"
+        )
+        conn.execute("UPDATE cs_trial SET seed = 'soon' WHERE study_id = 1 AND number = 4")
+        conn.commit()
+    display = Notes()
+
+    assert work(display=display) == 0
+
+    named = [note for note in display.notes if "study '" in note]
+    assert len(named) == 2
+    assert "study 'newer' is left to other workers" in named[0] and "newer cifarsweep made it" in named[0]
+    assert named[1].startswith("study 'demo', trial 4: cs_trial.seed is 'soon'; it must be a whole number")
+    assert store.status("demo")[0].trials[TrialState.DONE] == TRIALS - 1
+    assert store.status("newer")[0].trials[TrialState.QUEUED] == TRIALS
