@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from cifarsweep.spec.words import (
     CPU_SLOTS,
@@ -29,8 +30,10 @@ from cifarsweep.spec.words import (
     VAL_LOSS,
     TrialState,
 )
-from cifarsweep.stats import Summary
 from cifarsweep.text import ISOLATE, ISOLATED, POP, verbatim
+
+if TYPE_CHECKING:
+    from cifarsweep.stats import Summary
 
 #: What the machine did meanwhile; the units and what one of them holds stand in `UNITS`.
 RESOURCE_LABELS = {

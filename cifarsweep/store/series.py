@@ -7,17 +7,20 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select, true
 
 from cifarsweep.errors import UnreadableStudy
 from cifarsweep.store.rows import ADVICE, SPECIAL, unreadable
 from cifarsweep.store.tables import metric, study, trial
 
-Series = tuple[NDArray[np.int64], NDArray[np.float64]]
+# Who looks at a database, as `status` does, needs no NumPy, whose import takes a tenth of such a command.
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Series: TypeAlias = "tuple[NDArray[np.int64], NDArray[np.float64]]"
 #: Of one series: trial, name, its rows, those with a value, and those with a kind.
 _Key = tuple[int, str, int, int, int]
 
@@ -48,10 +51,10 @@ _POSTGRES_UNDER = "SELECT name, value FROM cs_metric WHERE trial_id = %s AND sta
 #: Trials that are asked for at once, and rows after which SQLite is asked for the next ones.
 _PAGE, _ROWS = 100, 100_000
 #: What a row of SQLite becomes, and an element of an array that PostgreSQL sends, of one dimension and without NULL.
-_ROW = np.dtype([("step", np.int64), ("value", np.float64)])
+_ROW = [("step", "i8"), ("value", "f8")]
 _ELEMENTS = {
-    "int8": np.dtype([("length", ">i4"), ("value", ">i8")]),
-    "float8": np.dtype([("length", ">i4"), ("value", ">f8")]),
+    "int8": [("length", ">i4"), ("value", ">i8")],
+    "float8": [("length", ">i4"), ("value", ">f8")],
 }
 _ARRAY_HEAD = 20
 #: So many numbers stand in a query; of more, all trials of the study are looked through.
@@ -123,13 +126,15 @@ def read_under(conn: Connection, study_id: int, prefix: str, only: Sequence[int]
 
 
 def _of_sqlite(conn: Connection, trial_ids: list[int], names: list[str]) -> Iterator[tuple[int, str, Series]]:
+    import numpy as np
+
     cursor = conn.connection.cursor()
     counts = cursor.execute(_COUNTS, (json.dumps(trial_ids), json.dumps(names))).fetchall()
     for keys in _chunks(counts):
         ids, wanted = sorted({key[0] for key in keys}), sorted({key[1] for key in keys})
         rows = cursor.execute(_SQLITE, (json.dumps(ids), json.dumps(wanted)))
         try:
-            table = np.fromiter(rows, _ROW, count=sum(key[2] for key in keys))
+            table = np.fromiter(rows, np.dtype(_ROW), count=sum(key[2] for key in keys))
         except (TypeError, ValueError, OverflowError):
             raise _no_numbers(conn, ids) from None
         steps, values, end = table["step"].copy(), table["value"].copy(), 0
@@ -180,7 +185,8 @@ def _binary_cursor(conn: Connection) -> Any:
     return cursor
 
 
-def _loader(element: np.dtype[Any]) -> type[Any]:
+def _loader(element: list[tuple[str, str]]) -> type[Any]:
+    import numpy as np
     from psycopg.adapt import Buffer, Loader
     from psycopg.pq import Format
 
@@ -188,7 +194,7 @@ def _loader(element: np.dtype[Any]) -> type[Any]:
         format = Format.BINARY
 
         def load(self, data: Buffer) -> NDArray[Any]:
-            numbers = np.frombuffer(data, element, offset=_ARRAY_HEAD)["value"]
+            numbers = np.frombuffer(data, np.dtype(element), offset=_ARRAY_HEAD)["value"]
             return numbers.astype(numbers.dtype.newbyteorder("="))
 
     return Numbers
@@ -196,6 +202,8 @@ def _loader(element: np.dtype[Any]) -> type[Any]:
 
 def _put_special(conn: Connection, trial_id: int, name: str, series: Series) -> None:
     """Put the numbers where they belong that the database has no number for; NULL without a kind is nan."""
+    import numpy as np
+
     steps, values = series
     query = select(metric.c.step, metric.c.kind, metric.c.value)
     odd = metric.c.kind.is_not(None) | metric.c.value.is_(None)

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, Table, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -16,11 +16,12 @@ from cifarsweep.spec.complaint import nearest
 from cifarsweep.spec.space import Search
 from cifarsweep.spec.study import Cell, Study, check_extends, difference
 from cifarsweep.spec.words import FINAL_STATES, NAME_PATTERN, TrialState, Wish
-from cifarsweep.stats.estimate import FEWEST_SEEDS
-from cifarsweep.stats.plans import Plans, extended
 from cifarsweep.store import rows
 from cifarsweep.store.records import Created, StoredStudy, StudyRow
 from cifarsweep.store.tables import cell, look, study, trial
+
+if TYPE_CHECKING:
+    from cifarsweep.stats.plans import Plans
 
 
 def insert_ignore(conn: Connection, table: Table) -> Any:
@@ -135,6 +136,10 @@ def _plans_with(conn: Connection, stored: StoredStudy, seeds: int) -> Plans:
     """
     plans, before = _plans(conn, stored.name, stored.study_id), len(stored.spec.seeds)
     states = set(conn.execute(select(trial.c.state).where(trial.c.study_id == stored.study_id).distinct()).scalars())
+    # Statistics come with NumPy, which most looks at a database need not import.
+    from cifarsweep.stats.estimate import FEWEST_SEEDS
+    from cifarsweep.stats.plans import extended
+
     if not seeds > before >= FEWEST_SEEDS or TrialState.DONE not in states:
         return plans
     if any(look >= seeds for plan in plans for look in plan):

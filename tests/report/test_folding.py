@@ -74,8 +74,11 @@ def test_a_page_says_what_it_leaves_out_and_judges_all(many: ReportStudy, monkey
     kept = ["batch_size=1", "batch_size=2", "batch_size=11", "batch_size=12"]
     assert shown(page) == [row["cell"] for row in view["results"]] == [name for name, _ in view["differing"]["rows"]]
     assert shown(page) == kept and all(len(metric["curves"]) == 4 for metric in view["payload"]["metrics"])
-    assert "4 of 12 cells are shown" in page and "The other 8 are in what `cifarsweep report tried --json`" in page
-    assert "6 of 36 trials are listed" in page and "`cifarsweep show tried/NUMBER`" in page
+    assert (
+        "4 of 12 cells are shown" in page
+        and "The other 8 are in what <code>cifarsweep report tried --json</code>" in page
+    )
+    assert "6 of 36 trials are listed" in page and "<code>cifarsweep show tried/NUMBER</code>" in page
     for part in ("verdicts", "hypotheses", "lead", "confounds", "notes", "reproduce", "settings", "trial_counts"):
         assert view[part] == whole[part], part
 
