@@ -46,5 +46,6 @@ def more(names: list[str], count: int) -> str:
     """What to say of the others, where the first of `count` names was told."""
     if count == 1:
         return ""
-    rest = [shown(name) for name in names[1:_NAMED]] + (["..."] if count > _NAMED else [])
-    return f" (and {count - 1:,} more: {', '.join(rest)})"
+    rest = [shown(name) for name in names[1:_NAMED]]
+    listed = ", ".join(rest + ["..."] * (count > 1 + len(rest)))
+    return f" (and {count - 1:,} more: {listed})" if rest else f" (and {count - 1:,} more)"

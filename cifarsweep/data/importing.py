@@ -82,7 +82,7 @@ class _Found:
     examples: dict[tuple[str, ...], str] = field(default_factory=dict)
     """The first file below each of them."""
     misfits: Faults = field(default_factory=Faults)
-    """Members that lie where no image may lie; from the first on nothing more is decoded."""
+    """Members that lie where no image may lie."""
     damaged: Faults = field(default_factory=Faults)
     hidden: int = 0
     deep: int = 0
@@ -93,13 +93,7 @@ class _Found:
     def wanted(self, parts: tuple[str, ...]) -> bool:
         """Whether a file is to be decoded, so that its bytes are needed."""
         depth = _split_depth(parts)
-        return (
-            depth is not None
-            and not self.misfits
-            and parts not in self.files
-            and self.tops.keys() <= {parts[:depth]}
-            and len(parts[depth + 1]) <= LONGEST_CLASS_NAME
-        )
+        return depth is not None and parts not in self.files and len(parts[depth + 1]) <= LONGEST_CLASS_NAME
 
     def take(self, member: Member) -> None:
         """Take a member in."""
@@ -139,7 +133,7 @@ class _Found:
             self.brightest = max(self.brightest, picture.brightest)
 
     def check(self, source: str) -> None:
-        """Raise DataError that counts all that is wrong of one kind: places first, then images."""
+        """Raise DataError that counts all that is wrong: places first, then images."""
         most = max(self.tops, key=lambda top: (self.tops[top], top), default=())
         for top in self.tops.keys() - {most}:
             self.misfits.add(self.examples[top], "lies in another top folder; keep one, or none", self.tops[top])
@@ -147,9 +141,8 @@ class _Found:
         for folder in self.folders - holding if self.files else ():
             if not _fits(folder, len(most)):
                 self.misfits.add("/".join(folder), _MISFIT)
-        for faults in (self.misfits, self.damaged):
-            if faults:
-                raise DataError(faults.sentence(source))
+        if faults := [each.sentence(source) for each in (self.misfits, self.damaged) if each]:
+            raise DataError(". ".join(faults))
         if self.deep and 0 < self.brightest < _DARK:
             raise DataError(
                 f"{shown(source)}: none of its pictures of 16 bits ({self.deep:,} in all) has a value above "
