@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Table, func, insert, select, text, update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, StatementError
 
 from cifarsweep.errors import StoreError
 from cifarsweep.files import part, private_mode
 from cifarsweep.store import address, migrate
+from cifarsweep.store.damage import everywhere
 from cifarsweep.store.engine import Database, connect_sqlite, sqlite_driver
 from cifarsweep.store.faults import is_sqlite, translate, wrapped
 from cifarsweep.store.tables import VERSION_TABLE, metadata, study, trial
@@ -78,7 +79,12 @@ def restore(origin: Database, db: Database) -> int:
     """
     with _blaming(origin, db), _snapshot(origin) as here, db.engine.begin() as there:
         _check_whole(here)
-        return _fill(here, there, db.shown)
+        try:
+            return _fill(here, there, db.shown)
+        except (StatementError, AttributeError, TypeError, ValueError) as error:
+            if isinstance(error, DBAPIError) or (problem := next(everywhere(here), None)) is None:
+                raise
+            raise StoreError(f"{origin.shown}: {problem}") from None
 
 
 def _copy_file(db: Database, copy: Path, out: Path) -> None:

@@ -290,11 +290,29 @@ def _postgres_engine(url: URL, read_only: bool) -> Engine:
         raise StoreError(f"PostgreSQL needs one more package: {install_command('postgres')}") from None
     settings = (*_SESSION, "SET default_transaction_read_only = on") if read_only else _SESSION
 
+    moments = _lenient_moments()
+
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:
+        connection.adapters.register_loader("timestamptz", moments)
         with connection.cursor() as cursor:
             for setting in settings:
                 cursor.execute(setting)
         connection.commit()
 
     return engine
+
+
+def _lenient_moments() -> type[Any]:
+    """Of a moment that Python has none for, such as infinity, the text: it must not keep other rows from being read."""
+    from psycopg import DataError
+    from psycopg.types.datetime import TimestamptzLoader
+
+    class Moments(TimestamptzLoader):
+        def load(self, data: Any) -> Any:
+            try:
+                return super().load(data)
+            except DataError:
+                return bytes(data).decode()
+
+    return Moments

@@ -86,7 +86,10 @@ def problems(table: Table, row: Sequence[Any]) -> list[str]:
 
 def as_name(value: object) -> str:
     """What to call a study whose name may be anything."""
-    return value if isinstance(value, str) else shown(value)
+    try:
+        return text(value)
+    except BadValue:
+        return shown(value)
 
 
 @contextmanager

@@ -81,7 +81,7 @@ def _lenient(read: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
     def process(value: Any) -> Any:
         try:
             return read(value) if read else value
-        except (ValueError, TypeError, OverflowError):
+        except (ValueError, TypeError, OverflowError, AttributeError):
             return value
 
     return process

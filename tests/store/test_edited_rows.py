@@ -196,7 +196,7 @@ def read_all(store: Store, name: str) -> None:
             read_original(store, name, 0)
 
 
-def watch(path: Path) -> None:
+def watch(path: Path | str) -> None:
     """As the dashboard does."""
     with WatchedStore.open(path, read_only=True) as store:
         json.dumps(message(store.pulse()), allow_nan=False)
@@ -242,7 +242,8 @@ def test_an_edited_file_is_read_or_complained_of(column: Column[Any], template: 
         "UPDATE cs_trial SET attempt = 0 WHERE number = 3 AND study_id = 2",
         "UPDATE cs_trial SET lease_until = 'infinity', not_before = 'nan' WHERE study_id = 2",
         "UPDATE cs_attempt SET ending = 'bored' WHERE worker_id = 'w'",
-        "UPDATE cs_worker SET versions = '[]', beat = 'nan' WHERE worker_id = 'w'",
+        "UPDATE cs_attempt SET ended_at = 'infinity', error = 'boom' WHERE worker_id = 'w'",
+        "UPDATE cs_worker SET versions = '[]', beat = 'nan', started_at = '-infinity' WHERE worker_id = 'w'",
         "UPDATE cs_metric SET kind = 'odd' WHERE trial_id > 6",
     ],
 )
@@ -253,4 +254,20 @@ def test_an_edited_server_is_read_or_complained_of(cleared_postgres: str, statem
         store._db.write(lambda conn: conn.execute(text(statement)))
 
         look(store, reference)
+        watch(cleared_postgres)
         work(store)
+
+
+@pytest.mark.parametrize("statement", ["UPDATE cs_attempt SET started_at = 'soon'", "UPDATE cs_trial SET told = 'yes'"])
+def test_a_backup_with_an_edited_row_is_refused_in_a_sentence(template: Path, tmp_path: Path, statement: str) -> None:
+    path = Path(shutil.copy(template, tmp_path / "copy.db"))
+    with closing(sqlite3.connect(path)) as conn:
+        conn.execute(statement)
+        conn.commit()
+
+    with Store.open_backup(path) as copy, Store.open(tmp_path / "new.db", upgrade=True) as store:
+        with pytest.raises(
+            StoreError, match="study 'o', trial 0: .*cs_(attempt.started_at is 'soon'|trial.told is 'yes')"
+        ):
+            store.restore(copy)
+        assert store.studies() == []
