@@ -69,3 +69,9 @@ def test_every_target_of_make_that_is_named_exists():
     named = re.findall(r"(?:`|^)make ([a-z]+)", "\n".join(p.read_text() for p in ROOT.glob("*.md")), flags=re.MULTILINE)
 
     assert named and set(named) <= targets
+
+
+def test_no_two_modules_of_the_tests_share_a_name():
+    names = [path.name for path in sorted((ROOT / "tests").rglob("*.py")) if path.name != "conftest.py"]
+
+    assert [name for name in sorted(set(names)) if names.count(name) > 1] == [], "pytest collects only one of them"
