@@ -14,8 +14,6 @@ from typing import Self, TypeVar
 from sqlalchemy import Connection
 
 from cifarsweep.errors import (
-    LeaseLost,
-    RowConflict,
     StoreError,
     StoreUnavailable,
     StudyExists,
@@ -255,8 +253,7 @@ class Store:
             record(conn, lease.trial_id, decisions)
             return renewed
 
-        with self._fenced(lease):
-            return self._db.write(work)
+        return self._db.write(work)
 
     def rewind(self, lease: Lease, step: int) -> Lease:
         """Forget rows and checkpoints after `step`, as when a checkpoint turned out broken. Raises LeaseLost."""
@@ -289,13 +286,12 @@ class Store:
                 return None
             return queue.claim(conn, self._cells, want, self.timing.lease_s, left=self._left, again=not first_time)
 
-        with self._fenced(lease):
-            try:
-                return self._claiming(work)
-            except StudyRefused:
-                # The end was rolled back with the claim.
-                self._db.write(end)
-                return None
+        try:
+            return self._claiming(work)
+        except StudyRefused:
+            # The end was rolled back with the claim.
+            self._db.write(end)
+            return None
 
     def refused(self, data: Mapping[str, Mapping[str, str]]) -> dict[str, StudyRefused]:
         """Which studies, of those given with the digests of a worker's data sets, train on other images than these."""
@@ -314,15 +310,13 @@ class Store:
 
         Returns the trial's state: queued for another try after a while, or failed or poisoned for good.
         """
-        with self._fenced(lease):
-            return self._db.write(
-                lambda conn: fence.fail(conn, lease, end, error, traceback, rows, checkpoint, self.timing)
-            )
+        return self._db.write(
+            lambda conn: fence.fail(conn, lease, end, error, traceback, rows, checkpoint, self.timing)
+        )
 
     def release(self, lease: Lease, rows: Sequence[MetricRow], checkpoint: CheckpointRef | None) -> None:
         """Give the trial back, as on Ctrl-C; the next worker goes on from the newest checkpoint. Raises LeaseLost."""
-        with self._fenced(lease):
-            self._db.write(lambda conn: fence.release(conn, lease, rows, checkpoint))
+        self._db.write(lambda conn: fence.release(conn, lease, rows, checkpoint))
 
     def _claiming(self, work: Callable[[Connection], T]) -> T:
         """Write, and again without a trial that can't be read: nothing is lost by it but that trial."""
@@ -334,14 +328,6 @@ class Store:
             except queue.Left as found:
                 self._look_again_at = time.monotonic() + _LOOK_AGAIN_S
                 self._left[found.trial_id] = str(found)
-
-    @contextmanager
-    def _fenced(self, lease: Lease) -> Iterator[None]:
-        """A trial for which nothing can be written, since somebody else wrote there, is lost to its holder."""
-        try:
-            yield
-        except RowConflict as error:
-            raise LeaseLost(f"trial {lease.study}/{lease.number}: {error}") from None
 
     @property
     def left(self) -> list[str]:

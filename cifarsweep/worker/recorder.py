@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cifarsweep.errors import LeaseLost, StoreUnavailable, UnreadableStudy
+from cifarsweep.errors import LeaseLost, RowConflict, StoreUnavailable, UnreadableStudy
 from cifarsweep.spec.words import AttemptEnd, CheckpointRef, MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
 from cifarsweep.store.records import Lease, Want
@@ -135,6 +135,9 @@ class Recorder:
         except LeaseLost:
             self._patience.succeeded()  # the database has answered
             raise
+        except RowConflict as error:
+            self._patience.succeeded()
+            raise LeaseLost(f"trial {self.lease.study}/{self.lease.number}: {error}") from None
         self._patience.succeeded()
         self._rows.clear()
         self._decisions.clear()

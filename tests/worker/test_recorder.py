@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from cifarsweep.errors import StoreUnavailable
+from cifarsweep.errors import LeaseLost, StoreUnavailable
 from cifarsweep.spec.reading import find, read_study
 from cifarsweep.spec.words import CheckpointRef, MetricRow
 from cifarsweep.store import Store
+from cifarsweep.store.metrics import insert_rows
 from cifarsweep.worker.patience import Patience
 from cifarsweep.worker.recorder import Recorder
 
@@ -71,3 +72,15 @@ def test_after_a_fallback_the_checkpoint_it_fell_back_to_is_kept(store: Store) -
 
     assert broom.removed == [damaged.path]
     assert [ref.step for ref in recorder.lease.checkpoints] == [5, 2]
+
+
+def test_a_row_that_somebody_wrote_by_hand_costs_the_lease_and_not_the_worker(store: Store) -> None:
+    lease = store.claim("w")
+    assert lease
+    recorder = Recorder(store, lease, Patience(lambda: 0.0, lambda text: None), lambda: 0.0, NoBroom())
+    row = MetricRow("train/loss", 7, 0.5)
+    store._db.write(lambda conn: insert_rows(conn, lease.trial_id, [row]))
+    recorder.add((row,))
+
+    with pytest.raises(LeaseLost, match="trial demo/0: .*UNIQUE.*db check"):
+        recorder.flush()
