@@ -24,7 +24,7 @@ def findings(text):
     return {found.pop("what"): found for found in map(json.loads, text.splitlines())}
 
 
-@pytest.mark.parametrize("name", ["bits", "leak", "oom", "capture", "rates", "slots", "epoch", "telemetry"])
+@pytest.mark.parametrize("name", ["bits", "leak", "oom", "capture", "rates", "slots", "epoch"])
 def test_every_stage_runs_and_its_checks_hold(gpu, capsys, name):
     stage, _ = gpu.STAGES[name]
     with gpu.pretended():
@@ -77,9 +77,10 @@ def test_the_stages_take_eight_minutes_at_most(gpu):
 
 
 def test_the_script_runs_a_stage_as_a_process(tmp_path):
-    command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--dry-run", "--out", str(tmp_path), "--stages", "epoch"]
+    command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--dry-run", "--out", str(tmp_path), "--stages", "telemetry"]
 
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
     assert done.returncode == 0, done.stderr
-    assert findings(done.stdout)["an epoch of ResNet-18"]["seconds"] > 0
+    found = findings(done.stdout)
+    assert len(found) == 4 and all(each["ok"] for each in found.values())
