@@ -33,9 +33,11 @@ def import_tensorboard(
     from cifarsweep.spec.words import VAL_ACCURACY
     from cifarsweep.store import Store
 
-    found = read_runs(folder, key_values(rename or (), "--rename", "OLD=NEW"))
+    names = key_values(rename or (), "--rename", "OLD=NEW")
+    found = read_runs(folder, names)
     runs = found.runs
-    study = imported_study(name, folder, runs, found.changes)
+    changes = [*(f"{old} is called {new}" for old, new in names.items()), *found.changes]
+    study = imported_study(name, folder, runs, changes)
     with Store.open(db, upgrade=True) as store:
         say_upgraded(store)
         count = store.import_study(study, runs)

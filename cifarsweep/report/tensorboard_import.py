@@ -47,7 +47,7 @@ class Imported:
     runs: list[Run] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     changes: list[str] = field(default_factory=list)
-    """What is not as the files have it: names that were asked for, and percent that became shares."""
+    """What is not as the files have it: percent that became shares."""
     left_out: LeftOut = field(default_factory=LeftOut)
 
 
@@ -83,7 +83,6 @@ def read_runs(folder: Path, names: Mapping[str, str]) -> Imported:
     records = {path: _record(own, found.left_out) for path, own in parts.items()}
     values = {path: _values(each, records[path] is None, found.left_out) for path, each in series.items()}
     foreign = [path for path in values if records[path] is None]
-    found.changes += [f"{old} is called {new}" for old, new in names.items()]
     found.changes += _percent_to_shares([series[path] for path in foreign], [values[path] for path in foreign])
     for path, own in parts.items():
         run = _run(path, folder, own, values[path], records[path], found.left_out)
