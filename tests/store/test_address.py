@@ -190,7 +190,9 @@ def test_a_read_only_file_is_readable_and_nothing_else(open_folder: Path) -> Non
     with Store.open(f"sqlite:///{path}", upgrade=True) as store:
         store.create_study(make_study())
     script.write_text(AS_NOBODY)
-    path.chmod(0o444)
+    for file in open_folder.glob("results.db*"):
+        # The journal too, which has the mode that the database had: who can't look into it may not read past it.
+        file.chmod(0o444)
     open_folder.chmod(0o555)
 
     done = run_script(script, f"sqlite:///{path}")
