@@ -129,9 +129,10 @@ def test_optuna_sees_every_trial_once(cli, tmp_path):
     cli(*CREATE)
     cli("worker", "--cpu", "--slots", "2")
 
-    study = optuna.load_study(study_name="small", storage=f"sqlite:///{tmp_path}/cifarsweep.db")
+    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/cifarsweep.db")
+    trials = optuna.load_study(study_name="small", storage=storage).get_trials()
+    storage.engine.dispose()
 
-    trials = study.get_trials()
     assert len(trials) == 4
     assert {trial.state for trial in trials} == {optuna.trial.TrialState.COMPLETE}
     assert all(len(trial.intermediate_values) == 4 and trial.value is not None for trial in trials)
