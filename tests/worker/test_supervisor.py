@@ -100,7 +100,7 @@ def test_a_worker_does_every_trial_and_ends(store, work):
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_the_first_line_says_what_trains_and_what_would_be_faster(work, monkeypatch, terminal):
-    monkeypatch.setattr("cifarsweep.worker.supervisor.faster_precision", lambda: "it multiplies in bfloat16")
+    monkeypatch.setattr("cifarsweep.worker.claims.faster_precision", lambda: "it multiplies in bfloat16")
     screen = io.StringIO()
 
     work(display=display_for(Console(file=screen, force_terminal=terminal, width=200)), max_trials=2)
