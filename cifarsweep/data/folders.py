@@ -29,7 +29,11 @@ def _below(folder: Path, prefix: str, source: str, limits: Limits, wanted: Wante
         if is_litter((entry.name,)):
             yield Member((entry.name,), where, None)
             continue
-        parts = safe_parts(name, where)
+        try:
+            parts = safe_parts(name, where)
+        except DataError as error:
+            yield Member(tuple(name.split("/")), where, b"", str(error).removeprefix(where).strip())
+            continue
         if entry.is_symlink():
             yield Member(parts, where, b"", LINK)
         elif entry.is_dir():

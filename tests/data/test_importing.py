@@ -265,6 +265,13 @@ def test_misfits_and_damaged_images_are_told_at_once(tmp_path, root, files, tar)
             import_images("mine", source, root)
 
 
+def test_names_that_can_not_be_kept_are_counted_too(tmp_path, root, files, folder):
+    place = folder(tmp_path / "photos", files | {f"train/cat/{n}\\.png": b"" for n in range(3)})
+
+    with pytest.raises(DataError, match=r"has a backslash in its path; write / between folders \(and 2 more: "):
+        import_images("photos", place, root)
+
+
 def test_all_damaged_images_and_all_lacking_classes_are_counted(tmp_path, root, files, folder):
     source = folder(tmp_path / "f", files | {f"train/cat/{n}.gif": b"GIF89a" for n in range(3)})
     with pytest.raises(DataError, match=r"'train/cat/0.gif' is not a JPEG.*\(and 2 more: '.*1.gif', '.*2.gif'\)"):
