@@ -126,10 +126,16 @@ def _by_number(file: Path) -> list[str | int]:
 
 def _entries(file: Path, found: Scalars) -> Iterator[_Written | _Start]:
     Event, _ = record_types()
+    from google.protobuf.message import DecodeError
+
     count = 0
     try:
         for record in _records(file):
-            event = Event.FromString(record)
+            try:
+                event = Event.FromString(record)
+            except DecodeError:
+                found.left_out.add("records that are no events of TensorBoard", file.name)
+                continue
             count += 1
             yield from _of_event(event, found)
     except _Unreadable as error:
@@ -279,7 +285,10 @@ def _add(found: Scalars, entries: list[_Written | _Start], again: Collection[str
                 elapsed += moment - before
             before = moment
             found._timeline.append((moment, elapsed))
-        found.series.setdefault(entry.tag, {})[entry.step] = Point(entry.value, elapsed)
+        points = found.series.setdefault(entry.tag, {})
+        if entry.step in points and points[entry.step].value != entry.value:
+            found.left_out.add("values of a step that was written again", entry.tag)
+        points[entry.step] = Point(entry.value, elapsed)
 
 
 def _usual(entries: list[_Written | _Start]) -> float:
@@ -302,9 +311,12 @@ def _begun(found: Scalars, moment: float, limit: float, again: Collection[str]) 
 
 
 def seconds(series: Mapping[str, Mapping[int, Point]]) -> dict[int, float]:
-    """Seconds of training by step."""
+    """Seconds of training by step, none later than those of a later step: `add_hparams` writes step 0 at the end."""
     found: dict[int, float] = {}
     for points in series.values():
         for step, point in points.items():
             found[step] = max(point.elapsed_s, found.get(step, 0.0))
+    after = math.inf
+    for step in sorted(found, reverse=True):
+        after = found[step] = min(after, found[step])
     return found

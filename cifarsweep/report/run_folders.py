@@ -59,9 +59,9 @@ def run_parts(root: Path, left_out: LeftOut) -> dict[Path, list[Part]]:
     """The runs below a folder by their folders, in order, each with its parts; its own folder comes first."""
     scalars = {folder: read_folder(files) for folder, files in sorted(_event_files(root, left_out).items())}
     runs: dict[Path, list[Part]] = {}
-    for folder, found in scalars.items():
+    for folder in scalars:
         above = next((each for each in folder.parents if each in scalars and each != folder), None)
-        run, part = _place(folder, root, above, found)
+        run, part = _place(folder, root, above, scalars)
         runs.setdefault(run, []).append(part)
     # What belongs to a part belongs to its run.
     for run in sorted(runs, key=lambda each: len(each.parts), reverse=True):
@@ -71,27 +71,49 @@ def run_parts(root: Path, left_out: LeftOut) -> dict[Path, list[Part]]:
     return {run: sorted(parts, key=lambda part: (part.name, part.folder)) for run, parts in sorted(runs.items())}
 
 
-def _place(folder: Path, root: Path, above: Path | None, found: Scalars) -> tuple[Path, Part]:
+def _place(folder: Path, root: Path, above: Path | None, scalars: Mapping[Path, Scalars]) -> tuple[Path, Part]:
     """The folder of the run that a folder belongs to, and which part of it this is."""
+    found = scalars[folder]
     if above is not None:
-        single = all(len(points) <= 1 for points in found.series.values())
-        if single and (found.hparams or _MOMENT.fullmatch(folder.name)):
+        if _holds_results(folder, found) and not _compares(above, scalars):
             return above, Part(folder, "", found)
         below = folder.relative_to(above).as_posix()
         for tag in found.series if len(found.series) == 1 else ():
             head = tag.replace("/", "_") + "_"
             if below.startswith(head) and len(below) > len(head):
                 return above, Part(folder, below.removeprefix(head), found, main=tag)
-    if folder != root and (name := _PARTS.get(folder.name.casefold())):
+    name = _PARTS.get(folder.name.casefold())
+    if name and folder != root and _is_part(folder, name, scalars):
         return folder.parent, Part(folder, name, found)
     return folder, Part(folder, "", found)
+
+
+def _holds_results(folder: Path, found: Scalars) -> bool:
+    """Whether `add_hparams` wrote this folder."""
+    single = all(len(points) <= 1 for points in found.series.values())
+    return single and bool(found.hparams or _MOMENT.fullmatch(folder.name))
+
+
+def _compares(above: Path, scalars: Mapping[Path, Scalars]) -> bool:
+    """Whether one writer, with no curve of its own, wrote the results of several runs."""
+    results = [each for each, found in scalars.items() if each.parent == above and _holds_results(each, found)]
+    return len(results) > 1 and not scalars[above].series
+
+
+def _is_part(folder: Path, name: str, scalars: Mapping[Path, Scalars]) -> bool:
+    """Whether a folder `test` is no run of that name: its run wrote above, or it has no neighbours but other parts."""
+    beside = [each.name for each in scalars if each.parent == folder.parent and each != folder]
+    others = {_PARTS.get(each.casefold()) for each in beside}
+    return folder.parent in scalars or not beside or bool(others - {None, name})
 
 
 def _event_files(root: Path, left_out: LeftOut) -> dict[Path, list[Path]]:
     """The event files by their folders; hidden ones and links to folders are passed over."""
 
     def refuse(error: OSError) -> None:
-        raise DataError(f"{shown(str(root))}: can't be read: {error.strerror}")
+        if Path(error.filename) == root:
+            raise DataError(f"{shown(str(root))}: can't be read: {error.strerror}")
+        left_out.add("folders that can't be read", Path(error.filename).name)
 
     found: dict[Path, list[Path]] = {}
     for here, folders, files in os.walk(root, onerror=refuse):

@@ -10,16 +10,16 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cifarsweep.report.event_files import PLUGIN, record_types
 from cifarsweep.report.export import Curve, points
 from cifarsweep.report.target import EVENT_FILE
 from cifarsweep.spec.settings import Frozen
-from cifarsweep.spec.study import Study
+from cifarsweep.spec.study import Prose, Study
 from cifarsweep.spec.words import CONFUSION, ELAPSED, Outcome, TrialState, Value
 from cifarsweep.store.metrics import kind_of
 
@@ -37,16 +37,22 @@ class TrialRecord(Frozen):
     """What an exported run says of its trial and its study."""
 
     study: str
-    question: str
-    factors: dict[str, tuple[Value, ...]]
+    question: Annotated[Prose, Field(min_length=1)]
+    factors: dict[str, Annotated[tuple[Value, ...], Field(min_length=1)]]
     number: Annotated[int, Field(ge=0)]
-    cell: Annotated[str, Field(min_length=1, max_length=300)]
+    cell: Annotated[Prose, Field(min_length=1, max_length=300)]
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     levels: dict[str, Value]
     state: TrialState
     outcome: Outcome | None
     final: dict[str, float | str]
     """The last metrics; numbers that JSON lacks are texts."""
+
+    @model_validator(mode="after")
+    def _outcome_is_known(self) -> Self:
+        if self.state is TrialState.DONE and self.outcome is None:
+            raise ValueError("outcome: a trial that is done has one")
+        return self
 
 
 def write_runs(found: Iterator[list[Curve]], folder: Path, study: Study) -> None:

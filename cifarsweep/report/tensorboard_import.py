@@ -88,6 +88,8 @@ def read_runs(folder: Path, names: Mapping[str, str]) -> Imported:
         run = _run(path, folder, own, values[path], records[path], found.left_out)
         if run.rows:
             found.runs.append(run)
+        elif not any(path in each.parents for each in parts) and not any(part.scalars.left_out.counts for part in own):
+            found.left_out.add("runs without a value that can be imported", path.name)
     if not found.runs:
         raise _nothing(folder, found.left_out)
     # Our own come back in the order of their numbers.

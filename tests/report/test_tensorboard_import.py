@@ -617,3 +617,138 @@ def test_a_file_that_can_not_be_opened_ends_no_import(tmp_path: Path) -> None:
 
     assert [run.cell for run in found.runs] == ["a\\x0ab"]
     assert list(found.left_out.sentences()) == [f"left out: files in folders whose names are no UTF-8: 1 ('{name}')"]
+
+
+def test_records_that_are_no_events_are_counted(tmp_path: Path) -> None:
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    path = write_run(tmp_path / "logs" / "adam", [0.25, 0.5])
+    with path.open("ab") as file:
+        writer = RecordWriter(file)
+        writer.write(b"\x0a\xff\xff")
+        writer.flush()
+
+    found = read_all(tmp_path / "logs", {})
+
+    assert [run.cell for run in found.runs] == ["adam"]
+    assert list(found.left_out.sentences()) == [
+        "left out: records that are no events of TensorBoard: 1 ('events.out.tfevents.1.host')"
+    ]
+
+
+def test_values_that_were_written_over_are_counted(tmp_path: Path) -> None:
+    # As of a SummaryWriter that is told of no step.
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(tmp_path / "logs" / "adam")) as writer:
+        for value in (3.0, 2.0, 2.0, 1.0):
+            writer.add_scalar("loss", value)
+
+    found = read_all(tmp_path / "logs", {})
+
+    assert [row.value for row in found.runs[0].rows if row.name == "loss"] == [1.0]
+    assert list(found.left_out.sentences()) == ["left out: values of a step that was written again: 2 ('loss')"]
+
+
+def test_training_time_never_falls(tmp_path: Path) -> None:
+    # Steps 0, 1 and 2 were written in time, and a last metric at step 0 when all was over.
+    log(tmp_path / "logs" / "a", [*((step, {"loss": 1.0}, W + step) for step in range(3)), (0, {"best": 1.0}, W + 3)])
+
+    times = [row.value for row in read_runs(tmp_path / "logs")[0].rows if row.name == "elapsed_s"]
+
+    assert times == [1.0, 1.0, 2.0]
+
+
+def test_several_results_of_one_writer_without_curves_are_runs(tmp_path: Path) -> None:
+    # As in the documentation of SummaryWriter.add_hparams.
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(tmp_path / "logs" / "search")) as writer:
+        for number in range(3):
+            writer.add_hparams({"lr": 0.1 * number, "seed": number}, {"accuracy": number / 4}, run_name=f"try{number}")
+
+    found = read_all(tmp_path / "logs", {})
+
+    assert [(run.cell, run.seed, run.rows[0].value) for run in found.runs] == [
+        (f"search/try{number}", number, number / 4) for number in range(3)
+    ]
+    assert list(found.left_out.sentences()) == []
+
+
+@pytest.mark.parametrize(
+    ("folders", "cells"),
+    [
+        (["test", "baseline"], ["baseline", "test"]),
+        (["train", "validation", "baseline"], ["baseline", "logs"]),
+        (["a/test", "b/test"], ["a", "b"]),
+    ],
+)
+def test_a_folder_named_test_is_a_run_among_runs(tmp_path: Path, folders: list[str], cells: list[str]) -> None:
+    for folder in folders:
+        write_run(tmp_path / "logs" / folder, [0.5])
+
+    assert sorted(run.cell for run in read_runs(tmp_path / "logs")) == cells
+
+
+def test_a_run_without_values_is_counted(tmp_path: Path) -> None:
+    write_run(tmp_path / "logs" / "adam", [0.5])
+    write_run(tmp_path / "logs" / "killed", [])
+
+    found = read_all(tmp_path / "logs", {})
+
+    assert list(found.left_out.sentences()) == ["left out: runs without a value that can be imported: 1 ('killed')"]
+
+
+def test_a_folder_that_can_not_be_looked_into_ends_no_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_run(tmp_path / "logs" / "adam", [0.5])
+    write_run(tmp_path / "logs" / "theirs", [0.5])
+    scandir = os.scandir
+
+    def refuse(path: Path | str):  # the tests may run as root, who may look everywhere
+        if Path(path).name == "theirs":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+    found = read_all(tmp_path / "logs", {})
+
+    assert [run.cell for run in found.runs] == ["adam"]
+    assert list(found.left_out.sentences()) == ["left out: folders that can't be read: 1 ('theirs')"]
+
+
+@pytest.mark.parametrize("changed", [{"outcome": None}, {"question": ""}, {"cell": "a\x00b"}, {"factors": {"lr": []}}])
+def test_a_record_that_would_make_a_study_nobody_can_read_is_left_out(
+    store: Store, tmp_path: Path, changed: dict[str, object]
+) -> None:
+    runs = read_runs(write_run(tmp_path / "logs" / "adam", [0.5]).parent)
+    store.import_study(imported_study("old", tmp_path, runs), runs)
+    export(store, "old", "tensorboard", [], tmp_path / "out", force=False)
+    (path,) = (tmp_path / "out").glob("*/*tfevents*")
+    edit_record(path, changed)
+
+    found = read_all(tmp_path / "out", {})
+    store.import_study(imported_study("again", tmp_path, found.runs), found.runs)
+
+    assert [trial.value for trial in store.trials("again")] == [None]
+    assert list(found.left_out.sentences()) == [
+        f"left out: records of an export that can't be read: 1 ({str(path.parent)!r})"
+    ]
+
+
+def edit_record(path: Path, changed: dict[str, object]) -> None:
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    from cifarsweep.report.event_files import PLUGIN, _records
+
+    events = [Event.FromString(record) for record in _records(path)]
+    with path.open("wb") as file:
+        writer = RecordWriter(file)
+        for event in events:
+            for value in event.summary.value:
+                if value.metadata.plugin_data.plugin_name == PLUGIN:
+                    record = json.loads(value.tensor.string_val[0])
+                    value.tensor.string_val[0] = json.dumps(record | changed).encode()
+            writer.write(event.SerializeToString())
+        writer.flush()
