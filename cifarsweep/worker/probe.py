@@ -25,6 +25,8 @@ _WARM_STEPS = 5
 #: How long a rate is taken, and how long a child may say nothing at all before it counts as hung. Seconds.
 _MEASURED_S, _PATIENCE_S = 3.0, 120.0
 _FOREVER = 10**9
+#: A learning rate at which no network diverges while it is timed; the time of a step does not depend on it.
+_SAFE_RATE = 1e-12
 
 
 class _TooMany(Exception):
@@ -69,9 +71,10 @@ def find_slots(command: Sequence[str], settings: Settings, note: Callable[[str],
 
 
 def endless(settings: Settings) -> Settings:
-    """The same training without an end, an evaluation or an early stop."""
+    """The same training without an end, an evaluation or an early stop, at a rate at which it does not diverge."""
     schedule = settings.schedule.model_copy(update={"warmup_epochs": 0.0, "warmup_steps": 0})
-    changes = {"epochs": None, "steps": _FOREVER, "eval_every": _FOREVER}
+    optimizer = settings.optimizer.model_copy(update={"lr": _SAFE_RATE})
+    changes = {"epochs": None, "steps": _FOREVER, "eval_every": _FOREVER, "optimizer": optimizer}
     return settings.model_copy(update={**changes, "schedule": schedule, "early_stop": EarlyStop()})
 
 
@@ -108,6 +111,8 @@ class _Probed:
                 raise _TooMany("out of memory")
             case protocol.Failed():
                 raise CifarsweepError(f"--slots auto: the study's first cell does not train: {reply.error}")
+            case events.Finished():
+                raise CifarsweepError("--slots auto: the loss of the study's first cell is not finite from the start")
             case events.Progress() if reply.step >= _WARM_STEPS:
                 self.signs.append((now, reply.step))
 

@@ -2,7 +2,8 @@
 
 Run as `python probed_child.py FOLDER PEAK ROOM [MISHAP]`: of K children each trains at a rate of PEAK / K**1.5, at most
 1, so that sharing costs something, and the one after ROOM finds no memory. With PEAK `none` there is no GPU. MISHAP is
-what happens to that one before it is ready instead.
+what happens to that one before it is ready instead, or
+`diverges` where all networks do.
 """
 
 import os
@@ -11,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from cifarsweep.spec.words import Outcome, TrialResult
 from cifarsweep.training import events
 from cifarsweep.worker.child import Mailbox, serve, take_stdout
 from cifarsweep.worker.protocol import Ready, Refused, encode
@@ -22,6 +24,9 @@ def trainer(folder: Path, peak: float, room: int):
         if number > room:
             raise MemoryError("out of memory")
         yield events.Started(0, 10**9, 1, 1)
+        if "diverges" in sys.argv:
+            yield events.Finished(TrialResult(Outcome.DIVERGED, 1, {}, ""), None)
+            return
         steps = 0.0
         while True:
             children = len(list(folder.iterdir()))

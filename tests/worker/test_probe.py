@@ -1,16 +1,21 @@
 """`--slots auto`: the decision on made-up rates, and the probe with real children that pretend to train."""
 
+import itertools
 import sys
 from pathlib import Path
 
 import probed_child
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cifarsweep.data.dataset import Split
 from cifarsweep.errors import CifarsweepError, DeviceError
-from cifarsweep.spec.settings import Schedule, Settings
+from cifarsweep.spec.settings import ConvNet, Optimizer, Schedule, Settings
 from cifarsweep.training import events
+from cifarsweep.training.folder import CheckpointFolder
+from cifarsweep.training.loop import Run, train
 from cifarsweep.worker import probe
 from cifarsweep.worker.probe import SIZES, best_slots, endless, find_slots, processor_slots
 
@@ -65,6 +70,27 @@ def test_a_probe_never_ends_by_itself():
     assert changed.log_every == short.log_every
     assert changed.steps == changed.eval_every == 10**9 and changed.epochs is None
     assert Settings.model_validate_json(changed.model_dump_json()) == changed
+
+
+def test_a_probe_does_not_diverge_whatever_the_rate(tmp_path):
+    wild = Settings(dataset="random", steps=1, batch_size=4, optimizer=Optimizer(name="sgd", lr=1e4), log_every=1)
+    wild = wild.model_copy(update={"model": ConvNet(widths=(4, 4), norm="none"), "precision": "float32"})
+    draw = torch.Generator().manual_seed(0)
+    images, labels = torch.randint(0, 256, (8, 3, 32, 32), generator=draw, dtype=torch.uint8), torch.arange(8) % 4
+    split, asked = Split(images, labels, images, labels, torch.full((3,), 0.5), torch.ones(3)), itertools.count()
+
+    def ended(settings):
+        run = Run(settings, 0, split, 4, CheckpointFolder(tmp_path), should_stop=lambda: next(asked) >= 20)
+        return list(train(run))[-1]
+
+    assert isinstance(ended(wild.model_copy(update={"steps": 100})), events.Finished)
+    asked = itertools.count()
+    assert isinstance(ended(endless(wild)), events.Stopped)
+
+
+def test_a_network_that_diverges_all_the_same_is_one_sentence(tmp_path):
+    with pytest.raises(CifarsweepError, match="--slots auto: the loss of the study's first cell is not finite"):
+        find_slots(command(tmp_path, 100, 8, "diverges"), Settings(epochs=1), print)
 
 
 @pytest.fixture(autouse=True)
