@@ -49,6 +49,14 @@ class Sensor(Protocol):
         """Let go of it."""
 
 
+def _memory_used(nvml: Any, gpu: Any) -> float:
+    """As `nvidia-smi` shows it: without what the driver keeps for itself, where the driver tells the two apart."""
+    try:
+        return float(nvml.nvmlDeviceGetMemoryInfo(gpu, nvml.nvmlMemory_v2).used)
+    except (nvml.NVMLError, AttributeError):
+        return float(nvml.nvmlDeviceGetMemoryInfo(gpu).used)
+
+
 def _throttled(nvml: Any, gpu: Any) -> float:
     reasons = nvml.nvmlDeviceGetCurrentClocksEventReasons(gpu)
     return float(any(reasons & getattr(nvml, f"nvmlClocksEventReason{name}") for name in _HELD_BACK))
@@ -57,7 +65,7 @@ def _throttled(nvml: Any, gpu: Any) -> float:
 #: NVML gives per cent, mW, degrees Celsius and MHz (https://docs.nvidia.com/deploy/nvml-api).
 _GAUGES: Mapping[str, Callable[[Any, Any], float]] = {
     GPU_UTILISATION: lambda nvml, gpu: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu / 100,
-    GPU_MEMORY: lambda nvml, gpu: float(nvml.nvmlDeviceGetMemoryInfo(gpu).used),
+    GPU_MEMORY: _memory_used,
     GPU_POWER: lambda nvml, gpu: nvml.nvmlDeviceGetPowerUsage(gpu) / 1000,
     GPU_TEMPERATURE: lambda nvml, gpu: float(nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU)),
     GPU_CLOCK: lambda nvml, gpu: float(nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_SM)),

@@ -20,6 +20,7 @@ class Nvml:
     """
 
     NVML_TEMPERATURE_GPU, NVML_CLOCK_SM = pynvml.NVML_TEMPERATURE_GPU, pynvml.NVML_CLOCK_SM
+    nvmlMemory_v2 = pynvml.nvmlMemory_v2
 
     class NVMLError(Exception):
         def __str__(self) -> str:
@@ -29,6 +30,7 @@ class Nvml:
         self.milliwatts, self.millijoules, self.reasons = 100_000, 0, 0
         self.broken: dict[str, type[Exception]] = {}
         self.open = 0
+        self.versions = {self.nvmlMemory_v2}
         self.uuids, self.cuda, self.lost = ["GPU-aaaa-1"], 13020, set[int]()
         for name in _ERRORS:
             setattr(self, f"NVMLError_{name}", type(f"NVMLError_{name}", (self.NVMLError,), {}))
@@ -86,8 +88,11 @@ class Nvml:
     def nvmlDeviceGetUtilizationRates(self, gpu: str) -> SimpleNamespace:
         return SimpleNamespace(gpu=87, memory=40)
 
-    def nvmlDeviceGetMemoryInfo(self, gpu: str) -> SimpleNamespace:
-        return SimpleNamespace(total=80 * 2**30, free=77 * 2**30, used=3 * 2**30)
+    def nvmlDeviceGetMemoryInfo(self, gpu: str, version: int | None = None) -> SimpleNamespace:
+        """The first version of the answer counts the GiB that the driver keeps as used."""
+        if version is not None and version not in self.versions:
+            raise self.NVMLError_FunctionNotFound  # type: ignore[attr-defined]
+        return SimpleNamespace(total=80 * 2**30, free=77 * 2**30, used=(3 if version is None else 2) * 2**30)
 
     def nvmlDeviceGetPowerUsage(self, gpu: str) -> int:
         return self.milliwatts

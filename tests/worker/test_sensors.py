@@ -36,13 +36,22 @@ def test_a_gpu_is_found_by_its_address_and_read_in_plain_units(nvml):
 
     assert values == {
         "gpu/utilisation": 0.87,
-        "gpu/memory_bytes": 3.0 * 2**30,
+        "gpu/memory_bytes": 2.0 * 2**30,
         "gpu/power_w": 412.5,
         "gpu/temperature_c": 64.0,
         "gpu/clock_mhz": 1755.0,
         "gpu/throttled": 0.0,
     }
     assert energy_j == 7000.25
+
+
+@pytest.mark.parametrize("without", ["the second answer", "its version"])
+def test_memory_counts_what_the_driver_keeps_where_the_driver_does_not_tell_it_apart(nvml, monkeypatch, without):
+    nvml.versions.clear()
+    if without == "its version":
+        monkeypatch.delattr(Nvml, "nvmlMemory_v2")
+
+    assert GpuSensor(ADDRESS).read()[0]["gpu/memory_bytes"] == 3.0 * 2**30
 
 
 @pytest.mark.parametrize(("reasons", "throttled"), [(0x0, 0.0), (0x1, 0.0), (0x2, 0.0), (0x4, 1.0), (0x41, 1.0)])
