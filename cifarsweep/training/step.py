@@ -107,7 +107,9 @@ class GraphStep:
         try:
             full.replay = full.replay or self._backend.capture(full.work)
         except RuntimeError as error:  # no graph can hold it, or no memory; the next step tells of a lost device
-            return f"{type(error).__name__}: {error}"
+            # The end of a capture that failed raises anew, and says only that something failed before it.
+            cause = error.__context__ if isinstance(error.__context__, RuntimeError) else error
+            return f"{type(cause).__name__}: {cause}"
         full.replay()
         return None
 

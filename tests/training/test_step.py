@@ -71,6 +71,25 @@ def test_all_trials_of_a_process_capture_on_one_stream_and_graphs_that_live_shar
     assert one is two and three is not two  # torch asserts that nobody captures into memory whose graphs are gone
 
 
+def test_why_a_capture_failed_is_told_and_not_that_its_end_failed(captures, monkeypatch):
+    @contextmanager
+    def capturing(graph, pool, stream):
+        try:
+            yield
+        except RuntimeError:
+            raise RuntimeError("CUDA error: operation failed due to a previous error during capture")  # noqa: B904
+
+    def too_much():
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.cuda, "graph", capturing)
+    full = step._FullBatch(None, too_much, warm_ups=step.WARM_UPS)
+
+    why = GraphStep(None, None, step.cuda_graphs(torch.device("cuda:0")))._run(full)
+
+    assert why == "OutOfMemoryError: CUDA out of memory"
+
+
 def test_after_a_failed_capture_the_generator_is_out_of_it_and_the_cache_is_empty(captures, monkeypatch):
     generator, emptied = mock.Mock(), []
     generator.clone_state.return_value = "a state that knows of no capture"
