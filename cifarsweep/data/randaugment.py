@@ -7,6 +7,7 @@ makes both, once. Nothing here asks a GPU for an answer.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -131,8 +132,23 @@ def _otherwise(name: str, sign: int, magnitude: int, pixels: Tensor, _: Tensor) 
         case "AutoContrast":
             found = F.autocontrast(images)
         case _:
-            found = F.equalize(images)
+            with _counting_in_any_order():
+                found = F.equalize(images)
     return found.permute(0, 2, 3, 1)
+
+
+@contextlib.contextmanager
+def _counting_in_any_order() -> Iterator[None]:
+    """Let torch count pixels as it does without `determinism = "exact"`: whole numbers add up to the same in any order.
+
+    The other way sorts all pixels first, and older releases of torch wait for the GPU in it, which no graph can hold.
+    """
+    before = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("default")
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(before)
 
 
 def _sharpened(images: Tensor, factor: float) -> Tensor:

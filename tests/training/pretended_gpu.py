@@ -26,6 +26,8 @@ from cifarsweep.training import loop, state, step
 CUDA, CPU = torch.device("cuda:0"), torch.device("cpu")
 #: Operations whose result decides on the host how it goes on.
 WAITS = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "bincount", "equal", "repeat_interleave"}
+#: Operations that wait for the GPU in torch 2.10 where they must be deterministic, because they sort first.
+SORT_FIRST = {"index_put_", "index_put", "_unsafe_index_put", "scatter_add_", "scatter_add", "scatter_reduce"}
 #: Operations of a GPU without a deterministic implementation (torch.use_deterministic_algorithms lists them).
 NOT_DETERMINISTIC = {
     "_adaptive_avg_pool2d_backward",
@@ -224,7 +226,10 @@ class Operations(TorchDispatchMode):
         masks = args[1] if name in ("index", "index_put_") else ()
         if name in WAITS or any(mask is not None and mask.dtype == torch.bool for mask in masks):
             gpu.refuse_in_capture(f"{name} waits for the device")
-        if name in NOT_DETERMINISTIC and torch.get_deterministic_debug_mode() == 2:
+        exact = torch.get_deterministic_debug_mode() == 2
+        if name in SORT_FIRST and exact:
+            gpu.refuse_in_capture(f"{name} waits for the device where it must be deterministic")
+        if name in NOT_DETERMINISTIC and exact:
             raise RuntimeError(f"{name} does not have a deterministic implementation, but you set it to be asked for")
 
 
