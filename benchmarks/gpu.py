@@ -61,7 +61,7 @@ def run_stage(name: str, dry: bool) -> list[dict[str, Any]]:
         alarm.start()
         assert process.stdout is not None
         for line in process.stdout:
-            found.append({"stage": name, **json.loads(line)})
+            found.append({"stage": name, **_finding(line)})
             print(json.dumps(found[-1]), flush=True)
         code = process.wait()
         alarm.cancel()
@@ -69,6 +69,14 @@ def run_stage(name: str, dry: bool) -> list[dict[str, Any]]:
     end = {"stage": name, "what": "the stage itself", "ok": code == 0, "exit_code": code, "seconds": seconds}
     print(json.dumps(end), flush=True)
     return [*found, end]
+
+
+def _finding(line: str) -> dict[str, Any]:
+    """A line of a stage; libraries may print as well, and a process that is killed may leave a part of a line."""
+    try:
+        return dict(json.loads(line))
+    except (ValueError, TypeError):
+        return {"what": "no finding", "text": line.strip()}
 
 
 def surroundings() -> None:

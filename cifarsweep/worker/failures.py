@@ -33,7 +33,7 @@ _REFUSED = re.compile(
     r"STATUS_(NOT_SUPPORTED|BAD_PARAM|INVALID_VALUE|ARCH_MISMATCH)|MATRIX_TYPE_NOT_SUPPORTED"
     r"|unable to find an engine|No valid execution plans"
     r"|CUDA error: (invalid argument|invalid configuration argument|invalid device function|operation not supported"
-    r"|no kernel image is available for execution on the device)$",
+    r"|too many resources requested for launch|no kernel image is available for execution on the device)$",
     re.MULTILINE,
 )
 _OF_THE_DEVICE = re.compile(

@@ -51,6 +51,7 @@ def test_a_graph_that_trains_to_other_bits_is_found(gpu, capsys, monkeypatch):
 KILLED = """
 import os, signal
 print('{"what": "first"}', flush=True)
+print('a word of a library\\n{"what": "sec', end="", flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -64,9 +65,14 @@ def test_a_stage_that_is_killed_at_its_limit_leaves_what_it_found_and_the_next_o
     assert gpu.main() == 1
 
     kept = [json.loads(line) for line in (tmp_path / "gpu.jsonl").read_text().splitlines()]
-    stages = [(stage, what) for stage in ("bits", "leak") for what in ("first", "the stage itself")]
+    stages = [
+        (stage, what)
+        for stage in ("bits", "leak")
+        for what in ("first", "no finding", "no finding", "the stage itself")
+    ]
     assert [(each["stage"], each["what"]) for each in kept] == stages
-    assert not kept[1]["ok"] and not kept[3]["ok"]
+    assert not kept[3]["ok"] and not kept[7]["ok"]
+    assert [each["text"] for each in kept[1:3]] == ["a word of a library", '{"what": "sec']
     assert "| leak | first |" in (tmp_path / "gpu.md").read_text()
     assert limits == [gpu.STAGES["bits"][1], gpu.STAGES["leak"][1]]
 

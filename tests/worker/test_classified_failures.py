@@ -101,6 +101,7 @@ REFUSED = [
     cuda("invalid argument"),
     cuda("operation not supported"),
     cuda("no kernel image is available for execution on the device"),
+    cuda("too many resources requested for launch"),
 ]
 ORDINARY = [
     ValueError("the memory of this network is short"),
