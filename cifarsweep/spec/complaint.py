@@ -30,6 +30,8 @@ _SENTENCES = {
 }
 
 _LONGEST_WORD = 200
+#: Mistakes of one file that are told; who mends these sees the next.
+_MOST_TOLD = 20
 #: What pydantic finds in a record of a newer version: keys, words and tables that this one lacks.
 _UNKNOWN = ("extra_forbidden", "literal_error", "union_tag_invalid", "union_tag_not_found", "string_pattern_mismatch")
 
@@ -54,12 +56,15 @@ def unknown(error: ValidationError) -> str | None:
 
 
 def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
-    """Every mistake on a line of its own, each naming `where` and the dotted key."""
+    """The mistakes, each on a line of its own that names `where` and the dotted key; of very many the first."""
     details = error.errors(include_url=False)
     # Pydantic counts only the entries that are valid, and so calls a list of mistakes too short as well.
     wrong = {detail["loc"][:-1] for detail in details}
     told = [detail for detail in details if not (detail["type"] == "too_short" and detail["loc"] in wrong)]
-    return "\n".join(_sentence(detail, model, where) for detail in told)
+    sentences = [_sentence(detail, model, where) for detail in told[:_MOST_TOLD]]
+    if len(told) > _MOST_TOLD:
+        sentences.append(f"{where}: and {len(told) - _MOST_TOLD:,} more mistakes")
+    return "\n".join(sentences)
 
 
 def _sentence(detail: Mapping[str, Any], model: type[BaseModel], where: str) -> str:

@@ -48,6 +48,8 @@ def test_a_file_of_deep_keys_is_refused_in_little_memory(tmp_path: Path) -> None
         "x = [1.5, 2.5, " + "3.5, " * 100 + "]",
         "x" * 1_000_000,
         '"' * 1_000_000,
+        'x = "' + '\\"' * 450_000,
+        'x = """' + '\\"' * 450_000 + "\\",
         "a " * 500_000,
     ],
 )
@@ -88,6 +90,22 @@ def test_what_is_far_too_large_is_refused_with_the_bound(tmp_path: Path, text: s
         read_study(path)
 
     assert len(str(refused.value)) < 1500
+
+
+@pytest.mark.parametrize("text", ['x = "a.b\n{} = 1', 'x = """a""""\n{} = 1', "x = a'\n{} = 1"])
+def test_a_text_with_odd_ends_hides_no_key(text: str) -> None:
+    with pytest.raises(SpecError, match="more than 16 parts"):
+        check_depth(text.format("a." * 20 + "b"), "file")
+
+
+def test_of_very_many_mistakes_the_first_are_told(tmp_path: Path) -> None:
+    (tmp_path / "odd.toml").write_text("".join(f"k{number} = 1\n" for number in range(5000)) + FILE)
+
+    with pytest.raises(SpecError) as refused:
+        read_study(tmp_path / "odd.toml")
+
+    told = str(refused.value).splitlines()
+    assert len(told) == 21 and "k0: unknown key" in told[0] and told[-1].endswith("and 4,980 more mistakes")
 
 
 def test_a_range_without_end_is_counted(tmp_path: Path) -> None:
