@@ -13,8 +13,8 @@ LARGEST_FILE = 1 << 20
 #: Parts of a dotted key. The deepest setting has 3; Python's reader of TOML takes memory by the square of this number.
 DEEPEST = 16
 
-# Texts and comments of TOML, in which dots are no keys; then keys, bare or quoted, with their dots. A text that does not
-# end is one, too: else every quotation mark in it would be looked at as the beginning of another.
+# Texts and comments of TOML, in which dots are no keys; then keys, bare or quoted, with their dots. A text that does
+# not end is one, too: else every quotation mark in it would be looked at as the beginning of another.
 _TEXTS = re.compile(
     r'"""(?:[^\\]|\\.)*?(?:"""|\\?\Z)|\'\'\'.*?(?:\'\'\'|\Z)|"(?:[^"\\\n]|\\.)*"?|\'[^\'\n]*\'?|#[^\n]*', re.S
 )

@@ -46,7 +46,15 @@ def test_a_switch_is_not_a_number(demo):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(True, "yes"), (3e-4, "0.0003"), (1e-5, "1e-05"), ((32, 64), "32-64"), ("sgd", "sgd"), (None, "None")],
+    [
+        (True, "yes"),
+        (3e-4, "0.0003"),
+        (1e-5, "1e-05"),
+        ((32, 64), "32-64"),
+        ("sgd", "sgd"),
+        (None, "none"),
+        (0.9999999, "0.9999999"),
+    ],
 )
 def test_levels_are_written_for_readers(value: object, text: str):
     assert level_text(value) == text
