@@ -107,9 +107,7 @@ class GraphStep:
         try:
             full.replay = full.replay or self._backend.capture(full.work)
         except RuntimeError as error:  # no graph can hold it, or no memory; the next step tells of a lost device
-            # The end of a capture that failed raises anew, and says only that something failed before it.
-            cause = error.__context__ if isinstance(error.__context__, RuntimeError) else error
-            return f"{type(cause).__name__}: {cause}"
+            return _reason(error)
         full.replay()
         return None
 
@@ -117,6 +115,15 @@ class GraphStep:
 def _full_batch(state: TrainState, feed: Feed, plan: EpochPlan) -> _FullBatch:
     # Work that knew its GraphStep would be a reference cycle, whose memory stays until Python looks for such.
     return _FullBatch(plan, lambda: state.compute(*feed.planned_batch(plan)))
+
+
+def _reason(error: RuntimeError) -> str:
+    """Why a capture failed: its end raises anew, and says only that something failed before it.
+
+    A name for the error where it was caught would be a reference cycle, through its traceback.
+    """
+    cause = error.__context__ if isinstance(error.__context__, RuntimeError) else error
+    return f"{type(cause).__name__}: {cause}"
 
 
 class CudaGraphs:
