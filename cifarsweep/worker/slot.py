@@ -223,7 +223,7 @@ class Slot:
         self._spent = self._spent or isinstance(reply, events.CaptureFailed)
         match reply:
             case protocol.Ready():
-                self.ready, self._up, self._false_starts = reply, True, 0
+                self.ready, self._up, self._false_starts, self.failure = reply, True, 0, ""
                 assert self.child is not None
                 self._shared.telemetry.watch(self.number, self.child.pid, reply.gpu)
             case protocol.Refused(for_now=True):

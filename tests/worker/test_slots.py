@@ -1,5 +1,6 @@
 """Children that come and go: a slot without work ends its child, one without memory for a child is given up."""
 
+import itertools
 import os
 import signal
 import sys
@@ -7,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import narrow_child
 import psutil
@@ -19,7 +21,7 @@ from cifarsweep.spec.study import Study
 from cifarsweep.spec.words import AttemptEnd, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.timing import Timing
-from cifarsweep.worker import process, slot
+from cifarsweep.worker import process, protocol, slot
 from cifarsweep.worker.plan import Plan
 from cifarsweep.worker.supervisor import Supervisor
 from cifarsweep.worker.trainable import Trainable
@@ -133,6 +135,21 @@ def test_a_trial_whose_child_does_not_start_is_given_back_and_counts_for_nobody(
 
     assert store.status("second")[0].trials[TrialState.QUEUED] == TRIALS
     assert [attempt.end for trial in store.trials("second") for attempt in trial.attempts] == [AttemptEnd.RELEASED]
+
+
+def test_a_slot_that_was_given_up_and_whose_child_starts_after_all_is_kept(monkeypatch):
+    """A trial may still come to it, with the end of another that waited for the database."""
+    child = mock.Mock(read=lambda: iter([protocol.Ready("a GPU", {})]))
+    monkeypatch.setattr(slot, "ChildProcess", mock.Mock(side_effect=DeviceError("no memory")))
+    given_up = slot.Slot(0, mock.Mock(clock=itertools.count().__next__))
+    while not given_up.failure:
+        given_up.tend()
+
+    monkeypatch.setattr(slot, "ChildProcess", lambda command: child)
+    given_up._start()
+    given_up.hear()
+
+    assert given_up.idle and not given_up.failure
 
 
 def test_a_system_that_starts_no_process_costs_a_slot(store, work, monkeypatch):
