@@ -219,10 +219,10 @@ class Operations(TorchDispatchMode):
     def _check(self, func: Any, args: Any, given: list[Tensor]) -> None:
         """Raise what a GPU would raise."""
         gpu, name = self._gpu, func._schema.name.removeprefix("aten::")
-        if any(tensor.dim() and not gpu.holds(tensor) for tensor in given):
-            if name != "copy_":
-                raise RuntimeError(f"{name}: expected all tensors to be on the same device, cpu and cuda:0")
+        if name == "copy_" and not all(map(gpu.holds, given)):
             gpu.refuse_in_capture("a copy between host and device, and memory is not pinned")
+        elif any(tensor.dim() and not gpu.holds(tensor) for tensor in given):
+            raise RuntimeError(f"{name}: expected all tensors to be on the same device, cpu and cuda:0")
         masks = args[1] if name in ("index", "index_put_") else ()
         if name in WAITS or any(mask is not None and mask.dtype == torch.bool for mask in masks):
             gpu.refuse_in_capture(f"{name} waits for the device")

@@ -214,6 +214,16 @@ UNFIT = {
     "selects by a mask": (lambda images: images + images[images > 0].mean(), "waits for the device"),
     "copies to the host": (lambda images: images.cpu().to(CUDA), "a copy of"),
     "copies from the host": (lambda images: images + torch.zeros(1, 3, 32, 32).to(CUDA), "a copy of"),
+    "copies a number": (
+        lambda images: images * torch.zeros((), device=CUDA).copy_(torch.tensor(0.5)),
+        "a copy between host and device",
+    ),
+    "counts what comes twice": (
+        lambda images: (
+            images + torch.zeros(2, device=CUDA).index_put((images[:, 0, 0, 0].long() * 0,), images[:, 0, 0, 0]).sum()
+        ),
+        "waits for the device where it must be deterministic",
+    ),
     "makes a constant": (lambda images: images * torch.tensor(0.5, device=CUDA), "a copy from the host"),
 }
 
