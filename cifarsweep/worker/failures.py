@@ -27,6 +27,8 @@ _OUT_OF_MEMORY = re.compile(
     r"out of memory|ALLOC_FAILED|ALLOCATION_FAILED|NOT_INITIALIZED|DefaultCPUAllocator|std::bad_alloc"
     r"|[Cc]annot allocate memory(?! in static TLS)|failed to map segment from shared object"
     r"|hardware resources required to .* have been exhausted"
+    # Out of memory, torch asks NVML who has it, which fails in some containers and on parts of a GPU.
+    r"|NVML_SUCCESS == .*INTERNAL ASSERT FAILED at .*CUDACachingAllocator"
 )
 #: What CUDA and its libraries refuse before they begin, so that nothing is broken after it.
 _REFUSED = re.compile(

@@ -39,6 +39,7 @@ OUT_OF_MEMORY = [
         "CUDA ran out of memory outside PyTorch's allocator. If this workload uses many dynamic shapes, cuDNN"
     ),
     RuntimeError("CUDA driver error: out of memory"),
+    RuntimeError('NVML_SUCCESS == r INTERNAL ASSERT FAILED at "/pytorch/c10/cuda/CUDACachingAllocator.cpp":1131'),
     RuntimeError("std::bad_alloc"),
     RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),
     RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
