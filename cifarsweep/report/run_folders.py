@@ -124,6 +124,9 @@ def _event_files(root: Path, left_out: LeftOut) -> dict[Path, list[Path]]:
         named = [Path(here, name) for name in _visible(files) if "tfevents" in name]
         if events := [path for path in named if path.is_file()]:
             found[Path(here)] = events
+        for path in named:
+            if path not in events:
+                left_out.add("links that lead nowhere, and what else is no plain file", path.name)
     return found
 
 
@@ -143,7 +146,8 @@ def cell_and_seed(label: str, hparams: Mapping[str, Value]) -> tuple[str, int]:
         # TensorBoard keeps every number as a float.
         known = isinstance(told, float) and told.is_integer() and 0 <= told < 2**63
         return _shortened(label), int(told) if known and isinstance(told, float) else 0
-    last = found[-1]
+    # `seed` says it; a stride or a split may be called s2.
+    last = max(found, key=lambda each: ("seed" in each[0].casefold(), each.start()))
     cell = (label[: last.start()] + label[last.end() :]).strip("-_./, ")
     return _shortened(cell or "run"), int(last[1])
 

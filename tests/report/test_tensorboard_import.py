@@ -222,6 +222,7 @@ def test_a_folder_without_scalars_is_refused(tmp_path: Path) -> None:
         ("vit-s16", "vit", 16),
         ("resnets3", "resnets3", 0),
         ("plain", "plain", 0),
+        ("resnet_seed=1_s2", "resnet_s2", 1),
     ],
 )
 def test_the_seed_is_read_from_the_name(label: str, cell: str, seed: int) -> None:
@@ -752,3 +753,16 @@ def edit_record(path: Path, changed: dict[str, object]) -> None:
                     value.tensor.string_val[0] = json.dumps(record | changed).encode()
             writer.write(event.SerializeToString())
         writer.flush()
+
+
+def test_what_is_no_plain_file_is_counted(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "logs" / "adam", [0.5]).parent
+    (run / "events.out.tfevents.2.host").symlink_to("nowhere")
+    os.mkfifo(run / "events.out.tfevents.3.host")
+
+    found = read_all(tmp_path / "logs", {})
+
+    assert [run.cell for run in found.runs] == ["adam"]
+    assert [sentence.split(": ")[2] for sentence in found.left_out.sentences()] == [
+        "2 ('events.out.tfevents.2.host', 'events.out.tfevents.3.host')"
+    ]
