@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args
 
@@ -50,9 +51,14 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def unknown(error: ValidationError) -> str | None:
     """The first key or word that the records do not know, with its value; None where all are known to them."""
     for detail in error.errors(include_url=False, include_context=False):
-        if detail["type"] in _UNKNOWN:
+        # No version writes characters that steer a terminal: those are somebody's edit.
+        if detail["type"] in _UNKNOWN and not _steers(detail["input"]):
             return f"{'.'.join(map(str, detail['loc']))} = {_show(detail['input'])}"
     return None
+
+
+def _steers(value: object) -> bool:
+    return isinstance(value, str) and re.search(r"[\x00-\x1f\x7f-\x9f]", value) is not None
 
 
 def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
