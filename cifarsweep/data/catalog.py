@@ -179,7 +179,7 @@ def verify(name: str, root: Path | None = None) -> DataSetInfo:
     if actual != found.sha256:
         raise DataError(
             f"data set {name!r} is damaged: {found.path} holds {actual[:12]}... where it was written with "
-            f"{found.sha256[:12]}...; delete the file, then {_way_to_get(name)}"
+            f"{found.sha256[:12]}...; delete the file; {_way_to_get(name)}"
         )
     return found
 

@@ -85,8 +85,7 @@ def download(name: str, root: Path | None = None) -> catalog.DataSetInfo:
     if name not in CIFARS:
         raise DataError(_not_for_download(name))
     with contextlib.suppress(DataError):  # a damaged file is replaced
-        if (found := catalog.info(name, root)) is not None:
-            return found
+        return catalog.verify(name, root)
     cifar = CIFARS[name]
     archive = downloads_folder(root) / cifar.filename
     if not archive.exists():

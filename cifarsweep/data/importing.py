@@ -41,18 +41,18 @@ def import_images(
 ) -> catalog.DataSetInfo:
     """Import the images of `source` as data set `name`; `progress` hears how many are decoded, `note` what is left out.
 
-    The same images under the same name again change nothing; others need `replace`. Raises DataError, and then
-    nothing was written.
+    The same images under the same name again change nothing, but for a damaged file; others need `replace`. Raises
+    DataError, and then nothing was written.
     """
     path = catalog.path_of(name, root)
     if name.casefold() in catalog.BUILT_IN:
         raise DataError(f"{name!r} is a built-in data set; choose another name")
     before = None if replace else catalog.info(name, root)
     contents, hidden = _contents(_resolved(source), limits, progress)
-    if before is None:
-        tensorfile.write(path, contents)
-    elif before.sha256 != tensorfile.digest_of(contents):
+    if before is not None and before.sha256 != tensorfile.digest_of(contents):
         raise DataError(f"data set {name!r} holds other images; choose another name, or add --replace")
+    if before is None or before.sha256 != tensorfile.digest_of_file(path):
+        tensorfile.write(path, contents)
     if hidden and note:
         note(f"{hidden:,} hidden or system files and folders were left out")
     return catalog.require(name, root)

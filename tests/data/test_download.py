@@ -76,6 +76,11 @@ def test_again_does_nothing_and_a_damaged_file_is_mended(root, archive):
     info.path.write_bytes(b"nonsense")
     assert download.download("cifar10", root) == info
 
+    whole = info.path.read_bytes()
+    info.path.write_bytes(whole[:-1000] + bytes([whole[-1000] ^ 1]) + whole[-999:])
+    assert download.download("cifar10", root) == info
+    assert info.path.read_bytes() == whole
+
 
 def test_nothing_is_opened_before_the_digest_is_right(root, archive, monkeypatch, left_behind):
     raw = bytearray(archive.read_bytes())

@@ -322,6 +322,15 @@ def test_replace_mends_a_damaged_data_set(tmp_path, root, files, tar):
     assert import_images("mine", tmp_path / "a.tar", root, replace=True) == first
 
 
+def test_the_same_images_again_mend_bytes_that_were_changed(tmp_path, root, files, tar):
+    first = import_images("mine", tar(tmp_path / "a.tar", files), root)
+    whole = first.path.read_bytes()
+    first.path.write_bytes(whole[:-1000] + bytes([whole[-1000] ^ 1]) + whole[-999:])
+
+    assert import_images("mine", tmp_path / "a.tar", root) == first
+    assert first.path.read_bytes() == whole
+
+
 def test_progress_counts_the_images(tmp_path, root, files, folder):
     heard: list[int] = []
 
