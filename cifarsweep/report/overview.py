@@ -66,12 +66,20 @@ def lead(report: ReportStudy, results: Sequence[CellResult]) -> str:
     """The cell with the highest mean in a sentence, and what it is worth so far."""
     top = best(results)
     if top is None or top.accuracy is None:
-        return f"No trial is done yet ({counts_text(report)}), so nothing is found so far."
+        return _nothing_found(report)
     mean = f"{mean_text(top.accuracy, VAL_ACCURACY)} (n = {top.accuracy.n})"
     found = f"{_highest(report, results, visible(top.cell.name), mean)}; {_finished(report)}."
     if top.accuracy.n == 1:
         return f"{found} That is one seed, and one seed decides nothing: another one may say the opposite."
     return found
+
+
+def _nothing_found(report: ReportStudy) -> str:
+    counts = counts_text(report)
+    if not state_counts(report)[TrialState.DONE]:
+        return f"No trial is done yet ({counts}), so nothing is found so far."
+    rename = "; import it again with --rename TAG=" + VAL_ACCURACY if report.study.imported else ""
+    return f"No trial that is done has a finite {VAL_ACCURACY} ({counts}), so nothing is found so far{rename}."
 
 
 def _highest(report: ReportStudy, results: Sequence[CellResult], cell: str, mean: str) -> str:

@@ -36,6 +36,17 @@ def test_one_seed_decides_nothing_and_an_open_study_is_preliminary(make: Any) ->
     assert "one seed" not in lead(several, cell_results(several))
 
 
+def test_trials_that_are_done_and_have_no_accuracy_are_not_called_unfinished(make: Any) -> None:
+    report = tried(make, 1)
+    silent = replace(report, trials=tuple(replace(trial, final={}) for trial in report.trials))
+
+    said = lead(silent, cell_results(silent))
+
+    assert said == "No trial that is done has a finite val/accuracy (2 trials: 2 done), so nothing is found so far."
+    imported = replace(silent, study=silent.study.model_copy(update={"imported": True}))
+    assert "--rename TAG=val/accuracy" in lead(imported, ())
+
+
 def shown(report: Any) -> str:
     """The verdicts of the page."""
     return render_study(report).partition('<ol class="verdicts">')[2].partition("</ol>")[0]
