@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.words import CheckpointRef
-from cifarsweep.store import rows
+from cifarsweep.store import columns, rows
 from cifarsweep.store.records import Lease
 from cifarsweep.store.tables import cell, study
 
@@ -39,7 +39,7 @@ class Cells:
         """The lease that a row of `cs_trial` holds. Raises BadValue where its cell or study can't be read."""
         known = self._about(conn, found["cell_id"])
         if known.study_id != found["study_id"]:
-            raise rows.BadValue(rows.no_such_cell(found["cell_id"]))
+            raise columns.BadValue(rows.no_such_cell(found["cell_id"]))
         return Lease(
             trial_id=found["trial_id"],
             study=known.study,
@@ -65,8 +65,8 @@ class Cells:
             its = rows.cell_of(row, cell_id)
             assert row is not None
             if its["settings"] is None:
-                raise rows.BadValue(
-                    f"cs_cell.settings is null, as of imported trials, which nobody trains: {rows.ADVICE}"
+                raise columns.BadValue(
+                    f"cs_cell.settings is null, as of imported trials, which nobody trains: {columns.ADVICE}"
                 )
             name, made = rows.column(study.c.name, row.study), rows.column(study.c.created_at, row.created_at)
             self._known[cell_id] = _Known(its["study_id"], name, _folder(name, made), its["name"], its["settings"])

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, or_,
 
 from cifarsweep.errors import UnreadableStudy
 from cifarsweep.spec.words import Value
-from cifarsweep.store import rows
+from cifarsweep.store import columns, rows
 from cifarsweep.store.studies import contradiction
 from cifarsweep.store.tables import (
     attempt,
@@ -39,7 +39,7 @@ def everywhere(conn: Connection) -> Iterator[str]:
     yield from map(str, _of_studies(conn, None))
     for row in conn.execute(select(worker)):
         for problem in rows.problems(worker, row):
-            yield f"worker {rows.shown(row.worker_id)}: {problem}"
+            yield f"worker {columns.shown(row.worker_id)}: {problem}"
 
 
 def specifications(conn: Connection) -> Iterator[str]:
@@ -94,7 +94,7 @@ def _as_a_whole(check: Any, row: Row[Any], names: Mapping[int, object]) -> list[
     """What is wrong with columns that can be read each for itself."""
     try:
         check(row)
-    except rows.BadValue as error:
+    except columns.BadValue as error:
         return [rows.unreadable(names.get(row.study_id), error, getattr(row, "number", None))]
     return []
 
@@ -119,7 +119,7 @@ def _metrics(
     conn: Connection, owner: int | None, trials: Mapping[int, tuple[object, object]]
 ) -> Iterator[UnreadableStudy]:
     for row in conn.execute(_of_trials(metric, owner).where(_is_odd(conn))):
-        at = f"cs_metric {rows.shown(row.name)} at step {rows.shown(row.step)}"
+        at = f"cs_metric {columns.shown(row.name)} at step {columns.shown(row.step)}"
         name, number = trials.get(row.trial_id, (None, row.trial_id))
         for problem in rows.problems(metric, row) or ["it has neither a value nor a kind, or both"]:
             yield rows.unreadable(name, f"{at}: {problem}", number)
@@ -134,7 +134,7 @@ def _is_odd(conn: Connection) -> ColumnElement[bool]:
     """Metrics are many, so the database looks through them."""
     value, kind = metric.c.value, metric.c.kind
     odd: list[ColumnElement[bool]] = [
-        kind.not_in(list(rows.SPECIAL)),
+        kind.not_in(list(columns.SPECIAL)),
         value.is_(None) & kind.is_(None),
         value.is_not(None) & kind.is_not(None),
     ]

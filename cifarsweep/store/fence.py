@@ -22,6 +22,7 @@ from cifarsweep.spec.words import (
     TrialState,
     Wish,
 )
+from cifarsweep.store import columns
 from cifarsweep.store import rows as rows_of
 from cifarsweep.store.blame import MOST_CRASHES, guilty
 from cifarsweep.store.clock import clock_parameters, clock_term, now_term
@@ -166,7 +167,7 @@ def fail(
     row = conn.execute(select(trial).where(trial.c.trial_id == lease.trial_id)).one()
     try:
         rows_of.read(trial, row)
-    except rows_of.BadValue as problem:
+    except columns.BadValue as problem:
         raise LeaseLost(f"trial {lease.study}/{lease.number}: {problem}") from None
     if passed is None:
         return TrialState(row.state)

@@ -36,7 +36,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from cifarsweep.errors import UnreadableStudy
 from cifarsweep.spec.words import AttemptEnd, CheckpointRef, TrialState, Wish
-from cifarsweep.store import rows
+from cifarsweep.store import columns, rows
 from cifarsweep.store.cells import Cells
 from cifarsweep.store.clock import clock_parameters, clock_term, now_term, read_clock
 from cifarsweep.store.metrics import drop_beyond
@@ -217,7 +217,9 @@ def _add_attempt(conn: Connection, values: dict[str, Any]) -> None:
     # Not an error of the database, after which PostgreSQL answers no more.
     if conn.execute(_insert(conn.dialect.name), values).first() is None:
         before = values["attempt"] - 1
-        raise rows.BadValue(f"cs_trial.attempt is {before}, but cs_attempt has a later one: {rows.ADVICE}") from None
+        raise columns.BadValue(
+            f"cs_trial.attempt is {before}, but cs_attempt has a later one: {columns.ADVICE}"
+        ) from None
 
 
 def _on_images(lease: Lease, want: Want) -> Lease:
@@ -230,7 +232,7 @@ def _on_images(lease: Lease, want: Want) -> Lease:
 def _leaving(conn: Connection, row: Row[Any]) -> Iterator[None]:
     try:
         yield
-    except rows.BadValue as error:
+    except columns.BadValue as error:
         name = conn.execute(select(study.c.name).where(study.c.study_id == row.study_id)).scalar()
         raise Left(row.trial_id, rows.unreadable(name, error, row.number)) from None
 

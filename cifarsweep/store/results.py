@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, null, select
 
 from cifarsweep.errors import StoreError, UnreadableStudy
 from cifarsweep.spec.words import IMAGES_PER_SECOND, Outcome, TrialState, Wish
-from cifarsweep.store import rows
+from cifarsweep.store import columns, rows
 from cifarsweep.store.clock import read_clock
 from cifarsweep.store.records import AttemptRow, StudyStatus, TrialRow, WorkerStatus
 from cifarsweep.store.studies import read, stored, study_id
@@ -119,7 +119,7 @@ def _workers(conn: Connection, speeds: bool, wrong: dict[int, str]) -> Mapping[i
     for row in conn.execute(query):
         try:
             found = rows.read(trial, row)
-        except rows.BadValue as error:
+        except columns.BadValue as error:
             wrong.setdefault(row.study_id, str(rows.unreadable(row.study, error, row.number)))
         else:
             workers[row.study_id].append(_worker(found, about, row.speed, clock, now))
@@ -162,7 +162,7 @@ def workers_of(conn: Connection, ids: Any) -> dict[str, Known]:
     """
     found = {}
     for row in conn.execute(select(worker).where(worker.c.worker_id.in_(ids))):
-        with suppress(rows.BadValue):
+        with suppress(columns.BadValue):
             one = rows.read(worker, row)
             found[one["worker_id"]] = Known(one["host"], one["device"], parsed_versions(one["versions"]))
     return found

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sqlalchemy import Connection, func, select, true
 
 from cifarsweep.errors import UnreadableStudy
-from cifarsweep.store.rows import ADVICE, SPECIAL, unreadable
+from cifarsweep.store.columns import ADVICE, SPECIAL
+from cifarsweep.store.rows import unreadable
 from cifarsweep.store.tables import metric, study, trial
 
 # Who looks at a database, as `status` does, needs no NumPy, whose import takes a tenth of such a command.

@@ -16,7 +16,7 @@ from cifarsweep.spec.complaint import nearest
 from cifarsweep.spec.space import Search
 from cifarsweep.spec.study import Cell, Study, check_extends, difference
 from cifarsweep.spec.words import FINAL_STATES, NAME_PATTERN, TrialState, Wish
-from cifarsweep.store import rows
+from cifarsweep.store import columns, rows
 from cifarsweep.store.records import Created, StoredStudy, StudyRow
 from cifarsweep.store.tables import cell, look, study, trial
 
@@ -111,7 +111,7 @@ def _plans(conn: Connection, name: str, study_id: int) -> Plans:
     for row in conn.execute(query):
         try:
             found = rows.read(look, row)
-        except rows.BadValue as error:
+        except columns.BadValue as error:
             raise rows.unreadable(name, error) from None
         plans.setdefault(found["plan"], []).append(found["seeds"])
     return tuple(map(tuple, plans.values()))
@@ -191,7 +191,7 @@ def cell_row(study_id: int, position: int, one: Cell) -> dict[str, Any]:
 
 
 def _settings(one: Cell) -> str:
-    return rows.UNKNOWN if one.own_settings is None else one.own_settings.model_dump_json()
+    return columns.UNKNOWN if one.own_settings is None else one.own_settings.model_dump_json()
 
 
 def _digest(one: Cell) -> str:
@@ -241,8 +241,8 @@ def stored(row: Row[Any]) -> StoredStudy:
     try:
         found = rows.read(study, row)
         if problem := contradiction(found):
-            raise rows.BadValue(problem)
-    except rows.BadValue as error:
+            raise columns.BadValue(problem)
+    except columns.BadValue as error:
         raise rows.unreadable(row.name, error) from None
     return StoredStudy(found["study_id"], found["name"], found["sha256"], found["created_at"], found["spec"])
 
@@ -275,7 +275,7 @@ def _unknown(conn: Connection, name: str) -> UnknownStudy | UnreadableStudy:
     if name in names:
         try:
             rows.column(study.c.name, found[names.index(name)])
-        except rows.BadValue as error:
+        except columns.BadValue as error:
             return rows.unreadable(name, error)
     known = f"Known: {', '.join(names)}." if names else "It holds none; make one with `cifarsweep create STUDY`."
     return UnknownStudy(f"the database has no study {name[:64]!r}.{nearest(name, names)} {known}")

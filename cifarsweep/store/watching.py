@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Double, cast, func, select
 
 from cifarsweep.spec.words import EPOCH, TRAIN_LOSS, VAL_ACCURACY, TrialState
-from cifarsweep.store import rows
+from cifarsweep.store import columns, rows
 from cifarsweep.store.clock import read_clock
 from cifarsweep.store.records import StudyStatus
 from cifarsweep.store.results import status
@@ -141,7 +141,7 @@ def _newest(conn: Connection) -> dict[int, dict[str, float]]:
             .where(metric.c.step == last.correlate(trial).scalar_subquery())
         )
         for row in conn.execute(query):
-            value = rows.SPECIAL.get(row.kind) if row.kind else row.value
+            value = columns.SPECIAL.get(row.kind) if row.kind else row.value
             if isinstance(value, int | float):
                 found[row.trial_id][name] = value
     return found
@@ -153,7 +153,7 @@ def _workers(conn: Connection) -> list[WorkerSeen]:
     seen = []
     for row in conn.execute(select(worker).where(worker.c.ended_at.is_(None)).order_by(worker.c.started_at)):
         # One that can't be read is named by `db check`.
-        with suppress(rows.BadValue):
+        with suppress(columns.BadValue):
             found = rows.read(worker, row)
             age = max(0.0, now - found["beat"]) if found["clock"] == clock else None
             if found["worker_id"] in busy or (age is not None and age < _GONE_S):
@@ -173,7 +173,7 @@ def _errors(conn: Connection) -> list[ErrorSeen]:
     )
     seen = []
     for row in conn.execute(query):
-        with suppress(rows.BadValue):
+        with suppress(columns.BadValue):
             found = rows.read(attempt, row)
             ended = (found["attempt"], found["ending"] or "", found["ended_at"], found["error"])
             seen.append(ErrorSeen(rows.as_name(row.name), row.number, *ended))

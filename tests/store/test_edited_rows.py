@@ -27,7 +27,7 @@ from cifarsweep.spec.hypothesis import Greater
 from cifarsweep.spec.space import Range, Search
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.words import AttemptEnd, MetricRow
-from cifarsweep.store import Store, integrity, rows
+from cifarsweep.store import Store, columns, integrity
 from cifarsweep.store.records import WorkerInfo
 from cifarsweep.store.studies import insert_ignore
 from cifarsweep.store.tables import UtcDateTime, metadata, study_data
@@ -226,8 +226,8 @@ def work(store: Store) -> None:
 def test_a_text_that_steers_a_terminal_is_an_edit_and_of_no_newer_version() -> None:
     edited = make_study(name="s").model_copy(update={"question": "\x1b[2J"}).canonical()
 
-    with pytest.raises(rows.BadValue, match="question") as refused:
-        rows.spec(edited)
+    with pytest.raises(columns.BadValue, match="question") as refused:
+        columns.spec(edited)
 
     assert "restore a backup" in str(refused.value) and "newer" not in str(refused.value)
 
