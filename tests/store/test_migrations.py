@@ -102,11 +102,12 @@ def old_url(empty_url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> 
 
 def old_contents(engine: Engine) -> None:
     """A study as the first version wrote it."""
-    row = cell_row(1, 0, make_study(1, 1).cells[0])
+    study = make_study(1, 1)
+    row = cell_row(1, 0, study.cells[0])
     with engine.begin() as conn:
         conn.execute(
-            text("INSERT INTO cs_study (study_id, name, sha256, spec, created_at) VALUES (1, 's', 'a', :spec, :now)"),
-            {"spec": make_study(1, 1).canonical(), "now": "2026-01-01 00:00:00"},
+            text("INSERT INTO cs_study (study_id, name, sha256, spec, created_at) VALUES (1, 's', :sha, :spec, :now)"),
+            {"sha": study.sha256, "spec": study.canonical(), "now": "2026-01-01 00:00:00"},
         )
         columns = ":study_id, :position, :name, :levels, :settings, :settings_sha256"
         conn.execute(text(f"INSERT INTO cs_cell VALUES (1, {columns})"), row)
