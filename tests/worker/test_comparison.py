@@ -19,9 +19,9 @@ ROWS = {("val/loss", 1): 0.5, ("val/loss", 2): math.nan, ("val/accuracy", 2): 0.
 FAKE = str(Path(__file__).with_name("fake_child.py"))
 
 
-def attempt(number, device="cpu", **versions):
+def attempt(number, device="cpu", first_step=0, **versions):
     now = datetime.now(UTC)
-    return AttemptRow(number, "worker", "host", device, versions, now, now, AttemptEnd.DONE, 0, "", "")
+    return AttemptRow(number, "worker", "host", device, versions, now, now, AttemptEnd.DONE, first_step, "", "")
 
 
 ONE_ATTEMPT = (attempt(1, torch="2"),)
@@ -76,9 +76,14 @@ def test_other_weights_are_not_reproduced_though_all_rows_are_the_same():
 
 
 def test_surroundings_name_the_attempt_where_there_were_several():
-    attempts = attempt(1, torch="2"), attempt(2, device="H200", torch="3")
+    attempts = attempt(1, torch="2"), attempt(2, device="H200", first_step=1, torch="3")
     verdict = compare(original(attempts=attempts), AGAIN)
     assert verdict.surroundings == ("device: H200 in attempt 2, cpu now", "torch: 3 in attempt 2, 2 now")
+
+
+def test_an_attempt_that_trained_nothing_of_the_result_is_not_named():
+    attempts = attempt(1, torch="1"), attempt(2, device="H200", torch="2")
+    assert compare(original(attempts=attempts), AGAIN).surroundings == ("device: H200, cpu now",)
 
 
 def test_a_child_trains_it_again_from_the_start(tmp_path):
