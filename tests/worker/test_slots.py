@@ -67,8 +67,18 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
+@pytest.fixture(autouse=True)
+def others() -> None:
+    """Remember the children that this process has already: servers of other tests, for instance."""
+    _others.clear()
+    _others.update(psutil.Process().children())
+
+
+_others: set[psutil.Process] = set()
+
+
 def childless() -> bool:
-    return psutil.Process().children() == []
+    return set(psutil.Process().children()) <= _others
 
 
 def beside(*steps: Callable[[], object]) -> None:
