@@ -124,17 +124,22 @@ def _begun(parent: Path, folder: bool, mode: int) -> tuple[Path, int]:
             handle = os.open(path, os.O_RDONLY)
         else:
             handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode & 0o666)
-        _lock(handle)
-        # Somebody may have swept it before it was locked.
-        if os.path.exists(path):
+        # Somebody may have begun to sweep it, or have done so, before it was locked.
+        if _lock(handle) and os.path.exists(path):
             return path, handle
         os.close(handle)
 
 
-def _lock(handle: int) -> None:
-    # Not every file system has locks; where there are none, nothing is swept.
-    with suppress(OSError):
+def _lock(handle: int) -> bool:
+    """Lock the file, unless somebody else has: then False."""
+    try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        # Not every file system has locks; where there are none, nothing is swept.
+        return True
+    return True
 
 
 def _remove_unlocked(path: Path) -> None:

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, what killed writers leave, and who may read what."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -44,6 +45,21 @@ def test_what_a_killed_writer_left_goes_with_the_next_and_that_of_a_living_one_s
         assert leftovers(tmp_path) == [living.name]
         sweep(tmp_path)
         assert living.exists() and not (tmp_path / dead).exists()
+
+
+def test_a_part_that_another_process_began_to_sweep_before_it_was_locked_is_not_used(tmp_path, monkeypatch):
+    lock, swept = fcntl.flock, []
+
+    def locked_by_a_sweeper_first(handle, flags):
+        if not swept:
+            (name,) = leftovers(tmp_path)
+            swept.append(name)
+            lock(os.open(tmp_path / name, os.O_RDONLY), flags)
+        lock(handle, flags)
+
+    monkeypatch.setattr("fcntl.flock", locked_by_a_sweeper_first)
+    with part(tmp_path / "x") as written:
+        assert written.exists() and written.name not in swept
 
 
 def test_nothing_else_is_swept(tmp_path):

@@ -118,9 +118,9 @@ def test_weights_that_can_not_be_had_are_a_sentence(name, says, monkeypatch):
         timm_nets.check_weights(Timm(name=f"timm:{name}", pretrained=True))
 
 
-def test_without_timm_the_extra_is_named(monkeypatch):
+def test_without_timm_the_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(SpecError, match=r"timm:test_vit needs the package timm.*cifarsweep\[timm\]"):
+    with pytest.raises(SpecError, match=r"timm:test_vit needs the package timm.*pip install 'timm>=1.0'"):
         build(VIT, 10)
 
 
