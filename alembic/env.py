@@ -1,7 +1,7 @@
 """Alembic's entry: runs the migrations on the connection and in the transaction that `cifarsweep.store` hands over."""
 
 from alembic import context
-from cifarsweep.store.tables import PREFIX, VERSION_TABLE, metadata
+from cifarsweep.store.schema import PREFIX, VERSION_TABLE, metadata
 
 
 def ours(name: str | None, kind: str, _parents: object) -> bool:

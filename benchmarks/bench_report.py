@@ -26,10 +26,10 @@ from typing import Any
 import large_report
 import numpy as np
 
-from cifarsweep.report.source import ReportStudy, ReportTrial, Series
+from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Cell, Study
-from cifarsweep.spec.words import ELAPSED, EPOCH, IMAGES, VAL_LOSS
+from cifarsweep.spec.types import ELAPSED, EPOCH, IMAGES, VAL_LOSS
 
 SERIES, POINTS, TURNS = 200, 5_000, 3
 PLOTLY = "plotly.min.js"
@@ -101,7 +101,7 @@ def write_plainly(report: ReportStudy, folder: Path, given: Callable[[Any], Any]
 
 def ours(report: ReportStudy, folder: Path) -> None:
     """The page with all that it says."""
-    from cifarsweep.report.pages import write_pages
+    from cifarsweep.report.render import write_pages
 
     write_pages([report], folder)
 

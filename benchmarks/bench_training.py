@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cifarsweep.worker.processor import precisions
+from cifarsweep.worker.cpu_features import precisions
 
 THREADS = 1
 
@@ -82,9 +82,9 @@ def ours(case: Case, root: Path) -> Iterator[None]:
     from cifarsweep.training.process import prepare_process
 
     prepare_process()
+    from cifarsweep.checkpoints.folder import CheckpointFolder
     from cifarsweep.data.dataset import load, split
     from cifarsweep.training.events import Metrics
-    from cifarsweep.training.folder import CheckpointFolder
     from cifarsweep.training.loop import Run, train
 
     settings, images = settings_of(case), load("digits", root)

@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from cifarsweep.data.catalog import require
-from cifarsweep.spec.reading import find, read_study
+from cifarsweep.spec.reader import find, read_study
 from cifarsweep.store import Store
+from cifarsweep.worker.child.process import child_command
+from cifarsweep.worker.context import Plan
 from cifarsweep.worker.display import Display
-from cifarsweep.worker.plan import Plan
-from cifarsweep.worker.process import child_command
+from cifarsweep.worker.eligibility import Trainable
 from cifarsweep.worker.supervisor import Supervisor
-from cifarsweep.worker.trainable import Trainable
 
 TINY = {"model.widths": (4, 8), "model.convs_per_stage": 1, "steps": 2, "log_every": 1}
 STARTS = 3
@@ -103,10 +103,10 @@ def no_op_trials(folder: Path, url: str = "") -> float:
 
 def serve_no_op() -> None:
     """A child whose trials are done at once: one row and no checkpoint."""
-    from cifarsweep.spec.words import MetricRow, Outcome, TrialResult
+    from cifarsweep.spec.types import MetricRow, Outcome, TrialResult
     from cifarsweep.training import events
-    from cifarsweep.worker.child import Mailbox, serve, take_stdout
-    from cifarsweep.worker.protocol import Ready
+    from cifarsweep.worker.child.main import Mailbox, serve, take_stdout
+    from cifarsweep.worker.child.protocol import Ready
 
     def train(request: Any, should_stop: Any) -> Iterator[events.Event]:
         yield events.Started(0, 1, 10, 20)

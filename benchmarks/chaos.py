@@ -127,7 +127,7 @@ def end_all(store: Any) -> None:
     """Let every lease that is left run out and cancel what is open, so that nothing is to be found."""
     from sqlalchemy import update
 
-    from cifarsweep.store.tables import trial
+    from cifarsweep.store.schema import trial
 
     store._db.write(lambda conn: conn.execute(update(trial).values(lease_until=0.0)))
     for study in store.studies():

@@ -34,9 +34,9 @@ from crew import Crew, Tally, timed, together, twice
 from cifarsweep.errors import StoreError
 from cifarsweep.spec.settings import Optimizer, Settings
 from cifarsweep.spec.study import Cell, Study
-from cifarsweep.spec.words import VAL_ACCURACY, MetricRow, Outcome, TrialResult, TrialState
+from cifarsweep.spec.types import VAL_ACCURACY, MetricRow, Outcome, TrialResult, TrialState
 from cifarsweep.store import Store
-from cifarsweep.store.engine import sqlite_driver
+from cifarsweep.store.database import sqlite_driver
 from cifarsweep.store.records import Lease, Want
 
 RESULT = TrialResult(Outcome.FINISHED, 10, {VAL_ACCURACY: 0.5}, "f" * 64)

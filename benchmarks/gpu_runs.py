@@ -72,7 +72,7 @@ def short(scale: Scale, **changes: Any) -> Any:
 
 def events_of(scale: Scale, settings: Any, **options: Any) -> Iterator[Any]:
     """Train for real, on few images unless `images` says how many."""
-    from cifarsweep.training.folder import CheckpointFolder
+    from cifarsweep.checkpoints.folder import CheckpointFolder
     from cifarsweep.training.loop import Run, train
 
     options = {"device": DEVICE, "save_every_s": 1e9, "seed": 0, **options}
@@ -86,7 +86,7 @@ def events_of(scale: Scale, settings: Any, **options: Any) -> Iterator[Any]:
 
 def outcome(events: Iterator[Any]) -> dict[str, Any]:
     """What must be the same bits: the weights' digest and every row that is not a time; and captures that failed."""
-    from cifarsweep.spec.words import TIMING_METRICS
+    from cifarsweep.spec.types import TIMING_METRICS
     from cifarsweep.training.events import CaptureFailed, Finished, Metrics
 
     found: dict[str, Any] = {"weights": None, "rows": {}}
@@ -105,8 +105,8 @@ def outcome(events: Iterator[Any]) -> dict[str, Any]:
 
 def interrupted(scale: Scale, settings: Any) -> dict[str, Any]:
     """The same trial, stopped half way and taken up from its checkpoint."""
+    from cifarsweep.checkpoints.folder import CheckpointFolder
     from cifarsweep.training.events import Metrics, Saved
-    from cifarsweep.training.folder import CheckpointFolder
 
     asked = iter(range(10**9))
     with tempfile.TemporaryDirectory() as name:

@@ -27,7 +27,7 @@ from gpu_runs import (
     short,
 )
 
-from cifarsweep.spec.words import GPU_MEMORY, GPU_POWER, GPU_TEMPERATURE
+from cifarsweep.spec.types import GPU_MEMORY, GPU_POWER, GPU_TEMPERATURE
 
 RECIPES: dict[str, dict[str, Any]] = {"crop, flip": {}, "RandAugment": {"randaugment": 2}}
 _EVERYTHING = {"randaugment": 2, "cutout": 8, "erasing": 0.5, "mixup": 0.4, "cutmix": 1.0, "label_smoothing": 0.1}
@@ -225,7 +225,7 @@ def slots(scale: Scale) -> None:
 
 def epoch(scale: Scale) -> None:
     """Seconds of an epoch's training of ResNet-18 at batch 256, without evaluation: the second epoch's."""
-    from cifarsweep.spec.words import ELAPSED
+    from cifarsweep.spec.types import ELAPSED
     from cifarsweep.training.events import Metrics
 
     batch = min(256, scale.images // 2)
@@ -245,8 +245,8 @@ def smi() -> dict[str, float]:
 
 def telemetry(scale: Scale) -> None:
     """Our readings beside nvidia-smi's while a trial trains."""
+    from cifarsweep.worker.child.trainer import DeviceTrainer
     from cifarsweep.worker.sensors import GpuSensor
-    from cifarsweep.worker.trainer import DeviceTrainer
 
     address = DeviceTrainer(DEVICE, "").gpu
     assert address is not None

@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 from crew import Crew, Tally, timed, together, twice
 
-from cifarsweep.store.address import parse_url
+from cifarsweep.store.url import parse_url
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cifarsweep.errors import OutputError, UnknownStudy, install_command
-from cifarsweep.spec.words import ELAPSED, VAL_ACCURACY
+from cifarsweep.spec.types import ELAPSED, VAL_ACCURACY
 from cifarsweep.store import Store
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class StudyResults:
 
     def metrics(self, names: str | Sequence[str] | None = None) -> pd.DataFrame:
         """Long form: trial, cell, seed, name, step, value; all metrics where no names are given."""
-        from cifarsweep.report.export import COLUMNS, curves
+        from cifarsweep.export.tables import COLUMNS, curves
 
         wanted = [names] if isinstance(names, str) else list(names or ())
         parts = [
@@ -125,8 +125,8 @@ class StudyResults:
 
     def verdicts(self) -> pd.DataFrame:
         """A row a hypothesis: the claim, the decision, estimate, interval, p corrected, seeds, and the sentence."""
-        from cifarsweep.report.collect import collect
-        from cifarsweep.report.verdicts import verdicts
+        from cifarsweep.analysis.collect import collect
+        from cifarsweep.analysis.verdicts import verdicts
 
         rows = []
         for verdict in verdicts(collect(self._store, self._name, drawn=False)):
@@ -142,7 +142,7 @@ class StudyResults:
 
         Raises OutputError for a metric that the study has no row of.
         """
-        from cifarsweep.report.export import curves
+        from cifarsweep.export.tables import curves
 
         wanted = [metric] if x == STEP else [metric, x]
         cells: dict[str, list[Curve]] = {}

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cifarsweep.errors import SpecError, install_command
-from cifarsweep.spec.searching import point_cell
-from cifarsweep.spec.space import Choices, Curve, Pruner, Search, Tried
+from cifarsweep.spec.search_reader import point_cell
+from cifarsweep.spec.search_space import Choices, Curve, Pruner, Search, Tried
 from cifarsweep.spec.study import Cell
-from cifarsweep.spec.words import Value
+from cifarsweep.spec.types import Value
 
 Point = dict[str, Value]
 

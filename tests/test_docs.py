@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from cifarsweep.cli.app import app
-from cifarsweep.spec.reading import read_study
+from cifarsweep.spec.reader import read_study
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cifarsweep.environment import without_database
 from cifarsweep.worker import errand
-from cifarsweep.worker.process import ChildProcess, child_command
+from cifarsweep.worker.child.process import ChildProcess, child_command
 
 SECRET = "tr0ub4dor"
 URL = f"postgresql://ann:{SECRET}@db.example/results"

@@ -13,7 +13,7 @@ from cifarsweep.errors import OutputError, UnknownStudy
 from cifarsweep.spec.hypothesis import Greater
 from cifarsweep.spec.settings import Optimizer, Settings
 from cifarsweep.spec.study import Cell, Study
-from cifarsweep.spec.words import MetricRow, Outcome, TrialResult
+from cifarsweep.spec.types import MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
 
 RATES = {"slow": 0.1, "fast": 0.2}

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cifarsweep.search import should_prune, suggest
-from cifarsweep.spec.space import Choices, Curve, Range, Search, Tried
+from cifarsweep.spec.search_space import Choices, Curve, Range, Search, Tried
 
 FIXED = {"dataset": "digits", "epochs": 1}
 RATE = {"optimizer.lr": Range(low=1e-4, high=1.0, log=True)}

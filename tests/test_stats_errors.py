@@ -9,7 +9,6 @@ import pytest
 from scipy import stats
 from statsmodels.stats.power import TTestIndPower, TTestPower
 
-from cifarsweep.stats.decision import ERROR_RATE, judge, schedule
 from cifarsweep.stats.estimate import Estimate, difference
 from cifarsweep.stats.evidence import (
     Evidence,
@@ -23,6 +22,7 @@ from cifarsweep.stats.evidence import (
     sooner,
     trend,
 )
+from cifarsweep.stats.multiplicity import ERROR_RATE, judge, schedule
 from cifarsweep.stats.plans import bound, level_after, level_at, levels
 from cifarsweep.stats.power import power, seeds_needed
 

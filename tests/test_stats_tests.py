@@ -10,9 +10,9 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
 
-from cifarsweep.stats.decision import holm, judge, schedule
 from cifarsweep.stats.estimate import difference, mean
 from cifarsweep.stats.evidence import Reached, best, equivalent, greater, near, reaches, sooner, trend
+from cifarsweep.stats.multiplicity import holm, judge, schedule
 from cifarsweep.stats.power import seeds_needed
 
 KEYS = st.integers(0, 2**32 - 1)

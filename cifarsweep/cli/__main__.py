@@ -1,5 +1,5 @@
 """`python -m cifarsweep.cli`, for where the script is not on the path."""
 
-from cifarsweep.cli.entry import main
+from cifarsweep.cli.main import main
 
 main()

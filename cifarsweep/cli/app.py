@@ -8,22 +8,22 @@ import typer
 
 from cifarsweep import __version__
 from cifarsweep.cli import (
+    control,
+    create,
     dashboard,
     data,
-    database,
+    db,
     doctor,
     export,
     extend,
     imports,
-    inspection,
     launch,
     models,
     replay,
-    reporting,
-    steering,
-    studies,
-    trial,
-    work,
+    report,
+    show,
+    status,
+    worker,
 )
 
 # Plain help: Rich's own takes longer to import than everything else here together.
@@ -54,25 +54,25 @@ def _root(
     """
 
 
-app.command("studies")(studies.list_studies)
+app.command("studies")(create.list_studies)
 app.command("models")(models.models)
-app.command("create")(studies.create)
+app.command("create")(create.create)
 app.command("extend")(extend.extend)
-app.command("worker")(work.worker)
+app.command("worker")(worker.worker)
 app.command("launch")(launch.launch)
-app.command("report")(reporting.report)
+app.command("report")(report.report)
 app.command("dashboard")(dashboard.dashboard)
-app.command("status")(inspection.status)
-app.command("show")(trial.show)
+app.command("status")(status.status)
+app.command("show")(show.show)
 app.command("export")(export.export)
 app.command("import-tensorboard")(imports.import_tensorboard)
 app.command("replay")(replay.replay)
-app.command("pause")(steering.pause)
-app.command("resume")(steering.resume)
-app.command("cancel")(steering.cancel)
-app.command("retry")(steering.retry)
+app.command("pause")(control.pause)
+app.command("resume")(control.resume)
+app.command("cancel")(control.cancel)
+app.command("retry")(control.retry)
 # So that -3 is a priority and no option.
-app.command("priority", context_settings={"ignore_unknown_options": True})(steering.priority)
+app.command("priority", context_settings={"ignore_unknown_options": True})(control.priority)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
-app.add_typer(database.app, name="db")
+app.add_typer(db.app, name="db")

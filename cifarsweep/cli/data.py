@@ -37,7 +37,7 @@ def list_data() -> None:
 @app.command()
 def download(name: Name) -> None:
     """Download a built-in data set and convert it."""
-    from cifarsweep.data.download import download as fetch
+    from cifarsweep.data.cifar import download as fetch
 
     _say(fetch(name))
 
@@ -49,7 +49,7 @@ def import_data(
     replace: Annotated[bool, typer.Option("--replace", help="Replace a data set of that name.")] = False,
 ) -> None:
     """Import images from a folder or an archive (.tar, .tar.gz, .tar.xz, .zip), resized to 32x32."""
-    from cifarsweep.data.importing import import_images
+    from cifarsweep.data.image_import import import_images
 
     notes: list[str] = []
     with console(stderr=True).status("reading images ...") as status:

@@ -14,7 +14,7 @@ from cifarsweep.errors import PlaceError, StoreError
 from cifarsweep.text import one_line
 
 if TYPE_CHECKING:
-    from cifarsweep.store.diagnosis import Finding
+    from cifarsweep.store.admin.doctor import Finding
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -24,7 +24,7 @@ def doctor(db: Database = DEFAULT_DATABASE, artifacts: Artifacts = None, as_json
 
     Changes nothing. Exit code 1 where something fails; every line that is not ok says what to do.
     """
-    from cifarsweep.store import diagnosis as database
+    from cifarsweep.store.admin import doctor as database
 
     findings = [*_machine(db, artifacts), *database.examine(db)]
     if as_json:
@@ -35,7 +35,7 @@ def doctor(db: Database = DEFAULT_DATABASE, artifacts: Artifacts = None, as_json
 
 
 def _machine(db: str, artifacts: str | None) -> Iterator[Finding]:
-    from cifarsweep.worker import diagnosis
+    from cifarsweep.worker import doctor as diagnosis
 
     try:
         yield from diagnosis.examine(_place(db, artifacts))
@@ -44,7 +44,7 @@ def _machine(db: str, artifacts: str | None) -> Iterator[Finding]:
 
 
 def _place(db: str, artifacts: str | None) -> str:
-    from cifarsweep.training.place import parse_place
+    from cifarsweep.checkpoints.location import parse_place
 
     try:
         return parse_place(artifacts) if artifacts else str(artifacts_folder(db))

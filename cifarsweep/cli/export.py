@@ -29,7 +29,7 @@ def export(
     Parquet and TensorBoard need the extras of that name. For TensorBoard, the counts of which class was taken for which
     are left out.
     """
-    from cifarsweep.report.export import export as write
+    from cifarsweep.export.tables import export as write
     from cifarsweep.store import Store
 
     path = None if out == "-" else Path(study + _SUFFIX[kind] if out is None else out)

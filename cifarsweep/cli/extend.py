@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cifarsweep.cli.create import say_revived
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database
-from cifarsweep.cli.studies import say_revived
 
 if TYPE_CHECKING:
-    from cifarsweep.report.extension import Extension
+    from cifarsweep.analysis.extension import Extension
     from cifarsweep.spec.study import Study
     from cifarsweep.stats.plans import Plans
     from cifarsweep.store import Store
@@ -50,7 +50,7 @@ def extend(
 
 
 def _all_cells(store: Store, name: str, seeds: int, look: bool) -> None:
-    from cifarsweep.report.looks import seed_order
+    from cifarsweep.analysis.looks import seed_order
     from cifarsweep.spec.bounds import check_size
 
     spec = store.study(name).spec
@@ -75,8 +75,8 @@ def _say_unplanned(study: Study, plans: Plans) -> None:
 
 
 def _until_decided(store: Store, name: str, max_seeds: int | None, look: bool) -> None:
-    from cifarsweep.report.collect import collect
-    from cifarsweep.report.extension import next_seeds
+    from cifarsweep.analysis.collect import collect
+    from cifarsweep.analysis.extension import next_seeds
     from cifarsweep.spec.bounds import check_size
 
     report = collect(store, name, drawn=False)
@@ -99,8 +99,8 @@ def _until_decided(store: Store, name: str, max_seeds: int | None, look: bool) -
 
 def _lines(name: str, found: Extension, most: int, look: bool, planned: bool) -> list[str]:
     """What was seen and done. Nothing is said of results before all trials of a look are there."""
+    from cifarsweep.formatting import plural, visible
     from cifarsweep.report.promise import plan_text
-    from cifarsweep.report.wording import plural, visible
 
     plan = f"{name}: looks at {plan_text(found.plans)}"
     if found.unfinished:

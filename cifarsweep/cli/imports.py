@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cifarsweep.cli.database import say_upgraded
+from cifarsweep.cli.db import say_upgraded
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, key_values
 
 #: Tags of a run are named up to here.
@@ -29,8 +29,8 @@ def import_tensorboard(
     val/accuracy: --rename test_acc=val/accuracy; those above 1 are taken as percent. What `export` wrote comes back as
     it was. Training time is estimated from the moments at which values were written, without pauses and restarts.
     """
-    from cifarsweep.report.tensorboard_import import imported_study, read_runs
-    from cifarsweep.spec.words import VAL_ACCURACY
+    from cifarsweep.export.tensorboard_import import imported_study, read_runs
+    from cifarsweep.spec.types import VAL_ACCURACY
     from cifarsweep.store import Store
 
     names = key_values(rename or (), "--rename", "OLD=NEW")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cifarsweep.cli.entry import forget_output
+from cifarsweep.cli.main import forget_output
 from cifarsweep.cli.options import (
     DEFAULT_DATABASE,
     Artifacts,
@@ -24,13 +24,13 @@ from cifarsweep.cli.options import (
     console,
     key_values,
 )
-from cifarsweep.cli.work import parse_slots
+from cifarsweep.cli.worker import parse_slots
 from cifarsweep.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cifarsweep.worker.launch import Member
+    from cifarsweep.worker.launch.local import Member
 
 
 #: What only Slurm knows of, by parameter.
@@ -126,7 +126,7 @@ def _check(gpus: str | None, cpus: int | None, slurm: bool, for_slurm: list[str]
 
 def _more(extra: list[str]) -> dict[str, str]:
     """Other options of sbatch, by name."""
-    from cifarsweep.worker.slurm import check_extra
+    from cifarsweep.worker.launch.slurm import check_extra
 
     found = key_values((text.lstrip("-") for text in extra), "--extra", "KEY=VALUE, as in constraint=a100")
     check_extra(found)
@@ -142,8 +142,8 @@ def _check_numbers(gpus: str) -> None:
 
 def _check_work(slots: str, artifacts: str | None, db: str, studies: list[str]) -> None:
     """Refuse in one sentence here what every worker would refuse, or jobs that start tomorrow."""
+    from cifarsweep.checkpoints.location import check_protocol, parse_place
     from cifarsweep.store import Store
-    from cifarsweep.training.place import check_protocol, parse_place
 
     parse_slots(slots)
     if artifacts:
@@ -171,7 +171,7 @@ def _here(gpus: str | None, cpus: int | None, arguments: list[str]) -> tuple[Mem
 
 
 def _members(gpus: range | list[int] | tuple[()], cpus: int, arguments: list[str]) -> tuple[Member, ...]:
-    from cifarsweep.worker.launch import Member, worker_command
+    from cifarsweep.worker.launch.local import Member, worker_command
 
     devices = [(f"gpu{number}", f"--gpu={number}") for number in gpus]
     devices += [(f"cpu{number}", "--cpu") for number in range(cpus)]
@@ -179,7 +179,7 @@ def _members(gpus: range | list[int] | tuple[()], cpus: int, arguments: list[str
 
 
 def _run(members: tuple[Member, ...], logs: Path) -> int:
-    from cifarsweep.worker.launch import Fleet
+    from cifarsweep.worker.launch.local import Fleet
 
     with _screen([member.name for member in members], logs) as say:
         return Fleet(members, logs, say).run()
@@ -214,7 +214,7 @@ def _screen(names: list[str], logs: Path) -> Iterator[Callable[[str, str], None]
 
 
 def _submit(members: tuple[Member, ...], workers: int, options: dict[str, str], logs: Path) -> None:
-    from cifarsweep.worker.slurm import Job, submit
+    from cifarsweep.worker.launch.slurm import Job, submit
 
     logs = logs.resolve()
     job = submit(Job(members, logs), workers, options)

@@ -120,7 +120,7 @@ def artifacts_folder(database: str) -> Path:
 
     Raises PlaceError where the user has none.
     """
-    from cifarsweep.store.address import parse_url
+    from cifarsweep.store.url import parse_url
 
     url = parse_url(database)
     if url.get_backend_name() == "sqlite" and url.database:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cifarsweep.cli.options import DEFAULT_DATABASE, Cpu, Database, Gpu, console, device
-from cifarsweep.cli.trial import parse_trial
+from cifarsweep.cli.show import parse_trial
 from cifarsweep.files import scratch
 from cifarsweep.spec.provenance import changes_text
 from cifarsweep.text import one_line
@@ -34,7 +34,7 @@ def replay(
     """
     from cifarsweep.data.catalog import verify
     from cifarsweep.store import Store
-    from cifarsweep.worker.process import child_command
+    from cifarsweep.worker.child.process import child_command
     from cifarsweep.worker.replay import compare, read_original, repeat
 
     command = child_command(device(gpu, cpu))

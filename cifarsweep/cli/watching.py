@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cifarsweep.cli.options import console
 from cifarsweep.errors import StoreUnavailable
-from cifarsweep.spec.words import FINAL_STATES, TrialState, Wish
+from cifarsweep.spec.types import FINAL_STATES, TrialState, Wish
 from cifarsweep.text import one_line
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _planned(found: StudyStatus) -> int:
 
 def _pace(found: StudyStatus) -> tuple[str, str, str]:
     """Trials an hour, images a second and time left; empty where unknown."""
-    from cifarsweep.report.wording import duration
+    from cifarsweep.formatting import duration
 
     hourly, images, left = found.trials_per_h, found.images_per_s, found.left_s
     return (

@@ -1,59 +1,61 @@
-"""Connections that are not held for ever: who does not send a whole request in time is hung up on."""
+"""The database of the dashboard: opened when it is wanted, and opened again after it was away."""
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
-from typing import Any, cast
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
 
-import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from cifarsweep.errors import StoreError, UnreadableStudy
+from cifarsweep.store.cached import WatchedStore
+from cifarsweep.store.url import parse_url
 
-#: Seconds for a whole request, from the first of its bytes or from the connection.
-REQUEST_S = 10.0
-#: Connections at once, of all and of one address: a browser needs six at most, but a tunnel or proxy stands for many.
-_MOST, _MOST_OF_ONE = 512, 128
-#: Of a request that is not whole yet.
-_UNFINISHED = (h11.IDLE, h11.SEND_BODY)
+T = TypeVar("T")
 
 
-class Connection(H11Protocol):
-    """uvicorn's, which has no time limit for requests: only for the pause after a response."""
+class Source:
+    """Hands out one read-only store, from any thread."""
 
-    _hang_up: asyncio.TimerHandle | None = None
+    def __init__(self, url: str) -> None:
+        parsed = parse_url(url)
+        self._url = url
+        self._path = Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
+        self._lock = threading.Lock()
+        self._opened: tuple[WatchedStore, object] | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take the connection, unless there are too many."""
-        super().connection_made(transport)
-        others = Counter(_address(each) for each in self.connections)
-        if others.total() > _MOST or others[_address(self)] > _MOST_OF_ONE:
-            transport.abort()
-            return
-        self._expect()
+    def read(self, work: Callable[[WatchedStore], T]) -> T:
+        """Run `work` with the store. Raises StoreError where the database is away; the next call tries anew."""
+        store = self._store()
+        try:
+            return work(store)
+        except UnreadableStudy:
+            raise
+        except StoreError:
+            self.close()
+            raise
 
-    def data_received(self, data: bytes) -> None:
-        """Take what came, however little; more of it buys no time."""
-        super().data_received(data)
-        if self.conn.their_state in _UNFINISHED:
-            self._expect()
-        else:
-            self._relax()
+    def close(self) -> None:
+        """Close the store; another read opens it again."""
+        with self._lock:
+            opened, self._opened = self._opened, None
+        if opened:
+            opened[0].close()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
-        self._relax()
-        super().connection_lost(exc)
+    def _store(self) -> WatchedStore:
+        file = self._file()
+        with self._lock:
+            if self._opened and self._opened[1] != file:
+                # Of a file that was replaced, the open one would be shown for ever.
+                self._opened[0].close()
+                self._opened = None
+            if self._opened is None:
+                self._opened = (WatchedStore.open(self._url, read_only=True), file)
+            return self._opened[0]
 
-    def _expect(self) -> None:
-        if self._hang_up is None:
-            self._hang_up = self.loop.call_later(REQUEST_S, self.transport.abort)
-
-    def _relax(self) -> None:
-        if self._hang_up is not None:
-            self._hang_up.cancel()
-            self._hang_up = None
-
-
-def _address(connection: Any) -> str:
-    client = cast("tuple[str, int] | None", connection.client)
-    return client[0] if client else ""
+    def _file(self) -> object:
+        try:
+            found = self._path.stat() if self._path else None
+        except OSError:
+            return None
+        return found and (found.st_dev, found.st_ino)

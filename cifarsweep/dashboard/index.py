@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cifarsweep.errors import CifarsweepError, StoreUnavailable
-from cifarsweep.report.pages import page_name, render_rows, unread_row
-from cifarsweep.report.wording import visible
+from cifarsweep.formatting import visible
+from cifarsweep.report.render import page_name, render_rows, unread_row
 
 #: A line or page is made again after this many seconds at the earliest, or after this many times what it took to make.
 _EVERY_S, _SHARE = 2.0, 5.0

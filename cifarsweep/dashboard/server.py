@@ -9,12 +9,12 @@ from contextlib import closing, suppress
 
 import uvicorn
 
-from cifarsweep.dashboard.app import build_app
-from cifarsweep.dashboard.connection import Connection
-from cifarsweep.dashboard.guard import LOOPBACK_NAMES
-from cifarsweep.dashboard.hub import EVERY_S, Hub
-from cifarsweep.dashboard.pages import Pages
-from cifarsweep.dashboard.source import Source
+from cifarsweep.dashboard.access import LOOPBACK_NAMES
+from cifarsweep.dashboard.connection import Source
+from cifarsweep.dashboard.event_stream import EVERY_S, Hub
+from cifarsweep.dashboard.page_cache import Pages
+from cifarsweep.dashboard.request_timeout import Connection
+from cifarsweep.dashboard.routes import build_app
 from cifarsweep.errors import DashboardError
 
 #: Characters of a token, and different ones among them.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from cifarsweep.report.pages import INDEX, page_name
-from cifarsweep.report.wording import plural
-from cifarsweep.spec.words import TrialState
+from cifarsweep.formatting import plural
+from cifarsweep.report.render import INDEX, page_name
+from cifarsweep.spec.types import TrialState
 from cifarsweep.store.records import StudyStatus, WorkerStatus
-from cifarsweep.store.watching import Pulse
+from cifarsweep.store.status import Pulse
 
 #: Three beats of a worker, as they are unless somebody set them otherwise.
 SILENT_S = 30.0

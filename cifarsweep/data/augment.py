@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from cifarsweep.data.boxes import cutout_boxes, erase, erasing_boxes
 from cifarsweep.data.dataset import Split
-from cifarsweep.data.keyed import generator
+from cifarsweep.data.erasing import cutout_boxes, erase, erasing_boxes
 from cifarsweep.data.mixing import Mix, mix, mix_plan
 from cifarsweep.data.randaugment import Operations, augmented, operation_plan
-from cifarsweep.data.tensorfile import CHANNELS, SIDE
+from cifarsweep.data.seeding import generator
+from cifarsweep.data.tensor_file import CHANNELS, SIDE
 from cifarsweep.spec.settings import Augment
 
 

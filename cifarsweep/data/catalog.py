@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from cifarsweep.data import tensorfile
-from cifarsweep.data.tensorfile import Stamp
+from cifarsweep.data import tensor_file
+from cifarsweep.data.tensor_file import Stamp
 from cifarsweep.data.text import shown
 from cifarsweep.errors import DataError
 from cifarsweep.files import HomeError, exists, user_data_folder
 from cifarsweep.spec.complaint import nearest
-from cifarsweep.spec.words import NAME_PATTERN
+from cifarsweep.spec.types import NAME_PATTERN
 
 ROOT_VARIABLE = "CIFARSWEEP_DATA"
 EMBEDDED = "digits"
@@ -93,7 +93,7 @@ def path_of(name: str, root: Path | None = None) -> Path:
             f"{shown(name)} can't name a data set: use up to 64 letters, digits, dots, underscores and hyphens, "
             "and begin with a letter or a digit"
         )
-    return (root or data_root()) / f"{name}{tensorfile.SUFFIX}"
+    return (root or data_root()) / f"{name}{tensor_file.SUFFIX}"
 
 
 def known(name: str, root: Path | None = None) -> bool:
@@ -106,7 +106,7 @@ def info(name: str, root: Path | None = None) -> DataSetInfo | None:
     path = path_of(name, root)
     if not _is_there(path):
         return None
-    header = tensorfile.read_header(path)
+    header = tensor_file.read_header(path)
     return DataSetInfo(
         name=name,
         source=header.source,
@@ -168,14 +168,14 @@ def require(name: str, root: Path | None = None) -> DataSetInfo:
     from cifarsweep.data import digits
 
     # Several processes may come here at once: each writes the same bytes to a file of its own and renames it.
-    tensorfile.write(path_of(name, root), digits.contents())
+    tensor_file.write(path_of(name, root), digits.contents())
     return require(name, root)
 
 
 def verify(name: str, root: Path | None = None) -> DataSetInfo:
     """Read every byte of a data set. Raises DataError where the digest is not the one it was written with."""
     found = require(name, root)
-    actual = tensorfile.digest_of_file(found.path)
+    actual = tensor_file.digest_of_file(found.path)
     if actual != found.sha256:
         raise DataError(
             f"data set {name!r} is damaged: {found.path} holds {actual[:12]}... where it was written with "
@@ -195,7 +195,7 @@ def _names(root: Path | None) -> list[str]:
         raise DataError(
             f"can't list the data folder {root}: {error.strerror}; let {ROOT_VARIABLE} name another"
         ) from error
-    names = [file.removesuffix(tensorfile.SUFFIX) for file in files if file.endswith(tensorfile.SUFFIX)]
+    names = [file.removesuffix(tensor_file.SUFFIX) for file in files if file.endswith(tensor_file.SUFFIX)]
     return [name for name in names if NAME_PATTERN.fullmatch(name)]
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cifarsweep.data import catalog, tensorfile
-from cifarsweep.data.keyed import generator
-from cifarsweep.data.tensorfile import CHANNELS, SIDE, MappedFile, Stamp
+from cifarsweep.data import catalog, tensor_file
+from cifarsweep.data.seeding import generator
+from cifarsweep.data.tensor_file import CHANNELS, SIDE, MappedFile, Stamp
 from cifarsweep.errors import DataError
 from cifarsweep.spec.settings import Validation
 
@@ -89,7 +89,7 @@ def load(name: str, root: Path | None = None, trusted: Stamp | None = None) -> D
     Every byte is read, unless the file is the one that somebody has read: `trusted` is its stamp.
     """
     path = catalog.require(name, root).path
-    file = tensorfile.MappedFile(path)
+    file = tensor_file.MappedFile(path)
     file.check(trusted)
     header, buffer = file.header, file.buffer
     arrays: dict[str, Tensor] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.datasets import load_digits
 
-from cifarsweep.data.tensorfile import CHANNELS, SIDE, Contents
+from cifarsweep.data.tensor_file import CHANNELS, SIDE, Contents
 
 #: Every fifth image of a class is a test image.
 _TEST_EVERY = 5

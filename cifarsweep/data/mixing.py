@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cifarsweep.data.boxes import inside
-from cifarsweep.data.keyed import generator, key
-from cifarsweep.data.tensorfile import SIDE
+from cifarsweep.data.erasing import inside
+from cifarsweep.data.seeding import generator, key
+from cifarsweep.data.tensor_file import SIDE
 from cifarsweep.spec.settings import Augment
 
 

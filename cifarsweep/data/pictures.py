@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
-from cifarsweep.data.tensorfile import SIDE
+from cifarsweep.data.tensor_file import SIDE
 from cifarsweep.errors import DataError
 
 #: Pillow decodes some forty formats; each is a way in, and these three are enough.

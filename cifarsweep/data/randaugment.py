@@ -16,8 +16,8 @@ from functools import lru_cache, partial
 import torch
 from torch import Tensor
 
-from cifarsweep.data.keyed import generator
-from cifarsweep.data.tensorfile import CHANNELS, SIDE
+from cifarsweep.data.seeding import generator
+from cifarsweep.data.tensor_file import CHANNELS, SIDE
 
 #: torchvision's operations, each with and without a sign, in the order of their variants here.
 _MOVES = ("Identity", "ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")

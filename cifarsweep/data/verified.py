@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cifarsweep.data import catalog
 from cifarsweep.data.catalog import DataSetInfo
-from cifarsweep.data.tensorfile import Stamp, stamp_of
+from cifarsweep.data.tensor_file import Stamp, stamp_of
 from cifarsweep.errors import DataError
 
 _TRIES = 3

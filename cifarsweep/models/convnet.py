@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from cifarsweep.models.initial import draw_he
+from cifarsweep.models.initialization import draw_he
 from cifarsweep.spec import settings as spec
 
 IMAGE_CHANNELS = 3

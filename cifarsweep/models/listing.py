@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from cifarsweep.errors import SpecError
-from cifarsweep.models import timm_nets
+from cifarsweep.models import timm_models
 from cifarsweep.models.cost import cost
 from cifarsweep.spec.complaint import explain
 from cifarsweep.spec.networks import Row, options, own_rows
@@ -28,7 +28,7 @@ def rows(wanted: Sequence[str], pattern: str | None, classes: int, img_size: int
 
 
 def _called(name: str, classes: int, img_size: int | None) -> list[Row]:
-    return [_timm(name, classes, img_size)] if name.startswith(timm_nets.PREFIX) else own_rows([name], classes)
+    return [_timm(name, classes, img_size)] if name.startswith(timm_models.PREFIX) else own_rows([name], classes)
 
 
 def _timm(name: str, classes: int, img_size: int | None) -> Row:
@@ -37,12 +37,12 @@ def _timm(name: str, classes: int, img_size: int | None) -> Row:
     except ValidationError as error:
         raise SpecError(explain(error, Timm, "models")) from None
     price = cost(model, classes)
-    size = timm_nets.input_size(model)
+    size = timm_models.input_size(model)
     return Row(name, options(model), size, price.params, price.flops_per_image)
 
 
 def _matching(pattern: str) -> list[str]:
-    found = timm_nets.names(pattern.removeprefix(timm_nets.PREFIX))
+    found = timm_models.names(pattern.removeprefix(timm_models.PREFIX))
     if not found:
         raise SpecError(f"--timm: no model of timm matches {pattern!r}; try a pattern like 'vit_*_224'")
     if len(found) > MOST_TIMM:

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import torch
 
-from cifarsweep.models import convnet, resnet, resnet9, timm_nets, vit
+from cifarsweep.models import convnet, resnet, resnet9, timm_models, vit
 from cifarsweep.spec.settings import ConvNet, Model, ResNet, ResNet9, Timm, ViT
 
 _Own = convnet.ConvNet | resnet9.ResNet9 | resnet.ResNet | vit.ViT
@@ -20,7 +20,7 @@ def build(settings: Model, classes: int, generator: torch.Generator | None = Non
     timm that can't be had.
     """
     if isinstance(settings, Timm):
-        model = timm_nets.build(settings, classes, generator)
+        model = timm_models.build(settings, classes, generator)
     else:
         model = own = _own(settings, classes)
         if generator is not None:
@@ -49,6 +49,6 @@ def smallest_batch(settings: Model) -> int:
         case ViT():
             return vit.smallest_batch(settings)
         case Timm():
-            return timm_nets.smallest_batch(settings)
+            return timm_models.smallest_batch(settings)
         case ResNet9() | ResNet():
             return 1  # their last features have several pixels

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cifarsweep.models.convnet import IMAGE_CHANNELS
-from cifarsweep.models.initial import draw_residual_net
+from cifarsweep.models.initialization import draw_residual_net
 from cifarsweep.spec import settings as spec
 
 STEM_WIDTH = 64

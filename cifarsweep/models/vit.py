@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cifarsweep.models.convnet import IMAGE_CHANNELS, IMAGE_SIZE
-from cifarsweep.models.initial import draw_he, draw_narrow
+from cifarsweep.models.initialization import draw_he, draw_narrow
 from cifarsweep.spec import settings as spec
 
 _NARROWEST = 8

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cifarsweep.report.source import ReportStudy
-from cifarsweep.report.wording import plural
+from cifarsweep.analysis.records import ReportStudy
+from cifarsweep.formatting import plural
 from cifarsweep.spec.settings import Settings
-from cifarsweep.spec.words import BEST_ACCURACY, VAL_ACCURACY
+from cifarsweep.spec.types import BEST_ACCURACY, VAL_ACCURACY
 
 
 def care_notes(report: ReportStudy) -> Iterator[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cifarsweep.report.findings import CellResult, named_means
-from cifarsweep.report.samples import sides
-from cifarsweep.report.sentences import unlike_text
-from cifarsweep.report.wording import margin_text, mean_text, metric_label, target_text, visible
+from cifarsweep.analysis.results import CellResult, named_means
+from cifarsweep.analysis.samples import sides
+from cifarsweep.formatting import margin_text, mean_text, metric_label, target_text, visible
+from cifarsweep.report.verdict_text import unlike_text
 from cifarsweep.spec.hypothesis import Hypothesis, is_loss
 from cifarsweep.spec.study import Study, level_text
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cifarsweep.report.confounds import Confound, confounds, spread_text, timing_note
-from cifarsweep.report.findings import CellResult
-from cifarsweep.report.wording import plural, prose, visible
+from cifarsweep.analysis.confounds import Confound, confounds, spread_text, timing_note
+from cifarsweep.analysis.results import CellResult
+from cifarsweep.formatting import plural, prose, visible
 from cifarsweep.spec.study import Study
 
 #: More cells than this are counted rather than named.

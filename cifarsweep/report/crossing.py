@@ -8,11 +8,11 @@ from itertools import combinations
 from statistics import fmean
 from typing import Any
 
-from cifarsweep.report.findings import CellResult, reach
-from cifarsweep.report.samples import matched
-from cifarsweep.report.wording import plural, value_text, visible
+from cifarsweep.analysis.results import CellResult, reach
+from cifarsweep.analysis.samples import matched
+from cifarsweep.formatting import plural, value_text, visible
 from cifarsweep.spec.study import Study, cell_name, level_text, same_level
-from cifarsweep.spec.words import VAL_ACCURACY, Value
+from cifarsweep.spec.types import VAL_ACCURACY, Value
 
 #: Tables of a page, and levels of a factor that are still read as a table.
 _MOST_TABLES, _MOST_LEVELS = 3, 24

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cifarsweep.report.source import ReportStudy, Series
-from cifarsweep.report.wording import RESOURCE_LABELS, UNITS, is_share, metric_label
-from cifarsweep.spec.words import (
+from cifarsweep.analysis.records import ReportStudy, Series
+from cifarsweep.formatting import RESOURCE_LABELS, UNITS, is_share, metric_label
+from cifarsweep.spec.types import (
     ELAPSED,
     ENERGY,
     EPOCH,

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Any
 
-from cifarsweep.report.findings import CellResult, final_summary
-from cifarsweep.report.source import ReportTrial
-from cifarsweep.report.wording import metric_label, visible
-from cifarsweep.spec.words import ELAPSED, ENERGY, FLOPS, TRAIN_ACCURACY, VAL_ACCURACY
+from cifarsweep.analysis.records import ReportTrial
+from cifarsweep.analysis.results import CellResult, final_summary
+from cifarsweep.formatting import metric_label, visible
+from cifarsweep.spec.types import ELAPSED, ENERGY, FLOPS, TRAIN_ACCURACY, VAL_ACCURACY
 
 #: Cells of a Pareto front that are named below the figure.
 _NAMED = 12

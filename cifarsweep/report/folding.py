@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from cifarsweep.analysis.records import ReportStudy, ReportTrial
+from cifarsweep.analysis.results import CellResult, cell_results
+from cifarsweep.analysis.samples import sides
+from cifarsweep.formatting import visible
 from cifarsweep.report.figures import cost_payload
-from cifarsweep.report.findings import CellResult, cell_results
-from cifarsweep.report.samples import sides
-from cifarsweep.report.source import ReportStudy, ReportTrial
-from cifarsweep.report.wording import visible
 
 #: Cells and trials that a page shows, and cells that a terminal's table has a line for.
 SHOWN_CELLS, SHOWN_TRIALS, SHOWN_LINES = 200, 1000, 40

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from cifarsweep.analysis.records import ReportStudy
+from cifarsweep.analysis.results import CellResult, state_counts
+from cifarsweep.formatting import plural
 from cifarsweep.report.care import care_notes
-from cifarsweep.report.findings import CellResult, state_counts
 from cifarsweep.report.promise import plan_text
-from cifarsweep.report.source import ReportStudy
-from cifarsweep.report.wording import plural
-from cifarsweep.spec.words import EARLY_STOPPED_AT, FINAL_STATES, TrialState
+from cifarsweep.spec.types import EARLY_STOPPED_AT, FINAL_STATES, TrialState
 from cifarsweep.stats import Interval
 
 ONE_SEED = (

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from cifarsweep.report.findings import CellResult, best, cell_results, state_counts
-from cifarsweep.report.forest import forest_mark
-from cifarsweep.report.source import ReportStudy
-from cifarsweep.report.verdict import Verdict
-from cifarsweep.report.verdicts import verdicts
-from cifarsweep.report.wording import mean_text, plural, prose, state_text, visible
-from cifarsweep.spec.words import VAL_ACCURACY, TrialState
+from cifarsweep.analysis.records import ReportStudy
+from cifarsweep.analysis.results import CellResult, best, cell_results, state_counts
+from cifarsweep.analysis.verdict import Verdict
+from cifarsweep.analysis.verdicts import verdicts
+from cifarsweep.formatting import mean_text, plural, prose, state_text, visible
+from cifarsweep.report.marks import forest_mark
+from cifarsweep.spec.types import VAL_ACCURACY, TrialState
 
 
 def index_row(report: ReportStudy) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.words import Value
+from cifarsweep.spec.types import Value
 
 #: The colours themselves stand in report.css as --c0 to --c6, for light and for dark pages.
 COLOURS = 7

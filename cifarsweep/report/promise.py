@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from cifarsweep.report.source import ReportStudy
+from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.words import TrialState
-from cifarsweep.stats.decision import ERROR_RATE
+from cifarsweep.spec.types import TrialState
+from cifarsweep.stats.multiplicity import ERROR_RATE
 from cifarsweep.stats.plans import Plans, bound, levels
 
 

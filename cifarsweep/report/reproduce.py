@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.data.catalog import BUILT_IN
+from cifarsweep.formatting import plural, visible
 from cifarsweep.report.code import code_version
-from cifarsweep.report.source import ReportStudy, ReportTrial
-from cifarsweep.report.study_file import study_toml
-from cifarsweep.report.wording import plural, visible
 from cifarsweep.spec.provenance import changes_text
-from cifarsweep.spec.words import DATA_VERSION
+from cifarsweep.spec.types import DATA_VERSION
+from cifarsweep.spec.writer import study_toml
 from cifarsweep.text import verbatim
 
 #: More trials than this are counted rather than named.

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from cifarsweep.report.findings import CellResult
-from cifarsweep.report.source import ReportStudy, ReportTrial, Series
-from cifarsweep.report.wording import RESOURCE_LABELS, UNITS, magnitude, metric_label, visible
-from cifarsweep.spec.words import ENERGY, FLOPS, GPU_MEMORY, GPU_TEMPERATURE, MEMORY
+from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
+from cifarsweep.analysis.results import CellResult
+from cifarsweep.formatting import RESOURCE_LABELS, UNITS, magnitude, metric_label, visible
+from cifarsweep.spec.types import ENERGY, FLOPS, GPU_MEMORY, GPU_TEMPERATURE, MEMORY
 
 #: Metrics of which the highest value counts, and those of which the last: they add up.
 _HIGHEST = frozenset({GPU_MEMORY, GPU_TEMPERATURE, MEMORY})

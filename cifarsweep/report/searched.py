@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cifarsweep.report.source import ReportStudy, ReportTrial
-from cifarsweep.report.wording import plural, value_text, visible
-from cifarsweep.spec.space import Choices, Parameter, Range
+from cifarsweep.analysis.records import ReportStudy, ReportTrial
+from cifarsweep.formatting import plural, value_text, visible
+from cifarsweep.spec.search_space import Choices, Parameter, Range
 from cifarsweep.spec.study import level_text
-from cifarsweep.spec.words import VAL_ACCURACY, Value
+from cifarsweep.spec.types import VAL_ACCURACY, Value
 
 #: Points of a search that its tables and curves show: the best ones.
 SHOWN = 12

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from cifarsweep.report.compare import Comparison, Match
-from cifarsweep.report.findings import CellResult, cell_results
+from cifarsweep.analysis.comparison import Comparison, Match
+from cifarsweep.analysis.records import ReportStudy
+from cifarsweep.analysis.results import CellResult, cell_results
+from cifarsweep.analysis.verdict import Verdict
+from cifarsweep.analysis.verdicts import verdicts
 from cifarsweep.report.promise import most_false, warnings
-from cifarsweep.report.source import ReportStudy
-from cifarsweep.report.verdict import Verdict
-from cifarsweep.report.verdicts import verdicts
 from cifarsweep.stats import Interval
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cifarsweep.report.findings import CellResult, best, cell_results
+from cifarsweep.analysis.records import ReportStudy
+from cifarsweep.analysis.results import CellResult, best, cell_results
+from cifarsweep.analysis.verdicts import verdicts
+from cifarsweep.formatting import duration, number_text, visible
 from cifarsweep.report.folding import shown_lines
 from cifarsweep.report.promise import warnings
-from cifarsweep.report.source import ReportStudy
-from cifarsweep.report.verdicts import verdicts
-from cifarsweep.report.wording import duration, number_text, visible
-from cifarsweep.spec.words import VAL_ACCURACY
+from cifarsweep.spec.types import VAL_ACCURACY
 from cifarsweep.text import one_line
 
 if TYPE_CHECKING:

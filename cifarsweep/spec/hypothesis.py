@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cifarsweep.spec.settings import Frozen
-from cifarsweep.spec.words import VAL_ACCURACY, Value
+from cifarsweep.spec.types import VAL_ACCURACY, Value
 
 #: Cells by their levels ({"model.skip" = true}: every cell with a skip connection) or one arm by its name.
 Selector = Annotated[str, Field(min_length=1)] | Annotated[dict[str, Value], Field(min_length=1)]

@@ -11,7 +11,7 @@ from cifarsweep.spec.bounds import check_depth
 from cifarsweep.spec.hypothesis import Hypothesis, selectors
 from cifarsweep.spec.settings import NONE, flatten, may_be_none
 from cifarsweep.spec.study import Cell, overlap, same_level, select
-from cifarsweep.spec.words import NAME_PATTERN, Value
+from cifarsweep.spec.types import NAME_PATTERN, Value
 
 Table = dict[str, Any]
 #: Takes a sentence that the user should read.

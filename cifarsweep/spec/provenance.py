@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
-from cifarsweep.spec.words import DATA_VERSION
+from cifarsweep.spec.types import DATA_VERSION
 
 #: The name of a device among versions.
 DEVICE = "device"

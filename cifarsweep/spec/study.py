@@ -15,9 +15,9 @@ from pydantic import Field, NonNegativeInt, model_validator
 
 from cifarsweep.errors import SpecError, StudyExists
 from cifarsweep.spec.hypothesis import Hypothesis, Selector, selectors
+from cifarsweep.spec.search_space import Search
 from cifarsweep.spec.settings import NONE, Frozen, Settings, flatten
-from cifarsweep.spec.space import Search
-from cifarsweep.spec.words import NAME_PATTERN, Value
+from cifarsweep.spec.types import NAME_PATTERN, Value
 
 Prose = Annotated[str, Field(max_length=4000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]
 

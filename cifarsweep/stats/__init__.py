@@ -4,6 +4,6 @@ No function here imports `scipy.stats` or statsmodels, which take one and four s
 them instead.
 """
 
-from cifarsweep.stats.means import Band, Floats, Interval, Ints, Summary, band, summary
+from cifarsweep.stats.summary import Band, Floats, Interval, Ints, Summary, band, summary
 
 __all__ = ["Band", "Floats", "Interval", "Ints", "Summary", "band", "summary"]

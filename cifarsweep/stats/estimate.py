@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from cifarsweep.stats.means import ROUNDING, Floats, Interval, t_interval
+from cifarsweep.stats.summary import ROUNDING, Floats, Interval, t_interval
 
 Method = Literal["one-sample", "paired", "Welch"]
 #: Verdicts need at least this many seeds: two that agree by chance would seem to have no spread.

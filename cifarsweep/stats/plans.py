@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from cifarsweep.stats.decision import ERROR_RATE
+from cifarsweep.stats.multiplicity import ERROR_RATE
 
 #: The numbers of seeds at which each plan looks, in the order in which the plans were made; none is one look at 5 %.
 Plans = tuple[tuple[int, ...], ...]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from cifarsweep.stats.estimate import FEWEST_SEEDS
 from cifarsweep.stats.evidence import Evidence, Statement
-from cifarsweep.stats.means import Floats
+from cifarsweep.stats.summary import Floats
 
 #: The chance of a verdict that is asked for.
 POWER = 0.8

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cifarsweep.store.facade import Store
+    from cifarsweep.store.store import Store
 
 __all__ = ["Store"]
 
@@ -13,7 +13,7 @@ __all__ = ["Store"]
 def __getattr__(name: str) -> Any:
     # SQLAlchemy takes longer to import than `cifarsweep --help` may take, so it waits until someone opens a database.
     if name == "Store":
-        from cifarsweep.store.facade import Store
+        from cifarsweep.store.store import Store
 
         return Store
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

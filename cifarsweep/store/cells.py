@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from cifarsweep.spec.settings import Settings
-from cifarsweep.spec.words import CheckpointRef
+from cifarsweep.spec.types import CheckpointRef
 from cifarsweep.store import columns, rows
 from cifarsweep.store.records import Lease
-from cifarsweep.store.tables import cell, study
+from cifarsweep.store.schema import cell, study
 
 _MOST = 1000
 

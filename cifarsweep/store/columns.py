@@ -16,8 +16,8 @@ from cifarsweep import __version__
 from cifarsweep.spec.complaint import unknown
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Study, dangling
-from cifarsweep.spec.words import NAME_PATTERN, AttemptEnd, Outcome, TrialState, Value, Wish
-from cifarsweep.store.tables import UtcDateTime
+from cifarsweep.spec.types import NAME_PATTERN, AttemptEnd, Outcome, TrialState, Value, Wish
+from cifarsweep.store.schema import UtcDateTime
 
 #: Returns what a column holds, as the records have it. Raises BadValue.
 Parser = Callable[[Any], Any]

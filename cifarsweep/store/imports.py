@@ -11,11 +11,11 @@ from sqlalchemy import Connection, insert, select
 
 from cifarsweep.errors import StudyExists
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.words import ELAPSED, VAL_ACCURACY, TrialState
+from cifarsweep.spec.types import ELAPSED, VAL_ACCURACY, TrialState
 from cifarsweep.store.metrics import insert_rows, kind_of
 from cifarsweep.store.records import FinishedRun
+from cifarsweep.store.schema import cell, study, trial
 from cifarsweep.store.studies import cell_row, insert_ignore
-from cifarsweep.store.tables import cell, study, trial
 
 
 def add(conn: Connection, spec: Study, runs: Sequence[FinishedRun]) -> int:

@@ -15,8 +15,8 @@ from typing import Any
 
 from sqlalchemy import Connection, delete
 
-from cifarsweep.spec.words import MetricRow
-from cifarsweep.store.tables import metric
+from cifarsweep.spec.types import MetricRow
+from cifarsweep.store.schema import metric
 
 _SQLITE = "INSERT INTO cs_metric (trial_id, name, step, value, kind) VALUES (?, ?, ?, ?, ?)"
 _SQLITE_AGAIN = _SQLITE + " ON CONFLICT DO NOTHING"

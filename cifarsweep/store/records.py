@@ -11,7 +11,7 @@ from cifarsweep.errors import StoreError
 from cifarsweep.spec.provenance import changed, trained_by
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.words import AttemptEnd, CheckpointRef, MetricRow, Outcome, TrialState, Value, Wish
+from cifarsweep.spec.types import AttemptEnd, CheckpointRef, MetricRow, Outcome, TrialState, Value, Wish
 
 
 @dataclass(frozen=True, slots=True)

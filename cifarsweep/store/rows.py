@@ -15,9 +15,9 @@ from sqlalchemy import Column, Table
 
 from cifarsweep.errors import UnreadableStudy
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.words import TrialState, Value
+from cifarsweep.spec.types import TrialState, Value
 from cifarsweep.store.columns import ADVICE, BadValue, parsers, shown, text
-from cifarsweep.store.tables import cell, trial
+from cifarsweep.store.schema import cell, trial
 
 
 def unreadable(study: object, problem: object, number: object = None) -> UnreadableStudy:

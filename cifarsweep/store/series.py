@@ -14,7 +14,7 @@ from sqlalchemy import Connection, func, select, true
 from cifarsweep.errors import UnreadableStudy
 from cifarsweep.store.columns import ADVICE, SPECIAL
 from cifarsweep.store.rows import unreadable
-from cifarsweep.store.tables import metric, study, trial
+from cifarsweep.store.schema import metric, study, trial
 
 # Who looks at a database, as `status` does, needs no NumPy, whose import takes a tenth of such a command.
 if TYPE_CHECKING:

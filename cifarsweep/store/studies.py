@@ -13,12 +13,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from cifarsweep.errors import StoreError, StudyExists, UnknownStudy, UnreadableStudy
 from cifarsweep.spec.complaint import nearest
-from cifarsweep.spec.space import Search
+from cifarsweep.spec.search_space import Search
 from cifarsweep.spec.study import Cell, Study, check_extends, difference
-from cifarsweep.spec.words import FINAL_STATES, NAME_PATTERN, TrialState, Wish
+from cifarsweep.spec.types import FINAL_STATES, NAME_PATTERN, TrialState, Wish
 from cifarsweep.store import columns, rows
 from cifarsweep.store.records import Created, StoredStudy, StudyRow
-from cifarsweep.store.tables import cell, look, study, trial
+from cifarsweep.store.schema import cell, look, study, trial
 
 if TYPE_CHECKING:
     from cifarsweep.stats.plans import Plans

@@ -14,11 +14,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, or_, select, update
 
 from cifarsweep.errors import StudyRefused
-from cifarsweep.spec.words import DATA_VERSION, TrialState
+from cifarsweep.spec.types import DATA_VERSION, TrialState
+from cifarsweep.store.queue.workers import parsed_versions
 from cifarsweep.store.records import Environment
+from cifarsweep.store.schema import attempt, checkpoint, study, study_data, trial, worker
 from cifarsweep.store.studies import insert_ignore
-from cifarsweep.store.tables import attempt, checkpoint, study, study_data, trial, worker
-from cifarsweep.store.workers import parsed_versions
 
 _HELD = (TrialState.DONE.value, TrialState.LEASED.value)
 

@@ -11,7 +11,7 @@ from cifarsweep.data import augment
 from cifarsweep.data.augment import EpochPlan
 from cifarsweep.data.dataset import Split
 from cifarsweep.spec.settings import Settings
-from cifarsweep.training.budget import Slice
+from cifarsweep.training.schedule import Slice
 
 #: A constant: the last bits of a validation loss depend on it.
 EVAL_BATCH = 500

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cifarsweep.spec.words import CONFUSION, MetricRow
+from cifarsweep.spec.types import CONFUSION, MetricRow
 
 
 class Confusion:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cifarsweep.spec.words import CheckpointRef, MetricRow, TrialResult
+from cifarsweep.spec.types import CheckpointRef, MetricRow, TrialResult
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cifarsweep.checkpoints.folder import Folder
 from cifarsweep.data.dataset import Split
 from cifarsweep.errors import CheckpointError, CheckpointUnseen
 from cifarsweep.models import cost, smallest_batch
 from cifarsweep.spec.settings import Settings
-from cifarsweep.spec.words import CheckpointRef
-from cifarsweep.training import checkpoints
+from cifarsweep.spec.types import CheckpointRef
+from cifarsweep.training import serialization
 from cifarsweep.training.batches import Feed
-from cifarsweep.training.budget import Budget
 from cifarsweep.training.confusion import Confusion
+from cifarsweep.training.determinism import make_repeatable
 from cifarsweep.training.device import autocast, find_device, wait_for
 from cifarsweep.training.events import (
     CaptureFailed,
@@ -33,10 +34,9 @@ from cifarsweep.training.events import (
     Started,
     Stopped,
 )
-from cifarsweep.training.folder import Folder
-from cifarsweep.training.meter import Alarm, Meter, Score
+from cifarsweep.training.meters import Alarm, Meter, Score
 from cifarsweep.training.optimizers import peak_rate
-from cifarsweep.training.randomness import make_repeatable
+from cifarsweep.training.schedule import Budget
 from cifarsweep.training.schedules import learning_rate, warmup_steps
 from cifarsweep.training.state import TrainState, Trial
 from cifarsweep.training.step import choose_step
@@ -109,7 +109,7 @@ def _resumed(run: Run, trial: Trial) -> Generator[Event, None, TrainState]:
     for ref in run.resume:
         state = TrainState(trial)  # a new one each time: a checkpoint that does not fit may have changed the last one
         try:
-            state.restore(checkpoints.load(run.folder, ref))
+            state.restore(serialization.load(run.folder, ref))
             return state
         except CheckpointError as error:
             yield Rejected(ref.path, str(error), unseen=isinstance(error, CheckpointUnseen))
@@ -213,6 +213,6 @@ def _saved(run: Run, state: TrainState) -> Saved | SaveFailed:
     with state.clock:
         wait_for(state.trial.device)
     try:
-        return Saved(checkpoints.save(run.folder, state.step, state.checkpoint()))
+        return Saved(serialization.save(run.folder, state.step, state.checkpoint()))
     except OSError as error:
         return SaveFailed(state.step, f"checkpoint of step {state.step} not written to {run.folder}: {error}")

@@ -11,21 +11,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cifarsweep.data.keyed import generator
-from cifarsweep.data.tensorfile import CHANNELS, SIDE
+from cifarsweep.data.seeding import generator
+from cifarsweep.data.tensor_file import CHANNELS, SIDE
 from cifarsweep.errors import CheckpointError
 from cifarsweep.models import build, cost
-from cifarsweep.spec import words
+from cifarsweep.spec import types
 from cifarsweep.spec.settings import Settings
-from cifarsweep.spec.words import MetricRow, Outcome, TrialResult
-from cifarsweep.training import randomness
-from cifarsweep.training.checkpoints import weights_sha256
+from cifarsweep.spec.types import MetricRow, Outcome, TrialResult
+from cifarsweep.training import determinism
 from cifarsweep.training.device import autocast
+from cifarsweep.training.early_stopping import Watch
 from cifarsweep.training.layout import arrange
 from cifarsweep.training.lean import stepper
-from cifarsweep.training.meter import Meter, Score, Stopwatch
+from cifarsweep.training.meters import Meter, Score, Stopwatch
 from cifarsweep.training.optimizers import clip_gradients, make_optimizer, set_rate
-from cifarsweep.training.watch import Watch
+from cifarsweep.training.serialization import weights_sha256
 
 _FORMAT = 1
 
@@ -68,7 +68,7 @@ class TrainState:
 
     def __init__(self, trial: Trial) -> None:
         self.trial = trial
-        randomness.seed_global_generators(trial.seed)
+        determinism.seed_global_generators(trial.seed)
         weights = generator(trial.seed, "weights", 0)
         model = build(trial.settings.model, trial.classes, weights).to(trial.device)
         self.model = arrange(model, torch.zeros(1, CHANNELS, SIDE, SIDE, device=trial.device))
@@ -120,11 +120,11 @@ class TrainState:
         seconds = self.clock.seconds - self._interval_began
         if self.meter.images and seconds:
             return self.meter.images / seconds
-        return self.latest.get(words.IMAGES_PER_SECOND, 0.0)
+        return self.latest.get(types.IMAGES_PER_SECOND, 0.0)
 
     def latest_training(self) -> tuple[float | None, float | None]:
         """Return training loss and accuracy of the last row, None before the first."""
-        return self.latest.get(words.TRAIN_LOSS), self.latest.get(words.TRAIN_ACCURACY)
+        return self.latest.get(types.TRAIN_LOSS), self.latest.get(types.TRAIN_ACCURACY)
 
     def close_interval(
         self, train: Score, val: Score | None, rate: float, images: int, epoch: float
@@ -136,13 +136,13 @@ class TrainState:
         if not math.isfinite(train.loss) or (val is not None and not math.isfinite(val.loss)):
             self.diverged = True
             val = Score(val.loss if val else math.nan, 1 / self.trial.classes, 0)
-        values = {words.TRAIN_LOSS: train.loss, words.TRAIN_ACCURACY: train.accuracy}
+        values = {types.TRAIN_LOSS: train.loss, types.TRAIN_ACCURACY: train.accuracy}
         if val is not None:
-            values |= {words.VAL_LOSS: val.loss, words.VAL_ACCURACY: val.accuracy}
-        values |= {words.LEARNING_RATE: rate, words.EPOCH: epoch, words.IMAGES: float(images)}
+            values |= {types.VAL_LOSS: val.loss, types.VAL_ACCURACY: val.accuracy}
+        values |= {types.LEARNING_RATE: rate, types.EPOCH: epoch, types.IMAGES: float(images)}
         price = cost(self.trial.settings.model, self.trial.classes)
-        values |= {words.FLOPS: float(price.training_flops(images))}
-        values |= {words.ELAPSED: self.clock.seconds, words.IMAGES_PER_SECOND: self.speed()}
+        values |= {types.FLOPS: float(price.training_flops(images))}
+        values |= {types.ELAPSED: self.clock.seconds, types.IMAGES_PER_SECOND: self.speed()}
         self.latest |= values
         self.reported = self.step
         self._interval_began = self.clock.seconds
@@ -164,7 +164,7 @@ class TrainState:
             "data": self.trial.data,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict()["state"],
-            "generators": randomness.generator_states(self.trial.device),
+            "generators": determinism.generator_states(self.trial.device),
             "meter": self.meter.state(),
             "step": self.step,
             "reported": self.reported,
@@ -190,7 +190,7 @@ class TrainState:
             self.step, self.reported = saved["step"], saved["reported"]
             self.latest, self.diverged = saved["latest"], saved["diverged"]
             self.clock.seconds, self._interval_began = saved["elapsed"], saved["interval_began"]
-            randomness.restore_generators(saved["generators"], self.trial.device)
+            determinism.restore_generators(saved["generators"], self.trial.device)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"its contents do not fit this trial: {error}") from error
 

@@ -16,8 +16,8 @@ import torch
 
 from cifarsweep.data.augment import EpochPlan
 from cifarsweep.training.batches import Feed
-from cifarsweep.training.budget import Slice
 from cifarsweep.training.device import free_memory
+from cifarsweep.training.schedule import Slice
 from cifarsweep.training.state import TrainState
 
 #: Full batches that are trained as they are before one is captured. They are steps of the trial like any other, so

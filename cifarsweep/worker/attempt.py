@@ -9,13 +9,13 @@ from typing import Any
 
 from cifarsweep.errors import StoreUnavailable, UnreadableStudy
 from cifarsweep.spec.settings import Settings
-from cifarsweep.spec.words import ENERGY, VAL_ACCURACY, AttemptEnd, MetricRow, Outcome, TrialResult
-from cifarsweep.store.queue import MANY_TAKEOVERS
+from cifarsweep.spec.types import ENERGY, VAL_ACCURACY, AttemptEnd, MetricRow, Outcome, TrialResult
+from cifarsweep.store.queue.claim import MANY_TAKEOVERS
 from cifarsweep.store.records import Lease
 from cifarsweep.training import events
-from cifarsweep.worker import protocol
+from cifarsweep.worker.child import protocol
+from cifarsweep.worker.context import Shared
 from cifarsweep.worker.continuation import continuation_note, on_other_images
-from cifarsweep.worker.plan import Shared
 from cifarsweep.worker.recorder import Recorder
 from cifarsweep.worker.telemetry import Gauges
 

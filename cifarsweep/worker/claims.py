@@ -11,14 +11,14 @@ from cifarsweep.spec.provenance import without_data
 from cifarsweep.store import Store
 from cifarsweep.store.records import Environment, Lease, Want, WorkerInfo
 from cifarsweep.worker import machine
+from cifarsweep.worker.child.protocol import Ready
+from cifarsweep.worker.context import Plan
+from cifarsweep.worker.cpu_features import faster_precision
 from cifarsweep.worker.display import Display
-from cifarsweep.worker.patience import Patience
-from cifarsweep.worker.plan import Plan
-from cifarsweep.worker.processor import faster_precision
-from cifarsweep.worker.protocol import Ready
-from cifarsweep.worker.searching import Searching
+from cifarsweep.worker.eligibility import Trainable
+from cifarsweep.worker.outage import Patience
+from cifarsweep.worker.search import Searching
 from cifarsweep.worker.slot import Slot
-from cifarsweep.worker.trainable import Trainable
 
 #: How long a look at the studies holds, and how long a slot that found no trial waits for its next look, in seconds.
 _LOOK_EVERY_S = 1.0

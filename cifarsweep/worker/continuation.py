@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cifarsweep.spec.provenance import changes, changes_text, contributing
-from cifarsweep.spec.words import DATA_VERSION
+from cifarsweep.spec.types import DATA_VERSION
 from cifarsweep.store.records import Lease, Segment
 
 

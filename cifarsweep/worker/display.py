@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cifarsweep.errors import OutputError
-from cifarsweep.spec.words import IMAGES_PER_SECOND, TRAIN_LOSS, VAL_ACCURACY, TrialResult
+from cifarsweep.spec.types import IMAGES_PER_SECOND, TRAIN_LOSS, VAL_ACCURACY, TrialResult
 from cifarsweep.store.records import Lease
 from cifarsweep.text import one_line
 from cifarsweep.training import events

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from cifarsweep.spec.words import TrialState, Wish
+from cifarsweep.spec.types import TrialState, Wish
 from cifarsweep.store import Store
 from cifarsweep.store.records import StudyStatus
 

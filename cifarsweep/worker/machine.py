@@ -9,7 +9,7 @@ import socket
 from collections.abc import Mapping
 
 from cifarsweep import __version__
-from cifarsweep.spec.words import DATA_VERSION
+from cifarsweep.spec.types import DATA_VERSION
 
 
 def worker_id() -> str:

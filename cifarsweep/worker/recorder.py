@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cifarsweep.errors import LeaseLost, RowConflict, StoreUnavailable, UnreadableStudy
-from cifarsweep.spec.words import AttemptEnd, CheckpointRef, MetricRow, Outcome, TrialResult
+from cifarsweep.spec.types import AttemptEnd, CheckpointRef, MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
 from cifarsweep.store.records import Lease, Want
-from cifarsweep.worker.artifacts import Broom
-from cifarsweep.worker.patience import Patience
+from cifarsweep.worker.checkpoint_cleanup import Broom
+from cifarsweep.worker.outage import Patience
 
 #: Rows that wait for a database that is away; beyond it the child is not read any more and so pauses.
 FULL_BUFFER = 100_000

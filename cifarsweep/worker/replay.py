@@ -11,12 +11,13 @@ from types import MappingProxyType
 from typing import Any
 
 from cifarsweep.errors import CifarsweepError, DeviceError, StoreError
-from cifarsweep.spec.words import CONFUSION, DATA_VERSION, TIMING_METRICS, MetricRow, Outcome, TrialResult, TrialState
+from cifarsweep.spec.types import CONFUSION, DATA_VERSION, TIMING_METRICS, MetricRow, Outcome, TrialResult, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.records import TrialRow
 from cifarsweep.training import events
-from cifarsweep.worker import machine, protocol
-from cifarsweep.worker.process import ChildProcess
+from cifarsweep.worker import machine
+from cifarsweep.worker.child import protocol
+from cifarsweep.worker.child.process import ChildProcess
 
 #: The value of a metric after a step.
 Rows = Mapping[tuple[str, int], float]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cifarsweep.errors import DeviceError
-from cifarsweep.spec.words import (
+from cifarsweep.spec.types import (
     CPU_UTILISATION,
     GPU_CLOCK,
     GPU_MEMORY,

@@ -8,10 +8,10 @@ from contextlib import suppress
 from cifarsweep.errors import DeviceError, LeaseLost
 from cifarsweep.store.records import Lease
 from cifarsweep.training import events
-from cifarsweep.worker import protocol
 from cifarsweep.worker.attempt import Attempt
-from cifarsweep.worker.plan import Shared
-from cifarsweep.worker.process import LONGEST_START_S, ChildProcess
+from cifarsweep.worker.child import protocol
+from cifarsweep.worker.child.process import LONGEST_START_S, ChildProcess
+from cifarsweep.worker.context import Shared
 
 #: Children that may die in a row before they are ready; then the machine is at fault, not a trial.
 _MOST_FALSE_STARTS = 3

@@ -14,19 +14,19 @@ from cifarsweep.errors import DeviceError, StoreUnavailable
 from cifarsweep.store import Store
 from cifarsweep.store.records import Want
 from cifarsweep.worker import machine
-from cifarsweep.worker.artifacts import Artifacts
+from cifarsweep.worker.checkpoint_cleanup import Artifacts
+from cifarsweep.worker.child.process import in_short
 from cifarsweep.worker.claims import Claims
+from cifarsweep.worker.context import Plan, Shared
+from cifarsweep.worker.crash_loop import Suspicion
 from cifarsweep.worker.display import Display
+from cifarsweep.worker.eligibility import Trainable
 from cifarsweep.worker.farewell import tell_all, what_is_left
-from cifarsweep.worker.patience import Patience
-from cifarsweep.worker.plan import Plan, Shared
-from cifarsweep.worker.process import in_short
+from cifarsweep.worker.optuna_sync import Teller
+from cifarsweep.worker.outage import Patience
+from cifarsweep.worker.signals import Watchdog
 from cifarsweep.worker.slot import Slot
-from cifarsweep.worker.suspicion import Suspicion
 from cifarsweep.worker.telemetry import Telemetry
-from cifarsweep.worker.telling import Teller
-from cifarsweep.worker.trainable import Trainable
-from cifarsweep.worker.watchdog import Watchdog
 
 #: Exit codes: 128 + the signal's number as shells count, and EX_TEMPFAIL where the database stayed away.
 EXIT_TEMPFAIL = 75

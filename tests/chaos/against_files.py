@@ -19,13 +19,13 @@ from places import Place, study_of
 from siege import judge, unfinished
 from sqlalchemy import select, update
 
+from cifarsweep.checkpoints.folder import CheckpointFolder
 from cifarsweep.errors import CheckpointError, StoreUnavailable
-from cifarsweep.spec.words import CheckpointRef, TrialState
+from cifarsweep.spec.types import CheckpointRef, TrialState
 from cifarsweep.store import Store
-from cifarsweep.store.blame import MOST_CRASHES
-from cifarsweep.store.queue import read_checkpoints
-from cifarsweep.store.tables import trial
-from cifarsweep.training.folder import CheckpointFolder
+from cifarsweep.store.queue.claim import read_checkpoints
+from cifarsweep.store.queue.crashes import MOST_CRASHES
+from cifarsweep.store.schema import trial
 
 Counts = dict[str, int]
 

@@ -16,7 +16,7 @@ from siege import besiege, judge, plain, takeovers, unfinished
 
 from cifarsweep.spec.settings import ConvNet, Optimizer, Settings, Validation
 from cifarsweep.spec.study import Cell, Study
-from cifarsweep.spec.words import AttemptEnd, TrialState
+from cifarsweep.spec.types import AttemptEnd, TrialState
 
 Counts = dict[str, int]
 

@@ -20,12 +20,12 @@ from typing import Any
 
 import sabotage
 
+from cifarsweep.checkpoints.folder import CheckpointFolder
 from cifarsweep.errors import CheckpointError, CheckpointUnseen
-from cifarsweep.spec.words import VAL_ACCURACY, CheckpointRef, MetricRow, Outcome, TrialResult
+from cifarsweep.spec.types import VAL_ACCURACY, CheckpointRef, MetricRow, Outcome, TrialResult
 from cifarsweep.training import events
-from cifarsweep.training.folder import CheckpointFolder
-from cifarsweep.worker.child import Mailbox, serve, take_stdout
-from cifarsweep.worker.protocol import Ready, Train
+from cifarsweep.worker.child.main import Mailbox, serve, take_stdout
+from cifarsweep.worker.child.protocol import Ready, Train
 
 STEPS, SAVE_EVERY = 12, 2
 #: The step at which a trial that misbehaves does so: there are two checkpoints, and rows beyond them.

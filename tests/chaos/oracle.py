@@ -12,11 +12,11 @@ import chain_child
 from sqlalchemy import Connection, select
 
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.words import TIMING_METRICS, AttemptEnd, MetricRow, TrialState
+from cifarsweep.spec.types import TIMING_METRICS, AttemptEnd, MetricRow, TrialState
 from cifarsweep.store import Store
-from cifarsweep.store.optuna_storage import OptunaLink
-from cifarsweep.store.projection import NUMBER_ATTRIBUTE
-from cifarsweep.store.tables import metric, study, trial
+from cifarsweep.store.optuna_view.projection import NUMBER_ATTRIBUTE
+from cifarsweep.store.optuna_view.storage import OptunaLink
+from cifarsweep.store.schema import metric, study, trial
 
 #: Trial number -> the digest of its weights and its rows, values as float.hex().
 Runs = Mapping[int, "Run"]

@@ -20,7 +20,7 @@ from sqlalchemy import create_engine, make_url, text
 from cifarsweep.spec.settings import Optimizer, Settings
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.store import Store
-from cifarsweep.store.optuna_storage import OptunaLink
+from cifarsweep.store.optuna_view.storage import OptunaLink
 
 _TEMPLATE = "chaos_template"
 

@@ -17,10 +17,11 @@ from sqlalchemy import update
 # Everything that a worker imports, so that the fork server has paid for it before the first one starts.
 from cifarsweep.cli import main
 from cifarsweep.errors import LeaseLost
-from cifarsweep.spec.words import TrialState
-from cifarsweep.store import clock, fence
-from cifarsweep.store.tables import trial
-from cifarsweep.worker import process
+from cifarsweep.spec.types import TrialState
+from cifarsweep.store import leases
+from cifarsweep.store.queue import fence
+from cifarsweep.store.schema import trial
+from cifarsweep.worker.child import process
 
 _CHILD = Path(__file__).with_name("chain_child.py")
 
@@ -65,8 +66,8 @@ def _prepare(order: Order) -> None:
 
 def _skew(seconds: float) -> None:
     """Set the clock that leases go by, and that people read, wrong by so much."""
-    now, wall = clock.machine_now, time.time
-    clock.machine_now = lambda: now() + seconds
+    now, wall = leases.machine_now, time.time
+    leases.machine_now = lambda: now() + seconds
     time.time = lambda: wall() + seconds
 
 

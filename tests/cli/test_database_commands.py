@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cifarsweep.store import Store
-from cifarsweep.store.migrate import REVISIONS
+from cifarsweep.store.migrations import REVISIONS
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_a_file_on_a_read_only_disk_is_checked_and_backed_up(cli, database, set_
 def old_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that the first version made."""
     with monkeypatch.context() as patched:
-        patched.setattr("cifarsweep.store.migrate.HEAD", REVISIONS[0])
+        patched.setattr("cifarsweep.store.migrations.HEAD", REVISIONS[0])
         Store.open(tmp_path / "old.db", upgrade=True).close()
     return tmp_path / "old.db"
 

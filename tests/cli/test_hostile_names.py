@@ -16,7 +16,7 @@ from rich.text import Text
 from cifarsweep.cli.screen import Screen
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Cell, Study
-from cifarsweep.spec.words import AttemptEnd
+from cifarsweep.spec.types import AttemptEnd
 from cifarsweep.store import Store
 from cifarsweep.store.records import Lease, WorkerInfo
 from cifarsweep.worker.display import Bars, Lines

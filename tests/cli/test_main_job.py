@@ -11,9 +11,9 @@ import optuna
 import pytest
 from sqlalchemy import func, select
 
-from cifarsweep.spec.words import TIMING_METRICS, VAL_ACCURACY, AttemptEnd, TrialState
+from cifarsweep.spec.types import TIMING_METRICS, VAL_ACCURACY, AttemptEnd, TrialState
 from cifarsweep.store import Store
-from cifarsweep.store.tables import checkpoint
+from cifarsweep.store.schema import checkpoint
 
 #: A study of two trials that train for a few seconds each.
 CREATE = ["create", "demo", "--as", "small", "--seeds", "1", "--set", "epochs=4", "--set", "model.widths=[4, 8, 8]"]

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from cifarsweep.cli.app import app
 from cifarsweep.errors import UnreadableStudy
-from cifarsweep.spec.reading import find, read_study
+from cifarsweep.spec.reader import find, read_study
 from cifarsweep.store import Store
 
 SAYS = ("study 'newer'", "warp", "newer cifarsweep made it", "update")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cifarsweep.spec.reading import read_study
-from cifarsweep.spec.words import MetricRow, Outcome, TrialResult
+from cifarsweep.spec.reader import read_study
+from cifarsweep.spec.types import MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
 from cifarsweep.store.records import WorkerInfo
 

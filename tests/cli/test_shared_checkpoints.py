@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from cifarsweep.spec.words import TIMING_METRICS, TrialState
+from cifarsweep.spec.types import TIMING_METRICS, TrialState
 from cifarsweep.store import Store
-from cifarsweep.store.tables import checkpoint
+from cifarsweep.store.schema import checkpoint
 
 #: Two trials of real training, a few seconds each.
 STUDY = """

@@ -17,8 +17,8 @@ from rich.console import Console, RenderableType
 from cifarsweep.cli import main, watching
 from cifarsweep.cli.watching import status_tables
 from cifarsweep.errors import StoreUnavailable
-from cifarsweep.spec.reading import find, read_study
-from cifarsweep.spec.words import AttemptEnd, MetricRow, Outcome, TrialResult, TrialState
+from cifarsweep.spec.reader import find, read_study
+from cifarsweep.spec.types import AttemptEnd, MetricRow, Outcome, TrialResult, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.records import StudyStatus, WorkerInfo, WorkerStatus
 

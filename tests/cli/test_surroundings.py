@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cifarsweep.cli import entry, options
+from cifarsweep.cli import main as entry
+from cifarsweep.cli import options
 from cifarsweep.data import catalog
 from cifarsweep.errors import DataError
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from cifarsweep.dashboard.connection import Source
 from cifarsweep.dashboard.server import Server, listen
-from cifarsweep.dashboard.source import Source
-from cifarsweep.spec.reading import find, read_study
+from cifarsweep.spec.reader import find, read_study
 from cifarsweep.store import Store
 
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from cifarsweep.dashboard.brake import Brake
+from cifarsweep.dashboard.rate_limit import Brake
 from cifarsweep.dashboard.server import check_access
 from cifarsweep.errors import DashboardError
 
@@ -149,7 +149,7 @@ def test_the_wait_doubles_and_is_each_networks_own():
 
 
 def test_no_more_addresses_are_remembered_than_there_is_room_for(monkeypatch):
-    monkeypatch.setattr("cifarsweep.dashboard.brake._MOST", 3)
+    monkeypatch.setattr("cifarsweep.dashboard.rate_limit._MOST", 3)
     brake = Brake(lambda: 0.0)
     for number in range(10):
         for _ in range(21):

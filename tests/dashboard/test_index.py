@@ -104,13 +104,13 @@ def test_a_database_that_goes_away_meanwhile_ends_nothing():
 
 @pytest.mark.timeout(120)
 def test_a_study_is_served_while_the_lines_of_others_are_made(url, monkeypatch):
-    from cifarsweep.dashboard import pages
-    from cifarsweep.dashboard.source import Source
+    from cifarsweep.dashboard import page_cache
+    from cifarsweep.dashboard.connection import Source
 
     rows = Rows()
-    monkeypatch.setattr(pages.Pages, "_row", lambda self, name: rows(name))
+    monkeypatch.setattr(page_cache.Pages, "_row", lambda self, name: rows(name))
     source = Source(url)
-    served = pages.Pages(source)
+    served = page_cache.Pages(source)
 
     assert b"Not read yet" in served.page("index.html").html
     assert served.page("demo.html").html.startswith(b"<!DOCTYPE html>")

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from cifarsweep.spec.reading import find, read_study
-from cifarsweep.spec.words import CONFUSION, AttemptEnd, MetricRow, Outcome, TrialResult
-from cifarsweep.store import Store, clock
+from cifarsweep.spec.reader import find, read_study
+from cifarsweep.spec.types import CONFUSION, AttemptEnd, MetricRow, Outcome, TrialResult
+from cifarsweep.store import Store, leases
 from cifarsweep.store.records import Lease, WorkerInfo
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -172,8 +172,8 @@ def test_a_page_says_that_a_worker_fell_silent_and_who_is_to_do_what(serve, show
     page.wait_for_selector("#live-running")
     assert page.locator("#live .notice").count() == 0
 
-    now = clock.machine_now
-    monkeypatch.setattr(clock, "machine_now", lambda: now() + 37)
+    now = leases.machine_now
+    monkeypatch.setattr(leases, "machine_now", lambda: now() + 37)
 
     page.wait_for_selector("#live .notice >> nth=1")  # a look may fall on either side of the moment
     said = " ".join(page.locator("#live .notice").all_text_contents())

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from cifarsweep.dashboard.hub import Hub
-from cifarsweep.dashboard.pages import Pages
-from cifarsweep.dashboard.source import Source
-from cifarsweep.report.pages import INDEX
-from cifarsweep.spec.reading import find, read_study
-from cifarsweep.spec.words import AttemptEnd, MetricRow
+from cifarsweep.dashboard.connection import Source
+from cifarsweep.dashboard.event_stream import Hub
+from cifarsweep.dashboard.page_cache import Pages
+from cifarsweep.report.render import INDEX
+from cifarsweep.spec.reader import find, read_study
+from cifarsweep.spec.types import AttemptEnd, MetricRow
 from cifarsweep.store import Store
 from cifarsweep.store.records import WorkerInfo
 
@@ -53,7 +53,7 @@ def test_a_page_that_the_browser_has_is_not_sent_again(serve, url, store):
 def test_an_idle_dashboard_makes_no_page_and_reads_no_series(pages, monkeypatch):
     first = pages.page("demo.html")
     made = []
-    monkeypatch.setattr("cifarsweep.dashboard.pages.collect", lambda *_: made.append(1))
+    monkeypatch.setattr("cifarsweep.dashboard.page_cache.collect", lambda *_: made.append(1))
 
     assert pages.page("demo.html") is not None and pages.page(INDEX) is not None
     assert pages.page("demo.html").stamp == first.stamp
@@ -195,7 +195,7 @@ def test_nothing_is_read_while_nobody_watches(url):
 
 
 def test_a_slow_read_is_logged(url, monkeypatch, caplog):
-    monkeypatch.setattr("cifarsweep.store.watched.SLOW_S", 0.0)
+    monkeypatch.setattr("cifarsweep.store.cached.SLOW_S", 0.0)
     source = Source(url)
 
     source.read(lambda store: store.stamps())

@@ -13,7 +13,7 @@ import pytest
 
 from cifarsweep.dashboard.server import serve as run
 from cifarsweep.errors import DashboardError, StoreError
-from cifarsweep.spec.words import TrialState
+from cifarsweep.spec.types import TrialState
 from cifarsweep.store import Store
 
 

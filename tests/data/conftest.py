@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifarsweep.data.tensorfile import Contents
+from cifarsweep.data.tensor_file import Contents
 
 Files = dict[str, bytes]
 

@@ -9,7 +9,7 @@ from torchvision.transforms.v2 import functional
 
 from cifarsweep.data.augment import EpochPlan, epoch_plan, eval_batches, plan_of, train_batch
 from cifarsweep.data.dataset import Split, _statistics
-from cifarsweep.data.keyed import generator, key
+from cifarsweep.data.seeding import generator, key
 from cifarsweep.spec.settings import Augment
 
 

@@ -10,8 +10,8 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
 from cifarsweep.data.augment import epoch_plan, train_batch
-from cifarsweep.data.boxes import cutout_boxes, erase, erased_size, erasing_boxes
 from cifarsweep.data.dataset import Split
+from cifarsweep.data.erasing import cutout_boxes, erase, erased_size, erasing_boxes
 from cifarsweep.spec.settings import Augment
 
 seeds = st.integers(0, 2**64)

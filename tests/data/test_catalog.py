@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from cifarsweep.data import catalog
-from cifarsweep.data.tensorfile import write
+from cifarsweep.data.tensor_file import write
 from cifarsweep.errors import DataError
 
 
@@ -128,7 +128,7 @@ def test_root_that_is_a_file_is_one_sentence(tmp_path):
 
 
 def test_catalog_and_import_load_no_torch():
-    code = "import sys, cifarsweep.data.catalog as c; n = 'numpy' in sys.modules; import cifarsweep.data.importing; "
+    code = "import sys, cifarsweep.data.catalog as c; n = 'numpy' in sys.modules; import cifarsweep.data.image_import; "
 
     done = subprocess.run(
         [sys.executable, "-c", code + "print(n, 'torch' in sys.modules)"], capture_output=True, text=True, check=True

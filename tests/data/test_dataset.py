@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cifarsweep.data import catalog, tensorfile
+from cifarsweep.data import catalog, tensor_file
 from cifarsweep.data.dataset import Dataset, _shares, load, split
 from cifarsweep.errors import DataError
 from cifarsweep.spec.settings import Validation
@@ -18,7 +18,7 @@ from cifarsweep.spec.settings import Validation
 
 @pytest.fixture
 def dataset(root, contents) -> Dataset:
-    tensorfile.write(catalog.path_of("mine", root), contents(train=400, test=20))
+    tensor_file.write(catalog.path_of("mine", root), contents(train=400, test=20))
     return load("mine", root)
 
 
@@ -36,7 +36,7 @@ def test_load_gives_what_was_written(dataset, contents):
     assert dataset.train_images.shape == (400, 3, 32, 32) and dataset.train_images.dtype == torch.uint8
     assert torch.equal(dataset.train_images, torch.from_numpy(made.train_images).permute(0, 3, 1, 2))
     assert torch.equal(dataset.test_labels, torch.from_numpy(made.test_labels))
-    assert (dataset.classes, dataset.sha256) == (made.classes, tensorfile.digest_of(made))
+    assert (dataset.classes, dataset.sha256) == (made.classes, tensor_file.digest_of(made))
 
 
 def test_load_of_what_is_absent_or_damaged_says_what_to_do(root, contents):
@@ -45,7 +45,7 @@ def test_load_of_what_is_absent_or_damaged_says_what_to_do(root, contents):
 
     made = contents()
     made.train_labels[3] = 2
-    tensorfile.write(catalog.path_of("mine", root), made)
+    tensor_file.write(catalog.path_of("mine", root), made)
     with pytest.raises(DataError, match="a label names no class"):
         load("mine", root)
 
@@ -59,7 +59,7 @@ def test_writing_to_a_loaded_image_changes_no_file(root, dataset):
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/smaps_rollup"), reason="needs Linux's account of shared memory")
 def test_images_are_shared_with_other_processes(root, contents):
-    tensorfile.write(catalog.path_of("mine", root), contents(train=2_000))
+    tensor_file.write(catalog.path_of("mine", root), contents(train=2_000))
     code = """
 import sys, pathlib
 from cifarsweep.data.dataset import load
@@ -114,7 +114,7 @@ def test_holdout_is_chosen_by_its_seed_alone(dataset):
 
 def digest(root, made, validation) -> str:
     split.cache_clear()
-    tensorfile.write(catalog.path_of("mine", root), made)
+    tensor_file.write(catalog.path_of("mine", root), made)
     return split(load("mine", root), validation).digest
 
 
@@ -174,7 +174,7 @@ def test_every_class_gives_its_share(counts, fraction):
 
 
 def test_holdout_of_nothing_is_refused(root, contents):
-    tensorfile.write(catalog.path_of("tiny", root), contents(train=4, test=2))
+    tensor_file.write(catalog.path_of("tiny", root), contents(train=4, test=2))
 
     with pytest.raises(DataError, match=r"'tiny' is too small.*larger fraction"):
         split(load("tiny", root), holdout(0.01))
@@ -191,7 +191,7 @@ def test_statistics_are_those_of_the_training_part_to_the_last_digit(dataset):
 def test_channel_without_spread_can_be_normalised(root, contents):
     made = contents()
     made.train_images[..., 1] = 77
-    tensorfile.write(catalog.path_of("flat", root), made)
+    tensor_file.write(catalog.path_of("flat", root), made)
 
     parts = split(load("flat", root), Validation())
 

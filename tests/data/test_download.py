@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cifarsweep.data import catalog, download, tensorfile
+from cifarsweep.data import catalog, tensor_file
+from cifarsweep.data import cifar as download
 from cifarsweep.errors import DataError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 3072), dtype=np.uint8)
@@ -59,7 +60,7 @@ def expect(monkeypatch: pytest.MonkeyPatch, path: Path, **changes: Any) -> None:
 def test_archive_that_was_put_there_is_converted(root, archive):
     info = download.download("cifar10", root)
 
-    file = tensorfile.MappedFile(info.path)
+    file = tensor_file.MappedFile(info.path)
     header, buffer = file.header, file.buffer
     first = np.frombuffer(buffer, np.uint8, 3072, header.start).reshape(32, 32, 3)
     assert (info.classes, info.train, info.test) == (("plane", "car"), 10, 2)

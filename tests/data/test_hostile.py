@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cifarsweep.data.importing import import_images
+from cifarsweep.data.image_import import import_images
 from cifarsweep.data.members import Limits
 from cifarsweep.errors import DataError
 

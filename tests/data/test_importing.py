@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifarsweep.data import catalog, tensorfile
-from cifarsweep.data.importing import import_images
+from cifarsweep.data import catalog, tensor_file
+from cifarsweep.data.image_import import import_images
 from cifarsweep.data.pictures import decode
 from cifarsweep.errors import DataError
 
@@ -31,7 +31,7 @@ def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 
 
 def train_images(info: catalog.DataSetInfo) -> np.ndarray:
-    file = tensorfile.MappedFile(info.path)
+    file = tensor_file.MappedFile(info.path)
     header, buffer = file.header, file.buffer
     return np.frombuffer(buffer, np.uint8, header.train * 3072, header.start).reshape(-1, 32, 32, 3)
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cifarsweep.data import tensorfile
-from cifarsweep.data.tensorfile import digest_of, digest_of_file, read_header, write
+from cifarsweep.data import tensor_file
+from cifarsweep.data.tensor_file import digest_of, digest_of_file, read_header, write
 from cifarsweep.errors import DataError
 
 
@@ -144,14 +144,14 @@ def test_readers_only_ever_see_a_whole_file(root, contents):
     assert [file.name for file in root.iterdir()] == ["a.safetensors"]
 
 
-def _write_often(path: Path, made: tensorfile.Contents) -> None:
+def _write_often(path: Path, made: tensor_file.Contents) -> None:
     for _ in range(20):
         write(path, made)
 
 
 def test_mapped_header_and_bytes_survive_a_replacement(root, contents):
     write(root / "a.safetensors", contents())
-    file = tensorfile.MappedFile(root / "a.safetensors")
+    file = tensor_file.MappedFile(root / "a.safetensors")
     header, buffer = file.header, file.buffer
 
     write(root / "a.safetensors", contents(train=4, seed=1))

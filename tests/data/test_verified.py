@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from cifarsweep.data import catalog, tensorfile
+from cifarsweep.data import catalog, tensor_file
 from cifarsweep.data.dataset import load
-from cifarsweep.data.tensorfile import MappedFile
+from cifarsweep.data.tensor_file import MappedFile
 from cifarsweep.data.verified import VerifiedData
 from cifarsweep.errors import DataError
 
@@ -15,7 +15,7 @@ from cifarsweep.errors import DataError
 @pytest.fixture
 def path(root, contents) -> Path:
     found = catalog.path_of("mine", root)
-    tensorfile.write(found, contents())
+    tensor_file.write(found, contents())
     return found
 
 
@@ -23,13 +23,13 @@ def path(root, contents) -> Path:
 def readings(monkeypatch) -> list[Path]:
     """Every file whose content is read for its digest."""
     found = []
-    read = tensorfile.digest_of_file
+    read = tensor_file.digest_of_file
 
     def digest_of_file(path: Path) -> str:
         found.append(path)
         return read(path)
 
-    monkeypatch.setattr(tensorfile, "digest_of_file", digest_of_file)
+    monkeypatch.setattr(tensor_file, "digest_of_file", digest_of_file)
     return found
 
 
@@ -91,18 +91,18 @@ def test_a_file_that_comes_goes_and_is_replaced_is_known_as_it_is_now(root, path
     verified = VerifiedData(root)
     first = verified("mine").sha256
 
-    tensorfile.write(path, contents(seed=1))
+    tensor_file.write(path, contents(seed=1))
     second = verified("mine").sha256
     path.unlink()
     with pytest.raises(DataError, match="no data set 'mine' here"):
         verified("mine")
-    tensorfile.write(path, contents())
+    tensor_file.write(path, contents())
 
     assert first != second and verified("mine").sha256 == first
 
 
 def test_a_header_that_names_another_digest_is_damage(root, path, contents):
-    told, holds = (tensorfile.digest_of(contents(seed=seed)) for seed in (1, 0))
+    told, holds = (tensor_file.digest_of(contents(seed=seed)) for seed in (1, 0))
     path.write_bytes(path.read_bytes().replace(holds.encode(), told.encode()))
 
     with pytest.raises(DataError, match=f"holds {holds[:12]}... where it was written with {told[:12]}"):
@@ -112,14 +112,14 @@ def test_a_header_that_names_another_digest_is_damage(root, path, contents):
 
 
 def test_a_file_that_somebody_goes_on_writing_is_refused(root, path, monkeypatch):
-    read = tensorfile.digest_of_file
+    read = tensor_file.digest_of_file
     times = iter(range(1, 100))
 
     def digest_of_file(path: Path) -> str:
         os.utime(path, ns=(0, next(times)))
         return read(path)
 
-    monkeypatch.setattr(tensorfile, "digest_of_file", digest_of_file)
+    monkeypatch.setattr(tensor_file, "digest_of_file", digest_of_file)
     with pytest.raises(DataError, match="somebody is writing .*mine.safetensors; start again"):
         VerifiedData(root)("mine")
 
@@ -137,7 +137,7 @@ def test_what_was_read_by_somebody_else_is_not_read_again(root, path, monkeypatc
         load("mine", root, trusted=stamp)
     flip(path)
 
-    monkeypatch.setattr(tensorfile, "_digest_of_bytes", lambda *_: pytest.fail("it was read"))
+    monkeypatch.setattr(tensor_file, "_digest_of_bytes", lambda *_: pytest.fail("it was read"))
     assert len(load("mine", root, trusted=VerifiedData(root)("mine").stamp).train_labels) == 40
 
 
@@ -157,7 +157,7 @@ def test_a_mapped_file_stays_itself_where_its_name_goes_to_another(path, content
     file.check()
     held = bytes(file.buffer)
 
-    tensorfile.write(path, contents(seed=1))
+    tensor_file.write(path, contents(seed=1))
 
     file.check()
     assert bytes(file.buffer) == held and MappedFile(path).header.sha256 != file.header.sha256

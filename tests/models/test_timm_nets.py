@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from cifarsweep.errors import DataError, SpecError
-from cifarsweep.models import build, cost, smallest_batch, timm_nets
+from cifarsweep.models import build, cost, smallest_batch, timm_models
 from cifarsweep.models.listing import rows
 from cifarsweep.spec.settings import Timm
 
@@ -54,8 +54,8 @@ def test_weights_follow_the_generator_and_the_global_one_is_left_alone(settings)
 
 
 def test_images_are_resized_to_what_the_network_wants():
-    assert timm_nets.input_size(Timm(name="timm:vit_base_patch8_224")) == 224
-    assert timm_nets.input_size(Timm(name="timm:dm_nfnet_f0")) == 192
+    assert timm_models.input_size(Timm(name="timm:vit_base_patch8_224")) == 224
+    assert timm_models.input_size(Timm(name="timm:dm_nfnet_f0")) == 192
     seen = []
     model = build(Timm(name="timm:test_resnet", img_size=48), 10)
     model.net.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
@@ -64,7 +64,7 @@ def test_images_are_resized_to_what_the_network_wants():
 
 
 def test_a_resize_keeps_an_even_picture_even():
-    model = timm_nets.Resized(torch.nn.Identity(), 80)
+    model = timm_models.Resized(torch.nn.Identity(), 80)
     torch.testing.assert_close(model(torch.full((1, 3, 32, 32), 0.25)), torch.full((1, 3, 80, 80), 0.25))
 
 
@@ -101,7 +101,7 @@ def test_weights_are_looked_for_without_fetching_them(monkeypatch):
     asked = []
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", lambda url, timeout: asked.append(url))
-    timm_nets.check_weights(Timm(name="timm:test_vit", pretrained=True))
+    timm_models.check_weights(Timm(name="timm:test_vit", pretrained=True))
     assert len(asked) == 1 and asked[0].endswith("model.safetensors")
 
 
@@ -115,7 +115,7 @@ def test_weights_that_can_not_be_had_are_a_sentence(name, says, monkeypatch):
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", fail)
     with pytest.raises((DataError, SpecError), match=says):
-        timm_nets.check_weights(Timm(name=f"timm:{name}", pretrained=True))
+        timm_models.check_weights(Timm(name=f"timm:{name}", pretrained=True))
 
 
 def test_without_timm_the_package_is_named(monkeypatch):

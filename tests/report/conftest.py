@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from rates import study_of_rates
 
-from cifarsweep.report.source import ReportAttempt, ReportStudy, ReportTrial, Series
+from cifarsweep.analysis.records import ReportAttempt, ReportStudy, ReportTrial, Series
 from cifarsweep.spec.settings import Settings, flat_settings, nest
 from cifarsweep.spec.study import Cell, Study, cell_name, crossed
 

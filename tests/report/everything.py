@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from cifarsweep.report.source import ClassCounts, ReportStudy
+from cifarsweep.analysis.records import ClassCounts, ReportStudy
 
 NAMES = ("aircraft", "<b>bird</b>", "cat")
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from cifarsweep.report.source import ReportStudy
+from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.spec.hypothesis import Equivalent, Faster, Greater
 
 FACTORS = {"optimizer.lr": (0.1, 0.2, 0.3)}

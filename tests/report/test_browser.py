@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cifarsweep.report.pages import write_pages
+from cifarsweep.report.render import write_pages
 
 HOSTILE = "<script>window.hacked=1</script><img src=http://x.test/ onerror=window.hacked=1>\"'</script>%{x}"
 LINES = "document.querySelectorAll('#curves-plot .scatterlayer .trace').length"

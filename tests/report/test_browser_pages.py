@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from cifarsweep.report.compare import compare
-from cifarsweep.report.pages import write_comparison, write_pages
+from cifarsweep.analysis.comparison import compare
+from cifarsweep.report.render import write_comparison, write_pages
 from cifarsweep.spec.hypothesis import Faster, Greater
 
 HOSTILE = "<script>window.hacked=1</script><img src=http://x.test/ onerror=window.hacked=1>\"'</script>%{x}"

@@ -9,12 +9,12 @@ from rates import FIRST
 from typer.testing import CliRunner
 
 from cifarsweep import notebook
+from cifarsweep.analysis.collect import collect
 from cifarsweep.cli.app import app
 from cifarsweep.errors import UnknownStudy
-from cifarsweep.report.collect import collect
-from cifarsweep.report.pages import render_study
+from cifarsweep.report.render import render_study
 from cifarsweep.report.summary import study_fields
-from cifarsweep.spec.words import AttemptEnd, CheckpointRef, MetricRow, Outcome, TrialResult
+from cifarsweep.spec.types import AttemptEnd, CheckpointRef, MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
 from cifarsweep.store.records import WorkerInfo
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from cifarsweep.report.compare import compare
-from cifarsweep.report.compare_view import compare_view, lead
-from cifarsweep.report.pages import write_comparison, write_pages
+from cifarsweep.analysis.comparison import compare
+from cifarsweep.report.comparison_page import compare_view, lead
+from cifarsweep.report.render import write_comparison, write_pages
 from cifarsweep.report.summary import comparison_fields, study_fields
 
 HOSTILE = "<script>alert(1)</script>\"'<img src=x onerror=alert(1)>"

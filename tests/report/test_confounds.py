@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from cifarsweep.analysis.confounds import confounds, timing_note, timing_warning
+from cifarsweep.analysis.results import cell_results
+from cifarsweep.analysis.verdicts import verdicts
 from cifarsweep.report.confound_view import confound_view
-from cifarsweep.report.confounds import confounds, timing_note, timing_warning
-from cifarsweep.report.findings import cell_results
-from cifarsweep.report.pages import render_study
-from cifarsweep.report.verdicts import verdicts
+from cifarsweep.report.render import render_study
 from cifarsweep.spec.hypothesis import Faster
 
 NO, YES = "skip=no", "skip=yes"

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cifarsweep.errors import OutputError
-from cifarsweep.report import export as exporting
-from cifarsweep.report.export import _harmless, curves, export
+from cifarsweep.export import tables as exporting
+from cifarsweep.export.tables import _harmless, curves, export
 from cifarsweep.spec.settings import Optimizer, Settings
 from cifarsweep.spec.study import Cell, Study
-from cifarsweep.spec.words import MetricRow, Outcome, TrialResult
+from cifarsweep.spec.types import MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
 
 EVIL = '=HYPERLINK("x")'

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cifarsweep.errors import OutputError
-from cifarsweep.report.target import EVENT_FILE, Target
+from cifarsweep.export.target import EVENT_FILE, Target
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 from rates import ABOVE, CELLS, FAR, HIGH, LOW, MIDDLE, UNDECIDED
 from scipy import stats
 
-from cifarsweep.report.extension import next_seeds
-from cifarsweep.report.looks import seed_order
-from cifarsweep.report.verdicts import verdicts
+from cifarsweep.analysis.extension import next_seeds
+from cifarsweep.analysis.looks import seed_order
+from cifarsweep.analysis.verdicts import verdicts
 from cifarsweep.spec.hypothesis import AtChance, Greater
 from cifarsweep.stats.plans import bound
 

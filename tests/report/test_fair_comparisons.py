@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from cifarsweep.analysis.records import ReportStudy
+from cifarsweep.analysis.results import cell_results
+from cifarsweep.analysis.samples import sides
+from cifarsweep.analysis.verdicts import verdicts
 from cifarsweep.report.claims import hypothesis_view
-from cifarsweep.report.findings import cell_results
-from cifarsweep.report.samples import sides
-from cifarsweep.report.source import ReportStudy
-from cifarsweep.report.verdicts import verdicts
 from cifarsweep.spec.hypothesis import Best, Equivalent, Greater, NotWorse, Trend
 
 RATES = (3e-3, 1e-3, 3e-4)

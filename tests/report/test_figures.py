@@ -10,18 +10,18 @@ from everything import counts, everything
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cifarsweep.report.classes import class_counts, class_payload
-from cifarsweep.report.collect import collect
+from cifarsweep.analysis.collect import collect
+from cifarsweep.analysis.confusion import class_counts, class_payload
+from cifarsweep.analysis.results import CellResult, cell_results, reach
+from cifarsweep.analysis.verdicts import verdicts
 from cifarsweep.report.crossing import crossings
 from cifarsweep.report.curves import curve_payload, unpacked
 from cifarsweep.report.figures import cost_payload, gap_payload, pareto_front
-from cifarsweep.report.findings import CellResult, cell_results, reach
-from cifarsweep.report.forest import WIDTH, forest_mark
-from cifarsweep.report.pages import render_study
+from cifarsweep.report.marks import WIDTH, forest_mark
+from cifarsweep.report.render import render_study
 from cifarsweep.report.resources import resource_table
-from cifarsweep.report.verdicts import verdicts
 from cifarsweep.spec.hypothesis import Equivalent, Greater
-from cifarsweep.spec.words import CONFUSION, MetricRow, Outcome, TrialResult
+from cifarsweep.spec.types import CONFUSION, MetricRow, Outcome, TrialResult
 from cifarsweep.stats import summary
 from cifarsweep.store import Store
 
@@ -171,7 +171,7 @@ def test_classes_have_means_intervals_and_matrices(make: Any) -> None:
 def test_matrices_are_of_the_best_cells_as_far_as_the_page_stays_light(
     make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cifarsweep.report.classes._MOST_ENTRIES", 2 * 9)
+    monkeypatch.setattr("cifarsweep.analysis.confusion._MOST_ENTRIES", 2 * 9)
     report = everything(make)
 
     payload = class_payload(report, cell_results(report))

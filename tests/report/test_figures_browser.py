@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from everything import everything
 
-from cifarsweep.report.pages import write_pages
+from cifarsweep.report.render import write_pages
 
 TRACES = "document.querySelectorAll('#{} .scatterlayer .trace').length"
 PRESSED = "document.querySelectorAll('#legend [aria-pressed=true]').length"

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from cifarsweep.analysis.results import best, cell_results, named_means, state_counts
 from cifarsweep.report.claims import condition, hypothesis_view
-from cifarsweep.report.findings import best, cell_results, named_means, state_counts
 from cifarsweep.report.notes import figure_notes
 from cifarsweep.report.palette import looks
 from cifarsweep.spec.hypothesis import AtChance, Best, Equivalent, Faster, Greater, NotWorse, Reaches, Trend

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
+from cifarsweep.analysis.collect import collect
+from cifarsweep.analysis.records import ReportStudy
+from cifarsweep.analysis.verdicts import verdicts
 from cifarsweep.report import folding
-from cifarsweep.report.collect import collect
-from cifarsweep.report.pages import render_study
-from cifarsweep.report.source import ReportStudy
+from cifarsweep.report.render import render_study
+from cifarsweep.report.study_page import study_view
 from cifarsweep.report.terminal import results_table
-from cifarsweep.report.verdicts import verdicts
-from cifarsweep.report.view import study_view
 from cifarsweep.spec.hypothesis import Greater
-from cifarsweep.spec.words import MetricRow, Outcome, TrialResult
+from cifarsweep.spec.types import MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
 
 SIZES = tuple(range(1, 13))

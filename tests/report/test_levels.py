@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from cifarsweep.analysis.records import ReportStudy
+from cifarsweep.analysis.results import cell_results, named_means
+from cifarsweep.analysis.samples import sides
+from cifarsweep.analysis.verdicts import verdicts
 from cifarsweep.report.crossing import crossings
-from cifarsweep.report.findings import cell_results, named_means
-from cifarsweep.report.samples import sides
-from cifarsweep.report.source import ReportStudy
-from cifarsweep.report.verdicts import verdicts
-from cifarsweep.spec.reading import read_study
+from cifarsweep.spec.reader import read_study
 from cifarsweep.spec.study import Study, same_level
 
 FILE = """

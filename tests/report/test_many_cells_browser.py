@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from cifarsweep.report.pages import write_pages
-from cifarsweep.report.paper import write_png
+from cifarsweep.report.browser_print import write_png
+from cifarsweep.report.render import write_pages
 
 NAMED = "document.querySelectorAll('#finals-plot .ytick').length"
 DOTS = "document.querySelectorAll('#finals-plot .point').length"

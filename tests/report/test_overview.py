@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from cifarsweep.analysis.results import cell_results
 from cifarsweep.report import code
-from cifarsweep.report.findings import cell_results
 from cifarsweep.report.overview import index_row, lead
-from cifarsweep.report.pages import render_index, render_study
+from cifarsweep.report.render import render_index, render_study
 from cifarsweep.report.terminal import verdict_lines
 from cifarsweep.spec.hypothesis import Best, Greater
-from cifarsweep.spec.space import Range, Search
+from cifarsweep.spec.search_space import Range, Search
 
 WAITING = {"state": "queued", "outcome": None, "final": {}, "attempts": (), "steps": 0, "elapsed_s": None}
 SKIP = Greater(kind="greater", claim="Skips help", a={"model.skip": True}, b={"model.skip": False})

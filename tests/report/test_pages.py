@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from cifarsweep.errors import CifarsweepError
-from cifarsweep.report.pages import page_name, render_index, render_study, write_pages
+from cifarsweep.report.render import page_name, render_index, render_study, write_pages
 from cifarsweep.report.terminal import results_table
 
 HOSTILE = "<script>alert(1)</script>\"'</script><img src=x onerror=alert(1)>&amp;"

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from cifarsweep.errors import OutputError
-from cifarsweep.report.pages import write_pages
-from cifarsweep.report.paper import VARIABLE, WIDTH, find_chromium, write_pdf, write_png
+from cifarsweep.report.browser_print import VARIABLE, WIDTH, find_chromium, write_pdf, write_png
+from cifarsweep.report.render import write_pages
 
 HERE = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 real = pytest.mark.skipif(HERE is None, reason="no Chromium on PATH: nothing is printed")

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from rates import ALIKE, FIRST, HIGH, LOW, NEAR
 
-from cifarsweep.report.pages import render_study
-from cifarsweep.report.source import ReportStudy
+from cifarsweep.analysis.records import ReportStudy
+from cifarsweep.analysis.verdicts import metrics_needed, verdicts
+from cifarsweep.report.render import render_study
 from cifarsweep.report.summary import study_fields
 from cifarsweep.report.terminal import verdict_lines
-from cifarsweep.report.verdicts import metrics_needed, verdicts
 
 
 def slow_low(report: ReportStudy) -> list[Any]:

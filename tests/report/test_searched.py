@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from cifarsweep.report.care import care_notes
-from cifarsweep.report.pages import render_study
+from cifarsweep.report.render import render_study
 from cifarsweep.report.searched import HEIGHT, WIDTH, search_view
-from cifarsweep.spec.space import Choices, Range, Search
+from cifarsweep.spec.search_space import Choices, Range, Search
 
 SPACE = {
     "optimizer.lr": Range(low=1e-4, high=1.0, log=True),

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from cifarsweep.report.study_file import study_toml
-from cifarsweep.spec.reading import find, read_study, shipped
+from cifarsweep.spec.reader import find, read_study, shipped
 from cifarsweep.spec.study import Study
+from cifarsweep.spec.writer import study_toml
 
 BASE = 'name = "tried"\nquestion = "Which one?"\n'
 FILES = {

@@ -13,19 +13,19 @@ from hypothesis import strategies as st
 from sqlalchemy import text as sql
 from typer.testing import CliRunner
 
+from cifarsweep.analysis.collect import collect
+from cifarsweep.analysis.comparison import compare
 from cifarsweep.cli.app import app
 from cifarsweep.errors import CifarsweepError, DataError, StoreError, StudyExists
-from cifarsweep.report.collect import collect
-from cifarsweep.report.compare import compare
-from cifarsweep.report.export import export
+from cifarsweep.export.run_folders import cell_and_seed
+from cifarsweep.export.tables import export
+from cifarsweep.export.tensorboard_import import imported_study
+from cifarsweep.export.tensorboard_import import read_runs as read_all
 from cifarsweep.report.notes import figure_notes
-from cifarsweep.report.pages import render_study, write_comparison
-from cifarsweep.report.run_folders import cell_and_seed
-from cifarsweep.report.tensorboard_import import imported_study
-from cifarsweep.report.tensorboard_import import read_runs as read_all
+from cifarsweep.report.render import render_study, write_comparison
 from cifarsweep.spec.settings import Optimizer, Settings
 from cifarsweep.spec.study import Cell, Study
-from cifarsweep.spec.words import MetricRow, Outcome, TrialResult
+from cifarsweep.spec.types import MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
 from cifarsweep.store.records import FinishedRun
 
@@ -741,7 +741,7 @@ def edit_record(path: Path, changed: dict[str, object]) -> None:
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.summary.writer.record_writer import RecordWriter
 
-    from cifarsweep.report.event_files import PLUGIN, _records
+    from cifarsweep.export.event_files import PLUGIN, _records
 
     events = [Event.FromString(record) for record in _records(path)]
     with path.open("wb") as file:

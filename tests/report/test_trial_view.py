@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cifarsweep.report.pages import render_study
+from cifarsweep.report.render import render_study
 from cifarsweep.report.reproduce import commands, environment_numbers
-from cifarsweep.report.trial_view import SPARK_HEIGHT, SPARK_WIDTH, differing_settings, time_beside, trials_view
+from cifarsweep.report.trials_section import SPARK_HEIGHT, SPARK_WIDTH, differing_settings, time_beside, trials_view
 
 
 def test_time_beside_training_is_that_of_all_attempts(make: Any) -> None:

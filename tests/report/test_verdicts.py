@@ -8,16 +8,16 @@ import pytest
 from rates import ABOVE, ALIKE, FAR, HIGH, LOW, MIDDLE, NEAR, Values
 from statsmodels.stats.power import TTestPower
 
+from cifarsweep.analysis.samples import sides
+from cifarsweep.analysis.verdicts import verdicts
 from cifarsweep.report.care import care_notes
 from cifarsweep.report.claims import condition
-from cifarsweep.report.forest import forest_mark
+from cifarsweep.report.marks import forest_mark
 from cifarsweep.report.notes import figure_notes
-from cifarsweep.report.pages import render_study
-from cifarsweep.report.samples import sides
+from cifarsweep.report.render import render_study
+from cifarsweep.report.study_page import study_view
 from cifarsweep.report.summary import study_fields
 from cifarsweep.report.terminal import verdict_lines
-from cifarsweep.report.verdicts import verdicts
-from cifarsweep.report.view import study_view
 from cifarsweep.spec.hypothesis import AtChance, Best, Greater, NotWorse, Reaches, Trend
 from cifarsweep.spec.settings import EarlyStop, Settings
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cifarsweep.report.wording import (
+from cifarsweep.formatting import (
     duration,
     interval_text,
     magnitude,

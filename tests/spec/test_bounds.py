@@ -10,7 +10,7 @@ import pytest
 from cifarsweep.errors import SpecError
 from cifarsweep.spec.bounds import DEEPEST, check_depth
 from cifarsweep.spec.overrides import parse_overrides
-from cifarsweep.spec.reading import read_study
+from cifarsweep.spec.reader import read_study
 
 FILE = """
 name = "large"
@@ -25,7 +25,7 @@ _BYTES = 1 << 30
 
 def test_a_file_of_deep_keys_is_refused_in_little_memory(tmp_path: Path) -> None:
     (tmp_path / "deep.toml").write_text("a." * 100_000 + "b = 1")
-    program = "import sys; from pathlib import Path; from cifarsweep.spec.reading import read_study as read\n"
+    program = "import sys; from pathlib import Path; from cifarsweep.spec.reader import read_study as read\n"
     program += "try: read(Path(sys.argv[1]))\nexcept Exception as error: print(type(error).__name__, error)"
 
     done = subprocess.run(

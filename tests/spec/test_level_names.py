@@ -8,11 +8,11 @@ import optuna
 import pytest
 from hypothesis import given
 
-from cifarsweep.report.study_file import study_toml
 from cifarsweep.spec.overrides import parse_overrides
-from cifarsweep.spec.reading import read_study
+from cifarsweep.spec.reader import read_study
 from cifarsweep.spec.study import Study, level_text
-from cifarsweep.store.parameters import Parameters
+from cifarsweep.spec.writer import study_toml
+from cifarsweep.store.optuna_view.parameters import Parameters
 
 FILE = """
 name = "clipped"

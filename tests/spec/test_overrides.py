@@ -6,7 +6,7 @@ import pytest
 
 from cifarsweep.errors import SpecError
 from cifarsweep.spec.overrides import parse_override
-from cifarsweep.spec.reading import read_study
+from cifarsweep.spec.reader import read_study
 
 ARMS = """
 name = "arms"

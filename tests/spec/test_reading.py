@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cifarsweep.errors import SpecError, UnknownStudy
 from cifarsweep.spec.overrides import parse_override
-from cifarsweep.spec.reading import find, read_study, shipped
+from cifarsweep.spec.reader import find, read_study, shipped
 from cifarsweep.spec.settings import flatten, nest, setting_keys
 from cifarsweep.spec.study import Study
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cifarsweep.errors import SpecError, StudyExists
-from cifarsweep.report.study_file import study_toml
-from cifarsweep.spec.reading import find, read_study
-from cifarsweep.spec.space import Choices, Range
+from cifarsweep.spec.reader import find, read_study
+from cifarsweep.spec.search_space import Choices, Range
 from cifarsweep.spec.study import Study, check_extends
+from cifarsweep.spec.writer import study_toml
 
 FILE = """
 name = "find"
@@ -165,7 +165,7 @@ plain = st.none() | st.booleans() | st.floats() | st.text(max_size=3)
 
 @given(st.recursive(plain, lambda inner: st.dictionaries(keys, inner, max_size=4)))
 def test_no_table_makes_reading_crash(table):
-    from cifarsweep.spec.searching import read_search
+    from cifarsweep.spec.search_reader import read_search
 
     with pytest.raises(SpecError):
         read_search({"space": table}, {"epochs": 1}, "file")

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from cifarsweep.checkpoints.folder import CheckpointFolder
 from cifarsweep.data.dataset import Split
-from cifarsweep.spec.reading import find, read_study, shipped
+from cifarsweep.spec.reader import find, read_study, shipped
 from cifarsweep.spec.settings import Timm
 from cifarsweep.training.events import Metrics
-from cifarsweep.training.folder import CheckpointFolder
 from cifarsweep.training.loop import Run, train
 
 SHRUNK = {"dataset": "cifar10-jpeg-small", "epochs": 1}

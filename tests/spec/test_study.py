@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cifarsweep.errors import StudyExists
-from cifarsweep.spec.reading import find, read_study, shipped
+from cifarsweep.spec.reader import find, read_study, shipped
 from cifarsweep.spec.study import Study, cell_name, check_extends, difference, level_text, select
 
 

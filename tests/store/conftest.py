@@ -13,7 +13,7 @@ import pytest
 from scenes import administer, cut_connections, make_study
 
 from cifarsweep.store import Store
-from cifarsweep.store.tables import metadata
+from cifarsweep.store.schema import metadata
 
 SHARED = "cs_shared"
 

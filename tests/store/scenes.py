@@ -12,11 +12,11 @@ from sqlalchemy import create_engine, make_url, select, text, update
 
 from cifarsweep.spec.settings import Optimizer, Settings
 from cifarsweep.spec.study import Cell, Study
-from cifarsweep.spec.words import VAL_ACCURACY, CheckpointRef, MetricRow, Outcome, TrialResult
+from cifarsweep.spec.types import VAL_ACCURACY, CheckpointRef, MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
-from cifarsweep.store.clock import read_clock
+from cifarsweep.store.leases import read_clock
 from cifarsweep.store.records import Lease
-from cifarsweep.store.tables import metadata, trial
+from cifarsweep.store.schema import metadata, trial
 from cifarsweep.store.timing import Timing
 
 QUICK = Timing(lease_s=0.3, beat_s=0.05)
@@ -109,7 +109,7 @@ def cut_connections(url: str) -> None:
 def lose_one_commit(store: Store, monkeypatch: pytest.MonkeyPatch, *, happened: bool = True) -> None:
     """The connection goes at the next COMMIT, right after it has happened or right before."""
     engine = store._db.engine
-    monkeypatch.setattr("cifarsweep.store.engine.connection_lost", lambda error: True)
+    monkeypatch.setattr("cifarsweep.store.database.connection_lost", lambda error: True)
     commit = engine.dialect.do_commit
     left = [None]
 

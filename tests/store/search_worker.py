@@ -6,10 +6,10 @@ from pathlib import Path
 from cifarsweep.data.catalog import DataSetInfo
 from cifarsweep.store import Store
 from cifarsweep.store.timing import Timing
+from cifarsweep.worker.context import Plan
 from cifarsweep.worker.display import Display
-from cifarsweep.worker.plan import Plan
+from cifarsweep.worker.eligibility import Trainable
 from cifarsweep.worker.supervisor import Supervisor
-from cifarsweep.worker.trainable import Trainable
 
 CHILD = Path(__file__).parents[1] / "worker" / "searched_child.py"
 

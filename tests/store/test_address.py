@@ -16,7 +16,7 @@ from scenes import make_study
 from cifarsweep.errors import StoreError, StoreUnavailable
 from cifarsweep.files import exists
 from cifarsweep.store import Store
-from cifarsweep.store.address import check_file, file_system, parse_url, shown
+from cifarsweep.store.url import check_file, file_system, parse_url, shown
 
 SECRET = "tr0ub4dor"
 

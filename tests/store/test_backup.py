@@ -9,9 +9,9 @@ from scenes import contents, make_study, must_claim, result, rows_at, saved_at
 from sqlalchemy import Connection, func, inspect, select
 
 from cifarsweep.errors import StoreError
-from cifarsweep.spec.words import MetricRow, TrialState
+from cifarsweep.spec.types import MetricRow, TrialState
 from cifarsweep.store import Store
-from cifarsweep.store.tables import checkpoint
+from cifarsweep.store.schema import checkpoint
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def unwritable(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     """A database with the study `s` that may only be read."""
     name, *journal = request.param.split()
     if journal:
-        monkeypatch.setattr("cifarsweep.store.engine.safe_wal", lambda version: True)
+        monkeypatch.setattr("cifarsweep.store.database.safe_wal", lambda version: True)
     found: str | Path = request.getfixturevalue(name)
     return found
 

@@ -15,7 +15,7 @@ from scenes import (
 )
 
 from cifarsweep.errors import LeaseLost, StoreUnavailable
-from cifarsweep.spec.words import AttemptEnd, TrialState
+from cifarsweep.spec.types import AttemptEnd, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.records import Lease, Want
 
@@ -97,7 +97,7 @@ def test_a_lost_answer_costs_neither_the_end_nor_the_claim(
 def test_sent_again_it_gets_the_trial_that_it_got(busy_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     lease, want = must_claim(busy_store), Want("w")
     with monkeypatch.context() as patched:
-        patched.setattr("cifarsweep.store.engine._RETRY_AFTER_S", ())
+        patched.setattr("cifarsweep.store.database._RETRY_AFTER_S", ())
         lose_one_commit(busy_store, patched, happened=True)
         with pytest.raises(StoreUnavailable):
             busy_store.finish(lease, rows_at(9), None, result(9), want)

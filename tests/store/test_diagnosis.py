@@ -7,11 +7,12 @@ from pathlib import Path
 from scenes import administer, make_study, must_claim, set_trial
 from sqlalchemy import text
 
-from cifarsweep.store import Store, diagnosis
+from cifarsweep.store import Store
+from cifarsweep.store.admin import doctor
 
 
-def levels(url: str) -> dict[str, diagnosis.Finding]:
-    return {finding.subject: finding for finding in diagnosis.examine(url)}
+def levels(url: str) -> dict[str, doctor.Finding]:
+    return {finding.subject: finding for finding in doctor.examine(url)}
 
 
 def test_a_database_in_use_is_in_order(url: str) -> None:

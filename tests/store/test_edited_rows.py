@@ -15,26 +15,27 @@ import pytest
 from scenes import make_cell, make_study, result, rows_at, saved_at
 from sqlalchemy import Boolean, Column, Double, Integer, text
 
-from cifarsweep.cli.inspection import status_fields
-from cifarsweep.cli.trial import trial_fields
-from cifarsweep.dashboard.message import message
+from cifarsweep.analysis.collect import collect
+from cifarsweep.analysis.extension import next_seeds
+from cifarsweep.cli.show import trial_fields
+from cifarsweep.cli.status import status_fields
+from cifarsweep.dashboard.live_state import message
 from cifarsweep.errors import StoreError, UnreadableStudy
-from cifarsweep.report.collect import collect
-from cifarsweep.report.export import curves
-from cifarsweep.report.extension import next_seeds
-from cifarsweep.report.pages import render_study
+from cifarsweep.export.tables import curves
+from cifarsweep.report.render import render_study
 from cifarsweep.spec.hypothesis import Greater
-from cifarsweep.spec.space import Range, Search
+from cifarsweep.spec.search_space import Range, Search
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.words import AttemptEnd, MetricRow
-from cifarsweep.store import Store, columns, integrity
+from cifarsweep.spec.types import AttemptEnd, MetricRow
+from cifarsweep.store import Store, columns
+from cifarsweep.store.admin import check
+from cifarsweep.store.cached import WatchedStore
 from cifarsweep.store.records import WorkerInfo
+from cifarsweep.store.schema import UtcDateTime, metadata, study_data
 from cifarsweep.store.studies import insert_ignore
-from cifarsweep.store.tables import UtcDateTime, metadata, study_data
-from cifarsweep.store.watched import WatchedStore
+from cifarsweep.worker.eligibility import Trainable
 from cifarsweep.worker.replay import read_original
-from cifarsweep.worker.searching import Searching
-from cifarsweep.worker.trainable import Trainable
+from cifarsweep.worker.search import Searching
 
 #: Of a data set that is here, as workers see it.
 READY: Any = SimpleNamespace(sha256="0" * 64, path=None, classes=())
@@ -132,7 +133,7 @@ def fill(store: Store) -> None:
 @pytest.fixture(autouse=True)
 def no_optuna(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its tables are its own, and opening them for every edit would take most of the time."""
-    monkeypatch.setattr(integrity, "_optuna", lambda db: [])
+    monkeypatch.setattr(check, "_optuna", lambda db: [])
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import time
 import pytest
 from scenes import make_due, must_claim, result, rows_at, saved_at, set_trial, steps_of, taken_over
 
-from cifarsweep.spec.words import AttemptEnd, TrialState
+from cifarsweep.spec.types import AttemptEnd, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.records import WorkerInfo
 from cifarsweep.store.timing import Timing

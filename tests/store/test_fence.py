@@ -7,7 +7,7 @@ import pytest
 from scenes import contents, expire, lose_one_commit, must_claim, result, rows_at, saved_at, steps_of, taken_over
 
 from cifarsweep.errors import LeaseLost, StoreError
-from cifarsweep.spec.words import AttemptEnd, MetricRow, TrialState
+from cifarsweep.spec.types import AttemptEnd, MetricRow, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.records import Lease, Want
 

@@ -4,10 +4,11 @@ import pytest
 from scenes import make_study, must_claim, result, rows_at, saved_at, set_trial
 from sqlalchemy import insert, text
 
-from cifarsweep.spec.words import MetricRow
-from cifarsweep.store import Store, integrity
-from cifarsweep.store.engine import Database
-from cifarsweep.store.tables import metric
+from cifarsweep.spec.types import MetricRow
+from cifarsweep.store import Store
+from cifarsweep.store.admin import check
+from cifarsweep.store.database import Database
+from cifarsweep.store.schema import metric
 
 
 def run(store: Store, statement: str) -> None:
@@ -52,14 +53,14 @@ def test_damage_is_found(used_store: Store, damage: str, sentence: str | None) -
 def test_a_trial_that_is_told_between_two_readings_is_no_finding(
     used_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    theirs = integrity._theirs
+    theirs = check._theirs
 
     def slowly(db: Database) -> object:
         used_store.finish(must_claim(used_store), rows_at(1), None, result(1))
         assert used_store.tell() == 1
         return theirs(db)
 
-    monkeypatch.setattr(integrity, "_theirs", slowly)
+    monkeypatch.setattr(check, "_theirs", slowly)
 
     assert used_store.check() == []
 

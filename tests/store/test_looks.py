@@ -85,7 +85,7 @@ def test_more_seeds_on_the_way_to_a_look_are_no_look(busy_store: Store) -> None:
 
 def test_looks_of_a_database_of_before_are_one_plan(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr("cifarsweep.store.migrate.HEAD", "0005")
+        patched.setattr("cifarsweep.store.migrations.HEAD", "0005")
         with Store.open(empty_url, upgrade=True) as store:
             store._db.write(old_looks)
 

@@ -15,10 +15,11 @@ from scenes import make_due, make_study, must_claim, result, saved_at, set_trial
 from sqlalchemy import update
 
 from cifarsweep.errors import LeaseLost, StoreError
-from cifarsweep.spec.words import FINAL_STATES, AttemptEnd, MetricRow, TrialState, Wish
-from cifarsweep.store import Store, fence
+from cifarsweep.spec.types import FINAL_STATES, AttemptEnd, MetricRow, TrialState, Wish
+from cifarsweep.store import Store
+from cifarsweep.store.queue import fence
 from cifarsweep.store.records import Lease, Steered, Want
-from cifarsweep.store.tables import trial
+from cifarsweep.store.schema import trial
 
 TRIALS = 3
 ENDS = [AttemptEnd.EXCEPTION, AttemptEnd.OUT_OF_MEMORY, AttemptEnd.CRASHED]

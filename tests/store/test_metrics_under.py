@@ -2,7 +2,7 @@
 
 from scenes import must_claim, rows_at
 
-from cifarsweep.spec.words import CONFUSION, MetricRow
+from cifarsweep.spec.types import CONFUSION, MetricRow
 from cifarsweep.store import Store
 
 

@@ -16,10 +16,10 @@ from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
 from cifarsweep.errors import StoreError
 from cifarsweep.store import Store
-from cifarsweep.store.address import parse_url
-from cifarsweep.store.migrate import HEAD, REVISIONS, shipped_folder
+from cifarsweep.store.migrations import HEAD, REVISIONS, shipped_folder
+from cifarsweep.store.schema import PREFIX, VERSION_TABLE, metadata
 from cifarsweep.store.studies import cell_row
-from cifarsweep.store.tables import PREFIX, VERSION_TABLE, metadata
+from cifarsweep.store.url import parse_url
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_revisions_are_listed_completely() -> None:
 def old_url(empty_url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> str:
     """A database that the first version made, with a study in it."""
     with monkeypatch.context() as patched:
-        patched.setattr("cifarsweep.store.migrate.HEAD", REVISIONS[0])
+        patched.setattr("cifarsweep.store.migrations.HEAD", REVISIONS[0])
         Store.open(empty_url, upgrade=True).close()
     old_contents(engine)
     return empty_url
@@ -281,7 +281,7 @@ def test_workers_that_vanished_before_the_upgrade_are_no_crashes_after_it(
     empty_url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr("cifarsweep.store.migrate.HEAD", "0007")
+        patched.setattr("cifarsweep.store.migrations.HEAD", "0007")
         Store.open(empty_url, upgrade=True).close()
     old_contents(engine)
     # The first crash lies before a checkpoint: the common count of that time is of the last four.

@@ -10,9 +10,9 @@ import pytest
 from scenes import make_study
 
 from cifarsweep.store import Store
-from cifarsweep.store.address import parse_url
-from cifarsweep.store.engine import Database
-from cifarsweep.store.optuna_storage import Taken, file_lock
+from cifarsweep.store.database import Database
+from cifarsweep.store.optuna_view.storage import Taken, file_lock
+from cifarsweep.store.url import parse_url
 
 
 @pytest.fixture(autouse=True)

@@ -13,11 +13,12 @@ from scenes import at_once, cut_connections, expire, make_cell, make_due, make_s
 
 from cifarsweep.errors import StudyExists
 from cifarsweep.spec.study import Cell, Study
-from cifarsweep.spec.words import CONFUSION, VAL_ACCURACY, AttemptEnd, MetricRow, Outcome, TrialResult
-from cifarsweep.store import Store, projection
-from cifarsweep.store.address import parse_url
-from cifarsweep.store.parameters import Parameters
+from cifarsweep.spec.types import CONFUSION, VAL_ACCURACY, AttemptEnd, MetricRow, Outcome, TrialResult
+from cifarsweep.store import Store
+from cifarsweep.store.optuna_view import projection
+from cifarsweep.store.optuna_view.parameters import Parameters
 from cifarsweep.store.records import WorkerInfo
+from cifarsweep.store.url import parse_url
 
 View = Callable[[], optuna.Study]
 COMPLETE, FAIL = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.FAIL

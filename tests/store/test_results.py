@@ -7,7 +7,7 @@ import pytest
 from scenes import make_study, must_claim, result, rows_at, saved_at, set_trial
 
 from cifarsweep.errors import StoreError
-from cifarsweep.spec.words import AttemptEnd, MetricRow, Outcome, TrialResult, TrialState
+from cifarsweep.spec.types import AttemptEnd, MetricRow, Outcome, TrialResult, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.records import WorkerInfo
 

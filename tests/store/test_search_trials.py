@@ -16,14 +16,14 @@ from scenes import at_once, must_claim, rows_at, saved_at, taken_over
 
 from cifarsweep.errors import StoreError
 from cifarsweep.search import suggest
-from cifarsweep.spec.reading import read_study
+from cifarsweep.spec.reader import read_study
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.words import VAL_ACCURACY, MetricRow, Outcome, TrialResult, TrialState, Wish
+from cifarsweep.spec.types import VAL_ACCURACY, MetricRow, Outcome, TrialResult, TrialState, Wish
 from cifarsweep.store import Store
-from cifarsweep.store.address import parse_url
 from cifarsweep.store.records import Lease, Steered
-from cifarsweep.store.search_trials import SearchState
-from cifarsweep.worker.searching import Judge, Searching
+from cifarsweep.store.search import SearchState
+from cifarsweep.store.url import parse_url
+from cifarsweep.worker.search import Judge, Searching
 
 FILE = """
 name = "find"

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import search_worker
 
-from cifarsweep.spec.reading import read_study
-from cifarsweep.spec.words import VAL_ACCURACY, Outcome, TrialState
+from cifarsweep.spec.reader import read_study
+from cifarsweep.spec.types import VAL_ACCURACY, Outcome, TrialState
 from cifarsweep.store import Store
 
 STEPS, TRIALS = 6, 16

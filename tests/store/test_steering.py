@@ -18,10 +18,10 @@ from scenes import (
 )
 
 from cifarsweep.errors import LeaseLost, StoreError, UnknownStudy
-from cifarsweep.spec.words import AttemptEnd, TrialState, Wish
+from cifarsweep.spec.types import AttemptEnd, TrialState, Wish
 from cifarsweep.store import Store
-from cifarsweep.store.address import parse_url
 from cifarsweep.store.records import Lease, Steered
+from cifarsweep.store.url import parse_url
 
 QUEUED, LEASED, PAUSED, CANCELLED = TrialState.QUEUED, TrialState.LEASED, TrialState.PAUSED, TrialState.CANCELLED
 DONE, FAILED, POISONED = TrialState.DONE, TrialState.FAILED, TrialState.POISONED

@@ -10,7 +10,7 @@ from scenes import make_study, must_claim, rows_at
 from sqlalchemy import text
 
 from cifarsweep.errors import StoreError
-from cifarsweep.spec.words import MetricRow
+from cifarsweep.spec.types import MetricRow
 from cifarsweep.store import Store, series
 from cifarsweep.store.series import Series
 

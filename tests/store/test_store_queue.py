@@ -18,7 +18,7 @@ from scenes import (
     taken_over,
 )
 
-from cifarsweep.spec.words import AttemptEnd, TrialState
+from cifarsweep.spec.types import AttemptEnd, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.records import WorkerInfo
 

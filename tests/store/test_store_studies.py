@@ -7,9 +7,9 @@ import pytest
 from scenes import at_once, contents, lose_one_commit, make_cell, make_study, must_claim, result
 
 from cifarsweep.errors import StudyExists, UnknownStudy
-from cifarsweep.spec.reading import find, read_study
+from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.words import MetricRow
+from cifarsweep.spec.types import MetricRow
 from cifarsweep.store import Store
 from cifarsweep.store.records import Created, FinishedRun
 

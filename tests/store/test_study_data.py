@@ -9,10 +9,10 @@ from sqlalchemy import update
 
 from cifarsweep.errors import StudyRefused
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.words import CheckpointRef, TrialState
+from cifarsweep.spec.types import CheckpointRef, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.records import Environment, Lease, Want, WorkerInfo
-from cifarsweep.store.tables import attempt, worker
+from cifarsweep.store.schema import attempt, worker
 
 A, B = "a" * 64, "b" * 64
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from cifarsweep.errors import StoreError
-from cifarsweep.store import clock
+from cifarsweep.store import leases
 from cifarsweep.store.timing import Timing
 
 
@@ -37,23 +37,23 @@ def test_a_beat_longer_than_half_the_lease_is_refused() -> None:
 
 def test_the_machine_clock_goes_on_and_names_its_boot() -> None:
     outside = time.monotonic()
-    before = clock.machine_now()
+    before = leases.machine_now()
     time.sleep(0.01)
-    passed_s = clock.machine_now() - before
+    passed_s = leases.machine_now() - before
 
     assert 0.01 <= passed_s <= time.monotonic() - outside + 0.01
-    assert clock.machine_clock() == clock.machine_clock() != ""
+    assert leases.machine_clock() == leases.machine_clock() != ""
 
 
 def test_without_a_boot_id_the_wall_clock_serves(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
-    monkeypatch.setattr(clock, "_BOOT_ID", tmp_path / "none")  # type: ignore[operator]
-    clock.machine_clock.cache_clear()
+    monkeypatch.setattr(leases, "_BOOT_ID", tmp_path / "none")  # type: ignore[operator]
+    leases.machine_clock.cache_clear()
     try:
-        assert clock.machine_clock() == "wall"
+        assert leases.machine_clock() == "wall"
         before = time.time()
-        assert before <= clock.machine_now() <= time.time()
+        assert before <= leases.machine_now() <= time.time()
     finally:
-        clock.machine_clock.cache_clear()
+        leases.machine_clock.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_without_a_boot_id_the_wall_clock_serves(monkeypatch: pytest.MonkeyPatch
     [
         ("cifarsweep.store", {"sqlalchemy", "optuna", "alembic", "torch"}),
         ("cifarsweep.store.records", {"sqlalchemy", "optuna", "alembic", "torch"}),
-        ("cifarsweep.store.facade", {"optuna", "alembic", "torch", "psycopg"}),
+        ("cifarsweep.store.store", {"optuna", "alembic", "torch", "psycopg"}),
     ],
 )
 def test_imports_stay_cheap(module: str, absent: set[str]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from scenes import make_study, must_claim
 from sqlalchemy import text
 
-from cifarsweep.spec.words import MetricRow, Outcome, TrialResult
+from cifarsweep.spec.types import MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
 
 README = Path(__file__).parents[2] / "README.md"

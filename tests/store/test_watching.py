@@ -5,9 +5,9 @@ import math
 import pytest
 from scenes import make_study, must_claim, rows_at
 
-from cifarsweep.spec.words import AttemptEnd, MetricRow
+from cifarsweep.spec.types import AttemptEnd, MetricRow
+from cifarsweep.store.cached import WatchedStore
 from cifarsweep.store.records import WorkerInfo
-from cifarsweep.store.watched import WatchedStore
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from cifarsweep.checkpoints.folder import CheckpointFolder
 from cifarsweep.errors import CheckpointError
-from cifarsweep.spec.words import CheckpointRef
-from cifarsweep.training.folder import CheckpointFolder
+from cifarsweep.spec.types import CheckpointRef
 
 Damage = Callable[[Path, random.Random], None]
 

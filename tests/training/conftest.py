@@ -3,8 +3,8 @@ import itertools
 import pytest
 from stripes import Bench, make_split
 
+from cifarsweep.checkpoints.folder import CheckpointFolder
 from cifarsweep.training import loop
-from cifarsweep.training.folder import CheckpointFolder
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import torch
 
+from cifarsweep.checkpoints.folder import CheckpointFolder
 from cifarsweep.data.dataset import Split
 from cifarsweep.spec.settings import Augment, ConvNet, Optimizer, Settings
-from cifarsweep.spec.words import TIMING_METRICS
+from cifarsweep.spec.types import TIMING_METRICS
 from cifarsweep.training.events import Event, Finished, Metrics
-from cifarsweep.training.folder import CheckpointFolder
 from cifarsweep.training.loop import Run, train
 
 CLASSES = 4

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from cifarsweep.errors import SpecError
 from cifarsweep.spec.settings import Settings
-from cifarsweep.training.budget import Budget
+from cifarsweep.training.schedule import Budget
 
 budgets = st.builds(Budget, images=st.integers(1, 500), batch_size=st.integers(1, 600), total_steps=st.integers(1, 100))
 

@@ -5,10 +5,10 @@ import pickle
 import pytest
 import torch
 
+from cifarsweep.checkpoints.folder import CheckpointFolder
 from cifarsweep.errors import CheckpointError
-from cifarsweep.training import checkpoints
-from cifarsweep.training.checkpoints import weights_sha256
-from cifarsweep.training.folder import CheckpointFolder
+from cifarsweep.training import serialization
+from cifarsweep.training.serialization import weights_sha256
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def folder(tmp_path):
 
 def test_tensors_and_plain_values_come_back(folder):
     state = {"tensor": torch.arange(6.0).reshape(2, 3), "nan": float("nan"), "deep": {"pair": (1, None, "x")}}
-    found = checkpoints.load(folder, checkpoints.save(folder, 3, state))
+    found = serialization.load(folder, serialization.save(folder, 3, state))
     assert torch.equal(found["tensor"], state["tensor"])
     assert found["deep"] == state["deep"]
     assert found["nan"] != found["nan"]
@@ -33,7 +33,7 @@ class Bomb:
 def test_a_pickle_with_code_is_refused_unrun(folder, capsys, write):
     ref = folder.write(1, write({"model": Bomb()}))
     with pytest.raises(CheckpointError, match="not one of cifarsweep's"):
-        checkpoints.load(folder, ref)
+        serialization.load(folder, ref)
     assert "code ran" not in capsys.readouterr().out
 
 
@@ -46,15 +46,15 @@ def saved_by_torch(value):
 @pytest.mark.parametrize("payload", [b"", b"not a checkpoint", saved_by_torch([1, 2])])
 def test_other_contents_are_refused(folder, payload):
     with pytest.raises(CheckpointError, match="not one of cifarsweep's"):
-        checkpoints.load(folder, folder.write(1, payload))
+        serialization.load(folder, folder.write(1, payload))
 
 
 def test_nothing_is_opened_before_its_digest_is_checked(folder, monkeypatch):
-    ref = checkpoints.save(folder, 1, {"a": 1})
+    ref = serialization.save(folder, 1, {"a": 1})
     (folder.path / ref.path).write_bytes(saved_by_torch({"a": 2}).ljust(ref.bytes, b"\0")[: ref.bytes])
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("opened"))
     with pytest.raises(CheckpointError):
-        checkpoints.load(folder, ref)
+        serialization.load(folder, ref)
 
 
 def test_the_weights_digest_is_what_it_says():

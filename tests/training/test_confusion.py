@@ -5,7 +5,7 @@ import torch
 from stripes import CLASSES, TINY, finished, rows
 
 from cifarsweep.spec.settings import EarlyStop, Optimizer
-from cifarsweep.spec.words import CONFUSION
+from cifarsweep.spec.types import CONFUSION
 from cifarsweep.training.confusion import Confusion
 
 

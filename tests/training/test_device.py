@@ -7,7 +7,7 @@ import torch
 from stripes import TINY
 
 from cifarsweep.training import device
-from cifarsweep.training.randomness import make_repeatable
+from cifarsweep.training.determinism import make_repeatable
 
 GPU, CPU = torch.device("cuda:0"), torch.device("cpu")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from cifarsweep.checkpoints.folder import CheckpointFolder
 from cifarsweep.errors import CheckpointError, CheckpointUnseen
-from cifarsweep.training.folder import CheckpointFolder
 
 
 @pytest.fixture

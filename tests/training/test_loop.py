@@ -7,14 +7,14 @@ import torch
 from stripes import CLASSES, TINY, bits, finished, rows
 from torch import nn
 
+from cifarsweep.checkpoints.folder import CheckpointFolder
 from cifarsweep.errors import DeviceError, SpecError
 from cifarsweep.models import cost
 from cifarsweep.spec.settings import ConvNet, Optimizer, Schedule
-from cifarsweep.spec.words import CONFUSION, Outcome
+from cifarsweep.spec.types import CONFUSION, Outcome
 from cifarsweep.training import loop
-from cifarsweep.training.checkpoints import load, weights_sha256
 from cifarsweep.training.events import Metrics, Progress, Saved, Started, Stopped
-from cifarsweep.training.folder import CheckpointFolder
+from cifarsweep.training.serialization import load, weights_sha256
 
 STEPS_PER_EPOCH = 6  # 92 images in batches of 16, the last one of 12
 

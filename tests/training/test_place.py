@@ -7,10 +7,10 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import _registry
 
+from cifarsweep.checkpoints.folder import CheckpointFolder
+from cifarsweep.checkpoints.location import check_place, check_protocol, open_folder, parse_place
+from cifarsweep.checkpoints.object_store import ObjectFolder
 from cifarsweep.errors import CheckpointError, CheckpointUnseen, PlaceError
-from cifarsweep.training.folder import CheckpointFolder
-from cifarsweep.training.objects import ObjectFolder
-from cifarsweep.training.place import check_place, check_protocol, open_folder, parse_place
 
 
 @pytest.mark.parametrize(

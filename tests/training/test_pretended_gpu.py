@@ -14,13 +14,13 @@ from stripes import CLASSES, TINY, Bench, bits, finished, stripes
 from torch import nn
 from torch.nn import functional
 
+from cifarsweep.checkpoints.folder import CheckpointFolder
 from cifarsweep.data.dataset import Split
 from cifarsweep.models import cost, resnet, resnet9
-from cifarsweep.spec.reading import find, read_study
+from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.settings import Augment, ConvNet, EarlyStop, Optimizer, ResNet9, Schedule, Timm, ViT
 from cifarsweep.training import loop, state, step
 from cifarsweep.training.events import CaptureFailed
-from cifarsweep.training.folder import CheckpointFolder
 from cifarsweep.worker.failures import Failure, classify, explain
 
 STUDIES = sorted(path.stem for path in (Path(__file__).parents[2] / "studies").glob("*.toml"))

@@ -4,7 +4,7 @@ import sys
 
 PREPARE = """
 import os, sys
-import cifarsweep.training.events, cifarsweep.training.folder
+import cifarsweep.training.events, cifarsweep.checkpoints.folder
 from cifarsweep.training.process import prepare_process
 
 prepare_process()

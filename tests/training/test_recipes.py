@@ -11,11 +11,11 @@ from torch import nn
 from torch.nn import functional
 
 from cifarsweep.spec.settings import Augment, EarlyStop, Optimizer, Schedule
-from cifarsweep.training.checkpoints import load
+from cifarsweep.training.early_stopping import Watch
 from cifarsweep.training.loop import train
-from cifarsweep.training.meter import Meter
+from cifarsweep.training.meters import Meter
+from cifarsweep.training.serialization import load
 from cifarsweep.training.state import TrainState, Trial
-from cifarsweep.training.watch import Watch
 
 CPU = torch.device("cpu")
 

@@ -16,14 +16,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stripes import CLASSES, TINY, bits, finished, rows
 
+from cifarsweep.checkpoints import folder as folder_module
+from cifarsweep.checkpoints.folder import CheckpointFolder
 from cifarsweep.models import cost, resnet, resnet9
 from cifarsweep.spec.settings import Augment, ConvNet, EarlyStop, Optimizer, ResNet, ResNet9, Schedule, Timm, ViT
-from cifarsweep.spec.words import CheckpointRef
-from cifarsweep.training import folder as folder_module
-from cifarsweep.training.checkpoints import weights_sha256
+from cifarsweep.spec.types import CheckpointRef
 from cifarsweep.training.events import Finished, Rejected, Saved, SaveFailed, Started, Stopped
-from cifarsweep.training.folder import CheckpointFolder
 from cifarsweep.training.loop import train
+from cifarsweep.training.serialization import weights_sha256
 
 
 def change(**changes):
@@ -314,7 +314,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from stripes import CLASSES, TINY, make_split
 from cifarsweep.training.events import Metrics, Saved
-from cifarsweep.training.folder import CheckpointFolder
+from cifarsweep.checkpoints.folder import CheckpointFolder
 from cifarsweep.training.loop import Run, train
 from cifarsweep.training.process import prepare_process
 

@@ -143,7 +143,7 @@ def _count(monkeypatch, name, inside, reads):
 def test_training_never_imports_the_compiler():
     code = """
 import sys, torch
-import cifarsweep.worker.trainer
+import cifarsweep.worker.child.trainer
 from cifarsweep.spec.settings import Optimizer
 from cifarsweep.training.lean import stepper
 from cifarsweep.training.optimizers import make_optimizer

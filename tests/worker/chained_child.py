@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from cifarsweep.checkpoints.folder import Folder
+from cifarsweep.checkpoints.location import open_folder
 from cifarsweep.errors import CheckpointError, CheckpointUnseen
-from cifarsweep.spec.words import CheckpointRef, MetricRow, Outcome, TrialResult
+from cifarsweep.spec.types import CheckpointRef, MetricRow, Outcome, TrialResult
 from cifarsweep.training import events
-from cifarsweep.training.folder import Folder
-from cifarsweep.training.place import open_folder
-from cifarsweep.worker.child import Mailbox, serve, take_stdout
-from cifarsweep.worker.protocol import Ready, Train
+from cifarsweep.worker.child.main import Mailbox, serve, take_stdout
+from cifarsweep.worker.child.protocol import Ready, Train
 
 STEPS, SAVE_EVERY = 12, 4
 #: What a checkpoint weighs at least, in bytes.

@@ -7,8 +7,8 @@ from pathlib import Path
 from fake_child import once, trainer
 
 from cifarsweep.training import events
-from cifarsweep.worker.child import Mailbox, serve, take_stdin, take_stdout
-from cifarsweep.worker.protocol import Ready, Train
+from cifarsweep.worker.child.main import Mailbox, serve, take_stdin, take_stdout
+from cifarsweep.worker.child.protocol import Ready, Train
 
 _broken = False
 

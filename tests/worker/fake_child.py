@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from cifarsweep.checkpoints.folder import CheckpointFolder
 from cifarsweep.errors import DataUnusable
-from cifarsweep.spec.words import CheckpointRef, MetricRow, Outcome, TrialResult
+from cifarsweep.spec.types import CheckpointRef, MetricRow, Outcome, TrialResult
 from cifarsweep.training import events
-from cifarsweep.training.folder import CheckpointFolder
-from cifarsweep.worker.child import Mailbox, serve, take_stdout
-from cifarsweep.worker.protocol import Ready, Train
+from cifarsweep.worker.child.main import Mailbox, serve, take_stdout
+from cifarsweep.worker.child.protocol import Ready, Train
 
 STEPS = 6
 RAISES = {

@@ -10,11 +10,11 @@ import fake_child
 
 from cifarsweep.data.catalog import DataSetInfo
 from cifarsweep.store import Store
+from cifarsweep.worker.context import Plan
 from cifarsweep.worker.display import Lines
-from cifarsweep.worker.launch import Fleet, Member, stop_at_end_of_input
-from cifarsweep.worker.plan import Plan
+from cifarsweep.worker.eligibility import Trainable
+from cifarsweep.worker.launch.local import Fleet, Member, stop_at_end_of_input
 from cifarsweep.worker.supervisor import Supervisor
-from cifarsweep.worker.trainable import Trainable
 
 
 def here(name: str) -> DataSetInfo:

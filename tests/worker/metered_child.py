@@ -13,8 +13,8 @@ import fake_child
 from pretended_nvml import ADDRESS
 
 from cifarsweep.training import events
-from cifarsweep.worker.child import Mailbox, serve, take_stdout
-from cifarsweep.worker.protocol import Ready, Train
+from cifarsweep.worker.child.main import Mailbox, serve, take_stdout
+from cifarsweep.worker.child.protocol import Ready, Train
 
 #: The checkpoint before it is of step 4.
 CRASH_AT = 5

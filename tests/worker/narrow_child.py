@@ -11,8 +11,8 @@ from pathlib import Path
 
 from fake_child import once, trainer
 
-from cifarsweep.worker.child import Mailbox, serve, take_stdin, take_stdout
-from cifarsweep.worker.protocol import Ready, Refused, encode
+from cifarsweep.worker.child.main import Mailbox, serve, take_stdin, take_stdout
+from cifarsweep.worker.child.protocol import Ready, Refused, encode
 
 if __name__ == "__main__":
     folder, room, mishap = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]

@@ -12,10 +12,10 @@ import sys
 import time
 from pathlib import Path
 
-from cifarsweep.spec.words import Outcome, TrialResult
+from cifarsweep.spec.types import Outcome, TrialResult
 from cifarsweep.training import events
-from cifarsweep.worker.child import Mailbox, serve, take_stdout
-from cifarsweep.worker.protocol import Ready, Refused, encode
+from cifarsweep.worker.child.main import Mailbox, serve, take_stdout
+from cifarsweep.worker.child.protocol import Ready, Refused, encode
 
 
 def trainer(folder: Path, peak: float, room: int):

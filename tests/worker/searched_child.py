@@ -12,11 +12,11 @@ from typing import Any
 
 from fake_child import STEPS, misbehave
 
-from cifarsweep.spec.words import MetricRow, Outcome, TrialResult
+from cifarsweep.checkpoints.location import open_folder
+from cifarsweep.spec.types import MetricRow, Outcome, TrialResult
 from cifarsweep.training import events
-from cifarsweep.training.place import open_folder
-from cifarsweep.worker.child import Mailbox, serve, take_stdout
-from cifarsweep.worker.protocol import Ready, Train
+from cifarsweep.worker.child.main import Mailbox, serve, take_stdout
+from cifarsweep.worker.child.protocol import Ready, Train
 
 
 def accuracy(settings: dict[str, Any], step: int) -> float:

@@ -10,15 +10,15 @@ import pytest
 from chained_child import STEPS, TOGETHER
 
 from cifarsweep.data.catalog import DataSetInfo
-from cifarsweep.spec.reading import find, read_study
-from cifarsweep.spec.words import VAL_ACCURACY, AttemptEnd, TrialState
+from cifarsweep.spec.reader import find, read_study
+from cifarsweep.spec.types import VAL_ACCURACY, AttemptEnd, TrialState
 from cifarsweep.store import Store
-from cifarsweep.store.queue import read_checkpoints
+from cifarsweep.store.queue.claim import read_checkpoints
 from cifarsweep.store.timing import Timing
+from cifarsweep.worker.context import Plan
 from cifarsweep.worker.display import Display
-from cifarsweep.worker.plan import Plan
+from cifarsweep.worker.eligibility import Trainable
 from cifarsweep.worker.supervisor import Supervisor
-from cifarsweep.worker.trainable import Trainable
 
 TIMING = Timing(lease_s=5.0, beat_s=0.2)
 

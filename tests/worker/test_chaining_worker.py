@@ -10,13 +10,13 @@ import pytest
 
 from cifarsweep.data.catalog import DataSetInfo
 from cifarsweep.errors import StoreUnavailable
-from cifarsweep.spec.reading import find, read_study
-from cifarsweep.spec.words import AttemptEnd, TrialState
+from cifarsweep.spec.reader import find, read_study
+from cifarsweep.spec.types import AttemptEnd, TrialState
 from cifarsweep.store import Store
+from cifarsweep.worker.context import Plan
 from cifarsweep.worker.display import Display
-from cifarsweep.worker.plan import Plan
+from cifarsweep.worker.eligibility import Trainable
 from cifarsweep.worker.supervisor import Supervisor
-from cifarsweep.worker.trainable import Trainable
 
 
 def here(name: str) -> DataSetInfo:

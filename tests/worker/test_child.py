@@ -7,11 +7,12 @@ import weakref
 
 import pytest
 
-from cifarsweep.spec.words import CheckpointRef, MetricRow
+from cifarsweep.spec.types import CheckpointRef, MetricRow
 from cifarsweep.training import events
-from cifarsweep.worker import child, protocol
-from cifarsweep.worker.child import _with_signs_of_life, serve
-from cifarsweep.worker.protocol import Preparing, Ready, Train, decode_reply
+from cifarsweep.worker.child import main as child
+from cifarsweep.worker.child import protocol
+from cifarsweep.worker.child.main import _with_signs_of_life, serve
+from cifarsweep.worker.child.protocol import Preparing, Ready, Train, decode_reply
 
 REQUEST = Train("a/0", {"determinism": "exact"}, 0, "folder", (), 60.0)
 ROWS = events.Metrics((MetricRow("train/loss", 1, 0.5),))

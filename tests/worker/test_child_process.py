@@ -6,12 +6,12 @@ from multiprocessing.connection import wait
 import pytest
 
 from cifarsweep.errors import DeviceError
-from cifarsweep.spec.words import MetricRow
+from cifarsweep.spec.types import MetricRow
 from cifarsweep.training import events
-from cifarsweep.worker import child as child_main
-from cifarsweep.worker import protocol
-from cifarsweep.worker.process import ChildProcess, child_command, in_short
-from cifarsweep.worker.trainer import DeviceTrainer
+from cifarsweep.worker.child import main as child_main
+from cifarsweep.worker.child import protocol
+from cifarsweep.worker.child.process import ChildProcess, child_command, in_short
+from cifarsweep.worker.child.trainer import DeviceTrainer
 
 ROW = events.Metrics((MetricRow("train/loss", 1, 0.5),))
 
@@ -47,7 +47,7 @@ def test_how_a_child_ends_is_its_own_word_though_its_pipe_closes_first():
 
 
 def test_a_child_that_closes_its_pipe_and_stays_is_ended(monkeypatch):
-    monkeypatch.setattr("cifarsweep.worker.process._LONGEST_END_S", 0.1)
+    monkeypatch.setattr("cifarsweep.worker.child.process._LONGEST_END_S", 0.1)
     child = ChildProcess([sys.executable, "-c", "import os, time; os.close(1); time.sleep(600)"])
     wait([child.fileno()])
 

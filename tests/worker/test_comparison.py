@@ -10,7 +10,7 @@ import pytest
 
 from cifarsweep.errors import CifarsweepError
 from cifarsweep.spec.settings import Settings
-from cifarsweep.spec.words import AttemptEnd, Outcome, TrialResult, TrialState
+from cifarsweep.spec.types import AttemptEnd, Outcome, TrialResult, TrialState
 from cifarsweep.store.records import AttemptRow, TrialRow
 from cifarsweep.worker import machine
 from cifarsweep.worker.replay import Original, Repetition, compare, repeat

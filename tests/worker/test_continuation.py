@@ -6,20 +6,20 @@ from pathlib import Path
 import fake_child
 import pytest
 
+from cifarsweep.analysis.collect import collect
 from cifarsweep.cli.replay import _print
 from cifarsweep.data.catalog import DataSetInfo
-from cifarsweep.report.collect import collect
-from cifarsweep.report.pages import render_study
+from cifarsweep.report.render import render_study
 from cifarsweep.report.summary import study_fields
-from cifarsweep.spec.reading import find, read_study
-from cifarsweep.spec.words import CheckpointRef, MetricRow, TrialState
+from cifarsweep.spec.reader import find, read_study
+from cifarsweep.spec.types import CheckpointRef, MetricRow, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.records import Environment, WorkerInfo
+from cifarsweep.worker.context import Plan
 from cifarsweep.worker.display import Display
-from cifarsweep.worker.plan import Plan
+from cifarsweep.worker.eligibility import Trainable
 from cifarsweep.worker.replay import Verdict
 from cifarsweep.worker.supervisor import Supervisor
-from cifarsweep.worker.trainable import Trainable
 
 A, B = "a" * 64, "b" * 64
 

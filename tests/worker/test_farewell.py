@@ -2,7 +2,7 @@
 
 import pytest
 
-from cifarsweep.spec.words import TrialState, Wish
+from cifarsweep.spec.types import TrialState, Wish
 from cifarsweep.store.records import StudyStatus
 from cifarsweep.worker.farewell import what_is_left
 

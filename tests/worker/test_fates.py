@@ -5,15 +5,15 @@ import pytest
 from cifarsweep.data import catalog
 from cifarsweep.spec.settings import ConvNet, Optimizer, Settings
 from cifarsweep.spec.study import Cell, Study
-from cifarsweep.spec.words import Outcome, TrialState
+from cifarsweep.spec.types import Outcome, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.timing import Timing
+from cifarsweep.worker.child.process import child_command
+from cifarsweep.worker.context import Plan
 from cifarsweep.worker.display import Display
+from cifarsweep.worker.eligibility import Trainable
 from cifarsweep.worker.failures import Failure, classify
-from cifarsweep.worker.plan import Plan
-from cifarsweep.worker.process import child_command
 from cifarsweep.worker.supervisor import Supervisor
-from cifarsweep.worker.trainable import Trainable
 
 TIMING = Timing(lease_s=12.0, beat_s=1.0)
 GOOD = Settings(dataset="digits", model=ConvNet(widths=(4,), norm="none", convs_per_stage=1), batch_size=64, steps=2)

@@ -12,24 +12,24 @@ import fake_child
 import numpy as np
 import pytest
 
-from cifarsweep.data import catalog, tensorfile
+from cifarsweep.data import catalog, tensor_file
 from cifarsweep.data.catalog import DataSetInfo
 from cifarsweep.data.verified import VerifiedData
 from cifarsweep.errors import DataError, DataUnusable, StudyRefused
 from cifarsweep.spec.settings import ConvNet, Settings
 from cifarsweep.spec.study import Cell, Study
-from cifarsweep.spec.words import AttemptEnd, TrialState
+from cifarsweep.spec.types import AttemptEnd, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.records import Environment
 from cifarsweep.store.timing import Timing
 from cifarsweep.training.events import Event, Finished, Metrics, Saved
+from cifarsweep.worker.child.process import child_command
+from cifarsweep.worker.child.protocol import DataFile, Train
+from cifarsweep.worker.child.trainer import DeviceTrainer
+from cifarsweep.worker.context import Plan
 from cifarsweep.worker.display import Display
-from cifarsweep.worker.plan import Plan
-from cifarsweep.worker.process import child_command
-from cifarsweep.worker.protocol import DataFile, Train
+from cifarsweep.worker.eligibility import Trainable
 from cifarsweep.worker.supervisor import Supervisor
-from cifarsweep.worker.trainable import Trainable
-from cifarsweep.worker.trainer import DeviceTrainer
 
 TIMING = Timing(lease_s=12.0, beat_s=1.0)
 SETTINGS = Settings(
@@ -67,7 +67,7 @@ def write(path: Path, seed: int = 0) -> None:
     draw = np.random.default_rng(0)
     train, test = (draw.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8) for count in (200, 200))
     labels = np.random.default_rng(seed).integers(0, 2, 200)
-    tensorfile.write(path, tensorfile.Contents(("cat", "dog"), "a test", train, labels, test, labels))
+    tensor_file.write(path, tensor_file.Contents(("cat", "dog"), "a test", train, labels, test, labels))
 
 
 def write_into(path: Path) -> None:

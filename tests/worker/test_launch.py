@@ -14,11 +14,11 @@ import psutil
 import pytest
 
 from cifarsweep.errors import DeviceError
-from cifarsweep.spec.reading import find, read_study
-from cifarsweep.spec.words import VAL_ACCURACY, TrialState
+from cifarsweep.spec.reader import find, read_study
+from cifarsweep.spec.types import VAL_ACCURACY, TrialState
 from cifarsweep.store import Store
 from cifarsweep.worker import gpus
-from cifarsweep.worker.launch import Backoff, Fleet, Member
+from cifarsweep.worker.launch.local import Backoff, Fleet, Member
 
 TRIALS = 12
 AT_ONCE = Backoff(first_s=0.01, longest_s=0.01, most=3)

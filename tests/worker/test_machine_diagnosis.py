@@ -6,18 +6,18 @@ import sys
 import pytest
 from pretended_nvml import Nvml
 
-from cifarsweep.worker import diagnosis, gpus
+from cifarsweep.worker import doctor, gpus
 
 
 @pytest.fixture
 def nvml(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(gpus.VISIBLE, "0,7")
-    monkeypatch.setattr(diagnosis, "_torch_build", lambda: {"__version__": "2.15.0+cu132", "cuda": "13.2", "hip": None})
+    monkeypatch.setattr(doctor, "_torch_build", lambda: {"__version__": "2.15.0+cu132", "cuda": "13.2", "hip": None})
     return Nvml.install(monkeypatch)
 
 
 def found(tmp_path) -> dict[str, tuple[str, str]]:
-    return {each.subject: (each.level, each.text) for each in diagnosis.examine(str(tmp_path))}
+    return {each.subject: (each.level, each.text) for each in doctor.examine(str(tmp_path))}
 
 
 def test_a_gpu_that_torch_can_use_is_well(nvml, tmp_path):
@@ -46,7 +46,7 @@ def test_a_torch_newer_than_the_driver_fails_with_both_versions(nvml, tmp_path):
     ],
 )
 def test_a_torch_that_is_not_built_for_the_gpu_is_told(nvml, tmp_path, monkeypatch, build, level, sentence):
-    monkeypatch.setattr(diagnosis, "_torch_build", lambda: build)
+    monkeypatch.setattr(doctor, "_torch_build", lambda: build)
 
     assert found(tmp_path)["CUDA"][0] == level
     assert sentence in found(tmp_path)["CUDA"][1]
@@ -71,7 +71,7 @@ def test_a_driver_that_does_not_say_all_is_no_crash(nvml, tmp_path, lost, functi
 def test_what_torch_is_built_for_is_known_without_an_import_of_it():
     import torch
 
-    script = "import sys; from cifarsweep.worker.diagnosis import _torch_build; print(_torch_build()); "
+    script = "import sys; from cifarsweep.worker.doctor import _torch_build; print(_torch_build()); "
     done = subprocess.run(
         [sys.executable, "-c", script + "assert 'torch' not in sys.modules"], capture_output=True, text=True, check=True
     )

@@ -1,7 +1,7 @@
 """Riding out a database that is away."""
 
 from cifarsweep.errors import StoreUnavailable
-from cifarsweep.worker.patience import GIVE_UP_S, Patience
+from cifarsweep.worker.outage import GIVE_UP_S, Patience
 
 AWAY = StoreUnavailable("postgresql://box/results: can't be reached")
 

@@ -10,14 +10,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cifarsweep.checkpoints.folder import CheckpointFolder
 from cifarsweep.data.dataset import Split
 from cifarsweep.errors import CifarsweepError, DeviceError
 from cifarsweep.spec.settings import ConvNet, Optimizer, Schedule, Settings
 from cifarsweep.training import events
-from cifarsweep.training.folder import CheckpointFolder
 from cifarsweep.training.loop import Run, train
-from cifarsweep.worker import probe
-from cifarsweep.worker.probe import SIZES, best_slots, endless, find_slots, processor_slots
+from cifarsweep.worker import slot_tuning
+from cifarsweep.worker.slot_tuning import SIZES, best_slots, endless, find_slots, processor_slots
 
 
 def decide(*rates):
@@ -57,7 +57,7 @@ def test_no_number_that_was_tried_is_faster(rates):
 
 
 def test_a_processor_gives_each_trial_its_threads(monkeypatch):
-    monkeypatch.setattr(probe.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(slot_tuning.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
 
     assert [processor_slots(threads) for threads in (1, 2, 3, 16)] == [8, 4, 2, 1]
 
@@ -95,7 +95,7 @@ def test_a_network_that_diverges_all_the_same_is_one_sentence(tmp_path):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "_MEASURED_S", 0.3)
+    monkeypatch.setattr(slot_tuning, "_MEASURED_S", 0.3)
 
 
 def command(tmp_path: Path, *words: object) -> list[str]:
@@ -111,13 +111,13 @@ def test_children_that_share_a_device_well_get_as_many_slots_as_fit(tmp_path):
 
 
 def test_children_that_gain_nothing_together_stay_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(probe, "SIZES", (1, 4))
+    monkeypatch.setattr(slot_tuning, "SIZES", (1, 4))
 
     assert found(tmp_path, peak=1, room=8) == 1
 
 
 def test_a_child_without_a_gpu_means_the_processor(tmp_path, monkeypatch):
-    monkeypatch.setattr(probe, "processor_slots", lambda threads: 5)
+    monkeypatch.setattr(slot_tuning, "processor_slots", lambda threads: 5)
 
     assert found(tmp_path, peak="none", room=8) == 5
 
@@ -132,7 +132,7 @@ def test_a_child_without_a_gpu_means_the_processor(tmp_path, monkeypatch):
     ],
 )
 def test_a_child_that_finds_no_room_to_start_means_that_so_many_do_not_fit(tmp_path, monkeypatch, mishap, why):
-    monkeypatch.setattr(probe, "_PATIENCE_S", 0.4 if mishap == "silent" else 120.0)
+    monkeypatch.setattr(slot_tuning, "_PATIENCE_S", 0.4 if mishap == "silent" else 120.0)
     notes: list[str] = []
 
     assert find_slots(command(tmp_path, 100, 1, mishap), Settings(epochs=1), notes.append) == 1
@@ -141,7 +141,7 @@ def test_a_child_that_finds_no_room_to_start_means_that_so_many_do_not_fit(tmp_p
 
 
 def test_a_system_that_starts_no_more_processes_means_that_so_many_do_not_fit(tmp_path, monkeypatch):
-    real = probe.ChildProcess
+    real = slot_tuning.ChildProcess
     started: list[object] = []
 
     def start(command: list[str]) -> object:
@@ -150,7 +150,7 @@ def test_a_system_that_starts_no_more_processes_means_that_so_many_do_not_fit(tm
         started.append(command)
         return real(command)
 
-    monkeypatch.setattr(probe, "ChildProcess", start)
+    monkeypatch.setattr(slot_tuning, "ChildProcess", start)
 
     assert found(tmp_path, peak=100, room=8) == 1
 
@@ -162,8 +162,8 @@ def test_no_room_for_the_first_child_is_one_sentence(tmp_path, mishap, why):
 
 
 def test_a_slow_network_is_rated_after_some_time_and_not_after_some_steps(monkeypatch):
-    monkeypatch.setattr(probe, "_MEASURED_S", 3.0)
-    slow = probe._Probed(None, 0.0)  # type: ignore[arg-type]
+    monkeypatch.setattr(slot_tuning, "_MEASURED_S", 3.0)
+    slow = slot_tuning._Probed(None, 0.0)  # type: ignore[arg-type]
     for now, step in ((0.0, 4), (40.0, 5), (48.0, 6)):
         assert not slow.rated
         slow._note(events.Progress(step, 0.0, None, None, 0.0), now)

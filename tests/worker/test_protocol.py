@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cifarsweep.spec.words import CheckpointRef, MetricRow, Outcome, TrialResult
+from cifarsweep.spec.types import CheckpointRef, MetricRow, Outcome, TrialResult
 from cifarsweep.training import events
-from cifarsweep.worker import protocol
+from cifarsweep.worker.child import protocol
 
 FLOATS = st.floats(allow_nan=True, allow_infinity=True)
 ROWS = st.builds(MetricRow, name=st.text(max_size=20), step=st.integers(0, 2**40), value=FLOATS)

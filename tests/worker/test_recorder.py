@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from cifarsweep.errors import LeaseLost, StoreUnavailable
-from cifarsweep.spec.reading import find, read_study
-from cifarsweep.spec.words import CheckpointRef, MetricRow
+from cifarsweep.spec.reader import find, read_study
+from cifarsweep.spec.types import CheckpointRef, MetricRow
 from cifarsweep.store import Store
 from cifarsweep.store.metrics import insert_rows
-from cifarsweep.worker.patience import Patience
+from cifarsweep.worker.outage import Patience
 from cifarsweep.worker.recorder import Recorder
 
 

@@ -16,15 +16,16 @@ import pytest
 from test_supervisor import Notes, here
 
 from cifarsweep.errors import DeviceError
-from cifarsweep.spec.reading import find, read_study
+from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.words import AttemptEnd, TrialState
+from cifarsweep.spec.types import AttemptEnd, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.timing import Timing
-from cifarsweep.worker import process, protocol, slot
-from cifarsweep.worker.plan import Plan
+from cifarsweep.worker import slot
+from cifarsweep.worker.child import process, protocol
+from cifarsweep.worker.context import Plan
+from cifarsweep.worker.eligibility import Trainable
 from cifarsweep.worker.supervisor import Supervisor
-from cifarsweep.worker.trainable import Trainable
 
 #: Two cells of the shipped study, one seed each.
 STUDY = read_study(find("demo"))

@@ -11,10 +11,10 @@ import pytest
 import slurm_cluster
 
 from cifarsweep.errors import CifarsweepError, SpecError
-from cifarsweep.spec.reading import find, read_study
-from cifarsweep.spec.words import VAL_ACCURACY, TrialState
+from cifarsweep.spec.reader import find, read_study
+from cifarsweep.spec.types import VAL_ACCURACY, TrialState
 from cifarsweep.store import Store
-from cifarsweep.worker.slurm import Job, submit
+from cifarsweep.worker.launch.slurm import Job, submit
 
 pytest.importorskip("submitit")
 needs_slurm = pytest.mark.skipif(bool(slurm_cluster.missing()), reason=slurm_cluster.missing() or "there is one")

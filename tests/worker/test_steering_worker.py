@@ -13,15 +13,15 @@ import pytest
 
 from cifarsweep.data.catalog import DataSetInfo
 from cifarsweep.errors import StoreUnavailable
-from cifarsweep.spec.reading import find, read_study
-from cifarsweep.spec.words import VAL_ACCURACY, AttemptEnd, TrialState
+from cifarsweep.spec.reader import find, read_study
+from cifarsweep.spec.types import VAL_ACCURACY, AttemptEnd, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.timing import Timing
 from cifarsweep.worker import supervisor
+from cifarsweep.worker.context import Plan
 from cifarsweep.worker.display import Display
-from cifarsweep.worker.plan import Plan
+from cifarsweep.worker.eligibility import Trainable
 from cifarsweep.worker.supervisor import EXIT_BAD_MACHINE, Supervisor
-from cifarsweep.worker.trainable import Trainable
 
 TRIALS = 12
 #: For tests in which no lease has to run out: a machine that pauses for some seconds costs none either.

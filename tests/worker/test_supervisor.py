@@ -15,18 +15,18 @@ import fake_child
 import pytest
 from rich.console import Console
 
+from cifarsweep.checkpoints.folder import CheckpointFolder
 from cifarsweep.data.catalog import DataSetInfo
 from cifarsweep.errors import DeviceError
-from cifarsweep.spec.reading import find, read_study
-from cifarsweep.spec.words import VAL_ACCURACY, AttemptEnd, TrialState
+from cifarsweep.spec.reader import find, read_study
+from cifarsweep.spec.types import VAL_ACCURACY, AttemptEnd, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.timing import Timing
-from cifarsweep.training.folder import CheckpointFolder
-from cifarsweep.worker.artifacts import Artifacts
+from cifarsweep.worker.checkpoint_cleanup import Artifacts
+from cifarsweep.worker.context import Plan
 from cifarsweep.worker.display import Display, Lines, display_for
-from cifarsweep.worker.plan import Plan
+from cifarsweep.worker.eligibility import Trainable
 from cifarsweep.worker.supervisor import Supervisor
-from cifarsweep.worker.trainable import Trainable
 
 TRIALS = 12
 #: No lease runs out, though the machine may pause for some seconds.

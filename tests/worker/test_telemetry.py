@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from pretended_nvml import ADDRESS, Nvml
 from test_supervisor import here
 
-from cifarsweep.spec.reading import find, read_study
-from cifarsweep.spec.words import ENERGY, TELEMETRY, TIMING_METRICS, MetricRow
+from cifarsweep.spec.reader import find, read_study
+from cifarsweep.spec.types import ENERGY, TELEMETRY, TIMING_METRICS, MetricRow
 from cifarsweep.store import Store
 from cifarsweep.store.timing import Timing
 from cifarsweep.worker import telemetry
+from cifarsweep.worker.child.trainer import DeviceTrainer
+from cifarsweep.worker.context import Plan
 from cifarsweep.worker.display import Display
-from cifarsweep.worker.plan import Plan
+from cifarsweep.worker.eligibility import Trainable
 from cifarsweep.worker.supervisor import Supervisor
 from cifarsweep.worker.telemetry import Gauges, Telemetry, Totals
-from cifarsweep.worker.trainable import Trainable
-from cifarsweep.worker.trainer import DeviceTrainer
 
 #: A trial whose child died is tried again after a sixth of the lease.
 PATIENT = Timing(lease_s=12.0, beat_s=0.2)

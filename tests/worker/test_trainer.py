@@ -6,7 +6,7 @@ from pretended_nvml import Nvml
 
 from cifarsweep.errors import DeviceError
 from cifarsweep.worker import gpus
-from cifarsweep.worker.trainer import DeviceTrainer
+from cifarsweep.worker.child.trainer import DeviceTrainer
 
 
 @pytest.fixture

@@ -12,19 +12,19 @@ from cifarsweep.data.catalog import DataSetInfo
 from cifarsweep.errors import CifarsweepError, SpecError
 from cifarsweep.spec.settings import Schedule, Settings, Timm, Validation
 from cifarsweep.spec.study import Cell, Study
-from cifarsweep.worker import errand, vetting
+from cifarsweep.worker import errand, precheck
 
 HERE = DataSetInfo("mine", "a folder", ("a", "b"), 1000, 200, "0" * 64, 1, Path("mine"))
 
 
 @pytest.fixture(autouse=True)
 def images(monkeypatch):
-    monkeypatch.setattr(vetting, "info", {"mine": HERE}.get)
+    monkeypatch.setattr(precheck, "info", {"mine": HERE}.get)
 
 
 @pytest.fixture
 def no_child(monkeypatch):
-    monkeypatch.setattr(vetting, "run_module", lambda *_, **__: pytest.fail("a child was started"))
+    monkeypatch.setattr(precheck, "run_module", lambda *_, **__: pytest.fail("a child was started"))
 
 
 def study(*settings: Settings) -> Study:
@@ -39,7 +39,7 @@ def tried(dataset: str = "mine", **changes: object) -> Settings:
 
 @pytest.mark.usefixtures("no_child")
 def test_what_fits_passes_without_a_child():
-    vetting.vet(study(tried(), tried(batch_size=1000), tried(schedule=Schedule(warmup_epochs=1.9))))
+    precheck.vet(study(tried(), tried(batch_size=1000), tried(schedule=Schedule(warmup_epochs=1.9))))
 
 
 @pytest.mark.usefixtures("no_child")
@@ -55,13 +55,13 @@ def test_what_fits_passes_without_a_child():
 )
 def test_what_does_not_fit_the_images_names_study_cell_and_key(settings, says):
     with pytest.raises(SpecError, match=f"study 'tried', cell 'cell 1': .*{says}"):
-        vetting.vet(study(tried(), settings))
+        precheck.vet(study(tried(), settings))
 
 
 @pytest.mark.usefixtures("no_child")
 def test_the_same_mistake_in_several_cells_is_said_once():
     with pytest.raises(SpecError) as caught:
-        vetting.vet(study(*(tried(batch_size=2000, log_every=n) for n in (1, 2, 3))))
+        precheck.vet(study(*(tried(batch_size=2000, log_every=n) for n in (1, 2, 3))))
 
     assert str(caught.value).startswith("study 'tried', cell 'cell 0' and 2 more: batch_size")
     assert "\n" not in str(caught.value)
@@ -69,20 +69,20 @@ def test_the_same_mistake_in_several_cells_is_said_once():
 
 @pytest.mark.usefixtures("no_child")
 def test_images_that_are_elsewhere_are_left_to_the_worker():
-    vetting.vet(study(tried("elsewhere", batch_size=10**6)))
+    precheck.vet(study(tried("elsewhere", batch_size=10**6)))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="timm is an extra and is not installed")
 def test_models_of_timm_are_tried_in_one_child(monkeypatch):
     asked = []
-    monkeypatch.setattr(vetting, "run_module", lambda *given, **more: asked.append(given) or run(*given, **more))
+    monkeypatch.setattr(precheck, "run_module", lambda *given, **more: asked.append(given) or run(*given, **more))
     run = errand.run_module
     typo, coarse = Timm(name="timm:resnett18"), Timm(name="timm:test_vit", img_size=40)
     odd = Timm(name="timm:resnet18", img_size=32)
 
     with pytest.raises(SpecError) as caught:
         models = [tried(model=model, batch_size=27) for model in (typo, coarse, odd)]
-        vetting.vet(study(tried(), *models, tried(model=Timm(name="timm:test_vit"))))
+        precheck.vet(study(tried(), *models, tried(model=Timm(name="timm:test_vit"))))
 
     first, second, third = str(caught.value).splitlines()
     assert "'cell 1': model.name: timm has no model 'timm:resnett18'. The nearest: timm:resnet18" in first
@@ -96,14 +96,14 @@ def test_what_a_gpu_refuses_to_train_exactly_is_noted_and_no_error(monkeypatch):
     def here(module: str, stdin: str) -> str:
         monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
         monkeypatch.setattr(sys, "stdout", io.StringIO())
-        vetting.main()
+        precheck.main()
         return sys.stdout.getvalue()
 
-    monkeypatch.setattr(vetting, "run_module", here)
+    monkeypatch.setattr(precheck, "run_module", here)
     blurred, usual = Timm(name="timm:resnetblur18", img_size=32), Timm(name="timm:test_vit")
     notes: list[str] = []
 
-    vetting.vet(
+    precheck.vet(
         study(
             tried(model=usual), tried(model=blurred), tried(model=blurred, log_every=7),
             tried(model=blurred, determinism="fast"),
@@ -117,7 +117,7 @@ def test_what_a_gpu_refuses_to_train_exactly_is_noted_and_no_error(monkeypatch):
 
 
 def test_vetting_imports_no_torch():
-    code = "import sys, cifarsweep.worker.vetting; sys.exit('torch' in sys.modules)"
+    code = "import sys, cifarsweep.worker.precheck; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from cifarsweep.spec.reading import find, read_study
+from cifarsweep.spec.reader import find, read_study
 from cifarsweep.store import Store
-from cifarsweep.worker import watchdog
-from cifarsweep.worker.watchdog import Watchdog
+from cifarsweep.worker import signals
+from cifarsweep.worker.signals import Watchdog
 
 WORKER = """
 import sys
@@ -29,8 +29,8 @@ with Store.open({url!r}, timing=HASTY) as store:
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch):
     """A watchdog of a main loop that can be heard: what it did, in order."""
-    monkeypatch.setattr(watchdog, "LONGEST_TURN_S", 1.0)
-    monkeypatch.setattr(watchdog, "_PATIENCE_S", 1.0)
+    monkeypatch.setattr(signals, "LONGEST_TURN_S", 1.0)
+    monkeypatch.setattr(signals, "_PATIENCE_S", 1.0)
     did: list[str] = []
     before = signal.signal(signal.SIGUSR1, lambda *_: None)
     dog = Watchdog(time.monotonic, lambda: did.append("hung up"), lambda: did.append("left"), (signal.SIGUSR1,))

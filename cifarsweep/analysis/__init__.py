@@ -1,0 +1,1 @@
+"""What the trials say, in numbers: no sentence and no HTML."""

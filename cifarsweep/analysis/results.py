@@ -1,0 +1,117 @@
+"""What was found: each cell's final values, counts and costs, before anybody writes them down."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from cifarsweep.analysis.records import ReportStudy, ReportTrial
+from cifarsweep.analysis.samples import sides
+from cifarsweep.spec.hypothesis import Hypothesis
+from cifarsweep.spec.study import Cell, Study
+from cifarsweep.spec.types import VAL_ACCURACY, TrialState
+from cifarsweep.stats import Summary, summary
+
+
+@dataclass(frozen=True, slots=True)
+class CellResult:
+    """One cell's trials, summed up."""
+
+    cell: Cell
+    trials: tuple[ReportTrial, ...]
+    accuracy: Summary | None
+    """Of the last validation accuracy; None while no trial is done."""
+    seconds: float | None
+    """Mean training time of the trials that are done."""
+
+    @property
+    def done(self) -> int:
+        """Trials that are done."""
+        return sum(trial.done for trial in self.trials)
+
+    @property
+    def diverged(self) -> int:
+        """Trials that are done at chance, because the loss stopped being finite."""
+        return sum(trial.diverged for trial in self.trials)
+
+    @property
+    def failed(self) -> int:
+        """Trials that were given up."""
+        return sum(trial.failed for trial in self.trials)
+
+    @property
+    def params(self) -> int | None:
+        """Parameters of the network, as the first trial that knows them says."""
+        return next((trial.params for trial in self.trials if trial.params is not None), None)
+
+    @property
+    def flops(self) -> float | None:
+        """Of one image, forward."""
+        return next((trial.flops for trial in self.trials if trial.flops is not None), None)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedMean:
+    """The mean of a metric in one of the cells that a hypothesis names."""
+
+    role: str
+    """What the hypothesis calls the cell: `a`, `b`, or a level of its factor."""
+    cell: str
+    value: Summary | None
+
+
+def cell_results(report: ReportStudy) -> list[CellResult]:
+    """Every cell of the study, in its order, with the trials that bear its name."""
+    by_cell: dict[str, list[ReportTrial]] = {cell.name: [] for cell in report.study.cells}
+    for trial in report.trials:
+        by_cell.setdefault(trial.cell, []).append(trial)
+    return [_result(cell, by_cell[cell.name]) for cell in report.study.cells]
+
+
+def _result(cell: Cell, trials: Sequence[ReportTrial]) -> CellResult:
+    times = [trial.elapsed_s for trial in trials if trial.done and trial.elapsed_s is not None]
+    seconds = sum(times) / len(times) if times else None
+    return CellResult(cell, tuple(trials), final_summary(trials, VAL_ACCURACY), seconds)
+
+
+def final_summary(trials: Iterable[ReportTrial], metric: str) -> Summary | None:
+    """Of the last values of a metric, or None while no trial has one."""
+    values = [value for trial in trials if (value := trial.last(metric)) is not None]
+    return summary(values) if values else None
+
+
+def best(results: Sequence[CellResult]) -> CellResult | None:
+    """The cell with the highest mean accuracy; whether it is better than the next is not said."""
+    known = [result for result in results if result.accuracy is not None]
+    return max(known, key=lambda result: result.accuracy.mean if result.accuracy else 0.0, default=None)
+
+
+def reach(means: Sequence[float]) -> float | None:
+    """From where on down a mean is far below the rest; None where none is.
+
+    That is four times as far below the median as the highest is above it, or 2 points where that is little: a cell
+    that did not train would make all others look alike in a figure.
+    """
+    if not means:
+        return None
+    middle = median(means)
+    low = middle - max(4 * (max(means) - middle), 0.02)
+    return low if min(means) < low else None
+
+
+def state_counts(report: ReportStudy) -> dict[str, int]:
+    """Trials by state, every state present, in the order of `TrialState`."""
+    counts = Counter(str(trial.state) for trial in report.trials)
+    return {state.value: counts[state.value] for state in TrialState}
+
+
+def named_means(hypothesis: Hypothesis, study: Study, results: Sequence[CellResult]) -> list[NamedMean]:
+    """The means of the cells that a hypothesis is tested on; `best` and `trend` name those of each level."""
+    trials = {result.cell.name: result.trials for result in results}
+    return [
+        NamedMean(side.role, cell, final_summary(trials[cell], hypothesis.metric))
+        for side in sides(hypothesis, study)
+        for cell in side.cells
+    ]

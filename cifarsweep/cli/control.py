@@ -1,0 +1,74 @@
+"""`pause`, `resume`, `cancel`, `retry` and `priority`: steer a study while workers are at it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cifarsweep.cli.options import DEFAULT_DATABASE, Database
+from cifarsweep.cli.show import parse_trial
+from cifarsweep.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cifarsweep.store import Store
+    from cifarsweep.store.records import Steered
+
+Target = Annotated[str, typer.Argument(metavar="STUDY|STUDY/TRIAL", help="For example demo, or demo/3.")]
+_MOST = 1_000_000
+
+
+def pause(target: Target, db: Database = DEFAULT_DATABASE) -> None:
+    """Let trials wait. Those that train stop at a checkpoint, within one beat of their worker."""
+    _steer(target, db, lambda store, *trials: store.pause(*trials), "{} paused", "{} will pause at their next beat")
+
+
+def resume(target: Target, db: Database = DEFAULT_DATABASE) -> None:
+    """Undo `pause`: trials are queued again and go on from their checkpoints."""
+    _steer(target, db, lambda store, *trials: store.resume(*trials), "{} queued again", "{} go on without a pause")
+
+
+def cancel(target: Target, db: Database = DEFAULT_DATABASE) -> None:
+    """Give trials up for good: what is queued or paused at once, what trains within one beat of its worker."""
+    soon = "{} will be cancelled at their next beat"
+    _steer(target, db, lambda store, *trials: store.cancel(*trials), "{} cancelled", soon)
+
+
+def retry(target: Target, db: Database = DEFAULT_DATABASE) -> None:
+    """Queue failed, poisoned and cancelled trials again, from their newest checkpoints."""
+    soon = "{} go on instead of being cancelled"
+    _steer(target, db, lambda store, *trials: store.retry(*trials), "{} to be tried again", soon)
+
+
+def priority(
+    target: Target,
+    value: Annotated[int, typer.Argument(metavar="N", help="Higher comes first; 0 is the default.")],
+    db: Database = DEFAULT_DATABASE,
+) -> None:
+    """Let trials be taken before, or after, those of other priorities."""
+    if abs(value) > _MOST:
+        raise SpecError(f"priority {value}: must lie between -{_MOST:,} and {_MOST:,}")
+    now = f"{{}} have priority {value} now"
+    _steer(target, db, lambda store, *trials: store.prioritize(value, *trials), now, "")
+
+
+def _steer(target: str, db: str, act: Callable[[Store, str, int | None], Steered], now: str, soon: str) -> None:
+    """Act on what is meant, and count the trials: `3 paused, 2 will pause at their next beat`."""
+    from cifarsweep.store import Store
+
+    study, number = _parsed(target)
+    with Store.open(db) as store:
+        done = act(store, study, number)
+    words = [text.format(count) for text, count in ((now, done.now), (soon, done.soon)) if count]
+    # Trials that are still to come share the fate of those that are there.
+    words += [now.format(f"{done.points} points to ask")] if done.points else []
+    typer.echo(f"{target}: {', '.join(words) or 'nothing to change among its trials'}")
+
+
+def _parsed(target: str) -> tuple[str, int | None]:
+    """Study and, where one is given, number."""
+    if not target:
+        raise SpecError("the study's name is empty; write STUDY or STUDY/NUMBER, for example demo/3")
+    return parse_trial(target) if "/" in target else (target, None)

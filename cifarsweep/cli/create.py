@@ -1,0 +1,102 @@
+"""`studies` and `create`: what ships, and how a study becomes trials in a database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cifarsweep.cli.db import say_upgraded
+from cifarsweep.cli.options import DEFAULT_DATABASE, Database, OtherData, console
+
+if TYPE_CHECKING:
+    from cifarsweep.spec.study import Study
+    from cifarsweep.store.records import Created
+
+
+def list_studies() -> None:
+    """List the studies that ship: name, question, trials, cost."""
+    from rich.table import Table
+
+    from cifarsweep.spec.reader import read_study, shipped
+
+    table = Table("name", "question", "trials", "cost", title="Studies that ship with cifarsweep", show_lines=True)
+    for path in shipped():
+        study = read_study(path)
+        trials = f"{_shape(study)} = {study.planned}"
+        table.add_row(study.name, study.question, trials, study.cost or "not measured")
+    console().print(table)
+
+
+def create(
+    study: Annotated[str, typer.Argument(metavar="STUDY|FILE", help="A study that ships, or a .toml file.")],
+    db: Database = DEFAULT_DATABASE,
+    seeds: Annotated[
+        int | None, typer.Option(metavar="N", help="Use the seeds 0 to N-1 instead of the file's.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeat for more.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--as", metavar="NAME", help="Store it under another name.")] = None,
+    extend: Annotated[bool, typer.Option("--extend", help="Add what is new to the stored study.")] = False,
+    other_data: OtherData = False,
+) -> None:
+    """Turn a study into trials in the database. Again is a no-op."""
+    from cifarsweep.data.catalog import known
+    from cifarsweep.spec.overrides import parse_overrides
+    from cifarsweep.spec.reader import find, read_study
+    from cifarsweep.store import Store
+    from cifarsweep.worker.precheck import vet
+
+    overrides = parse_overrides(settings or [])
+    notes: list[str] = []
+    plan = read_study(find(study), overrides=overrides, seeds=seeds, name=name, note=notes.append)
+    _check_data(plan)
+    vet(plan, notes.append)
+    with Store.open(db, upgrade=True) as store:
+        say_upgraded(store)
+        created = store.create_study(plan, extend=extend, other_data=other_data)
+    if created.added:
+        typer.echo(f"{plan.name}: {created.added} trials added ({_shape(plan)})")
+        say_revived(plan.name, created)
+    else:
+        typer.echo(f"{plan.name}: is there already, with the same contents and {plan.planned} trials")
+    for note in notes:
+        typer.echo(f"note: {note}")
+    absent = [dataset for dataset in _datasets(plan) if known(dataset) and not _installed(dataset)]
+    for dataset in absent:
+        typer.echo(f"note: {dataset} is not on this machine; a worker needs `cifarsweep data download {dataset}` first")
+
+
+def say_revived(name: str, created: Created) -> None:
+    """Say where extending brought back what somebody had cancelled."""
+    if points := created.revived:
+        come = "1 point that it had not asked for comes" if points == 1 else f"{points} points not asked for come"
+        typer.echo(f"{name}: was cancelled; {come} back with the new ones; `cifarsweep cancel {name}` ends them all")
+
+
+def _shape(study: Study) -> str:
+    cells, seeds = len(study.cells), len(study.seeds)
+    if study.search:
+        points = study.search.points
+        return f"search for {points} point{'s' * (points > 1)} x {seeds} seed{'s' * (seeds > 1)}"
+    return f"{cells} cell{'s' * (cells > 1)} x {seeds} seed{'s' * (seeds > 1)}"
+
+
+def _datasets(study: Study) -> list[str]:
+    return sorted({cell.settings.dataset for cell in study.cells})
+
+
+def _installed(dataset: str) -> bool:
+    from cifarsweep.data.catalog import info
+
+    return dataset == "digits" or info(dataset) is not None
+
+
+def _check_data(study: Study) -> None:
+    """Refuse data sets that nobody could get; built-in ones may still be downloaded where the workers are."""
+    from cifarsweep.data.catalog import known, require
+
+    for dataset in _datasets(study):
+        if not known(dataset):
+            require(dataset)

@@ -1,0 +1,77 @@
+"""`db`: migrations, integrity and backups."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cifarsweep.cli.options import DEFAULT_DATABASE, Database
+from cifarsweep.errors import StoreError
+from cifarsweep.text import one_line
+
+if TYPE_CHECKING:
+    from cifarsweep.store import Store
+
+app = typer.Typer(no_args_is_help=True, help="Look after the database.", rich_markup_mode=None)
+
+
+@app.command()
+def upgrade(db: Database = DEFAULT_DATABASE) -> None:
+    """Create the tables, or bring those of an older version up to date."""
+    from cifarsweep.store import Store
+
+    with Store.open(db, upgrade=True) as store:
+        say_upgraded(store)
+        typer.echo(f"{store.shown_url}: the tables are up to date")
+
+
+@app.command()
+def check(db: Database = DEFAULT_DATABASE) -> None:
+    """Look for damage: integrity, orphans, stale leases, Optuna's view against ours. Exit code 2 where there is any."""
+    from cifarsweep.store import Store
+
+    with Store.open(db, read_only=True) as store:
+        findings = store.check()
+        where = store.shown_url
+    if findings:
+        raise StoreError(
+            f"{where}: {len(findings)} findings\n" + "\n".join(f"- {one_line(finding)}" for finding in findings)
+        )
+    typer.echo(f"{where}: no findings")
+
+
+@app.command()
+def backup(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The SQLite file to write; it must not exist yet.")],
+    db: Database = DEFAULT_DATABASE,
+) -> None:
+    """Copy a database in use into one SQLite file, which every command opens as well. Checkpoints are not in it."""
+    from cifarsweep.store import Store
+    from cifarsweep.store.url import parse_url, shown
+
+    with Store.open(db, read_only=True, older=True) as store:
+        store.backup(out)
+    url = shown(parse_url(out))
+    typer.echo(f"{out}: {out.stat().st_size / 1e6:,.1f} MB; open it with --db {url}, or `db restore` it")
+
+
+@app.command()
+def restore(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="What `db backup` wrote.")],
+    db: Database = DEFAULT_DATABASE,
+) -> None:
+    """Fill an empty database from a backup, all or nothing; it may be of the other kind."""
+    from cifarsweep.store import Store
+
+    with Store.open_backup(source) as copy, Store.open(db, upgrade=True) as store:
+        say_upgraded(store)
+        trials = store.restore(copy)
+        typer.echo(f"{store.shown_url}: {trials:,} trials restored from {source}")
+
+
+def say_upgraded(store: Store) -> None:
+    """Say where opening a database has changed its tables: versions of cifarsweep before this one refuse them."""
+    if store.upgraded_from is not None:
+        typer.echo(f"{store.shown_url}: was of an older version ({store.upgraded_from}) and is upgraded")

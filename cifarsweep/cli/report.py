@@ -1,0 +1,128 @@
+"""`report`: pages, and what the terminal and programs are told of the same results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cifarsweep.cli.options import DEFAULT_DATABASE, Database, console
+from cifarsweep.errors import UnknownStudy, UnreadableStudy
+
+if TYPE_CHECKING:
+    from cifarsweep.analysis.comparison import Comparison
+    from cifarsweep.analysis.records import ReportStudy
+
+
+def report(
+    study: Annotated[list[str] | None, typer.Argument(metavar="[STUDY]...", help="All of them where left out.")] = None,
+    db: Database = DEFAULT_DATABASE,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the pages go.")] = Path("reports"),
+    single_file: Annotated[bool, typer.Option("--single-file", help="Pages that need no file beside them.")] = False,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="A B", help="Set two side by side instead, each a STUDY or a DBURL#STUDY."),
+    ] = None,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Print the pages as PDF too, by Chromium.")] = False,
+    png: Annotated[bool, typer.Option("--png", help="Draw the pages as pictures too, by Chromium.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Only print verdicts and cells, for programs.")] = False,
+) -> None:
+    """Write one offline page a study and an index, and print the results."""
+    from cifarsweep.report.browser_print import find_chromium
+
+    if compare and study:
+        raise typer.BadParameter("--compare names its two studies itself")
+    if as_json and (pdf or png):
+        raise typer.BadParameter("--json writes no page: leave --pdf and --png out")
+    if pdf or png:
+        find_chromium()  # before anything is written
+    if compare:
+        paths = _compare(*compare, db, out, as_json=as_json)
+    else:
+        paths = _report(study, db, out, single_file=single_file, as_json=as_json)
+    for path in paths:
+        typer.echo(path)
+    # An index of one study is not worth paper.
+    _draw(paths[:1] if len(paths) == 2 else paths, pdf=pdf, png=png)
+
+
+def _report(names: Sequence[str] | None, db: str, out: Path, *, single_file: bool, as_json: bool) -> list[Path]:
+    from cifarsweep.report.render import write_pages
+    from cifarsweep.report.summary import study_fields
+
+    found, left_out = _collected(names, db, drawn=not as_json)
+    for error in left_out:
+        typer.echo(f"left out: {error}", err=True)
+    if as_json:
+        typer.echo(json.dumps([study_fields(each) for each in found], indent=2))
+        return []
+    paths = write_pages(found, out, single_file=single_file, left_out=left_out)
+    for each in found:
+        _print(each)
+    return paths
+
+
+def _collected(names: Sequence[str] | None, db: str, *, drawn: bool) -> tuple[list[ReportStudy], list[UnreadableStudy]]:
+    """The studies, and why others can't be read; raised where one was asked for, or there is no other."""
+    from cifarsweep.analysis.collect import collect
+    from cifarsweep.store import Store
+
+    with Store.open(db, read_only=True) as store:
+        if names:
+            return [collect(store, name, drawn=drawn) for name in names], []
+        found: list[ReportStudy] = []
+        errors: list[UnreadableStudy] = []
+        for row in store.studies():
+            try:
+                found.append(collect(store, row.name, drawn=drawn))
+            except UnreadableStudy as error:
+                errors.append(error)
+        if not found:
+            none = UnknownStudy(f"{store.shown_url}: holds no study yet; create one with `cifarsweep create demo`")
+            raise next(iter(errors), none)
+        return found, errors
+
+
+def _print(report: ReportStudy) -> None:
+    from cifarsweep.report.terminal import results_table, verdict_lines
+
+    screen = console()
+    screen.print(results_table(report))
+    for line in verdict_lines(report):
+        screen.print(f"- {line}", markup=False, highlight=False)
+
+
+def _compare(a: str, b: str, db: str, out: Path, *, as_json: bool) -> list[Path]:
+    from cifarsweep.analysis.comparison import compare
+    from cifarsweep.report.comparison_page import lead
+    from cifarsweep.report.render import write_comparison
+    from cifarsweep.report.summary import comparison_fields
+
+    found: Comparison = compare(_side(a, db), _side(b, db))
+    if as_json:
+        typer.echo(json.dumps(comparison_fields(found), indent=2))
+        return []
+    typer.echo(lead(found))
+    return [write_comparison(found, out)]
+
+
+def _side(text: str, db: str) -> ReportStudy:
+    """The study that `STUDY` or `DBURL#STUDY` names. Raises UnknownStudy, or StoreError for the database."""
+    url, _, name = text.rpartition("#")
+    return _collected([name], url or db, drawn=False)[0][0]
+
+
+def _draw(pages: Sequence[Path], *, pdf: bool, png: bool) -> None:
+    from cifarsweep.report.browser_print import write_pdf, write_png
+
+    for page in pages:
+        if pdf:
+            typer.echo(write_pdf(page))
+        if png:
+            path, whole = write_png(page)
+            typer.echo(path)
+            if not whole:
+                typer.echo(f"{path}: the page is longer than a picture can be; --pdf has all of it", err=True)

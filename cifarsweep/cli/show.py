@@ -1,0 +1,142 @@
+"""`show`: everything that the database holds of one trial."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cifarsweep.cli.options import DEFAULT_DATABASE, Database, Json, console
+from cifarsweep.errors import SpecError
+from cifarsweep.spec.provenance import changes_text
+from cifarsweep.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.table import Table
+
+    from cifarsweep.spec.types import Value
+    from cifarsweep.store import Store
+    from cifarsweep.store.records import TrialRow
+
+
+def show(
+    trial: Annotated[str, typer.Argument(metavar="STUDY/TRIAL", help="For example demo/3.")],
+    db: Database = DEFAULT_DATABASE,
+    as_json: Json = False,
+) -> None:
+    """Show one trial: settings, attempts, last metrics, error if any."""
+    from cifarsweep.store import Store
+
+    study, number = parse_trial(trial)
+    with Store.open(db, read_only=True) as store:
+        row = store.trial(study, number)
+        latest = row.final or _latest(store, study, number)
+    if as_json:
+        typer.echo(json.dumps({"study": study} | trial_fields(row, latest), indent=2, default=str, allow_nan=False))
+    else:
+        _print(study, row, latest)
+
+
+def parse_trial(text: str) -> tuple[str, int]:
+    """Study and number of `STUDY/NUMBER`. Raises SpecError."""
+    study, slash, number = text.rpartition("/")
+    if not slash or not number.isdecimal() or len(number) > 9:
+        raise SpecError(f"{text!r}: write a trial as STUDY/NUMBER, for example demo/3")
+    if not study:
+        raise SpecError(f"{text!r}: the study's name is missing; write a trial as STUDY/NUMBER, for example demo{text}")
+    return study, int(number)
+
+
+def _latest(store: Store, study: str, number: int) -> dict[str, float]:
+    """The newest value of each metric of a trial that is not done yet."""
+    from cifarsweep.formatting import METRIC_LABELS
+
+    series = store.metrics(study, list(METRIC_LABELS), only=[number])
+    return {name: float(values[-1]) for (_, name), (_, values) in series.items()}
+
+
+def trial_fields(row: TrialRow, latest: Mapping[str, float]) -> dict[str, Any]:
+    """One trial as plain values; numbers that JSON does not have, such as nan, as texts."""
+    return {
+        "number": row.number,
+        "cell": row.cell,
+        "seed": row.seed,
+        "state": row.state,
+        "outcome": row.outcome,
+        "step": row.step,
+        "elapsed_s": row.elapsed_s,
+        "error": row.error or None,
+        "traceback": row.traceback or None,
+        "last_metrics": {name: v if math.isfinite(v) else str(v) for name, v in latest.items()},
+        "weights_sha256": row.weights_sha256 or None,
+        "changed_on_its_way": {name: list(values) for name, values in row.changed.items()},
+        "attempts": [asdict(attempt) for attempt in row.attempts],
+        "settings": row.own_settings.model_dump(mode="json") if row.own_settings else None,
+    }
+
+
+def _print(study: str, row: TrialRow, latest: Mapping[str, float]) -> None:
+    from rich.text import Text
+
+    screen = console()
+    state = f"{row.state}, {row.outcome}" if row.outcome else str(row.state)
+    title = Text(f"{one_line(study)}/{row.number}", style="bold")
+    screen.print(title.append(f"  {one_line(row.cell)}, seed {row.seed}: {state}", style="not bold"))
+    screen.print(f"step {row.step:,}, {row.elapsed_s:,.1f} s of training")
+    if row.weights_sha256:
+        screen.print(f"weights sha256 {row.weights_sha256}")
+    if row.changed:
+        what = f"continued with something else than before: {one_line(changes_text(row.changed))}"
+        screen.print(f"{what}. The same bits are not promised for it.", soft_wrap=True)
+    for table in (_attempts(row), _pairs("last metrics", latest), _settings(row)):
+        if table.row_count:
+            screen.print(table)
+    if row.own_settings is None:
+        screen.print("imported from logs, which do not say what it was trained with", highlight=False)
+    if row.error:
+        screen.print(row.traceback or row.error, style="red", soft_wrap=True)
+
+
+def _attempts(row: TrialRow) -> Table:
+    from rich.table import Table
+
+    columns = ("attempt", "worker", "device", "began", "ended", "how", "from step", "versions")
+    table = Table(*columns, title="attempts", title_justify="left")
+    for each in row.attempts:
+        began = each.started_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        ended = each.ended_at.astimezone().strftime("%H:%M:%S") if each.ended_at else ""
+        versions = ", ".join(f"{name} {version[:16]}" for name, version in each.versions.items())
+        texts = (each.worker_id, each.device, began, ended, str(each.end or "running"), str(each.first_step), versions)
+        table.add_row(str(each.attempt), *map(one_line, texts))
+    return table
+
+
+def _settings(row: TrialRow) -> Table:
+    from cifarsweep.spec.settings import flat_settings
+
+    # Of an imported trial what its logs say, if anything.
+    settings = row.levels if row.own_settings is None else flat_settings(row.own_settings)
+    return _pairs("settings", {key: _setting(value) for key, value in settings.items() if value is not None})
+
+
+def _setting(value: Value) -> str:
+    """As it was set, to the last digit."""
+    from cifarsweep.spec.study import level_text
+
+    return level_text(value) if isinstance(value, float) else str(value)
+
+
+def _pairs(title: str, values: Mapping[str, Any]) -> Table:
+    """Two columns of names and values, side by side with the next two so that a screen holds them all."""
+    from rich.table import Table
+
+    table = Table(*("", "") * 3, title=title, title_justify="left", show_header=False)
+    cells = [(name, f"{v:.6g}" if isinstance(v, float) else str(v)) for name, v in values.items()]
+    for start in range(0, len(cells), 3):
+        table.add_row(*(one_line(text) for pair in cells[start : start + 3] for text in pair))
+    return table

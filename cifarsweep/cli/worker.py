@@ -1,0 +1,124 @@
+"""`worker`: put the store, the children and the display together and let them work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cifarsweep.cli.main import forget_output
+from cifarsweep.cli.options import (
+    DEFAULT_DATABASE,
+    Artifacts,
+    Cpu,
+    Database,
+    Gpu,
+    NoGraphs,
+    OtherData,
+    Studies,
+    Wait,
+    artifacts_folder,
+    check_graphs,
+    check_seconds,
+    console,
+    device,
+)
+
+if TYPE_CHECKING:
+    from cifarsweep.store import Store
+
+
+#: Digits of a number of slots.
+_LONGEST = 4
+
+SaveEvery = Annotated[
+    float,
+    typer.Option(
+        metavar="S",
+        callback=check_seconds,
+        envvar="CIFARSWEEP_SAVE_EVERY",
+        help="Seconds between two checkpoints.",
+    ),
+]
+
+
+def worker(
+    gpu: Gpu = None,
+    cpu: Cpu = False,
+    slots: Annotated[
+        str, typer.Option(metavar="K|auto", help="Trials at once, a process each; auto tries what is fastest.")
+    ] = "1",
+    study: Studies = None,
+    db: Database = DEFAULT_DATABASE,
+    wait: Wait = False,
+    max_trials: Annotated[int | None, typer.Option(metavar="N", min=1, help="Take at most N trials.")] = None,
+    save_every: SaveEvery = 60.0,
+    artifacts: Artifacts = None,
+    other_data: OtherData = False,
+    no_graphs: NoGraphs = False,
+    until_eof: Annotated[
+        bool, typer.Option("--until-eof", help="Stop in good order when standard input ends, for launchers and ssh.")
+    ] = False,
+) -> None:
+    """Train trials until none is left. Without --gpu or --cpu: the first GPU, or the processor where there is none.
+
+    Ctrl-C writes checkpoints and gives the trials back; twice stops at once.
+    """
+    from cifarsweep.checkpoints.location import check_place, parse_place
+    from cifarsweep.data.verified import VerifiedData
+    from cifarsweep.store import Store
+    from cifarsweep.worker.child.process import child_command
+    from cifarsweep.worker.context import Plan
+    from cifarsweep.worker.display import display_for
+    from cifarsweep.worker.eligibility import Trainable
+    from cifarsweep.worker.launch.local import stop_at_end_of_input
+    from cifarsweep.worker.supervisor import Supervisor
+
+    check_graphs(no_graphs, cpu)
+    command = child_command(device(gpu, cpu), graphs=not no_graphs)
+    number = parse_slots(slots)
+    if until_eof:
+        stop_at_end_of_input()
+    place = parse_place(artifacts) if artifacts else str(artifacts_folder(db))
+    display = display_for(console())
+    # Who starts a worker by `launch` has looked at the database, and comes again while it is away.
+    with Store.open(db, known=until_eof) as store:
+        check_place(place)
+        trainable = Trainable(store, display.note, VerifiedData(), other_data=other_data)
+        plan = Plan(
+            command=command,
+            artifacts=place,
+            slots=number or _fastest(store, command, cpu, trainable(study or ()), display.note),
+            studies=tuple(study or ()),
+            wait=wait,
+            max_trials=max_trials,
+            save_every_s=save_every,
+        )
+        code = Supervisor(store, plan, display, trainable).run()
+    # The code tells of the work, whether or not a full log took the last lines.
+    forget_output()
+    raise typer.Exit(code)
+
+
+def parse_slots(slots: str) -> int | None:
+    """The number of slots; None for `auto`. Raises typer.BadParameter for anything else."""
+    if slots == "auto":
+        return None
+    if not slots.isascii() or not slots.isdigit() or len(slots) > _LONGEST or not 1 <= int(slots) <= 64:
+        raise typer.BadParameter(f"{slots!r} is neither auto nor a number from 1 to 64", param_hint="--slots")
+    return int(slots)
+
+
+def _fastest(store: Store, command: list[str], cpu: bool, studies: list[str], note: Callable[[str], None]) -> int:
+    """The slots for the first cell of the first study; 1 where there is nothing to train yet."""
+    from cifarsweep.worker.slot_tuning import find_slots, processor_slots
+
+    if not studies:
+        return 1
+    settings = store.study(studies[0]).spec.cells[0].own_settings
+    if settings is None:  # imported: nothing of it is trained here
+        return 1
+    slots = processor_slots(settings.threads) if cpu else find_slots(command, settings, note)
+    note(f"slots: {slots}, chosen for {studies[0]!r}")
+    return slots

@@ -1,0 +1,1 @@
+"""Metrics as files of other programs, and back."""

@@ -1,0 +1,164 @@
+"""Which folders of event files are runs, which are parts of a run, and what runs are called.
+
+`SummaryWriter.add_scalars` and `add_hparams` write to folders below that of their run, and Keras to `train` and
+`validation`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cifarsweep.data.text import shown
+from cifarsweep.errors import DataError
+from cifarsweep.export.event_files import LeftOut, Scalars, read_folder
+from cifarsweep.spec.types import Value
+
+#: Folders that hold a part of a run, by what its metrics are called.
+_PARTS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "eval": "val",
+    "evaluation": "val",
+    "test": "test",
+}
+#: `add_hparams` names its folder by the time.
+_MOMENT = re.compile(r"\d{9,11}(\.\d+)?")
+#: `seed=3`, `seed_3`, `s3` at the end or between separators; as many digits as a database keeps.
+_SEED = re.compile(r"(?:^|[-_./, ])(?:seed|s)[=_-]?(\d{1,18})(?=$|[-_./, ])", re.IGNORECASE)
+_LONGEST_CELL = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A folder of event files that belongs to a run: the run's own, with no name, or one below."""
+
+    folder: Path
+    name: str
+    scalars: Scalars
+    main: str = ""
+    """The tag of `add_scalars`, which its curves stand under."""
+
+    def metric(self, tag: str) -> str:
+        """What the run calls the tag of this part."""
+        if self.main:
+            return f"{self.main}/{self.name}"
+        return f"{self.name}/{tag}" if self.name and not tag.startswith(f"{self.name}/") else tag
+
+
+def run_parts(root: Path, left_out: LeftOut) -> dict[Path, list[Part]]:
+    """The runs below a folder by their folders, in order, each with its parts; its own folder comes first."""
+    scalars = {folder: read_folder(files) for folder, files in sorted(_event_files(root, left_out).items())}
+    runs: dict[Path, list[Part]] = {}
+    for folder in scalars:
+        above = next((each for each in folder.parents if each in scalars and each != folder), None)
+        run, part = _place(folder, root, above, scalars)
+        runs.setdefault(run, []).append(part)
+    # What belongs to a part belongs to its run.
+    for run in sorted(runs, key=lambda each: len(each.parts), reverse=True):
+        owner = next((each for each in runs if each != run and any(part.folder == run for part in runs[each])), None)
+        if owner is not None:
+            runs[owner] += runs.pop(run)
+    return {run: sorted(parts, key=lambda part: (part.name, part.folder)) for run, parts in sorted(runs.items())}
+
+
+def _place(folder: Path, root: Path, above: Path | None, scalars: Mapping[Path, Scalars]) -> tuple[Path, Part]:
+    """The folder of the run that a folder belongs to, and which part of it this is."""
+    found = scalars[folder]
+    if above is not None:
+        if _holds_results(folder, found) and not _compares(above, scalars):
+            return above, Part(folder, "", found)
+        below = folder.relative_to(above).as_posix()
+        for tag in found.series if len(found.series) == 1 else ():
+            head = tag.replace("/", "_") + "_"
+            if below.startswith(head) and len(below) > len(head):
+                return above, Part(folder, below.removeprefix(head), found, main=tag)
+    name = _PARTS.get(folder.name.casefold())
+    if name and folder != root and _is_part(folder, name, scalars):
+        return folder.parent, Part(folder, name, found)
+    return folder, Part(folder, "", found)
+
+
+def _holds_results(folder: Path, found: Scalars) -> bool:
+    """Whether `add_hparams` wrote this folder."""
+    single = all(len(points) <= 1 for points in found.series.values())
+    return single and bool(found.hparams or _MOMENT.fullmatch(folder.name))
+
+
+def _compares(above: Path, scalars: Mapping[Path, Scalars]) -> bool:
+    """Whether one writer, with no curve of its own, wrote the results of several runs."""
+    results = [each for each, found in scalars.items() if each.parent == above and _holds_results(each, found)]
+    return len(results) > 1 and not scalars[above].series
+
+
+def _is_part(folder: Path, name: str, scalars: Mapping[Path, Scalars]) -> bool:
+    """Whether a folder `test` is no run of that name: its run wrote above, or it has no neighbours but other parts."""
+    beside = [each.name for each in scalars if each.parent == folder.parent and each != folder]
+    others = {_PARTS.get(each.casefold()) for each in beside}
+    return folder.parent in scalars or not beside or bool(others - {None, name})
+
+
+def _event_files(root: Path, left_out: LeftOut) -> dict[Path, list[Path]]:
+    """The event files by their folders; hidden ones and links to folders are passed over."""
+
+    def refuse(error: OSError) -> None:
+        if Path(error.filename) == root:
+            raise DataError(f"{shown(str(root))}: can't be read: {error.strerror}")
+        left_out.add("folders that can't be read", Path(error.filename).name)
+
+    found: dict[Path, list[Path]] = {}
+    for here, folders, files in os.walk(root, onerror=refuse):
+        for name in folders:
+            if (Path(here) / name).is_symlink():
+                left_out.add("links to folders", name)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        named = [Path(here, name) for name in _visible(files) if "tfevents" in name]
+        if events := [path for path in named if path.is_file()]:
+            found[Path(here)] = events
+        for path in named:
+            if path not in events:
+                left_out.add("links that lead nowhere, and what else is no plain file", path.name)
+    return found
+
+
+def _visible(names: Sequence[str]) -> list[str]:
+    return sorted(name for name in names if not name.startswith("."))
+
+
+def cell_and_seed(label: str, hparams: Mapping[str, Value]) -> tuple[str, int]:
+    """Split the seed off the name of a run: what is left names the cell.
+
+    Where no seed is in the name, it is the one that the run's hyperparameters tell, else 0.
+    """
+    label = escaped(unicodedata.normalize("NFC", label))
+    found = list(_SEED.finditer(label))
+    if not found:
+        told = hparams.get("seed")
+        # TensorBoard keeps every number as a float.
+        known = isinstance(told, float) and told.is_integer() and 0 <= told < 2**63
+        return _shortened(label), int(told) if known and isinstance(told, float) else 0
+    # `seed` says it; a stride or a split may be called s2.
+    last = max(found, key=lambda each: ("seed" in each[0].casefold(), each.start()))
+    cell = (label[: last.start()] + label[last.end() :]).strip("-_./, ")
+    return _shortened(cell or "run"), int(last[1])
+
+
+def escaped(name: str) -> str:
+    """The name of a folder without what neither a database nor a page can take, such as bytes that are no UTF-8."""
+    return "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in name)
+
+
+def _shortened(cell: str) -> str:
+    """The name, or as much of it as a database keeps; names that are alike up to there stay apart."""
+    if len(cell) <= _LONGEST_CELL:
+        return cell or "run"
+    return f"{cell[: _LONGEST_CELL - 9]}~{hashlib.sha256(cell.encode()).hexdigest()[:8]}"

@@ -1,0 +1,227 @@
+"""A study's metrics as files for other programs, in long form: trial, cell, seed, name, step, value.
+
+Some trials are read at a time, so that a study of any size fits into memory and is not one transaction a trial.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from io import StringIO, TextIOWrapper
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cifarsweep.errors import OutputError, install_command
+from cifarsweep.export.target import Target
+from cifarsweep.spec.types import CONFUSION
+from cifarsweep.text import data_output
+
+if TYPE_CHECKING:
+    from cifarsweep.store import Store
+    from cifarsweep.store.records import TrialRow
+
+COLUMNS = ("trial", "cell", "seed", "name", "step", "value")
+#: Rows that are read, and written to Parquet, at a time; and trials that are asked for at once.
+_ROWS, _TRIALS = 100_000, 500
+#: What a spreadsheet takes for the beginning of a formula (https://owasp.org/www-community/attacks/CSV_Injection).
+_FORMULA = re.compile(r"^[=+\-@\t\r\n]")
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One metric of one trial: steps (int64, ascending) and values (float64)."""
+
+    trial: TrialRow
+    name: str
+    steps: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+def curves(store: Store, study: str, names: Sequence[str]) -> Iterator[list[Curve]]:
+    """The curves of a study, those of one trial at a time; all metrics where `names` is empty.
+
+    Raises UnknownStudy, or OutputError for a metric that the study has no row of.
+    """
+    known = store.metric_names(study)
+    if unknown := sorted(set(names) - set(known)):
+        # One for each pair of classes would bury the others.
+        listed = ", ".join(name for name in known if not name.startswith(CONFUSION)) or "none yet"
+        raise OutputError(f"study {study!r} has no metric {unknown[0]!r}; it has: {listed}")
+    for page in _pages(store, study, names):
+        by_trial: dict[int, list[Curve]] = {trial.number: [] for trial in page}
+        series = store.metrics(study, names or known, only=list(by_trial))
+        of = {trial.number: trial for trial in page}
+        for number, name in sorted(series):
+            by_trial[number].append(Curve(of[number], name, *series.pop((number, name))))
+        yield from by_trial.values()
+
+
+def _pages(store: Store, study: str, names: Sequence[str]) -> Iterator[list[TrialRow]]:
+    """Trials to read at a time, of `_ROWS` rows together, or one that has more."""
+    trials = store.trials(study)
+    for start in range(0, len(trials), _TRIALS):
+        some = trials[start : start + _TRIALS]
+        counts = store.row_counts(study, names or None, [trial.number for trial in some])
+        page: list[TrialRow] = []
+        rows = 0
+        for trial in some:
+            if page and rows + counts[trial.number] > _ROWS:
+                yield page
+                page, rows = [], 0
+            page.append(trial)
+            rows += counts[trial.number]
+        yield page
+
+
+def write_csv(found: Iterator[list[Curve]], file: TextIO) -> None:
+    """Comma-separated values. Texts that a spreadsheet would run as formulas get an apostrophe in front."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for curve in _flat(found):
+        head = _csv_line(curve.trial.number, _harmless(curve.trial.cell), curve.trial.seed, _harmless(curve.name))
+        file.writelines(f"{head},{step},{value}\n" for step, value in points(curve))
+
+
+def _csv_line(*labels: object) -> str:
+    line = StringIO()
+    csv.writer(line, lineterminator="").writerow(labels)
+    return line.getvalue()
+
+
+def write_jsonl(found: Iterator[list[Curve]], file: TextIO) -> None:
+    """A JSON object a line. JSON has no nan or infinity: these are the texts "nan", "inf" and "-inf"."""
+    for curve in _flat(found):
+        labels = (curve.trial.number, curve.trial.cell, curve.trial.seed, curve.name)
+        head = json.dumps(dict(zip(COLUMNS, labels, strict=False)))[:-1]
+        if np.isfinite(curve.values).all():
+            file.writelines(f'{head}, "step": {step}, "value": {value}}}\n' for step, value in points(curve))
+            continue
+        for step, value in points(curve):
+            number = repr(value) if math.isfinite(value) else f'"{value}"'
+            file.write(f'{head}, "step": {step}, "value": {number}}}\n')
+
+
+def write_parquet(found: Iterator[list[Curve]], path: Path) -> None:
+    """Parquet, with row groups of about `_ROWS` rows. Raises OutputError where pyarrow is not installed."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ModuleNotFoundError:
+        raise missing("parquet") from None
+    kinds = (pa.int64(), pa.string(), pa.int64(), pa.string(), pa.int64(), pa.float64())
+    schema = pa.schema(list(zip(COLUMNS, kinds, strict=True)))
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for group in _row_groups(_flat(found)):
+            writer.write_table(_table(pa, schema, group))
+
+
+def _row_groups(curves: Iterator[Curve]) -> Iterator[list[Curve]]:
+    """The curves in their order, and of long ones the parts, `_ROWS` rows together; the last have fewer."""
+    group: list[Curve] = []
+    room = _ROWS
+    for curve in curves:
+        start = 0
+        while start < len(curve.steps):
+            end = min(start + room, len(curve.steps))
+            group.append(Curve(curve.trial, curve.name, curve.steps[start:end], curve.values[start:end]))
+            room, start = room - (end - start), end
+            if not room:
+                yield group
+                group, room = [], _ROWS
+    if group:
+        yield group
+
+
+def _table(pa: Any, schema: Any, curves: Sequence[Curve]) -> Any:
+    counts = [len(curve.steps) for curve in curves]
+    places = pa.array(np.repeat(np.arange(len(curves)), counts))
+    labels = [(curve.trial.number, curve.trial.cell, curve.trial.seed, curve.name) for curve in curves]
+    columns = [
+        pa.array(column, field.type).take(places)
+        for column, field in zip(zip(*labels, strict=True), schema, strict=False)
+    ]
+    numbers = [np.concatenate([getattr(curve, of) for curve in curves]) for of in ("steps", "values")]
+    return pa.Table.from_arrays([*columns, *map(pa.array, numbers)], schema=schema)
+
+
+def export(store: Store, study: str, kind: str, names: Sequence[str], out: Path | None, *, force: bool) -> None:
+    """Write the study's metrics to `out`, or to standard output where it is None (csv and jsonl).
+
+    With `force` it takes the place of an export that is there; nothing else is ever replaced.
+    """
+    found = curves(store, study, names)
+    if out is None:
+        _to_standard_output(found, kind)
+        return
+    first = next(found, [])
+    target = Target(out, force, folder=kind == "tensorboard", database=_file(store))
+    with target.whole() as path:
+        if kind == "tensorboard":
+            from cifarsweep.export.tensorboard import write_runs
+
+            write_runs(_again(first, found), path, store.study(study).spec)
+        else:
+            _write(_again(first, found), kind, path)
+
+
+def _to_standard_output(found: Iterator[list[Curve]], kind: str) -> None:
+    if kind not in _TEXTS:
+        raise OutputError(f"{kind} can't go to standard output; name a path with --out")
+    if sys.stdout is None:
+        raise OutputError("standard output is closed; name a path with --out")
+    output = data_output()
+    if isinstance(output, TextIOWrapper):
+        # As in a file, whatever the terminal speaks: a name of a cell must not change on its way.
+        output.reconfigure(encoding="utf-8", newline="")
+    _TEXTS[kind](found, output)
+
+
+def _file(store: Store) -> Path | None:
+    """The SQLite file of the store, if it is one."""
+    from cifarsweep.store.url import parse_url
+
+    url = parse_url(store.shown_url)
+    return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
+
+
+def _write(found: Iterator[list[Curve]], kind: str, path: Path) -> None:
+    if kind in _TEXTS:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            _TEXTS[kind](found, file)
+    else:
+        write_parquet(found, path)
+
+
+_TEXTS: dict[str, Callable[[Iterator[list[Curve]], TextIO], None]] = {"csv": write_csv, "jsonl": write_jsonl}
+
+
+def _again(first: list[Curve], rest: Iterator[list[Curve]]) -> Iterator[list[Curve]]:
+    yield first
+    yield from rest
+
+
+def _flat(found: Iterator[list[Curve]]) -> Iterator[Curve]:
+    for group in found:
+        yield from group
+
+
+def points(curve: Curve) -> Iterator[tuple[int, float]]:
+    """Step and value as Python's own numbers."""
+    return zip(curve.steps.tolist(), curve.values.tolist(), strict=True)
+
+
+def _harmless(text: str) -> str:
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def missing(extra: str) -> OutputError:
+    """What to say where a package is not installed."""
+    return OutputError(f"{extra} needs one more package: {install_command(extra)}")

@@ -1,0 +1,152 @@
+"""A study's metrics as TensorBoard's event files: a run folder a trial, every value as it is, to its last bit.
+
+Beside the scalars a run holds one record of our own, under a plugin's name that TensorBoard passes over: what the trial
+is called, its levels and how it ended, so that an import brings it back as it was.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from cifarsweep.export.event_files import PLUGIN, record_types
+from cifarsweep.export.tables import Curve, points
+from cifarsweep.export.target import EVENT_FILE
+from cifarsweep.spec.settings import Frozen
+from cifarsweep.spec.study import Prose, Study
+from cifarsweep.spec.types import CONFUSION, ELAPSED, Outcome, TrialState, Value
+from cifarsweep.store.metrics import kind_of
+
+if TYPE_CHECKING:
+    from cifarsweep.store.records import TrialRow
+
+#: Beside letters and digits of any script.
+_UNSAFE_IN_PATHS = re.compile(r"[^\w.=, -]+")
+#: Bytes of a cell's part of a folder's name; file systems allow 255 for all of it.
+_LONGEST = 160
+_RECORD_TAG = "cifarsweep/trial"
+
+
+class TrialRecord(Frozen):
+    """What an exported run says of its trial and its study."""
+
+    study: str
+    question: Annotated[Prose, Field(min_length=1)]
+    factors: dict[str, Annotated[tuple[Value, ...], Field(min_length=1)]]
+    number: Annotated[int, Field(ge=0)]
+    cell: Annotated[Prose, Field(min_length=1, max_length=300)]
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    levels: dict[str, Value]
+    state: TrialState
+    outcome: Outcome | None
+    final: dict[str, float | str]
+    """The last metrics; numbers that JSON lacks are texts."""
+
+    @model_validator(mode="after")
+    def _outcome_is_known(self) -> Self:
+        if self.state is TrialState.DONE and self.outcome is None:
+            raise ValueError("outcome: a trial that is done has one")
+        return self
+
+
+def write_runs(found: Iterator[list[Curve]], folder: Path, study: Study) -> None:
+    """Fill an empty folder with event files, a run a trial. Raises OutputError where tensorboard is not installed."""
+    Event, _ = record_types()
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    names: dict[str, str] = {}
+    for group in found:
+        if not group:
+            continue
+        trial = group[0].trial
+        run = folder / f"{_cell_name(trial.cell, names)}-seed={trial.seed}"
+        run.mkdir()
+        moment = _wall_times(group)
+        with (run / EVENT_FILE).open("wb") as file:
+            writer = RecordWriter(file)
+            writer.write(Event(wall_time=moment(0), file_version="brain.Event:2").SerializeToString())
+            writer.write(Event(wall_time=moment(0), summary=_record(trial, study)).SerializeToString())
+            for step, values in _by_step(group):
+                event = Event(wall_time=moment(step), step=step, summary=_scalars(values))
+                writer.write(event.SerializeToString())
+            writer.flush()
+
+
+def _cell_name(cell: str, names: dict[str, str]) -> str:
+    """A name that is safe in any file system, the same for all trials of a cell and for no other; `names` has them."""
+    if cell not in names:
+        safe = _UNSAFE_IN_PATHS.sub("_", unicodedata.normalize("NFC", cell)).strip("._ ")
+        safe = safe.encode()[:_LONGEST].decode(errors="ignore").strip("._ ") or "cell"
+        # Some file systems know no case.
+        taken = {name.casefold() for name in names.values()}
+        number, name = 1, safe
+        while name.casefold() in taken:
+            number += 1
+            name = f"{safe}~{number}"
+        names[cell] = name
+    return names[cell]
+
+
+def _record(trial: TrialRow, study: Study) -> Any:
+    _, Summary = record_types()
+    from tensorboard.compat.proto.tensor_pb2 import TensorProto
+    from tensorboard.compat.proto.types_pb2 import DT_STRING
+
+    record = TrialRecord(
+        study=study.name,
+        question=study.question,
+        factors=study.factors,
+        number=trial.number,
+        cell=trial.cell,
+        seed=trial.seed,
+        levels=dict(trial.levels),
+        state=trial.state,
+        outcome=trial.outcome,
+        final={name: kind_of(value) or value for name, value in trial.final.items()},
+    )
+    value = Summary.Value(
+        tag=_RECORD_TAG, tensor=TensorProto(dtype=DT_STRING, string_val=[record.model_dump_json().encode()])
+    )
+    value.metadata.plugin_data.plugin_name = PLUGIN
+    return Summary(value=[value])
+
+
+def _scalars(values: Sequence[tuple[str, float]]) -> Any:
+    """Numbers of 64 bits, as SummaryWriter writes them with `double_precision`."""
+    _, Summary = record_types()
+    from tensorboard.compat.proto.tensor_pb2 import TensorProto
+    from tensorboard.compat.proto.types_pb2 import DT_DOUBLE
+    from tensorboard.plugins.scalar.metadata import create_summary_metadata
+
+    metadata = create_summary_metadata("", "")
+    return Summary(
+        value=[
+            Summary.Value(tag=tag, tensor=TensorProto(dtype=DT_DOUBLE, double_val=[number]), metadata=metadata)
+            for tag, number in values
+        ]
+    )
+
+
+def _by_step(group: Sequence[Curve]) -> Iterator[tuple[int, list[tuple[str, float]]]]:
+    steps: dict[int, list[tuple[str, float]]] = {}
+    # Thousands of names with one point each would bury the curves.
+    for curve in (curve for curve in group if not curve.name.startswith(CONFUSION)):
+        for step, value in points(curve):
+            steps.setdefault(step, []).append((curve.name, value))
+    yield from sorted(steps.items())
+
+
+def _wall_times(group: Sequence[Curve]) -> Callable[[int], float]:
+    """Seconds since 1970 by step: the trial's start and its training time, without what was lost in between."""
+    begun = group[0].trial.started_at
+    start = begun.timestamp() if begun else 0.0
+    elapsed = next((curve for curve in group if curve.name == ELAPSED), None)
+    if elapsed is None:
+        return lambda step: start
+    return lambda step: start + float(np.interp(step, elapsed.steps, elapsed.values))

@@ -1,0 +1,224 @@
+"""Everything that a page shows, worked out before the template lays it out. Texts are made visible here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cifarsweep.analysis.confusion import CLASSES_SHOWN, class_payload, most_classes
+from cifarsweep.analysis.records import ReportStudy
+from cifarsweep.analysis.results import CellResult, best, cell_results, reach
+from cifarsweep.analysis.verdicts import verdicts
+from cifarsweep.formatting import (
+    duration,
+    interval_text,
+    magnitude,
+    mean_text,
+    moment,
+    prose,
+    range_text,
+    visible,
+)
+from cifarsweep.report.claims import hypothesis_view
+from cifarsweep.report.confound_view import confound_view
+from cifarsweep.report.crossing import crossings
+from cifarsweep.report.curves import POINTS, curve_payload
+from cifarsweep.report.figures import cost_payload, gap_payload
+from cifarsweep.report.folding import folding_notes, shown_cells, shown_trials
+from cifarsweep.report.notes import curve_note, figure_notes
+from cifarsweep.report.overview import counts_text, lead, verdict_row
+from cifarsweep.report.palette import Look, looks
+from cifarsweep.report.promise import warnings
+from cifarsweep.report.reproduce import reproduce_view
+from cifarsweep.report.resources import resource_table
+from cifarsweep.report.searched import search_view
+from cifarsweep.report.trials_section import differing_settings, trials_view
+from cifarsweep.spec.settings import flat_settings
+from cifarsweep.spec.study import Cell, cell_name, level_text
+from cifarsweep.spec.types import VAL_ACCURACY
+from cifarsweep.stats import Summary
+
+#: Width of the mark in a row of the table of results, in pixels.
+MARK_WIDTH = 130
+_MARK_MARGIN = 6
+#: Of the dot plot, in pixels: its frame, and each of its rows. Set before it is drawn, so that nothing jumps.
+_DOT_PLOT, _DOT_ROW = 74, 34
+#: Of many cells a row is narrower; report.js draws smaller dots there.
+_ROOMY, _TIGHT_ROW = 40, 18
+_CLASS_ROW = 28
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The common scale of the marks in the table, in parts of one."""
+
+    low: float
+    high: float
+
+    def place(self, value: float) -> float:
+        """Pixels from the left edge of a mark, held inside it."""
+        share = (value - self.low) / (self.high - self.low)
+        return round(_MARK_MARGIN + min(max(share, 0.0), 1.0) * (MARK_WIDTH - 2 * _MARK_MARGIN), 1)
+
+
+def study_view(report: ReportStudy) -> dict[str, Any]:
+    """The variables of `page.html`."""
+    every = cell_results(report)
+    names = shown_cells(report)
+    shown = _shown(report, names)
+    results = [result for result in every if result.cell.name in names]
+    trials = shown_trials(report, names)
+    left_out = folding_notes(report, names, trials)
+    look = looks(shown.study)
+    study = report.study
+    return {
+        "title": study.name,
+        "question": visible(study.question),
+        "source": visible(study.source),
+        "cost": visible(study.cost),
+        "lead": lead(report, every),
+        "left_out": {"cells": left_out[0], "trials": left_out[1]},
+        "shown_points": len(results) if study.search is not None else None,
+        "verdicts": [verdict_row(verdict) for verdict in verdicts(report)],
+        "promise": prose(" ".join(warnings(report))),
+        "confounds": confound_view(study, every),
+        "results": _result_rows(results, look, {trial.number for trial in trials}),
+        "scale": _scale_ends(_scale(results)),
+        "mark_width": MARK_WIDTH,
+        "finals_height": _DOT_PLOT + (_DOT_ROW if len(results) <= _ROOMY else _TIGHT_ROW) * len(results),
+        "classes_height": _DOT_PLOT + _CLASS_ROW * min(CLASSES_SHOWN, most_classes(report)),
+        "classes_shown": CLASSES_SHOWN,
+        "looks_repeat": len(set(look.values())) < len(look),
+        "shows_cost": any(result.params is not None or result.flops is not None for result in results),
+        "curves_note": curve_note(POINTS),
+        "crossings": crossings(study, every),
+        "resources": resource_table(report, results),
+        "notes": [prose(note) for note in figure_notes(report, every)],
+        "search": search_view(report),
+        "hypotheses": [hypothesis_view(hypothesis, study, every) for hypothesis in study.hypotheses],
+        "settings": _common_settings(report),
+        "differing": differing_settings(shown),
+        "trials": trials_view(report, look, trials),
+        "trial_counts": counts_text(report),
+        "reproduce": reproduce_view(report),
+        "payload": _payload(shown, results, look),
+        "made_at": moment(report.made_at),
+        "database": visible(report.database),
+        "version": report.version,
+    }
+
+
+def _shown(report: ReportStudy, names: Collection[str]) -> ReportStudy:
+    """The report with the cells alone that a page shows."""
+    cells = tuple(cell for cell in report.study.cells if cell.name in names)
+    return replace(report, study=report.study.model_copy(update={"cells": cells}))
+
+
+def _scale(results: Sequence[CellResult]) -> Scale | None:
+    """Around all seeds, in whole per cent; an interval that is wider runs off the edge of its mark."""
+    known = [result.accuracy for result in results if result.accuracy is not None]
+    if not known:
+        return None
+    low, high = min(s.min for s in known), max(s.max for s in known)
+    room = max(0.15 * (high - low), 0.01)
+    return Scale(math.floor(100 * max(low - room, 0.0)) / 100, math.ceil(100 * min(high + room, 1.0)) / 100)
+
+
+def _scale_ends(scale: Scale | None) -> tuple[str, str] | None:
+    return (f"{100 * scale.low:.0f} %", f"{100 * scale.high:.0f} %") if scale else None
+
+
+def _result_rows(
+    results: Sequence[CellResult], look: Mapping[str, Look], listed: Collection[int]
+) -> list[dict[str, Any]]:
+    scale, top = _scale(results), best(results)
+    return [_result_row(result, look[result.cell.name], scale, listed, result is top) for result in results]
+
+
+def _result_row(
+    result: CellResult, look: Look, scale: Scale | None, listed: Collection[int], top: bool
+) -> dict[str, Any]:
+    accuracy = result.accuracy
+    return {
+        "cell": visible(result.cell.name),
+        "look": look,
+        "mean": mean_text(accuracy, VAL_ACCURACY) if accuracy else None,
+        "range": range_text(accuracy, VAL_ACCURACY) if accuracy else None,
+        "mark": _mark(accuracy, scale) if accuracy and scale else None,
+        "n": accuracy.n if accuracy else 0,
+        "planned": len(result.trials),
+        "time": duration(result.seconds),
+        "trouble": _trouble(result),
+        "failed_at": next((one.number for one in result.trials if one.failed and one.number in listed), None),
+        "params": magnitude(result.params),
+        "flops": magnitude(result.flops),
+        "best": top,
+    }
+
+
+def _trouble(result: CellResult) -> str:
+    counts = ((result.diverged, "diverged"), (result.failed, "failed"))
+    return ", ".join(f"{count} {what}" for count, what in counts if count)
+
+
+def _mark(accuracy: Summary, scale: Scale) -> dict[str, Any]:
+    interval = accuracy.interval
+    ends = (interval.low, interval.high) if interval else None
+    label = f"mean {mean_text(accuracy, VAL_ACCURACY)}"
+    if ends:
+        label += f", 95 % interval {interval_text(accuracy, VAL_ACCURACY)}"
+    return {
+        "mean": scale.place(accuracy.mean),
+        "ends": [{"x": scale.place(end), "cap": scale.low <= end <= scale.high} for end in ends] if ends else [],
+        "label": label,
+    }
+
+
+def _common_settings(report: ReportStudy) -> list[dict[str, Any]]:
+    """The settings that are the same in all cells, by their table; those of no table come first."""
+    if report.study.imported:
+        return []
+    first, *rest = [flat_settings(cell.settings) for cell in report.study.cells]
+    groups: dict[str, list[dict[str, str]]] = {"": []}
+    for key, value in first.items():
+        if value is not None and all(repr(other.get(key)) == repr(value) for other in rest):
+            group, _, name = key.rpartition(".")
+            groups.setdefault(group, []).append({"key": name, "value": visible(level_text(value)) or "none"})
+    return [{"group": group, "items": items} for group, items in groups.items() if items]
+
+
+def _payload(report: ReportStudy, results: Sequence[CellResult], look: Mapping[str, Look]) -> dict[str, Any]:
+    """What the figures need, as JSON."""
+    cells = [_payload_cell(result, look[result.cell.name]) for result in results]
+    return {
+        "name": report.study.name,
+        "cells": cells,
+        "costs": cost_payload(results),
+        "reach": reach([result.accuracy.mean for result in results if result.accuracy]),
+        "gaps": gap_payload(results),
+        "classes": class_payload(report, results),
+        **curve_payload(report),
+    }
+
+
+def _brief(cell: Cell) -> str:
+    """The levels alone, where the name is made from them; an arm that was given a name keeps it."""
+    named = {key: level for key, level in cell.levels.items() if f"={level_text(level)}" in cell.name}
+    return ", ".join(map(level_text, named.values())) if cell_name(named, list(named)) == cell.name else cell.name
+
+
+def _payload_cell(result: CellResult, look: Look) -> dict[str, Any]:
+    accuracy = result.accuracy
+    interval = accuracy.interval if accuracy else None
+    done = [trial for trial in result.trials if trial.accuracy is not None]
+    return {
+        "name": visible(result.cell.name),
+        "brief": visible(_brief(result.cell)),
+        "colour": look.colour,
+        "dash": look.dash,
+        "mean": accuracy.mean if accuracy else None,
+        "interval": [interval.low, interval.high] if interval else None,
+        "seeds": [[trial.seed, trial.accuracy, trial.diverged] for trial in done],
+    }

@@ -1,0 +1,136 @@
+"""The table of all trials: what became of each, where it ran, how its curve went."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cifarsweep.analysis.records import ReportAttempt, ReportStudy, ReportTrial, Series
+from cifarsweep.formatting import duration, metric_label, moment, state_text, value_text, visible
+from cifarsweep.report.palette import Look
+from cifarsweep.report.reproduce import environment_numbers
+from cifarsweep.spec.provenance import changes_text
+from cifarsweep.spec.settings import flat_settings
+from cifarsweep.spec.study import level_text
+from cifarsweep.spec.types import TRAIN_LOSS, VAL_ACCURACY, Value
+from cifarsweep.text import verbatim
+
+SPARK_WIDTH, SPARK_HEIGHT = 72, 22
+_SPARK_POINTS = 36
+#: Signs of an error that stand in the line which opens it.
+_SAID = 160
+
+
+def trials_view(report: ReportStudy, look: Mapping[str, Look], trials: Sequence[ReportTrial]) -> dict[str, Any]:
+    """The variables of the section: its rows and the metric of its small curves."""
+    metric = next((name for name in (VAL_ACCURACY, TRAIN_LOSS) if any(key == name for _, key in report.series)), None)
+    numbers = environment_numbers(report)
+    sparks = _sparks(report, metric, trials) if metric else {}
+    rows = [_row(trial, look, numbers.get(trial.number, ()), sparks.get(trial.number)) for trial in trials]
+    return {
+        "rows": rows,
+        "curves": metric_label(metric) if sparks and metric else None,
+        "several_environments": len({each for found in numbers.values() for each in found}) > 1,
+        "spark": (SPARK_WIDTH, SPARK_HEIGHT),
+    }
+
+
+def _row(
+    trial: ReportTrial, look: Mapping[str, Look], environments: Sequence[int], spark: str | None
+) -> dict[str, Any]:
+    last = trial.attempts[-1] if trial.attempts else None
+    accuracy = trial.accuracy
+    return {
+        "number": trial.number,
+        "state": "diverged" if trial.diverged else "pruned" if trial.pruned else state_text(trial.state),
+        "look": look.get(trial.cell),
+        "cell": visible(trial.cell),
+        "seed": trial.seed,
+        "accuracy": value_text(accuracy, VAL_ACCURACY) if accuracy is not None else None,
+        "steps": f"{trial.steps:,}" if trial.steps else None,
+        "time": duration(trial.elapsed_s),
+        "beside": duration(time_beside(trial)),
+        "where": visible(f"{last.host}, {_devices(trial)}") if last else None,
+        "environments": environments,
+        "changed": visible(changes_text(trial.changed)) if trial.changed else None,
+        "spark": spark,
+        "attempts": [_attempt_row(attempt) for attempt in trial.attempts],
+        "error": verbatim(trial.error) if trial.error else None,
+        "said": _last_line(trial.error) if trial.error else None,
+    }
+
+
+def _devices(trial: ReportTrial) -> str:
+    """Every device that it was trained on, one after the other."""
+    return ", then ".join(dict.fromkeys(each.device for each in trial.trained_by))
+
+
+def _last_line(error: str) -> str:
+    """What a traceback ends with, which says what went wrong."""
+    last = visible((error.strip().splitlines() or [""])[-1].strip())
+    return last if len(last) <= _SAID else f"{last[: _SAID - 1]}…"
+
+
+def time_beside(trial: ReportTrial) -> float | None:
+    """Seconds that the attempts of a finished trial took beyond the training that counts; None where unknown."""
+    spans = [(attempt.started, attempt.ended) for attempt in trial.attempts]
+    if not trial.done or trial.elapsed_s is None or not spans:
+        return None
+    known = [(ended - started).total_seconds() for started, ended in spans if started and ended]
+    return max(sum(known) - trial.elapsed_s, 0.0) if len(known) == len(spans) else None
+
+
+def _attempt_row(attempt: ReportAttempt) -> dict[str, Any]:
+    return {
+        "attempt": attempt.attempt,
+        "where": visible(f"{attempt.host}, {attempt.device}"),
+        "started": moment(attempt.started),
+        "ended": moment(attempt.ended),
+        "end": visible(attempt.end or "running").replace("_", " "),
+        "error": verbatim(attempt.error) if attempt.error else None,
+    }
+
+
+def _sparks(report: ReportStudy, metric: str, trials: Sequence[ReportTrial]) -> dict[int, str]:
+    """For each trial with two finite values or more, its curve as an SVG path; all share their axes."""
+    found: dict[int, Series] = {}
+    for trial in trials:
+        steps, values = report.series.get((trial.number, metric), (np.empty(0, np.int64), np.empty(0)))
+        known = np.isfinite(values)
+        if known.sum() > 1:
+            found[trial.number] = steps[known], values[known]
+    if not found:
+        return {}
+    most = max(int(steps[-1]) for steps, _ in found.values())
+    low = min(float(values.min()) for _, values in found.values())
+    high = max(float(values.max()) for _, values in found.values())
+    span = high - low or 1.0
+    return {number: _path(steps / most, (values - low) / span) for number, (steps, values) in found.items()}
+
+
+def _path(across: np.ndarray[Any, Any], up: np.ndarray[Any, Any]) -> str:
+    places = np.unique(np.linspace(0, across.size - 1, _SPARK_POINTS).round().astype(int))
+    x = 1 + across[places] * (SPARK_WIDTH - 2)
+    y = SPARK_HEIGHT - 2 - up[places] * (SPARK_HEIGHT - 4)
+    return "M" + "L".join(f"{left:.0f} {top:.1f}" for left, top in zip(x, y, strict=True))
+
+
+def differing_settings(report: ReportStudy) -> dict[str, Any]:
+    """The settings in which cells differ, as far as they are known, as a table: the keys, and each cell's values."""
+    imported = report.study.imported
+    cells = [(cell.name, cell.levels if imported else flat_settings(cell.settings)) for cell in report.study.cells]
+    keys = [
+        key
+        for key in dict.fromkeys(key for _, settings in cells for key in settings)
+        if len({repr(settings.get(key)) for _, settings in cells}) > 1
+    ]
+    rows = [(visible(name), list(_values(settings, keys))) for name, settings in cells]
+    return {"keys": keys, "rows": rows}
+
+
+def _values(settings: Mapping[str, Value], keys: Sequence[str]) -> Iterator[str]:
+    for key in keys:
+        value = settings.get(key)
+        yield "" if value is None else visible(level_text(value))

@@ -1,0 +1,310 @@
+"""Reads study files: TOML in, a checked `Study` out, or a sentence that says what to mend."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from cifarsweep.errors import SpecError, UnknownStudy
+from cifarsweep.spec.bounds import LARGEST_FILE, check_depth, check_size
+from cifarsweep.spec.complaint import nearest
+from cifarsweep.spec.hypothesis import Hypothesis
+from cifarsweep.spec.overrides import (
+    Note,
+    Table,
+    as_trained,
+    fit_warmup,
+    frozen,
+    meant,
+    merge_equal,
+    normalised,
+    once,
+    override,
+    pinned,
+    read_hypothesis,
+    still_meant,
+)
+from cifarsweep.spec.search_reader import read_search, space_tables
+from cifarsweep.spec.search_space import Search
+from cifarsweep.spec.settings import Frozen, Settings, flat_settings, flatten
+from cifarsweep.spec.study import Cell, Study, cell_name, check_hypotheses, check_unique, crossed, same_level
+from cifarsweep.spec.types import NAME_PATTERN, Value
+from cifarsweep.spec.validation import check_keys, nested, validated
+
+_LONGEST_SHOWN = 200
+#: Seeds of a study whose file names none; a search has one.
+_SEEDS = 3
+
+
+class _Arm(Frozen):
+    name: Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+    set: dict[str, Any]
+
+
+class _File(Frozen):
+    """The top level of a study file."""
+
+    name: str
+    question: str
+    source: str = ""
+    cost: str = ""
+    settings: dict[str, Any] = {}
+    factors: dict[str, Any] = {}
+    arms: tuple[_Arm, ...] = ()
+    exclude: tuple[dict[str, Any], ...] = ()
+    seeds: Any = None
+    hypotheses: tuple[Hypothesis, ...] = ()
+    search: dict[str, Any] | None = None
+
+
+def shipped_folder() -> Path:
+    """The folder of the studies that ship: inside the wheel, or at the top level of a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "studies"
+    return inside if inside.is_dir() else package.parent / "studies"
+
+
+def shipped() -> list[Path]:
+    """The study files that ship, by name."""
+    return sorted(shipped_folder().glob("*.toml"))
+
+
+def find(name_or_file: str) -> Path:
+    """The file of a shipped study, or the file itself. Raises UnknownStudy with the list of known names."""
+    if name_or_file.endswith(".toml") or os.sep in name_or_file:
+        return _study_file(Path(name_or_file))
+    known = {path.stem: path for path in shipped()}
+    if name_or_file in known:
+        return known[name_or_file]
+    raise UnknownStudy(
+        f"there is no study {name_or_file!r}.{nearest(name_or_file, known)} "
+        f"Known: {', '.join(known)}; or give the path of a .toml file."
+    )
+
+
+def _study_file(path: Path) -> Path:
+    """The path, where a file is there. Raises UnknownStudy, which says what is there instead."""
+    shown = str(path) if len(str(path)) <= _LONGEST_SHOWN else f"{str(path)[:_LONGEST_SHOWN]}..."
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise UnknownStudy(f"{shown!r}: there is no such study file") from None
+    except OSError as error:
+        raise UnknownStudy(f"{shown!r}: can't be read: {error.strerror}") from None
+    if stat.S_ISREG(mode):
+        return path
+    what = "a folder" if stat.S_ISDIR(mode) else "a device or a pipe"
+    raise UnknownStudy(f"{shown!r}: is {what}; give the path of a .toml file, or a study's name")
+
+
+def read_study(
+    path: Path,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    seeds: int | None = None,
+    name: str | None = None,
+    note: Note = lambda _: None,
+) -> Study:
+    """Read, override, expand and check a study file.
+
+    `overrides` are settings by dotted key, as after `--set`; `seeds` replaces the file's by 0..seeds-1. An override
+    wins over what arms set: arms that become equal by it are merged, hypotheses that lose their cells by it left out,
+    and a warm-up that does not fit a smaller budget is cut; `note` gets a sentence on each.
+    Raises SpecError, whose message names the file and the key of every mistake.
+    """
+    where = str(path)
+    raw = _parse(path)
+    if name is not None:
+        check_name(name, "--as")
+        raw["name"] = name
+    if seeds is not None:
+        raw["seeds"] = seeds
+    file = validated(_File, raw, where)
+    given, note = _given(file, overrides or {}, where), once(note)
+    search, cells = _searched(file, given, where, note)
+    cells = cells or _cells(file, given, where, note)
+    hypotheses = [read_hypothesis(hypothesis) for hypothesis in file.hypotheses]
+    if pinned(given) & _arm_keys(file):
+        cells = merge_equal(cells, note)
+        hypotheses = still_meant(hypotheses, cells, note)
+    seed_list = _seeds(file.seeds if file.seeds is not None else 1 if search else _SEEDS, where)
+    check_size((search.points if search else len(cells)) * len(seed_list), where)
+    contents = file.model_dump(mode="json", include={"name", "question", "source", "cost"})
+    factors = {key: as_trained(key, levels, cells) for key, levels in _factors(file, where).items()}
+    hypotheses = [normalised(hypothesis, cells) for hypothesis in hypotheses]
+    contents |= {"factors": factors, "cells": cells, "seeds": seed_list, "hypotheses": hypotheses}
+    contents |= {"search": search}
+    study = validated(Study, contents, where)
+    check_unique(study.cells, where)
+    check_hypotheses(study, where)
+    return study
+
+
+def check_name(name: str, where: str) -> str:
+    """Return the name of a study or data set; raise SpecError where it is not safe everywhere."""
+    if not NAME_PATTERN.fullmatch(name):
+        shown = name if len(name) <= 64 else f"{name[:61]}..."
+        raise SpecError(
+            f"{where}: {shown!r} can't be a name: use 1 to 64 letters, digits, dots, dashes and underscores, "
+            "and begin with a letter or digit"
+        )
+    return name
+
+
+def _parse(path: Path) -> Table:
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise SpecError(f"{path}: is over 1 MiB; that can't be a study file")
+        # Editors of Windows begin a file with a mark of their own.
+        text = path.read_text(encoding="utf-8-sig")
+        check_depth(text, str(path))
+        return tomllib.loads(text)
+    except UnicodeDecodeError:
+        raise SpecError(f"{path}: is not UTF-8 text") from None
+    except RecursionError:
+        raise SpecError(f"{path}: is not valid TOML: it nests too deeply") from None
+    # Beside those of TOML, Python's own: a number may have thousands of digits.
+    except ValueError as error:
+        raise SpecError(f"{path}: is not valid TOML: {error}") from None
+    except OSError as error:
+        raise SpecError(f"{path}: can't be read: {error.strerror}") from None
+
+
+def _seeds(given: object, where: str) -> tuple[int, ...]:
+    """A count n means the seeds 0..n-1; a list names them."""
+    if isinstance(given, int) and not isinstance(given, bool) and given >= 1:
+        check_size(given, where)
+        return tuple(range(given))
+    listed = given if isinstance(given, list) else []
+    whole = [seed for seed in listed if isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**32]
+    if not listed or len(whole) != len(listed) or len(set(listed)) != len(listed):
+        raise SpecError(
+            f"{where}: seeds: must be a count of at least 1, or a list of different whole numbers "
+            f"from 0 to 2^32 - 1, not {given!r}"
+        )
+    return tuple(whole)
+
+
+def _given(file: _File, overrides: Mapping[str, Any], where: str) -> Table:
+    """The overrides by dotted key. Factors are what a study is about, so nothing overrides them."""
+    given: Table = {}
+    factors = [*flatten(file.factors), *space_tables(file.search or {}, where)]
+    for key, value in flatten(dict(overrides)).items():
+        check_keys([key], "--set")
+        varied = pinned({key: value}) & set(factors)
+        if varied:
+            what = "it" if key in varied else f"its rival {varied.pop()}"
+            table = "search.space" if file.search else "factors"
+            raise SpecError(f"--set {key}: {where} varies {what}; change {table} in a copy of the file")
+        given = override(given, key, meant(key, value))
+    return given
+
+
+def _fixed_settings(file: _File, given: Table, where: str) -> Table:
+    fixed = {key: meant(key, value) for key, value in flatten(file.settings).items()}
+    check_keys(fixed, f"{where}: settings")
+    factors = flatten(file.factors)
+    twice = [key for key in fixed if key in factors]
+    if twice:
+        raise SpecError(f"{where}: settings.{twice[0]}: is fixed here and varied under factors; remove one of the two")
+    for key, value in given.items():
+        fixed = override(fixed, key, value)
+    return fixed
+
+
+def _searched(file: _File, given: Table, where: str, note: Note) -> tuple[Search | None, list[Cell]]:
+    """The search with cells at the ends of its space; nothing of either where the file has none."""
+    if file.search is None:
+        return None, []
+    for table in ("factors", "arms", "exclude", "hypotheses"):
+        if getattr(file, table):
+            raise SpecError(
+                f"{where}: {table}: a study either searches or compares; leave out search, or {table}. What a search "
+                "finds is tested in a study with arms and seeds of its own"
+            )
+    fixed = fit_warmup(_fixed_settings(file, given, where), given, note, keep=space_tables(file.search, where))
+    search, cells = read_search(file.search, fixed, where)
+    return search, list(cells)
+
+
+def _arm_keys(file: _File) -> set[str]:
+    return {key for arm in file.arms for key in flatten(arm.set)}
+
+
+def _cells(file: _File, given: Table, where: str, note: Note) -> list[Cell]:
+    fixed, factors, settled = _fixed_settings(file, given, where), _factors(file, where), pinned(given)
+    kept = [levels for levels in crossed(factors) if not _excluded(levels, file, where)]
+    planned: list[tuple[str | None, Table]] = [(None, levels) for levels in kept]
+    planned += [(arm.name, _arm_levels(arm, settled, where)) for arm in file.arms]
+    if not planned:
+        if factors:
+            raise SpecError(f"{where}: exclude: leaves no cell of the factors")
+        planned = [(None, {})]
+    varied = list(dict.fromkeys([*factors, *(key for _, levels in planned for key in levels)]))
+    cells = []
+    for name, levels in planned:
+        flat = fixed
+        for key, level in levels.items():
+            flat = override(flat, key, level)
+        # A warm-up that is a factor is no accident of a smaller budget: it stays, and is refused where it does not fit.
+        flat = fit_warmup(flat, given, note, keep=factors)
+        cells.append(_cell(name or cell_name(_hashable(levels), list(factors)), flat, varied, where))
+    return cells
+
+
+def _factors(file: _File, where: str) -> dict[str, tuple[Value, ...]]:
+    factors = flatten(file.factors)
+    check_keys(factors, f"{where}: factors")
+    size = 1
+    for key, levels in factors.items():
+        if not isinstance(levels, list | tuple):
+            raise SpecError(f"{where}: factors.{key}: must be a list of levels, not {levels!r}")
+        if not levels:
+            raise SpecError(f"{where}: factors.{key}: is empty; list at least one level or remove the factor")
+        size *= len(levels)
+        check_size(size, where)
+    return {key: tuple(frozen(meant(key, level)) for level in levels) for key, levels in factors.items()}
+
+
+def _excluded(levels: Mapping[str, Value], file: _File, where: str) -> bool:
+    return any(all(same_level(levels.get(k), v) for k, v in rule.items()) for rule in _exclusions(file, where))
+
+
+def _exclusions(file: _File, where: str) -> list[Table]:
+    rules = [{key: meant(key, level) for key, level in _hashable(flatten(rule)).items()} for rule in file.exclude]
+    factors = _factors(file, where)
+    for number, rule in enumerate(rules, start=1):
+        for key, level in rule.items():
+            if key not in factors:
+                raise SpecError(
+                    f"{where}: exclude {number}: {key!r} is no factor.{nearest(key, factors)} "
+                    f"The factors are: {', '.join(factors) or 'none'}."
+                )
+            if not any(same_level(level, one) for one in factors[key]):
+                raise SpecError(f"{where}: exclude {number}: {level!r} is no level of {key}: {list(factors[key])}")
+        if not rule:
+            raise SpecError(f"{where}: exclude {number}: is empty; name at least one factor and its level")
+    return rules
+
+
+def _arm_levels(arm: _Arm, settled: set[str], where: str) -> Table:
+    levels = flatten(arm.set)
+    check_keys(levels, f"{where}: arm {arm.name!r}")
+    return {key: meant(key, level) for key, level in levels.items() if key not in settled}
+
+
+def _cell(name: str, flat: Table, varied: list[str], where: str) -> Cell:
+    settings = validated(Settings, nested(flat, where), f"{where}: settings of cell {name!r}")
+    everything = flat_settings(settings)
+    # Models of another family do not have every key that some cell varies.
+    return Cell(name=name, levels={key: everything[key] for key in varied if key in everything}, settings=settings)
+
+
+def _hashable(levels: Table) -> dict[str, Value]:
+    return {key: frozen(level) for key, level in levels.items()}

@@ -1,0 +1,92 @@
+"""Reads the `[search]` table of a study file, and makes cells of the points of its space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cifarsweep.errors import SpecError
+from cifarsweep.spec.overrides import Table, meant
+from cifarsweep.spec.search_space import Choices, Parameter, Range, Search
+from cifarsweep.spec.settings import Settings, flat_settings
+from cifarsweep.spec.study import Cell, cell_name
+from cifarsweep.spec.types import Value
+from cifarsweep.spec.validation import check_keys, nested, validated
+
+_SHAPE = "write { low = ..., high = ... } or { choices = [...] }"
+#: Spaces of at most so many points are checked point by point, larger ones at the ends of every parameter.
+_FEW = 200
+#: What a float may be.
+_MOST = float("inf")
+
+
+def read_search(table: Table, fixed: Table, where: str) -> tuple[Search, tuple[Cell, ...]]:
+    """The search of a file, and cells at the ends of its space, which stand for all that it may ask for.
+
+    Raises SpecError that names the key of every mistake, also where the settings refuse a value of the space.
+    """
+    tables = space_tables(table, where)
+    check_keys(tables, f"{where}: search.space")
+    for key in tables:
+        if key in fixed:
+            raise SpecError(f"{where}: settings.{key}: is fixed here and varied under search.space; remove one of them")
+    space = {key: _parameter(_meant(key, each), f"{where}: search.space.{key}") for key, each in tables.items()}
+    search = validated(Search, table | {"space": space, "fixed": fixed}, f"{where}: search")
+    return search, tuple(_ends(search, where))
+
+
+def space_tables(table: Mapping[str, Any], where: str) -> dict[str, Table]:
+    """The tables of the space by the dotted key of their setting, however the file nests them. Raises SpecError."""
+    space = table.get("space", {})
+    if not isinstance(space, dict):
+        raise SpecError(f"{where}: search.space: must be a table of settings, not {space!r}")
+    return _leaves(space, "", where)
+
+
+def _leaves(tree: Table, prefix: str, where: str) -> dict[str, Table]:
+    found: dict[str, Table] = {}
+    for key, value in tree.items():
+        if not isinstance(value, dict):
+            raise SpecError(f"{where}: search.space.{prefix}{key}: {_SHAPE}, not {value!r}")
+        is_tree = value and all(isinstance(inner, dict) for inner in value.values())
+        found |= _leaves(value, f"{prefix}{key}.", where) if is_tree else {f"{prefix}{key}": value}
+    return found
+
+
+def _meant(key: str, table: Table) -> Table:
+    choices = table.get("choices")
+    return table | {"choices": [meant(key, one) for one in choices]} if isinstance(choices, list) else table
+
+
+def _parameter(table: Table, where: str) -> Parameter:
+    if "choices" in table:
+        return validated(Choices, table, where)
+    for key in ("low", "high"):
+        value = table.get(key, 0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _MOST:
+            raise SpecError(f"{where}.{key}: must be a finite number, not {str(value)[:40]}")
+    if not table:
+        raise SpecError(f"{where}: {_SHAPE}")
+    return validated(Range, table, where)
+
+
+def _ends(search: Search, where: str) -> list[Cell]:
+    """The first point, and those that differ from it in one setting; or every point, where they are few."""
+    first = {key: parameter.ends[0] for key, parameter in search.space.items()}
+    cells = [point_cell(search, first, f"{where}: the first point of search.space")]
+    for key, parameter in search.space.items():
+        for value in parameter.ends[1:]:
+            cells.append(point_cell(search, first | {key: value}, f"{where}: search.space.{key}: at {value!r}"))
+    if search.size is not None and search.size <= _FEW:
+        for point in search.every_point():
+            point_cell(search, point, f"{where}: search.space: at {cell_name(point, list(point))}")
+    return cells
+
+
+def point_cell(search: Search, params: Mapping[str, Value], where: str, name: str | None = None) -> Cell:
+    """The cell at a point. Raises SpecError where the settings refuse it."""
+    flat = dict(search.fixed) | dict(params)
+    settings = validated(Settings, nested(flat, where), where)
+    everything = flat_settings(settings)
+    levels = {key: everything[key] for key in search.space}
+    return Cell(name=name or cell_name(levels, list(levels)), levels=levels, settings=settings)

@@ -1,0 +1,158 @@
+"""The space of a search study: ranges and choices in the place of levels. `searching` makes cells of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+from cifarsweep.spec.settings import Frozen
+from cifarsweep.spec.types import Value
+
+#: Significant digits of a suggested float: what a person can read, write into a study file and get the same bits from.
+DIGITS = 6
+
+
+class Range(Frozen):
+    """Numbers from `low` to `high`, both included: whole ones where both ends are."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+    """Search the logarithm, for what works by factors."""
+    step: PositiveInt | None = None
+    """Whole ranges only: the distance of neighbours."""
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"high: must be greater than low, which is {self.low!r}, not {self.high!r}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low: must be greater than 0 where log = true, not {self.low!r}")
+        if self.step is not None and (self.log or not self.whole):
+            raise ValueError("step: is for ranges of whole numbers without log = true")
+        if self.step is not None and (self.high - self.low) % self.step:
+            raise ValueError(f"step: steps of {self.step} from {self.low!r} do not reach {self.high!r}")
+        return self
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is a range of whole numbers."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    @property
+    def ends(self) -> tuple[Value, ...]:
+        """The values that are tried against the settings before anything is stored."""
+        return (self.low, self.high)
+
+    def all(self) -> range | None:
+        """Every value, lowest first; None where they can't be counted."""
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return range(self.low, self.high + 1, self.step or 1)
+        return None
+
+    @property
+    def count(self) -> int | None:
+        """How many values there are; None where they can't be counted."""
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            # Not the length of the range, which must fit into a machine's word.
+            return (self.high - self.low) // (self.step or 1) + 1
+        return None
+
+    def rounded(self, value: float) -> Value:
+        """The value as a person would write it, inside the range."""
+        if self.whole:
+            return round(value)
+        return float(min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high))
+
+
+class Choices(Frozen):
+    """A few values without an order, as the levels of a factor."""
+
+    choices: Annotated[tuple[Value, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        if len({repr(choice) for choice in self.choices}) < len(self.choices):
+            raise ValueError("choices: two of them are the same")
+        return self
+
+    @property
+    def ends(self) -> tuple[Value, ...]:
+        """The values that are tried against the settings before anything is stored: all of them."""
+        return self.choices
+
+    def all(self) -> tuple[Value, ...]:
+        """Every value."""
+        return self.choices
+
+    @property
+    def count(self) -> int:
+        """How many values there are."""
+        return len(self.choices)
+
+
+Parameter = Range | Choices
+Pruner = Literal["none", "median", "hyperband"]
+
+
+class Search(Frozen):
+    """How the points of a study are asked for, one after the other, in the light of those that are done."""
+
+    sampler: Literal["random", "tpe", "cmaes"] = "tpe"
+    pruner: Pruner = "none"
+    """Ends trials whose validation accuracy falls behind that of the others."""
+    n_trials: Annotated[int, Field(ge=1, le=100_000)]
+    seed: NonNegativeInt = 0
+    """Of the sampler; the trials have seeds of their own."""
+    space: Annotated[dict[str, Parameter], Field(min_length=1)]
+    fixed: dict[str, Value] = {}
+    """The settings that all points share, by dotted key; anything not named has its default."""
+
+    @model_validator(mode="after")
+    def _numbers_for_cmaes(self) -> Self:
+        words = [key for key, parameter in self.space.items() if isinstance(parameter, Choices)]
+        if self.sampler == "cmaes" and words:
+            raise ValueError(f"sampler: cmaes knows no choices, and {words[0]} has them; use tpe or random")
+        return self
+
+    @property
+    def size(self) -> int | None:
+        """How many points the space has; None where they can't be counted."""
+        counts = [each.count for each in self.space.values()]
+        known = [count for count in counts if count is not None]
+        return math.prod(known) if len(known) == len(counts) else None
+
+    @property
+    def points(self) -> int:
+        """How many points are asked for: no more than there are."""
+        return self.n_trials if self.size is None else min(self.n_trials, self.size)
+
+    def every_point(self) -> Iterator[dict[str, Value]]:
+        """All points of a space whose `size` is known."""
+        values = [each.all() or () for each in self.space.values()]
+        return (dict(zip(self.space, point, strict=True)) for point in product(*values))
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A point that was asked for and what came of it. `value` is the mean over the seeds that are done."""
+
+    params: Mapping[str, Value]
+    state: Literal["running", "complete", "pruned", "failed"]
+    value: float | None = None
+    step: int = 0
+    """Where a pruned one ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """The validation accuracies of one trial, evaluation by evaluation."""
+
+    values: tuple[float, ...]
+    complete: bool = False
+    """Trained to the end of its budget."""

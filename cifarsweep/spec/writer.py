@@ -1,0 +1,87 @@
+"""Writes a study as the TOML text from which it can be created again, with every setting in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from cifarsweep.spec.search_space import Search
+from cifarsweep.spec.settings import NONE, flat_settings, may_be_none
+from cifarsweep.spec.study import Cell, Study, cell_name, crossed
+from cifarsweep.spec.types import Value
+
+_OPTIONAL = frozenset(may_be_none())
+
+
+def study_toml(study: Study) -> str:
+    """The study as a file of version 1.0 of TOML (https://toml.io/en/v1.0.0).
+
+    Reading it gives a study of the same hash wherever cells that cross the factors come before the arms, which is the
+    order in which a study file lists them.
+    """
+    if study.search is not None:
+        return "\n".join([*_head(study), *_search(study.search)]) + "\n"
+    by_levels = {_key(cell.levels, study.factors): cell for cell in study.cells if _is_crossed(cell, study)}
+    arms = [cell for cell in study.cells if not _is_crossed(cell, study)]
+    base = next(iter(by_levels.values()), study.cells[0])
+    lines = [*_head(study), "", "[settings]"]
+    lines += _pairs((k, v) for k, v in _fixed(study, base, bool(by_levels)).items() if v is not None)
+    if study.factors:
+        lines += ["", "[factors]", *_pairs(study.factors.items())]
+    for levels in crossed(study.factors):
+        if _key(levels, study.factors) not in by_levels:
+            lines += ["", "[[exclude]]", *_pairs(levels.items())]
+    for cell in arms:
+        if cell.levels or cell.name != "base":
+            given = {key: level for key, level in cell.levels.items() if level is not None or key in _OPTIONAL}
+            lines += ["", "[[arms]]", f"name = {_value(cell.name)}", f"set = {_value(given)}"]
+    for hypothesis in study.hypotheses:
+        lines += ["", "[[hypotheses]]", *_pairs(hypothesis.model_dump().items(), bare=True)]
+    return "\n".join(lines) + "\n"
+
+
+def _head(study: Study) -> list[str]:
+    lines = [f"{key} = {_value(getattr(study, key))}" for key in ("name", "question", "source", "cost")]
+    return [*lines, f"seeds = {_value(study.seeds)}"]
+
+
+def _search(search: Search) -> list[str]:
+    described = search.model_dump(exclude={"space", "fixed"})
+    lines = ["", "[settings]", *_pairs(search.fixed.items()), "", "[search]", *_pairs(described.items(), bare=True)]
+    space = {key: each.model_dump(exclude_defaults=True) for key, each in search.space.items()}
+    return [*lines, "", "[search.space]", *_pairs(space.items())]
+
+
+def _is_crossed(cell: Cell, study: Study) -> bool:
+    """An arm may have any name, but the name of a crossed cell is made of its levels."""
+    return bool(study.factors) and cell.name == cell_name(cell.levels, list(study.factors))
+
+
+def _fixed(study: Study, base: Cell, has_crossed: bool) -> dict[str, Value]:
+    """The settings that no factor sets; what only arms set keeps the value that the crossed cells have."""
+    varied = set(study.factors) if has_crossed else set().union(*(cell.levels for cell in study.cells))
+    # What another family of models does not have can't have been set for all: it is a default, or an arm sets it.
+    common = set(flat_settings(base.settings)).intersection(*(flat_settings(cell.settings) for cell in study.cells))
+    return {key: value for key, value in flat_settings(base.settings).items() if key in common - varied}
+
+
+def _key(levels: Mapping[str, Value], factors: Iterable[str]) -> str:
+    return repr([levels.get(key) for key in factors])
+
+
+def _pairs(items: Iterable[tuple[str, Any]], *, bare: bool = False) -> list[str]:
+    return [f"{key if bare else _value(key)} = {_value(value)}" for key, value in items]
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return _value(NONE)
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{_value(key)} = {_value(inner)}" for key, inner in value.items()) + " }"
+    if isinstance(value, (tuple, list)):
+        return "[" + ", ".join(_value(item) for item in value) + "]"
+    if isinstance(value, float):
+        return repr(value)
+    # JSON's texts, whole numbers, true and false are TOML's, but for DEL, which TOML wants escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")

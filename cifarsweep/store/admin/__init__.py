@@ -1,0 +1,1 @@
+"""Care for a database: check it, back it up, diagnose it."""

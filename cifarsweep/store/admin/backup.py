@@ -1,0 +1,197 @@
+"""`db backup` and `db restore`: a consistent copy of a database in use, in one SQLite file, and the way back.
+
+The file is itself a database of cifarsweep. Optuna's tables are only copied between SQLite files; from and into
+PostgreSQL they are left out, and the next worker tells Optuna everything anew.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Table, func, insert, select, text, update
+from sqlalchemy.exc import DBAPIError, StatementError
+
+from cifarsweep.errors import StoreError
+from cifarsweep.files import part, private_mode
+from cifarsweep.store import migrations, url
+from cifarsweep.store.database import Database, connect_sqlite, sqlite_driver
+from cifarsweep.store.driver_errors import is_sqlite, translate, wrapped
+from cifarsweep.store.schema import VERSION_TABLE, metadata, study, trial
+from cifarsweep.store.unreadable_rows import everywhere
+
+#: Rows that are read and written at once.
+_BATCH = 10_000
+
+
+def backup(db: Database, out: Path) -> None:
+    """Write a copy of the database's present state to `out`, which appears when it is complete.
+
+    Others go on; in an SQLite database without a write-ahead log their writes wait for the length of the copy. Raises
+    StoreError where `out` exists, can't be written, or the copy turns out damaged.
+    """
+    try:
+        # A link that leads nowhere is a name that is taken, too.
+        if os.path.lexists(out):
+            raise StoreError(f"{out}: exists already; give another name, or delete it")
+        if not out.parent.is_dir():
+            raise StoreError(f"{out}: its folder does not exist; create it, or give another name")
+        # Everything that SQLite may leave beside a file stays in the folder that goes away.
+        with part(out, folder=True, mode=0o700) as folder:
+            copy = folder / "copy.db"
+            os.close(os.open(copy, os.O_CREAT | os.O_WRONLY, private_mode(out.parent)))
+            _copy_file(db, copy, out) if db.path else _copy_server(db, copy)
+            _appear(copy, out)
+    except OSError as error:
+        raise StoreError(f"{out}: can't be written ({error.strerror}); give another place") from None
+
+
+def check_backup(file: Path) -> None:
+    """Raise StoreError where `file` can't be what `backup` wrote, in words about a file and not about a --db."""
+    # Path.is_file raises where a folder may not be entered.
+    if not os.path.isfile(file):
+        raise StoreError(f"{file}: there is no file that can be read; give one that `cifarsweep db backup` wrote")
+    if fault := _fault(file.absolute()):
+        advice = "give one that `cifarsweep db backup` wrote"
+        raise StoreError(f"{file}: is no backup, or not a whole one ({fault}); {advice}")
+
+
+def _fault(file: Path) -> str:
+    """What shows at the first look that a file is damaged, or somebody else's; empty where nothing does."""
+    try:
+        with closing(connect_sqlite(file, read_only=True)) as conn:
+            tables = conn.execute("SELECT count(*) FROM sqlite_master WHERE name = ?", (VERSION_TABLE,)).fetchone()[0]
+    except sqlite_driver().OperationalError:
+        # A lock or a right that is missing, which opening it has words for.
+        return ""
+    except sqlite_driver().DatabaseError as error:
+        return str(error)
+    return "" if tables else "it holds no studies"
+
+
+def restore(origin: Database, db: Database) -> int:
+    """Copy everything of ours from `origin`, an SQLite file, into the empty `db`; returns the number of trials.
+
+    All of it or nothing. Raises StoreError where the file is damaged or `db` holds a study.
+    """
+    with _blaming(origin, db), _snapshot(origin) as here, db.engine.begin() as there:
+        _check_whole(here)
+        try:
+            return _fill(here, there, db.shown)
+        except (StatementError, AttributeError, TypeError, ValueError) as error:
+            if isinstance(error, DBAPIError) or (problem := next(everywhere(here), None)) is None:
+                raise
+            raise StoreError(f"{origin.shown}: {problem}") from None
+
+
+def _copy_file(db: Database, copy: Path, out: Path) -> None:
+    assert db.path is not None
+    try:
+        with (
+            closing(connect_sqlite(db.path, read_only=db.read_only)) as source,
+            closing(sqlite_driver().connect(copy)) as target,
+        ):
+            # All pages in one step: a copy in several begins anew whenever another process writes in between.
+            source.backup(target)
+    except sqlite_driver().Error as error:
+        if "disk is full" in str(error):
+            raise StoreError(f"{out}: its disk is full; make room, or give another place") from None
+        raise translate(wrapped(error), db.shown) from None
+    with _opened(copy) as made:
+        made.read(_check_whole)
+
+
+def _copy_server(db: Database, copy: Path) -> None:
+    with _opened(copy) as made, _blaming(made, db):
+        migrations.upgrade(made)
+        with _snapshot(db) as here, made.engine.begin() as there:
+            _copy_tables(here, there)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Database]:
+    with closing(Database(url.parse_url(path))) as db:
+        yield db
+
+
+@contextmanager
+def _snapshot(db: Database) -> Iterator[Connection]:
+    """One consistent state, however long the reading takes."""
+    options: dict[str, Any] = {"cs_reading": True} if db.path else {"isolation_level": "REPEATABLE READ"}
+    with db.engine.connect() as conn:
+        conn.execution_options(**options)
+        with conn.begin():
+            yield conn
+
+
+@contextmanager
+def _blaming(file: Database, db: Database) -> Iterator[None]:
+    """Of two databases at once, name the one that an error comes from."""
+    try:
+        yield
+    except DBAPIError as error:
+        ours = is_sqlite(error) and not db.path
+        raise translate(error, file.shown if ours else db.shown) from None
+
+
+def _check_whole(conn: Connection) -> None:
+    found = conn.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+    if found != "ok":
+        raise StoreError(f"the copy is damaged, as its source may be: {found}; look with `cifarsweep db check`")
+
+
+def _fill(here: Connection, there: Connection, where: str) -> int:
+    if there.dialect.name == "postgresql":
+        # Two restores at once, or a `create` in between, wait here and find what the first has done.
+        there.execute(text(f"LOCK TABLE {study.name} IN EXCLUSIVE MODE"))  # noqa: S608 - a name of ours
+    if there.execute(select(func.count()).select_from(study)).scalar_one():
+        raise StoreError(f"{where}: holds studies already; restore into a database without any")
+    _copy_tables(here, there)
+    return there.execute(select(func.count()).select_from(trial)).scalar_one()
+
+
+def _copy_tables(here: Connection, there: Connection) -> None:
+    for table in metadata.sorted_tables:
+        _copy_rows(table, here, there)
+        if there.dialect.name == "postgresql":
+            _set_sequence(table, there)
+    # Optuna has none of these trials where its own tables did not come along.
+    there.execute(update(trial).values(told=False))
+
+
+def _copy_rows(table: Table, here: Connection, there: Connection) -> None:
+    rows = here.execution_options(yield_per=_BATCH).execute(select(table))
+    for batch in rows.mappings().partitions(_BATCH):
+        there.execute(insert(table), [dict(row) for row in batch])
+
+
+def _set_sequence(table: Table, there: Connection) -> None:
+    """Let new rows be numbered after those that came with their numbers."""
+    key = table.autoincrement_column
+    if key is None:
+        return
+    named: dict[str, Any] = {"name": table.name, "key": key.name}
+    sequence = there.execute(text("SELECT pg_get_serial_sequence(:name, :key)"), named).scalar_one()
+    if sequence is not None:
+        highest = there.execute(select(func.coalesce(func.max(key), 0))).scalar_one()
+        there.execute(select(func.setval(sequence, highest + 1, False)))
+
+
+def _appear(copy: Path, out: Path) -> None:
+    """Give the complete copy its name, and make that last; a file that came meanwhile is not overwritten."""
+    with copy.open("rb") as file:
+        os.fsync(file.fileno())
+    try:
+        os.link(copy, out)
+    except FileExistsError:
+        raise StoreError(f"{out}: was made by somebody else meanwhile; give another name") from None
+    except OSError:
+        # Not every file system has links.
+        os.rename(copy, out)
+    folder = os.open(out.parent, os.O_RDONLY)
+    with suppress(OSError):
+        os.fsync(folder)
+    os.close(folder)

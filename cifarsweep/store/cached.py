@@ -1,0 +1,92 @@
+"""A store for people who watch for hours while others write: short reads, and nothing read twice."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, event
+
+from cifarsweep.store import status
+from cifarsweep.store.database import Database
+from cifarsweep.store.series import Series
+from cifarsweep.store.store import Store
+from cifarsweep.store.timing import Timing
+
+#: A read that lasts longer is logged: where SQLite has no WAL, it holds up a COMMIT for as long.
+SLOW_S = 0.25
+
+_log = logging.getLogger(__name__)
+
+
+class WatchedStore(Store):
+    """Reads the rows of a trial again only after somebody wrote for it, and those of each trial in its own transaction.
+
+    So one trial's rows are of one moment, those of several need not be. What is known stays in memory, 16 bytes a row.
+    """
+
+    def __init__(self, db: Database, timing: Timing) -> None:
+        super().__init__(db, timing)
+        self._known: dict[tuple[Any, ...], tuple[status.Mark, Any]] = {}
+        self.reads = 0
+        """Transactions so far."""
+        self.longest_s = 0.0
+        """The longest of them."""
+        event.listen(db.engine, "begin", _begin)
+        event.listen(db.engine, "commit", self._end)
+        event.listen(db.engine, "rollback", self._end)
+
+    def pulse(self) -> status.Pulse:
+        """What is under way in all studies."""
+        return self._db.read(lambda conn: status.pulse(conn, self._readable))
+
+    def stamps(self) -> dict[str, str]:
+        """A text for each study, another one as soon as anything of it has changed."""
+        return self._db.read(status.stamps)
+
+    def metrics(
+        self, study: str, names: Iterable[str], *, only: Sequence[int] | None = None
+    ) -> dict[tuple[int, str], Series]:
+        """As of every store, from memory where nothing was written since."""
+        wanted = tuple(sorted(set(names)))
+        read = super().metrics
+
+        def of_one(number: int) -> dict[tuple[int, str], Series]:
+            return read(study, wanted, only=[number])
+
+        found: dict[tuple[int, str], Series] = {}
+        for series in self._remembered(study, ("metrics", *wanted), only, of_one):
+            found |= series
+        return found
+
+    def counts(self, study: str, prefix: str, only: Sequence[int]) -> dict[int, dict[str, float]]:
+        """As of every store, from memory where nothing was written since."""
+        read = super().counts
+        found: dict[int, dict[str, float]] = {}
+        for counts in self._remembered(study, ("counts", prefix), only, lambda n: read(study, prefix, [n])):
+            found |= counts
+        return found
+
+    def _remembered(
+        self, study: str, what: tuple[str, ...], only: Sequence[int] | None, read: Callable[[int], Any]
+    ) -> Iterable[Any]:
+        # The mark is read before the rows, so that what comes between is read again.
+        marks = self._db.read(lambda conn: status.marks(conn, study, only))
+        for number, mark in marks.items():
+            known = self._known.get((study, number, what))
+            if known is None or known[0] != mark:
+                known = self._known[study, number, what] = (mark, read(number))
+            yield known[1]
+
+    def _end(self, conn: Connection) -> None:
+        lasted = time.perf_counter() - conn.info.get("begun", time.perf_counter())
+        self.reads += 1
+        self.longest_s = max(self.longest_s, lasted)
+        if lasted > SLOW_S:
+            _log.warning("a read of %s took %.2f s", self.shown_url, lasted)
+
+
+def _begin(conn: Connection) -> None:
+    conn.info["begun"] = time.perf_counter()

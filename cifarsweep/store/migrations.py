@@ -1,0 +1,107 @@
+"""Brings the schema up to date, and refuses databases of another version."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, select, text
+
+from cifarsweep.errors import StoreError
+from cifarsweep.store.database import Database
+from cifarsweep.store.schema import VERSION_TABLE
+
+#: Every revision in order, so that a look at the version needs no Alembic.
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
+HEAD = REVISIONS[-1]
+
+_version = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32), primary_key=True))
+#: Any number will do, as long as nobody else's advisory lock has it.
+_UPGRADE_LOCK = 0xC1FA_0001
+
+
+def shipped_folder() -> Path:
+    """The folder of the migrations: inside the wheel, or at the top level of a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "alembic"
+    return inside if inside.is_dir() else package.parent / "alembic"
+
+
+def check_version(db: Database, *, older: bool = False) -> None:
+    """Raise StoreError unless the schema is the one that this code is written for.
+
+    With `older` an SQLite file may have an earlier one: it can be copied as it is.
+    """
+    found = db.read(_found)
+    if found == HEAD:
+        return
+    if found is None:
+        raise StoreError(
+            f"{db.shown}: holds no studies of cifarsweep yet. Make one with `cifarsweep create STUDY`, "
+            "or prepare it with `cifarsweep db upgrade`"
+        )
+    _refuse_newer(found, db)
+    if not (older and db.path):
+        # Which file it is has to be said: `db restore` opens two.
+        named, copier = (f" --db {db.shown}", "`cifarsweep db backup`") if db.path else ("", "`pg_dump`")
+        advice = f"copy it with {copier} before, then run `cifarsweep db upgrade{named}`"
+        raise StoreError(f"{db.shown}: is of an older version ({found}); {advice}")
+
+
+def upgrade(db: Database) -> str | None:
+    """Create or upgrade the schema in one transaction. Two at once do it once. Raises StoreError for a newer schema.
+
+    Returns the older version that the database was of, if it was of any.
+    """
+    return db.write(lambda conn: _upgrade(conn, db))
+
+
+def _upgrade(conn: Connection, db: Database) -> str | None:
+    if conn.dialect.name == "postgresql":
+        conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
+    found = _found(conn)
+    if found == HEAD:
+        return None
+    if found is not None:
+        _refuse_newer(found, db)
+    else:
+        _refuse_others(conn, db)
+    from alembic.config import Config
+
+    from alembic import command
+
+    # Alembic announces every revision; whoever wants to read that asks for the level of this logger.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    config = Config()
+    config.set_main_option("script_location", str(shipped_folder()).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = conn
+    command.upgrade(config, HEAD)
+    return found
+
+
+def _found(conn: Connection) -> str | None:
+    if not inspect(conn).has_table(VERSION_TABLE):
+        return None
+    return conn.execute(select(_version.c.version_num)).scalar_one_or_none()
+
+
+def _refuse_others(conn: Connection, db: Database) -> None:
+    """Optuna's tables are to come here too, so no other program's may have their names."""
+    there = inspect(conn)
+    columns = {column["name"] for column in there.get_columns("studies")} if there.has_table("studies") else set()
+    of_optuna = {"study_id", "study_name"} <= columns
+    clash = next((name for name in ("studies", "alembic_version") if there.has_table(name)), None)
+    if clash and not of_optuna:
+        raise StoreError(
+            f"{db.shown}: holds a table {clash!r} of another program, and Optuna's would have that name; "
+            "give a database of its own"
+        )
+
+
+def _refuse_newer(found: str, db: Database) -> None:
+    if found not in REVISIONS:
+        raise StoreError(
+            f"{db.shown}: is a database of a newer version of cifarsweep (schema {found}, this one knows {HEAD}); "
+            "upgrade cifarsweep to use it"
+        )

@@ -1,0 +1,310 @@
+"""Optuna's view of our trials, filled in behind: each final trial once, with all that Optuna's own tools show.
+
+Our trial table is the outbox: a trial that is final and not `told` is still to be told. Telling Optuna and marking the
+trial are two commits, so whoever tells holds an exclusive lock, and looks what Optuna has before adding anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Connection, func, inspect, or_, select, text, update
+
+from cifarsweep.errors import StoreError, StudyExists, UnreadableStudy
+from cifarsweep.spec.study import Study
+from cifarsweep.spec.types import FINAL_STATES, VAL_ACCURACY, Outcome, TrialState
+from cifarsweep.store import studies
+from cifarsweep.store.database import Database
+from cifarsweep.store.optuna_view.parameters import Parameters
+from cifarsweep.store.optuna_view.storage import OptunaLink, Taken, file_lock, quiet
+from cifarsweep.store.records import TrialRow
+from cifarsweep.store.schema import study, trial
+from cifarsweep.store.series import Series, read_series
+from cifarsweep.store.trials import trials_of
+
+#: User attribute of an Optuna trial: the number of the trial here.
+NUMBER_ATTRIBUTE = "cifarsweep_trial"
+#: User attribute of an Optuna study: the parameters that its trials were written with.
+_PARAMETERS_ATTRIBUTE = "cifarsweep_parameters"
+#: User attribute of an Optuna study: tells it from a later one of the same name.
+_VIEW_ATTRIBUTE = "cifarsweep_view"
+#: Failures in a row after which telling is given up for now.
+_MOST_FAILURES = 5
+#: Trials that are told between two marks.
+_BATCH = 50
+#: Any number will do, as long as nobody else's advisory lock has it.
+_CREATE_LOCK = 0xC1FA_0003
+_FINAL = [state.value for state in FINAL_STATES]
+#: A study of Optuna's that has trials, and not the mark of ours.
+_FOREIGN = (
+    "SELECT 1 FROM studies WHERE study_name = :name "
+    "AND EXISTS (SELECT 1 FROM trials WHERE trials.study_id = studies.study_id) AND NOT EXISTS "
+    "(SELECT 1 FROM study_user_attributes AS mark WHERE mark.study_id = studies.study_id AND mark.key = :ours)"
+)
+
+_log = logging.getLogger(__name__)
+
+
+class Projection:
+    """Tells Optuna of final trials. Nothing hangs on it, so it raises nothing: what fails is told by a later call."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._link: OptunaLink | None = None
+        self._one_thread = threading.Lock()
+        self._views: dict[str, str] = {}
+        self._complaints: set[str] = set()
+        self._failures = 0
+
+    def prepare(self) -> None:
+        """Create Optuna's tables where they are missing."""
+        self._db.write(self._create_tables)
+
+    def _create_tables(self, conn: Connection) -> None:
+        if conn.dialect.name == "postgresql":
+            conn.execute(select(func.pg_advisory_xact_lock(_CREATE_LOCK)))
+        if not inspect(conn).has_table("studies"):
+            with quiet():
+                OptunaLink(self._db, lock=False).close()
+
+    def tell(self, limit: int) -> int:
+        """Tell at most `limit` final trials; returns how many, 0 where another process or thread is telling."""
+        if not self._one_thread.acquire(blocking=False):
+            return 0
+        try:
+            return self._tell(limit)
+        except Taken:
+            self.close()
+        except Exception as error:
+            # Optuna's errors are of many kinds, and a new version may refuse its older tables. The trials stay untold.
+            self.close()
+            self._complain(_reason(error))
+        finally:
+            self._one_thread.release()
+        return 0
+
+    @property
+    def failing(self) -> bool:
+        """Whether so many tries in a row failed that waiting won't mend it."""
+        return self._failures >= _MOST_FAILURES
+
+    def close(self) -> None:
+        """Close Optuna's connections."""
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    def _complain(self, reason: str) -> None:
+        """Once: what is wrong now will be wrong at the next trial too."""
+        self._failures += 1
+        if reason not in self._complaints:
+            self._complaints.add(reason)
+            _log.warning("Optuna's view of %s lags behind: %s", self._db.shown, reason)
+
+    def _tell(self, limit: int) -> int:
+        waiting = self._db.read(_studies_waiting)
+        if not waiting:
+            return 0
+        told = 0
+        with self._exclusive():
+            for name in waiting:
+                try:
+                    told += self._tell_study(name, limit - told)
+                except Taken:
+                    raise
+                except UnreadableStudy:
+                    # Whoever reads or trains it says so.
+                    self._failures += 1
+                except StoreError as error:
+                    # One study that can't be told keeps none of the others waiting.
+                    self._complain(str(error))
+                except Exception as error:
+                    self.close()
+                    self._complain(_reason(error))
+        if told:
+            self._failures = 0
+        return told
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """Hold the lock that makes telling exclusive. On PostgreSQL it belongs to the very connection that tells."""
+        with quiet(), file_lock(self._db) if self._db.path else contextlib.nullcontext():
+            try:
+                yield
+            finally:
+                if self._link is not None and not self._db.path:
+                    self._link.close()
+
+    def _open(self) -> Any:
+        if self._link is None:
+            self._link = OptunaLink(self._db, lock=True)
+        return self._link.storage
+
+    def _tell_study(self, name: str, limit: int) -> int:
+        stored = self._db.read(partial(studies.read, name=name))
+        parameters = Parameters.of(stored.spec)
+        target = self._target(stored.study_id, stored.spec, parameters)
+        known = {row.user_attrs.get(NUMBER_ATTRIBUTE) for row in target.get_trials(deepcopy=False)}
+        told = 0
+        while batch := self._db.read(partial(_untold, study_id=stored.study_id, limit=min(_BATCH, limit - told))):
+            for row, series in batch:
+                if row.number not in known:
+                    target.add_trial(_frozen(row, series, parameters))
+            if not self._db.write(partial(_mark, study_id=stored.study_id, numbers=[row.number for row, _ in batch])):
+                break
+            told += len(batch)
+        return told
+
+    def _target(self, study_id: int, spec: Study, parameters: Parameters) -> Any:
+        """The Optuna study, written anew where its parameters have another shape than ours, or trials were retried."""
+        signature = parameters.signature()
+        found = self._load(spec.name)
+        same = found is not None and found.user_attrs.get(_PARAMETERS_ATTRIBUTE) == signature
+        if same and not self._db.read(partial(_stale, study_id=study_id)):
+            return found
+        import optuna
+
+        storage = self._open()
+        if found is not None:
+            if _foreign(found):
+                raise StoreError(f"Optuna has a study {spec.name!r} of its own; it stays as it is")
+            optuna.delete_study(study_name=spec.name, storage=storage)
+        # A study that is new over there knows none of our trials, whatever we told its predecessor.
+        self._db.write(partial(_unmark, study_id=study_id))
+        created = optuna.create_study(study_name=spec.name, direction="maximize", **_options(storage))
+        created.set_user_attr("question", spec.question)
+        created.set_user_attr(_VIEW_ATTRIBUTE, uuid4().hex)
+        # Last, because it says that the rest is there.
+        created.set_user_attr(_PARAMETERS_ATTRIBUTE, signature)
+        return created
+
+    def _load(self, name: str) -> Any:
+        """The Optuna study of that name, or None.
+
+        Its storage remembers trials by the id of their study, and SQLite gives the id of a deleted study to the next
+        one: so a study that somebody else has written anew is read with a storage that remembers nothing.
+        """
+        import optuna
+
+        try:
+            found = optuna.load_study(study_name=name, **_options(self._open()))
+            view = found.user_attrs.get(_VIEW_ATTRIBUTE, "")
+            if self._views.setdefault(name, view) != view:
+                self._views.clear()
+                self.close()
+                found = optuna.load_study(study_name=name, **_options(self._open()))
+        except KeyError:
+            return None
+        return found
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[:1]}"
+
+
+def _foreign(found: Any) -> bool:
+    """Whether somebody else's trials are in it; one without any may be what we left when we were killed."""
+    ours = {_PARAMETERS_ATTRIBUTE, _VIEW_ATTRIBUTE} & found.user_attrs.keys()
+    return not ours and bool(found.get_trials(deepcopy=False))
+
+
+def refuse_foreign(conn: Connection, name: str) -> None:
+    """Raise StudyExists where Optuna has a study of that name that is none of ours: our view would replace it."""
+    if not inspect(conn).has_table("studies"):
+        return
+    found = conn.execute(text(_FOREIGN), {"name": name, "ours": _VIEW_ATTRIBUTE}).first()
+    if found is not None:
+        raise StudyExists(f"Optuna has a study {name!r} of its own in this database; use --as NAME, or another --db")
+
+
+def _options(storage: Any) -> dict[str, Any]:
+    import optuna
+
+    return {"storage": storage, "sampler": optuna.samplers.RandomSampler(), "pruner": optuna.pruners.NopPruner()}
+
+
+def _studies_waiting(conn: Connection) -> list[str]:
+    waiting = select(trial.c.study_id).where(trial.c.told.is_(False), trial.c.state.in_(_FINAL))
+    query = select(study.c.name).where(or_(study.c.study_id.in_(waiting), study.c.stale)).order_by(study.c.study_id)
+    return list(conn.execute(query).scalars())
+
+
+def _stale(conn: Connection, study_id: int) -> bool:
+    return bool(conn.execute(select(study.c.stale).where(study.c.study_id == study_id)).scalar_one())
+
+
+def untold(conn: Connection) -> int:
+    """Trials that are final and that Optuna does not know yet, and studies that it must forget the failures of."""
+    waiting = select(func.count()).select_from(trial).where(trial.c.told.is_(False), trial.c.state.in_(_FINAL))
+    stale = select(func.count()).select_from(study).where(study.c.stale)
+    return int(conn.execute(waiting).scalar_one() + conn.execute(stale).scalar_one())
+
+
+def _untold(conn: Connection, study_id: int, limit: int) -> list[tuple[TrialRow, Series | None]]:
+    query = select(trial.c.number).where(trial.c.study_id == study_id, trial.c.told.is_(False))
+    query = query.where(trial.c.state.in_(_FINAL)).order_by(trial.c.number).limit(limit)
+    numbers = list(conn.execute(query).scalars())
+    rows = trials_of(conn, study_id, numbers)
+    series = read_series(conn, study_id, [VAL_ACCURACY], numbers)
+    return [(row, series.get((row.number, VAL_ACCURACY))) for row in rows]
+
+
+def _mark(conn: Connection, study_id: int, numbers: Sequence[int]) -> bool:
+    """Whether it could be: not where trials were retried meanwhile, for what was told of them is true no longer."""
+    query = select(study.c.stale).where(study.c.study_id == study_id).with_for_update(read=True)
+    if conn.execute(query).scalar_one():
+        return False
+    conn.execute(update(trial).where(trial.c.study_id == study_id, trial.c.number.in_(numbers)).values(told=True))
+    return True
+
+
+def _unmark(conn: Connection, study_id: int) -> None:
+    conn.execute(update(study).where(study.c.study_id == study_id).values(stale=False))
+    conn.execute(update(trial).where(trial.c.study_id == study_id).values(told=False))
+
+
+def _frozen(row: TrialRow, series: Series | None, parameters: Parameters) -> Any:
+    import optuna
+
+    has_value = row.state is TrialState.DONE and row.value is not None
+    distributions = parameters.distributions(optuna)
+    frozen = optuna.trial.create_trial(
+        state=_state(optuna.trial.TrialState, row.outcome) if has_value else optuna.trial.TrialState.FAIL,
+        value=row.value if has_value else None,
+        params=parameters.encode(row.levels),
+        distributions={key: distributions[key] for key in row.levels},
+        user_attrs=_attributes(row),
+        intermediate_values=dict(zip(*(array.tolist() for array in series), strict=True)) if series else {},
+    )
+    if row.started_at and row.finished_at:
+        # Optuna keeps local times without a zone.
+        frozen.datetime_start = row.started_at.astimezone().replace(tzinfo=None)
+        frozen.datetime_complete = row.finished_at.astimezone().replace(tzinfo=None)
+    return frozen
+
+
+def _state(states: Any, outcome: Outcome | None) -> Any:
+    return states.PRUNED if outcome is Outcome.PRUNED else states.COMPLETE
+
+
+def _attributes(row: TrialRow) -> dict[str, Any]:
+    last = row.attempts[-1] if row.attempts else None
+    # Few, because each costs Optuna a millisecond.
+    attributes: dict[str, Any] = {
+        NUMBER_ATTRIBUTE: row.number,
+        "cell": row.cell,
+        "seed": row.seed,
+        "outcome": row.outcome.value if row.outcome else row.state.value,
+        "host": last.host if last else "",
+        "device": last.device if last else "",
+        "elapsed_s": row.elapsed_s,
+    }
+    if row.state is not TrialState.DONE:
+        attributes["error"] = row.error[:200]
+    return attributes

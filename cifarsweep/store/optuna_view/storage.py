@@ -1,0 +1,123 @@
+"""Optuna's storage in our database, and the locks that let one process at a time write there."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from typing import Any
+
+from cifarsweep.store.database import Database, begin_immediately, closed_on_error
+
+#: Any number will do, as long as nobody else's advisory lock has it.
+_TELL_LOCK = 0xC1FA_0002
+
+
+class Taken(Exception):
+    """Another process is telling Optuna."""
+
+
+class OptunaLink:
+    """Optuna's storage over connections like ours.
+
+    With `lock`, the first PostgreSQL connection takes the lock, or raises Taken, and there is no second one until
+    `close`. So when it is cut no write can go past the lock, and Optuna can't repeat one whose answer was lost.
+    """
+
+    def __init__(self, db: Database, *, lock: bool) -> None:
+        from optuna.storages import RDBStorage, get_storage
+
+        self._db = db
+        self._locking = self._connected = False
+        address = db.url.render_as_string(hide_password=False)
+        driver = {"module": db.engine.dialect.loaded_dbapi} if db.path else {}
+        self._opened: list[Any] = []
+        try:
+            self._backend = RDBStorage(address, engine_kwargs={"creator": self._connect, **driver})
+        except BaseException:
+            # The engine that has these in its pool is not to be had.
+            for connection in self._opened:
+                connection.close()
+            raise
+        if db.path:
+            begin_immediately(self._backend.engine, reading=db.read_only)
+        elif lock:
+            # Not before: to look at the version of its tables Optuna needs two connections at once.
+            self._backend.engine.dispose()
+            self._locking = True
+        #: What Optuna's functions take as `storage`; it remembers the trials that it has seen.
+        self.storage: Any = get_storage(self._backend)
+
+    def close(self) -> None:
+        """Close the connections, which frees the lock; the link opens another when it is used again."""
+        self._backend.scoped_session.remove()
+        self._backend.engine.dispose()
+        self._opened.clear()
+        self._connected = False
+
+    def _connect(self) -> Any:
+        if self._locking and self._connected:
+            raise Taken
+        fairy = self._db.engine.raw_connection()
+        connection = fairy.dbapi_connection
+        fairy.detach()
+        with closed_on_error(connection):
+            _be_brief(connection, self._db)
+            if self._locking:
+                _lock_session(connection)
+                self._connected = True
+        self._opened.append(connection)
+        return connection
+
+
+def _be_brief(connection: Any, db: Database) -> None:
+    """Wait for locks two seconds at most: Optuna tries five times, and whoever tells has leases to renew."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA busy_timeout = 2000" if db.path else "SET lock_timeout = '2s'")
+    cursor.close()
+    connection.commit()
+
+
+def _lock_session(connection: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", (_TELL_LOCK,))
+        locked = cursor.fetchone()[0]
+    connection.commit()
+    if not locked:
+        raise Taken
+
+
+@contextlib.contextmanager
+def file_lock(db: Database) -> Iterator[None]:
+    """Hold the lock file beside an SQLite database; the kernel frees it however its holder dies. Raises Taken.
+
+    Beside the file and not beside a link to it, so that both names have one lock; with the file's mode, so that whoever
+    may write the one may hold the other.
+    """
+    assert db.path is not None
+    real = os.path.realpath(db.path)
+    mode = stat.S_IMODE(os.stat(real).st_mode) & 0o666
+    handle = os.open(f"{real}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, mode)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Taken from None
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Optuna from announcing on stderr what it creates and deletes."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)

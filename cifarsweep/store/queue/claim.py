@@ -1,0 +1,278 @@
+"""The queue: who may train what. Taking a trial over from a dead worker is the same statement as taking a fresh one.
+
+Statements are built once and kept: building one costs more than the database needs to run it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Double,
+    Integer,
+    Row,
+    ScalarSelect,
+    Select,
+    String,
+    Update,
+    and_,
+    bindparam,
+    case,
+    exists,
+    false,
+    func,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from cifarsweep.errors import UnreadableStudy
+from cifarsweep.spec.types import AttemptEnd, CheckpointRef, TrialState, Wish
+from cifarsweep.store import columns, rows
+from cifarsweep.store.cells import Cells
+from cifarsweep.store.leases import clock_parameters, clock_term, now_term, read_clock
+from cifarsweep.store.metrics import drop_beyond
+from cifarsweep.store.queue.workers import history
+from cifarsweep.store.records import Lease, Want
+from cifarsweep.store.schema import attempt, checkpoint, study, trial, worker
+from cifarsweep.store.study_data import check_claim, described
+
+#: Workers that vanished with a trial, without a new checkpoint in between, after which it waits behind all others.
+MANY_TAKEOVERS = 5
+#: Seconds for which nobody waits and no lease is given, as everywhere.
+_LONGEST_S = 1e9
+
+
+class Left(Exception):
+    """A trial that would have been taken, and whose rows can't be read. Claim again, and leave it out."""
+
+    def __init__(self, trial_id: int, error: UnreadableStudy) -> None:
+        super().__init__(str(error))
+        self.trial_id, self.error = trial_id, error
+
+
+def claim(
+    conn: Connection, cells: Cells, want: Want, lease_s: float, *, left: Collection[int] = (), again: bool = False
+) -> Lease | None:
+    """Take the next trial, or None where none is due. Expired leases come first: they hold progress.
+
+    Raises StudyRefused, for the transaction to be rolled back, where its study trains on other images.
+
+    A trial with which worker after worker vanished comes last. It may be the cause, as where a limit of memory ends the
+    worker together with its child, and then it must not keep the others from being trained; or it was bad luck.
+
+    `left` are the ids of trials to leave out. `again` says that the want may have been granted before, by a COMMIT
+    whose answer was lost. Raises Left for a trial that can't be read, and then nothing must be committed.
+    """
+    if again and (lease := _claimed(conn, cells, want, lease_s)):
+        return lease
+    statement = _take(conn.dialect.name, None if want.studies is None else len(want.studies) == 1, bool(left))
+    wanted = {"p_worker": want.worker_id, "p_slot": want.slot, "p_token": want.token, "p_lease_s": lease_s}
+    wanted |= _parameters(conn, want.studies) | ({"p_left": list(left)} if left else {})
+    while (row := conn.execute(statement, wanted | clock_parameters(conn.dialect.name)).first()) is not None:
+        if row.attempt > 1 or row.state != TrialState.LEASED:
+            _close_expired(conn, row)
+        if row.state == TrialState.LEASED:
+            return _lease(conn, cells, row, want, lease_s)
+    return None
+
+
+def _claimed(conn: Connection, cells: Cells, want: Want, lease_s: float) -> Lease | None:
+    mine = trial.c.state == TrialState.LEASED.value, trial.c.token == want.token
+    row = conn.execute(select(trial).where(*mine)).first()
+    if row is None:
+        return None
+    with _leaving(conn, row):
+        lease = cells.lease(conn, rows.read(trial, row), read_checkpoints(conn, row.trial_id), lease_s)
+        lease = _on_images(lease, want)
+        return lease if row.attempt == 1 else replace(lease, history=history(conn, row.trial_id))
+
+
+@cache
+def _take(dialect: str, one_study: bool | None, leaving: bool) -> Any:
+    now = now_term(dialect)
+    lease_s: ColumnElement[float] = bindparam("p_lease_s", type_=Double())
+    readable = [_not_left()] if leaving else []
+    expired = _first(TrialState.LEASED, one_study, _gone(now), trial.c.takeovers < MANY_TAKEOVERS, *readable)
+    ominous = _first(TrialState.LEASED, one_study, _gone(now), trial.c.takeovers >= MANY_TAKEOVERS, *readable)
+    due = _first(TrialState.QUEUED, one_study, _is_due(now), _not_shunned(now, lease_s), *readable)
+    was_leased = trial.c.state == TrialState.LEASED.value
+    # A wish that its holder did not live to fulfil comes true now.
+    ends = [(and_(was_leased, trial.c.wish == wish.value), wish.state) for wish in Wish]
+    return (
+        update(trial)
+        .where(trial.c.trial_id == func.coalesce(expired, due, ominous))
+        .values(
+            state=case(*((condition, state.value) for condition, state in ends), else_=TrialState.LEASED.value),
+            attempt=trial.c.attempt + case((or_(*(condition for condition, _ in ends)), 0), else_=1),
+            takeovers=trial.c.takeovers + case((was_leased, 1), else_=0),
+            flush_seq=0,
+            worker_id=bindparam("p_worker", type_=String()),
+            slot=bindparam("p_slot", type_=Integer()),
+            wish=None,
+            token=bindparam("p_token", type_=String()),
+            clock=clock_term(),
+            beat=now,
+            lease_until=now + lease_s,
+            not_before=None,
+            shunned_by=None,
+        )
+        .returning(trial)
+    )
+
+
+def _not_left() -> ColumnElement[bool]:
+    return trial.c.trial_id.not_in(bindparam("p_left", expanding=True))
+
+
+def _gone(now: ColumnElement[float]) -> ColumnElement[bool]:
+    """Nobody holds the lease any more, or nobody can: a moment that is none, or of another age, is no promise."""
+    kept = and_(trial.c.clock == clock_term(), trial.c.lease_until.between(now, now + _LONGEST_S))
+    return ~func.coalesce(kept, false())
+
+
+def _first(state: TrialState, one_study: bool | None, *conditions: ColumnElement[bool]) -> ScalarSelect[int]:
+    query = select(trial.c.trial_id).where(trial.c.state == state.value, *conditions)
+    if one_study is not None:
+        query = query.where(_wanted(one_study))
+    return query.order_by(trial.c.rank, trial.c.trial_id).limit(1).with_for_update(skip_locked=True).scalar_subquery()
+
+
+def _wanted(one_study: bool) -> ColumnElement[bool]:
+    """One study by its name, for which there is an index; or several by their ids, for PostgreSQL would sort a join."""
+    if one_study:
+        named = select(study.c.study_id).where(study.c.name == bindparam("p_study", type_=String()))
+        return trial.c.study_id == named.scalar_subquery()
+    return trial.c.study_id.in_(bindparam("p_studies", expanding=True))
+
+
+def _parameters(conn: Connection, studies: Sequence[str] | None) -> dict[str, Any]:
+    if studies is None:
+        return {}
+    if len(studies) == 1:
+        return {"p_study": studies[0]}
+    return {"p_studies": list(conn.execute(select(study.c.study_id).where(study.c.name.in_(studies))).scalars())}
+
+
+def _is_due(now: ColumnElement[float]) -> ColumnElement[bool]:
+    waits = and_(trial.c.clock == clock_term(), trial.c.not_before > now, trial.c.not_before <= now + _LONGEST_S)
+    return ~func.coalesce(waits, false())
+
+
+def _not_shunned(now: ColumnElement[float], lease_s: ColumnElement[float]) -> ColumnElement[bool]:
+    """A worker that ran out of memory leaves the trial to others, for one lease and only while there are others."""
+    me = bindparam("p_worker", type_=String())
+    others = exists().where(
+        worker.c.worker_id != me,
+        worker.c.ended_at.is_(None),
+        worker.c.clock == clock_term(),
+        worker.c.beat > now - lease_s,
+    )
+    return or_(trial.c.shunned_by.is_(None), trial.c.shunned_by != me, trial.c.not_before + lease_s <= now, ~others)
+
+
+@cache
+def _close() -> Update:
+    return (
+        update(attempt)
+        .where(attempt.c.trial_id == bindparam("p_trial"), attempt.c.ending.is_(None))
+        .values(ending=AttemptEnd.TAKEN_OVER.value)
+    )
+
+
+def _close_expired(conn: Connection, row: Row[Any]) -> None:
+    conn.execute(_close(), {"p_trial": row.trial_id, "ended_at": datetime.now(UTC)})
+
+
+def _lease(conn: Connection, cells: Cells, row: Row[Any], want: Want, lease_s: float) -> Lease:
+    with _leaving(conn, row):
+        found = rows.read(trial, row)
+        checkpoints = _rewound(conn, row.trial_id) if row.attempt > 1 else ()
+        lease = _on_images(cells.lease(conn, found, checkpoints, lease_s), want)
+        values = {"trial_id": row.trial_id, "attempt": row.attempt, "worker_id": want.worker_id}
+        values |= {"first_step": lease.step, "started_at": datetime.now(UTC)}
+        if want.environment is not None:
+            dataset = lease.settings.dataset
+            check_claim(conn, row.study_id, lease.study, dataset, want.environment, row.trial_id)
+            values |= described(want.environment, dataset)
+        _add_attempt(conn, values)
+        return lease if row.attempt == 1 else replace(lease, history=history(conn, row.trial_id))
+
+
+@cache
+def _insert(dialect: str) -> Any:
+    kind = sqlite if dialect == "sqlite" else postgresql
+    return kind.insert(attempt).on_conflict_do_nothing().returning(attempt.c.attempt)
+
+
+def _add_attempt(conn: Connection, values: dict[str, Any]) -> None:
+    # Not an error of the database, after which PostgreSQL answers no more.
+    if conn.execute(_insert(conn.dialect.name), values).first() is None:
+        before = values["attempt"] - 1
+        raise columns.BadValue(
+            f"cs_trial.attempt is {before}, but cs_attempt has a later one: {columns.ADVICE}"
+        ) from None
+
+
+def _on_images(lease: Lease, want: Want) -> Lease:
+    """The lease, with the digest of the images that this worker has for it."""
+    known = {} if want.environment is None else want.environment.data
+    return replace(lease, data_sha256=known.get(lease.settings.dataset))
+
+
+@contextmanager
+def _leaving(conn: Connection, row: Row[Any]) -> Iterator[None]:
+    try:
+        yield
+    except columns.BadValue as error:
+        name = conn.execute(select(study.c.name).where(study.c.study_id == row.study_id)).scalar()
+        raise Left(row.trial_id, rows.unreadable(name, error, row.number)) from None
+
+
+def _rewound(conn: Connection, trial_id: int) -> tuple[CheckpointRef, ...]:
+    """Put a trial back to its newest checkpoint: the only progress that lasts."""
+    checkpoints = read_checkpoints(conn, trial_id)
+    step = checkpoints[0].step if checkpoints else 0
+    drop_beyond(conn, trial_id, step)
+    conn.execute(update(trial).where(trial.c.trial_id == trial_id).values(step=step))
+    return checkpoints
+
+
+def read_checkpoints(conn: Connection, trial_id: int) -> tuple[CheckpointRef, ...]:
+    """The pointers of a trial, newest first. Raises BadValue."""
+    query = select(checkpoint).where(checkpoint.c.trial_id == trial_id).order_by(checkpoint.c.step.desc())
+    found = [rows.read(checkpoint, row) for row in conn.execute(query)]
+    return tuple(CheckpointRef(one["step"], one["path"], one["sha256"], one["bytes"]) for one in found)
+
+
+def unfinished(conn: Connection, studies: Sequence[str] | None, left: Collection[int] = ()) -> int:
+    """Trials that are queued or leased, but for those that are `left` out."""
+    query = _open(select(func.count()).select_from(trial), studies)
+    query = query.where(_not_left()) if left else query
+    parameters = _parameters(conn, studies) | ({"p_left": list(left)} if left else {})
+    return int(conn.execute(query, parameters).scalar_one())
+
+
+def next_due(conn: Connection, studies: Sequence[str] | None) -> float | None:
+    """Seconds until a queued trial is due or a lease runs out; None where nothing is queued or leased."""
+    clock, now = read_clock(conn)
+    moment = case(
+        (trial.c.clock != clock, now),
+        (trial.c.state == TrialState.LEASED.value, trial.c.lease_until),
+        else_=func.coalesce(trial.c.not_before, now),
+    )
+    soonest = conn.execute(_open(select(func.min(moment)), studies), _parameters(conn, studies)).scalar_one()
+    return None if soonest is None else max(0.0, float(soonest) - now)
+
+
+def _open(query: Select[Any], studies: Sequence[str] | None) -> Select[Any]:
+    query = query.where(trial.c.state.in_((TrialState.QUEUED.value, TrialState.LEASED.value)))
+    return query if studies is None else query.where(_wanted(len(studies) == 1))

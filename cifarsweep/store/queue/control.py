@@ -1,0 +1,146 @@
+"""What people do to a study that runs: pause, resume, cancel, retry, and who comes first.
+
+Each call locks the study and the trials that it is about, so what it counts is what it changes. A trial that a worker
+holds is not touched: it gets a wish, which the guard of its holder's next write returns.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select, update
+
+from cifarsweep.errors import StoreError
+from cifarsweep.spec.types import FINAL_STATES, AttemptEnd, TrialState, Wish
+from cifarsweep.store.leases import read_clock
+from cifarsweep.store.records import Steered
+from cifarsweep.store.schema import attempt, study, trial
+from cifarsweep.store.studies import first_state, study_id
+from cifarsweep.store.trials import no_such_trial
+
+_RETRIED = (TrialState.FAILED, TrialState.POISONED, TrialState.CANCELLED)
+_OPEN = tuple(state for state in TrialState if state not in FINAL_STATES)
+
+
+class _Scope(NamedTuple):
+    """What a command is about: a study, or one trial of it."""
+
+    study: Row[Any]
+    whole: bool
+    trials: ColumnElement[bool]
+
+    @property
+    def points(self) -> int:
+        """What a search has not asked for yet."""
+        return int(self.study.points or 0) - int(self.study.asked)
+
+
+def pause(conn: Connection, name: str, number: int | None) -> Steered:
+    """Let trials wait. Raises UnknownStudy, or StoreError where the one trial is final."""
+    scope = _locked(conn, name, number)
+    points = _set_wish(conn, scope, (None,), Wish.PAUSE)
+    # Of two wishes the one to cancel holds.
+    return _wish(conn, and_(scope.trials, trial.c.wish.is_distinct_from(Wish.CANCEL.value)), Wish.PAUSE, points)
+
+
+def cancel(conn: Connection, name: str, number: int | None) -> Steered:
+    """Give trials up for good. Raises UnknownStudy, or StoreError where the one trial has ended otherwise."""
+    scope = _locked(conn, name, number, TrialState.CANCELLED)
+    points = _set_wish(conn, scope, (None, Wish.PAUSE), Wish.CANCEL)
+    return _wish(conn, scope.trials, Wish.CANCEL, points)
+
+
+def resume(conn: Connection, name: str, number: int | None) -> Steered:
+    """Undo `pause`, also where its holder has not noticed yet. Raises UnknownStudy, or StoreError as `pause` does."""
+    scope = _locked(conn, name, number)
+    points = _set_wish(conn, scope, (Wish.PAUSE,), None)
+    now = _move(conn, scope.trials, trial.c.state == TrialState.PAUSED, state=TrialState.QUEUED.value)
+    return Steered(now, _move(conn, scope.trials, trial.c.wish == Wish.PAUSE.value, wish=None), points)
+
+
+def retry(conn: Connection, name: str, number: int | None) -> Steered:
+    """Queue failed, poisoned and cancelled trials again, as if they had never failed, from their newest checkpoint.
+
+    In a paused study they are paused. Raises UnknownStudy, or StoreError where the one trial is done or none was
+    trained here.
+    """
+    scope = _locked(conn, name, number, *_RETRIED)
+    if '"imported":true' in scope.study.spec:
+        raise StoreError(f"study {name!r} was imported: its trials were trained elsewhere, so none can be queued")
+    points = _set_wish(conn, scope, (Wish.CANCEL,), None)
+    counters = {"crashes": 0, "takeovers": 0, "exceptions": 0, "out_of_memory": 0}
+    fresh = {"state": first_state(scope.study).value, "not_before": None, "shunned_by": None, "told": False}
+    now = _move(conn, scope.trials, trial.c.state.in_(_RETRIED), **fresh, **counters)
+    if now:
+        # Optuna has no way back from a failure, so its view of the study is written anew.
+        _set_study(conn, scope, stale=True)
+    return Steered(now, _move(conn, scope.trials, trial.c.wish == Wish.CANCEL.value, wish=None), points)
+
+
+def prioritize(conn: Connection, name: str, number: int | None, priority: int) -> Steered:
+    """Let trials be claimed before those of a lower priority. Raises UnknownStudy, or StoreError as `pause` does."""
+    scope = _locked(conn, name, number)
+    if scope.whole:
+        _set_study(conn, scope, rank=-priority)
+    return Steered(_move(conn, scope.trials, trial.c.state.in_(_OPEN), trial.c.rank != -priority, rank=-priority))
+
+
+def _locked(conn: Connection, name: str, number: int | None, *also: TrialState) -> _Scope:
+    """Keep others from the study and its trials. Raises StoreError where one trial is final and its state not `also`.
+
+    The study comes first, as for everybody who locks both.
+    """
+    owner = study_id(conn, name)
+    found = conn.execute(select(study).where(study.c.study_id == owner).with_for_update()).one()
+    trials = trial.c.study_id == owner
+    if number is not None:
+        trials = and_(trials, trial.c.number == number)
+    locked = select(trial.c.state).where(trials).order_by(trial.c.trial_id).with_for_update()
+    states = list(conn.execute(locked).scalars())
+    if number is not None:
+        if not states:
+            raise no_such_trial(conn, name, owner, number)
+        _check_state(f"{name}/{number}", TrialState(states[0]), also)
+    return _Scope(found, number is None, trials)
+
+
+def _check_state(name: str, state: TrialState, also: tuple[TrialState, ...]) -> None:
+    if state in FINAL_STATES and state not in also:
+        way_out = f"`cifarsweep retry {name}` queues it again" if state in _RETRIED else "it stays as it is"
+        raise StoreError(f"trial {name} is {state}, which is final; {way_out}")
+
+
+def _set_wish(conn: Connection, scope: _Scope, before: tuple[Wish | None, ...], wish: Wish | None) -> int:
+    """Set what is wanted of a whole study, where it is one of `before`; the points that it had still to ask for."""
+    if not scope.whole or scope.study.wish not in before:
+        return 0
+    _set_study(conn, scope, wish=wish and wish.value)
+    return scope.points
+
+
+def _wish(conn: Connection, trials: ColumnElement[bool], wish: Wish, points: int) -> Steered:
+    waiting = trial.c.state.in_((TrialState.QUEUED, TrialState.PAUSED)) & (trial.c.state != wish.state.value)
+    now = _take_back(conn, trials, wish.state) + _move(conn, trials, waiting, state=wish.state.value)
+    held = and_(trial.c.state == TrialState.LEASED.value, trial.c.wish.is_distinct_from(wish.value))
+    return Steered(now, _move(conn, trials, held, wish=wish.value), points)
+
+
+def _take_back(conn: Connection, trials: ColumnElement[bool], state: TrialState) -> int:
+    """End the leases that ran out: their holders are gone, and perhaps nobody comes to take these trials over."""
+    clock, now = read_clock(conn)
+    expired = and_(trial.c.state == TrialState.LEASED.value, or_(trial.c.clock != clock, trial.c.lease_until < now))
+    ended = update(trial).where(trials, expired).returning(trial.c.trial_id)
+    ids = list(conn.execute(ended.values(state=state.value, wish=None, takeovers=trial.c.takeovers + 1)).scalars())
+    if ids:
+        closed = update(attempt).where(attempt.c.trial_id.in_(ids), attempt.c.ending.is_(None))
+        conn.execute(closed.values(ending=AttemptEnd.TAKEN_OVER.value, ended_at=datetime.now(UTC)))
+    return len(ids)
+
+
+def _move(conn: Connection, *conditions: ColumnElement[bool], **values: Any) -> int:
+    return conn.execute(update(trial).where(*conditions).values(values)).rowcount
+
+
+def _set_study(conn: Connection, scope: _Scope, **values: Any) -> None:
+    conn.execute(update(study).where(study.c.study_id == scope.study.study_id).values(values))

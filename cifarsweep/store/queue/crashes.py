@@ -1,0 +1,79 @@
+"""Whether a trial or the machine is to blame for children that died, and how a machine takes the blame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from sqlalchemy import Connection, case, func, select, update
+
+from cifarsweep.spec.types import AttemptEnd, TrialState, Wish
+from cifarsweep.store.schema import attempt, study, trial, worker
+
+#: A trial and the number of its attempt.
+Crash = tuple[int, int]
+#: Children that may die in a trial on one machine, without a new checkpoint in between, before it is poisoned.
+MOST_CRASHES = 5
+
+#: The machine of an attempt: its host, for several workers may run on one.
+_MACHINE = func.coalesce(
+    select(worker.c.host).where(worker.c.worker_id == attempt.c.worker_id).scalar_subquery(), attempt.c.worker_id
+)
+
+
+def guilty(conn: Connection, trial_id: int, crashes: int) -> bool:
+    """Whether it is the trial that is to blame for its last crashes: they were many, or on two machines."""
+    ended = select(_MACHINE).where(attempt.c.trial_id == trial_id, attempt.c.ending == AttemptEnd.CRASHED.value)
+    machines = conn.execute(ended.order_by(attempt.c.attempt.desc()).limit(crashes)).scalars()
+    return crashes >= MOST_CRASHES or len(set(machines)) > 1
+
+
+def only_here(conn: Connection, worker_id: str, crashes: Sequence[Crash]) -> list[Crash]:
+    """Those whose trials took no child down on another machine: such a trial is no evidence against this one."""
+    here = select(worker.c.host).where(worker.c.worker_id == worker_id).scalar_subquery()
+    ends = (AttemptEnd.CRASHED.value, AttemptEnd.BAD_MACHINE.value)
+    elsewhere = select(attempt.c.trial_id).where(
+        attempt.c.trial_id.in_([trial_id for trial_id, _ in crashes]),
+        func.coalesce(here, worker_id) != _MACHINE,
+        attempt.c.ending.in_(ends),
+    )
+    suspects = set(conn.execute(elsewhere).scalars())
+    return [crash for crash in crashes if crash[0] not in suspects]
+
+
+def forgive(conn: Connection, worker_id: str, crashes: Sequence[Crash]) -> int:
+    """Take the worker's crashes back; a trial that they poisoned is queued again. Returns how many were taken back.
+
+    The attempts tell which were: only those that this worker ended as crashed, each once.
+    """
+    marked = 0
+    for trial_id, group in groupby(sorted(crashes), key=lambda crash: crash[0]):
+        # The trial first, as for everybody who locks both.
+        row = conn.execute(select(trial).where(trial.c.trial_id == trial_id).with_for_update()).one()
+        mine = update(attempt).where(
+            attempt.c.trial_id == trial_id,
+            attempt.c.attempt.in_([number for _, number in group]),
+            attempt.c.worker_id == worker_id,
+            attempt.c.ending == AttemptEnd.CRASHED.value,
+        )
+        count = conn.execute(mine.values(ending=AttemptEnd.BAD_MACHINE.value)).rowcount
+        if count:
+            # A checkpoint since then has set the count to 0.
+            fewer = max(0, row.crashes - count) if isinstance(row.crashes, int) else 0
+            conn.execute(update(trial).where(trial.c.trial_id == trial_id).values(crashes=fewer))
+            if row.state == TrialState.POISONED and not guilty(conn, trial_id, fewer):
+                _revive(conn, trial_id, row.study_id)
+        marked += count
+    return marked
+
+
+def _revive(conn: Connection, trial_id: int, study_id: int) -> None:
+    wish = select(study.c.wish).where(study.c.study_id == study_id).scalar_subquery()
+    state = case(
+        (wish == Wish.PAUSE.value, TrialState.PAUSED.value),
+        (wish == Wish.CANCEL.value, TrialState.CANCELLED.value),
+        else_=TrialState.QUEUED.value,
+    )
+    values = {"state": state, "not_before": None, "told": False}
+    conn.execute(update(trial).where(trial.c.trial_id == trial_id).values(values))
+    conn.execute(update(study).where(study.c.study_id == study_id).values(stale=True))

@@ -1,0 +1,250 @@
+"""Writes of a lease's holder. Each begins with the guard: one statement that is heartbeat and fence in one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import BigInteger, Connection, Double, Update, bindparam, case, delete, func, insert, select, update
+
+from cifarsweep.errors import LeaseLost
+from cifarsweep.spec.types import (
+    ELAPSED,
+    VAL_ACCURACY,
+    AttemptEnd,
+    CheckpointRef,
+    MetricRow,
+    TrialResult,
+    TrialState,
+    Wish,
+)
+from cifarsweep.store import columns
+from cifarsweep.store import rows as rows_of
+from cifarsweep.store.leases import clock_parameters, clock_term, now_term
+from cifarsweep.store.metrics import drop_beyond, insert_rows, kind_of
+from cifarsweep.store.queue.crashes import MOST_CRASHES, guilty
+from cifarsweep.store.records import Lease
+from cifarsweep.store.schema import attempt, checkpoint, storable, trial
+from cifarsweep.store.timing import Timing
+
+#: Exceptions, and times out of memory, that end a trial: one retry each.
+MOST_FAILURES = 2
+
+_COUNTER = {
+    AttemptEnd.EXCEPTION: ("exceptions", MOST_FAILURES, TrialState.FAILED),
+    AttemptEnd.OUT_OF_MEMORY: ("out_of_memory", MOST_FAILURES, TrialState.FAILED),
+    AttemptEnd.CRASHED: ("crashes", MOST_CRASHES, TrialState.POISONED),
+}
+_RESULT = ("state", "outcome", "value", "final", "weights_sha256")
+
+
+class Passed(NamedTuple):
+    """What the guard says to whom it lets pass."""
+
+    #: this very write was committed before and only the answer was lost: its rows are there already
+    again: bool
+    #: what somebody wants of the trial
+    wish: Wish | None
+
+
+@cache
+def _guard(dialect: str, finishing: bool) -> Update:
+    """Built once, because building it costs more than running it. NULL leaves progress as it is."""
+    now = now_term(dialect)
+    reached = bindparam("p_reached", type_=BigInteger())
+    further = trial.c.furthest < reached
+    statement = (
+        update(trial)
+        .where(
+            trial.c.trial_id == bindparam("p_trial"),
+            trial.c.state == TrialState.LEASED.value,
+            trial.c.attempt == bindparam("p_attempt"),
+            trial.c.flush_seq == bindparam("p_expected"),
+        )
+        .values(
+            flush_seq=bindparam("p_flush_seq"),
+            clock=clock_term(),
+            beat=now,
+            lease_until=now + bindparam("p_lease_s", type_=Double()),
+            step=func.coalesce(bindparam("p_step", type_=BigInteger()), trial.c.step),
+            elapsed_s=func.coalesce(bindparam("p_elapsed_s", type_=Double()), trial.c.elapsed_s),
+            furthest=case((further, reached), else_=trial.c.furthest),
+            # A new checkpoint: the trial has got past whatever took children and workers down before.
+            crashes=case((further, 0), else_=trial.c.crashes),
+            takeovers=case((further, 0), else_=trial.c.takeovers),
+        )
+        .returning(trial.c.wish)
+    )
+    if finishing:
+        return statement.values({name: bindparam(f"p_{name}") for name in _RESULT} | {"wish": None})
+    return statement
+
+
+def guard(conn: Connection, lease: Lease, progress: Mapping[str, Any], *, finishing: bool = False) -> Passed:
+    """Renew the lease and advance the fence. Raises LeaseLost where somebody else has the trial, or nobody."""
+    dialect = conn.dialect.name
+    after = lease.flush_seq + 1
+    values = {"p_trial": lease.trial_id, "p_attempt": lease.attempt, "p_flush_seq": after, "p_lease_s": lease.lease_s}
+    values |= progress
+    for expected in (lease.flush_seq, after):
+        clock = clock_parameters(dialect)
+        found = conn.execute(_guard(dialect, finishing), values | clock | {"p_expected": expected}).first()
+        if found is not None:
+            # A wish that has no name here is one of a newer version, or a slip of somebody's hand.
+            return Passed(expected == after, next((wish for wish in Wish if wish == found.wish), None))
+    raise LeaseLost(
+        f"trial {lease.study}/{lease.number}: the lease of attempt {lease.attempt} is gone; "
+        "its rows since the last checkpoint are dropped"
+    )
+
+
+def write(conn: Connection, lease: Lease, rows: Sequence[MetricRow], new: CheckpointRef | None) -> Lease:
+    """Record rows and a checkpoint under the guard."""
+    passed = guard(conn, lease, _progress(rows, new))
+    insert_rows(conn, lease.trial_id, rows, again=passed.again)
+    checkpoints = lease.checkpoints if new is None else _point(conn, lease, new)
+    return replace(lease, flush_seq=lease.flush_seq + 1, checkpoints=checkpoints, wish=passed.wish)
+
+
+def rewind(conn: Connection, lease: Lease, step: int) -> Lease:
+    """Forget what was recorded after `step`, checkpoints included."""
+    passed = guard(conn, lease, _progress((), None) | {"p_step": step})
+    drop_beyond(conn, lease.trial_id, step)
+    conn.execute(delete(checkpoint).where(checkpoint.c.trial_id == lease.trial_id, checkpoint.c.step > step))
+    # Of the attempts before it, only those that made what is left are in the result.
+    conn.execute(_attempt(), _mine(lease) | {"first_step": step})
+    kept = tuple(old for old in lease.checkpoints if old.step <= step)
+    return replace(lease, flush_seq=lease.flush_seq + 1, checkpoints=kept, wish=passed.wish)
+
+
+def finish(
+    conn: Connection, lease: Lease, rows: Sequence[MetricRow], new: CheckpointRef | None, result: TrialResult
+) -> bool:
+    """The trial is done. Returns False where it was before and only the answer was lost."""
+    value = result.final.get(VAL_ACCURACY)
+    outcome = {
+        "p_state": TrialState.DONE.value,
+        "p_outcome": result.outcome.value,
+        "p_value": value if value is not None and kind_of(value) is None else None,
+        "p_final": json.dumps({name: kind_of(number) or number for name, number in result.final.items()}),
+        "p_weights_sha256": result.weights_sha256,
+        "p_step": result.step,
+    }
+    return _end(conn, lease, rows, new, AttemptEnd.DONE, outcome) is not None
+
+
+def release(conn: Connection, lease: Lease, rows: Sequence[MetricRow], new: CheckpointRef | None) -> None:
+    """Give the trial back; it counts as no failure. Where somebody paused or cancelled it, that comes true now."""
+    if (passed := _end(conn, lease, rows, new, AttemptEnd.RELEASED)) is None:
+        return
+    if passed.wish is Wish.CANCEL:
+        conn.execute(_attempt(), _mine(lease) | {"ending": AttemptEnd.CANCELLED.value})
+    _set(conn, lease, state=_unheld(passed.wish).value)
+
+
+def _unheld(wish: Wish | None) -> TrialState:
+    """What becomes of a trial that is not final when nobody holds it any more."""
+    return TrialState.QUEUED if wish is None else wish.state
+
+
+def fail(
+    conn: Connection,
+    lease: Lease,
+    end: AttemptEnd,
+    error: str,
+    traceback: str,
+    rows: Sequence[MetricRow],
+    new: CheckpointRef | None,
+    timing: Timing,
+) -> TrialState:
+    """The attempt failed. Returns what becomes of the trial: queued again, after a while, or final."""
+    counter, most, last_state = _COUNTER[end]
+    passed = _end(conn, lease, rows, new, end, error=error, traceback=traceback)
+    row = conn.execute(select(trial).where(trial.c.trial_id == lease.trial_id)).one()
+    try:
+        rows_of.read(trial, row)
+    except columns.BadValue as problem:
+        raise LeaseLost(f"trial {lease.study}/{lease.number}: {problem}") from None
+    if passed is None:
+        return TrialState(row.state)
+    count = row._mapping[counter] + 1
+    if count >= most or (end is AttemptEnd.CRASHED and guilty(conn, lease.trial_id, count)):
+        _set(conn, lease, state=last_state.value, **{counter: count})
+        return last_state
+    # The guard has just set the beat, so it is the moment that the wait counts from.
+    not_before = row.beat + timing.backoff_s(count - 1)
+    shunned_by = row.worker_id if end is AttemptEnd.OUT_OF_MEMORY else None
+    state = _unheld(passed.wish)
+    _set(conn, lease, state=state.value, not_before=not_before, shunned_by=shunned_by, **{counter: count})
+    return state
+
+
+def _set(conn: Connection, lease: Lease, **values: Any) -> None:
+    conn.execute(update(trial).where(trial.c.trial_id == lease.trial_id).values(wish=None, **values))
+
+
+def _end(
+    conn: Connection,
+    lease: Lease,
+    rows: Sequence[MetricRow],
+    new: CheckpointRef | None,
+    end: AttemptEnd,
+    result: Mapping[str, Any] | None = None,
+    error: str = "",
+    traceback: str = "",
+) -> Passed | None:
+    """Record the last of an attempt and close it; None where that happened before and only the answer was lost."""
+    try:
+        passed = guard(conn, lease, _progress(rows, new) | dict(result or {}), finishing=result is not None)
+    except LeaseLost:
+        if _ended_before(conn, lease, end):
+            return None
+        raise
+    insert_rows(conn, lease.trial_id, rows, again=passed.again)
+    if new is not None:
+        _point(conn, lease, new)
+    words = {"error": storable(error) or None, "traceback": storable(traceback) or None}
+    closed = {"ending": end.value, "ended_at": datetime.now(UTC), **words}
+    conn.execute(_attempt(), _mine(lease) | closed)
+    return passed
+
+
+@cache
+def _attempt() -> Update:
+    return update(attempt).where(
+        attempt.c.trial_id == bindparam("p_trial"), attempt.c.attempt == bindparam("p_attempt")
+    )
+
+
+def _mine(lease: Lease) -> dict[str, int]:
+    return {"p_trial": lease.trial_id, "p_attempt": lease.attempt}
+
+
+def _ended_before(conn: Connection, lease: Lease, end: AttemptEnd) -> bool:
+    # Nobody but the holder closes an attempt this way: a successor writes `taken_over`. A release may cancel.
+    mine = select(attempt.c.ending).where(attempt.c.trial_id == lease.trial_id, attempt.c.attempt == lease.attempt)
+    return conn.execute(mine).scalar_one_or_none() in (end.value, AttemptEnd.CANCELLED.value)
+
+
+def _progress(rows: Sequence[MetricRow], new: CheckpointRef | None) -> dict[str, Any]:
+    return {
+        "p_step": max((row.step for row in rows), default=None),
+        "p_elapsed_s": max((row.value for row in rows if row.name == ELAPSED), default=None),
+        "p_reached": new.step if new else None,
+    }
+
+
+def _point(conn: Connection, lease: Lease, new: CheckpointRef) -> tuple[CheckpointRef, ...]:
+    """Point to a new checkpoint and keep the one before it. Returns both, newest first."""
+    kept = tuple(old for old in lease.checkpoints if old.step < new.step)[:1]
+    kept_steps = [old.step for old in kept]
+    conn.execute(
+        delete(checkpoint).where(checkpoint.c.trial_id == lease.trial_id, checkpoint.c.step.not_in(kept_steps))
+    )
+    values = {"step": new.step, "path": new.path, "sha256": new.sha256, "bytes": new.bytes}
+    conn.execute(insert(checkpoint), {"trial_id": lease.trial_id} | values)
+    return (new, *kept)

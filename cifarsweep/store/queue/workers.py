@@ -1,0 +1,90 @@
+"""Who works here: rows for people, and for the wish to retry a trial elsewhere. No lease hangs on them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from cifarsweep.spec.provenance import DEVICE, without_data
+from cifarsweep.store import rows
+from cifarsweep.store.leases import read_clock
+from cifarsweep.store.records import Segment, WorkerInfo
+from cifarsweep.store.schema import attempt, storable, worker
+
+
+def register(conn: Connection, info: WorkerInfo) -> None:
+    """Add the worker, or replace what is known of one of that id."""
+    clock, now = read_clock(conn)
+    before = conn.execute(select(worker).where(worker.c.worker_id == info.worker_id)).first()
+    if before is not None:
+        _keep(conn, before, info)
+    conn.execute(delete(worker).where(worker.c.worker_id == info.worker_id))
+    conn.execute(
+        insert(worker).values(
+            worker_id=info.worker_id,
+            host=storable(info.host),
+            pid=info.pid,
+            device=storable(info.device),
+            slots=info.slots,
+            versions=json.dumps(dict(info.versions), sort_keys=True),
+            started_at=datetime.now(UTC),
+            clock=clock,
+            beat=now,
+        )
+    )
+
+
+def _keep(conn: Connection, before: Row[Any], info: WorkerInfo) -> None:
+    """Let the attempts so far say themselves what they train with, where the worker's row is about to say another."""
+    known = parsed_versions(before.versions)
+    if before.device == storable(info.device) and without_data(known) == without_data(info.versions):
+        return
+    mine = attempt.c.worker_id == info.worker_id, attempt.c.device.is_(None)
+    for row in conn.execute(select(attempt).where(*mine)).all():
+        values = {"device": before.device, "versions": json.dumps(versions_of(known, row.versions), sort_keys=True)}
+        is_it = attempt.c.trial_id == row.trial_id, attempt.c.attempt == row.attempt
+        conn.execute(update(attempt).where(*is_it).values(values))
+
+
+def history(conn: Connection, trial_id: int) -> tuple[Segment, ...]:
+    """What each attempt at a trial trained with, oldest first."""
+    query = select(attempt, worker.c.device.label("of_worker"), worker.c.versions.label("worker_versions"))
+    query = query.outerjoin(worker, worker.c.worker_id == attempt.c.worker_id).where(attempt.c.trial_id == trial_id)
+    found = conn.execute(query.order_by(attempt.c.attempt))
+    return tuple(Segment(rows.column(attempt.c.first_step, row.first_step), _environment(row)) for row in found)
+
+
+def _environment(row: Row[Any]) -> dict[str, str]:
+    own, device = parsed_versions(row.versions), row.device or row.of_worker
+    found = own if row.device else versions_of(parsed_versions(row.worker_versions), row.versions)
+    return found | ({DEVICE: device} if device else {})
+
+
+def parsed_versions(text: str | None) -> dict[str, str]:
+    """Versions as a row has them; none where somebody edited it so that it is no JSON object."""
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return {str(name): str(version) for name, version in found.items()} if isinstance(found, dict) else {}
+
+
+def versions_of(of_worker: Mapping[str, str], of_attempt: str | None) -> dict[str, str]:
+    """What an attempt without a device of its own trained with: its worker's versions, and the images of its own."""
+    own = parsed_versions(of_attempt)
+    return {**(without_data(of_worker) if own else of_worker), **own}
+
+
+def beat(conn: Connection, worker_id: str) -> None:
+    """The worker is alive."""
+    clock, now = read_clock(conn)
+    conn.execute(update(worker).where(worker.c.worker_id == worker_id).values(clock=clock, beat=now))
+
+
+def end(conn: Connection, worker_id: str) -> None:
+    """The worker has gone in good order."""
+    conn.execute(update(worker).where(worker.c.worker_id == worker_id).values(ended_at=datetime.now(UTC)))

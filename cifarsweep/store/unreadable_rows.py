@@ -1,0 +1,144 @@
+"""Finds every row of ours that can't be read: for `db check`, and to say which one an error came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, or_, select
+
+from cifarsweep.errors import UnreadableStudy
+from cifarsweep.spec.types import Value
+from cifarsweep.store import columns, rows
+from cifarsweep.store.schema import (
+    attempt,
+    cell,
+    checkpoint,
+    decision,
+    look,
+    metric,
+    study,
+    study_data,
+    trial,
+    worker,
+)
+from cifarsweep.store.studies import contradiction
+
+Planned = Mapping[str, Mapping[str, Value]] | None
+
+
+def of_study(conn: Connection, name: str) -> UnreadableStudy | None:
+    """The first row of a study that can't be read; None where all can."""
+    owner = conn.execute(select(study.c.study_id).where(study.c.name == name)).scalar()
+    return None if owner is None else next(_of_studies(conn, owner), None)
+
+
+def everywhere(conn: Connection) -> Iterator[str]:
+    """A sentence for every column of every row that can't be read."""
+    yield from map(str, _of_studies(conn, None))
+    for row in conn.execute(select(worker)):
+        for problem in rows.problems(worker, row):
+            yield f"worker {columns.shown(row.worker_id)}: {problem}"
+
+
+def specifications(conn: Connection) -> Iterator[str]:
+    """A sentence for every study whose own row can't be read, such as one of a newer version."""
+    yield from map(str, _studies(conn, None))
+
+
+def _of_studies(conn: Connection, owner: int | None) -> Iterator[UnreadableStudy]:
+    names = {row.study_id: row.name for row in conn.execute(select(study.c.study_id, study.c.name))}
+    specs: dict[int, Planned] = {}
+    yield from _studies(conn, owner, specs)
+    for table in (look, study_data):
+        for row in conn.execute(_wanted(select(table), table, owner)):
+            yield from _problems(table, row, names.get(row.study_id))
+    cells: dict[int, object] = {}
+    for row in conn.execute(_wanted(select(cell), cell, owner)):
+        cells[row.cell_id] = row.study_id
+        check = partial(_check_cell, specs.get(row.study_id))
+        yield from _problems(cell, row, names.get(row.study_id)) or _as_a_whole(check, row, names)
+    trials: dict[int, tuple[object, object]] = {}
+    for row in conn.execute(_wanted(select(trial), trial, owner)):
+        name = names.get(row.study_id)
+        trials[row.trial_id] = (name, row.number)
+        yield from _problems(trial, row, name, row.number) or _as_a_whole(rows.trial_of, row, names)
+        if cells.get(row.cell_id) != row.study_id:
+            yield rows.unreadable(name, rows.no_such_cell(row.cell_id), row.number)
+    for table in (attempt, checkpoint, decision):
+        for row in conn.execute(_of_trials(table, owner)):
+            yield from _problems(table, row, *trials.get(row.trial_id, (None, row.trial_id)))
+    yield from _metrics(conn, owner, trials)
+
+
+def _wanted(query: Select[Any], table: Table, owner: int | None) -> Select[Any]:
+    return query if owner is None else query.where(table.c.study_id == owner)
+
+
+def _of_trials(table: Table, owner: int | None) -> Select[Any]:
+    query = select(table)
+    return (
+        query if owner is None else query.where(table.c.trial_id.in_(_wanted(select(trial.c.trial_id), trial, owner)))
+    )
+
+
+def _problems(table: Table, row: Row[Any], name: object, number: object = None) -> list[UnreadableStudy]:
+    found = rows.problems(table, row)
+    if "attempt" in table.columns and table is not trial:
+        found = [f"attempt {row.attempt}: {problem}" for problem in found]
+    return [rows.unreadable(name, problem, number) for problem in found]
+
+
+def _as_a_whole(check: Any, row: Row[Any], names: Mapping[int, object]) -> list[UnreadableStudy]:
+    """What is wrong with columns that can be read each for itself."""
+    try:
+        check(row)
+    except columns.BadValue as error:
+        return [rows.unreadable(names.get(row.study_id), error, getattr(row, "number", None))]
+    return []
+
+
+def _check_cell(planned: Planned, row: Row[Any]) -> None:
+    found = rows.cell_of(row)
+    rows.check_cell(planned, found["name"], found["levels"])
+
+
+def _studies(conn: Connection, owner: int | None, specs: dict[int, Planned] | None = None) -> Iterator[UnreadableStudy]:
+    for row in conn.execute(_wanted(select(study).order_by(study.c.study_id), study, owner)):
+        found = rows.problems(study, row)
+        if not found:
+            known = rows.read(study, row)
+            found = [problem] if (problem := contradiction(known)) else []
+            if specs is not None:
+                specs[row.study_id] = rows.planned(known["spec"])
+        yield from (rows.unreadable(row.name, problem) for problem in found)
+
+
+def _metrics(
+    conn: Connection, owner: int | None, trials: Mapping[int, tuple[object, object]]
+) -> Iterator[UnreadableStudy]:
+    for row in conn.execute(_of_trials(metric, owner).where(_is_odd(conn))):
+        at = f"cs_metric {columns.shown(row.name)} at step {columns.shown(row.step)}"
+        name, number = trials.get(row.trial_id, (None, row.trial_id))
+        for problem in rows.problems(metric, row) or ["it has neither a value nor a kind, or both"]:
+            yield rows.unreadable(name, f"{at}: {problem}", number)
+    series = _of_trials(metric, owner).with_only_columns(metric.c.trial_id, metric.c.name).distinct()
+    for row in conn.execute(series):
+        name, number = trials.get(row.trial_id, (None, row.trial_id))
+        for problem in rows.problems(metric, row):
+            yield rows.unreadable(name, problem, number)
+
+
+def _is_odd(conn: Connection) -> ColumnElement[bool]:
+    """Metrics are many, so the database looks through them."""
+    value, kind = metric.c.value, metric.c.kind
+    odd: list[ColumnElement[bool]] = [
+        kind.not_in(list(columns.SPECIAL)),
+        value.is_(None) & kind.is_(None),
+        value.is_not(None) & kind.is_not(None),
+    ]
+    if conn.dialect.name == "sqlite":
+        odd += [func.typeof(value).not_in(["real", "integer", "null"]), func.typeof(metric.c.step) != "integer"]
+        odd += [func.typeof(metric.c.name) != "text"]
+    return or_(*odd, metric.c.step < 0)

@@ -1,0 +1,97 @@
+"""The place of the checkpoints as one worker sees it, shared by its slots. Imports no torch."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from queue import SimpleQueue
+
+from cifarsweep.checkpoints.folder import CheckpointFolder, Folder
+from cifarsweep.checkpoints.location import open_folder
+from cifarsweep.store.records import Lease
+from cifarsweep.training import events
+
+#: How long a worker that ends waits for files to be removed from a remote place.
+_TIDY_WITHIN_S = 15.0
+
+
+class Artifacts:
+    """Gives each trial its folder, and says once that the checkpoints of others can't be seen from here."""
+
+    def __init__(self, place: str, note: Callable[[str], None]) -> None:
+        self._place, self._note = place, note
+        self._said = False
+        self._chores = Chores()
+
+    def path(self, lease: Lease) -> str:
+        """Where the child keeps the checkpoints of a trial."""
+        return f"{self._place}/{lease.folder}/{lease.number}"
+
+    def broom(self, lease: Lease) -> Broom:
+        """What removes checkpoints of a trial without keeping a heartbeat waiting."""
+        folder = open_folder(self.path(lease))
+        # On a disk at once: that takes microseconds.
+        return Broom(folder, _at_once if isinstance(folder, CheckpointFolder) else self._chores.add)
+
+    def explain(self, title: str, rejected: Sequence[events.Rejected], start_step: int) -> None:
+        """Say why a trial does not go on from its newest checkpoint."""
+        if rejected and start_step == 0 and all(each.unseen for each in rejected):
+            if not self._said:
+                self._note(
+                    f"{title}: checkpoints of other machines, or deleted ones, are not visible in {self._place}: such "
+                    "trials begin again; share a place with --artifacts"
+                )
+            self._said = True
+            return
+        for each in rejected:
+            self._note(f"{title}: checkpoint {each.path} was not accepted: {each.reason}")
+
+    def close(self) -> None:
+        """Finish what is still to be removed, but not for ever."""
+        self._chores.close()
+
+
+class Broom:
+    """Removes files of one trial, whenever `do` finds the time."""
+
+    def __init__(self, folder: Folder, do: Callable[[Callable[[], None]], None]) -> None:
+        self._folder, self._do = folder, do
+
+    def remove(self, paths: Iterable[str]) -> None:
+        """As `Folder.remove`."""
+        names = tuple(paths)
+        if names:
+            self._do(lambda: self._folder.remove(names))
+
+    def keep_only(self, path: str) -> None:
+        """As `Folder.keep_only`."""
+        self._do(lambda: self._folder.keep_only(path))
+
+
+class Chores:
+    """Does one thing after another in a thread, which starts with the first."""
+
+    def __init__(self) -> None:
+        self._waiting: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def add(self, chore: Callable[[], None]) -> None:
+        """Do it soon."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, daemon=True)
+            self._thread.start()
+        self._waiting.put(chore)
+
+    def close(self) -> None:
+        """Wait for what was added, at most for a while."""
+        if self._thread is not None:
+            self._waiting.put(None)
+            self._thread.join(_TIDY_WITHIN_S)
+
+    def _work(self) -> None:
+        while (chore := self._waiting.get()) is not None:
+            chore()
+
+
+def _at_once(chore: Callable[[], None]) -> None:
+    chore()

@@ -1,0 +1,219 @@
+"""The child: holds the device, trains one trial after another, and never sees the database.
+
+Imports, device set-up and the data set are paid once. It reads requests from stdin and writes replies to what was its
+stdout; when stdin ends, its supervisor is gone and it ends too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+from cifarsweep.errors import DataUnusable, DeviceError
+from cifarsweep.training.events import Event, Metrics, Rejected, Saving
+from cifarsweep.training.process import prepare_process
+from cifarsweep.worker.child.protocol import (
+    NO_GRAPHS,
+    DataRefused,
+    Failed,
+    Preparing,
+    Ready,
+    Refused,
+    Reply,
+    Request,
+    Stop,
+    Train,
+    decode_request,
+    encode,
+)
+from cifarsweep.worker.failures import Failure, classify, explain
+
+#: Trains one request, asking the second argument at every step whether to stop.
+Trainer = Callable[[Train, Callable[[], bool]], Iterator[Event]]
+
+
+#: How long a trial may take to its next event while that may be slow, in seconds, before it counts as hung.
+_LONGEST_PREPARATION_S = 600.0
+
+
+class Mailbox:
+    """Requests as they come, read by a thread so that `stop` is heard in the middle of a trial.
+
+    The supervisor alone gives orders: batch systems and systemd send their signals to every process of a job.
+    """
+
+    def __init__(self, source: BinaryIO) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
+        self._trials: queue.SimpleQueue[Train] = queue.SimpleQueue()
+        self.stop = threading.Event()
+        threading.Thread(target=self._read, args=(source,), daemon=True).start()
+
+    def _read(self, source: BinaryIO) -> None:
+        for line in source:
+            self._deliver(decode_request(line))
+        # The supervisor is gone, so nobody may write for this trial any more: not even a checkpoint is worth finishing.
+        os._exit(0)
+
+    def _deliver(self, request: Request) -> None:
+        if isinstance(request, Stop):
+            self.stop.set()
+        else:
+            self.stop.clear()
+            self._trials.put(request)
+
+    def next(self) -> Train:
+        """Wait for the next trial."""
+        return self._trials.get()
+
+
+class Mouth:
+    """Writes replies, from the trial and from a thread that speaks for a trial that can't yet.
+
+    While a trial is being prepared, takes its first steps or saves a checkpoint, it says so every second: a slow disk
+    is no hung GPU, but not for ever.
+    """
+
+    def __init__(self, pipe: BinaryIO) -> None:
+        self._pipe = pipe
+        self._one_at_a_time = threading.Lock()
+        self._preparing = threading.Event()
+        self._since = 0.0
+        threading.Thread(target=self._speak, daemon=True).start()
+
+    def say(self, message: Reply) -> None:
+        """Write one reply as one line, whoever else speaks."""
+        with self._one_at_a_time:
+            self._pipe.write(encode(message))
+            self._pipe.flush()
+
+    @contextlib.contextmanager
+    def preparing(self) -> Iterator[None]:
+        """Give signs of life until the block is over."""
+        self._since = time.monotonic()
+        self._preparing.set()
+        try:
+            yield
+        finally:
+            self._preparing.clear()
+
+    def _speak(self) -> None:
+        while self._preparing.wait():
+            time.sleep(1.0)
+            if self._preparing.is_set() and time.monotonic() - self._since < _LONGEST_PREPARATION_S:
+                self.say(Preparing())
+
+
+def _nothing() -> None:
+    """For a device that can't be lost and has no memory of its own."""
+
+
+def serve(
+    train: Trainer,
+    ready: Ready,
+    mailbox: Mailbox,
+    pipe: BinaryIO,
+    check: Callable[[], None] = _nothing,
+    free_memory: Callable[[], None] = _nothing,
+) -> None:
+    """Answer requests until stdin ends. An exception of a trial is a reply, not the end of the child.
+
+    But for those after which nothing works on the device any more: they end it, so that the next trial gets a new one.
+    CUDA may report what one trial broke only to the next, so `check`, which raises then, is asked after a failure.
+    `free_memory` is called once nothing holds a trial any more: other children may need the memory of a shared GPU.
+    """
+    mouth = Mouth(pipe)
+    mouth.say(ready)
+    while True:
+        request = mailbox.next()
+        try:
+            with mouth.preparing():
+                events = train(request, mailbox.stop.is_set)
+            for event in _with_signs_of_life(events, mouth):
+                mouth.say(event)
+        except DataUnusable as error:
+            mouth.say(DataRefused(str(error)))
+        except Exception as error:  # whatever a trial raises is that trial's result
+            kind = classify(error)
+            if kind is Failure.DEVICE_LOST:
+                raise
+            if kind is Failure.OWN:
+                check()
+            mouth.say(_failed(error, kind, request))
+        free_memory()
+
+
+def _with_signs_of_life(events: Iterator[Event], mouth: Mouth) -> Iterator[Event]:
+    """The events; the child says that it lives while the next one may be long in coming.
+
+    A checkpoint waits for a disk or a network. The steps before the first row load CUDA's libraries, which are 2 GB on
+    what may be a cold disk, and let cuDNN choose, which takes minutes for a large network: silence would be a hang.
+    """
+    slow, begun = True, False
+    while True:
+        with mouth.preparing() if slow else contextlib.nullcontext():
+            event = next(events, None)
+        if event is None:
+            return
+        yield event
+        begun = begun or isinstance(event, Metrics)
+        slow = not begun or isinstance(event, Rejected | Saving)
+
+
+def _failed(error: Exception, kind: Failure, request: Train) -> Failed:
+    text = "".join(traceback.format_exception(error))
+    sentence = explain(error, request.settings.get("determinism", "exact"))
+    return Failed(sentence[:2000], text[-20_000:], kind is Failure.OUT_OF_MEMORY)
+
+
+def take_stdout() -> BinaryIO:
+    """The pipe to the supervisor; later prints of any library go to stderr instead."""
+    # Buffered: a bare write may leave a part of a long line behind where a signal comes in between.
+    pipe = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return pipe
+
+
+def take_stdin() -> BinaryIO:
+    """The pipe from the supervisor. Not `sys.stdin`: Python aborts where a thread still reads it when it ends."""
+    return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
+
+
+def main() -> None:
+    """Serve real training on the device that the command line names."""
+    replies = take_stdout()
+    mailbox = Mailbox(take_stdin())
+
+    prepare_process()
+    try:
+        # Only now torch: it reads what was just prepared.
+        from cifarsweep.worker.child.trainer import DeviceTrainer
+
+        trainer = DeviceTrainer.on(sys.argv[1], graphs=NO_GRAPHS not in sys.argv)
+    except DeviceError as error:
+        replies.write(encode(Refused(str(error))))
+        return
+    except (RuntimeError, MemoryError, OSError, ImportError) as error:
+        short = classify(error) is Failure.OUT_OF_MEMORY
+        if not short and not isinstance(error, RuntimeError):
+            raise  # CUDA's are RuntimeErrors; a broken installation has more to tell
+        what = "there is no memory to start in" if short else "can't be used"
+        reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
+        replies.write(encode(Refused(f"device {sys.argv[1]}: {what}: {reason}", for_now=True)))
+        return
+    versions = {"python": platform.python_version(), **trainer.versions()}
+    ready = Ready(trainer.device_name, versions, trainer.gpu)
+    serve(trainer.train, ready, mailbox, replies, trainer.check, trainer.free_memory)
+
+
+if __name__ == "__main__":
+    main()

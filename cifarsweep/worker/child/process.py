@@ -1,0 +1,156 @@
+"""The child as the supervisor sees it: a process, a pipe to it and a pipe from it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import wait
+
+from cifarsweep.environment import without_database
+from cifarsweep.errors import DeviceError
+from cifarsweep.worker.child.protocol import NO_GRAPHS, Reply, Request, decode_reply, encode
+
+#: How long a child may take until it is ready: imports from a busy network disk, a driver that wakes up. Seconds.
+LONGEST_START_S = 600.0
+#: How long one that has said its last may take to end: CUDA lets go of the GPU. Seconds.
+_LONGEST_END_S = 2.0
+_READ_SIZE = 1 << 18
+_TAIL = 4000
+
+
+def child_command(device: str, *, graphs: bool = True) -> list[str]:
+    """The command of a child that trains for real. `device` is cpu, auto or a GPU's number; `graphs` are CUDA's."""
+    return [sys.executable, "-m", "cifarsweep.worker.child.main", device, *([] if graphs else [NO_GRAPHS])]
+
+
+def child_environment() -> dict[str, str]:
+    """What a child needs to know of ours: nothing of the database.
+
+    It numbers GPUs as `nvidia-smi` does, by their place on the PCI bus; CUDA itself would begin with the fastest.
+    """
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **without_database()}
+
+
+def in_short(story: str) -> str:
+    """How a child ended and the last that it said, in one line."""
+    first, *more = story.strip().splitlines() or [""]
+    return f"{first} ({more[-1].strip()})" if more else first
+
+
+class ChildProcess:
+    """A running child. `read` never blocks; a broken pipe shows as the end of its replies.
+
+    Raises DeviceError where the system starts no process more, as without memory for it.
+    """
+
+    def __init__(self, command: Sequence[str]) -> None:
+        # A file, not a pipe: nobody has to drain it, and its end is there when the child is not.
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        # A session of its own: Ctrl-C in the terminal reaches the supervisor only, which then stops the child in order.
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                bufsize=0,
+                start_new_session=True,
+                env=child_environment(),
+            )
+        except OSError as error:
+            self._errors.close()
+            raise DeviceError(f"the training process can't be started: {error.strerror}") from None
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        os.set_blocking(self._stdout.fileno(), False)
+        self._partial = b""
+        self._last_words = ""
+        self._killed = False
+
+    @property
+    def pid(self) -> int:
+        """The child's process number."""
+        return self._process.pid
+
+    def fileno(self) -> int:
+        """The pipe to wait on for replies."""
+        return self._stdout.fileno()
+
+    def send(self, request: Request) -> None:
+        """Write one request; a child that is gone shows at the next `read`."""
+        with contextlib.suppress(BrokenPipeError):
+            self._stdin.write(encode(request))
+
+    def has_spoken(self) -> bool:
+        """Whether there is something to read."""
+        return bool(wait([self._stdout.fileno()], 0))
+
+    def read(self) -> Iterator[Reply] | None:
+        """The replies that have come, or None once the child has closed its end.
+
+        Raises ProtocolError where it comes to a line that is none, after what came before it.
+        """
+        chunk = self._stdout.read(_READ_SIZE)
+        if chunk is None:
+            return iter(())
+        if not chunk:
+            return None
+        *lines, self._partial = (self._partial + chunk).split(b"\n")
+        return map(decode_reply, lines)
+
+    def kill(self) -> None:
+        """End the child at once, with whatever it may have started."""
+        if self._killed:
+            return  # its number may be another's by now
+        self._killed = True
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._close_pipes()
+
+    def bury(self) -> None:
+        """End a child that has closed its pipe; it may be about to end by itself, and its own exit code tells more."""
+        give_up = time.monotonic() + _LONGEST_END_S
+        with contextlib.suppress(ChildProcessError):
+            # Without reaping it: until `kill` the number of its group is no other's.
+            while os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                if time.monotonic() > give_up:
+                    break
+                time.sleep(0.005)
+        self.kill()
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Let an idle child end by itself; kill it where it does not."""
+        with contextlib.suppress(BrokenPipeError):
+            self._stdin.close()
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._close_pipes()
+
+    def obituary(self) -> str:
+        """How the child ended and the last that it wrote to stderr."""
+        code = self._process.poll()
+        how = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+        return f"the training process ended by {how}\n{self.last_words()}".rstrip()
+
+    def last_words(self) -> str:
+        """The end of the child's stderr, at most 4,000 characters."""
+        if self._errors.closed:
+            return self._last_words
+        size = self._errors.seek(0, os.SEEK_END)
+        self._errors.seek(max(0, size - _TAIL))
+        return self._errors.read().decode(errors="replace")
+
+    def _close_pipes(self) -> None:
+        self._last_words = self.last_words()
+        for pipe in (self._stdin, self._stdout, self._errors):
+            with contextlib.suppress(OSError):
+                pipe.close()

@@ -1,0 +1,133 @@
+"""What supervisor and child say to each other: one JSON object a line, told apart by `kind`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from cifarsweep.spec.settings import Settings
+from cifarsweep.spec.types import CheckpointRef
+from cifarsweep.training import events
+
+#: On a child's command line: train operation by operation.
+NO_GRAPHS = "--no-graphs"
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """The images of a trial: their content digest, and the stamp of the file in which every byte was read."""
+
+    sha256: str
+    stamp: tuple[int, int, int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """Train one trial. `resume` holds the checkpoints to try, newest first.
+
+    Without `data` any images of that name will do.
+    """
+
+    label: str
+    settings: dict[str, Any]
+    seed: int
+    folder: str
+    resume: tuple[CheckpointRef, ...]
+    save_every_s: float
+    first_save_s: float | None = None
+    data: DataFile | None = None
+
+    def parsed(self) -> Settings:
+        """The settings as the record that training takes."""
+        return Settings.model_validate_json(json.dumps(self.settings))
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Write a checkpoint and stop the trial."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The child has its device and waits for work. `gpu` is the device's address on the PCI bus, if it is a GPU."""
+
+    device: str
+    versions: dict[str, str]
+    gpu: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The child can't have the device that was asked for. Another try may succeed where memory is short for now."""
+
+    reason: str
+    for_now: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Preparing:
+    """The child prepares a trial, takes its first steps or saves a checkpoint, and has nothing else to say yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The trial raised an exception; the child lives on and takes the next one."""
+
+    error: str
+    traceback: str
+    out_of_memory: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DataRefused:
+    """The images that the trial was to train on can't be used; it is no fault of the trial, and none of the child."""
+
+    reason: str
+
+
+Request = Train | Stop
+Reply = Ready | Refused | Preparing | Failed | DataRefused | events.Event
+
+
+class ProtocolError(Exception):
+    """A line that is no message: whoever wrote it can't be trusted any more."""
+
+
+@cache
+def _adapters(union: object) -> Mapping[str, TypeAdapter[Any]]:
+    return {kind.__name__: TypeAdapter(kind) for kind in union.__args__}  # type: ignore[attr-defined]
+
+
+def encode(message: Request | Reply) -> bytes:
+    """One line, newline included. Floats keep every bit; nan and infinity are written as Python's json does."""
+    return json.dumps({"kind": type(message).__name__, **_fields(message)}, default=_fields).encode() + b"\n"
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    # dataclasses.asdict copies all that is inside, deeply; json only reads it.
+    return {field.name: getattr(record, field.name) for field in fields(record)}
+
+
+def decode_request(line: bytes) -> Request:
+    """Undo `encode` in the child. Raises ProtocolError."""
+    request: Request = _decode(line, Request)
+    return request
+
+
+def decode_reply(line: bytes) -> Reply:
+    """Undo `encode` in the supervisor. Raises ProtocolError."""
+    reply: Reply = _decode(line, Reply)
+    return reply
+
+
+def _decode(line: bytes, union: object) -> Any:
+    try:
+        found = json.loads(line)
+        return _adapters(union)[found.pop("kind")].validate_python(found)
+    except (ValueError, KeyError, AttributeError, TypeError, ValidationError) as error:
+        raise ProtocolError(f"not a message: {line[:200]!r} ({type(error).__name__})") from None

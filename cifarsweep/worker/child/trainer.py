@@ -1,0 +1,179 @@
+"""Trains requests on one device; the only module of this room that imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cifarsweep.checkpoints.location import open_folder
+from cifarsweep.data.dataset import Dataset, load, split
+from cifarsweep.errors import DataError, DataUnusable, DeviceError
+from cifarsweep.training.device import free_memory
+from cifarsweep.training.events import Event, Finished, Saving
+from cifarsweep.training.loop import Run, train
+from cifarsweep.worker import gpus
+from cifarsweep.worker.child.protocol import DataFile, Train
+
+
+class DeviceTrainer:
+    """Keeps the device and the last data set from one trial to the next."""
+
+    def __init__(self, device: str, device_name: str, *, graphs: bool = True) -> None:
+        self.device, self.device_name, self.graphs = device, device_name, graphs
+        self._dataset: Dataset | None = None
+
+    @classmethod
+    def on(cls, wanted: str, *, graphs: bool = True) -> DeviceTrainer:
+        """Take `cpu`, `auto` (a GPU where there is one) or a GPU by its number, and try it.
+
+        Raises DeviceError where it can't be used, and where a GPU is here that torch can't use: to train on the
+        processor then, a hundred times as slowly, is for the user to decide.
+        """
+        count = torch.cuda.device_count() if wanted != "cpu" and torch.cuda.is_available() else 0
+        if wanted != "cpu" and count == 0:
+            _refuse_idle_gpus()
+        if wanted == "cpu" or (wanted == "auto" and count == 0):
+            return cls("cpu", _cpu_name(), graphs=graphs)
+        index = 0 if wanted == "auto" else int(wanted)
+        if index >= count:
+            have = f"its GPUs are 0 to {count - 1}" if count else "PyTorch sees no GPU here"
+            raise DeviceError(f"there is no GPU {index} on this machine: {have}; use --cpu to train on the processor")
+        torch.cuda.set_device(index)
+        trainer = cls(f"cuda:{index}", torch.cuda.get_device_name(index), graphs=graphs)
+        try:
+            trainer.check()
+        except RuntimeError as error:
+            if "no kernel image" in str(error):
+                raise DeviceError(_too_old_or_new(trainer.device_name, index)) from None
+            raise
+        return trainer
+
+    def check(self) -> None:
+        """Let a GPU compute something and wait for it; raises whatever is wrong with it."""
+        if self.device != "cpu":
+            found = int(torch.arange(1000, device=self.device).square().sum())
+            if found != 332_833_500:
+                raise DeviceError(f"{self.device_name} computes wrongly: the first 1,000 squares add up to {found}")
+
+    def versions(self) -> dict[str, str]:
+        """The versions that decide the bits of a result."""
+        # not by an import of torchvision, which takes torch's compiler with it: 2 seconds
+        found = {"torch": torch.__version__, "torchvision": version("torchvision")}
+        if self.device != "cpu":
+            found |= {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}  # type: ignore[no-untyped-call]
+        return found
+
+    @property
+    def gpu(self) -> str | None:
+        """The address on the PCI bus, by which NVIDIA's driver knows the GPU; of the whole GPU, if this is a part."""
+        if self.device == "cpu":
+            return None
+        its: Any = torch.cuda.get_device_properties(self.device)
+        return f"{its.pci_domain_id:08X}:{its.pci_bus_id:02X}:{its.pci_device_id:02X}.0"
+
+    def train(self, request: Train, should_stop: Callable[[], bool]) -> Iterator[Event]:
+        """Train one request to its end, to a stop or to an exception."""
+        settings = request.parsed()
+        dataset = self._dataset = self._load(settings.dataset, request.data)
+        events = train(
+            Run(
+                settings=settings,
+                seed=request.seed,
+                split=split(dataset, settings.validation),
+                classes=len(dataset.classes),
+                device=self.device,
+                folder=open_folder(request.folder),
+                resume=request.resume,
+                save_every_s=request.save_every_s,
+                first_save_s=request.first_save_s,
+                should_stop=should_stop,
+                graphs=self.graphs,
+            )
+        )
+        return _on_the_same_images(events, dataset)
+
+    def free_memory(self) -> None:
+        """Give the memory of trials that are over back to the GPU."""
+        free_memory(torch.device(self.device))
+
+    def _load(self, name: str, wanted: DataFile | None) -> Dataset:
+        """The images that were asked for, as they lie in memory or else in their file. Raises DataUnusable."""
+        held, self._dataset = self._dataset, None
+        try:
+            if held is None or held.name != name or not _fits(held, wanted):
+                held = load(name, trusted=wanted.stamp if wanted else None)
+            if wanted is not None and held.sha256 != wanted.sha256:
+                raise DataError(
+                    f"{held.file.path} was replaced: it holds images with sha256 {held.sha256} and no longer those "
+                    f"with {wanted.sha256}"
+                )
+        except DataError as error:
+            raise DataUnusable(str(error)) from error
+        return held
+
+
+def _fits(held: Dataset, wanted: DataFile | None) -> bool:
+    """Whether images in memory are those that are wanted, and nobody has written to their file."""
+    if wanted is None or held.sha256 != wanted.sha256:
+        return False
+    try:
+        held.file.check()
+    except DataError:
+        return False
+    return True
+
+
+def _on_the_same_images(events: Iterator[Event], dataset: Dataset) -> Iterator[Event]:
+    """The events; nothing becomes a checkpoint or a result that was trained after somebody wrote to the file."""
+    for event in events:
+        if isinstance(event, Saving | Finished):
+            try:
+                dataset.file.check()
+            except DataError as error:
+                raise DataUnusable(str(error)) from error
+        yield event
+
+
+def _refuse_idle_gpus() -> None:
+    """Raise DeviceError where the driver shows a GPU to this process, though torch can't use any."""
+    try:
+        here = gpus.installed()
+        supported = gpus.supported_cuda()
+    except gpus.NoDriver:
+        return
+    seen = [here[number] for number in gpus.visible(here)]
+    if not seen:
+        return
+    why = seen[0].fault or gpus.misfit(torch.__version__, torch.version.cuda, seen[0].driver, supported) or _complaint()
+    raise DeviceError(f"{seen[0].name} can't be used: {why}")
+
+
+def _too_old_or_new(name: str, index: int) -> str:
+    major, minor = torch.cuda.get_device_capability(index)
+    built_for = ", ".join(torch.cuda.get_arch_list())
+    return (
+        f"{name} has compute capability {major}.{minor}, and torch {torch.__version__} is built for {built_for}: "
+        "install a torch built for this GPU (pytorch.org/get-started), or train on the processor with --cpu"
+    )
+
+
+def _complaint() -> str:
+    """What torch says when it is made to start CUDA."""
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+    except (RuntimeError, AssertionError) as error:
+        return f"{str(error).splitlines()[0]}; see what `nvidia-smi` says, or train on the processor with --cpu"
+    return "torch finds no GPU; see what `nvidia-smi` says, or train on the processor with --cpu"
+
+
+def _cpu_name() -> str:
+    """The processor's name as Linux gives it, else `CPU`."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return "CPU"
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "CPU")

@@ -1,0 +1,144 @@
+"""`doctor`'s view of this machine: devices, versions, data sets, room for checkpoints. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Iterator
+from importlib import metadata, util
+from pathlib import Path
+
+from cifarsweep import __version__
+from cifarsweep.checkpoints.location import check_place
+from cifarsweep.data.catalog import ROOT_VARIABLE, data_root, installed
+from cifarsweep.errors import CifarsweepError, DataError, PlaceError
+from cifarsweep.store.admin.doctor import Finding, disk
+from cifarsweep.worker import gpus
+from cifarsweep.worker.cpu_features import precisions
+
+#: Packages whose versions decide what a study finds, or how it is stored.
+_PACKAGES = ("torch", "torchvision", "timm", "numpy", "optuna", "sqlalchemy", "psycopg", "submitit")
+
+
+def examine(place: str | PlaceError) -> Iterator[Finding]:
+    """Everything about this machine; `place` is where the checkpoints go, or why they can't go anywhere."""
+    yield Finding("cifarsweep", "ok", f"{__version__}, Python {platform.python_version()}, {platform.platform()}")
+    yield _packages()
+    yield Finding("processor", "ok", "; ".join(filter(None, (f"{os.cpu_count()} CPUs", precisions()))))
+    yield from _gpus()
+    yield from _data_sets()
+    yield from _checkpoints(place)
+
+
+def _packages() -> Finding:
+    found = {name: _version(name) for name in _PACKAGES}
+    here = ", ".join(f"{name} {version}" for name, version in found.items() if version)
+    absent = ", ".join(name for name, version in found.items() if not version)
+    if not found["torch"]:
+        return Finding("packages", "fail", f"{here}; without torch nothing trains: install cifarsweep again")
+    return Finding("packages", "ok", here + (f" (not here: {absent})" if absent else ""))
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _gpus() -> Iterator[Finding]:
+    try:
+        found, supported = gpus.installed(), gpus.supported_cuda()
+    except CifarsweepError as error:
+        yield Finding("GPU", "warn" if isinstance(error, gpus.NoDriver) else "fail", str(error))
+        return
+    for number, gpu in enumerate(found):
+        yield _gpu(f"GPU {number}", gpu)
+    if found:
+        yield _cuda(found[0].driver, supported)
+    if (chosen := os.environ.get(gpus.VISIBLE)) is not None:
+        seen = ", ".join(map(str, gpus.visible(found))) or "none"
+        yield Finding("visible GPUs", "ok", f"{seen} of {len(found)}, by {gpus.VISIBLE}={chosen}")
+
+
+def _gpu(subject: str, gpu: gpus.Gpu) -> Finding:
+    if gpu.fault:
+        return Finding(subject, "fail", f"does not answer: {gpu.fault}; restart the machine, or leave this GPU out")
+    if gpu.memory is None or gpu.free is None:
+        return Finding(subject, "ok", f"{gpu.name}, memory unknown, driver {gpu.driver}")
+    room = f"{gpu.free / 2**30:.0f} of {gpu.memory / 2**30:.0f} GiB free"
+    busy = gpu.free < gpu.memory / 2
+    advice = "; something else fills it, `nvidia-smi` names it" if busy else ""
+    return Finding(subject, "warn" if busy else "ok", f"{gpu.name}, {room}, driver {gpu.driver}{advice}")
+
+
+def _cuda(driver: str, supported: str | None) -> Finding:
+    """Whether torch fits the driver, which otherwise shows when the first worker starts."""
+    build = _torch_build()
+    if build is None or build.get("hip"):
+        return Finding("CUDA", "warn", "which CUDA torch is built for can't be read: try `cifarsweep worker`")
+    torch, built_for = str(build.get("__version__")), build.get("cuda")
+    if complaint := gpus.misfit(torch, built_for, driver, supported):
+        return Finding("CUDA", "fail", complaint)
+    return Finding(
+        "CUDA", "ok", f"driver {driver} supports {supported or 'an unknown version'}, torch needs {built_for}"
+    )
+
+
+def _torch_build() -> dict[str, str | None] | None:
+    """What torch's file of versions says, which costs no import of torch; None where it can't be read."""
+    try:
+        spec = util.find_spec("torch")
+        text = (Path(spec.origin).parent / "version.py").read_text() if spec and spec.origin else ""
+    except (OSError, ValueError):
+        return None
+    found = re.findall(r"^(\w+)[^=\n]*= (?:None|'([^']*)')", text, re.MULTILINE)
+    build = {name: value or None for name, value in found}
+    return build if "cuda" in build else None
+
+
+def _data_sets() -> Iterator[Finding]:
+    damaged: list[DataError] = []
+    try:
+        names, root = [info.name for info in installed(on_damaged=damaged.append)], data_root()
+    except DataError as error:
+        yield Finding("data sets", "fail", str(error))
+        return
+    for each in damaged:
+        yield Finding("data sets", "fail", str(each))
+    if names:
+        yield Finding("data sets", "ok", f"{', '.join(names)} in {root}")
+    elif not damaged and _folder(root).level == "fail":
+        yield Finding(
+            "data sets", "fail", f"none in {root}, where none can be written; let {ROOT_VARIABLE} name another"
+        )
+    elif not damaged:
+        advice = "digits make themselves, others come by `cifarsweep data download NAME`"
+        yield Finding("data sets", "warn", f"none in {root}; {advice}")
+
+
+def _checkpoints(place: str | PlaceError) -> Iterator[Finding]:
+    if isinstance(place, PlaceError):
+        yield Finding("checkpoints", "fail", str(place))
+        return
+    local = "://" not in place
+    yield _folder(Path(place)) if local else _place(place, f"{place} can be written")
+    if local:
+        yield disk("disk of the checkpoints", Path(place))
+
+
+def _folder(path: Path) -> Finding:
+    """Whether a folder can be written, or made: where it isn't there yet, the one that it would be made in is tried."""
+    there = next(each for each in (path, *path.parents) if os.path.lexists(each))
+    if there == path:
+        return _place(str(path), f"{path} can be written")
+    return _place(str(there), f"{path} can be made by a worker", f"{path} is not there, and ")
+
+
+def _place(place: str, fine: str, otherwise: str = "") -> Finding:
+    try:
+        check_place(place)
+    except CifarsweepError as error:
+        return Finding("checkpoints", "fail", f"{otherwise}{error}")
+    return Finding("checkpoints", "ok", fine)

@@ -1,0 +1,1 @@
+"""Starts workers: on this machine, or as Slurm jobs."""

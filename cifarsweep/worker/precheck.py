@@ -1,0 +1,143 @@
+"""What only the images or timm can tell of a study, said before anything is written.
+
+`vet` imports no torch. Where a study has models of timm it asks one child process, which is this module's `main`:
+cells as JSON on stdin, what it found as JSON on stdout.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from typing import TypedDict
+
+from cifarsweep.data.catalog import BUILT_IN, DataSetInfo, info
+from cifarsweep.errors import CifarsweepError, SpecError
+from cifarsweep.spec.settings import Settings, Timm
+from cifarsweep.spec.study import Cell, Study
+from cifarsweep.training.schedule import Budget
+from cifarsweep.training.schedules import warmup_steps
+from cifarsweep.worker.errand import run_module
+
+
+class Complaint(TypedDict):
+    """A cell and the sentence that its settings got."""
+
+    cell: str
+    text: str
+
+
+class Answer(TypedDict):
+    """What a child says of cells: what could not train, and what could not train everywhere."""
+
+    complaints: list[Complaint]
+    notes: list[Complaint]
+
+
+def vet(study: Study, note: Callable[[str], None] = lambda text: None) -> None:
+    """Raise SpecError that names the study, the cells, the key and the reason of everything that could not train.
+
+    What depends on images is checked where the data set is built in or on this machine. `note` hears of cells that
+    train on a processor and not on a GPU.
+    """
+    here = {name: info(name) for name in {cell.settings.dataset for cell in study.cells}}
+    complaints: list[Complaint] = []
+    for cell in study.cells:
+        images = training_images(cell.settings, here[cell.settings.dataset])
+        text = _misfit(cell.settings, images) if images is not None else None
+        complaints += [Complaint(cell=cell.name, text=text)] if text else []
+    answer = _of_timm([cell for cell in study.cells if isinstance(cell.settings.model, Timm)], here)
+    complaints += answer["complaints"]
+    if complaints:
+        raise SpecError("\n".join(_sentences(study.name, complaints)))
+    for text in _sentences(study.name, answer["notes"]):
+        note(text)
+
+
+def training_images(settings: Settings, found: DataSetInfo | None) -> int | None:
+    """How many images an epoch has, the held-out ones left out; None where nobody here knows."""
+    known = found or BUILT_IN.get(settings.dataset)
+    if known is None:
+        return None
+    held_out = settings.validation.fraction if settings.validation.split == "holdout" else 0
+    return known.train - round(held_out * known.train)
+
+
+def _misfit(settings: Settings, images: int) -> str | None:
+    try:
+        budget = Budget.of(settings, images)
+        warmup_steps(settings.schedule, budget.total_steps, budget.steps_per_epoch)
+    except SpecError as error:
+        return str(error)
+    return None
+
+
+def _of_timm(cells: list[Cell], here: dict[str, DataSetInfo | None]) -> Answer:
+    """Ask a child once for all cells."""
+    if not cells:
+        return Answer(complaints=[], notes=[])
+    questions = []
+    for cell in cells:
+        found = here[cell.settings.dataset]
+        images = training_images(cell.settings, found)
+        classes = len(found.classes) if found is not None else 10
+        questions.append([cell.name, cell.settings.model_dump_json(), classes, images])
+    answer: Answer = json.loads(run_module(__name__, stdin=json.dumps(questions)))
+    return answer
+
+
+def _sentences(study: str, complaints: list[Complaint]) -> Iterator[str]:
+    """One sentence for each different mistake."""
+    cells: dict[str, list[str]] = {}
+    for complaint in complaints:
+        cells.setdefault(complaint["text"], []).append(complaint["cell"])
+    for text, names in cells.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        yield f"study {study!r}, cell {names[0]!r}{more}: {text}"
+
+
+def _complain(settings: Settings, classes: int, images: int | None) -> None:
+    """Raise what a worker would raise when it begins this cell. Imports torch."""
+    from cifarsweep.models import cost, smallest_batch
+    from cifarsweep.models.timm_models import check_weights
+
+    assert isinstance(settings.model, Timm)
+    cost(settings.model, classes)
+    if images is not None and images >= settings.batch_size:
+        Budget.of(settings, images, smallest_batch(settings.model))
+    if settings.model.pretrained:
+        check_weights(settings.model)
+
+
+def _warn(settings: Settings, classes: int) -> str | None:
+    """What a GPU would refuse, which only the worker has. Imports torch."""
+    from cifarsweep.models.determinism import inexact_on_gpu
+
+    assert isinstance(settings.model, Timm)
+    found = inexact_on_gpu(settings.model, classes) if settings.determinism == "exact" else ()
+    if not found:
+        return None
+    return (
+        f'a GPU can\'t train {settings.model.name} under determinism = "exact" ({", ".join(found)} gives other bits '
+        "each time): add --set determinism=fast, or train on processors only (worker --cpu)"
+    )
+
+
+def main() -> None:
+    """Answer the questions on stdin."""
+    answer = Answer(complaints=[], notes=[])
+    for cell, text, classes, images in json.load(sys.stdin):
+        settings = Settings.model_validate_json(text)
+        try:
+            _complain(settings, classes, images)
+            warning = _warn(settings, classes)
+        except CifarsweepError as error:
+            answer["complaints"].append(Complaint(cell=cell, text=str(error)))
+            continue
+        if warning:
+            answer["notes"].append(Complaint(cell=cell, text=warning))
+    json.dump(answer, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

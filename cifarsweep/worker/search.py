@@ -1,0 +1,125 @@
+"""Search studies as a worker sees them: ask for a point when the queue is empty, and end trials that fall behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from cifarsweep.errors import SpecError, UnreadableStudy
+from cifarsweep.spec.search_space import Curve, Pruner, Search
+from cifarsweep.spec.study import Cell
+from cifarsweep.spec.types import VAL_ACCURACY
+from cifarsweep.store import Store
+from cifarsweep.store.records import Lease
+from cifarsweep.store.search import SearchState
+
+
+class Searching:
+    """What a worker knows of the searches that it works for. Optuna is imported with the first of them."""
+
+    def __init__(self, store: Store, note: Callable[[str], None]) -> None:
+        self._store, self._note = store, note
+        self._searches: dict[str, Search | None] = {}
+        self._ended: set[str] = set()
+        #: Of the trials that came to their end, which won't change any more.
+        self._curves: dict[str, dict[int, Curve]] = {}
+
+    def ask(self, studies: Sequence[str]) -> bool:
+        """Ask the first study that wants more for a point. False where none does, else look into the queue again.
+
+        Of two workers that ask at once one adds its point, and the other finds it there.
+        """
+        for name in studies:
+            try:
+                if name not in self._ended and self._asked(name):
+                    return True
+            except UnreadableStudy as error:
+                self._ended.add(name)
+                self._note(str(error))
+        return False
+
+    def _asked(self, name: str) -> bool:
+        """Whether the study wanted another point and got it."""
+        if self.search(name) is None:
+            return False
+        state = self._store.search.state(name)
+        if state is None or not state.wants_more or state.spec.search is None:
+            return False
+        cell = self._suggest(name, state.spec.search, state)
+        if cell is not None:
+            self._store.search.add(name, state.asked, cell)
+        return cell is not None
+
+    def _suggest(self, name: str, search: Search, state: SearchState) -> Cell | None:
+        from cifarsweep.search import suggest
+
+        reason = f"no point is left that is new and trains; the search ends after {state.asked}"
+        try:
+            cell = suggest(search, state.asked, state.tried)
+        except SpecError as error:
+            cell, reason = None, str(error)
+        if cell is None:
+            self._ended.add(name)
+            self._note(f"study {name!r}: {reason}")
+        return cell
+
+    def judge(self, lease: Lease) -> Judge:
+        """Who decides about the early end of a trial. Reads nothing yet."""
+        return Judge(self._store, lease, self.search, self._curves.setdefault(lease.study, {}))
+
+    def search(self, name: str) -> Search | None:
+        """The search of a study; None where it compares. Raises StoreUnavailable."""
+        if name not in self._searches:
+            self._searches[name] = self._store.study(name).spec.search
+        return self._searches[name]
+
+
+class Judge:
+    """Decides at every evaluation of one attempt whether its trial ends there.
+
+    What an earlier attempt had decided at a step, and the database kept, holds: so a trial that was taken over ends
+    where it would have ended undisturbed.
+    """
+
+    def __init__(
+        self, store: Store, lease: Lease, search_of: Callable[[str], Search | None], finished: dict[int, Curve]
+    ) -> None:
+        self._store, self._lease, self._search_of, self._finished = store, lease, search_of, finished
+        self._decided: dict[int, bool] | None = None
+        self._seen: dict[int, float] = {}
+
+    def note(self, step: int, accuracy: float) -> None:
+        """Remember what was evaluated, whether or not it can be judged now."""
+        self._seen[step] = accuracy
+
+    def __call__(self, step: int) -> bool | None:
+        """Whether the trial ends at `step`, which was noted; None where its study ends none early.
+
+        Raises StoreUnavailable.
+        """
+        search = self._search_of(self._lease.study)
+        if search is None or search.pruner == "none":
+            return None
+        if self._decided is None:
+            self._seen = self._before(step) | self._seen
+            self._decided = self._store.search.decisions(self._lease.trial_id)
+        if step not in self._decided:
+            self._decided[step] = self._look(search.pruner, step)
+        return self._decided[step]
+
+    def _before(self, step: int) -> dict[int, float]:
+        """What earlier attempts evaluated before this step."""
+        number = self._lease.number
+        found = self._store.metrics(self._lease.study, [VAL_ACCURACY], only=[number]).get((number, VAL_ACCURACY))
+        if found is None:
+            return {}
+        return {at: value for at, value in zip(*(array.tolist() for array in found), strict=True) if at < step}
+
+    def _look(self, pruner: Pruner, step: int) -> bool:
+        from cifarsweep.search import should_prune
+
+        fresh = self._store.search.curves(self._lease.study, self._finished)
+        self._finished |= {number: curve for number, curve in fresh.items() if curve.complete}
+        known = self._finished | fresh
+        known[self._lease.number] = Curve(tuple(value for at, value in sorted(self._seen.items()) if at <= step))
+        curves = [known[number] for number in sorted(known)]
+        return should_prune(pruner, self._lease.study, self._lease.number, curves)

@@ -1,0 +1,213 @@
+"""`--slots auto`: how many trials train at once on this machine's device, found by trying. Imports no torch."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+from typing import Any, Self
+
+from cifarsweep.errors import CifarsweepError, DeviceError
+from cifarsweep.files import scratch
+from cifarsweep.spec.settings import EarlyStop, Settings
+from cifarsweep.training import events
+from cifarsweep.worker.child import protocol
+from cifarsweep.worker.child.process import LONGEST_START_S, ChildProcess, in_short
+
+#: Numbers of slots that are tried, in this order.
+SIZES = (1, 2, 4, 8)
+#: Steps of a child before its rate counts: the first ones load libraries, let cuDNN choose and capture a graph.
+_WARM_STEPS = 5
+#: How long a rate is taken, and how long a child may say nothing at all before it counts as hung. Seconds.
+_MEASURED_S, _PATIENCE_S = 3.0, 120.0
+_FOREVER = 10**9
+#: A learning rate at which no network diverges while it is timed; the time of a step does not depend on it.
+_SAFE_RATE = 1e-12
+
+
+class _TooMany(Exception):
+    """So many children do not run together; says why."""
+
+
+def best_slots(measure: Callable[[int], float | None], note: Callable[[str], None] = lambda text: None) -> int:
+    """Return the number of slots that trains most images a second together.
+
+    `measure` gives that rate, or None where so many do not fit; no more are tried then, nor after a rate that is lower
+    than one before it.
+    """
+    rates: dict[int, float] = {}
+    for slots in SIZES:
+        rate = measure(slots)
+        if rate is None:
+            break
+        rates[slots] = rate
+        note(f"slots: {slots} at once train {rate:,.0f} images/s together")
+        if rate < max(rates.values()):
+            break
+    if not rates:
+        raise CifarsweepError("--slots auto: not even one trial of this study fits in the device's memory")
+    return max(rates, key=rates.__getitem__)
+
+
+def processor_slots(threads: int) -> int:
+    """Return how many trials of so many threads each the processors that this process may use can hold."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // threads)
+
+
+def find_slots(command: Sequence[str], settings: Settings, note: Callable[[str], None]) -> int:
+    """Return the number of slots for trials like `settings` on the device that `command`'s children train on.
+
+    Raises DeviceError where there is no such device, CifarsweepError where the children do not train there.
+    """
+    with Probe(command, settings, note) as probe:
+        if not probe.on_gpu():
+            return processor_slots(settings.threads)
+        return best_slots(probe.rate, note)
+
+
+def endless(settings: Settings) -> Settings:
+    """The same training without an end, an evaluation or an early stop, at a rate at which it does not diverge."""
+    schedule = settings.schedule.model_copy(update={"warmup_epochs": 0.0, "warmup_steps": 0})
+    optimizer = settings.optimizer.model_copy(update={"lr": _SAFE_RATE})
+    changes = {"epochs": None, "steps": _FOREVER, "eval_every": _FOREVER, "optimizer": optimizer}
+    return settings.model_copy(update={**changes, "schedule": schedule, "early_stop": EarlyStop()})
+
+
+@dataclass
+class _Probed:
+    """A child that trains, and what it has told: steps done at moments of our clock."""
+
+    child: ChildProcess
+    heard_at: float
+    ready: protocol.Ready | None = None
+    signs: list[tuple[float, int]] = field(default_factory=list)
+
+    def hear(self, now: float) -> None:
+        """Raises DeviceError for a device that is not here, _TooMany for whatever ends or fails a child."""
+        replies = self.child.read()
+        if replies is None:
+            self.child.bury()
+            raise _TooMany(self.child.obituary())
+        self.heard_at = now
+        for reply in replies:
+            self._note(reply, now)
+
+    def _note(self, reply: protocol.Reply, now: float) -> None:
+        match reply:
+            case protocol.Ready():
+                self.ready = reply
+            case protocol.Refused(for_now=True):
+                raise _TooMany(reply.reason)
+            case protocol.Refused():
+                raise DeviceError(reply.reason)
+            case protocol.DataRefused():
+                raise CifarsweepError(f"--slots auto: {reply.reason}")
+            case protocol.Failed() if reply.out_of_memory:
+                raise _TooMany("out of memory")
+            case protocol.Failed():
+                raise CifarsweepError(f"--slots auto: the study's first cell does not train: {reply.error}")
+            case events.Finished():
+                raise CifarsweepError("--slots auto: the loss of the study's first cell is not finite from the start")
+            case events.Progress() if reply.step >= _WARM_STEPS:
+                self.signs.append((now, reply.step))
+
+    @property
+    def rated(self) -> bool:
+        """Whether it was seen to get on for long enough, however slowly."""
+        return len(self.signs) > 1 and self.signs[-1][0] - self.signs[0][0] >= _MEASURED_S
+
+    @property
+    def rate(self) -> float:
+        """Steps per second between the first and the last sign."""
+        (began, before), (ended, after) = self.signs[0], self.signs[-1]
+        return (after - before) / (ended - began)
+
+
+class Probe:
+    """Children that train the same cell at once; more join as more are asked for. All end with the `with` block."""
+
+    def __init__(self, command: Sequence[str], settings: Settings, note: Callable[[str], None]) -> None:
+        self._command, self._batch_size, self._say = command, settings.batch_size, note
+        self._settings: dict[str, Any] = json.loads(endless(settings).model_dump_json())
+        self._probed: list[_Probed] = []
+        self._cleanup = contextlib.ExitStack()
+        self._folder = self._cleanup.enter_context(scratch())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in self._probed:
+            each.child.kill()
+        self._cleanup.close()
+
+    def on_gpu(self) -> bool:
+        """Start the first child and ask where it trains. Raises CifarsweepError where it does not start."""
+        try:
+            first = self._start()
+            self._until(lambda: first.ready is not None)
+        except _TooMany as error:
+            raise CifarsweepError(f"--slots auto: {error}") from None
+        return first.ready is not None and "cuda" in first.ready.versions
+
+    def rate(self, slots: int) -> float | None:
+        """Images per second of `slots` children together; None where so many do not fit, after a word why.
+
+        Raises CifarsweepError where even one child does not run, for another reason than memory.
+        """
+        try:
+            return self._rate(slots)
+        except _TooMany as error:
+            if slots == 1 and str(error) != "out of memory":
+                raise CifarsweepError(f"--slots auto: {error}") from None
+            self._say(f"slots: {slots} at once do not fit: {in_short(str(error))}")
+            return None
+
+    def _rate(self, slots: int) -> float:
+        while len(self._probed) < slots:
+            self._start()
+        self._until(lambda: all(each.signs for each in self._probed))
+        for each in self._probed:  # only from here on do all of them train
+            each.signs.clear()
+        self._until(lambda: all(each.rated for each in self._probed))
+        return self._batch_size * sum(each.rate for each in self._probed)
+
+    def _start(self) -> _Probed:
+        try:
+            started = _Probed(ChildProcess(self._command), time.monotonic())
+        except DeviceError as error:
+            raise _TooMany(str(error)) from None
+        self._probed.append(started)
+        number = len(self._probed)
+        started.child.send(
+            protocol.Train(
+                label=f"probe/{number}",
+                settings=self._settings,
+                seed=number,
+                folder=str(self._folder / str(number)),
+                resume=(),
+                save_every_s=float(_FOREVER),
+            )
+        )
+        return started
+
+    def _until(self, done: Callable[[], bool]) -> None:
+        """Hear the children until `done`. A slow network takes its time; only silence is an error."""
+        by_pipe = {each.child: each for each in self._probed}
+        while not done():
+            if any(self._silent(each) for each in self._probed):
+                raise _TooMany(f"a training process said nothing for {_PATIENCE_S:.0f} s; give a number instead")
+            pipes: list[Any] = list(by_pipe)
+            for pipe in wait(pipes, timeout=0.25):
+                with contextlib.suppress(protocol.ProtocolError):
+                    by_pipe[pipe].hear(time.monotonic())  # type: ignore[index]
+
+    def _silent(self, each: _Probed) -> bool:
+        # Until it is ready it imports and says nothing; what it then does slowly, it says.
+        longest = _PATIENCE_S if each.ready else LONGEST_START_S
+        return time.monotonic() - each.heard_at > longest and not each.child.has_spoken()
