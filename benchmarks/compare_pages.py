@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import itertools
 import json
 import os
 import re
@@ -26,7 +27,7 @@ from playwright.sync_api import sync_playwright
 #: What differs from one run to the next: the moment of writing, the commit, the folder of the copy.
 _MASKS = (
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?( UTC)?"), "<moment>"),
-    (re.compile(r"cifarsweep \S+, commit [0-9a-f]+"), "cifarsweep <version>"),
+    (re.compile(r"cifarsweep \S+, commit [0-9a-f]+(-dirty)?"), "cifarsweep <version>"),
     (re.compile(r"(?<=[\s/'\"])/\S*?/copy/"), "<folder>/"),
 )
 _TEXT = """() => document.body.innerText + "\\n" +
@@ -71,9 +72,12 @@ def told(checkout: Path, database: Path) -> dict[str, str]:
             "json": json.dumps(studies, indent=1, sort_keys=True),
             "terminal": run(checkout, "report", "--db", url, "--out", str(root / "pages")),
             "status": run(checkout, "status", "--db", url),
-            "csv": run(checkout, "export", names[0], "--db", url, "--format", "csv"),
         }
-        for first, second in zip(names, names[1:], strict=False):
+        for kind in ("csv", "jsonl"):
+            file = root / f"metrics.{kind}"
+            run(checkout, "export", names[0], "--db", url, "--format", kind, "--out", str(file))
+            parts[kind] = file.read_text()
+        for first, second in itertools.combinations(names, 2):
             parts[f"compare {first} {second}"] = run(
                 checkout, "report", "--db", url, "--out", str(root / "pages"), "--compare", first, second
             )
