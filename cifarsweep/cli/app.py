@@ -16,7 +16,7 @@ from cifarsweep.cli import (
     doctor,
     export,
     extend,
-    imports,
+    import_tensorboard,
     launch,
     models,
     replay,
@@ -65,7 +65,7 @@ app.command("dashboard")(dashboard.dashboard)
 app.command("status")(status.status)
 app.command("show")(show.show)
 app.command("export")(export.export)
-app.command("import-tensorboard")(imports.import_tensorboard)
+app.command("import-tensorboard")(import_tensorboard.import_tensorboard)
 app.command("replay")(replay.replay)
 app.command("pause")(control.pause)
 app.command("resume")(control.resume)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cifarsweep.cli.main import forget_output
 from cifarsweep.cli.options import (
     DEFAULT_DATABASE,
     Artifacts,
@@ -22,6 +21,7 @@ from cifarsweep.cli.options import (
     check_graphs,
     check_seconds,
     console,
+    forget_output,
     key_values,
 )
 from cifarsweep.cli.worker import parse_slots

@@ -36,8 +36,7 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our output went away (`| head`).
-        forget_output()
-        sys.exit(141)
+        _end(None, 141)
     # What follows is a net: whoever can say more of these catches them where they happen.
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
@@ -90,18 +89,12 @@ def _prepare_output() -> None:
         )
 
 
-def _end(sentence: str, code: int = CifarsweepError.exit_code) -> NoReturn:
+def _end(sentence: str | None, code: int = CifarsweepError.exit_code) -> NoReturn:
+    from cifarsweep.cli.options import forget_output
+
     with suppress(OSError):
-        # What a name says after the end of a line looks like no line of ours.
-        print("error: " + sentence.replace("\n", "\n  "), file=sys.stderr, flush=True)
+        if sentence is not None:
+            # What a name says after the end of a line looks like no line of ours.
+            print("error: " + sentence.replace("\n", "\n  "), file=sys.stderr, flush=True)
     forget_output()
     sys.exit(code)
-
-
-def forget_output() -> None:
-    """Let what could not be written vanish, so that Python's own flush at its end has nothing to complain of."""
-    with suppress(AttributeError, OSError, ValueError, CifarsweepError):
-        sys.stdout.flush()
-        return
-    with suppress(AttributeError, OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cifarsweep.errors import PlaceError
+from cifarsweep.errors import CifarsweepError, PlaceError
 from cifarsweep.files import HomeError, user_data_folder
 
 if TYPE_CHECKING:
@@ -129,3 +131,12 @@ def artifacts_folder(database: str) -> Path:
         return user_data_folder() / "checkpoints"
     except HomeError as error:
         raise PlaceError(f"{error}; name the place of the checkpoints with --artifacts") from None
+
+
+def forget_output() -> None:
+    """Let what could not be written vanish, so that Python's own flush at its end has nothing to complain of."""
+    with suppress(AttributeError, OSError, ValueError, CifarsweepError):
+        sys.stdout.flush()
+        return
+    with suppress(AttributeError, OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cifarsweep.cli import watching
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, Json, console
+from cifarsweep.errors import StoreUnavailable
+from cifarsweep.spec.types import FINAL_STATES, TrialState, Wish
+from cifarsweep.text import one_line
 
 if TYPE_CHECKING:
-    from cifarsweep.store.records import StudyStatus
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+    from cifarsweep.store import Store
+    from cifarsweep.store.records import StudyStatus, WorkerStatus
+
+#: Seconds between two looks.
+_EVERY_S = 1.0
 
 
 def status(
@@ -33,9 +46,9 @@ def status(
             found = [status_fields(each) for each in store.status(study, speeds=True)]
             typer.echo(json.dumps(found[0] if len(found) == 1 else found, indent=2))
         elif watch:
-            watching.watch(store, study)
+            follow(store, study)
         else:
-            console().print(watching.status_tables(store.status(study, speeds=True)))
+            console().print(status_tables(store.status(study, speeds=True)))
 
 
 def status_fields(found: StudyStatus) -> dict[str, Any]:
@@ -59,3 +72,161 @@ def status_fields(found: StudyStatus) -> dict[str, Any]:
     search = {"to_ask": found.to_ask, "held": found.held, "wish": found.wish, "pruned": found.pruned}
     known = {"study": found.study, "trials": dict(found.trials), **search, **pace, "workers": workers}
     return known | {"unreadable": found.unreadable or None}
+
+
+def follow(store: Store, study: str | None) -> None:
+    """Look again every second until Ctrl-C; where nobody looks at a terminal, print what has changed."""
+    screen = console()
+    looks = _looks(store, study)
+    try:
+        if screen.is_terminal:
+            from rich.live import Live
+
+            with Live(_picture(next(looks)), console=screen, auto_refresh=False) as live:
+                for look in looks:
+                    live.update(_picture(look), refresh=True)
+        else:
+            for line in _changes(looks):
+                screen.print(f"{_now()} {line}", markup=False, highlight=False, soft_wrap=True)
+    except KeyboardInterrupt:
+        return
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What the database said last, and a sentence where it has not answered since."""
+
+    found: list[StudyStatus]
+    away: str = ""
+
+
+def _looks(store: Store, study: str | None) -> Iterator[_Look]:
+    """Raises StoreUnavailable at the first look alone: later ones have something to show, and workers wait as well."""
+    look = _Look(store.status(study, speeds=True))
+    while True:
+        yield look
+        time.sleep(_EVERY_S)
+        try:
+            look = _Look(store.status(study, speeds=True))
+        except StoreUnavailable as error:
+            look = _Look(look.found, look.away or f"the database is away since {_now()}: {error}")
+
+
+def _now() -> str:
+    return time.strftime("%H:%M:%S")
+
+
+def _picture(look: _Look) -> RenderableType:
+    from rich.console import Group
+    from rich.text import Text
+
+    tables = status_tables(look.found)
+    return Group(tables, Text(look.away, style="yellow")) if look.away else tables
+
+
+def _changes(looks: Iterator[_Look]) -> Iterator[str]:
+    before: dict[str, str] = {}
+    away = ""
+    for look in looks:
+        if look.away != away:
+            yield look.away or "the database is back"
+        now = {each.study: _line(each) for each in look.found}
+        for name, line in now.items():
+            if before.get(name) != line:
+                yield f"{one_line(name)}: {line}"
+        before, away = now, look.away
+
+
+def _line(found: StudyStatus) -> str:
+    counts = [f"{found.trials[TrialState.DONE]} of {_planned(found)} done"]
+    others = ((state, count) for state, count in found.trials.items() if count and state is not TrialState.DONE)
+    counts += [f"{count} {_named(state)}" for state, count in others]
+    counts += [_held(found)] if found.held else []
+    return "; ".join([", ".join(counts), *filter(None, _pace(found))])
+
+
+def _held(found: StudyStatus) -> str:
+    """What becomes of the points that a search has not asked for."""
+    return f"{found.held} points {'paused' if found.wish is Wish.PAUSE else 'given up'}"
+
+
+def _planned(found: StudyStatus) -> int:
+    return sum(found.trials.values()) + found.to_ask
+
+
+def _pace(found: StudyStatus) -> tuple[str, str, str]:
+    """Trials an hour, images a second and time left; empty where unknown."""
+    from cifarsweep.formatting import duration
+
+    hourly, images, left = found.trials_per_h, found.images_per_s, found.left_s
+    return (
+        f"{hourly:,.1f} trials/h" if hourly is not None else "",
+        f"{images:,.0f} images/s" if images is not None else "",
+        f"{duration(left)} left" if left is not None else "",
+    )
+
+
+def status_tables(found: Sequence[StudyStatus]) -> RenderableType:
+    """Studies with their progress, and below them the trials under way."""
+    from rich.console import Group
+    from rich.text import Text
+
+    left_out = [Text(each.unreadable, style="yellow") for each in found if each.unreadable]
+    return Group(_study_table(found), _worker_table(found), *left_out)
+
+
+def _study_table(found: Sequence[StudyStatus]) -> Table:
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    table = Table(title="Studies", title_justify="left")
+    table.add_column("study", overflow="fold")
+    table.add_column("ended", min_width=10)
+    # The common states always, the others where there is any, so that eighty columns mostly do.
+    usual = (TrialState.DONE, TrialState.LEASED, TrialState.QUEUED)
+    states = [*usual, *(s for s in TrialState if s not in usual and any(each.trials[s] for each in found))]
+    searching = any(each.to_ask for each in found)
+    for name in [*states, *(["to ask"] if searching else [])]:
+        table.add_column(_named(name), justify="right")
+    table.add_column("pace")
+    for each in found:
+        ended = sum(each.trials[state] for state in FINAL_STATES)
+        bar = ProgressBar(total=max(_planned(each), 1), completed=ended, width=10)
+        counts = [_count(each, state) for state in states] + ([str(each.to_ask)] if searching else [])
+        pace = [*_pace(each), _held(each) if each.held else ""]
+        table.add_row(one_line(each.study), bar, *counts, ", ".join(filter(None, pace)))
+    return table
+
+
+def _named(state: str) -> str:
+    """In the words of who looks on."""
+    return "running" if state == TrialState.LEASED else state
+
+
+def _count(found: StudyStatus, state: TrialState) -> str:
+    pruned = f" ({found.pruned} pruned)" if state is TrialState.DONE and found.pruned else ""
+    return f"{found.trials[state]}{pruned}"
+
+
+def _worker_table(found: Sequence[StudyStatus]) -> RenderableType:
+    from rich.table import Table
+
+    columns = ("worker", "host", "device", "slot", "trial", "attempt", "step", "last beat")
+    table = Table(*columns, title="Trials under way", title_justify="left")
+    for each in found:
+        for worker in each.workers:
+            slot = "" if worker.slot is None else str(worker.slot)
+            names = (worker.worker_id, worker.host, worker.device, slot, f"{each.study}/{worker.trial}")
+            table.add_row(*map(one_line, names), str(worker.attempt), f"{worker.step:,}", _beat(worker))
+    if table.row_count:
+        return table
+    waiting = any(each.trials[TrialState.QUEUED] or each.to_ask for each in found)
+    return "no trial is under way" + ("; `cifarsweep worker` takes what is queued" if waiting else "")
+
+
+def _beat(worker: WorkerStatus) -> Text:
+    """In red where the lease has run out."""
+    from rich.text import Text
+
+    ago = "before the machine started" if worker.last_beat_s is None else f"{worker.last_beat_s:.0f} s ago"
+    return Text(f"{ago}, lease ran out", style="red") if worker.expired else Text(ago)

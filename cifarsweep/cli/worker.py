@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cifarsweep.cli.main import forget_output
 from cifarsweep.cli.options import (
     DEFAULT_DATABASE,
     Artifacts,
@@ -23,6 +22,7 @@ from cifarsweep.cli.options import (
     check_seconds,
     console,
     device,
+    forget_output,
 )
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console, RenderableType
 
-from cifarsweep.cli import main, watching
-from cifarsweep.cli.watching import status_tables
+from cifarsweep.cli import main
+from cifarsweep.cli import status as status_command
+from cifarsweep.cli.status import status_tables
 from cifarsweep.errors import StoreUnavailable
 from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.types import AttemptEnd, MetricRow, Outcome, TrialResult, TrialState
@@ -152,10 +153,10 @@ class Away:
 
 
 def test_watching_goes_on_while_the_database_is_away(demo, monkeypatch, capsys):
-    monkeypatch.setattr(watching, "_EVERY_S", 0.0)
+    monkeypatch.setattr(status_command, "_EVERY_S", 0.0)
     monkeypatch.setenv("COLUMNS", "160")
 
-    watching.watch(Away(demo), "demo")
+    status_command.follow(Away(demo), "demo")
 
     lines = [line.split(" ", 1)[1] for line in capsys.readouterr().out.splitlines()]
     assert lines[0].startswith("demo: 0 of 12 done")
@@ -166,11 +167,11 @@ def test_watching_goes_on_while_the_database_is_away(demo, monkeypatch, capsys):
 def test_a_terminal_keeps_the_last_table_while_the_database_is_away(demo, monkeypatch):
     shown: list[str] = []
     screen = Console(file=io.StringIO(), force_terminal=True, width=160)
-    monkeypatch.setattr(watching, "_EVERY_S", 0.0)
-    monkeypatch.setattr(watching, "console", lambda: screen)
+    monkeypatch.setattr(status_command, "_EVERY_S", 0.0)
+    monkeypatch.setattr(status_command, "console", lambda: screen)
     monkeypatch.setattr("rich.live.Live.update", lambda live, found, refresh: shown.append(text_of(found)))
 
-    watching.watch(Away(demo), None)
+    status_command.follow(Away(demo), None)
 
     assert ["the database is away since" in text for text in shown] == [True, True, False]
     assert all("box-1" in text and "1,234 images/s" in text for text in shown)
@@ -187,7 +188,7 @@ def test_a_database_that_is_away_at_the_first_look_ends_the_watch(demo):
     store.status("demo", speeds=True)
 
     with pytest.raises(StoreUnavailable):
-        watching.watch(store, "demo")
+        status_command.follow(store, "demo")
 
 
 def test_where_nobody_works_the_status_says_how_to_begin(run, tmp_path):

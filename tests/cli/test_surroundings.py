@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cifarsweep.cli import main as entry
-from cifarsweep.cli import options
+from cifarsweep.cli import main, options
 from cifarsweep.data import catalog
 from cifarsweep.errors import DataError
 
@@ -130,7 +129,7 @@ def test_what_no_command_foresaw_is_one_sentence(monkeypatch, capsys, error, sen
 
     monkeypatch.setattr("cifarsweep.cli.app.app", fails)
     with pytest.raises(SystemExit) as ended:
-        entry.main()
+        main()
 
     assert ended.value.code == 2 and capsys.readouterr().err.startswith(sentence)
 
