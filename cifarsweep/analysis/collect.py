@@ -15,7 +15,6 @@ from cifarsweep.analysis.verdicts import metrics_needed
 from cifarsweep.data.catalog import class_count, class_names
 from cifarsweep.formatting import METRIC_LABELS
 from cifarsweep.report.folding import shown_cells
-from cifarsweep.report.searched import SHOWN
 from cifarsweep.spec.study import Cell, datasets
 from cifarsweep.spec.types import DATA_VERSION, TELEMETRY, VAL_ACCURACY, TrialState
 
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Under these names a worker puts the cost of a trial's network among its last metrics.
 PARAMS, FLOPS = "params", "flops_per_image"
+#: Points of a search that tables and curves show: the best ones.
+_SHOWN_POINTS = 12
 
 
 def collect(store: Store, name: str, *, drawn: bool = True) -> ReportStudy:
@@ -92,7 +93,7 @@ def _best_points(rows: Sequence[TrialRow], trials: Sequence[ReportTrial]) -> tup
     means = {name: final_summary([each for each in trials if each.cell == name], VAL_ACCURACY) for name in cells}
     ranked = sorted(cells, key=lambda name: -found.mean if (found := means[name]) else 1.0)
     done = [name for name in ranked if means[name]]
-    return tuple(cells[name] for name in (done or ranked)[:SHOWN])
+    return tuple(cells[name] for name in (done or ranked)[:_SHOWN_POINTS])
 
 
 def _digests(study: Study, rows: Sequence[TrialRow]) -> str | None:

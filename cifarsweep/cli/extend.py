@@ -68,7 +68,7 @@ def _all_cells(store: Store, name: str, seeds: int, look: bool) -> None:
 
 
 def _say_unplanned(study: Study, plans: Plans) -> None:
-    from cifarsweep.report.promise import promise
+    from cifarsweep.report.notes import promise
 
     if warning := promise(study, plans):
         typer.echo(f"{study.name}: {warning}")
@@ -100,7 +100,7 @@ def _until_decided(store: Store, name: str, max_seeds: int | None, look: bool) -
 def _lines(name: str, found: Extension, most: int, look: bool, planned: bool) -> list[str]:
     """What was seen and done. Nothing is said of results before all trials of a look are there."""
     from cifarsweep.formatting import plural, visible
-    from cifarsweep.report.promise import plan_text
+    from cifarsweep.report.notes import plan_text
 
     plan = f"{name}: looks at {plan_text(found.plans)}"
     if found.unfinished:

@@ -87,7 +87,7 @@ def _collected(names: Sequence[str] | None, db: str, *, drawn: bool) -> tuple[li
 
 
 def _print(report: ReportStudy) -> None:
-    from cifarsweep.report.terminal import results_table, verdict_lines
+    from cifarsweep.report.summary import results_table, verdict_lines
 
     screen = console()
     screen.print(results_table(report))

@@ -1,15 +1,183 @@
-"""What the figures beside the curves draw: accuracy against cost, and the gap between training and validation."""
+"""What the figures draw, ready for JSON: curves, costs, gaps and classes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import base64
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from cifarsweep.analysis.records import ReportTrial
+import numpy as np
+import numpy.typing as npt
+
+from cifarsweep.analysis.records import ClassCounts, ReportStudy, ReportTrial, Series
 from cifarsweep.analysis.results import CellResult, final_summary
-from cifarsweep.formatting import metric_label, visible
-from cifarsweep.spec.types import ELAPSED, ENERGY, FLOPS, TRAIN_ACCURACY, VAL_ACCURACY
+from cifarsweep.formatting import RESOURCE_LABELS, UNITS, is_share, metric_label, visible
+from cifarsweep.spec.types import (
+    ELAPSED,
+    ENERGY,
+    EPOCH,
+    FLOPS,
+    IMAGES,
+    LEARNING_RATE,
+    TRAIN_ACCURACY,
+    TRAIN_LOSS,
+    VAL_ACCURACY,
+    VAL_LOSS,
+)
+from cifarsweep.stats import Band, Floats, band
+
+#: x axes beside the steps; a page offers those that its trials recorded.
+AXES = (EPOCH, IMAGES, ELAPSED, FLOPS, ENERGY)
+#: A plot is about this many pixels wide.
+POINTS = 500
+#: So that a page of a thousand trials stays light.
+POINTS_OF_A_PAGE = 150_000
+FEWEST_POINTS = 120
+#: The axes rise almost evenly with the steps, so few points tell them apart by less than a pixel.
+KNOTS = 64
+#: Of so many, the hardest, the accuracies are drawn.
+CLASSES_SHOWN = 20
+#: Entries of all the matrices of a page; the cells of the highest accuracy have theirs, as far as this goes.
+_MOST_ENTRIES = 300_000
+
+_ORDER = (VAL_ACCURACY, VAL_LOSS, TRAIN_ACCURACY, TRAIN_LOSS, LEARNING_RATE)
+_DTYPES = {"i2": np.int16, "i4": np.int32, "f4": np.float32, "f8": np.float64}
+Packed = dict[str, str]
+
+
+def curve_payload(report: ReportStudy) -> dict[str, Any]:
+    """Everything that the main figure draws, ready for JSON: metrics, axes, one clock per cell, one band per curve.
+
+    A clock says where an axis stood at some steps, as the mean over the seeds. nan marks a gap.
+    """
+    numbers = _trial_numbers(report)
+    names = {name for _, name in report.series}
+    metrics = sorted(names - set(AXES), key=_rank)
+    axes = [axis for axis in AXES if axis in names]
+    found = {name: [_cell_band(report.series, group, name) for group in numbers] for name in metrics}
+    count = sum(curve is not None for curves in found.values() for curve in curves)
+    points = max(FEWEST_POINTS, min(POINTS, POINTS_OF_A_PAGE // max(count, 1)))
+    return {
+        "metrics": [_metric(name, found[name], points) for name in metrics],
+        "axes": [{"name": axis, "label": metric_label(axis)} for axis in axes],
+        "clocks": [_clock(report.series, group, axes) for group in numbers],
+    }
+
+
+def _metric(name: str, curves: Sequence[Band | None], points: int) -> dict[str, Any]:
+    return {
+        "name": name,
+        "label": metric_label(name),
+        "unit": UNITS.get(name, ("", 1.0))[0],
+        "share": is_share(name),
+        "resource": name in RESOURCE_LABELS,
+        "curves": [_pack_band(_in_unit(thinned(curve, points), name)) if curve else None for curve in curves],
+    }
+
+
+def _trial_numbers(report: ReportStudy) -> list[list[int]]:
+    """The trials of each cell, in the order of the study's cells."""
+    numbers: dict[str, list[int]] = {cell.name: [] for cell in report.study.cells}
+    for trial in report.trials:
+        numbers.setdefault(trial.cell, []).append(trial.number)
+    return [numbers[cell.name] for cell in report.study.cells]
+
+
+def _rank(name: str) -> tuple[bool, int, str]:
+    order = list(RESOURCE_LABELS) if name in RESOURCE_LABELS else _ORDER
+    return (name in RESOURCE_LABELS, order.index(name) if name in order else len(order), name)
+
+
+def _cell_band(series: Mapping[tuple[int, str], Series], numbers: Sequence[int], metric: str) -> Band | None:
+    curves = [series[number, metric] for number in numbers if (number, metric) in series]
+    found = band(curves)
+    return found if found.grid.size else None
+
+
+def _clock(series: Mapping[tuple[int, str], Series], numbers: Sequence[int], axes: Sequence[str]) -> dict[str, Any]:
+    """For each axis, its mean over the seeds at a few steps spread over the curve, first and last included."""
+    clock: dict[str, Any] = {}
+    for axis in axes:
+        mean = _cell_band(series, numbers, axis)
+        if mean is not None:
+            # Where a slow seed has not come as far as the others, the mean would step back.
+            at = np.maximum.accumulate(mean.mean)
+            places = _knots(mean.grid, at)
+            clock[axis] = {"steps": packed(mean.grid[places]), "at": packed(at[places])}
+    return clock
+
+
+def _knots(steps: Floats, at: Floats) -> npt.NDArray[np.int64]:
+    """Places from which the rest follows by straight lines: two for what rises evenly, else `KNOTS`."""
+    ends = [0, steps.size - 1]
+    even = np.interp(steps, steps[ends], at[ends])
+    if np.abs(even - at).max() <= 1e-6 * (at[-1] - at[0]):
+        return np.unique(ends)
+    return np.unique(np.linspace(0, steps.size - 1, KNOTS).round().astype(np.int64))
+
+
+def thinned(curve: Band, points: int) -> Band:
+    """At most about `points` of a band's points, chosen by MinMaxLTTB (https://arxiv.org/abs/2305.00332).
+
+    The extremes of the mean and of both edges are candidates, so a spike of any of them stays in sight.
+    """
+    if curve.grid.size <= points:
+        return curve
+    edges = [edge for edge in (curve.low, curve.high) if np.isfinite(edge).any()]
+    shares = [points // 2, *(points // 4 for _ in edges)] if edges else [points]
+    lines = [curve.mean, *(np.where(np.isfinite(edge), edge, curve.mean) for edge in edges)]
+    keep = np.unique(np.concatenate([_kept(curve.grid, line, n) for line, n in zip(lines, shares, strict=True)]))
+    return Band(curve.grid[keep], curve.mean[keep], curve.low[keep], curve.high[keep], curve.n[keep])
+
+
+def _kept(x: Floats, y: Floats, points: int) -> npt.NDArray[np.int64]:
+    # Imported here, because only a page needs it and it is not small.
+    from tsdownsample import MinMaxLTTBDownsampler
+
+    sampler = MinMaxLTTBDownsampler()  # type: ignore[no-untyped-call]
+    return np.asarray(sampler.downsample(x, y, n_out=points), np.int64)
+
+
+def _in_unit(curve: Band, metric: str) -> Band:
+    one = UNITS.get(metric, ("", 1.0))[1]
+    return Band(curve.grid, curve.mean / one, curve.low / one, curve.high / one, curve.n)
+
+
+def _pack_band(curve: Band) -> dict[str, Any]:
+    """Without edges where every point is of one seed; `n` as a number where it is the same all along."""
+    spread = np.isfinite(curve.low).any()
+    same = (curve.n == curve.n[0]).all()
+    return {
+        "steps": packed(curve.grid),
+        "mean": packed(curve.mean),
+        "low": packed(curve.low) if spread else None,
+        "high": packed(curve.high) if spread else None,
+        "n": int(curve.n[0]) if same else packed(curve.n, "i2"),
+    }
+
+
+def packed(values: npt.ArrayLike, dtype: str | None = None) -> Packed:
+    """An array as plotly's `{dtype, bdata}`: base64 of its little-endian bytes.
+
+    Whole numbers of 32 bits go as such, all else as float32, whose 7 digits are more than a screen shows.
+    """
+    array = np.asarray(values)
+    chosen = dtype or ("i4" if _is_int32(array) else "f4")
+    data = np.ascontiguousarray(array, np.dtype(_DTYPES[chosen]).newbyteorder("<"))
+    return {"dtype": chosen, "bdata": base64.b64encode(data.tobytes()).decode()}
+
+
+def unpacked(field: Packed) -> npt.NDArray[Any]:
+    """Undo `packed`, up to its rounding."""
+    return np.frombuffer(base64.b64decode(field["bdata"]), np.dtype(_DTYPES[field["dtype"]]).newbyteorder("<"))
+
+
+def _is_int32(array: npt.NDArray[Any]) -> bool:
+    if not array.size or not np.isfinite(array).all():
+        return False
+    return bool((array == np.round(array)).all() and np.abs(array).max() < 2**31)
+
 
 #: Cells of a Pareto front that are named below the figure.
 _NAMED = 12
@@ -20,7 +188,7 @@ def _seconds(result: CellResult) -> float | None:
     return fmean(times) if times else None
 
 
-def _mean(result: CellResult, metric: str) -> float | None:
+def _mean_cost(result: CellResult, metric: str) -> float | None:
     found = final_summary(_trained(result), metric)
     return found.mean if found else None
 
@@ -32,8 +200,8 @@ def _trained(result: CellResult) -> list[ReportTrial]:
 #: What a result may cost, by name: its label, and how much of it a cell took.
 _COSTS: dict[str, tuple[str, Callable[[CellResult], float | None]]] = {
     ELAPSED: (metric_label(ELAPSED), _seconds),
-    ENERGY: (metric_label(ENERGY), lambda result: _mean(result, ENERGY)),
-    FLOPS: (metric_label(FLOPS), lambda result: _mean(result, FLOPS)),
+    ENERGY: (metric_label(ENERGY), lambda result: _mean_cost(result, ENERGY)),
+    FLOPS: (metric_label(FLOPS), lambda result: _mean_cost(result, FLOPS)),
     "params": ("Parameters", lambda result: result.params),
     "flops_per_image": ("FLOPs of one image", lambda result: result.flops),
 }
@@ -91,3 +259,50 @@ def gap_payload(results: Sequence[CellResult]) -> list[list[float] | None] | Non
         both = final_summary(result.trials, TRAIN_ACCURACY), final_summary(result.trials, VAL_ACCURACY)
         pairs.append([each.mean for each in both if each] if all(both) else None)
     return pairs if any(pairs) else None
+
+
+def class_payload(report: ReportStudy, results: Sequence[CellResult]) -> dict[str, Any] | None:
+    """What the figures of classes draw, ready for JSON; None where no trial recorded it.
+
+    Cells on another data set than the first one have other classes and are left out.
+    """
+    known = [result.cell.name for result in results if result.cell.name in report.confusion]
+    if not known:
+        return None
+    dataset = report.confusion[known[0]].dataset
+    found = {name: report.confusion[name] for name in known if report.confusion[name].dataset == dataset}
+    size = max(len(each.counts) for each in found.values())
+    with_matrix = set(_highest(results, found, _MOST_ENTRIES // size**2))
+    names = report.class_names.get(dataset, ())
+    return {
+        "names": [visible(names[place]) if place < len(names) else f"class {place}" for place in range(size)],
+        "cells": [_class_cell(found.get(result.cell.name), result, with_matrix, size) for result in results],
+    }
+
+
+def _highest(results: Sequence[CellResult], found: Mapping[str, ClassCounts], most: int) -> list[str]:
+    """The names of the cells of the highest mean accuracy, one at least."""
+    ranked = sorted((result for result in results if result.cell.name in found), key=_accuracy, reverse=True)
+    return [result.cell.name for result in ranked[: max(most, 1)]]
+
+
+def _accuracy(result: CellResult) -> float:
+    return result.accuracy.mean if result.accuracy else 0.0
+
+
+def _class_cell(
+    found: ClassCounts | None, result: CellResult, with_matrix: set[str], size: int
+) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    places = np.arange(size)
+    recall = np.pad(found.recall, ((0, 0), (0, size - found.recall.shape[1])), constant_values=np.nan)
+    curve = band([(places, np.nan_to_num(seed)) for seed in recall])
+    mean = np.where(np.isnan(recall).all(axis=0), np.nan, curve.mean)
+    counts = np.pad(found.counts, (0, size - len(found.counts)))
+    return {
+        "seeds": len(recall),
+        "mean": packed(mean, "f4"),
+        "half": packed((curve.high - curve.low) / 2, "f4") if len(recall) > 1 else None,
+        "counts": packed(counts.ravel(), "i4") if result.cell.name in with_matrix else None,
+    }

@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.results import CellResult, cell_results
 from cifarsweep.analysis.samples import sides
-from cifarsweep.formatting import visible
 from cifarsweep.report.figures import cost_payload
 
 #: Cells and trials that a page shows, and cells that a terminal's table has a line for.
@@ -41,23 +40,6 @@ def shown_trials(report: ReportStudy, cells: Collection[str]) -> list[ReportTria
     """The trials that a page lists: all, or of many those that failed, and those of the cells that it shows."""
     ranked = sorted(report.trials, key=lambda trial: (not trial.failed, trial.cell not in cells))
     return sorted(ranked[:SHOWN_TRIALS], key=lambda trial: trial.number)
-
-
-def folding_notes(report: ReportStudy, cells: Collection[str], trials: Sequence[ReportTrial]) -> tuple[str, str]:
-    """What is left out of the tables and figures, and of the list of trials, and how to have it; empty for nothing."""
-    name, every = visible(report.study.name), len(report.study.cells)
-    named, verdicts = ("those that hypotheses speak of, ", " Verdicts count all of them.")
-    of_cells = (
-        f"{len(cells):,} of {every:,} cells are shown here and in the figures: "
-        f"{named if report.study.hypotheses else ''}those on a Pareto front, and those with the highest means."
-        f"{verdicts if report.study.hypotheses else ''} The other {every - len(cells):,} are in what "
-        f"`cifarsweep report {name} --json` prints."
-    )
-    of_trials = (
-        f"{len(trials):,} of {len(report.trials):,} trials are listed: those that failed, then those of the cells "
-        f"shown. `cifarsweep show {name}/NUMBER` shows any other, `cifarsweep export {name}` writes the curves of all."
-    )
-    return of_cells if len(cells) < every else "", of_trials if len(trials) < len(report.trials) else ""
 
 
 def _best_first(results: Sequence[CellResult]) -> list[CellResult]:

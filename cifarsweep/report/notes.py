@@ -1,16 +1,18 @@
-"""How the figures were made, in sentences that a reader can check."""
+"""How the numbers of a page were made, in sentences that a reader can check."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
-from cifarsweep.analysis.records import ReportStudy
+from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.results import CellResult, state_counts
-from cifarsweep.formatting import plural
-from cifarsweep.report.care import care_notes
-from cifarsweep.report.promise import plan_text
-from cifarsweep.spec.types import EARLY_STOPPED_AT, FINAL_STATES, TrialState
+from cifarsweep.formatting import plural, visible
+from cifarsweep.spec.settings import Settings
+from cifarsweep.spec.study import Study
+from cifarsweep.spec.types import BEST_ACCURACY, EARLY_STOPPED_AT, FINAL_STATES, VAL_ACCURACY, TrialState
 from cifarsweep.stats import Interval
+from cifarsweep.stats.multiplicity import ERROR_RATE
+from cifarsweep.stats.plans import Plans, bound, levels
 
 ONE_SEED = (
     "Some cells have one seed only, and one seed is never enough: it has no interval, and a difference to it may be "
@@ -117,9 +119,134 @@ def _missing(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str
         )
 
 
+def folding_notes(report: ReportStudy, cells: Collection[str], trials: Sequence[ReportTrial]) -> tuple[str, str]:
+    """What is left out of the tables and figures, and of the list of trials, and how to have it; empty for nothing."""
+    name, every = visible(report.study.name), len(report.study.cells)
+    named, verdicts = ("those that hypotheses speak of, ", " Verdicts count all of them.")
+    of_cells = (
+        f"{len(cells):,} of {every:,} cells are shown here and in the figures: "
+        f"{named if report.study.hypotheses else ''}those on a Pareto front, and those with the highest means."
+        f"{verdicts if report.study.hypotheses else ''} The other {every - len(cells):,} are in what "
+        f"`cifarsweep report {name} --json` prints."
+    )
+    of_trials = (
+        f"{len(trials):,} of {len(report.trials):,} trials are listed: those that failed, then those of the cells "
+        f"shown. `cifarsweep show {name}/NUMBER` shows any other, `cifarsweep export {name}` writes the curves of all."
+    )
+    return of_cells if len(cells) < every else "", of_trials if len(trials) < len(report.trials) else ""
+
+
 def curve_note(points: int) -> str:
     """What was done to the curves of the main figure."""
     return (
         f"A curve is thinned to about {points} points, its extremes kept. Against time, each step stands at the mean "
         "training time after which the seeds of its cell reached it."
     )
+
+
+def care_notes(report: ReportStudy) -> Iterator[str]:
+    """Sentences on what the accuracy is of, how often those images were looked at, and which epoch is quoted."""
+    if report.study.imported:
+        yield "Which images the accuracy is of, and how often the test set was looked at, the imported logs don't say."
+        yield _quoted(report)
+        return
+    sources = {_evaluated_on(cell.settings) for cell in report.study.cells}
+    if len(sources) == 1:
+        yield f"Accuracy is measured on {sources.pop()}"
+    else:
+        yield "Cells differ in the images that accuracy is measured on: see their settings."
+    tested = {cell.name: cell.settings for cell in report.study.cells if cell.settings.validation.split == "test"}
+    # All points of a search are evaluated alike, also those that no line is spent on.
+    searched = bool(tested) and report.study.search is not None
+    looks = [evaluations(report, trial.number) for trial in report.trials if searched or trial.cell in tested]
+    if counts := [count for count in looks if count]:
+        each = plural(max(counts), "time")
+        chosen = (
+            "The test set chose the points of this search: the best of them are worse on new images than here; hold "
+            "out a part of the training set instead."
+            if searched
+            else "Choosing a cell by these accuracies makes the chosen one look better than it is."
+        )
+        yield (
+            f"The test set was looked at {plural(sum(counts), 'time')} in {plural(len(counts), 'trial')}, at most "
+            f"{each} in one. {chosen}"
+        )
+    if stopped := [name for name, settings in tested.items() if settings.early_stop.patience]:
+        yield (
+            f"In {plural(len(stopped), 'cell')} the test set also decided when to stop, so that these accuracies are "
+            "too high for new images: hold out a part of the training set instead."
+        )
+    yield _quoted(report)
+
+
+def _quoted(report: ReportStudy) -> str:
+    """Which epoch the numbers are of; a hypothesis on the best value seen is an exception that must be named."""
+    seen = [one.claim.rstrip(". ") for one in report.study.hypotheses if one.metric == BEST_ACCURACY]
+    if not seen:
+        return "The last value of a trial is quoted, not the best one seen."
+    claims = " and ".join(f"\N{LEFT DOUBLE QUOTATION MARK}{claim}\N{RIGHT DOUBLE QUOTATION MARK}" for claim in seen)
+    return (
+        f"The last value of a trial is quoted, not the best one seen, but for {claims}: the best accuracy is the "
+        "highest of many looks at the same images, which makes it too high for new ones."
+    )
+
+
+def evaluations(report: ReportStudy, number: int) -> int:
+    """How often a trial was evaluated on its validation images, as its curve tells."""
+    series = report.series.get((number, VAL_ACCURACY))
+    return len(series[0]) if series is not None else report.evaluations.get(number, 0)
+
+
+def _evaluated_on(settings: Settings) -> str:
+    if settings.validation.split == "test":
+        return f"the test set of {settings.dataset}, which was looked at during training as well."
+    share = f"{100 * settings.validation.fraction:g} %"
+    return (
+        f"{share} of the training set of {settings.dataset}, held out by seed {settings.validation.seed}; "
+        "the test set was not used."
+    )
+
+
+def plan_text(plans: Plans) -> str:
+    """`3, 6, 12 seeds, each at 5 % / 3`, or every look with its level where there are several plans."""
+    if len(plans) == 1:
+        return f"{', '.join(map(str, plans[0]))} seeds, each at {_percent(ERROR_RATE)} / {len(plans[0])}"
+    each = [f"{seeds} seeds at {_percent(level)}" for seeds, level in levels(plans).items()]
+    return ", ".join(each)
+
+
+def warnings(report: ReportStudy) -> list[str]:
+    """Why the chance of a false verdict may be higher than it should be, in sentences; none where the promise holds."""
+    found = (promise(report.study, report.plans), _cut_short(report))
+    return [text for text in found if text]
+
+
+def most_false(report: ReportStudy) -> float | None:
+    """The chance of any false verdict is at most this; None where nobody can say."""
+    return None if _cut_short(report) else bound(report.plans)
+
+
+def _cut_short(report: ReportStudy) -> str | None:
+    count = sum(trial.state == TrialState.CANCELLED for trial in report.trials)
+    if not count or not report.study.hypotheses:
+        return None
+    were = "1 trial was" if count == 1 else f"{count} trials were"
+    return (
+        f"{were} cancelled: if somebody did that in view of the numbers, the chance of a false verdict is more than "
+        f"{_percent(bound(report.plans))}."
+    )
+
+
+def promise(study: Study, plans: Plans) -> str | None:
+    """What is left of the promise where a look was taken that nobody had planned; None where it holds."""
+    if not study.hypotheses or bound(plans) <= ERROR_RATE * (1 + 1e-9):
+        return None
+    return (
+        "This study was extended after a look that was not planned: the chance of a false verdict is at most "
+        f"{_percent(bound(plans))}, not {_percent(ERROR_RATE)}; plan before the first look to keep "
+        f"{_percent(ERROR_RATE)}."
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"

@@ -17,8 +17,8 @@ from cifarsweep.errors import CifarsweepError, UnreadableStudy
 from cifarsweep.files import part
 from cifarsweep.formatting import moment, visible
 from cifarsweep.report.comparison_page import compare_view
-from cifarsweep.report.overview import index_row
 from cifarsweep.report.study_page import study_view
+from cifarsweep.report.summary import index_row
 
 if TYPE_CHECKING:
     from jinja2 import Environment

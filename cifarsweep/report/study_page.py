@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cifarsweep.analysis.confusion import CLASSES_SHOWN, class_payload, most_classes
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.results import CellResult, best, cell_results, reach
 from cifarsweep.analysis.verdicts import verdicts
@@ -22,18 +21,13 @@ from cifarsweep.formatting import (
     visible,
 )
 from cifarsweep.report.claims import hypothesis_view
-from cifarsweep.report.confound_view import confound_view
-from cifarsweep.report.crossing import crossings
-from cifarsweep.report.curves import POINTS, curve_payload
-from cifarsweep.report.figures import cost_payload, gap_payload
-from cifarsweep.report.folding import folding_notes, shown_cells, shown_trials
-from cifarsweep.report.notes import curve_note, figure_notes
-from cifarsweep.report.overview import counts_text, lead, verdict_row
+from cifarsweep.report.figures import CLASSES_SHOWN, POINTS, class_payload, cost_payload, curve_payload, gap_payload
+from cifarsweep.report.folding import shown_cells, shown_trials
+from cifarsweep.report.notes import curve_note, figure_notes, folding_notes, warnings
 from cifarsweep.report.palette import Look, looks
-from cifarsweep.report.promise import warnings
 from cifarsweep.report.reproduce import reproduce_view
-from cifarsweep.report.resources import resource_table
-from cifarsweep.report.searched import search_view
+from cifarsweep.report.sections import confound_view, crossings, resource_table, search_view
+from cifarsweep.report.summary import counts_text, lead, verdict_row
 from cifarsweep.report.trials_section import differing_settings, trials_view
 from cifarsweep.spec.settings import flat_settings
 from cifarsweep.spec.study import Cell, cell_name, level_text
@@ -88,7 +82,7 @@ def study_view(report: ReportStudy) -> dict[str, Any]:
         "scale": _scale_ends(_scale(results)),
         "mark_width": MARK_WIDTH,
         "finals_height": _DOT_PLOT + (_DOT_ROW if len(results) <= _ROOMY else _TIGHT_ROW) * len(results),
-        "classes_height": _DOT_PLOT + _CLASS_ROW * min(CLASSES_SHOWN, most_classes(report)),
+        "classes_height": _DOT_PLOT + _CLASS_ROW * min(CLASSES_SHOWN, _most_classes(report)),
         "classes_shown": CLASSES_SHOWN,
         "looks_repeat": len(set(look.values())) < len(look),
         "shows_cost": any(result.params is not None or result.flops is not None for result in results),
@@ -108,6 +102,10 @@ def study_view(report: ReportStudy) -> dict[str, Any]:
         "database": visible(report.database),
         "version": report.version,
     }
+
+
+def _most_classes(report: ReportStudy) -> int:
+    return max((len(each.counts) for each in report.confusion.values()), default=0)
 
 
 def _shown(report: ReportStudy, names: Collection[str]) -> ReportStudy:

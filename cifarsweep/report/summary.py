@@ -1,16 +1,171 @@
-"""Verdicts and cells as plain values, for programs."""
+"""A study in a few words: its line in the index, its JSON, its table for a terminal."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from cifarsweep.analysis.comparison import Comparison, Match
 from cifarsweep.analysis.records import ReportStudy
-from cifarsweep.analysis.results import CellResult, cell_results
+from cifarsweep.analysis.results import CellResult, best, cell_results, state_counts
 from cifarsweep.analysis.verdict import Verdict
 from cifarsweep.analysis.verdicts import verdicts
-from cifarsweep.report.promise import most_false, warnings
+from cifarsweep.formatting import duration, mean_text, number_text, plural, prose, state_text, visible
+from cifarsweep.report.folding import shown_lines
+from cifarsweep.report.marks import forest_mark
+from cifarsweep.report.notes import most_false, warnings
+from cifarsweep.spec.types import VAL_ACCURACY, TrialState
 from cifarsweep.stats import Interval
+from cifarsweep.text import one_line
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def index_row(report: ReportStudy) -> dict[str, Any]:
+    """One study's line of the index."""
+    results = cell_results(report)
+    top = best(results)
+    found = verdicts(report)
+    decisions = Counter(verdict.decision for verdict in found)
+    counts = [f"{decisions[word]} {word}" for word in ("supported", "refuted", "undecided") if decisions[word]]
+    return {
+        "name": report.study.name,
+        "question": visible(report.study.question),
+        "verdict": verdict_row(found[0]) if found else None,
+        "decisions": f"{len(found)} hypotheses: {', '.join(counts)}" if len(found) > 1 else None,
+        "lead": lead(report, results),
+        "progress": progress(report),
+        "counts": counts_text(report),
+        "best_cell": visible(top.cell.name) if top else None,
+        "best_mean": mean_text(top.accuracy, VAL_ACCURACY) if top and top.accuracy else None,
+        "best_n": plural(top.accuracy.n, "seed") if top and top.accuracy else None,
+    }
+
+
+def verdict_row(verdict: Verdict) -> dict[str, Any]:
+    """A hypothesis with its verdict, for a page."""
+    return {
+        "decision": verdict.decision,
+        "claim": prose(verdict.hypothesis.claim.rstrip(". ")),
+        "detail": prose(verdict.detail),
+        "warning": prose(verdict.warning),
+        "forest": forest_mark(verdict),
+    }
+
+
+def progress(report: ReportStudy) -> dict[str, int]:
+    """Trials that are done, and all."""
+    return {"done": state_counts(report)[TrialState.DONE], "total": len(report.trials)}
+
+
+def counts_text(report: ReportStudy) -> str:
+    """All trials by their state; those that a search ended early are told apart from those that are done."""
+    counts = state_counts(report)
+    pruned = sum(trial.pruned for trial in report.trials)
+    named = {state_text(state): count for state, count in counts.items()}
+    named[TrialState.DONE] -= pruned
+    shown = [f"{count} {state}" for state, count in (*named.items(), ("pruned", pruned)) if count]
+    return f"{plural(len(report.trials), 'trial')}: {', '.join(shown)}" if shown else "no trials"
+
+
+def lead(report: ReportStudy, results: Sequence[CellResult]) -> str:
+    """The cell with the highest mean in a sentence, and what it is worth so far."""
+    top = best(results)
+    if top is None or top.accuracy is None:
+        return _nothing_found(report)
+    mean = f"{mean_text(top.accuracy, VAL_ACCURACY)} (n = {top.accuracy.n})"
+    found = f"{_highest(report, results, visible(top.cell.name), mean)}; {_finished(report)}."
+    if top.accuracy.n == 1:
+        return f"{found} That is one seed, and one seed decides nothing: another one may say the opposite."
+    return found
+
+
+def _nothing_found(report: ReportStudy) -> str:
+    counts = counts_text(report)
+    if not state_counts(report)[TrialState.DONE]:
+        return f"No trial is done yet ({counts}), so nothing is found so far."
+    rename = "; import it again with --rename TAG=" + VAL_ACCURACY if report.study.imported else ""
+    return f"No trial that is done has a finite {VAL_ACCURACY} ({counts}), so nothing is found so far{rename}."
+
+
+def _highest(report: ReportStudy, results: Sequence[CellResult], cell: str, mean: str) -> str:
+    if report.study.search is not None:
+        points = len({trial.cell for trial in report.trials})
+        return f"Of {plural(points, 'point')} that were tried, {cell} has the highest validation accuracy: {mean}"
+    if len(results) == 1:
+        return f"The only cell reaches a validation accuracy of {mean}"
+    known = sum(result.accuracy is not None for result in results)
+    of = plural(len(results), "cell") if known == len(results) else f"the {known} of {len(results)} cells with a result"
+    return f"Of {of}, {cell} has the highest mean validation accuracy: {mean}"
+
+
+def _finished(report: ReportStudy) -> str:
+    found, counts = progress(report), state_counts(report)
+    left = sum(counts[state] for state in (TrialState.QUEUED, TrialState.LEASED, TrialState.PAUSED))
+    done = f"{found['done']} of {plural(found['total'], 'trial')} {'is' if found['total'] == 1 else 'are'} done"
+    pruned = sum(trial.pruned for trial in report.trials)
+    done += f", {pruned} of them pruned" if pruned else ""
+    return f"{done}, so this is preliminary" if left else done
+
+
+_DASH = "\N{EN DASH}"
+
+
+def results_table(report: ReportStudy) -> Table:
+    """The page's table 1, as narrow as 80 columns: accuracies in per cent, the highest mean in bold.
+
+    Names are shown as they are, never as markup. What diverged or failed has a column only where there is any.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    every = cell_results(report)
+    results = shown_lines(every)
+    done = sum(trial.done for trial in report.trials)
+    title = (
+        f"{visible(report.study.question)}\n{one_line(report.study.name)}: {done} of {len(report.trials)} trials done"
+    )
+    table = Table(title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.collapse_padding = True
+    table.add_column("cell", overflow="fold", min_width=12)
+    troubles = [_trouble(result) for result in results]
+    for heading in ("n", "accuracy\n%", "95 %\ninterval", "range", "time", *(["trouble"] if any(troubles) else [])):
+        table.add_column(heading, justify="right", no_wrap=True)
+    if len(results) < len(every):
+        best_of = (
+            f"the best {len(results)} of {len(every):,} cells; `cifarsweep report {report.study.name} --json` has all"
+        )
+        table.caption, table.caption_justify = Text(visible(best_of)), "left"
+    top = best(results)
+    for result, trouble in zip(results, troubles, strict=True):
+        numbers = [*_numbers(result), *([trouble or _DASH] if any(troubles) else [])]
+        table.add_row(Text(one_line(visible(result.cell.name))), *numbers, style="bold" if result is top else None)
+    return table
+
+
+def verdict_lines(report: ReportStudy) -> list[str]:
+    """Each hypothesis of the study with its verdict, a sentence each, and what is left of the promise on them."""
+    return [*(visible(verdict.lines) for verdict in verdicts(report)), *warnings(report)]
+
+
+def _trouble(result: CellResult) -> str:
+    counts = ((result.diverged, "diverged"), (result.failed, "failed"))
+    return "\n".join(f"{count} {what}" for count, what in counts if count)
+
+
+def _numbers(result: CellResult) -> list[str]:
+    accuracy = result.accuracy
+    if accuracy is None:
+        return ["0", _DASH, _DASH, _DASH, duration(result.seconds)]
+    least, most, mean = (number_text(x, accuracy, VAL_ACCURACY) for x in (accuracy.min, accuracy.max, accuracy.mean))
+    interval = "one seed" if accuracy.n == 1 else "all alike"
+    if accuracy.interval is not None:
+        ends = (accuracy.interval.low, accuracy.interval.high)
+        interval = _DASH.join(number_text(end, accuracy, VAL_ACCURACY) for end in ends)
+    return [str(accuracy.n), mean, interval, f"{least}{_DASH}{most}", duration(result.seconds)]
 
 
 def study_fields(report: ReportStudy) -> dict[str, Any]:
@@ -29,8 +184,8 @@ def study_fields(report: ReportStudy) -> dict[str, Any]:
         "plans": [list(plan) for plan in report.plans],
         "false_verdicts_at_most": most_false(report),
         "promise": " ".join(warnings(report)) or None,
-        "verdicts": [_verdict(verdict) for verdict in verdicts(report)],
-        "cells": [_cell(result) for result in cell_results(report)],
+        "verdicts": [_verdict_fields(verdict) for verdict in verdicts(report)],
+        "cells": [_cell_fields(result) for result in cell_results(report)],
     }
 
 
@@ -39,13 +194,13 @@ def comparison_fields(found: Comparison) -> dict[str, Any]:
     return {
         "a": {"study": found.a.study.name, "database": found.a.database},
         "b": {"study": found.b.study.name, "database": found.b.database},
-        "cells": [_match(match) for match in found.matches],
+        "cells": [_match_fields(match) for match in found.matches],
         "only_a": list(found.only_a),
         "only_b": list(found.only_b),
     }
 
 
-def _verdict(verdict: Verdict) -> dict[str, Any]:
+def _verdict_fields(verdict: Verdict) -> dict[str, Any]:
     return {
         "claim": verdict.hypothesis.claim,
         "kind": verdict.hypothesis.kind,
@@ -67,7 +222,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _cell(result: CellResult) -> dict[str, Any]:
+def _cell_fields(result: CellResult) -> dict[str, Any]:
     accuracy = result.accuracy
     return {
         "cell": result.cell.name,
@@ -85,7 +240,7 @@ def _cell(result: CellResult) -> dict[str, Any]:
     }
 
 
-def _match(match: Match) -> dict[str, Any]:
+def _match_fields(match: Match) -> dict[str, Any]:
     estimate = match.estimate
     return {
         "a": match.a.cell.name,

@@ -8,8 +8,8 @@ import pytest
 from cifarsweep.analysis.confounds import confounds, timing_note, timing_warning
 from cifarsweep.analysis.results import cell_results
 from cifarsweep.analysis.verdicts import verdicts
-from cifarsweep.report.confound_view import confound_view
 from cifarsweep.report.render import render_study
+from cifarsweep.report.sections import confound_view
 from cifarsweep.spec.hypothesis import Faster
 
 NO, YES = "skip=no", "skip=yes"

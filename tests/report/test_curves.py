@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cifarsweep.report.curves import FEWEST_POINTS, KNOTS, POINTS, curve_payload, packed, thinned, unpacked
+from cifarsweep.report.figures import FEWEST_POINTS, KNOTS, POINTS, curve_payload, packed, thinned, unpacked
 from cifarsweep.stats import band
 
 STEPS = np.arange(5000)

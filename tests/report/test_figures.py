@@ -11,15 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cifarsweep.analysis.collect import collect
-from cifarsweep.analysis.confusion import class_counts, class_payload
+from cifarsweep.analysis.confusion import class_counts
 from cifarsweep.analysis.results import CellResult, cell_results, reach
 from cifarsweep.analysis.verdicts import verdicts
-from cifarsweep.report.crossing import crossings
-from cifarsweep.report.curves import curve_payload, unpacked
-from cifarsweep.report.figures import cost_payload, gap_payload, pareto_front
+from cifarsweep.report.figures import class_payload, cost_payload, curve_payload, gap_payload, pareto_front, unpacked
 from cifarsweep.report.marks import WIDTH, forest_mark
 from cifarsweep.report.render import render_study
-from cifarsweep.report.resources import resource_table
+from cifarsweep.report.sections import crossings, resource_table
 from cifarsweep.spec.hypothesis import Equivalent, Greater
 from cifarsweep.spec.types import CONFUSION, MetricRow, Outcome, TrialResult
 from cifarsweep.stats import summary
@@ -171,7 +169,7 @@ def test_classes_have_means_intervals_and_matrices(make: Any) -> None:
 def test_matrices_are_of_the_best_cells_as_far_as_the_page_stays_light(
     make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cifarsweep.analysis.confusion._MOST_ENTRIES", 2 * 9)
+    monkeypatch.setattr("cifarsweep.report.figures._MOST_ENTRIES", 2 * 9)
     report = everything(make)
 
     payload = class_payload(report, cell_results(report))

@@ -13,7 +13,7 @@ from cifarsweep.analysis.verdicts import verdicts
 from cifarsweep.report import folding
 from cifarsweep.report.render import render_study
 from cifarsweep.report.study_page import study_view
-from cifarsweep.report.terminal import results_table
+from cifarsweep.report.summary import results_table
 from cifarsweep.spec.hypothesis import Greater
 from cifarsweep.spec.types import MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store

@@ -9,7 +9,7 @@ from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.results import cell_results, named_means
 from cifarsweep.analysis.samples import sides
 from cifarsweep.analysis.verdicts import verdicts
-from cifarsweep.report.crossing import crossings
+from cifarsweep.report.sections import crossings
 from cifarsweep.spec.reader import read_study
 from cifarsweep.spec.study import Study, same_level
 

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from cifarsweep.analysis.results import cell_results
-from cifarsweep.report import code
-from cifarsweep.report.overview import index_row, lead
+from cifarsweep.report import reproduce
 from cifarsweep.report.render import render_index, render_study
-from cifarsweep.report.terminal import verdict_lines
+from cifarsweep.report.summary import index_row, lead, verdict_lines
 from cifarsweep.spec.hypothesis import Best, Greater
 from cifarsweep.spec.search_space import Range, Search
 
@@ -124,15 +123,15 @@ def test_what_a_traceback_ends_with_is_seen_before_it_is_opened(make: Any) -> No
 
 @pytest.fixture
 def fresh() -> Any:
-    code.code_version.cache_clear()
-    yield code.code_version
-    code.code_version.cache_clear()
+    reproduce.code_version.cache_clear()
+    yield reproduce.code_version
+    reproduce.code_version.cache_clear()
 
 
 def test_a_page_says_which_commit_wrote_it(make: Any, fresh: Any, tmp_path: Path, monkeypatch: Any) -> None:
     package = tmp_path / "cifarsweep" / "report"
     package.mkdir(parents=True)
-    monkeypatch.setattr(code, "__file__", str(package / "code.py"))
+    monkeypatch.setattr(reproduce, "__file__", str(package / "reproduce.py"))
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.test"]
     subprocess.run([*git, "init", "-q"], check=True)
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "Begin"], check=True)
@@ -142,7 +141,7 @@ def test_a_page_says_which_commit_wrote_it(make: Any, fresh: Any, tmp_path: Path
 
 
 def test_a_page_is_written_where_there_is_no_git(fresh: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(code, "__file__", str(tmp_path / "a" / "b" / "code.py"))
+    monkeypatch.setattr(reproduce, "__file__", str(tmp_path / "a" / "b" / "reproduce.py"))
     (tmp_path / ".git").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path))
 

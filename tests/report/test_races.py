@@ -10,8 +10,7 @@ from rates import ALIKE, FIRST, HIGH, LOW, NEAR
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.verdicts import metrics_needed, verdicts
 from cifarsweep.report.render import render_study
-from cifarsweep.report.summary import study_fields
-from cifarsweep.report.terminal import verdict_lines
+from cifarsweep.report.summary import study_fields, verdict_lines
 
 
 def slow_low(report: ReportStudy) -> list[Any]:

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cifarsweep.report.care import care_notes
+from cifarsweep.report.notes import care_notes
 from cifarsweep.report.render import render_study
-from cifarsweep.report.searched import HEIGHT, WIDTH, search_view
+from cifarsweep.report.sections import HEIGHT, WIDTH, search_view
 from cifarsweep.spec.search_space import Choices, Range, Search
 
 SPACE = {

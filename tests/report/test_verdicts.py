@@ -10,14 +10,12 @@ from statsmodels.stats.power import TTestPower
 
 from cifarsweep.analysis.samples import sides
 from cifarsweep.analysis.verdicts import verdicts
-from cifarsweep.report.care import care_notes
 from cifarsweep.report.claims import condition
 from cifarsweep.report.marks import forest_mark
-from cifarsweep.report.notes import figure_notes
+from cifarsweep.report.notes import care_notes, figure_notes
 from cifarsweep.report.render import render_study
 from cifarsweep.report.study_page import study_view
-from cifarsweep.report.summary import study_fields
-from cifarsweep.report.terminal import verdict_lines
+from cifarsweep.report.summary import study_fields, verdict_lines
 from cifarsweep.spec.hypothesis import AtChance, Best, Greater, NotWorse, Reaches, Trend
 from cifarsweep.spec.settings import EarlyStop, Settings
 
