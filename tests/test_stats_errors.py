@@ -22,8 +22,7 @@ from cifarsweep.stats.evidence import (
     sooner,
     trend,
 )
-from cifarsweep.stats.multiplicity import ERROR_RATE, judge, schedule
-from cifarsweep.stats.plans import bound, level_after, level_at, levels
+from cifarsweep.stats.multiplicity import ERROR_RATE, bound, judge, level_after, level_at, levels, schedule
 from cifarsweep.stats.power import power, seeds_needed
 
 STUDIES = 1000

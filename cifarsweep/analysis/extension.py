@@ -19,8 +19,7 @@ from cifarsweep.analysis.verdict import Verdict
 from cifarsweep.analysis.verdicts import verdicts
 from cifarsweep.spec.types import FINAL_STATES
 from cifarsweep.stats.estimate import FEWEST_SEEDS
-from cifarsweep.stats.multiplicity import schedule
-from cifarsweep.stats.plans import Plans, extended
+from cifarsweep.stats.multiplicity import Plans, extended, schedule
 
 
 @dataclass(frozen=True, slots=True)

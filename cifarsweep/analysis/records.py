@@ -13,7 +13,7 @@ import numpy.typing as npt
 from cifarsweep.spec.provenance import changed, trained_by
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import VAL_ACCURACY, Outcome, TrialState, Value
-from cifarsweep.stats.plans import Plans
+from cifarsweep.stats.multiplicity import Plans
 
 #: Strictly rising steps (int64) and the value at each (float64; nan and infinity where the metric was not finite).
 Series = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]

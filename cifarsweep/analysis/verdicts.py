@@ -28,8 +28,7 @@ from cifarsweep.spec.types import FINAL_STATES
 from cifarsweep.stats import Interval
 from cifarsweep.stats.estimate import BySeed
 from cifarsweep.stats.evidence import Evidence, best, equivalent, greater, near, not_worse, reaches, sooner, trend
-from cifarsweep.stats.multiplicity import Judgement, judge, planning_level
-from cifarsweep.stats.plans import level_after, level_at
+from cifarsweep.stats.multiplicity import Judgement, judge, level_after, level_at, planning_level
 from cifarsweep.stats.power import seeds_needed
 
 

@@ -13,7 +13,7 @@ from cifarsweep.cli.options import DEFAULT_DATABASE, Database
 if TYPE_CHECKING:
     from cifarsweep.analysis.extension import Extension
     from cifarsweep.spec.study import Study
-    from cifarsweep.stats.plans import Plans
+    from cifarsweep.stats.multiplicity import Plans
     from cifarsweep.store import Store
 
 

@@ -66,7 +66,7 @@ def worker(
     Ctrl-C writes checkpoints and gives the trials back; twice stops at once.
     """
     from cifarsweep.checkpoints.location import check_place, parse_place
-    from cifarsweep.data.verified import VerifiedData
+    from cifarsweep.data.catalog import VerifiedData
     from cifarsweep.store import Store
     from cifarsweep.worker.child.process import child_command
     from cifarsweep.worker.context import Plan

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
 from cifarsweep.data import tensor_file
-from cifarsweep.data.tensor_file import Stamp
-from cifarsweep.data.text import shown
+from cifarsweep.data.tensor_file import Stamp, stamp_of
 from cifarsweep.errors import DataError
 from cifarsweep.files import HomeError, exists, user_data_folder
-from cifarsweep.spec.complaint import nearest
 from cifarsweep.spec.types import NAME_PATTERN
+from cifarsweep.spec.validation import nearest
+from cifarsweep.text import shown
 
 ROOT_VARIABLE = "CIFARSWEEP_DATA"
 EMBEDDED = "digits"
@@ -211,3 +211,42 @@ def _way_to_get(name: str) -> str:
         return f"for images of your own: cifarsweep data import {name} FOLDER_OR_ARCHIVE"
     command = BUILT_IN[name].command
     return f"get it with: {command}" if command else "its next use makes it again"
+
+
+_TRIES = 3
+
+
+class VerifiedData:
+    """Reads the file of a data set once, and again only after somebody has touched it."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self._root = root
+        #: by name: the file as it was, and the data set or what is wrong with it
+        self._known: dict[str, tuple[Stamp, DataSetInfo | str]] = {}
+
+    def __call__(self, name: str) -> DataSetInfo:
+        """The data set as it is now, with its `stamp`. Raises DataError where it is absent or damaged."""
+        for _ in range(_TRIES):
+            found = self._look(name)
+            if isinstance(found, str):
+                raise DataError(found)
+            if found is not None:
+                return found
+        path = path_of(name, self._root)
+        raise DataError(f"data set {name!r}: somebody is writing {path}; start again once that is done")
+
+    def _look(self, name: str) -> DataSetInfo | str | None:
+        """The data set, or what is wrong with it; None where its file changed while it was read."""
+        path = path_of(name, self._root)
+        stamp = stamp_of(path)
+        if stamp is not None and name in self._known and self._known[name][0] == stamp:
+            return self._known[name][1]
+        try:
+            found: DataSetInfo | str = replace(verify(name, self._root), stamp=stamp)
+        except DataError as error:
+            found = str(error)
+        if stamp_of(path) != stamp:
+            return None
+        if stamp is not None:
+            self._known[name] = stamp, found
+        return found

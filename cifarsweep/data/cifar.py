@@ -28,7 +28,7 @@ from cifarsweep.data import catalog, tensor_file
 from cifarsweep.data.tensor_file import CHANNELS, SIDE, Contents
 from cifarsweep.errors import DataError
 from cifarsweep.files import part
-from cifarsweep.spec.complaint import nearest
+from cifarsweep.spec.validation import nearest
 
 _TIMEOUT_S = 30.0
 

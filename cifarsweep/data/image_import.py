@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -11,15 +12,21 @@ from pathlib import Path
 import numpy as np
 
 from cifarsweep.data import catalog, tensor_file
-from cifarsweep.data.archives import archive_members
-from cifarsweep.data.folders import folder_members
-from cifarsweep.data.import_problems import Faults, more
-from cifarsweep.data.members import DEFAULT_LIMITS, Limits, Member, Wanted, is_litter
-from cifarsweep.data.pictures import decode
+from cifarsweep.data.archives import (
+    DEFAULT_LIMITS,
+    Limits,
+    Member,
+    Wanted,
+    archive_members,
+    folder_members,
+    is_litter,
+    location,
+)
+from cifarsweep.data.image_decoding import decode
 from cifarsweep.data.tensor_file import CHANNELS, LONGEST_CLASS_NAME, MOST_CLASSES, SIDE, Contents
-from cifarsweep.data.text import is_plain, shown
 from cifarsweep.errors import DataError
 from cifarsweep.files import exists
+from cifarsweep.text import is_plain, shown
 
 SPLITS = ("train", "test")
 #: A file among its images: split, class, file name. Sorting by it makes the digest reproducible.
@@ -67,6 +74,48 @@ def _resolved(source: Path) -> Path:
         why = getattr(error, "strerror", None) or "its links lead in a circle"
         raise DataError(f"{shown(str(source))} can't be read: {why}") from None
     raise DataError(f"there is no folder and no archive {shown(str(source))}; give the path of one")
+
+
+#: Members that are named for each reason, and reasons that are told.
+_NAMED = 3
+
+
+@dataclass(slots=True)
+class Faults:
+    """How many members each reason refuses, and the first of them by name, in whatever order they were found."""
+
+    _counts: Counter[str] = field(default_factory=Counter)
+    _names: dict[str, list[str]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self._counts)
+
+    def add(self, name: str, reason: str, count: int = 1) -> None:
+        """Note that `reason` refuses the member `name`, or `count` members of which it is one."""
+        self._counts[reason] += count
+        names = self._names.setdefault(reason, [])
+        insort(names, name)
+        del names[_NAMED:]
+
+    def sentence(self, source: str) -> str:
+        """One line: the most frequent reasons, each with its first member and how many more there are."""
+        reasons = sorted(self._counts, key=lambda reason: (-self._counts[reason], reason))
+        told = [
+            f"{location(source, self._names[reason][0])} {reason}{more(self._names[reason], self._counts[reason])}"
+            for reason in reasons[:_NAMED]
+        ]
+        if left := sum(self._counts[reason] for reason in reasons[_NAMED:]):
+            told.append(f"{left} more have other faults")
+        return ". ".join(told)
+
+
+def more(names: list[str], count: int) -> str:
+    """What to say of the others, where the first of `count` names was told."""
+    if count == 1:
+        return ""
+    rest = [shown(name) for name in names[1:_NAMED]]
+    listed = ", ".join(rest + ["..."] * (count > 1 + len(rest)))
+    return f" (and {count - 1:,} more: {listed})" if rest else f" (and {count - 1:,} more)"
 
 
 @dataclass(slots=True)

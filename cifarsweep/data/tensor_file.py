@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from cifarsweep.data.text import is_plain
 from cifarsweep.errors import DataError
 from cifarsweep.files import part
+from cifarsweep.text import is_plain
 
 if TYPE_CHECKING:  # reading a header needs no numpy, so the command line starts without it
     import numpy as np

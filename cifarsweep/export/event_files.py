@@ -17,9 +17,9 @@ from pathlib import Path
 from statistics import median_low
 from typing import Any
 
-from cifarsweep.data.text import shown
 from cifarsweep.export.tables import missing
 from cifarsweep.spec.types import Value
+from cifarsweep.text import shown
 
 #: An interval of more seconds, and of so many times the usual one, is no training.
 _PAUSE_S, _PAUSE_FACTOR = 600.0, 10

@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cifarsweep.data.text import shown
 from cifarsweep.errors import DataError
 from cifarsweep.export.event_files import LeftOut, Scalars, read_folder
 from cifarsweep.spec.types import Value
+from cifarsweep.text import shown
 
 #: Folders that hold a part of a run, by what its metrics are called.
 _PARTS = {

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from cifarsweep.data.text import shown
 from cifarsweep.errors import DataError, SpecError
 from cifarsweep.export.event_files import LeftOut, Point, seconds
 from cifarsweep.export.run_folders import Part, cell_and_seed, escaped, run_parts
@@ -19,6 +18,7 @@ from cifarsweep.formatting import is_share
 from cifarsweep.spec.study import Cell, Study, level_key
 from cifarsweep.spec.types import ELAPSED, ENERGY, EPOCH, FLOPS, IMAGES, MetricRow, TrialState, Value
 from cifarsweep.store.records import FinishedRun
+from cifarsweep.text import shown
 
 _LONGEST_NAME = 64
 _MOST_LISTED, _LONGEST_TOLD = 30, 3000

@@ -1,6 +1,5 @@
 """Networks by name, and what they cost."""
 
-from cifarsweep.models.cost import Cost, cost
-from cifarsweep.models.registry import build, smallest_batch
+from cifarsweep.models.registry import Cost, build, cost, smallest_batch
 
 __all__ = ["Cost", "build", "cost", "smallest_batch"]

@@ -8,10 +8,10 @@ from pydantic import ValidationError
 
 from cifarsweep.errors import SpecError
 from cifarsweep.models import timm_models
-from cifarsweep.models.cost import cost
-from cifarsweep.spec.complaint import explain
+from cifarsweep.models.registry import cost
 from cifarsweep.spec.networks import Row, options, own_rows
 from cifarsweep.spec.settings import Timm
+from cifarsweep.spec.validation import explain
 
 #: More networks of timm than this at once are a pattern that wants to be narrower.
 MOST_TIMM = 60

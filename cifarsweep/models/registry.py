@@ -1,15 +1,18 @@
-"""From settings to a network, told apart by the type of the settings."""
+"""Networks by their settings, and what they cost."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from cifarsweep.models import convnet, resnet, resnet9, timm_models, vit
+from cifarsweep.models import convnet, resnet, timm_models, vit
+from cifarsweep.models.convnet import IMAGE_CHANNELS, IMAGE_SIZE
 from cifarsweep.spec.settings import ConvNet, Model, ResNet, ResNet9, Timm, ViT
 
-_Own = convnet.ConvNet | resnet9.ResNet9 | resnet.ResNet | vit.ViT
+_Own = convnet.ConvNet | resnet.ResNet9 | resnet.ResNet | vit.ViT
 
 
 def build(settings: Model, classes: int, generator: torch.Generator | None = None) -> torch.nn.Module:
@@ -33,7 +36,7 @@ def _own(settings: ConvNet | ResNet9 | ResNet | ViT, classes: int) -> _Own:
         case ConvNet():
             return convnet.ConvNet(settings, classes)
         case ResNet9():
-            return resnet9.ResNet9(settings, classes)
+            return resnet.ResNet9(settings, classes)
         case ResNet():
             return resnet.ResNet(settings, classes)
         case ViT():
@@ -52,3 +55,32 @@ def smallest_batch(settings: Model) -> int:
             return timm_models.smallest_batch(settings)
         case ResNet9() | ResNet():
             return 1  # their last features have several pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """`flops_per_image` is of the forward pass; a multiply-add counts as two, norms and activations as nothing."""
+
+    params: int
+    flops_per_image: int
+
+    def training_flops(self, images: int) -> int:
+        """Of training steps on so many images: the backward pass takes twice the forward one's.
+
+        (Section 2.1 of https://arxiv.org/abs/2001.08361; exact, since it counts arithmetic and not time.)
+        """
+        return 3 * self.flops_per_image * images
+
+
+@lru_cache(maxsize=64)  # counting takes longer than many a step, and trials of a study share their networks
+def cost(settings: Model, classes: int) -> Cost:
+    """Count on the meta device, where nothing is computed or allocated and no weights are fetched."""
+    if isinstance(settings, Timm):
+        settings = settings.model_copy(update={"pretrained": False})
+    with torch.device("meta"):
+        # A learned input of a layer, as attention pools have, has no gradient function, which the counter asks for.
+        model = build(settings, classes).eval().requires_grad_(False)
+        image = torch.empty(1, IMAGE_CHANNELS, IMAGE_SIZE, IMAGE_SIZE)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(image)
+    return Cost(sum(parameter.numel() for parameter in model.parameters()), counter.get_total_flops())

@@ -1,4 +1,8 @@
-"""Residual nets (He et al. 2016, arXiv 1512.03385) with the CIFAR stem: a 3x3 convolution, stride 1, no max-pool."""
+"""Residual nets.
+
+ResNet-18 to -152 (He et al. 2016, arXiv 1512.03385) have the CIFAR stem: a 3x3 convolution of stride 1 and no max-pool.
+ResNet-9 is the net of DAWNBench (D. Page, "How to train your ResNet", 2018), with a plain linear layer.
+"""
 
 from __future__ import annotations
 
@@ -85,6 +89,53 @@ class ResNet(nn.Module):
         """Images (N, 3, H, W) to logits (N, classes)."""
         # A mean, because the backward of adaptive pooling adds atomically on a GPU.
         logits: Tensor = self.head(self.blocks(self.stem(images)).mean((2, 3)))
+        return logits
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw every weight anew from `generator` alone."""
+        draw_residual_net(self, generator)
+
+
+WIDTHS = (64, 128, 256, 512)
+
+
+def _layer(before: int, width: int, *, pool: bool = False) -> nn.Sequential:
+    return nn.Sequential(*_conv(before, width, 3), nn.ReLU(inplace=True), *[nn.MaxPool2d(2)] * pool)
+
+
+class Residual(nn.Module):
+    """Two convolutions whose output is added to their input."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(_layer(width, width), _layer(width, width))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, width, H, W) to the same shape."""
+        added: Tensor = features + self.body(features)
+        return added
+
+
+class ResNet9(nn.Module):
+    """Preparation; three convolutions with pooling, a residual after the first and the last; a global maximum."""
+
+    def __init__(self, _: spec.ResNet9, classes: int) -> None:
+        super().__init__()
+        prepared, low, middle, high = WIDTHS
+        self.body = nn.Sequential(
+            _layer(IMAGE_CHANNELS, prepared),
+            _layer(prepared, low, pool=True),
+            Residual(low),
+            _layer(low, middle, pool=True),
+            _layer(middle, high, pool=True),
+            Residual(high),
+        )
+        self.head = nn.Linear(high, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W), H and W multiples of 8, to logits (N, classes)."""
+        # The maximum by reduction: the backward of adaptive max-pooling adds atomically on a GPU.
+        logits: Tensor = self.head(self.body(images).amax((2, 3)))
         return logits
 
     def initialise(self, generator: torch.Generator) -> None:

@@ -11,8 +11,7 @@ from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import BEST_ACCURACY, EARLY_STOPPED_AT, FINAL_STATES, VAL_ACCURACY, TrialState
 from cifarsweep.stats import Interval
-from cifarsweep.stats.multiplicity import ERROR_RATE
-from cifarsweep.stats.plans import Plans, bound, levels
+from cifarsweep.stats.multiplicity import ERROR_RATE, Plans, bound, levels
 
 ONE_SEED = (
     "Some cells have one seed only, and one seed is never enough: it has no interval, and a difference to it may be "

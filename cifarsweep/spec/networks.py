@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cifarsweep.errors import SpecError
-from cifarsweep.spec.complaint import nearest
 from cifarsweep.spec.settings import ConvNet, Model, ResNet, ResNet9, ViT
+from cifarsweep.spec.validation import nearest
 
 #: Pixels a side of what they see.
 IMAGE_SIZE = 32

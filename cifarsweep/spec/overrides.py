@@ -12,8 +12,8 @@ from cifarsweep.spec.hypothesis import Hypothesis, selectors
 from cifarsweep.spec.settings import NONE, flatten, may_be_none
 from cifarsweep.spec.study import Cell, overlap, same_level, select
 from cifarsweep.spec.types import NAME_PATTERN, Value
+from cifarsweep.spec.validation import Table
 
-Table = dict[str, Any]
 #: Takes a sentence that the user should read.
 Note = Callable[[str], None]
 

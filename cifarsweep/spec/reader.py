@@ -13,11 +13,9 @@ from pydantic import Field
 
 from cifarsweep.errors import SpecError, UnknownStudy
 from cifarsweep.spec.bounds import LARGEST_FILE, check_depth, check_size
-from cifarsweep.spec.complaint import nearest
 from cifarsweep.spec.hypothesis import Hypothesis
 from cifarsweep.spec.overrides import (
     Note,
-    Table,
     as_trained,
     fit_warmup,
     frozen,
@@ -35,7 +33,7 @@ from cifarsweep.spec.search_space import Search
 from cifarsweep.spec.settings import Frozen, Settings, flat_settings, flatten
 from cifarsweep.spec.study import Cell, Study, cell_name, check_hypotheses, check_unique, crossed, same_level
 from cifarsweep.spec.types import NAME_PATTERN, Value
-from cifarsweep.spec.validation import check_keys, nested, validated
+from cifarsweep.spec.validation import Table, check_keys, nearest, nested, validated
 
 _LONGEST_SHOWN = 200
 #: Seeds of a study whose file names none; a search has one.

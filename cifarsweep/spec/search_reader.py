@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from cifarsweep.errors import SpecError
-from cifarsweep.spec.overrides import Table, meant
+from cifarsweep.spec.overrides import meant
 from cifarsweep.spec.search_space import Choices, Parameter, Range, Search
 from cifarsweep.spec.settings import Settings, flat_settings
 from cifarsweep.spec.study import Cell, cell_name
 from cifarsweep.spec.types import Value
-from cifarsweep.spec.validation import check_keys, nested, validated
+from cifarsweep.spec.validation import Table, check_keys, nested, validated
 
 _SHAPE = "write { low = ..., high = ... } or { choices = [...] }"
 #: Spaces of at most so many points are checked point by point, larger ones at the ends of every parameter.

@@ -1,17 +1,162 @@
-"""Checks tables that come from a file against the records, and says what is wrong in sentences."""
+"""Checks tables that come from a file against the records. Every mistake is one sentence with file, key and remedy."""
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Iterable
-from typing import TypeVar
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from cifarsweep.errors import SpecError
-from cifarsweep.spec.complaint import explain, nearest
-from cifarsweep.spec.overrides import Table
 from cifarsweep.spec.settings import Frozen, nest, setting_keys
+
+Table = dict[str, Any]
+
+_SENTENCES = {
+    "missing": "is missing",
+    "greater_than": "must be greater than {gt}, not {value}",
+    "greater_than_equal": "must be at least {ge}, not {value}",
+    "less_than": "must be less than {lt}, not {value}",
+    "less_than_equal": "must be at most {le}, not {value}",
+    "finite_number": "must be a finite number, not {value}",
+    "bool_type": "must be true or false, not {value}",
+    "int_type": "must be a whole number, not {value}",
+    "float_type": "must be a number, not {value}",
+    "string_type": "must be a text in quotes, not {value}",
+    "tuple_type": "must be a list, not {value}",
+    "dict_type": "must be a table, not {value}",
+    "model_type": "must be a table of settings, not {value}",
+    "model_attributes_type": "must be a table of settings, not {value}",
+    "too_short": "must not be empty",
+    "too_long": "has too many entries (at most {max_length})",
+    "string_too_short": "must not be empty",
+    "string_too_long": "is too long (at most {max_length} characters)",
+}
+
+_LONGEST_WORD = 200
+#: Mistakes of one file that are told; who mends these sees the next.
+_MOST_TOLD = 20
+#: What pydantic finds in a record of a newer version: keys, words and tables that this one lacks.
+_UNKNOWN = ("extra_forbidden", "literal_error", "union_tag_invalid", "union_tag_not_found", "string_pattern_mismatch")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """` Did you mean 'x'?`, or nothing where no known name is near."""
+    known = list(known)
+    # Comparing takes time by the product of the lengths, and what is longer is nobody's slip of the hand.
+    if len(word) > _LONGEST_WORD:
+        return ""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    close = close or difflib.get_close_matches(word.rsplit(".", 1)[-1], known, n=1, cutoff=0.6)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def unknown(error: ValidationError) -> str | None:
+    """The first key or word that the records do not know, with its value; None where all are known to them."""
+    for detail in error.errors(include_url=False, include_context=False):
+        # No version writes characters that steer a terminal: those are somebody's edit.
+        if detail["type"] in _UNKNOWN and not _steers(detail["input"]):
+            return f"{'.'.join(map(str, detail['loc']))} = {_show(detail['input'])}"
+    return None
+
+
+def _steers(value: object) -> bool:
+    return isinstance(value, str) and re.search(r"[\x00-\x1f\x7f-\x9f]", value) is not None
+
+
+def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
+    """The mistakes, each on a line of its own that names `where` and the dotted key; of very many the first."""
+    details = error.errors(include_url=False)
+    # Pydantic counts only the entries that are valid, and so calls a list of mistakes too short as well.
+    wrong = {detail["loc"][:-1] for detail in details}
+    told = [detail for detail in details if not (detail["type"] == "too_short" and detail["loc"] in wrong)]
+    sentences = [_sentence(detail, model, where) for detail in told[:_MOST_TOLD]]
+    if len(told) > _MOST_TOLD:
+        sentences.append(f"{where}: and {len(told) - _MOST_TOLD:,} more mistakes")
+    return "\n".join(sentences)
+
+
+def _sentence(detail: Mapping[str, Any], model: type[BaseModel], where: str) -> str:
+    path = [str(part) for part in detail["loc"]]
+    kind, context = detail["type"], detail.get("ctx", {})
+    key = ".".join(_without_tags(path, model))
+    prefix = f"{where}: {key}: " if key else f"{where}: "
+    if kind == "extra_forbidden":
+        allowed = _keys_at(model, path[:-1])
+        return f"{prefix}unknown key.{nearest(path[-1], allowed)} Allowed here: {', '.join(allowed)}."
+    if kind == "literal_error":
+        allowed = [word.strip().strip("'") for word in context["expected"].replace(" or ", ",").split(",")]
+        return f"{prefix}{_show(detail['input'])} is unknown.{nearest(str(detail['input']), allowed)} " + (
+            f"Allowed: {', '.join(allowed)}."
+        )
+    if kind == "union_tag_invalid":
+        return _unknown_tag(prefix, path, model, context)
+    if kind == "union_tag_not_found":
+        return f"{prefix}kind is missing"
+    if kind == "value_error":
+        return _own_words(prefix, path, str(context["error"]))
+    if kind == "string_pattern_mismatch":
+        return (
+            f"{prefix}{_show(detail['input'])} has characters that are not allowed here (pattern {context['pattern']})"
+        )
+    sentence = _SENTENCES.get(kind)
+    text = sentence.format(value=_show(detail.get("input")), **context) if sentence else detail["msg"]
+    return f"{prefix}{text}"
+
+
+def _unknown_tag(prefix: str, path: Sequence[str], model: type[BaseModel], context: Mapping[str, Any]) -> str:
+    """The word that tells the tables of a union apart is `kind` or, where they have none, `name`."""
+    tables = _tables(model.model_fields[path[0]].annotation)
+    allowed = [word for table in tables for word in _words(table)]
+    return f"{prefix}{context['tag']!r} is unknown.{nearest(context['tag'], allowed)} Allowed: {', '.join(allowed)}."
+
+
+def _words(table: type[BaseModel]) -> list[str]:
+    field = table.model_fields.get("kind") or table.model_fields["name"]
+    return [str(word) for word in get_args(field.annotation)] or ["timm:NAME"]
+
+
+def _without_tags(path: Sequence[str], model: type[BaseModel]) -> list[str]:
+    """The path as a person writes it: pydantic puts the tag of a union's member between two keys."""
+    tags = {_tag(table) for field in model.model_fields.values() for table in _tables(field.annotation)}
+    return [part for index, part in enumerate(path) if not (index and part in tags)]
+
+
+def _own_words(prefix: str, path: Sequence[str], message: str) -> str:
+    """A validator of ours says `key: reason`; the key belongs to the table that was validated."""
+    return f"{prefix[:-2]}.{message}" if path else f"{prefix}{message}"
+
+
+def _show(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _keys_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
+    """The keys of the table at `path`; numbers of lists and tags of unions are stepped over."""
+    tables = [model]
+    for part in path:
+        inner = [
+            t for table in tables if part in table.model_fields for t in _tables(table.model_fields[part].annotation)
+        ]
+        tables = inner or [table for table in tables if _tag(table) == part] or tables
+    return list(tables[0].model_fields)
+
+
+def _tables(annotation: Any) -> list[type[BaseModel]]:
+    """The models that an annotation mentions, however deep."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [table for inner in get_args(annotation) for table in _tables(inner)]
+
+
+def _tag(table: type[BaseModel]) -> str:
+    kind = table.model_fields.get("kind")
+    return str(get_args(kind.annotation)[0]) if kind is not None else table.__name__.lower()
+
 
 M = TypeVar("M", bound=Frozen)
 

@@ -198,7 +198,7 @@ trial = Table(
 )
 
 #: The numbers of seeds at which a study that was extended is looked at: every look costs a share of the 5 %. Those that
-#: were planned together share a level; see `stats.plans`.
+#: were planned together share a level; see `stats.multiplicity`.
 look = Table(
     "cs_look",
     metadata,

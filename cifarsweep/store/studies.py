@@ -12,16 +12,16 @@ from sqlalchemy import Connection, Row, Table, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cifarsweep.errors import StoreError, StudyExists, UnknownStudy, UnreadableStudy
-from cifarsweep.spec.complaint import nearest
 from cifarsweep.spec.search_space import Search
 from cifarsweep.spec.study import Cell, Study, check_extends, difference
 from cifarsweep.spec.types import FINAL_STATES, NAME_PATTERN, TrialState, Wish
+from cifarsweep.spec.validation import nearest
 from cifarsweep.store import columns, rows
 from cifarsweep.store.records import Created, StoredStudy, StudyRow
 from cifarsweep.store.schema import cell, look, study, trial
 
 if TYPE_CHECKING:
-    from cifarsweep.stats.plans import Plans
+    from cifarsweep.stats.multiplicity import Plans
 
 
 def insert_ignore(conn: Connection, table: Table) -> Any:
@@ -138,7 +138,7 @@ def _plans_with(conn: Connection, stored: StoredStudy, seeds: int) -> Plans:
     states = set(conn.execute(select(trial.c.state).where(trial.c.study_id == stored.study_id).distinct()).scalars())
     # Statistics come with NumPy, which most looks at a database need not import.
     from cifarsweep.stats.estimate import FEWEST_SEEDS
-    from cifarsweep.stats.plans import extended
+    from cifarsweep.stats.multiplicity import extended
 
     if not seeds > before >= FEWEST_SEEDS or TrialState.DONE not in states:
         return plans

@@ -1,12 +1,14 @@
-"""The device that trains, and the precision it trains in."""
+"""The device that trains, its precision, and the memory layout of a network on it."""
 
 from __future__ import annotations
 
 import gc
 from contextlib import suppress
 from functools import cache
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from cifarsweep.errors import DeviceError
 from cifarsweep.spec.settings import Settings
@@ -48,3 +50,52 @@ def free_memory(device: torch.device) -> None:
         # torch's allocator may refuse after a capture that failed (pytorch/pytorch#180395).
         with suppress(RuntimeError):
             torch.cuda.empty_cache()
+
+
+#: Convolutions with at least this many input channels, of images of at most this side, are faster on a CPU where
+#: channels come first: 1.3 to 2.6 times (oneDNN 3.13, AVX-512). All others are faster with channels last.
+_CHANNELS, _SIDE = 256, 4
+
+
+def arrange(model: nn.Module, image: Tensor) -> nn.Module:
+    """Lay a channels-last network out for its device, given any image (1, 3, H, W) as the network takes it."""
+    if image.device.type == "cpu":
+        for conv in model.modules():
+            if isinstance(conv, nn.Conv2d) and type(conv) is not nn.Conv2d:
+                # Most kinds of timm's make the weights that they use anew at each step, row by row.
+                conv.to(memory_format=torch.contiguous_format)
+        for conv in _small_and_wide(model, image):
+            conv.to(memory_format=torch.contiguous_format)
+            conv.register_forward_pre_hook(_channels_first)
+            conv.register_forward_hook(_channels_last)  # for the norm behind it, which is slower the other way
+    return model
+
+
+def _channels_first(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (inputs[0].contiguous(), *inputs[1:])
+
+
+def _channels_last(_: nn.Module, __: tuple[Any, ...], output: Tensor) -> Tensor:
+    return output.contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def _small_and_wide(model: nn.Module, image: Tensor) -> list[nn.Module]:
+    """Find those convolutions by letting the image through; nothing of the network or of a generator changes."""
+    wide = [each for each in model.modules() if type(each) is nn.Conv2d and each.in_channels >= _CHANNELS]
+    if not wide:
+        return []
+    found: dict[nn.Module, None] = {}
+
+    def look(conv: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if inputs[0].shape[-1] <= _SIDE:
+            found[conv] = None
+
+    hooks = [conv.register_forward_pre_hook(look) for conv in wide]
+    try:
+        model.eval()(image)
+    finally:
+        model.train()
+        for hook in hooks:
+            hook.remove()
+    return list(found)

@@ -18,7 +18,6 @@ from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.types import CheckpointRef
 from cifarsweep.training import serialization
 from cifarsweep.training.batches import Feed
-from cifarsweep.training.confusion import Confusion
 from cifarsweep.training.determinism import make_repeatable
 from cifarsweep.training.device import autocast, find_device, wait_for
 from cifarsweep.training.events import (
@@ -34,10 +33,9 @@ from cifarsweep.training.events import (
     Started,
     Stopped,
 )
-from cifarsweep.training.meters import Alarm, Meter, Score
+from cifarsweep.training.meters import Alarm, Confusion, Meter, Score
 from cifarsweep.training.optimizers import peak_rate
-from cifarsweep.training.schedule import Budget
-from cifarsweep.training.schedules import learning_rate, warmup_steps
+from cifarsweep.training.schedule import Budget, learning_rate, warmup_steps
 from cifarsweep.training.state import TrainState, Trial
 from cifarsweep.training.step import choose_step
 

@@ -1,9 +1,13 @@
-"""torch's own optimizers in their fused form, what they decay, and how they are given a learning rate."""
+"""torch's own optimizers in their fused form, what they decay, and how they are given a learning rate.
+
+They are used without torch's compiler, which they would import at their first use: 2 to 3 seconds for nothing.
+"""
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +16,6 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from cifarsweep.spec import settings as spec
-from cifarsweep.training.lean import spare_compiler
 
 
 def make_optimizer(settings: spec.Optimizer, parameters: Iterable[Parameter]) -> Optimizer:
@@ -69,3 +72,25 @@ def set_rate(optimizer: Optimizer, rate: float) -> None:
             group["lr"].fill_(rate)
         else:
             group["lr"] = rate
+
+
+#: What torch.optim keeps out of compiled code, and asks the compiler for how when first called.
+_GUARDED = ("add_param_group", "state_dict", "load_state_dict", "zero_grad")
+
+
+def spare_compiler() -> None:
+    """Tell torch that these methods are kept out already; one that asks in another way just imports its compiler."""
+    for name in _GUARDED:
+        plain = inspect.unwrap(getattr(Optimizer, name))
+        vars(plain).setdefault("__dynamo_disable", plain)
+
+
+def stepper(optimizer: Optimizer) -> Callable[[], None]:
+    """Return `optimizer.step` in a plain `no_grad`, without its wrappers for profilers and the compiler."""
+    plain = inspect.unwrap(type(optimizer).step)
+
+    def step() -> None:
+        with torch.no_grad():
+            plain(optimizer)
+
+    return step

@@ -1,12 +1,13 @@
-"""How long a run is, and which images belong to which step."""
+"""How long a run is, and which images and which learning rate belong to each step. Imports no torch."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
 from cifarsweep.errors import SpecError
-from cifarsweep.spec.settings import Settings
+from cifarsweep.spec.settings import Schedule, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +64,51 @@ class Budget:
     def epoch(self, step: int) -> float:
         """Return the epochs done after `step` updates; whole at the end of an epoch."""
         return self.images_seen(step) / self.images
+
+
+def warmup_steps(schedule: Schedule, total_steps: int, steps_per_epoch: int) -> int:
+    """Return the warm-up in steps, rounded. SpecError if it leaves nothing of the budget."""
+    steps = schedule.warmup_steps or round(schedule.warmup_epochs * steps_per_epoch)
+    if steps >= total_steps:
+        raise SpecError(
+            f"schedule: the warm-up of {steps} steps ({schedule.warmup_epochs} epochs) leaves nothing of the budget of"
+            f" {total_steps} steps; shorten it, or raise steps or epochs"
+        )
+    return steps
+
+
+def learning_rate(schedule: Schedule, peak: float, step: int, total_steps: int, steps_per_epoch: int) -> float:
+    """Return the rate of the update that follows `step` updates, 0 <= step < total_steps.
+
+    It is the curve's, warm-up included, times the factor of the phase that the update's epoch is in.
+    """
+    return _curve(schedule, peak, step, total_steps, steps_per_epoch) * phase_factor(schedule, step // steps_per_epoch)
+
+
+def phase_factor(schedule: Schedule, epochs_done: int) -> float:
+    """Return the factor of the phase that holds the epoch after `epochs_done` epochs; 1 outside of all."""
+    ranges = schedule.phase_ranges() if schedule.phases else ()
+    return next((factor for first, last, factor in ranges if first <= epochs_done < last), 1.0)
+
+
+def _curve(schedule: Schedule, peak: float, step: int, total_steps: int, steps_per_epoch: int) -> float:
+    """Return the rate of the update that follows `step` updates, phases left out.
+
+    The warm-up of W steps rises by peak / (W + 1) a step and reaches `peak` right after itself, so no step is wasted on
+    a rate of 0 or repeats the peak. The curves are those of torch.optim.lr_scheduler, over the steps that are left:
+    CosineAnnealingLR (Loshchilov & Hutter 2017, arXiv 1608.03983, eq. 5), LinearLR, and MultiStepLR, whose milestones
+    count from the start of the budget.
+    """
+    warmup = warmup_steps(schedule, total_steps, steps_per_epoch)
+    if step < warmup:
+        return peak * (step + 1) / (warmup + 1)
+    progress = (step - warmup) / (total_steps - warmup)
+    match schedule.name:
+        case "constant":
+            return peak
+        case "step":
+            return peak * schedule.factor ** sum(step >= round(part * total_steps) for part in schedule.milestones)
+        case "cosine":
+            return peak * (schedule.final + (1 - schedule.final) * (1 + math.cos(math.pi * progress)) / 2)
+        case "linear":
+            return peak * (1 - (1 - schedule.final) * progress)

@@ -19,12 +19,10 @@ from cifarsweep.spec import types
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.types import MetricRow, Outcome, TrialResult
 from cifarsweep.training import determinism
-from cifarsweep.training.device import autocast
+from cifarsweep.training.device import arrange, autocast
 from cifarsweep.training.early_stopping import Watch
-from cifarsweep.training.layout import arrange
-from cifarsweep.training.lean import stepper
 from cifarsweep.training.meters import Meter, Score, Stopwatch
-from cifarsweep.training.optimizers import clip_gradients, make_optimizer, set_rate
+from cifarsweep.training.optimizers import clip_gradients, make_optimizer, set_rate, stepper
 from cifarsweep.training.serialization import weights_sha256
 
 _FORMAT = 1

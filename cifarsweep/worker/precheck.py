@@ -15,8 +15,7 @@ from cifarsweep.data.catalog import BUILT_IN, DataSetInfo, info
 from cifarsweep.errors import CifarsweepError, SpecError
 from cifarsweep.spec.settings import Settings, Timm
 from cifarsweep.spec.study import Cell, Study
-from cifarsweep.training.schedule import Budget
-from cifarsweep.training.schedules import warmup_steps
+from cifarsweep.training.schedule import Budget, warmup_steps
 from cifarsweep.worker.errand import run_module
 
 

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from cifarsweep.data.archives import Limits
 from cifarsweep.data.image_import import import_images
-from cifarsweep.data.members import Limits
 from cifarsweep.errors import DataError
 
 SMALL = Limits(members=50, member_bytes=100_000, pixels=10_000, floor_bytes=200_000, ratio=10)

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from cifarsweep.data import catalog, tensor_file
+from cifarsweep.data.image_decoding import decode
 from cifarsweep.data.image_import import import_images
-from cifarsweep.data.pictures import decode
 from cifarsweep.errors import DataError
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from cifarsweep.data import catalog, tensor_file
+from cifarsweep.data.catalog import VerifiedData
 from cifarsweep.data.dataset import load
 from cifarsweep.data.tensor_file import MappedFile
-from cifarsweep.data.verified import VerifiedData
 from cifarsweep.errors import DataError
 
 

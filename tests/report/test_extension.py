@@ -12,7 +12,7 @@ from cifarsweep.analysis.extension import next_seeds
 from cifarsweep.analysis.looks import seed_order
 from cifarsweep.analysis.verdicts import verdicts
 from cifarsweep.spec.hypothesis import AtChance, Greater
-from cifarsweep.stats.plans import bound
+from cifarsweep.stats.multiplicity import bound
 
 MIDDLE_WORSE = Greater(kind="greater", claim="Low is above middle", a=LOW, b=MIDDLE, margin=0.1)
 

@@ -6,7 +6,7 @@ from stripes import CLASSES, TINY, finished, rows
 
 from cifarsweep.spec.settings import EarlyStop, Optimizer
 from cifarsweep.spec.types import CONFUSION
-from cifarsweep.training.confusion import Confusion
+from cifarsweep.training.meters import Confusion
 
 
 def counts(events):

@@ -8,7 +8,7 @@ from torch.optim import lr_scheduler
 
 from cifarsweep.errors import SpecError
 from cifarsweep.spec.settings import Schedule
-from cifarsweep.training.schedules import learning_rate, warmup_steps
+from cifarsweep.training.schedule import learning_rate, warmup_steps
 
 PEAK = 0.3
 totals = st.integers(1, 200)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from cifarsweep.spec.settings import Augment, ConvNet
 from cifarsweep.training import step
-from cifarsweep.training.layout import arrange
+from cifarsweep.training.device import arrange
 from cifarsweep.training.step import EagerStep, GraphStep, choose_step
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -145,7 +145,7 @@ def test_training_never_imports_the_compiler():
 import sys, torch
 import cifarsweep.worker.child.trainer
 from cifarsweep.spec.settings import Optimizer
-from cifarsweep.training.lean import stepper
+from cifarsweep.training.optimizers import stepper
 from cifarsweep.training.optimizers import make_optimizer
 held = torch.nn.Parameter(torch.ones(2)); held.grad = torch.ones(2)
 for name in ("adamw", "adam", "sgd"):

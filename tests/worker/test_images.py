@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from cifarsweep.data import catalog, tensor_file
-from cifarsweep.data.catalog import DataSetInfo
-from cifarsweep.data.verified import VerifiedData
+from cifarsweep.data.catalog import DataSetInfo, VerifiedData
 from cifarsweep.errors import DataError, DataUnusable, StudyRefused
 from cifarsweep.spec.settings import ConvNet, Settings
 from cifarsweep.spec.study import Cell, Study
