@@ -10,13 +10,13 @@ from cifarsweep.analysis.comparison import Comparison, Match
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.results import CellResult
 from cifarsweep.formatting import duration, mean_text, moment, plural, share_text, signed_text, visible
+from cifarsweep.report.marks import Scale
 from cifarsweep.spec.types import VAL_ACCURACY
 from cifarsweep.stats import Interval
 from cifarsweep.stats.estimate import FEWEST_SEEDS, Estimate
 
 #: Of the mark in a row, in pixels.
 MARK_WIDTH = 170
-_MARK_MARGIN = 8
 #: Differences are drawn at least this far to both sides.
 _NARROWEST = 0.005
 
@@ -136,15 +136,11 @@ def _time(match: Match) -> str | None:
 def _mark(match: Match, interval: Interval | None, reach: float) -> dict[str, Any] | None:
     if match.estimate is None:
         return None
-
-    def place(value: float) -> float:
-        share = (min(max(value, -reach), reach) + reach) / (2 * reach)
-        return round(_MARK_MARGIN + share * (MARK_WIDTH - 2 * _MARK_MARGIN), 1)
-
+    scale = Scale(-reach, reach, MARK_WIDTH, 8)
     ends = (interval.low, interval.high) if interval else ()
     return {
-        "value": place(match.estimate.value),
-        "zero": place(0.0),
-        "ends": [{"x": place(end), "cap": abs(end) <= reach} for end in ends],
+        "value": scale.pixel(match.estimate.value),
+        "zero": scale.pixel(0.0),
+        "ends": [{"x": scale.pixel(end), "cap": abs(end) <= reach} for end in ends],
         "label": f"difference {_difference_text(match, interval)} points",
     }

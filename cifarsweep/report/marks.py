@@ -1,8 +1,9 @@
-"""A verdict as a small picture: the estimate, its 95 % interval, and where it would have to lie."""
+"""Small pictures within a page: their scale, and a verdict as its estimate, its interval and the claimed region."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,23 @@ from cifarsweep.analysis.verdict import Verdict
 from cifarsweep.formatting import target_text
 from cifarsweep.spec.hypothesis import Hypothesis, is_loss
 
-#: In pixels.
-WIDTH, _EDGE = 240, 10
+#: Width of the picture of a verdict, in pixels.
+WIDTH = 240
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Maps values from `low` to `high` to `length` pixels, with a margin at both ends."""
+
+    low: float
+    high: float
+    length: int
+    margin: int
+
+    def pixel(self, value: float) -> float:
+        """The distance from the lower end; a value beyond an end is held there."""
+        share = (value - self.low) / (self.high - self.low) if self.high > self.low else 0.5
+        return round(self.margin + min(max(share, 0.0), 1.0) * (self.length - 2 * self.margin), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,37 +47,30 @@ def forest_mark(verdict: Verdict) -> dict[str, Any] | None:
     log = verdict.hypothesis.kind == "faster"
     shown = [verdict.interval.low, verdict.interval.high, region.mark]
     shown += [end for end in (region.low, region.high) if math.isfinite(end) and not log]
-    place = _Axis.around([math.log(value) for value in shown] if log else shown)
-    low, high = (_place(place, end, log) for end in (region.low, region.high))
+    scale = _scale([_log(value) for value in shown] if log else shown)
+
+    def pixel(value: float) -> float:
+        return scale.pixel(_log(value) if log else value)
+
+    low, high = pixel(region.low), pixel(region.high)
     return {
         "width": WIDTH,
         "region": (low, round(high - low, 1)),
-        "mark": _place(place, region.mark, log),
+        "mark": pixel(region.mark),
         "mark_text": _text(verdict.hypothesis, region.mark),
-        "ends": [_place(place, end, log) for end in (verdict.interval.low, verdict.interval.high)],
-        "estimate": _place(place, verdict.estimate, log),
+        "ends": [pixel(verdict.interval.low), pixel(verdict.interval.high)],
+        "estimate": pixel(verdict.estimate),
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Axis:
-    low: float
-    high: float
-
-    @classmethod
-    def around(cls, values: list[float]) -> _Axis:
-        room = 0.15 * (max(values) - min(values) or 1.0)
-        return cls(min(values) - room, max(values) + room)
-
-    def place(self, value: float) -> float:
-        share = (value - self.low) / (self.high - self.low)
-        return round(_EDGE + min(max(share, 0.0), 1.0) * (WIDTH - 2 * _EDGE), 1)
+def _log(value: float) -> float:
+    return math.log(value) if value > 0 else -math.inf
 
 
-def _place(axis: _Axis, value: float, log: bool) -> float:
-    if log:
-        return axis.place(math.log(value) if value > 0 else -math.inf)
-    return axis.place(value)
+def _scale(values: Sequence[float]) -> Scale:
+    """A scale around the values, with 15 % of room at both ends."""
+    room = 0.15 * (max(values) - min(values) or 1.0)
+    return Scale(min(values) - room, max(values) + room, WIDTH, 10)
 
 
 def _region(hypothesis: Hypothesis) -> _Region | None:

@@ -16,6 +16,7 @@ from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
 from cifarsweep.analysis.results import CellResult, reach
 from cifarsweep.analysis.samples import matched
 from cifarsweep.formatting import RESOURCE_LABELS, UNITS, magnitude, metric_label, plural, prose, value_text, visible
+from cifarsweep.report.marks import Scale
 from cifarsweep.spec.search_space import Choices, Parameter, Range
 from cifarsweep.spec.study import Study, cell_name, level_text, same_level
 from cifarsweep.spec.types import ENERGY, FLOPS, GPU_MEMORY, GPU_TEMPERATURE, MEMORY, VAL_ACCURACY, Value
@@ -126,17 +127,8 @@ def _shown(cells: Sequence[CellResult], shades: _Shades) -> dict[str, Any] | Non
 
 #: Of one plot, in pixels, with room for the dots at its edges.
 WIDTH, HEIGHT, _MARGIN = 220, 120, 6
-
-
-@dataclass(frozen=True, slots=True)
-class _Axis:
-    low: float
-    high: float
-
-    def place(self, value: float, length: int) -> float:
-        """Pixels from the lower end."""
-        share = (value - self.low) / (self.high - self.low) if self.high > self.low else 0.5
-        return round(_MARGIN + min(max(share, 0.0), 1.0) * (length - 2 * _MARGIN), 1)
+#: A trial of a search, and the accuracy that it reached.
+_Point = tuple[ReportTrial, float]
 
 
 def search_view(report: ReportStudy) -> dict[str, Any] | None:
@@ -146,12 +138,12 @@ def search_view(report: ReportStudy) -> dict[str, Any] | None:
         return None
     reached = [(trial, value) for trial in report.trials if (value := _reached(trial)) is not None]
     values = [value for _, value in reached] or [0.0, 1.0]
-    axis = _Axis(min(values), max(values))
+    height = Scale(min(values), max(values), HEIGHT, _MARGIN)
     return {
         "sentences": list(_search_sentences(report, len(reached))),
-        "plots": [_plot(key, parameter, reached, axis) for key, parameter in search.space.items()] if reached else [],
-        "low": value_text(axis.low, VAL_ACCURACY),
-        "high": value_text(axis.high, VAL_ACCURACY),
+        "plots": [_plot(key, parameter, reached, height) for key, parameter in search.space.items()] if reached else [],
+        "low": value_text(height.low, VAL_ACCURACY),
+        "high": value_text(height.high, VAL_ACCURACY),
         "pruned": any(trial.pruned for trial, _ in reached),
         "width": WIDTH,
         "height": HEIGHT,
@@ -189,11 +181,13 @@ def _ended(done: int, pruned: int) -> str:
     return f"{plural(done - pruned, 'trial')} done, {pruned} pruned"
 
 
-def _plot(key: str, parameter: Parameter, reached: Sequence[tuple[ReportTrial, float]], y: _Axis) -> dict[str, Any]:
+def _plot(
+    key: str, parameter: Parameter, reached: Sequence[tuple[ReportTrial, float]], height: Scale
+) -> dict[str, Any]:
     points = [
         {
             "x": _across(parameter, trial.levels[key]),
-            "y": round(HEIGHT - y.place(value, HEIGHT), 1),
+            "y": round(HEIGHT - height.pixel(value), 1),
             "pruned": trial.pruned,
             "title": f"{visible(level_text(trial.levels[key]))}: {value_text(value, VAL_ACCURACY)}",
         }
@@ -215,14 +209,16 @@ def _middle(parameter: Range) -> Value:
 
 
 def _across(parameter: Parameter, value: Value) -> float:
+    """Where a level stands along the axis, in pixels."""
     if isinstance(parameter, Choices):
         keys = [repr(choice) for choice in parameter.choices]
-        place = keys.index(repr(value)) if repr(value) in keys else 0
-        return _Axis(-0.5, len(keys) - 0.5).place(place, WIDTH)
+        index = keys.index(repr(value)) if repr(value) in keys else 0
+        return Scale(-0.5, len(keys) - 0.5, WIDTH, _MARGIN).pixel(index)
     assert isinstance(value, int | float)
+    low, high, at = float(parameter.low), float(parameter.high), float(value)
     if parameter.log:
-        return _Axis(math.log(parameter.low), math.log(parameter.high)).place(math.log(value), WIDTH)
-    return _Axis(parameter.low, parameter.high).place(value, WIDTH)
+        low, high, at = math.log(low), math.log(high), math.log(at)
+    return Scale(low, high, WIDTH, _MARGIN).pixel(at)
 
 
 #: Metrics of which the highest value counts, and those of which the last: they add up.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from cifarsweep.analysis.records import ReportStudy
@@ -23,6 +23,7 @@ from cifarsweep.formatting import (
 from cifarsweep.report.claims import hypothesis_view
 from cifarsweep.report.figures import CLASSES_SHOWN, POINTS, class_payload, cost_payload, curve_payload, gap_payload
 from cifarsweep.report.folding import shown_cells, shown_trials
+from cifarsweep.report.marks import Scale
 from cifarsweep.report.notes import curve_note, figure_notes, folding_notes, warnings
 from cifarsweep.report.palette import Look, looks
 from cifarsweep.report.reproduce import reproduce_view
@@ -36,25 +37,11 @@ from cifarsweep.stats import Summary
 
 #: Width of the mark in a row of the table of results, in pixels.
 MARK_WIDTH = 130
-_MARK_MARGIN = 6
 #: Of the dot plot, in pixels: its frame, and each of its rows. Set before it is drawn, so that nothing jumps.
 _DOT_PLOT, _DOT_ROW = 74, 34
 #: Of many cells a row is narrower; report.js draws smaller dots there.
 _ROOMY, _TIGHT_ROW = 40, 18
 _CLASS_ROW = 28
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """The common scale of the marks in the table, in parts of one."""
-
-    low: float
-    high: float
-
-    def place(self, value: float) -> float:
-        """Pixels from the left edge of a mark, held inside it."""
-        share = (value - self.low) / (self.high - self.low)
-        return round(_MARK_MARGIN + min(max(share, 0.0), 1.0) * (MARK_WIDTH - 2 * _MARK_MARGIN), 1)
 
 
 def study_view(report: ReportStudy) -> dict[str, Any]:
@@ -121,7 +108,8 @@ def _scale(results: Sequence[CellResult]) -> Scale | None:
         return None
     low, high = min(s.min for s in known), max(s.max for s in known)
     room = max(0.15 * (high - low), 0.01)
-    return Scale(math.floor(100 * max(low - room, 0.0)) / 100, math.ceil(100 * min(high + room, 1.0)) / 100)
+    ends = math.floor(100 * max(low - room, 0.0)) / 100, math.ceil(100 * min(high + room, 1.0)) / 100
+    return Scale(*ends, MARK_WIDTH, 6)
 
 
 def _scale_ends(scale: Scale | None) -> tuple[str, str] | None:
@@ -168,8 +156,8 @@ def _mark(accuracy: Summary, scale: Scale) -> dict[str, Any]:
     if ends:
         label += f", 95 % interval {interval_text(accuracy, VAL_ACCURACY)}"
     return {
-        "mean": scale.place(accuracy.mean),
-        "ends": [{"x": scale.place(end), "cap": scale.low <= end <= scale.high} for end in ends] if ends else [],
+        "mean": scale.pixel(accuracy.mean),
+        "ends": [{"x": scale.pixel(end), "cap": scale.low <= end <= scale.high} for end in ends] if ends else [],
         "label": label,
     }
 
