@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cifarsweep.worker.cpu_features import precisions
+from cifarsweep.worker.sensors import precisions
 
 THREADS = 1
 
@@ -79,7 +79,7 @@ def settings_of(case: Case) -> Any:
 
 def ours(case: Case, root: Path) -> Iterator[None]:
     """Train, one turn for each item."""
-    from cifarsweep.training.process import prepare_process
+    from cifarsweep.worker.child.main import prepare_process
 
     prepare_process()
     from cifarsweep.checkpoints.folder import CheckpointFolder

@@ -36,7 +36,7 @@ from typing import Any
 import gpu_stages
 from gpu_runs import FULL, TINY, Scale, say
 
-from cifarsweep.training.process import prepare_process
+from cifarsweep.worker.child.main import prepare_process
 
 #: What is done, in this order, and the most seconds that each may take: 480 together.
 STAGES: dict[str, tuple[Callable[[Scale], None], int]] = {

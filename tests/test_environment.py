@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cifarsweep.environment import without_database
-from cifarsweep.worker import errand
+from cifarsweep.worker import precheck
 from cifarsweep.worker.child.process import ChildProcess, child_command
 
 SECRET = "tr0ub4dor"
@@ -105,7 +105,7 @@ def test_a_process_that_is_asked_something_knows_no_database(monkeypatch, tmp_pa
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "tells.py").write_text("print(open('/proc/self/environ').read(), open('/proc/self/cmdline').read())")
 
-    assert_it_knows_no_database(errand.run_module("tells").replace("\0", "\n"))
+    assert_it_knows_no_database(precheck.run_module("tells").replace("\0", "\n"))
 
 
 @pytest.mark.parametrize(("given", "seen"), [(None, "PCI_BUS_ID"), ("FASTEST_FIRST", "FASTEST_FIRST")])
@@ -123,10 +123,10 @@ def test_a_training_process_numbers_gpus_as_nvidia_smi_does_unless_it_is_told_ot
 
 def test_every_process_that_is_started_says_what_it_knows():
     """Workers alone need the database: whoever else starts a process passes an environment."""
-    places = Path(errand.__file__).parents[1].rglob("*.py")
+    places = Path(precheck.__file__).parents[1].rglob("*.py")
     starts = {p.name: p.read_text() for p in places if re.search(r"subprocess\.(run|Popen)\(", p.read_text())}
 
-    assert "process.py" in starts and "errand.py" in starts
+    assert "process.py" in starts and "precheck.py" in starts
     for name in starts.keys() - {"launch.py"}:
         calls = len(re.findall(r"subprocess\.(run|Popen|check_output|call)\(", starts[name]))
         assert calls == len(re.findall(r"env=(without_database|child_environment)\(\)", starts[name])), name

@@ -1,1 +1,13 @@
-"""Trains trials: a supervisor that claims and records, and children that hold the device and know no database."""
+"""Trains trials: a supervisor that claims and records, and children that hold the device and know no database.
+
+The life of a trial:
+
+    claim     store/queue/claim.py     one UPDATE takes a queued trial, or one whose lease has ended
+    start     worker/slot.py           Slot.take sends Train to the child
+    train     worker/child/main.py     serve() runs train() of training/loop.py and writes its events
+    receive   worker/slot.py           Slot.hear reads them, Attempt.record says what they mean
+    buffer    worker/recorder.py       Recorder.add, Recorder.point
+    write     store/queue/fence.py     guard() renews the lease and fences; then rows and pointer, in one transaction
+    finish    store/queue/fence.py     finish(), and the next claim in the same transaction
+    sync      store/optuna_view/       the outbox to Optuna
+"""

@@ -8,14 +8,14 @@ from functools import lru_cache
 from typing import Any
 
 from cifarsweep.errors import StoreUnavailable, UnreadableStudy
+from cifarsweep.spec.provenance import changes, changes_text, contributing
 from cifarsweep.spec.settings import Settings
-from cifarsweep.spec.types import ENERGY, VAL_ACCURACY, AttemptEnd, MetricRow, Outcome, TrialResult
+from cifarsweep.spec.types import DATA_VERSION, ENERGY, VAL_ACCURACY, AttemptEnd, MetricRow, Outcome, TrialResult
 from cifarsweep.store.queue.claim import MANY_TAKEOVERS
-from cifarsweep.store.records import Lease
+from cifarsweep.store.records import Lease, Segment
 from cifarsweep.training import events
 from cifarsweep.worker.child import protocol
 from cifarsweep.worker.context import Shared
-from cifarsweep.worker.continuation import continuation_note, on_other_images
 from cifarsweep.worker.recorder import Recorder
 from cifarsweep.worker.telemetry import Gauges
 
@@ -58,7 +58,7 @@ class Attempt:
             settings=_plain(lease.settings),
             seed=lease.seed,
             folder=self._shared.artifacts.path(lease),
-            resume=() if on_other_images(lease) else lease.checkpoints,
+            resume=() if _on_other_images(lease) else lease.checkpoints,
             save_every_s=self._shared.plan.save_every_s,
             first_save_s=_SOON_S if lease.takeovers else None,
             data=self._data_file(),
@@ -81,7 +81,7 @@ class Attempt:
                 "when nothing else waits. If it is what ends them, by its memory for instance, "
                 f"`cifarsweep cancel {_title(lease)}` gives it up"
             )
-        if on_other_images(lease):
+        if _on_other_images(lease):
             self._note("begins again: its checkpoint was trained on other images than those here")
 
     def record(self, reply: protocol.Reply) -> None:
@@ -152,7 +152,7 @@ class Attempt:
         known = self.lease.checkpoints[0].step if self.lease.checkpoints else 0
         if started.start_step < known:
             self.recorder.rewind(started.start_step)
-        if note := continuation_note(self.lease, started.start_step):
+        if note := _continuation_note(self.lease, started.start_step):
             self._note(note)
         self._started = started
         earlier = self.recorder.committed(ENERGY) if started.start_step else None
@@ -205,6 +205,34 @@ class Attempt:
         end = AttemptEnd.OUT_OF_MEMORY if failure.out_of_memory else AttemptEnd.EXCEPTION
         self.recorder.fail(end, failure.error, failure.traceback)
         self.end(f"failed: {failure.error.splitlines()[0]}")
+
+
+def _on_other_images(lease: Lease) -> bool:
+    """Whether the checkpoints were trained on other images than the lease is for, as far as that was recorded."""
+    before, key = _before(lease, lease.step), DATA_VERSION + lease.settings.dataset
+    known = None if before is None else before.environment.get(key)
+    return known is not None and lease.data_sha256 is not None and known != lease.data_sha256
+
+
+def _continuation_note(lease: Lease, start_step: int) -> str | None:
+    """What is to be said where training goes on with other software, or on another device; None where it does not."""
+    before = _before(lease, start_step)
+    if before is None:
+        return None
+    found = changes((before.environment, lease.history[-1].environment))
+    if not found:
+        return None
+    return (
+        f"goes on from step {start_step:,} with something else ({changes_text(found)}): its result is no longer "
+        "promised to be the same bits again"
+    )
+
+
+def _before(lease: Lease, start_step: int) -> Segment | None:
+    """The attempt whose checkpoint of that step this one goes on from."""
+    *earlier, _ = lease.history or (None,)
+    found = contributing([*(each.first_step for each in earlier), start_step]) if earlier else []
+    return earlier[found[-2]] if len(found) > 1 else None
 
 
 @lru_cache

@@ -10,14 +10,13 @@ from cifarsweep.errors import DataError, StudyRefused, UnreadableStudy
 from cifarsweep.spec.provenance import without_data
 from cifarsweep.store import Store
 from cifarsweep.store.records import Environment, Lease, Want, WorkerInfo
-from cifarsweep.worker import machine
 from cifarsweep.worker.child.protocol import Ready
-from cifarsweep.worker.context import Plan
-from cifarsweep.worker.cpu_features import faster_precision
+from cifarsweep.worker.context import Plan, versions
 from cifarsweep.worker.display import Display
 from cifarsweep.worker.eligibility import Trainable
 from cifarsweep.worker.outage import Patience
 from cifarsweep.worker.search import Searching
+from cifarsweep.worker.sensors import faster_precision
 from cifarsweep.worker.slot import Slot
 
 #: How long a look at the studies holds, and how long a slot that found no trial waits for its next look, in seconds.
@@ -102,7 +101,7 @@ class Claims:
     def _environment(self, ready: Ready) -> Environment:
         """What a slot's child trains with."""
         data, other_data = dict(self._trainable.digests), self._trainable.other_data
-        mine, told = machine.versions(ready.versions, {}), self.registered
+        mine, told = versions(ready.versions, {}), self.registered
         if told is not None and (told.device, without_data(told.versions)) == (ready.device, mine):
             return Environment(data, other_data=other_data)
         # The child of another slot began after an upgrade of torch, and its versions are the worker's now.
@@ -136,7 +135,7 @@ class Claims:
             pid=os.getpid(),
             device=ready.device,
             slots=self._plan.slots,
-            versions=machine.versions(ready.versions, self._trainable.digests),
+            versions=versions(ready.versions, self._trainable.digests),
         )
         if info != self.registered:
             self._store.register_worker(info)

@@ -1,12 +1,18 @@
-"""What a worker was asked to do, and what all its slots share."""
+"""Who a worker is, what it was asked to do, and what all its slots share."""
 
 from __future__ import annotations
 
+import os
+import platform
+import secrets
+import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cifarsweep import __version__
+from cifarsweep.spec.types import DATA_VERSION
 from cifarsweep.store import Store
 from cifarsweep.store.records import Lease, Want
 from cifarsweep.store.timing import Timing
@@ -53,3 +59,14 @@ class Shared:
     #: what is known of the images on this machine
     data: Trainable
     clock: Callable[[], float] = time.monotonic
+
+
+def worker_id() -> str:
+    """A name that no other worker has or had: host, process number and a few random digits."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+def versions(child: Mapping[str, str], digests: Mapping[str, str]) -> dict[str, str]:
+    """What the results depend on: ours, the operating system's, what the child reports, and the images' digests."""
+    data = {DATA_VERSION + name: digest for name, digest in sorted(digests.items())}
+    return {"cifarsweep": __version__, "system": f"{platform.system()} {platform.machine()}", **child, **data}

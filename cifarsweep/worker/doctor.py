@@ -15,7 +15,7 @@ from cifarsweep.data.catalog import ROOT_VARIABLE, data_root, installed
 from cifarsweep.errors import CifarsweepError, DataError, PlaceError
 from cifarsweep.store.admin.doctor import Finding, disk
 from cifarsweep.worker import gpus
-from cifarsweep.worker.cpu_features import precisions
+from cifarsweep.worker.sensors import precisions
 
 #: Packages whose versions decide what a study finds, or how it is stored.
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "optuna", "sqlalchemy", "psycopg", "submitit")

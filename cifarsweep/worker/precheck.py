@@ -7,16 +7,17 @@ cells as JSON on stdin, what it found as JSON on stdout.
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypedDict
 
 from cifarsweep.data.catalog import BUILT_IN, DataSetInfo, info
+from cifarsweep.environment import without_database
 from cifarsweep.errors import CifarsweepError, SpecError
 from cifarsweep.spec.settings import Settings, Timm
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.training.schedule import Budget, warmup_steps
-from cifarsweep.worker.errand import run_module
 
 
 class Complaint(TypedDict):
@@ -83,6 +84,26 @@ def _of_timm(cells: list[Cell], here: dict[str, DataSetInfo | None]) -> Answer:
         questions.append([cell.name, cell.settings.model_dump_json(), classes, images])
     answer: Answer = json.loads(run_module(__name__, stdin=json.dumps(questions)))
     return answer
+
+
+def run_module(module: str, arguments: Sequence[str] = (), stdin: str = "") -> str:
+    """Run `python -m module` to its end and return what it printed.
+
+    Raises SpecError with its last words where it exits with 2, which is how our modules refuse bad input.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=without_database(),
+    )
+    if done.returncode == SpecError.exit_code:
+        raise SpecError(done.stderr.strip())
+    if done.returncode:
+        raise CifarsweepError(f"python -m {module} ended with exit code {done.returncode}:\n{done.stderr.strip()}")
+    return done.stdout
 
 
 def _sentences(study: str, complaints: list[Complaint]) -> Iterator[str]:

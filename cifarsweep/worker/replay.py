@@ -15,9 +15,9 @@ from cifarsweep.spec.types import CONFUSION, DATA_VERSION, TIMING_METRICS, Metri
 from cifarsweep.store import Store
 from cifarsweep.store.records import TrialRow
 from cifarsweep.training import events
-from cifarsweep.worker import machine
 from cifarsweep.worker.child import protocol
 from cifarsweep.worker.child.process import ChildProcess
+from cifarsweep.worker.context import versions
 
 #: The value of a metric after a step.
 Rows = Mapping[tuple[str, int], float]
@@ -153,7 +153,7 @@ class _Listener:
         # Which class was taken for which follows from the weights, and is no part of `final`.
         compared = (row for row in self.rows if row.name not in TIMING_METRICS and not row.name.startswith(CONFUSION))
         rows = {(row.name, row.step): row.value for row in compared}
-        return Repetition(result, rows, ready.device, machine.versions(ready.versions, self.digests))
+        return Repetition(result, rows, ready.device, versions(ready.versions, self.digests))
 
 
 def compare(original: Original, again: Repetition) -> Verdict:

@@ -13,16 +13,14 @@ from typing import Any
 from cifarsweep.errors import DeviceError, StoreUnavailable
 from cifarsweep.store import Store
 from cifarsweep.store.records import Want
-from cifarsweep.worker import machine
 from cifarsweep.worker.checkpoint_cleanup import Artifacts
 from cifarsweep.worker.child.process import in_short
 from cifarsweep.worker.claims import Claims
-from cifarsweep.worker.context import Plan, Shared
+from cifarsweep.worker.context import Plan, Shared, worker_id
 from cifarsweep.worker.crash_loop import Suspicion
 from cifarsweep.worker.display import Display
 from cifarsweep.worker.eligibility import Trainable
-from cifarsweep.worker.farewell import tell_all, what_is_left
-from cifarsweep.worker.optuna_sync import Teller
+from cifarsweep.worker.optuna_sync import Teller, tell_all, what_is_left
 from cifarsweep.worker.outage import Patience
 from cifarsweep.worker.signals import Watchdog
 from cifarsweep.worker.slot import Slot
@@ -49,7 +47,7 @@ class Supervisor:
         self._store, self._plan, self._display, self._trainable = store, plan, display, trainable
         self._clock = time.monotonic
         self._patience = Patience(self._clock, display.note, plan.timing.beat_s)
-        self._id = machine.worker_id()
+        self._id = worker_id()
         self._claims = Claims(self._id, store, plan, display, trainable, self._patience, self._busy, self._clock)
         self._suspicion = Suspicion(store, self._id, self._patience, display.note)
         self._teller = Teller(store)

@@ -316,7 +316,7 @@ from stripes import CLASSES, TINY, make_split
 from cifarsweep.training.events import Metrics, Saved
 from cifarsweep.checkpoints.folder import CheckpointFolder
 from cifarsweep.training.loop import Run, train
-from cifarsweep.training.process import prepare_process
+from cifarsweep.worker.child.main import prepare_process
 
 prepare_process()
 run = Run(TINY, 0, make_split(), CLASSES, CheckpointFolder(Path({folder!r})), save_every_s=0.0)

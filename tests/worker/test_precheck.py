@@ -12,7 +12,7 @@ from cifarsweep.data.catalog import DataSetInfo
 from cifarsweep.errors import CifarsweepError, SpecError
 from cifarsweep.spec.settings import Schedule, Settings, Timm, Validation
 from cifarsweep.spec.study import Cell, Study
-from cifarsweep.worker import errand, precheck
+from cifarsweep.worker import precheck
 
 HERE = DataSetInfo("mine", "a folder", ("a", "b"), 1000, 200, "0" * 64, 1, Path("mine"))
 
@@ -75,8 +75,8 @@ def test_images_that_are_elsewhere_are_left_to_the_worker():
 @pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="timm is an extra and is not installed")
 def test_models_of_timm_are_tried_in_one_child(monkeypatch):
     asked = []
+    run = precheck.run_module
     monkeypatch.setattr(precheck, "run_module", lambda *given, **more: asked.append(given) or run(*given, **more))
-    run = errand.run_module
     typo, coarse = Timm(name="timm:resnett18"), Timm(name="timm:test_vit", img_size=40)
     odd = Timm(name="timm:resnet18", img_size=32)
 
@@ -127,9 +127,9 @@ def test_a_child_that_refuses_or_breaks_is_told_apart(tmp_path, monkeypatch):
     (tmp_path / "breaks.py").write_text("raise OSError('disk')")
     (tmp_path / "answers.py").write_text("import sys; print(sys.stdin.read() + sys.argv[1])")
 
-    assert errand.run_module("answers", ["b"], stdin="a") == "ab\n"
+    assert precheck.run_module("answers", ["b"], stdin="a") == "ab\n"
     with pytest.raises(SpecError, match="^no such thing$"):
-        errand.run_module("refuses")
+        precheck.run_module("refuses")
     with pytest.raises(CifarsweepError, match="(?s)exit code 1.*disk") as caught:
-        errand.run_module("breaks")
+        precheck.run_module("breaks")
     assert not isinstance(caught.value, SpecError)

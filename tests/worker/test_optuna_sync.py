@@ -4,7 +4,7 @@ import pytest
 
 from cifarsweep.spec.types import TrialState, Wish
 from cifarsweep.store.records import StudyStatus
-from cifarsweep.worker.farewell import what_is_left
+from cifarsweep.worker.optuna_sync import what_is_left
 
 
 def status(held: int = 0, wish: Wish | None = None, **counts: int) -> StudyStatus:

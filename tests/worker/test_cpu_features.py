@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cifarsweep.worker import cpu_features
+from cifarsweep.worker import sensors
 
 
 def cpuinfo(folder: Path, *flags: str) -> Path:
@@ -28,10 +28,10 @@ def cpuinfo(folder: Path, *flags: str) -> Path:
 def test_only_a_flag_of_the_processor_counts(tmp_path: Path, flags: list[str], faster: str, known: str) -> None:
     here = cpuinfo(tmp_path, *flags)
 
-    for said, expected in ((cpu_features.faster_precision(here), faster), (cpu_features.precisions(here), known)):
+    for said, expected in ((sensors.faster_precision(here), faster), (sensors.precisions(here), known)):
         assert expected in said and bool(said) == bool(expected)
-    assert ("--set precision=bfloat16" in cpu_features.precisions(here)) == bool(faster)
+    assert ("--set precision=bfloat16" in sensors.precisions(here)) == bool(faster)
 
 
 def test_a_system_that_does_not_say_has_none(tmp_path: Path) -> None:
-    assert cpu_features.precisions(tmp_path / "absent") == cpu_features.faster_precision(tmp_path / "absent") == ""
+    assert sensors.precisions(tmp_path / "absent") == sensors.faster_precision(tmp_path / "absent") == ""

@@ -2,6 +2,9 @@
 
 import contextlib
 import io
+import os
+import subprocess
+import sys
 import threading
 import weakref
 
@@ -198,3 +201,28 @@ def test_memory_is_freed_after_each_trial_when_nothing_holds_it_any_more():
 
     assert freed == [True, True, True]
     assert [type(reply) for reply in replies].count(protocol.Failed) == 1
+
+
+PREPARE = """
+import os, sys
+import cifarsweep.training.events, cifarsweep.checkpoints.folder
+from cifarsweep.worker.child.main import prepare_process
+
+prepare_process()
+print(os.environ["CUBLAS_WORKSPACE_CONFIG"], "torch" in sys.modules)
+"""
+
+
+def prepared(**environment):
+    clean = {name: value for name, value in os.environ.items() if name != "CUBLAS_WORKSPACE_CONFIG"}
+    command = [sys.executable, "-c", PREPARE]
+    done = subprocess.run(command, env=clean | environment, capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def test_a_process_is_prepared_before_torch_is_there():
+    assert prepared() == [":4096:8", "False"]
+
+
+def test_what_the_user_chose_for_cublas_stays():
+    assert prepared(CUBLAS_WORKSPACE_CONFIG=":16:8") == [":16:8", "False"]

@@ -12,7 +12,7 @@ from cifarsweep.errors import CifarsweepError
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.types import AttemptEnd, Outcome, TrialResult, TrialState
 from cifarsweep.store.records import AttemptRow, TrialRow
-from cifarsweep.worker import machine
+from cifarsweep.worker.context import versions
 from cifarsweep.worker.replay import Original, Repetition, compare, repeat
 
 ROWS = {("val/loss", 1): 0.5, ("val/loss", 2): math.nan, ("val/accuracy", 2): 0.25}
@@ -90,7 +90,7 @@ def test_a_child_trains_it_again_from_the_start(tmp_path):
     found = repeat(original(), [sys.executable, FAKE, "good", str(tmp_path)], tmp_path, lambda _: None)
     assert found.result.weights_sha256 == "weights of 3"
     assert sorted(found.rows) == [("val/accuracy", step) for step in range(1, 7)]
-    assert (found.device, found.versions) == ("no device", machine.versions({"fake": "1"}, {}))
+    assert (found.device, found.versions) == ("no device", versions({"fake": "1"}, {}))
 
 
 @pytest.mark.parametrize(

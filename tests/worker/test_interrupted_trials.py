@@ -188,7 +188,7 @@ def test_an_outage_of_the_database_is_two_lines_on_the_screen(store, tmp_path, m
 WORKER = """
 import sys
 sys.path.insert(0, {tests!r})
-from test_steering_worker import HASTY, Notes, work
+from test_interrupted_trials import HASTY, Notes, work
 from pathlib import Path
 from cifarsweep.store import Store
 with Store.open({url!r}, timing=HASTY) as store:

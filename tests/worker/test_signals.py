@@ -18,7 +18,7 @@ from cifarsweep.worker.signals import Watchdog
 WORKER = """
 import sys
 sys.path.insert(0, {tests!r})
-from test_steering_worker import HASTY, Notes, work
+from test_interrupted_trials import HASTY, Notes, work
 from pathlib import Path
 from cifarsweep.store import Store
 with Store.open({url!r}, timing=HASTY) as store:
