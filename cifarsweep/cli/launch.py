@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -85,26 +85,20 @@ def launch(
     """
     _check(gpus, cpus, slurm, [name for name in _SLURM if _given(context, name)])
     check_graphs(no_graphs, bool(cpus) or (slurm and not gpus_per_worker))
-    arguments = _arguments(slots, study or [], wait, save_every, artifacts, other_data)
-    arguments += ["--no-graphs"] if no_graphs else []
+    arguments = _arguments(slots, study or [], wait, save_every, artifacts, other_data, no_graphs)
     if slurm:
         members = _members(range(gpus_per_worker), 0 if gpus_per_worker else 1, arguments)
     else:
         members = _here(gpus, cpus, arguments)
-    counts = {"gpus-per-node": gpus_per_worker or None, "cpus-per-task": cpus_per_worker}
-    named = {**counts, "mem": mem, "time": time, "partition": partition, "account": account, "qos": qos}
-    options = {key: str(value) for key, value in named.items() if value is not None}
-    options |= _more(extra or [])
+    named = {"mem": mem, "time": time, "partition": partition, "account": account, "qos": qos}
+    options = _sbatch_options(gpus_per_worker, cpus_per_worker, named, extra or [])
     _check_work(slots, artifacts, db, study or [])
     # Not among the arguments, where everybody on the machine could read a password in it.
     os.environ["CIFARSWEEP_DB"] = db
     if slurm:
         _submit(members, workers, options, logs)
     else:
-        code = _run(members, logs)
-        # The code tells of the workers, whether or not a full disk took the last lines.
-        forget_output()
-        raise typer.Exit(code)
+        _run(members, logs)
 
 
 def _given(context: typer.Context, name: str) -> bool:
@@ -124,13 +118,13 @@ def _check(gpus: str | None, cpus: int | None, slurm: bool, for_slurm: list[str]
         _check_numbers(gpus)
 
 
-def _more(extra: list[str]) -> dict[str, str]:
-    """Other options of sbatch, by name."""
+def _sbatch_options(gpus: int, cpus: int | None, named: Mapping[str, str | None], extra: list[str]) -> dict[str, str]:
     from cifarsweep.worker.launch.slurm import check_extra
 
-    found = key_values((text.lstrip("-") for text in extra), "--extra", "KEY=VALUE, as in constraint=a100")
-    check_extra(found)
-    return found
+    given = {"gpus-per-node": gpus or None, "cpus-per-task": cpus, **named}
+    others = key_values((text.lstrip("-") for text in extra), "--extra", "KEY=VALUE, as in constraint=a100")
+    check_extra(others)
+    return {key: str(value) for key, value in given.items() if value is not None} | others
 
 
 def _check_numbers(gpus: str) -> None:
@@ -154,14 +148,21 @@ def _check_work(slots: str, artifacts: str | None, db: str, studies: list[str]) 
 
 
 def _arguments(
-    slots: str, studies: list[str], wait: bool, save_every: float | None, artifacts: str | None, other_data: bool
+    slots: str,
+    studies: list[str],
+    wait: bool,
+    save_every: float | None,
+    artifacts: str | None,
+    other_data: bool,
+    no_graphs: bool,
 ) -> list[str]:
     """What every worker is started with."""
     found = [f"--slots={slots}", *(f"--study={name}" for name in studies)]
     found += ["--wait"] if wait else []
     found += ["--other-data"] if other_data else []
     found += [] if save_every is None else [f"--save-every={save_every}"]
-    return found + ([f"--artifacts={artifacts}"] if artifacts else [])
+    found += [f"--artifacts={artifacts}"] if artifacts else []
+    return found + (["--no-graphs"] if no_graphs else [])
 
 
 def _here(gpus: str | None, cpus: int | None, arguments: list[str]) -> tuple[Member, ...]:
@@ -178,11 +179,14 @@ def _members(gpus: range | list[int] | tuple[()], cpus: int, arguments: list[str
     return tuple(Member(name, worker_command([device, *arguments])) for name, device in devices)
 
 
-def _run(members: tuple[Member, ...], logs: Path) -> int:
+def _run(members: tuple[Member, ...], logs: Path) -> NoReturn:
     from cifarsweep.worker.launch.local import Fleet
 
     with _screen([member.name for member in members], logs) as say:
-        return Fleet(members, logs, say).run()
+        code = Fleet(members, logs, say).run()
+    # The code tells of the workers, whether or not a full disk took the last lines.
+    forget_output()
+    raise typer.Exit(code)
 
 
 @contextmanager
