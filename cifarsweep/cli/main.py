@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
 import signal
 import sys
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from cifarsweep.errors import CifarsweepError, OutputError
+from cifarsweep.errors import CifarsweepError
 from cifarsweep.text import Visible
 
 
@@ -49,44 +48,16 @@ def main() -> None:
         _end("what was given nests too deeply")
 
 
-class _StandardOutput(io.FileIO):
-    """Says of itself that it can't be written; an OSError would not tell it from a file."""
-
-    def write(self, data: Any) -> int | None:  # type: ignore[override]
-        try:
-            return super().write(data)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise OutputError(f"standard output can't be written: {error.strerror}") from None
-
-
 def _prepare_streams() -> None:
     """Let nothing that is printed steer the terminal: names and errors come from files and from other machines."""
-    _prepare_output()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A character that the terminal does not have becomes a question mark.
+        sys.stdout.reconfigure(errors="replace")
     # None where they were closed.
     if sys.stdout is not None:
         sys.stdout = Visible.of(sys.stdout)
     if sys.stderr is not None:
         sys.stderr = Visible.of(sys.stderr)
-
-
-def _prepare_output() -> None:
-    """Let a character that the terminal does not have be a question mark, and a full disk be a sentence."""
-    given = sys.stdout
-    if not isinstance(given, io.TextIOWrapper):
-        return
-    given.reconfigure(errors="replace")
-    # Not under tests that catch what is printed; and Windows writes to its consoles otherwise.
-    if os.name == "posix" and given is sys.__stdout__:
-        raw = _StandardOutput(given.fileno(), "w", closefd=False)
-        sys.stdout = io.TextIOWrapper(
-            io.BufferedWriter(raw),
-            encoding=given.encoding,
-            errors="replace",
-            line_buffering=given.line_buffering,
-            write_through=given.write_through,
-        )
 
 
 def _end(sentence: str | None, code: int = CifarsweepError.exit_code) -> NoReturn:

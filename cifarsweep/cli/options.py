@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cifarsweep.errors import CifarsweepError, PlaceError
+from cifarsweep.errors import PlaceError
 from cifarsweep.files import HomeError, user_data_folder
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def artifacts_folder(database: str) -> Path:
 
 def forget_output() -> None:
     """Let what could not be written vanish, so that Python's own flush at its end has nothing to complain of."""
-    with suppress(AttributeError, OSError, ValueError, CifarsweepError):
+    with suppress(AttributeError, OSError, ValueError):
         sys.stdout.flush()
         return
     with suppress(AttributeError, OSError):

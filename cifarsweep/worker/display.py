@@ -11,7 +11,6 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from cifarsweep.errors import OutputError
 from cifarsweep.spec.types import IMAGES_PER_SECOND, TRAIN_LOSS, VAL_ACCURACY, TrialResult
 from cifarsweep.store.records import Lease
 from cifarsweep.text import one_line
@@ -101,7 +100,7 @@ class Lines(Display):
 
     def _say(self, text: str) -> None:
         # A full disk below the log costs lines, not trials.
-        with suppress(OSError, OutputError):
+        with suppress(OSError):
             line = f"{time.strftime('%H:%M:%S')} {_joined(text)}"
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cifarsweep.errors import CifarsweepError, OutputError, SpecError, StoreUnavailable
+from cifarsweep.errors import CifarsweepError, SpecError, StoreUnavailable
 from cifarsweep.files import private_opener
 from cifarsweep.worker.supervisor import EXIT_BAD_MACHINE
 
@@ -224,7 +224,7 @@ class Fleet:
 def _speaking_for(name: str, say: Callable[[str, str], None]) -> Callable[[str], None]:
     def speak(line: str) -> None:
         # A screen or a log that takes no more is no reason to leave workers alone.
-        with suppress(OSError, OutputError):
+        with suppress(OSError):
             say(name, line)
 
     return speak
