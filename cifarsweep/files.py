@@ -61,10 +61,9 @@ def make_private(path: Path) -> None:
 
 @contextmanager
 def part(place: Path, *, folder: bool = False, mode: int = 0o777) -> Iterator[Path]:
-    """An empty file or folder beside `place` to write to; whoever is done renames it, else it goes at the end.
+    """An empty file or folder beside `place` to write to. The caller renames it; otherwise it is removed at the end.
 
-    It is locked while its writer lives, so what a writer that was killed has left is told from the work of others: it
-    goes when the next one comes to this folder.
+    It is locked while its writer lives, so that `sweep` can tell what a killed writer left from the work of others.
     """
     sweep(place.parent)
     path, handle = _begun(place.parent, folder, mode)
@@ -73,6 +72,29 @@ def part(place: Path, *, folder: bool = False, mode: int = 0o777) -> Iterator[Pa
     finally:
         remove(path)
         os.close(handle)
+
+
+def put(written: Path, place: Path) -> None:
+    """Move a complete file to its place, replacing the one there. Contents and name survive a power cut afterwards."""
+    sync(written)
+    os.replace(written, place)
+    sync(place.parent)
+
+
+def sync(path: Path) -> None:
+    """Write a file's contents, or the names in a folder, to the disk."""
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_whole(place: Path, content: bytes) -> None:
+    """Write a file that appears complete or not at all. It may be lost in a power cut, which `put` prevents."""
+    with part(place) as written:
+        written.write_bytes(content)
+        os.replace(written, place)
 
 
 @contextmanager

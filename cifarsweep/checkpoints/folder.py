@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cifarsweep.errors import CheckpointError, CheckpointUnseen
-from cifarsweep.files import part, private_mode, sweep
+from cifarsweep.files import part, private_mode, put, sweep
 from cifarsweep.spec.types import CheckpointRef
 
 _PREFIX, _SUFFIX = "step-", ".pt"
@@ -57,12 +57,8 @@ class CheckpointFolder:
         target = self.path / new_name(step)
         try:
             with part(target, mode=private_mode(self.path)) as partial:
-                with partial.open("wb") as file:
-                    file.write(payload)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(partial, target)
-            _sync_folder(self.path)
+                partial.write_bytes(payload)
+                put(partial, target)
         except OSError:
             _remove(target)
             raise
@@ -140,13 +136,3 @@ def _remove(path: Path) -> None:
     # A file that stays costs only space, and the next prune or sweep may have more luck.
     with contextlib.suppress(OSError):
         path.unlink()
-
-
-def _sync_folder(path: Path) -> None:
-    """Make the names in a folder durable; only POSIX systems offer (and need) it."""
-    if os.name == "posix":
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from cifarsweep.errors import DataError
-from cifarsweep.files import part
+from cifarsweep.files import part, put
 from cifarsweep.text import is_plain
 
 if TYPE_CHECKING:  # reading a header needs no numpy, so the command line starts without it
@@ -81,15 +81,13 @@ def write(path: Path, contents: Contents) -> Header:
     head = _header_bytes(contents, digest, _table(train, test))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary(path) as (file, temporary):
-            file.write(head)
-            for block in _raw(contents):
-                file.write(block)
-            file.flush()
-            os.fsync(file.fileno())
+        with part(path) as temporary:
+            with temporary.open("wb") as file:
+                file.write(head)
+                for block in _raw(contents):
+                    file.write(block)
             header = read_header(temporary)
-            os.replace(temporary, path)
-        _sync_folder(path.parent)
+            put(temporary, path)
     except OSError as error:
         raise DataError(
             f"can't write the data set to {path}: {error.strerror or error}; make room or rights there, "
@@ -255,20 +253,3 @@ def _text(value: object) -> str:
     if not isinstance(value, str) or not is_plain(value):
         raise ValueError("a text in its header is not plain text")
     return value
-
-
-@contextlib.contextmanager
-def _temporary(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
-    """A new file beside `path` that is gone at the end unless it was renamed."""
-    with part(path) as temporary, temporary.open("wb") as file:
-        yield file, temporary
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut, where the system lets a folder be opened (Windows does not)."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

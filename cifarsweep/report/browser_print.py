@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cifarsweep.environment import without_database
 from cifarsweep.errors import OutputError
-from cifarsweep.files import part, scratch
+from cifarsweep.files import scratch, write_whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -110,8 +110,6 @@ def _run(page: Path, made: Path, folder: Path, *options: str) -> None:
 
 def _put(content: bytes, out: Path) -> None:
     try:
-        with part(out) as written:
-            written.write_bytes(content)
-            os.replace(written, out)
+        write_whole(out, content)
     except OSError as error:
         raise OutputError(f"{out}: can't be written: {error.strerror}; choose another folder with --out") from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cifarsweep.analysis.comparison import Comparison
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.errors import CifarsweepError, UnreadableStudy
-from cifarsweep.files import part
+from cifarsweep.files import write_whole
 from cifarsweep.formatting import moment, visible
 from cifarsweep.report.comparison_page import compare_view
 from cifarsweep.report.study_page import study_view
@@ -46,8 +45,8 @@ def write_pages(
             _write_once(out / PLOTLY, plotly_js())
         paths = [out / page_name(report.study.name) for report in studies]
         for path, report in zip(paths, studies, strict=True):
-            _write(path, render_study(report, single_file=single_file).encode())
-        _write(out / INDEX, render_index(studies, left_out=left_out).encode())
+            write_whole(path, render_study(report, single_file=single_file).encode())
+        write_whole(out / INDEX, render_index(studies, left_out=left_out).encode())
     return [*paths, out / INDEX]
 
 
@@ -63,7 +62,7 @@ def write_comparison(found: Comparison, out: Path) -> Path:
         compare_view(found), beside=beside, policy=_policy([]), live=None, style=_asset("report.css")
     )
     with _folder(out):
-        _write(path, html.encode())
+        write_whole(path, html.encode())
     return path
 
 
@@ -187,10 +186,4 @@ def _asset(name: str) -> str:
 def _write_once(path: Path, content: bytes) -> None:
     """Leave a file alone that is already right; plotly.js is large and rarely changes."""
     if not path.is_file() or path.stat().st_size != len(content) or path.read_bytes() != content:
-        _write(path, content)
-
-
-def _write(path: Path, content: bytes) -> None:
-    with part(path) as written:
-        written.write_bytes(content)
-        os.replace(written, path)
+        write_whole(path, content)

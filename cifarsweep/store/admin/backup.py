@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Table, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from cifarsweep.errors import StoreError
-from cifarsweep.files import part, private_mode
+from cifarsweep.files import part, private_mode, sync
 from cifarsweep.store import migrations, url
 from cifarsweep.store.database import Database, connect_sqlite, sqlite_driver
 from cifarsweep.store.driver_errors import is_sqlite, translate, wrapped
@@ -182,8 +182,7 @@ def _set_sequence(table: Table, there: Connection) -> None:
 
 def _appear(copy: Path, out: Path) -> None:
     """Give the complete copy its name, and make that last; a file that came meanwhile is not overwritten."""
-    with copy.open("rb") as file:
-        os.fsync(file.fileno())
+    sync(copy)
     try:
         os.link(copy, out)
     except FileExistsError:
@@ -191,7 +190,5 @@ def _appear(copy: Path, out: Path) -> None:
     except OSError:
         # Not every file system has links.
         os.rename(copy, out)
-    folder = os.open(out.parent, os.O_RDONLY)
     with suppress(OSError):
-        os.fsync(folder)
-    os.close(folder)
+        sync(out.parent)
