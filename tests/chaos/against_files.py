@@ -231,11 +231,14 @@ def bad_children(place: Place, *, behaviours: tuple[str, ...] = tuple(BEHAVIOURS
     with place.open() as store, Fleet(place) as fleet:
         store.create_study(spec)
         for _ in ticks(0.2):
-            if not unfinished(store, spec.name):
+            working = sum(worker.alive for worker in fleet.workers)
+            # A worker that ends may still take back what crashed on its machine: until then nothing is decided.
+            if not working and not unfinished(store, spec.name):
                 break
-            # A worker that takes its machine for a bad one leaves, and another one comes.
-            for _ in range(2 - sum(worker.alive for worker in fleet.workers)):
-                fleet.start("--slots", "3", env={"CHAOS_MISBEHAVE": f"{{{plan}}}"})
+            # A worker that takes its machine for a bad one leaves, and one on another machine comes.
+            for _ in range(2 - working if unfinished(store, spec.name) else 0):
+                host = f"machine-{len(fleet.workers)}"
+                fleet.start("--slots", "3", env={"CHAOS_MISBEHAVE": f"{{{plan}}}"}, host=host)
             fleet.check((0, _BAD_MACHINE))
         fleet.start()
         fleet.finish((0, _BAD_MACHINE))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -28,7 +29,10 @@ _CHILD = Path(__file__).with_name("chain_child.py")
 
 @dataclass(frozen=True)
 class Order:
-    """What a worker is to do, and what is to happen to it. `skew_s`: its clocks are wrong by that."""
+    """What a worker is to do, and what is to happen to it.
+
+    `skew_s`: its clocks are wrong by that. `host`: the machine for which it takes this one.
+    """
 
     arguments: tuple[str, ...]
     log: str
@@ -37,6 +41,7 @@ class Order:
     sabotage: sabotage.Sabotage | None = None
     skew_s: float = 0.0
     fenced: bool = True
+    host: str = ""
 
 
 def obey(order: Order) -> None:
@@ -51,6 +56,8 @@ def obey(order: Order) -> None:
 
 
 def _prepare(order: Order) -> None:
+    if order.host:
+        socket.gethostname = lambda: order.host
     if not order.real:
         process.child_command = lambda device, **how: [sys.executable, str(_CHILD)]
     if order.sabotage is not None and order.sabotage.point in sabotage.CHILD_POINTS:
