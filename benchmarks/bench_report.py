@@ -27,9 +27,9 @@ import large_report
 import numpy as np
 
 from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
+from cifarsweep.spec.metrics import ELAPSED, EPOCH, IMAGES, VAL_LOSS
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Cell, Study
-from cifarsweep.spec.types import ELAPSED, EPOCH, IMAGES, VAL_LOSS
 
 SERIES, POINTS, TURNS = 200, 5_000, 3
 PLOTLY = "plotly.min.js"

@@ -32,9 +32,10 @@ import peers
 from crew import Crew, Tally, timed, together, twice
 
 from cifarsweep.errors import StoreError
+from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.settings import Optimizer, Settings
 from cifarsweep.spec.study import Cell, Study
-from cifarsweep.spec.types import VAL_ACCURACY, MetricRow, Outcome, TrialResult, TrialState
+from cifarsweep.spec.types import MetricRow, Outcome, TrialResult, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.database import sqlite_driver
 from cifarsweep.store.records import Lease, Want

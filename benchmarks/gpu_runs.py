@@ -86,7 +86,7 @@ def events_of(scale: Scale, settings: Any, **options: Any) -> Iterator[Any]:
 
 def outcome(events: Iterator[Any]) -> dict[str, Any]:
     """What must be the same bits: the weights' digest and every row that is not a time; and captures that failed."""
-    from cifarsweep.spec.types import TIMING_METRICS
+    from cifarsweep.spec.metrics import TIMING_METRICS
     from cifarsweep.training.events import CaptureFailed, Finished, Metrics
 
     found: dict[str, Any] = {"weights": None, "rows": {}}

@@ -27,7 +27,7 @@ from gpu_runs import (
     short,
 )
 
-from cifarsweep.spec.types import GPU_MEMORY, GPU_POWER, GPU_TEMPERATURE
+from cifarsweep.spec.metrics import GPU_MEMORY, GPU_POWER, GPU_TEMPERATURE
 
 RECIPES: dict[str, dict[str, Any]] = {"crop, flip": {}, "RandAugment": {"randaugment": 2}}
 _EVERYTHING = {"randaugment": 2, "cutout": 8, "erasing": 0.5, "mixup": 0.4, "cutmix": 1.0, "label_smoothing": 0.1}
@@ -225,7 +225,7 @@ def slots(scale: Scale) -> None:
 
 def epoch(scale: Scale) -> None:
     """Seconds of an epoch's training of ResNet-18 at batch 256, without evaluation: the second epoch's."""
-    from cifarsweep.spec.types import ELAPSED
+    from cifarsweep.spec.metrics import ELAPSED
     from cifarsweep.training.events import Metrics
 
     batch = min(256, scale.images // 2)

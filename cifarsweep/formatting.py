@@ -6,71 +6,13 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from cifarsweep.spec.types import (
-    CPU_SLOTS,
-    CPU_UTILISATION,
-    ELAPSED,
-    ENERGY,
-    EPOCH,
-    FLOPS,
-    GPU_CLOCK,
-    GPU_MEMORY,
-    GPU_POWER,
-    GPU_SLOTS,
-    GPU_TEMPERATURE,
-    GPU_THROTTLED,
-    GPU_UTILISATION,
-    IMAGES,
-    IMAGES_PER_SECOND,
-    LEARNING_RATE,
-    MEMORY,
-    TRAIN_ACCURACY,
-    TRAIN_LOSS,
-    VAL_ACCURACY,
-    VAL_LOSS,
-    TrialState,
-)
+from cifarsweep.spec.metrics import METRIC_LABELS, is_share
+from cifarsweep.spec.types import TrialState
 from cifarsweep.text import ISOLATE, ISOLATED, POP, verbatim
 
 if TYPE_CHECKING:
     from cifarsweep.stats import Summary
 
-#: What the machine did meanwhile; the units and what one of them holds stand in `UNITS`.
-RESOURCE_LABELS = {
-    IMAGES_PER_SECOND: "Images per second",
-    GPU_UTILISATION: "GPU busy",
-    GPU_MEMORY: "GPU memory",
-    GPU_POWER: "GPU power",
-    GPU_TEMPERATURE: "GPU temperature",
-    GPU_THROTTLED: "GPU held back",
-    GPU_CLOCK: "GPU clock",
-    GPU_SLOTS: "Trials on the GPU",
-    CPU_SLOTS: "Trials on the CPU",
-    CPU_UTILISATION: "CPU cores busy",
-    MEMORY: "Memory",
-}
-UNITS = {
-    GPU_UTILISATION: ("%", 0.01),
-    GPU_MEMORY: ("GB", 1e9),
-    GPU_POWER: ("W", 1.0),
-    GPU_TEMPERATURE: ("°C", 1.0),
-    GPU_THROTTLED: ("%", 0.01),
-    GPU_CLOCK: ("MHz", 1.0),
-    MEMORY: ("GB", 1e9),
-}
-METRIC_LABELS = {
-    VAL_ACCURACY: "Validation accuracy",
-    VAL_LOSS: "Validation loss",
-    TRAIN_ACCURACY: "Training accuracy",
-    TRAIN_LOSS: "Training loss",
-    LEARNING_RATE: "Learning rate",
-    **RESOURCE_LABELS,
-    EPOCH: "Epochs",
-    IMAGES: "Images seen",
-    ELAPSED: "Training time",
-    FLOPS: "Training FLOPs",
-    ENERGY: "Energy",
-}
 _MINUS, _DASH, _THIN = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{NARROW NO-BREAK SPACE}"
 #: Letters that are read from right to left, and what such a passage may hold between two of them: no other letter.
 _RTL = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff"
@@ -82,11 +24,6 @@ _UNBROKEN = re.compile(r"(?<=\d) (?=%)|(?<=±) | (?=±)|(?<=\bp) (?=[=<] )|(?<=\
 def metric_label(name: str) -> str:
     """A metric as a heading; names that nobody foresaw stand as they are."""
     return METRIC_LABELS.get(name, visible(name))
-
-
-def is_share(metric: str) -> bool:
-    """Whether a metric lies in 0..1 and is read in per cent."""
-    return metric.endswith("accuracy")
 
 
 def state_text(state: str) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cifarsweep.errors import OutputError, UnknownStudy, install_command
-from cifarsweep.spec.types import ELAPSED, VAL_ACCURACY
+from cifarsweep.spec.metrics import ELAPSED, VAL_ACCURACY
 from cifarsweep.store import Store
 
 if TYPE_CHECKING:

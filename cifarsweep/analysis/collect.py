@@ -13,10 +13,10 @@ from cifarsweep.analysis.records import ReportAttempt, ReportStudy, ReportTrial
 from cifarsweep.analysis.results import final_summary
 from cifarsweep.analysis.verdicts import metrics_needed
 from cifarsweep.data.catalog import class_count, class_names
-from cifarsweep.formatting import METRIC_LABELS
 from cifarsweep.report.folding import shown_cells
+from cifarsweep.spec.metrics import METRIC_LABELS, TELEMETRY, VAL_ACCURACY
 from cifarsweep.spec.study import Cell, datasets
-from cifarsweep.spec.types import DATA_VERSION, TELEMETRY, VAL_ACCURACY, TrialState
+from cifarsweep.spec.types import DATA_VERSION, TrialState
 
 if TYPE_CHECKING:
     from cifarsweep.spec.study import Study

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from cifarsweep.analysis.confounds import devices
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.results import CellResult, cell_results
+from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.settings import flat_settings
 from cifarsweep.spec.study import Cell, level_text
-from cifarsweep.spec.types import DATA_VERSION, VAL_ACCURACY
+from cifarsweep.spec.types import DATA_VERSION
 from cifarsweep.stats.estimate import FEWEST_SEEDS, Estimate, difference
 from cifarsweep.stats.multiplicity import ERROR_RATE, holm
 

@@ -9,9 +9,10 @@ from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.results import CellResult
 from cifarsweep.analysis.verdict import Verdict
 from cifarsweep.formatting import duration, magnitude, share_text
+from cifarsweep.spec.metrics import CPU_SLOTS, ELAPSED, GPU_SLOTS
 from cifarsweep.spec.settings import flat_settings
 from cifarsweep.spec.study import Study, level_text
-from cifarsweep.spec.types import CPU_SLOTS, DATA_VERSION, ELAPSED, GPU_SLOTS, Value
+from cifarsweep.spec.types import DATA_VERSION, Value
 
 #: By what share the numbers of trials that a device had at once may differ before they count.
 _SLOTS_APART = 0.2

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cifarsweep.analysis.records import ClassCounts
-from cifarsweep.spec.types import CONFUSION, TrialState
+from cifarsweep.spec.metrics import CONFUSION
+from cifarsweep.spec.types import TrialState
 
 if TYPE_CHECKING:
     from cifarsweep.store import Store

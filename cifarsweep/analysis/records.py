@@ -10,9 +10,10 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
+from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.provenance import changed, trained_by
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.types import VAL_ACCURACY, Outcome, TrialState, Value
+from cifarsweep.spec.types import Outcome, TrialState, Value
 from cifarsweep.stats.multiplicity import Plans
 
 #: Strictly rising steps (int64) and the value at each (float64; nan and infinity where the metric was not finite).

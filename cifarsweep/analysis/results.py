@@ -10,8 +10,9 @@ from statistics import median
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.samples import sides
 from cifarsweep.spec.hypothesis import Hypothesis
+from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.study import Cell, Study
-from cifarsweep.spec.types import VAL_ACCURACY, TrialState
+from cifarsweep.spec.types import TrialState
 from cifarsweep.stats import Summary, summary
 
 

@@ -10,7 +10,8 @@ from typing import TypeVar
 import numpy as np
 
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
-from cifarsweep.spec.hypothesis import Best, Faster, Hypothesis, Trend, is_loss, selectors
+from cifarsweep.spec.hypothesis import Best, Faster, Hypothesis, Trend, selectors
+from cifarsweep.spec.metrics import is_loss
 from cifarsweep.spec.study import Cell, Study, cell_name, level_key, level_text, same_level, select
 from cifarsweep.spec.types import FINAL_STATES
 from cifarsweep.stats.estimate import FEWEST_SEEDS, paired_seeds

@@ -22,7 +22,8 @@ from cifarsweep.analysis.samples import (
 )
 from cifarsweep.analysis.verdict import Verdict
 from cifarsweep.report.verdict_text import detail
-from cifarsweep.spec.hypothesis import Hypothesis, is_loss
+from cifarsweep.spec.hypothesis import Hypothesis
+from cifarsweep.spec.metrics import is_loss
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import FINAL_STATES
 from cifarsweep.stats import Interval

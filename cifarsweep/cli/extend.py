@@ -51,10 +51,10 @@ def extend(
 
 def _all_cells(store: Store, name: str, seeds: int, look: bool) -> None:
     from cifarsweep.analysis.looks import seed_order
-    from cifarsweep.spec.bounds import check_size
+    from cifarsweep.spec.study import check_trial_count
 
     spec = store.study(name).spec
-    check_size(spec.planned // len(spec.seeds) * seeds, f"{name}: --seeds {seeds}")
+    check_trial_count(spec.planned // len(spec.seeds) * seeds, f"{name}: --seeds {seeds}")
     plans = store.plans(name, seeds)
     more = spec.model_copy(update={"seeds": seed_order(spec, seeds)})
     if look or more.seeds == spec.seeds:
@@ -77,7 +77,7 @@ def _say_unplanned(study: Study, plans: Plans) -> None:
 def _until_decided(store: Store, name: str, max_seeds: int | None, look: bool) -> None:
     from cifarsweep.analysis.collect import collect
     from cifarsweep.analysis.extension import next_seeds
-    from cifarsweep.spec.bounds import check_size
+    from cifarsweep.spec.study import check_trial_count
 
     report = collect(store, name, drawn=False)
     if not report.study.hypotheses:
@@ -85,7 +85,7 @@ def _until_decided(store: Store, name: str, max_seeds: int | None, look: bool) -
     most = max_seeds or max(report.looks, default=0)
     if not most:
         raise typer.BadParameter("give --max-seeds N: how many seeds a cell may have, before the first look")
-    check_size(len(report.study.cells) * most, f"{name}: --max-seeds {most}")
+    check_trial_count(len(report.study.cells) * most, f"{name}: --max-seeds {most}")
     found = next_seeds(report, most)
     # What is planned while trials are open is kept as well: it is that which makes it a plan.
     planned = found.plans != report.plans and bool(found.added or (found.unfinished and not found.unplanned))

@@ -30,7 +30,7 @@ def import_tensorboard(
     it was. Training time is estimated from the moments at which values were written, without pauses and restarts.
     """
     from cifarsweep.export.tensorboard_import import imported_study, read_runs
-    from cifarsweep.spec.types import VAL_ACCURACY
+    from cifarsweep.spec.metrics import VAL_ACCURACY
     from cifarsweep.store import Store
 
     names = key_values(rename or (), "--rename", "OLD=NEW")

@@ -54,7 +54,7 @@ def parse_trial(text: str) -> tuple[str, int]:
 
 def _latest(store: Store, study: str, number: int) -> dict[str, float]:
     """The newest value of each metric of a trial that is not done yet."""
-    from cifarsweep.formatting import METRIC_LABELS
+    from cifarsweep.spec.metrics import METRIC_LABELS
 
     series = store.metrics(study, list(METRIC_LABELS), only=[number])
     return {name: float(values[-1]) for (_, name), (_, values) in series.items()}

@@ -9,7 +9,8 @@ from cifarsweep.dashboard.index import index_stamp
 from cifarsweep.dashboard.troubles import ago, is_lost, is_silent, troubles
 from cifarsweep.formatting import moment, state_text, value_text, visible
 from cifarsweep.report.render import INDEX, page_name
-from cifarsweep.spec.types import EPOCH, TRAIN_LOSS, VAL_ACCURACY, TrialState
+from cifarsweep.spec.metrics import EPOCH, TRAIN_LOSS, VAL_ACCURACY
+from cifarsweep.spec.types import TrialState
 from cifarsweep.store.records import StudyStatus, WorkerStatus
 from cifarsweep.store.status import ErrorSeen, Pulse, RunningSeen, WorkerSeen
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from cifarsweep.errors import OutputError, install_command
 from cifarsweep.export.target import Target
-from cifarsweep.spec.types import CONFUSION
+from cifarsweep.spec.metrics import CONFUSION
 from cifarsweep.text import data_output
 
 if TYPE_CHECKING:

@@ -18,9 +18,10 @@ from pydantic import Field, model_validator
 from cifarsweep.export.event_files import PLUGIN, record_types
 from cifarsweep.export.tables import Curve, points
 from cifarsweep.export.target import EVENT_FILE
+from cifarsweep.spec.metrics import CONFUSION, ELAPSED
 from cifarsweep.spec.settings import Frozen
 from cifarsweep.spec.study import Prose, Study
-from cifarsweep.spec.types import CONFUSION, ELAPSED, Outcome, TrialState, Value
+from cifarsweep.spec.types import Outcome, TrialState, Value
 from cifarsweep.store.metrics import kind_of
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from cifarsweep.analysis.results import CellResult, named_means
 from cifarsweep.analysis.samples import sides
 from cifarsweep.formatting import margin_text, mean_text, metric_label, target_text, visible
 from cifarsweep.report.verdict_text import unlike_text
-from cifarsweep.spec.hypothesis import Hypothesis, is_loss
+from cifarsweep.spec.hypothesis import Hypothesis
+from cifarsweep.spec.metrics import is_loss
 from cifarsweep.spec.study import Study, level_text
 
 

@@ -11,7 +11,7 @@ from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.results import CellResult
 from cifarsweep.formatting import duration, mean_text, moment, plural, share_text, signed_text, visible
 from cifarsweep.report.marks import Scale
-from cifarsweep.spec.types import VAL_ACCURACY
+from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.stats import Interval
 from cifarsweep.stats.estimate import FEWEST_SEEDS, Estimate
 

@@ -12,18 +12,21 @@ import numpy.typing as npt
 
 from cifarsweep.analysis.records import ClassCounts, ReportStudy, ReportTrial, Series
 from cifarsweep.analysis.results import CellResult, final_summary
-from cifarsweep.formatting import RESOURCE_LABELS, UNITS, is_share, metric_label, visible
-from cifarsweep.spec.types import (
+from cifarsweep.formatting import metric_label, visible
+from cifarsweep.spec.metrics import (
     ELAPSED,
     ENERGY,
     EPOCH,
     FLOPS,
     IMAGES,
     LEARNING_RATE,
+    RESOURCE_LABELS,
     TRAIN_ACCURACY,
     TRAIN_LOSS,
+    UNITS,
     VAL_ACCURACY,
     VAL_LOSS,
+    is_share,
 )
 from cifarsweep.stats import Band, Floats, band
 

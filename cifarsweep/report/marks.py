@@ -9,7 +9,8 @@ from typing import Any
 
 from cifarsweep.analysis.verdict import Verdict
 from cifarsweep.formatting import target_text
-from cifarsweep.spec.hypothesis import Hypothesis, is_loss
+from cifarsweep.spec.hypothesis import Hypothesis
+from cifarsweep.spec.metrics import is_loss
 
 #: Width of the picture of a verdict, in pixels.
 WIDTH = 240

@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterator, Sequence
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.results import CellResult, state_counts
 from cifarsweep.formatting import plural, visible
+from cifarsweep.spec.metrics import BEST_ACCURACY, EARLY_STOPPED_AT, VAL_ACCURACY
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.types import BEST_ACCURACY, EARLY_STOPPED_AT, FINAL_STATES, VAL_ACCURACY, TrialState
+from cifarsweep.spec.types import FINAL_STATES, TrialState
 from cifarsweep.stats import Interval
 from cifarsweep.stats.multiplicity import ERROR_RATE, Plans, bound, levels
 

@@ -15,11 +15,21 @@ from cifarsweep.analysis.confounds import Confound, confounds, spread_text, timi
 from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
 from cifarsweep.analysis.results import CellResult, reach
 from cifarsweep.analysis.samples import matched
-from cifarsweep.formatting import RESOURCE_LABELS, UNITS, magnitude, metric_label, plural, prose, value_text, visible
+from cifarsweep.formatting import magnitude, metric_label, plural, prose, value_text, visible
 from cifarsweep.report.marks import Scale
+from cifarsweep.spec.metrics import (
+    ENERGY,
+    FLOPS,
+    GPU_MEMORY,
+    GPU_TEMPERATURE,
+    MEMORY,
+    RESOURCE_LABELS,
+    UNITS,
+    VAL_ACCURACY,
+)
 from cifarsweep.spec.search_space import Choices, Parameter, Range
 from cifarsweep.spec.study import Study, cell_name, level_text, same_level
-from cifarsweep.spec.types import ENERGY, FLOPS, GPU_MEMORY, GPU_TEMPERATURE, MEMORY, VAL_ACCURACY, Value
+from cifarsweep.spec.types import Value
 
 #: Tables of a page, and levels of a factor that are still read as a table.
 _MOST_TABLES, _MOST_LEVELS = 3, 24

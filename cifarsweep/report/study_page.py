@@ -30,9 +30,9 @@ from cifarsweep.report.reproduce import reproduce_view
 from cifarsweep.report.sections import confound_view, crossings, resource_table, search_view
 from cifarsweep.report.summary import counts_text, lead, verdict_row
 from cifarsweep.report.trials_section import differing_settings, trials_view
+from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.settings import flat_settings
 from cifarsweep.spec.study import Cell, cell_name, level_text
-from cifarsweep.spec.types import VAL_ACCURACY
 from cifarsweep.stats import Summary
 
 #: Width of the mark in a row of the table of results, in pixels.

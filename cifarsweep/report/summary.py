@@ -15,7 +15,8 @@ from cifarsweep.formatting import duration, mean_text, number_text, plural, pros
 from cifarsweep.report.folding import shown_lines
 from cifarsweep.report.marks import forest_mark
 from cifarsweep.report.notes import most_false, warnings
-from cifarsweep.spec.types import VAL_ACCURACY, TrialState
+from cifarsweep.spec.metrics import VAL_ACCURACY
+from cifarsweep.spec.types import TrialState
 from cifarsweep.stats import Interval
 from cifarsweep.text import one_line
 

@@ -11,10 +11,11 @@ from cifarsweep.analysis.records import ReportAttempt, ReportStudy, ReportTrial,
 from cifarsweep.formatting import duration, metric_label, moment, state_text, value_text, visible
 from cifarsweep.report.palette import Look
 from cifarsweep.report.reproduce import environment_numbers
+from cifarsweep.spec.metrics import TRAIN_LOSS, VAL_ACCURACY
 from cifarsweep.spec.provenance import changes_text
 from cifarsweep.spec.settings import flat_settings
 from cifarsweep.spec.study import level_text
-from cifarsweep.spec.types import TRAIN_LOSS, VAL_ACCURACY, Value
+from cifarsweep.spec.types import Value
 from cifarsweep.text import verbatim
 
 SPARK_WIDTH, SPARK_HEIGHT = 72, 22

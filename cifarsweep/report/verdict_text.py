@@ -29,8 +29,8 @@ from cifarsweep.formatting import (
     target_text,
     value_text,
 )
-from cifarsweep.spec.hypothesis import Faster, Hypothesis, Reaches, is_loss
-from cifarsweep.spec.types import VAL_ACCURACY
+from cifarsweep.spec.hypothesis import Faster, Hypothesis, Reaches
+from cifarsweep.spec.metrics import VAL_ACCURACY, is_loss
 from cifarsweep.stats import Interval, summary
 from cifarsweep.stats.estimate import FEWEST_SEEDS, difference
 from cifarsweep.stats.evidence import Evidence, Reached

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.settings import Frozen
-from cifarsweep.spec.types import VAL_ACCURACY, Value
+from cifarsweep.spec.types import Value
 
 #: Cells by their levels ({"model.skip" = true}: every cell with a skip connection) or one arm by its name.
 Selector = Annotated[str, Field(min_length=1)] | Annotated[dict[str, Value], Field(min_length=1)]
@@ -93,11 +94,6 @@ class Trend(_Claim):
 Hypothesis = Annotated[
     Greater | NotWorse | Equivalent | AtChance | Reaches | Faster | Best | Trend, Field(discriminator="kind")
 ]
-
-
-def is_loss(metric: str) -> bool:
-    """Whether less of a metric is better. `greater` and `trend` speak of the plain numbers, all else asks this."""
-    return metric.endswith("loss")
 
 
 def selectors(hypothesis: Hypothesis) -> dict[str, Selector]:

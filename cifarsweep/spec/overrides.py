@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from cifarsweep.errors import SpecError
-from cifarsweep.spec.bounds import check_depth
 from cifarsweep.spec.hypothesis import Hypothesis, selectors
-from cifarsweep.spec.settings import NONE, flatten, may_be_none
+from cifarsweep.spec.settings import NONE, OPTIONAL_KEYS, flatten
 from cifarsweep.spec.study import Cell, overlap, same_level, select
 from cifarsweep.spec.types import NAME_PATTERN, Value
 from cifarsweep.spec.validation import Table
@@ -19,9 +19,26 @@ Note = Callable[[str], None]
 
 _RIVALS = {"epochs": "steps", "steps": "epochs"}
 _WARMUPS = {"epochs": "schedule.warmup_epochs", "steps": "schedule.warmup_steps"}
-_OPTIONAL = frozenset(may_be_none())
+#: Parts of a dotted key. The deepest setting has 3; Python's reader of TOML takes memory by the square of this number.
+DEEPEST = 16
 _SHARE = 10
 _LONGEST_SHOWN = 200
+
+# Texts and comments of TOML, in which dots are no keys; then keys, bare or quoted, with their dots. A text that does
+# not end is one, too: else every quotation mark in it would be looked at as the beginning of another.
+_TEXTS = re.compile(
+    r'"""(?:[^\\]|\\.)*?(?:"""|\\?\Z)|\'\'\'.*?(?:\'\'\'|\Z)|"(?:[^"\\\n]|\\.)*"?|\'[^\'\n]*\'?|#[^\n]*', re.S
+)
+_KEYS = re.compile(r"[^\s.=\[\],{}]+(?:[ \t]*\.[ \t]*[^\s.=\[\],{}]+)*")
+
+
+def check_depth(text: str, where: str) -> None:
+    """Raise SpecError for a key of too many parts in a text of TOML, before it is read."""
+    for key in _KEYS.finditer(_TEXTS.sub("s", text)):
+        if key[0].count(".") >= DEEPEST:
+            raise SpecError(
+                f"{where}: the key {key[0][:40]!r}... has more than {DEEPEST} parts, and no setting has so many"
+            )
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -136,18 +153,18 @@ def still_meant(hypotheses: Sequence[Hypothesis], cells: Sequence[Cell], note: N
 
 def meant(key: str, value: Any) -> Any:
     """The value, or None where a file says that an optional setting has none."""
-    return None if value == NONE and key in _OPTIONAL else value
+    return None if value == NONE and key in OPTIONAL_KEYS else value
 
 
-def read_hypothesis(hypothesis: Hypothesis) -> Hypothesis:
-    """The hypothesis with its levels as `meant`."""
+def map_levels(hypothesis: Hypothesis, change: Callable[[str, Value], Value]) -> Hypothesis:
+    """The hypothesis with `change` applied to the key and the level of each level that it names."""
     changes: dict[str, Any] = {
-        role: {key: meant(key, level) for key, level in selector.items()}
+        role: {key: change(key, level) for key, level in selector.items()}
         for role, selector in selectors(hypothesis).items()
         if not isinstance(selector, str)
     }
     if hypothesis.kind == "best":
-        changes["level"] = meant(hypothesis.factor, hypothesis.level)
+        changes["level"] = change(hypothesis.factor, hypothesis.level)
     return hypothesis.model_copy(update=changes)
 
 
@@ -155,18 +172,6 @@ def as_trained(key: str, levels: Iterable[Value], cells: Sequence[Cell]) -> tupl
     """Levels as the settings of the cells have them, where a file may write 1 for 1.0."""
     known = [cell.levels[key] for cell in cells if key in cell.levels]
     return tuple(next((one for one in known if same_level(one, level)), level) for level in map(frozen, levels))
-
-
-def normalised(hypothesis: Hypothesis, cells: Sequence[Cell]) -> Hypothesis:
-    """The hypothesis with its levels as the settings of the cells have them."""
-    changes: dict[str, Any] = {
-        role: {key: as_trained(key, [level], cells)[0] for key, level in selector.items()}
-        for role, selector in selectors(hypothesis).items()
-        if not isinstance(selector, str)
-    }
-    if hypothesis.kind == "best":
-        changes["level"] = as_trained(hypothesis.factor, [hypothesis.level], cells)[0]
-    return hypothesis.model_copy(update=changes)
 
 
 def frozen(level: Any) -> Value:

@@ -12,29 +12,39 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from cifarsweep.errors import SpecError, UnknownStudy
-from cifarsweep.spec.bounds import LARGEST_FILE, check_depth, check_size
 from cifarsweep.spec.hypothesis import Hypothesis
 from cifarsweep.spec.overrides import (
     Note,
     as_trained,
+    check_depth,
     fit_warmup,
     frozen,
+    map_levels,
     meant,
     merge_equal,
-    normalised,
     once,
     override,
     pinned,
-    read_hypothesis,
     still_meant,
 )
 from cifarsweep.spec.search_reader import read_search, space_tables
 from cifarsweep.spec.search_space import Search
 from cifarsweep.spec.settings import Frozen, Settings, flat_settings, flatten
-from cifarsweep.spec.study import Cell, Study, cell_name, check_hypotheses, check_unique, crossed, same_level
+from cifarsweep.spec.study import (
+    Cell,
+    Study,
+    cell_name,
+    check_hypotheses,
+    check_trial_count,
+    check_unique,
+    crossed,
+    same_level,
+)
 from cifarsweep.spec.types import NAME_PATTERN, Value
 from cifarsweep.spec.validation import Table, check_keys, nearest, nested, validated
 
+#: Bytes of a study file.
+LARGEST_FILE = 1 << 20
 _LONGEST_SHOWN = 200
 #: Seeds of a study whose file names none; a search has one.
 _SEEDS = 3
@@ -127,15 +137,15 @@ def read_study(
     given, note = _given(file, overrides or {}, where), once(note)
     search, cells = _searched(file, given, where, note)
     cells = cells or _cells(file, given, where, note)
-    hypotheses = [read_hypothesis(hypothesis) for hypothesis in file.hypotheses]
+    hypotheses = [map_levels(hypothesis, meant) for hypothesis in file.hypotheses]
     if pinned(given) & _arm_keys(file):
         cells = merge_equal(cells, note)
         hypotheses = still_meant(hypotheses, cells, note)
     seed_list = _seeds(file.seeds if file.seeds is not None else 1 if search else _SEEDS, where)
-    check_size((search.points if search else len(cells)) * len(seed_list), where)
+    check_trial_count((search.points if search else len(cells)) * len(seed_list), where)
     contents = file.model_dump(mode="json", include={"name", "question", "source", "cost"})
     factors = {key: as_trained(key, levels, cells) for key, levels in _factors(file, where).items()}
-    hypotheses = [normalised(hypothesis, cells) for hypothesis in hypotheses]
+    hypotheses = [map_levels(each, lambda key, level: as_trained(key, [level], cells)[0]) for each in hypotheses]
     contents |= {"factors": factors, "cells": cells, "seeds": seed_list, "hypotheses": hypotheses}
     contents |= {"search": search}
     study = validated(Study, contents, where)
@@ -177,7 +187,7 @@ def _parse(path: Path) -> Table:
 def _seeds(given: object, where: str) -> tuple[int, ...]:
     """A count n means the seeds 0..n-1; a list names them."""
     if isinstance(given, int) and not isinstance(given, bool) and given >= 1:
-        check_size(given, where)
+        check_trial_count(given, where)
         return tuple(range(given))
     listed = given if isinstance(given, list) else []
     whole = [seed for seed in listed if isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**32]
@@ -266,7 +276,7 @@ def _factors(file: _File, where: str) -> dict[str, tuple[Value, ...]]:
         if not levels:
             raise SpecError(f"{where}: factors.{key}: is empty; list at least one level or remove the factor")
         size *= len(levels)
-        check_size(size, where)
+        check_trial_count(size, where)
     return {key: tuple(frozen(meant(key, level)) for level in levels) for key, levels in factors.items()}
 
 

@@ -134,7 +134,6 @@ Model = Annotated[
     | Annotated[Timm, Tag("timm")],
     Discriminator(_family),
 ]
-FAMILIES: tuple[type[Frozen], ...] = (ConvNet, ResNet9, ResNet, ViT, Timm)
 
 
 class Optimizer(Frozen):
@@ -189,7 +188,7 @@ class Schedule(Frozen):
         return [(int(first), int(last), float(factor)) for first, last, factor in parts]
 
     @model_validator(mode="after")
-    def _phases_in_order(self) -> Self:
+    def _consistent(self) -> Self:
         reached = 0
         for first, last, factor in self.phase_ranges():
             if first < reached or last <= first or factor <= 0:
@@ -197,10 +196,6 @@ class Schedule(Frozen):
                     f"phases: {first}-{last} x{factor:g} overlaps another phase, is empty or has no factor"
                 )
             reached = last
-        return self
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
         if self.warmup_epochs and self.warmup_steps:
             raise ValueError("warmup_steps: give warmup_epochs or warmup_steps, not both")
         if list(self.milestones) != sorted(set(self.milestones)):
@@ -275,15 +270,6 @@ class Settings(Frozen):
         return self
 
 
-def may_be_none(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
-    """The dotted keys of the settings that may be left out, for which a file writes `NONE`; but not of a budget."""
-    for name, field in model.model_fields.items():
-        for table in _tables(field.annotation):
-            yield from may_be_none(table, f"{prefix}{name}.")
-        if type(None) in get_args(field.annotation) and name not in ("epochs", "steps"):
-            yield f"{prefix}{name}"
-
-
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested tables as one table of dotted keys: `{"a": {"b": 1}}` becomes `{"a.b": 1}`."""
     flat: dict[str, Any] = {}
@@ -295,39 +281,34 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def nest(flat: dict[str, Any]) -> dict[str, Any]:
-    """Undo `flatten`. Raises ValueError where a key is a table and a value at once."""
-    tree: dict[str, Any] = {}
-    for dotted, value in flat.items():
-        *parents, leaf = dotted.split(".")
-        table = tree
-        for parent in parents:
-            table = table.setdefault(parent, {})
-            if not isinstance(table, dict):
-                raise ValueError(f"{dotted}: {parent!r} is a value, not a table")
-        table[leaf] = value
-    return tree
-
-
 def flat_settings(settings: Settings) -> dict[str, Value]:
     """Every setting by its dotted key, lists as tuples."""
     return flatten(settings.model_dump())
 
 
-def setting_keys(model: type[BaseModel] = Settings, prefix: str = "") -> list[str]:
+def setting_keys() -> list[str]:
     """Every dotted key that a setting can have."""
-    keys: list[str] = []
+    return list(dict.fromkeys(key for key, _ in _keys(Settings)))
+
+
+def nested_models(annotation: Any) -> list[type[BaseModel]]:
+    """The models that an annotation names, however deep: one table, or one of several families."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in nested_models(inner)]
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, field in model.model_fields.items():
-        tables = _tables(field.annotation)
-        for table in tables:
-            keys += setting_keys(table, f"{prefix}{name}.")
-        if not tables:
-            keys.append(f"{prefix}{name}")
-    return list(dict.fromkeys(keys))
+        families = nested_models(field.annotation)
+        for family in families:
+            yield from _keys(family, f"{prefix}{name}.")
+        if not families:
+            yield f"{prefix}{name}", field.annotation
 
 
-def _tables(annotation: Any) -> list[type[BaseModel]]:
-    """The tables that a setting may be: one, or one of several families."""
-    if isinstance(annotation, type):
-        return [annotation] if issubclass(annotation, BaseModel) else []
-    return [table for inner in get_args(annotation) for table in _tables(inner)]
+_BUDGETS = ("epochs", "steps")
+#: Settings that may be left out, for which a file writes `NONE`. A budget is not: one of the two is always given.
+OPTIONAL_KEYS = frozenset(
+    key for key, annotation in _keys(Settings) if type(None) in get_args(annotation) and key not in _BUDGETS
+)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections import Counter
@@ -13,13 +12,16 @@ from typing import Annotated, Self, TypeVar
 
 from pydantic import Field, NonNegativeInt, model_validator
 
-from cifarsweep.errors import SpecError, StudyExists
+from cifarsweep.errors import SpecError
 from cifarsweep.spec.hypothesis import Hypothesis, Selector, selectors
 from cifarsweep.spec.search_space import Search
-from cifarsweep.spec.settings import NONE, Frozen, Settings, flatten
+from cifarsweep.spec.settings import NONE, Frozen, Settings
 from cifarsweep.spec.types import NAME_PATTERN, Value
 
 Prose = Annotated[str, Field(max_length=4000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]
+
+#: More cells or trials than this are a mistake in the file rather than a plan.
+MOST_TRIALS = 100_000
 
 _Held = TypeVar("_Held")
 
@@ -255,47 +257,7 @@ def overlap(a: Sequence[Cell] = (), b: Sequence[Cell] = ()) -> list[Cell]:
     return [cell for cell in a if cell.name in names]
 
 
-def difference(old: Study, new: Study) -> str:
-    """A unified diff of two studies, empty where they are equal."""
-    return "\n".join(difflib.unified_diff(_pretty(old), _pretty(new), "in the database", "now", lineterm="", n=1))
-
-
-def _pretty(study: Study) -> list[str]:
-    """One line per fact, so that a diff names what changed; cells only by name and settings."""
-    lines = [f"question = {study.question!r}", f"source = {study.source!r}", f"cost = {study.cost!r}"]
-    lines += [f"factors.{key} = {json.dumps(levels)}" for key, levels in study.factors.items()]
-    lines += [f"seeds = {list(study.seeds)}"]
-    lines += [f"hypothesis = {h.model_dump_json()}" for h in study.hypotheses]
-    if study.search:
-        parts = study.search.model_dump().items()
-        return lines + [f"search.{key} = {json.dumps(value, sort_keys=True)}" for key, value in parts]
-    for cell in study.cells:
-        lines.append(f"cell {cell.name!r}" + (" with unknown settings" if cell.own_settings is None else ""))
-        if cell.own_settings is None:
-            continue
-        lines += [f"  {key} = {json.dumps(value)}" for key, value in flatten(cell.settings.model_dump()).items()]
-    return lines
-
-
-def check_extends(old: Study, new: Study) -> None:
-    """Raise StudyExists unless `new` is `old` with more cells, seeds or trials to search, and nothing else changed."""
-    if old.imported:
-        raise StudyExists(f"study {old.name!r} was imported: its trials were trained elsewhere, so none can be added")
-    kept_cells = {cell.settings.model_dump_json() for cell in new.cells}
-    lost = [cell.name for cell in old.cells if cell.settings.model_dump_json() not in kept_cells]
-    lost += [f"seed {seed}" for seed in old.seeds if seed not in new.seeds]
-    changed = [key for key in ("question", "source", "hypotheses") if getattr(old, key) != getattr(new, key)]
-    changed += _search_changes(old.search, new.search)
-    if lost or changed:
-        raise StudyExists(
-            f"study {new.name!r} can't be extended: {', '.join(changed + lost)} changed or went away, and --extend "
-            f"only adds cells, seeds or trials of a search. Create it under another name with --as NAME.\n"
-            f"{difference(old, new)}"
-        )
-
-
-def _search_changes(old: Search | None, new: Search | None) -> list[str]:
-    if old is None or new is None:
-        return [] if old is new else ["search"]
-    same = old.model_copy(update={"n_trials": new.n_trials}) == new
-    return ([] if same else ["search"]) + (["search.n_trials"] if new.n_trials < old.n_trials else [])
+def check_trial_count(trials: int, where: str) -> None:
+    """Raise SpecError for more trials than a study may have."""
+    if trials > MOST_TRIALS:
+        raise SpecError(f"{where}: that is {trials:,} trials or more; a study has at most {MOST_TRIALS:,}")

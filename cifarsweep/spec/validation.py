@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from cifarsweep.errors import SpecError
-from cifarsweep.spec.settings import Frozen, nest, setting_keys
+from cifarsweep.spec.settings import Frozen, nested_models, setting_keys
 
 Table = dict[str, Any]
 
@@ -109,8 +109,8 @@ def _sentence(detail: Mapping[str, Any], model: type[BaseModel], where: str) -> 
 
 def _unknown_tag(prefix: str, path: Sequence[str], model: type[BaseModel], context: Mapping[str, Any]) -> str:
     """The word that tells the tables of a union apart is `kind` or, where they have none, `name`."""
-    tables = _tables(model.model_fields[path[0]].annotation)
-    allowed = [word for table in tables for word in _words(table)]
+    families = nested_models(model.model_fields[path[0]].annotation)
+    allowed = [word for table in families for word in _words(table)]
     return f"{prefix}{context['tag']!r} is unknown.{nearest(context['tag'], allowed)} Allowed: {', '.join(allowed)}."
 
 
@@ -121,7 +121,7 @@ def _words(table: type[BaseModel]) -> list[str]:
 
 def _without_tags(path: Sequence[str], model: type[BaseModel]) -> list[str]:
     """The path as a person writes it: pydantic puts the tag of a union's member between two keys."""
-    tags = {_tag(table) for field in model.model_fields.values() for table in _tables(field.annotation)}
+    tags = {_tag(table) for field in model.model_fields.values() for table in nested_models(field.annotation)}
     return [part for index, part in enumerate(path) if not (index and part in tags)]
 
 
@@ -140,17 +140,13 @@ def _keys_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
     tables = [model]
     for part in path:
         inner = [
-            t for table in tables if part in table.model_fields for t in _tables(table.model_fields[part].annotation)
+            t
+            for table in tables
+            if part in table.model_fields
+            for t in nested_models(table.model_fields[part].annotation)
         ]
         tables = inner or [table for table in tables if _tag(table) == part] or tables
     return list(tables[0].model_fields)
-
-
-def _tables(annotation: Any) -> list[type[BaseModel]]:
-    """The models that an annotation mentions, however deep."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [table for inner in get_args(annotation) for table in _tables(inner)]
 
 
 def _tag(table: type[BaseModel]) -> str:
@@ -191,8 +187,14 @@ def check_keys(keys: Iterable[str], where: str) -> None:
 
 
 def nested(flat: Table, where: str) -> Table:
-    """Dotted keys as tables. Raises SpecError where one is a table and a value at once."""
-    try:
-        return nest(flat)
-    except ValueError as error:
-        raise SpecError(f"{where}: settings: {error}") from None
+    """Undo `flatten`. Raises SpecError where a key is a table and a value at once."""
+    tree: Table = {}
+    for dotted, value in flat.items():
+        *parents, leaf = dotted.split(".")
+        table = tree
+        for parent in parents:
+            table = table.setdefault(parent, {})
+            if not isinstance(table, dict):
+                raise SpecError(f"{where}: settings: {dotted}: {parent!r} is a value, not a table")
+        table[leaf] = value
+    return tree

@@ -7,11 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cifarsweep.spec.search_space import Search
-from cifarsweep.spec.settings import NONE, flat_settings, may_be_none
+from cifarsweep.spec.settings import NONE, OPTIONAL_KEYS, flat_settings
 from cifarsweep.spec.study import Cell, Study, cell_name, crossed
 from cifarsweep.spec.types import Value
-
-_OPTIONAL = frozenset(may_be_none())
 
 
 def study_toml(study: Study) -> str:
@@ -34,7 +32,7 @@ def study_toml(study: Study) -> str:
             lines += ["", "[[exclude]]", *_pairs(levels.items())]
     for cell in arms:
         if cell.levels or cell.name != "base":
-            given = {key: level for key, level in cell.levels.items() if level is not None or key in _OPTIONAL}
+            given = {key: level for key, level in cell.levels.items() if level is not None or key in OPTIONAL_KEYS}
             lines += ["", "[[arms]]", f"name = {_value(cell.name)}", f"set = {_value(given)}"]
     for hypothesis in study.hypotheses:
         lines += ["", "[[hypotheses]]", *_pairs(hypothesis.model_dump().items(), bare=True)]

@@ -10,8 +10,9 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from cifarsweep.errors import StudyExists
+from cifarsweep.spec.metrics import ELAPSED, VAL_ACCURACY
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.types import ELAPSED, VAL_ACCURACY, TrialState
+from cifarsweep.spec.types import TrialState
 from cifarsweep.store.metrics import insert_rows, kind_of
 from cifarsweep.store.records import FinishedRun
 from cifarsweep.store.schema import cell, study, trial

@@ -12,9 +12,10 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
+from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.search_space import Curve, Tried
 from cifarsweep.spec.study import Cell, Study
-from cifarsweep.spec.types import FINAL_STATES, VAL_ACCURACY, Outcome, TrialState
+from cifarsweep.spec.types import FINAL_STATES, Outcome, TrialState
 from cifarsweep.store import rows
 from cifarsweep.store.database import Database
 from cifarsweep.store.records import StoredStudy

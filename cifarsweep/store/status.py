@@ -11,7 +11,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Double, cast, func, select
 
-from cifarsweep.spec.types import EPOCH, TRAIN_LOSS, VAL_ACCURACY, TrialState
+from cifarsweep.spec.metrics import EPOCH, TRAIN_LOSS, VAL_ACCURACY
+from cifarsweep.spec.types import TrialState
 from cifarsweep.store import columns, rows
 from cifarsweep.store.leases import read_clock
 from cifarsweep.store.records import StudyStatus

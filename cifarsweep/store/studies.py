@@ -13,7 +13,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from cifarsweep.errors import StoreError, StudyExists, UnknownStudy, UnreadableStudy
 from cifarsweep.spec.search_space import Search
-from cifarsweep.spec.study import Cell, Study, check_extends, difference
+from cifarsweep.spec.study import Cell, Study
+from cifarsweep.spec.study_diff import check_extends, difference
 from cifarsweep.spec.types import FINAL_STATES, NAME_PATTERN, TrialState, Wish
 from cifarsweep.spec.validation import nearest
 from cifarsweep.store import columns, rows

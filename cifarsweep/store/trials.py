@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Row, func, null, select
 
 from cifarsweep.errors import StoreError, UnreadableStudy
-from cifarsweep.spec.types import IMAGES_PER_SECOND, Outcome, TrialState, Wish
+from cifarsweep.spec.metrics import IMAGES_PER_SECOND
+from cifarsweep.spec.types import Outcome, TrialState, Wish
 from cifarsweep.store import columns, rows
 from cifarsweep.store.leases import read_clock
 from cifarsweep.store.queue.workers import parsed_versions, versions_of

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cifarsweep.spec import types
+from cifarsweep.spec import metrics
 from cifarsweep.spec.settings import Settings
 
 
@@ -49,8 +49,8 @@ class Watch:
         """Return what a result says of it; nothing before the first evaluation."""
         if not self.on or self._best < 0:
             return {}
-        found = {types.BEST_ACCURACY: self._best, types.BEST_STEP: float(self._best_step)}
-        return found | ({types.EARLY_STOPPED_AT: float(self._stopped_at)} if self.stopped else {})
+        found = {metrics.BEST_ACCURACY: self._best, metrics.BEST_STEP: float(self._best_step)}
+        return found | ({metrics.EARLY_STOPPED_AT: float(self._stopped_at)} if self.stopped else {})
 
     def state(self) -> dict[str, Any]:
         """Return everything for a checkpoint; `weights` are those of the best evaluation, a state_dict or None."""

@@ -9,7 +9,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from cifarsweep.spec.types import CONFUSION, MetricRow
+from cifarsweep.spec.metrics import CONFUSION
+from cifarsweep.spec.types import MetricRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from cifarsweep.data.seeding import generator
 from cifarsweep.data.tensor_file import CHANNELS, SIDE
 from cifarsweep.errors import CheckpointError
 from cifarsweep.models import build, cost
-from cifarsweep.spec import types
+from cifarsweep.spec import metrics
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.types import MetricRow, Outcome, TrialResult
 from cifarsweep.training import determinism
@@ -118,11 +118,11 @@ class TrainState:
         seconds = self.clock.seconds - self._interval_began
         if self.meter.images and seconds:
             return self.meter.images / seconds
-        return self.latest.get(types.IMAGES_PER_SECOND, 0.0)
+        return self.latest.get(metrics.IMAGES_PER_SECOND, 0.0)
 
     def latest_training(self) -> tuple[float | None, float | None]:
         """Return training loss and accuracy of the last row, None before the first."""
-        return self.latest.get(types.TRAIN_LOSS), self.latest.get(types.TRAIN_ACCURACY)
+        return self.latest.get(metrics.TRAIN_LOSS), self.latest.get(metrics.TRAIN_ACCURACY)
 
     def close_interval(
         self, train: Score, val: Score | None, rate: float, images: int, epoch: float
@@ -134,13 +134,13 @@ class TrainState:
         if not math.isfinite(train.loss) or (val is not None and not math.isfinite(val.loss)):
             self.diverged = True
             val = Score(val.loss if val else math.nan, 1 / self.trial.classes, 0)
-        values = {types.TRAIN_LOSS: train.loss, types.TRAIN_ACCURACY: train.accuracy}
+        values = {metrics.TRAIN_LOSS: train.loss, metrics.TRAIN_ACCURACY: train.accuracy}
         if val is not None:
-            values |= {types.VAL_LOSS: val.loss, types.VAL_ACCURACY: val.accuracy}
-        values |= {types.LEARNING_RATE: rate, types.EPOCH: epoch, types.IMAGES: float(images)}
+            values |= {metrics.VAL_LOSS: val.loss, metrics.VAL_ACCURACY: val.accuracy}
+        values |= {metrics.LEARNING_RATE: rate, metrics.EPOCH: epoch, metrics.IMAGES: float(images)}
         price = cost(self.trial.settings.model, self.trial.classes)
-        values |= {types.FLOPS: float(price.training_flops(images))}
-        values |= {types.ELAPSED: self.clock.seconds, types.IMAGES_PER_SECOND: self.speed()}
+        values |= {metrics.FLOPS: float(price.training_flops(images))}
+        values |= {metrics.ELAPSED: self.clock.seconds, metrics.IMAGES_PER_SECOND: self.speed()}
         self.latest |= values
         self.reported = self.step
         self._interval_began = self.clock.seconds

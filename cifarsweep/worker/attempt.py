@@ -8,9 +8,10 @@ from functools import lru_cache
 from typing import Any
 
 from cifarsweep.errors import StoreUnavailable, UnreadableStudy
+from cifarsweep.spec.metrics import ENERGY, VAL_ACCURACY
 from cifarsweep.spec.provenance import changes, changes_text, contributing
 from cifarsweep.spec.settings import Settings
-from cifarsweep.spec.types import DATA_VERSION, ENERGY, VAL_ACCURACY, AttemptEnd, MetricRow, Outcome, TrialResult
+from cifarsweep.spec.types import DATA_VERSION, AttemptEnd, MetricRow, Outcome, TrialResult
 from cifarsweep.store.queue.claim import MANY_TAKEOVERS
 from cifarsweep.store.records import Lease, Segment
 from cifarsweep.training import events

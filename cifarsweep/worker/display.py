@@ -11,7 +11,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from cifarsweep.spec.types import IMAGES_PER_SECOND, TRAIN_LOSS, VAL_ACCURACY, TrialResult
+from cifarsweep.spec.metrics import IMAGES_PER_SECOND, TRAIN_LOSS, VAL_ACCURACY
+from cifarsweep.spec.types import TrialResult
 from cifarsweep.store.records import Lease
 from cifarsweep.text import one_line
 from cifarsweep.training import events

@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import Any
 
 from cifarsweep.errors import CifarsweepError, DeviceError, StoreError
-from cifarsweep.spec.types import CONFUSION, DATA_VERSION, TIMING_METRICS, MetricRow, Outcome, TrialResult, TrialState
+from cifarsweep.spec.metrics import CONFUSION, TIMING_METRICS
+from cifarsweep.spec.types import DATA_VERSION, MetricRow, Outcome, TrialResult, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.records import TrialRow
 from cifarsweep.training import events

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from cifarsweep.errors import SpecError, UnreadableStudy
+from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.search_space import Curve, Pruner, Search
 from cifarsweep.spec.study import Cell
-from cifarsweep.spec.types import VAL_ACCURACY
 from cifarsweep.store import Store
 from cifarsweep.store.records import Lease
 from cifarsweep.store.search import SearchState

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cifarsweep.errors import DeviceError
-from cifarsweep.spec.types import (
+from cifarsweep.spec.metrics import (
     CPU_UTILISATION,
     GPU_CLOCK,
     GPU_MEMORY,

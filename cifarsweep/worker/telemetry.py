@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from cifarsweep.errors import DeviceError
-from cifarsweep.spec.types import CPU_SLOTS, ENERGY, GPU_SLOTS, MetricRow
+from cifarsweep.spec.metrics import CPU_SLOTS, ENERGY, GPU_SLOTS
+from cifarsweep.spec.types import MetricRow
 from cifarsweep.worker.sensors import Family, GpuSensor, Processor, Sensor
 
 SAMPLE_EVERY_S = 1.0

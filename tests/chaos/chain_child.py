@@ -22,7 +22,8 @@ import sabotage
 
 from cifarsweep.checkpoints.folder import CheckpointFolder
 from cifarsweep.errors import CheckpointError, CheckpointUnseen
-from cifarsweep.spec.types import VAL_ACCURACY, CheckpointRef, MetricRow, Outcome, TrialResult
+from cifarsweep.spec.metrics import VAL_ACCURACY
+from cifarsweep.spec.types import CheckpointRef, MetricRow, Outcome, TrialResult
 from cifarsweep.training import events
 from cifarsweep.worker.child.main import Mailbox, serve, take_stdout
 from cifarsweep.worker.child.protocol import Ready, Train

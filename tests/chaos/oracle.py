@@ -11,8 +11,9 @@ from typing import Any
 import chain_child
 from sqlalchemy import Connection, select
 
+from cifarsweep.spec.metrics import TIMING_METRICS
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.types import TIMING_METRICS, AttemptEnd, MetricRow, TrialState
+from cifarsweep.spec.types import AttemptEnd, MetricRow, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.optuna_view.projection import NUMBER_ATTRIBUTE
 from cifarsweep.store.optuna_view.storage import OptunaLink

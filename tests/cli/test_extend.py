@@ -12,8 +12,9 @@ from typer.testing import CliRunner, Result
 
 from cifarsweep.cli.app import app
 from cifarsweep.errors import UnknownStudy
+from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.reader import read_study
-from cifarsweep.spec.types import VAL_ACCURACY, Outcome, TrialResult
+from cifarsweep.spec.types import Outcome, TrialResult
 from cifarsweep.store import Store
 
 STUDY = """

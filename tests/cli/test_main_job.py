@@ -11,7 +11,8 @@ import optuna
 import pytest
 from sqlalchemy import func, select
 
-from cifarsweep.spec.types import TIMING_METRICS, VAL_ACCURACY, AttemptEnd, TrialState
+from cifarsweep.spec.metrics import TIMING_METRICS, VAL_ACCURACY
+from cifarsweep.spec.types import AttemptEnd, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.schema import checkpoint
 

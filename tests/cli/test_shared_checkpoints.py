@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from cifarsweep.spec.types import TIMING_METRICS, TrialState
+from cifarsweep.spec.metrics import TIMING_METRICS
+from cifarsweep.spec.types import TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.schema import checkpoint
 

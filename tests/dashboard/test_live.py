@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from cifarsweep.spec.metrics import CONFUSION
 from cifarsweep.spec.reader import find, read_study
-from cifarsweep.spec.types import CONFUSION, AttemptEnd, MetricRow, Outcome, TrialResult
+from cifarsweep.spec.types import AttemptEnd, MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store, leases
 from cifarsweep.store.records import Lease, WorkerInfo
 

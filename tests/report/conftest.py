@@ -15,8 +15,9 @@ import pytest
 from rates import study_of_rates
 
 from cifarsweep.analysis.records import ReportAttempt, ReportStudy, ReportTrial, Series
-from cifarsweep.spec.settings import Settings, flat_settings, nest
+from cifarsweep.spec.settings import Settings, flat_settings
 from cifarsweep.spec.study import Cell, Study, cell_name, crossed
+from cifarsweep.spec.validation import nested
 
 START = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 LR_AND_SKIP = {"optimizer.lr": (3e-3, 1e-3, 3e-4), "model.skip": (False, True)}
@@ -30,7 +31,7 @@ class Maker:
         base = flat_settings(Settings(epochs=5, dataset="digits"))
         cells = []
         for levels in list(crossed(factors)) or [{}]:
-            settings = Settings.model_validate_json(_json(nest(base | dict(levels))))
+            settings = Settings.model_validate_json(_json(nested(base | dict(levels), "scene")))
             cells.append(Cell(name=cell_name(levels, list(factors)), levels=dict(levels), settings=settings))
         fields = {"name": "tried", "question": "Which rate trains best?", "factors": dict(factors)}
         return Study(**(fields | {"cells": tuple(cells), "seeds": tuple(range(seeds))} | changes))

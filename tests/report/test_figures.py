@@ -19,7 +19,8 @@ from cifarsweep.report.marks import WIDTH, forest_mark
 from cifarsweep.report.render import render_study
 from cifarsweep.report.sections import crossings, resource_table
 from cifarsweep.spec.hypothesis import Equivalent, Greater
-from cifarsweep.spec.types import CONFUSION, MetricRow, Outcome, TrialResult
+from cifarsweep.spec.metrics import CONFUSION
+from cifarsweep.spec.types import MetricRow, Outcome, TrialResult
 from cifarsweep.stats import summary
 from cifarsweep.store import Store
 

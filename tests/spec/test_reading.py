@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from cifarsweep.errors import SpecError, UnknownStudy
 from cifarsweep.spec.overrides import parse_override
 from cifarsweep.spec.reader import find, read_study, shipped
-from cifarsweep.spec.settings import flatten, nest, setting_keys
+from cifarsweep.spec.settings import flatten, setting_keys
 from cifarsweep.spec.study import Study
+from cifarsweep.spec.validation import nested
 
 MINIMAL = """
 name = "tiny"
@@ -199,7 +200,7 @@ def test_a_broken_override_is_refused(text: str):
 
 @given(st.dictionaries(st.sampled_from(setting_keys()), st.integers(), min_size=1))
 def test_nesting_undoes_flattening(flat: dict[str, int]):
-    assert flatten(nest(flat)) == flat
+    assert flatten(nested(flat, "f.toml")) == flat
 
 
 @given(st.text(max_size=400))

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from cifarsweep.errors import SpecError, StudyExists
 from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.search_space import Choices, Range
-from cifarsweep.spec.study import Study, check_extends
+from cifarsweep.spec.study import Study
+from cifarsweep.spec.study_diff import check_extends
 from cifarsweep.spec.writer import study_toml
 
 FILE = """

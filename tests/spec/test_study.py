@@ -6,7 +6,8 @@ import pytest
 
 from cifarsweep.errors import StudyExists
 from cifarsweep.spec.reader import find, read_study, shipped
-from cifarsweep.spec.study import Study, cell_name, check_extends, difference, level_text, select
+from cifarsweep.spec.study import Study, cell_name, level_text, select
+from cifarsweep.spec.study_diff import check_extends, difference
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, make_url, select, text, update
 
+from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.settings import Optimizer, Settings
 from cifarsweep.spec.study import Cell, Study
-from cifarsweep.spec.types import VAL_ACCURACY, CheckpointRef, MetricRow, Outcome, TrialResult
+from cifarsweep.spec.types import CheckpointRef, MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
 from cifarsweep.store.leases import read_clock
 from cifarsweep.store.records import Lease

@@ -2,7 +2,8 @@
 
 from scenes import must_claim, rows_at
 
-from cifarsweep.spec.types import CONFUSION, MetricRow
+from cifarsweep.spec.metrics import CONFUSION
+from cifarsweep.spec.types import MetricRow
 from cifarsweep.store import Store
 
 

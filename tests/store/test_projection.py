@@ -12,8 +12,9 @@ import pytest
 from scenes import at_once, cut_connections, expire, make_cell, make_due, make_study, must_claim, result, rows_at
 
 from cifarsweep.errors import StudyExists
+from cifarsweep.spec.metrics import CONFUSION, VAL_ACCURACY
 from cifarsweep.spec.study import Cell, Study
-from cifarsweep.spec.types import CONFUSION, VAL_ACCURACY, AttemptEnd, MetricRow, Outcome, TrialResult
+from cifarsweep.spec.types import AttemptEnd, MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
 from cifarsweep.store.optuna_view import projection
 from cifarsweep.store.optuna_view.parameters import Parameters

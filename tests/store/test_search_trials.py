@@ -16,9 +16,10 @@ from scenes import at_once, must_claim, rows_at, saved_at, taken_over
 
 from cifarsweep.errors import StoreError
 from cifarsweep.search import suggest
+from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.reader import read_study
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.types import VAL_ACCURACY, MetricRow, Outcome, TrialResult, TrialState, Wish
+from cifarsweep.spec.types import MetricRow, Outcome, TrialResult, TrialState, Wish
 from cifarsweep.store import Store
 from cifarsweep.store.records import Lease, Steered
 from cifarsweep.store.search import SearchState

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import search_worker
 
+from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.reader import read_study
-from cifarsweep.spec.types import VAL_ACCURACY, Outcome, TrialState
+from cifarsweep.spec.types import Outcome, TrialState
 from cifarsweep.store import Store
 
 STEPS, TRIALS = 6, 16

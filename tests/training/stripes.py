@@ -7,8 +7,8 @@ import torch
 
 from cifarsweep.checkpoints.folder import CheckpointFolder
 from cifarsweep.data.dataset import Split
+from cifarsweep.spec.metrics import TIMING_METRICS
 from cifarsweep.spec.settings import Augment, ConvNet, Optimizer, Settings
-from cifarsweep.spec.types import TIMING_METRICS
 from cifarsweep.training.events import Event, Finished, Metrics
 from cifarsweep.training.loop import Run, train
 

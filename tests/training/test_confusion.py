@@ -4,8 +4,8 @@ import pytest
 import torch
 from stripes import CLASSES, TINY, finished, rows
 
+from cifarsweep.spec.metrics import CONFUSION
 from cifarsweep.spec.settings import EarlyStop, Optimizer
-from cifarsweep.spec.types import CONFUSION
 from cifarsweep.training.meters import Confusion
 
 

@@ -10,8 +10,9 @@ from torch import nn
 from cifarsweep.checkpoints.folder import CheckpointFolder
 from cifarsweep.errors import DeviceError, SpecError
 from cifarsweep.models import cost
+from cifarsweep.spec.metrics import CONFUSION
 from cifarsweep.spec.settings import ConvNet, Optimizer, Schedule
-from cifarsweep.spec.types import CONFUSION, Outcome
+from cifarsweep.spec.types import Outcome
 from cifarsweep.training import loop
 from cifarsweep.training.events import Metrics, Progress, Saved, Started, Stopped
 from cifarsweep.training.serialization import load, weights_sha256

@@ -10,8 +10,9 @@ import pytest
 from chained_child import STEPS, TOGETHER
 
 from cifarsweep.data.catalog import DataSetInfo
+from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.reader import find, read_study
-from cifarsweep.spec.types import VAL_ACCURACY, AttemptEnd, TrialState
+from cifarsweep.spec.types import AttemptEnd, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.queue.claim import read_checkpoints
 from cifarsweep.store.timing import Timing

@@ -13,8 +13,9 @@ import pytest
 
 from cifarsweep.data.catalog import DataSetInfo
 from cifarsweep.errors import StoreUnavailable
+from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.reader import find, read_study
-from cifarsweep.spec.types import VAL_ACCURACY, AttemptEnd, TrialState
+from cifarsweep.spec.types import AttemptEnd, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.timing import Timing
 from cifarsweep.worker import supervisor

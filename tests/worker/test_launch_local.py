@@ -14,8 +14,9 @@ import psutil
 import pytest
 
 from cifarsweep.errors import DeviceError
+from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.reader import find, read_study
-from cifarsweep.spec.types import VAL_ACCURACY, TrialState
+from cifarsweep.spec.types import TrialState
 from cifarsweep.store import Store
 from cifarsweep.worker import gpus
 from cifarsweep.worker.launch.local import Backoff, Fleet, Member

@@ -11,8 +11,9 @@ import pytest
 import slurm_cluster
 
 from cifarsweep.errors import CifarsweepError, SpecError
+from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.reader import find, read_study
-from cifarsweep.spec.types import VAL_ACCURACY, TrialState
+from cifarsweep.spec.types import TrialState
 from cifarsweep.store import Store
 from cifarsweep.worker.launch.slurm import Job, submit
 

@@ -18,8 +18,9 @@ from rich.console import Console
 from cifarsweep.checkpoints.folder import CheckpointFolder
 from cifarsweep.data.catalog import DataSetInfo
 from cifarsweep.errors import DeviceError
+from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.reader import find, read_study
-from cifarsweep.spec.types import VAL_ACCURACY, AttemptEnd, TrialState
+from cifarsweep.spec.types import AttemptEnd, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.timing import Timing
 from cifarsweep.worker.checkpoint_cleanup import Artifacts

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from pretended_nvml import ADDRESS, Nvml
 from test_supervisor import here
 
+from cifarsweep.spec.metrics import ENERGY, TELEMETRY, TIMING_METRICS
 from cifarsweep.spec.reader import find, read_study
-from cifarsweep.spec.types import ENERGY, TELEMETRY, TIMING_METRICS, MetricRow
+from cifarsweep.spec.types import MetricRow
 from cifarsweep.store import Store
 from cifarsweep.store.timing import Timing
 from cifarsweep.worker import telemetry

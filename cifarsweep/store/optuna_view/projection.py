@@ -17,8 +17,9 @@ from uuid import uuid4
 from sqlalchemy import Connection, func, inspect, or_, select, text, update
 
 from cifarsweep.errors import StoreError, StudyExists, UnreadableStudy
+from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.types import FINAL_STATES, VAL_ACCURACY, Outcome, TrialState
+from cifarsweep.spec.types import FINAL_STATES, Outcome, TrialState
 from cifarsweep.store import studies
 from cifarsweep.store.database import Database
 from cifarsweep.store.optuna_view.parameters import Parameters

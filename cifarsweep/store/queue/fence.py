@@ -12,16 +12,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import BigInteger, Connection, Double, Update, bindparam, case, delete, func, insert, select, update
 
 from cifarsweep.errors import LeaseLost
-from cifarsweep.spec.types import (
-    ELAPSED,
-    VAL_ACCURACY,
-    AttemptEnd,
-    CheckpointRef,
-    MetricRow,
-    TrialResult,
-    TrialState,
-    Wish,
-)
+from cifarsweep.spec.metrics import ELAPSED, VAL_ACCURACY
+from cifarsweep.spec.types import AttemptEnd, CheckpointRef, MetricRow, TrialResult, TrialState, Wish
 from cifarsweep.store import columns
 from cifarsweep.store import rows as rows_of
 from cifarsweep.store.leases import clock_parameters, clock_term, now_term

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from cifarsweep.errors import SpecError
-from cifarsweep.spec.bounds import DEEPEST, check_depth
-from cifarsweep.spec.overrides import parse_overrides
+from cifarsweep.spec.overrides import DEEPEST, check_depth, parse_overrides
 from cifarsweep.spec.reader import read_study
 
 FILE = """

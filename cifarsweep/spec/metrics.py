@@ -1,0 +1,81 @@
+"""Metrics: their names, labels and units, and which of them depend on the machine."""
+
+from __future__ import annotations
+
+#: Metrics at every logging step and what they mean. Other names are free for later use.
+TRAIN_LOSS, TRAIN_ACCURACY = "train/loss", "train/accuracy"
+VAL_LOSS, VAL_ACCURACY = "val/loss", "val/accuracy"
+LEARNING_RATE = "lr"
+#: x axes: training epochs (fractional), images seen, and seconds of training without lost work.
+EPOCH, IMAGES, ELAPSED = "epoch", "images", "elapsed_s"
+#: x axes of cost: arithmetic of all training steps so far, and the energy in J that the whole device took meanwhile,
+#: whoever else used it; without that of work that was lost.
+FLOPS, ENERGY = "flops", "energy_j"
+IMAGES_PER_SECOND = "images_per_s"
+#: Results of trials that keep the best weights or may stop early: the highest validation accuracy and the step where it
+#: came first, and the step at which training ended early.
+BEST_ACCURACY, BEST_STEP, EARLY_STOPPED_AT = "best/accuracy", "best/step", "early_stopped_at"
+#: Begins the names of a trial's confusion counts, `val/confusion/TRUE/GUESSED` with the numbers of the two classes:
+#: counts of validation images, rows at its last step alone, none where the count is 0.
+CONFUSION = "val/confusion/"
+#: What the hardware did, at evaluations: means since the row before. A final value is the mean of the last attempt.
+#: Of the whole device: share of the time that it computed, bytes in use, W, degrees Celsius, share of the time that
+#: power or heat held its clocks back, MHz, and how many slots of the worker trained.
+GPU_UTILISATION, GPU_MEMORY, GPU_POWER = "gpu/utilisation", "gpu/memory_bytes", "gpu/power_w"
+GPU_TEMPERATURE, GPU_THROTTLED, GPU_CLOCK = "gpu/temperature_c", "gpu/throttled", "gpu/clock_mhz"
+GPU_SLOTS, CPU_SLOTS = "gpu/slots_busy", "cpu/slots_busy"
+#: Of the training process alone: processor cores that it kept busy, and bytes of memory.
+CPU_UTILISATION, MEMORY = "cpu/utilisation", "memory_bytes"
+TELEMETRY = (
+    *(GPU_UTILISATION, GPU_MEMORY, GPU_POWER, GPU_TEMPERATURE, GPU_THROTTLED, GPU_CLOCK),
+    *(GPU_SLOTS, CPU_SLOTS, CPU_UTILISATION, MEMORY),
+)
+#: Metrics that depend on the machine; all others are the same bits in every repetition.
+TIMING_METRICS = frozenset({ELAPSED, IMAGES_PER_SECOND, ENERGY, *TELEMETRY})
+
+#: What the machine did meanwhile; the units and what one of them holds stand in `UNITS`.
+RESOURCE_LABELS = {
+    IMAGES_PER_SECOND: "Images per second",
+    GPU_UTILISATION: "GPU busy",
+    GPU_MEMORY: "GPU memory",
+    GPU_POWER: "GPU power",
+    GPU_TEMPERATURE: "GPU temperature",
+    GPU_THROTTLED: "GPU held back",
+    GPU_CLOCK: "GPU clock",
+    GPU_SLOTS: "Trials on the GPU",
+    CPU_SLOTS: "Trials on the CPU",
+    CPU_UTILISATION: "CPU cores busy",
+    MEMORY: "Memory",
+}
+UNITS = {
+    GPU_UTILISATION: ("%", 0.01),
+    GPU_MEMORY: ("GB", 1e9),
+    GPU_POWER: ("W", 1.0),
+    GPU_TEMPERATURE: ("°C", 1.0),
+    GPU_THROTTLED: ("%", 0.01),
+    GPU_CLOCK: ("MHz", 1.0),
+    MEMORY: ("GB", 1e9),
+}
+METRIC_LABELS = {
+    VAL_ACCURACY: "Validation accuracy",
+    VAL_LOSS: "Validation loss",
+    TRAIN_ACCURACY: "Training accuracy",
+    TRAIN_LOSS: "Training loss",
+    LEARNING_RATE: "Learning rate",
+    **RESOURCE_LABELS,
+    EPOCH: "Epochs",
+    IMAGES: "Images seen",
+    ELAPSED: "Training time",
+    FLOPS: "Training FLOPs",
+    ENERGY: "Energy",
+}
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric lies in 0..1 and is read in per cent."""
+    return metric.endswith("accuracy")
+
+
+def is_loss(metric: str) -> bool:
+    """Whether less of a metric is better. `greater` and `trend` speak of the plain numbers, all else asks this."""
+    return metric.endswith("loss")

@@ -1,0 +1,57 @@
+"""What differs between two studies, and which differences `extend` may store."""
+
+from __future__ import annotations
+
+import difflib
+import json
+
+from cifarsweep.errors import StudyExists
+from cifarsweep.spec.search_space import Search
+from cifarsweep.spec.settings import flatten
+from cifarsweep.spec.study import Study
+
+
+def difference(old: Study, new: Study) -> str:
+    """A unified diff of two studies, empty where they are equal."""
+    return "\n".join(difflib.unified_diff(_pretty(old), _pretty(new), "in the database", "now", lineterm="", n=1))
+
+
+def _pretty(study: Study) -> list[str]:
+    """One line per fact, so that a diff names what changed; cells only by name and settings."""
+    lines = [f"question = {study.question!r}", f"source = {study.source!r}", f"cost = {study.cost!r}"]
+    lines += [f"factors.{key} = {json.dumps(levels)}" for key, levels in study.factors.items()]
+    lines += [f"seeds = {list(study.seeds)}"]
+    lines += [f"hypothesis = {h.model_dump_json()}" for h in study.hypotheses]
+    if study.search:
+        parts = study.search.model_dump().items()
+        return lines + [f"search.{key} = {json.dumps(value, sort_keys=True)}" for key, value in parts]
+    for cell in study.cells:
+        lines.append(f"cell {cell.name!r}" + (" with unknown settings" if cell.own_settings is None else ""))
+        if cell.own_settings is None:
+            continue
+        lines += [f"  {key} = {json.dumps(value)}" for key, value in flatten(cell.settings.model_dump()).items()]
+    return lines
+
+
+def check_extends(old: Study, new: Study) -> None:
+    """Raise StudyExists unless `new` is `old` with more cells, seeds or trials to search, and nothing else changed."""
+    if old.imported:
+        raise StudyExists(f"study {old.name!r} was imported: its trials were trained elsewhere, so none can be added")
+    kept_cells = {cell.settings.model_dump_json() for cell in new.cells}
+    lost = [cell.name for cell in old.cells if cell.settings.model_dump_json() not in kept_cells]
+    lost += [f"seed {seed}" for seed in old.seeds if seed not in new.seeds]
+    changed = [key for key in ("question", "source", "hypotheses") if getattr(old, key) != getattr(new, key)]
+    changed += _search_changes(old.search, new.search)
+    if lost or changed:
+        raise StudyExists(
+            f"study {new.name!r} can't be extended: {', '.join(changed + lost)} changed or went away, and --extend "
+            f"only adds cells, seeds or trials of a search. Create it under another name with --as NAME.\n"
+            f"{difference(old, new)}"
+        )
+
+
+def _search_changes(old: Search | None, new: Search | None) -> list[str]:
+    if old is None or new is None:
+        return [] if old is new else ["search"]
+    same = old.model_copy(update={"n_trials": new.n_trials}) == new
+    return ([] if same else ["search"]) + (["search.n_trials"] if new.n_trials < old.n_trials else [])
