@@ -1,16 +1,15 @@
-"""What can be read of the hardware: GPUs through NVIDIA's driver, the processor's energy through Linux, processes.
+"""Readings of the hardware: GPUs through NVIDIA's driver, processes, the flags of the processor. Never starts CUDA.
 
-Readings of a device are of all of it, whoever uses it. Nothing in here starts CUDA.
+Readings of a GPU cover all processes that use it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from cifarsweep.errors import DeviceError
 from cifarsweep.spec.metrics import (
@@ -27,8 +26,6 @@ from cifarsweep.spec.metrics import (
 if TYPE_CHECKING:
     from psutil import Process
 
-#: Where Linux shows the counters of Intel's and AMD's processors.
-POWERCAP = Path("/sys/class/powercap")
 CPUINFO = Path("/proc/cpuinfo")
 #: Flags of x86 processors that multiply in bfloat16. Only with the first is it faster than float32: with the second
 #: alone convolutions took 1.7 times as long (benchmarks/LOG.md).
@@ -40,17 +37,6 @@ _HELD_BACK = ("SwPowerCap", "HwSlowdown", "SwThermalSlowdown", "HwThermalSlowdow
 #: After these the driver answers nothing any more. Any other error costs one reading: a GPU knows less than another,
 #: containers hide some things, drivers are busy, and functions go with new versions of driver or library.
 _LOST = ("GpuIsLost", "ResetRequired", "Uninitialized", "DriverNotLoaded", "LibRmVersionMismatch")
-
-
-class Sensor(Protocol):
-    """A device under observation."""
-
-    def read(self) -> tuple[Mapping[str, float], float | None]:
-        """What its gauges show, and its energy in J since some moment, where known. Raises DeviceError."""
-        ...
-
-    def close(self) -> None:
-        """Let go of it."""
 
 
 def _memory_used(nvml: Any, gpu: Any) -> float:
@@ -98,7 +84,7 @@ class GpuSensor:
             raise
 
     def read(self) -> tuple[Mapping[str, float], float | None]:
-        """Ask the driver for everything that this GPU knows."""
+        """Return what the gauges show, and the energy in J since some moment, if known. Raises DeviceError."""
         with self._failing():
             found = {name: self._ask(gauge) for name, gauge in _GAUGES.items()}
             counted = self._ask(lambda nvml, gpu: nvml.nvmlDeviceGetTotalEnergyConsumption(gpu) / 1000)
@@ -133,47 +119,6 @@ class GpuSensor:
         """Give the driver back."""
         with contextlib.suppress(self._nvml.NVMLError):
             self._nvml.nvmlShutdown()
-
-
-class Processor:
-    """The energy of all processor packages, where the system lets us read it: most keep it for root."""
-
-    def __init__(self, powercap: Path = POWERCAP) -> None:
-        zones = sorted(powercap.glob("intel-rapl:*")) if powercap.is_dir() else []
-        # `intel-rapl:0` is a package; `intel-rapl:0:1` a part of it, counted with it.
-        self._zones = [zone for zone in zones if re.fullmatch(r"intel-rapl:\d+", zone.name) and _is_package(zone)]
-        self._last: dict[Path, int] = {}
-        self._microjoules = 0
-
-    def read(self) -> tuple[Mapping[str, float], float | None]:
-        """Add what was used since the last time."""
-        try:
-            self._microjoules += sum(self._used(zone) for zone in self._zones)
-        except (OSError, ValueError):
-            self._zones = []
-        return {}, self._microjoules / 1e6 if self._zones else None
-
-    def _used(self, zone: Path) -> int:
-        count = _count(zone, "energy_uj")
-        used = count - self._last.get(zone, count)
-        self._last[zone] = count
-        # The counter begins again after minutes or hours of work.
-        return used if used >= 0 else used + _count(zone, "max_energy_range_uj")
-
-    def close(self) -> None:
-        """Nothing to let go of."""
-
-
-def _is_package(zone: Path) -> bool:
-    """The other kind, `psys`, contains the packages."""
-    try:
-        return (zone / "name").read_text().startswith("package")
-    except OSError:
-        return False
-
-
-def _count(zone: Path, name: str) -> int:
-    return int((zone / name).read_text())
 
 
 class Family:

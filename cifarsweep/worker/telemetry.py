@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from cifarsweep.errors import DeviceError
 from cifarsweep.spec.metrics import CPU_SLOTS, ENERGY, GPU_SLOTS
 from cifarsweep.spec.types import MetricRow
-from cifarsweep.worker.sensors import Family, GpuSensor, Processor, Sensor
+from cifarsweep.worker.sensors import Family, GpuSensor
 
 SAMPLE_EVERY_S = 1.0
 #: How long a worker that ends waits for a sample in the making.
@@ -80,20 +81,18 @@ class Telemetry:
             self._thread.join(_LEAVE_WITHIN_S)
 
     def _work(self) -> None:
-        sensor: Sensor | None = None
-        try:
-            sensor = GpuSensor(self._gpu) if self._gpu is not None else Processor()
-            while not self._over.is_set():
-                self._sample(*sensor.read())
-                self._over.wait(SAMPLE_EVERY_S)
-        except DeviceError as error:
-            self._note(str(error))
-        finally:
-            if sensor is not None:
-                sensor.close()
-        # What the processes do can be told without the device.
+        if self._gpu is not None:
+            try:
+                with closing(GpuSensor(self._gpu)) as sensor:
+                    self._sample_while_open(sensor.read)
+            except DeviceError as error:
+                self._note(str(error))
+        # Processes can be read without the device.
+        self._sample_while_open(lambda: ({}, None))
+
+    def _sample_while_open(self, read: Callable[[], tuple[Mapping[str, float], float | None]]) -> None:
         while not self._over.is_set():
-            self._sample({}, None)
+            self._sample(*read())
             self._over.wait(SAMPLE_EVERY_S)
 
     def _sample(self, device: Mapping[str, float], energy_j: float | None) -> None:

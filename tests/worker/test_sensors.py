@@ -5,14 +5,13 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from pretended_nvml import ADDRESS, Nvml
 
 from cifarsweep.errors import DeviceError
 from cifarsweep.worker import sensors
-from cifarsweep.worker.sensors import Family, GpuSensor, Processor
+from cifarsweep.worker.sensors import Family, GpuSensor
 
 BURN = "while True: pass"
 
@@ -123,42 +122,6 @@ def test_a_driver_that_fails_is_one_sentence(nvml, when):
 
     with pytest.raises(DeviceError, match="no readings of the GPU: NVIDIA's driver says 'NVMLError_GpuIsLost'"):
         GpuSensor(ADDRESS).read()
-
-
-@pytest.fixture
-def powercap(tmp_path):
-    """Two packages, a part of one, and the counter of the whole board."""
-    for zone, name in (("0", "package-0"), ("1", "package-1"), ("0:0", "dram"), ("2", "psys")):
-        folder = tmp_path / f"intel-rapl:{zone}"
-        folder.mkdir()
-        (folder / "name").write_text(f"{name}\n")
-        (folder / "max_energy_range_uj").write_text("10000000\n")
-        (folder / "energy_uj").write_text("9000000\n")
-    return tmp_path
-
-
-def count(powercap: Path, zone: str, microjoules: int) -> None:
-    (powercap / f"intel-rapl:{zone}" / "energy_uj").write_text(f"{microjoules}\n")
-
-
-def test_the_processors_energy_is_that_of_its_packages_and_survives_a_counter_that_begins_again(powercap):
-    processor = Processor(powercap)
-    assert processor.read() == ({}, 0.0)
-    count(powercap, "0", 9_500_000)
-    count(powercap, "0:0", 9_900_000)
-    assert processor.read()[1] == 0.5
-
-    count(powercap, "1", 2_000_000)
-
-    assert processor.read()[1] == 3.5
-
-
-def test_without_a_counter_that_may_be_read_there_is_no_energy(powercap, tmp_path):
-    processor = Processor(powercap)
-    (powercap / "intel-rapl:1" / "energy_uj").unlink()
-
-    assert processor.read() == ({}, None)
-    assert Processor(tmp_path / "none").read() == ({}, None)
 
 
 def test_a_child_and_what_it_started_are_read_together():
