@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import wait
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,7 +21,6 @@ from cifarsweep.worker.context import versions
 
 #: The value of a metric after a step.
 Rows = Mapping[tuple[str, int], float]
-_TICK_S = 0.25
 #: Only the last checkpoint is of use, and it comes anyway.
 _NEVER_S = 1e9
 
@@ -122,7 +120,7 @@ class _Listener:
     rows: list[MetricRow] = field(default_factory=list)
 
     def listen(self, request: protocol.Train) -> Repetition:
-        for reply in self._replies():
+        for reply in self.child.replies():
             match reply:
                 case protocol.Ready():
                     self.ready = reply
@@ -139,16 +137,8 @@ class _Listener:
                     raise CifarsweepError(f"the repetition can't be trained: {reply.reason}")
                 case protocol.Failed():
                     raise CifarsweepError(f"the repetition failed: {reply.error}\n{reply.traceback}")
+        self.child.close()
         raise CifarsweepError(f"the repetition did not end: {self.child.obituary()}")
-
-    def _replies(self) -> Iterator[protocol.Reply]:
-        while True:
-            wait([self.child.fileno()], timeout=_TICK_S)
-            replies = self.child.read()
-            if replies is None:
-                self.child.close()
-                return
-            yield from replies
 
     def _repetition(self, ready: protocol.Ready, result: TrialResult) -> Repetition:
         # Which class was taken for which follows from the weights, and is no part of `final`.

@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import wait
 from typing import Any, Self
 
 from cifarsweep.errors import CifarsweepError, DeviceError
@@ -16,7 +15,7 @@ from cifarsweep.files import scratch
 from cifarsweep.spec.settings import EarlyStop, Settings
 from cifarsweep.training import events
 from cifarsweep.worker.child import protocol
-from cifarsweep.worker.child.process import LONGEST_START_S, ChildProcess, in_short
+from cifarsweep.worker.child.process import LONGEST_START_S, ChildProcess, in_short, wait_for_any
 
 #: Numbers of slots that are tried, in this order.
 SIZES = (1, 2, 4, 8)
@@ -198,14 +197,13 @@ class Probe:
 
     def _until(self, done: Callable[[], bool]) -> None:
         """Hear the children until `done`. A slow network takes its time; only silence is an error."""
-        by_pipe = {each.child: each for each in self._probed}
+        by_child = {each.child: each for each in self._probed}
         while not done():
             if any(self._silent(each) for each in self._probed):
                 raise _TooMany(f"a training process said nothing for {_PATIENCE_S:.0f} s; give a number instead")
-            pipes: list[Any] = list(by_pipe)
-            for pipe in wait(pipes, timeout=0.25):
+            for child in wait_for_any(by_child, 0.25):
                 with contextlib.suppress(protocol.ProtocolError):
-                    by_pipe[pipe].hear(time.monotonic())  # type: ignore[index]
+                    by_child[child].hear(time.monotonic())
 
     def _silent(self, each: _Probed) -> bool:
         # Until it is ready it imports and says nothing; what it then does slowly, it says.

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from multiprocessing.connection import wait
-from typing import Any
+from contextlib import suppress
 
 from cifarsweep.errors import DeviceError, StoreUnavailable
 from cifarsweep.store import Store
 from cifarsweep.store.records import Want
 from cifarsweep.worker.checkpoint_cleanup import Artifacts
-from cifarsweep.worker.child.process import in_short
+from cifarsweep.worker.child.process import in_short, wait_for_any
 from cifarsweep.worker.claims import Claims
 from cifarsweep.worker.context import Plan, Shared, worker_id
 from cifarsweep.worker.crash_loop import Suspicion
@@ -22,7 +18,7 @@ from cifarsweep.worker.display import Display
 from cifarsweep.worker.eligibility import Trainable
 from cifarsweep.worker.optuna_sync import Teller, tell_all, what_is_left
 from cifarsweep.worker.outage import Patience
-from cifarsweep.worker.signals import Watchdog
+from cifarsweep.worker.signals import SignalInbox, Watchdog
 from cifarsweep.worker.slot import Slot
 from cifarsweep.worker.telemetry import Telemetry
 
@@ -35,9 +31,6 @@ _GRACE_S = 30.0
 _TICK_S = 0.25
 #: How long the end of a worker waits for what is being told.
 _END_OF_TELLING_S = 5.0
-#: Signals of people, whose second means at once; those of batch systems and of `launch` come as often as they like.
-_BY_HAND = (signal.SIGINT, signal.SIGTERM)
-_POLITE = (signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Supervisor:
@@ -66,9 +59,9 @@ class Supervisor:
             data=trainable,
             clock=self._clock,
         )
-        self._watchdog = Watchdog(self._clock, store.hang_up, self._desert, _BY_HAND)
+        self._watchdog = Watchdog(self._clock, store.hang_up, self._desert)
         self._slots: list[Slot] = []
-        self._signals: list[int] = []
+        self._signals = SignalInbox()
         self._stop_by: float | None = None
         self._exit_code = 0
         self._bad_machine = False
@@ -80,7 +73,7 @@ class Supervisor:
         Raises DeviceError where the device is not here, DataError where of what is left nothing can be trained here.
         """
         self._trainable(self._plan.studies)
-        with self._listening_to_signals(), self._display, self._watched():
+        with self._signals, self._display, self._watchdog:
             try:
                 self._slots = [Slot(number, self._shared) for number in range(self._plan.slots)]
                 while not self._over():
@@ -103,10 +96,9 @@ class Supervisor:
 
     def _turn(self) -> None:
         """Hear what children say, tend leases, fill idle slots, see to the rest."""
-        by_pipe = {slot.child.fileno(): slot for slot in self._slots if slot.child is not None and slot.listening}
-        pipes: list[Any] = list(by_pipe)
-        for pipe in wait(pipes, timeout=self._timeout()):
-            by_pipe[pipe].hear()  # type: ignore[index]
+        by_child = {slot.child: slot for slot in self._slots if slot.child is not None and slot.listening}
+        for child in wait_for_any(by_child, self._timeout()):
+            by_child[child].hear()
         for slot in self._slots:
             slot.tend()
         self._drop_slots()
@@ -115,7 +107,7 @@ class Supervisor:
         self._doubt()
         self._fill()
         self._chores()
-        self._watchdog.turned()
+        self._watchdog.feed()
 
     def _drop_slots(self) -> None:
         """Go on with fewer slots where some have no memory to start in. Raises DeviceError where none is left."""
@@ -204,34 +196,14 @@ class Supervisor:
             slot.ask_to_stop()
 
     def _obey_signals(self) -> None:
-        if not self._signals:
+        if not self._signals.heard:
             return
         if not self._stopping:
             self._display.note("stopping: writing checkpoints and giving the leases back (once more: at once)")
-            self._exit_code = 128 + self._signals[0]
+            self._exit_code = 128 + self._signals.heard[0]
             self._stop()
-        elif sum(number in _BY_HAND for number in self._signals) > 1:
+        elif self._signals.asked_twice:
             self._stop_by = float("-inf")
-
-    @contextmanager
-    def _listening_to_signals(self) -> Iterator[None]:
-        def heard(number: int, _frame: object) -> None:
-            self._signals.append(number)
-
-        before = {number: signal.signal(number, heard) for number in _BY_HAND + _POLITE}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
-        self._watchdog.start()
-        try:
-            yield
-        finally:
-            self._watchdog.stop()
 
     def _desert(self) -> None:
         """End at once, from beside a main loop that stands still; the children must not outlive us."""
@@ -261,5 +233,5 @@ class Supervisor:
             self._display.note(text)
 
     def _hurried(self) -> bool:
-        self._watchdog.turned()
-        return bool(self._signals)
+        self._watchdog.feed()
+        return bool(self._signals.heard)

@@ -30,14 +30,13 @@ with Store.open({url!r}, timing=HASTY) as store:
 def watched(monkeypatch: pytest.MonkeyPatch):
     """A watchdog of a main loop that can be heard: what it did, in order."""
     monkeypatch.setattr(signals, "LONGEST_TURN_S", 1.0)
-    monkeypatch.setattr(signals, "_PATIENCE_S", 1.0)
+    monkeypatch.setattr(signals, "_SECOND_SIGNAL_GRACE_S", 1.0)
     did: list[str] = []
-    before = signal.signal(signal.SIGUSR1, lambda *_: None)
-    dog = Watchdog(time.monotonic, lambda: did.append("hung up"), lambda: did.append("left"), (signal.SIGUSR1,))
-    dog.start()
-    yield dog, did
-    dog.stop()
-    signal.signal(signal.SIGUSR1, before)
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    dog = Watchdog(time.monotonic, lambda: did.append("hung up"), lambda: did.append("left"))
+    with dog:
+        yield dog, did
+    signal.signal(signal.SIGINT, before)
 
 
 def until(happened) -> None:
@@ -56,15 +55,15 @@ def test_a_main_loop_that_stands_still_has_its_connections_cut(watched) -> None:
 
 def test_one_signal_is_left_to_the_main_loop_and_a_second_one_ends_it(watched) -> None:
     dog, did = watched
-    os.kill(os.getpid(), signal.SIGUSR1)
+    os.kill(os.getpid(), signal.SIGINT)
     until(lambda: dog.first_signal)
     time.sleep(2)
     assert "left" not in did
 
-    os.kill(os.getpid(), signal.SIGUSR1)
+    os.kill(os.getpid(), signal.SIGINT)
     until(lambda: "left" in did)
 
-    assert "left" in did and dog.first_signal == signal.SIGUSR1
+    assert "left" in did and dog.first_signal == signal.SIGINT
 
 
 def test_nobody_has_to_kill_a_worker_that_waits_for_a_lock(tmp_path: Path) -> None:

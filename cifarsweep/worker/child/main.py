@@ -11,7 +11,6 @@ import ctypes
 import os
 import platform
 import queue
-import signal
 import sys
 import threading
 import time
@@ -36,6 +35,7 @@ from cifarsweep.worker.child.protocol import (
     encode,
 )
 from cifarsweep.worker.failures import Failure, classify, explain
+from cifarsweep.worker.signals import ignore_signals
 
 #: Trains one request, asking the second argument at every step whether to stop.
 Trainer = Callable[[Train, Callable[[], bool]], Iterator[Event]]
@@ -54,8 +54,7 @@ class Mailbox:
     """
 
     def __init__(self, source: BinaryIO) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-            signal.signal(number, signal.SIG_IGN)
+        ignore_signals()
         self._trials: queue.SimpleQueue[Train] = queue.SimpleQueue()
         self.stop = threading.Event()
         threading.Thread(target=self._read, args=(source,), daemon=True).start()

@@ -9,8 +9,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from multiprocessing.connection import wait
+from typing import Any
 
 from cifarsweep.environment import without_database
 from cifarsweep.errors import DeviceError
@@ -104,6 +105,12 @@ class ChildProcess:
         *lines, self._partial = (self._partial + chunk).split(b"\n")
         return map(decode_reply, lines)
 
+    def replies(self) -> Iterator[Reply]:
+        """Yield the replies as they come, until the child closes its end. Raises ProtocolError as `read` does."""
+        while (replies := self.read()) is not None:
+            yield from replies
+            wait([self.fileno()])
+
     def kill(self) -> None:
         """End the child at once, with whatever it may have started."""
         if self._killed:
@@ -154,3 +161,9 @@ class ChildProcess:
         for pipe in (self._stdin, self._stdout, self._errors):
             with contextlib.suppress(OSError):
                 pipe.close()
+
+
+def wait_for_any(children: Collection[ChildProcess], timeout_s: float) -> list[ChildProcess]:
+    """Return the children that have something to read, after at most `timeout_s`."""
+    ready: list[Any] = wait([child.fileno() for child in children], timeout_s)
+    return [child for child in children if child.fileno() in ready]

@@ -12,21 +12,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from cifarsweep.errors import CifarsweepError, SpecError, StoreUnavailable
 from cifarsweep.files import private_opener
+from cifarsweep.worker.signals import BATCH_SIGNALS, INTERACTIVE_SIGNALS, SignalInbox
 from cifarsweep.worker.supervisor import EXIT_BAD_MACHINE
 
 #: Exit codes that another start would not change: nothing left to do, bad input, a bad machine.
 _FINAL = (0, SpecError.exit_code, EXIT_BAD_MACHINE)
-_BY_HAND = (signal.SIGINT, signal.SIGTERM)
-_BY_BATCH_SYSTEM = (signal.SIGUSR1, signal.SIGUSR2)
 #: A worker that was asked to stop, by us or by somebody else, has done so.
-_OBEYED = tuple(128 + number for number in _BY_HAND + _BY_BATCH_SYSTEM)
+_OBEYED = tuple(128 + number for number in INTERACTIVE_SIGNALS + BATCH_SIGNALS)
 #: Workers write checkpoints for 30 s at most; who is not gone by then hangs. Seconds.
 _GRACE_S = 45.0
 _TICK_S = 0.2
@@ -167,32 +166,33 @@ class Fleet:
             _Keeper(each, logs / f"{each.name}.log", _speaking_for(each.name, say), backoff or Backoff())
             for each in members
         ]
-        self._signals: list[int] = []
+        self._signals = SignalInbox()
 
     @property
     def interrupted(self) -> bool:
         """Whether a batch system asked for the end, as before its time limit, rather than a person."""
-        return bool(self._signals) and self._signals[0] in _BY_BATCH_SYSTEM
+        return any(number in BATCH_SIGNALS for number in self._signals.heard[:1])
 
     def run(self) -> int:
         """Run until every worker has ended; the exit code is the worst of theirs, or that of the first signal.
 
         The first Ctrl-C or SIGTERM lets them write checkpoints and give their trials back, the second does not wait.
         """
-        with self._listening():
+        with self._signals:
             try:
                 self._run()
             finally:
                 for keeper in self._keepers:
                     keeper.kill()
         codes = [keeper.code or 0 for keeper in self._keepers]
-        return 128 + self._signals[0] if self._signals and any(codes) else max(codes, default=0)
+        signals = self._signals.heard
+        return 128 + signals[0] if signals and any(codes) else max(codes, default=0)
 
     def _run(self) -> None:
         heard = 0
         give_up = float("inf")
         while any(keeper.code is None for keeper in self._keepers) and time.monotonic() < give_up:
-            for number in self._signals[heard:]:
+            for number in self._signals.heard[heard:]:
                 heard += 1
                 give_up = min(give_up, time.monotonic() + _GRACE_S)
                 self._forward(number, again=heard > 1)
@@ -203,22 +203,10 @@ class Fleet:
     def _forward(self, number: int, *, again: bool) -> None:
         # SIGUSR1 may reach a worker beside the SIGTERM that systemd or Slurm sends to every process: it never means
         # "at once". Two different signals do, and, unlike two of one kind, they can't become one on the way.
-        numbers = (signal.SIGUSR1,) if not again else _BY_HAND if number in _BY_HAND else ()
+        numbers = (signal.SIGUSR1,) if not again else INTERACTIVE_SIGNALS if number in INTERACTIVE_SIGNALS else ()
         for keeper in self._keepers:
             for each in numbers:
                 keeper.send(each)
-
-    @contextmanager
-    def _listening(self) -> Iterator[None]:
-        def heard(number: int, _frame: object) -> None:
-            self._signals.append(number)
-
-        before = {number: signal.signal(number, heard) for number in _BY_HAND + _BY_BATCH_SYSTEM}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def _speaking_for(name: str, say: Callable[[str, str], None]) -> Callable[[str], None]:
