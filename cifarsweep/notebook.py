@@ -127,13 +127,14 @@ class StudyResults:
         """A row a hypothesis: the claim, the decision, estimate, interval, p corrected, seeds, and the sentence."""
         from cifarsweep.analysis.collect import collect
         from cifarsweep.analysis.verdicts import verdicts
+        from cifarsweep.report.verdict_text import sentence
 
         rows = []
         for verdict in verdicts(collect(self._store, self._name, drawn=False)):
             fields = asdict(verdict)
             low, high = (verdict.interval.low, verdict.interval.high) if verdict.interval else (None, None)
             numbers = [fields[key] for key in ("estimate", "effect", "p", "corrected", "seeds", "more_seeds")]
-            rows.append([verdict.hypothesis.claim, str(verdict.decision), low, high, *numbers, verdict.sentence])
+            rows.append([verdict.hypothesis.claim, str(verdict.decision), low, high, *numbers, sentence(verdict)])
         columns = ("claim", "decision", "low", "high", "estimate", "effect", "p", "p_corrected", "seeds", "more_seeds")
         return _frame(rows, (*columns, "sentence"))
 

@@ -11,7 +11,7 @@ from cifarsweep import __version__
 from cifarsweep.analysis.confusion import class_counts
 from cifarsweep.analysis.records import ReportAttempt, ReportStudy, ReportTrial
 from cifarsweep.analysis.results import final_summary
-from cifarsweep.analysis.verdicts import metrics_needed
+from cifarsweep.analysis.samples import metrics_needed
 from cifarsweep.data.catalog import class_count, class_names
 from cifarsweep.report.folding import shown_cells
 from cifarsweep.spec.metrics import METRIC_LABELS, TELEMETRY, VAL_ACCURACY

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from cifarsweep.analysis.records import ReportStudy, ReportTrial
+from cifarsweep.analysis.records import ReportTrial
 from cifarsweep.analysis.results import CellResult
-from cifarsweep.analysis.verdict import Verdict
 from cifarsweep.formatting import duration, magnitude, share_text
-from cifarsweep.spec.metrics import CPU_SLOTS, ELAPSED, GPU_SLOTS
+from cifarsweep.spec.metrics import CPU_SLOTS, GPU_SLOTS
 from cifarsweep.spec.settings import flat_settings
 from cifarsweep.spec.study import Study, level_text
 from cifarsweep.spec.types import DATA_VERSION, Value
@@ -38,6 +37,15 @@ class Confound:
     """One for each value; where there are many numbers, the cell with the lowest and the one with the highest."""
     ratio: float | None = None
     """Highest over lowest, where they stand for many."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnlikeTimes:
+    """Why training times do not compare: they are of several devices, or more trials shared the device in some."""
+
+    devices: tuple[str, ...] = ()
+    slots: tuple[float, float] | None = None
+    """The fewest and the most trials that a device had at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,22 +151,14 @@ def timing_note(results: Sequence[CellResult]) -> str | None:
     return f"Times are of different devices ({', '.join(found)}): they tell devices apart as much as cells."
 
 
-def timing_warning(verdict: Verdict, report: ReportStudy) -> str | None:
-    """What is wrong with a comparison of times that were measured in different ways; None for every other verdict."""
-    if verdict.hypothesis.kind != "faster" or verdict.hypothesis.by != ELAPSED or not verdict.seeds:
-        return None
-    unlike = unlike_times([trial for trial in report.trials if trial.done and trial.cell in verdict.cells])
-    return f"Careful: these times were measured {unlike}." if unlike else None
-
-
-def unlike_times(trials: Sequence[ReportTrial]) -> str | None:
-    """In what the times of trials differ beside what these did: any attempt's device, or how many shared it."""
-    found = sorted(devices(trials))
+def unlike_times(trials: Sequence[ReportTrial]) -> UnlikeTimes | None:
+    """How the trials' times were measured differently, if they were; every attempt's device counts."""
+    found = tuple(sorted(devices(trials)))
     if len(found) > 1:
-        return f"on different devices ({', '.join(found)})"
+        return UnlikeTimes(devices=found)
     busy = [slots for trial in trials if (slots := _slots(trial)) is not None]
     if busy and max(busy) > (1 + _SLOTS_APART) * min(busy):
-        return f"while different numbers of trials shared the device ({min(busy):.1f} to {max(busy):.1f})"
+        return UnlikeTimes(slots=(min(busy), max(busy)))
     return None
 
 

@@ -12,11 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from cifarsweep.analysis.looks import seed_order
 from cifarsweep.analysis.records import ReportStudy
-from cifarsweep.analysis.samples import sides
-from cifarsweep.analysis.verdict import Verdict
-from cifarsweep.analysis.verdicts import verdicts
+from cifarsweep.analysis.samples import cells_of, seed_order, sides
+from cifarsweep.analysis.verdicts import Verdict, verdicts
 from cifarsweep.spec.types import FINAL_STATES
 from cifarsweep.stats.estimate import FEWEST_SEEDS
 from cifarsweep.stats.multiplicity import Plans, extended, schedule
@@ -74,7 +72,7 @@ def _taken(report: ReportStudy, have: Mapping[str, int]) -> bool:
     look = report.plans[-1][0] if report.plans else max(len(report.study.seeds), FEWEST_SEEDS)
     open_cells = {trial.cell for trial in report.trials if trial.state not in FINAL_STATES}
     for hypothesis in report.study.hypotheses:
-        cells = {cell for side in sides(hypothesis, report.study) for cell in side.cells}
+        cells = set(cells_of(sides(hypothesis, report.study)))
         fewest = min(have[cell] for cell in cells)
         # More seeds than the look has come after it alone.
         if fewest > look or (fewest == look and not cells & open_cells):

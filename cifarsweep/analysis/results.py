@@ -61,6 +61,8 @@ class NamedMean:
     """What the hypothesis calls the cell: `a`, `b`, or a level of its factor."""
     cell: str
     value: Summary | None
+    done: bool
+    """Whether any of its trials is done."""
 
 
 def cell_results(report: ReportStudy) -> list[CellResult]:
@@ -110,9 +112,9 @@ def state_counts(report: ReportStudy) -> dict[str, int]:
 
 def named_means(hypothesis: Hypothesis, study: Study, results: Sequence[CellResult]) -> list[NamedMean]:
     """The means of the cells that a hypothesis is tested on; `best` and `trend` name those of each level."""
-    trials = {result.cell.name: result.trials for result in results}
+    by_name = {result.cell.name: result for result in results}
     return [
-        NamedMean(side.role, cell, final_summary(trials[cell], hypothesis.metric))
+        NamedMean(side.role, cell, final_summary(by_name[cell].trials, hypothesis.metric), by_name[cell].done > 0)
         for side in sides(hypothesis, study)
         for cell in side.cells
     ]

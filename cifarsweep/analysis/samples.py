@@ -1,4 +1,8 @@
-"""What a hypothesis is tested on: for each side that it names, one number a seed."""
+"""What a hypothesis is tested on: the trials that count, and for each side that it names, one number a seed.
+
+A reader who watches the numbers come in, and stops when they please, finds differences that are not there. So a
+hypothesis is tested on the seeds of a look that was planned, and only when no trial of its cells is open among them.
+"""
 
 from __future__ import annotations
 
@@ -34,14 +38,14 @@ class Side:
     """What the hypothesis calls it: `a`, `b`, or a level of its factor."""
     label: str
     cells: tuple[str, ...]
-    alike: bool
+    matched: bool
     """Whether they agree with those of the other sides in all that is varied, beside what the hypothesis names."""
 
 
 def sides(hypothesis: Hypothesis, study: Study) -> list[Side]:
     """What is compared: `a` and `b`, or the levels of a factor, that of `best` first, those of `trend` in order.
 
-    Of each side those cells count that have a counterpart on every other; where none has, all of them, not `alike`.
+    Of each side those cells count that have a counterpart on every other; where none has, all of them, not `matched`.
     """
     if hypothesis.kind == "best" or hypothesis.kind == "trend":
         return _levels(hypothesis, study)
@@ -69,13 +73,13 @@ def _sides(
     roles: Sequence[str], labels: Sequence[str], groups: Sequence[Sequence[Cell]], named: Collection[str]
 ) -> list[Side]:
     # Sides that name no setting, but arms, are meant as they are.
-    like = matched(groups, named) if named and all(groups) else groups
-    alike = all(like)
-    names = [tuple(cell.name for cell in group) for group in (like if alike else groups)]
-    return [Side(*each, alike) for each in zip(roles, labels, names, strict=True)]
+    like = match_cells(groups, named) if named and all(groups) else groups
+    matched = all(like)
+    names = [tuple(cell.name for cell in group) for group in (like if matched else groups)]
+    return [Side(*each, matched) for each in zip(roles, labels, names, strict=True)]
 
 
-def matched(groups: Sequence[Sequence[Cell]], named: Collection[str]) -> list[list[Cell]]:
+def match_cells(groups: Sequence[Sequence[Cell]], named: Collection[str]) -> list[list[Cell]]:
     """Of each group the cells with a counterpart in every other, equal in all that is varied but not named.
 
     What one family of models does not have follows from its name, so that only settings which all of them have count.
@@ -90,6 +94,17 @@ def _rest(cell: Cell, keys: Collection[str]) -> Hashable:
     return frozenset((key, level_key(cell.levels[key])) for key in keys)
 
 
+def cells_of(compared: Sequence[Side]) -> tuple[str, ...]:
+    """The names of all cells of the sides."""
+    return tuple(dict.fromkeys(name for side in compared for name in side.cells))
+
+
+def metrics_needed(study: Study) -> list[str]:
+    """The curves without which the hypotheses of the study can't be tested."""
+    races = [hypothesis for hypothesis in study.hypotheses if hypothesis.kind == "faster"]
+    return sorted({name for race in races for name in (race.metric, race.by) if name != "steps"})
+
+
 def done_trials(report: ReportStudy) -> Done:
     """The trials that are done; those that failed have no result, and no seed of theirs counts."""
     found: dict[str, dict[int, ReportTrial]] = {}
@@ -99,6 +114,31 @@ def done_trials(report: ReportStudy) -> Done:
     return found
 
 
+def seed_order(study: Study, count: int) -> tuple[int, ...]:
+    """The seeds of the study, and after them whole numbers that none of them is."""
+    following = range(max(study.seeds) + 1, max(study.seeds) + 1 + max(0, count - len(study.seeds)))
+    return (*study.seeds, *following)
+
+
+def trials_at_look(cells: Collection[str], done: Done, report: ReportStudy) -> Done | None:
+    """The trials to test a hypothesis on these cells on; None where it has to wait.
+
+    Under a plan those of the last look that is complete, whatever has come since: what decides at a number of seeds
+    that nobody planned may be decided otherwise at the next look. Without one, all of them.
+    """
+    open_seeds = {trial.seed for trial in report.trials if trial.cell in cells and trial.state not in FINAL_STATES}
+    if not report.looks:
+        return None if open_seeds else done
+    there = {(trial.cell, trial.seed) for trial in report.trials}
+    for look in reversed(report.looks):
+        seeds = seed_order(report.study, look)[:look]
+        if open_seeds.isdisjoint(seeds) and there.issuperset((cell, seed) for cell in cells for seed in seeds):
+            return {
+                cell: {seed: trial for seed, trial in trials.items() if seed in seeds} for cell, trials in done.items()
+            }
+    return None
+
+
 def trials_by_seed(side: Side, done: Done) -> dict[int, list[ReportTrial]]:
     """The trials of each seed that all cells of the side are done with."""
     cells = [done.get(cell, {}) for cell in side.cells]
@@ -106,7 +146,7 @@ def trials_by_seed(side: Side, done: Done) -> dict[int, list[ReportTrial]]:
     return {seed: [cell[seed] for cell in cells] for seed in sorted(shared)}
 
 
-def seeds_to_come(compared: Sequence[Side], report: ReportStudy) -> int:
+def pending_seeds(compared: Sequence[Side], report: ReportStudy) -> int:
     """Seeds that all cells of the sides have trials of, some of them not finished: pairs, where the sides share any."""
     done = [trial for trial in report.trials if trial.done]
     waiting = [trial for trial in report.trials if trial.state not in FINAL_STATES]
@@ -133,17 +173,25 @@ def last_values(side: Side, done: Done, metric: str) -> dict[int, float]:
     return found
 
 
-def tested_values(compared: Sequence[Side], done: Done, metric: str) -> list[dict[int, float]]:
-    """The last values by seed of those seeds that a test of these sides rests on."""
-    return tested(*(last_values(side, done, metric) for side in compared))
-
-
 def tested(*values: dict[int, T]) -> list[dict[int, T]]:
     """Of each side the seeds that count: of two the pairs, where there are enough; of more those that all have."""
     if len(values) == 1:
         return list(values)
     seeds = paired_seeds(*values) if len(values) == 2 else set.intersection(*map(set, values))
     return [{seed: side[seed] for seed in side if seed in seeds} if seeds else side for side in values]
+
+
+def log_times(side: Side, done: Done) -> dict[int, float]:
+    """The logarithm of the training time by seed: the mean over the side's cells.
+
+    A seed with a trial that diverged or was pruned is left out: such a trial ended early.
+    """
+    found = {}
+    for seed, trials in trials_by_seed(side, done).items():
+        times = [trial.elapsed_s for trial in trials if trial.elapsed_s and trial.trained]
+        if len(times) == len(trials):
+            found[seed] = sum(map(math.log, times)) / len(times)
+    return found
 
 
 def without_value(compared: Sequence[Side], done: Done, metric: str) -> int:

@@ -1,36 +1,144 @@
-"""What the trials of a study say of each hypothesis: supported, refuted or undecided, and how sure that is."""
+"""What the trials of a study say of each hypothesis: supported, refuted or undecided, and how sure that is.
+
+A `Verdict` holds numbers alone, all that a sentence about it may need; `report.verdict_text` puts it into words.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
+from typing import Literal
 
-from cifarsweep.analysis.confounds import timing_warning
-from cifarsweep.analysis.looks import at_look
+from cifarsweep.analysis.confounds import UnlikeTimes, unlike_times
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.samples import (
     Done,
     Side,
+    cells_of,
     chance_of,
     done_trials,
     last_values,
-    seeds_to_come,
+    log_times,
+    pending_seeds,
     sides,
+    tested,
     times_to,
+    trials_at_look,
+    trials_by_seed,
     without_value,
 )
-from cifarsweep.analysis.verdict import Verdict
-from cifarsweep.report.verdict_text import detail
 from cifarsweep.spec.hypothesis import Hypothesis
-from cifarsweep.spec.metrics import is_loss
-from cifarsweep.spec.study import Study
+from cifarsweep.spec.metrics import ELAPSED, is_loss
 from cifarsweep.spec.types import FINAL_STATES
-from cifarsweep.stats import Interval
-from cifarsweep.stats.estimate import BySeed
-from cifarsweep.stats.evidence import Evidence, best, equivalent, greater, near, not_worse, reaches, sooner, trend
-from cifarsweep.stats.multiplicity import Judgement, judge, level_after, level_at, planning_level
+from cifarsweep.stats import Interval, Summary, summary
+from cifarsweep.stats import evidence as tests
+from cifarsweep.stats.estimate import FEWEST_SEEDS, Method, difference
+from cifarsweep.stats.evidence import Evidence, Reached
+from cifarsweep.stats.multiplicity import Decision, Judgement, judge, level_after, level_at, planning_level
 from cifarsweep.stats.power import seeds_needed
+
+#: Why a hypothesis has nothing to be tested on.
+Obstacle = Literal["no counterparts", "not finite", "no values", "classes unknown", "no shared seeds"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideResult:
+    """One side of a comparison: what its cells came to, at the seeds that the test rests on."""
+
+    label: str
+    cells: tuple[str, ...]
+    value: Summary | None = None
+    """Of the last values; None where no seed has one, and of times."""
+    seeds: int = 0
+    reached: int = 0
+    """Seeds that reached the target of `faster`."""
+    diverged: int = 0
+    trials: int = 0
+    """Trials that are done, of seeds that every cell of the side is done with; `diverged` of them diverged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the trials say of one hypothesis, and how sure that is."""
+
+    hypothesis: Hypothesis
+    decision: Decision
+    obstacle: Obstacle | None
+    """Why there is nothing to test it on; None where there is."""
+    sides: tuple[SideResult, ...]
+    """In the order in which the hypothesis names them; of `best` the level and the one that decides against it."""
+    levels: int
+    """How many sides are compared."""
+    matched: bool
+    """Whether the sides agree in all that is varied, beside what the hypothesis names."""
+    estimate: float | None
+    """In units of the metric: a difference (of `best`, to the level that comes nearest), a mean, or the rise per level
+    of `trend`; of `faster` the ratio of times. None without results, and where not every seed reached the target."""
+    interval: Interval | None
+    """Of the estimate, 95 %, not corrected for the other hypotheses."""
+    effect: float | None
+    """Of a difference, in standard deviations: d_z of pairs, d of Welch's test, both with Hedges' correction."""
+    method: Method | None
+    """How the estimate was made."""
+    alike: bool
+    """Whether all seeds are alike: a sign test decides, since a t test has no spread to measure by."""
+    by_order: bool
+    """Whether a sign test of which side came first decides, since some seeds did not reach the target."""
+    order_known: bool
+    """Whether any pair of seeds tells which side came first."""
+    p: float
+    """Of this hypothesis alone, both sides together."""
+    corrected: float
+    """Over the hypotheses of the study and the looks at the data that are planned: 0.05 or less is a verdict."""
+    tested: int
+    """Hypotheses of the study."""
+    looks: int
+    """Looks at the data that are planned; 1 where the study was never extended."""
+    level: float
+    """Of the look that these seeds are for: 5 % or its share of it, for all hypotheses together."""
+    seeds: int
+    """Number of seeds tested; pairs, where seeds are paired."""
+    more_seeds: int | None
+    """About how many more it takes for a verdict with 80 % chance, beside those that wait already; 0 where these will
+    do. None where it is decided, or where it takes more than 200."""
+    cells: tuple[str, ...]
+    open_trials: int
+    """Trials of these cells that are not final yet."""
+    preliminary: bool
+    """Whether no look is complete: the numbers are those so far, nothing is tested, and every p is 1."""
+    not_finite: int
+    """Trials that are done with a value that is not finite; 0 for `faster`."""
+    chance: float | None
+    """The accuracy of a guess, for `at_chance`; None where the number of classes is unknown."""
+    time_ratio: float | None
+    """Training time of the first side over that of the second, where both were measured alike and surely differ."""
+    unlike_times: UnlikeTimes | None
+    """How the times that a `faster` compares were measured differently; None for every other kind."""
+
+    @property
+    def signs(self) -> bool:
+        return self.alike or self.by_order
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One hypothesis with the trials that it is tested on."""
+
+    hypothesis: Hypothesis
+    compared: Sequence[Side]
+    done: Done
+    waits: bool
+    """Whether no look is complete, so that there is no verdict yet."""
+    evidence: Evidence | None
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        return cells_of(self.compared)
+
+    @property
+    def seeds(self) -> int:
+        return self.evidence.estimate.n if self.evidence else 0
 
 
 def verdicts(report: ReportStudy) -> list[Verdict]:
@@ -41,127 +149,173 @@ def verdicts(report: ReportStudy) -> list[Verdict]:
     chance accuracy. Where no look is complete the numbers are those of the trials that are done, without a verdict.
     """
     done = done_trials(report)
-    tests = [(hypothesis, sides(hypothesis, report.study)) for hypothesis in report.study.hypotheses]
-    looks = [at_look(_cells(compared), done, report) for _, compared in tests]
-    waiting = [look is None for look in looks]
-    shown = [done if look is None else look for look in looks]
-    found = [evidence(*test, look, report) for test, look in zip(tests, shown, strict=True)]
-    tested = [None if waits else one for waits, one in zip(waiting, found, strict=True)]
-    judged = judge(tested, [level_at(report.plans, one.estimate.n if one else 0) for one in tested])
-    made = []
-    for test, look, waits, one, judgement in zip(tests, shown, waiting, found, judged, strict=True):
-        bare = _verdict(report, test, one, judgement, preliminary=waits)
-        bare = replace(bare, more_seeds=_more_seeds(bare, one, test[1], judged, report))
-        words = detail(bare, one, test[1], look, report)
-        made.append(replace(bare, detail=words, warning=timing_warning(bare, report) or ""))
-    return made
+    cases = [_case(hypothesis, done, report) for hypothesis in report.study.hypotheses]
+    found = [None if case.waits else case.evidence for case in cases]
+    levels = [
+        level_at(report.plans, case.seeds if evidence else 0) for case, evidence in zip(cases, found, strict=True)
+    ]
+    judged = judge(found, levels)
+    return [_verdict(case, judgement, judged, report) for case, judgement in zip(cases, judged, strict=True)]
 
 
-def metrics_needed(study: Study) -> list[str]:
-    """The curves without which the hypotheses of the study can't be tested."""
-    races = [hypothesis for hypothesis in study.hypotheses if hypothesis.kind == "faster"]
-    return sorted({name for race in races for name in (race.metric, race.by) if name != "steps"})
+def _case(hypothesis: Hypothesis, done: Done, report: ReportStudy) -> _Case:
+    compared = sides(hypothesis, report.study)
+    at_look = trials_at_look(cells_of(compared), done, report)
+    shown = done if at_look is None else at_look
+    return _Case(hypothesis, compared, shown, at_look is None, _evidence(hypothesis, compared, shown, report))
 
 
-def evidence(hypothesis: Hypothesis, compared: Sequence[Side], done: Done, report: ReportStudy) -> Evidence | None:
+def _evidence(hypothesis: Hypothesis, compared: Sequence[Side], done: Done, report: ReportStudy) -> Evidence | None:
     """What speaks for the hypothesis and what against it; None where there is nothing to test it on."""
     if hypothesis.kind == "faster":
-        a, b = (times_to(side, done, report, hypothesis) for side in compared)
-        return sooner(a, b)
-    if hypothesis.kind in ("best", "trend") and not compared[0].alike:
-        return None
+        return tests.sooner(*(times_to(side, done, report, hypothesis) for side in compared))
     if without_value(compared, done, hypothesis.metric):
         return None
     values = [last_values(side, done, hypothesis.metric) for side in compared]
-    return _tested(hypothesis, values, chance_of(compared[0], report))
-
-
-def _tested(hypothesis: Hypothesis, values: Sequence[BySeed], chance: float | None) -> Evidence | None:
-    """Of every kind but `faster`, on the values of its sides by seed."""
     # Of a loss, less is better.
     sign = -1 if is_loss(hypothesis.metric) else 1
     match hypothesis.kind:
         case "greater":
-            return greater(values[0], values[1], hypothesis.margin)
+            return tests.greater(values[0], values[1], hypothesis.margin)
         case "not_worse":
-            return not_worse(values[0], values[1], hypothesis.margin, sign)
+            return tests.not_worse(values[0], values[1], hypothesis.margin, sign)
         case "equivalent":
-            return equivalent(values[0], values[1], hypothesis.margin)
+            return tests.equivalent(values[0], values[1], hypothesis.margin)
         case "at_chance":
-            return near(values[0], chance, hypothesis.margin) if chance is not None else None
+            chance = chance_of(compared[0], report)
+            return tests.near(values[0], chance, hypothesis.margin) if chance is not None else None
         case "reaches":
-            return reaches(values[0], hypothesis.target - sign * hypothesis.margin, sign)
+            return tests.reaches(values[0], hypothesis.target - sign * hypothesis.margin, sign)
         case "best":
-            return best(values[0], values[1:], sign)
+            return tests.best(values[0], values[1:], sign) if compared[0].matched else None
         case "trend":
-            return trend(values, 1 if hypothesis.direction == "rising" else -1)
-        case "faster":
-            raise AssertionError("times are not values")
+            rising = 1 if hypothesis.direction == "rising" else -1
+            return tests.trend(values, rising) if compared[0].matched else None
 
 
-def _verdict(
-    report: ReportStudy,
-    test: tuple[Hypothesis, list[Side]],
-    found: Evidence | None,
-    judged: Judgement,
-    *,
-    preliminary: bool,
-) -> Verdict:
-    hypothesis, compared = test
-    estimate, interval = _shown(hypothesis, found)
-    cells = _cells(compared)
+def _obstacle(case: _Case, chance: float | None, not_finite: int) -> Obstacle | None:
+    hypothesis = case.hypothesis
+    if case.evidence is not None:
+        return None
+    if hypothesis.kind in ("best", "trend") and not case.compared[0].matched:
+        return "no counterparts"
+    if not_finite:
+        return "not finite"
+    if any(not last_values(side, case.done, hypothesis.metric) for side in case.compared):
+        return "no values"
+    return "classes unknown" if hypothesis.kind == "at_chance" and chance is None else "no shared seeds"
+
+
+def _verdict(case: _Case, judgement: Judgement, judged: Sequence[Judgement], report: ReportStudy) -> Verdict:
+    hypothesis, evidence = case.hypothesis, case.evidence
+    race = hypothesis.kind == "faster"
+    estimate, interval = _shown(evidence, ratio=race)
+    level = level_at(report.plans, case.seeds)
+    chance = chance_of(case.compared[0], report) if hypothesis.kind == "at_chance" else None
+    not_finite = 0 if race else without_value(case.compared, case.done, hypothesis.metric)
     return Verdict(
         hypothesis=hypothesis,
-        decision=judged.decision,
+        decision=judgement.decision,
+        obstacle=_obstacle(case, chance, not_finite),
+        sides=_side_results(case, report),
+        levels=len(case.compared),
+        matched=case.compared[0].matched,
         estimate=estimate,
         interval=interval,
-        effect=found.estimate.effect if found and hypothesis.kind != "faster" else None,
-        method=found.estimate.method if found else None,
-        signs=found is not None and found.signs,
-        p=judged.p,
-        corrected=judged.corrected,
+        effect=evidence.estimate.effect if evidence and not race else None,
+        method=evidence.estimate.method if evidence else None,
+        alike=evidence is not None and evidence.estimate.alike,
+        by_order=evidence is not None and not evidence.statements,
+        order_known=evidence is not None and min(evidence.support, evidence.refute) < 1,
+        p=judgement.p,
+        corrected=judgement.corrected,
         tested=len(report.study.hypotheses),
         looks=max(1, len(report.looks)),
-        level=level_at(report.plans, found.estimate.n if found else 0),
-        seeds=found.estimate.n if found else 0,
-        more_seeds=None,
-        cells=cells,
-        open_trials=sum(trial.cell in cells and trial.state not in FINAL_STATES for trial in report.trials),
-        preliminary=preliminary,
-        detail="",
-        warning="",
+        level=level,
+        seeds=case.seeds,
+        more_seeds=_more_seeds(case, judged, report, level) if judgement.decision == "undecided" else None,
+        cells=case.cells,
+        open_trials=sum(trial.cell in case.cells and trial.state not in FINAL_STATES for trial in report.trials),
+        preliminary=case.waits,
+        not_finite=not_finite,
+        chance=chance,
+        time_ratio=_time_ratio(case),
+        unlike_times=_unlike_times(case, report),
     )
 
 
-def _cells(compared: Sequence[Side]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for side in compared for name in side.cells))
+def _side_results(case: _Case, report: ReportStudy) -> tuple[SideResult, ...]:
+    hypothesis, compared = case.hypothesis, case.compared
+    if hypothesis.kind == "faster":
+        times = tested(*(times_to(side, case.done, report, hypothesis) for side in compared))
+        return tuple(_race_result(side, list(found.values())) for side, found in zip(compared, times, strict=True))
+    if hypothesis.kind == "best" and case.evidence is not None:
+        compared = [compared[0], compared[1 + case.evidence.weakest]]
+    values = tested(*(last_values(side, case.done, hypothesis.metric) for side in compared))
+    pairs = zip(compared, values, strict=True)
+    return tuple(_side_result(side, list(found.values()), case.done) for side, found in pairs)
 
 
-def _more_seeds(
-    verdict: Verdict, found: Evidence | None, compared: Sequence[Side], judged: Sequence[Judgement], report: ReportStudy
-) -> int | None:
-    """Seeds to add beside those that wait already, at the level of the look that will find them."""
-    if found is None or verdict.decision != "undecided":
-        return None
-    coming = seeds_to_come(compared, report)
-    # What is open belongs to the look that is still to be taken.
-    enough = seeds_needed(found, planning_level(judged, verdict.level)) if coming else None
-    if enough is not None and enough <= found.fewest + coming:
-        return 0
-    needed = seeds_needed(found, planning_level(judged, level_after(report.plans, found.fewest + coming)))
-    return None if needed is None else max(needed - found.fewest - coming, 1)
+def _race_result(side: Side, times: Sequence[Reached]) -> SideResult:
+    reached = sum(time.reached for time in times)
+    return SideResult(label=side.label, cells=side.cells, seeds=len(times), reached=reached)
 
 
-def _shown(hypothesis: Hypothesis, found: Evidence | None) -> tuple[float | None, Interval | None]:
-    """The estimate and its interval; ratios for times, which are known only if every seed was there."""
-    if found is None:
+def _side_result(side: Side, values: Sequence[float], done: Done) -> SideResult:
+    trials = [trial for group in trials_by_seed(side, done).values() for trial in group]
+    return SideResult(
+        label=side.label,
+        cells=side.cells,
+        value=summary(values) if values else None,
+        seeds=len(values),
+        trials=len(trials),
+        diverged=sum(trial.diverged for trial in trials),
+    )
+
+
+def _shown(evidence: Evidence | None, *, ratio: bool) -> tuple[float | None, Interval | None]:
+    """The estimate and its interval; as a `ratio` of times only if every seed reached the target."""
+    if evidence is None:
         return None, None
-    value, interval = found.estimate.value, found.estimate.interval()
-    if hypothesis.kind != "faster":
+    value, interval = evidence.estimate.value, evidence.estimate.interval()
+    if not ratio:
         return value, interval
-    if not found.exact:
+    if not evidence.exact:
         return None, None
     if interval is None:
         return math.exp(value), None
     # Few seeds that differ widely give ends that no float holds.
     return math.exp(value), Interval(*(math.exp(min(max(end, -700.0), 700.0)) for end in (interval.low, interval.high)))
+
+
+def _more_seeds(case: _Case, judged: Sequence[Judgement], report: ReportStudy, level: float) -> int | None:
+    """Seeds to add beside those that wait already, at the level of the look that will find them."""
+    if case.evidence is None:
+        return None
+    pending = pending_seeds(case.compared, report)
+    have = case.evidence.fewest + pending
+    # What is open belongs to the look that is still to be taken.
+    enough = seeds_needed(case.evidence, planning_level(judged, level)) if pending else None
+    if enough is not None and enough <= have:
+        return 0
+    needed = seeds_needed(case.evidence, planning_level(judged, level_after(report.plans, have)))
+    return None if needed is None else max(needed - have, 1)
+
+
+def _time_ratio(case: _Case) -> float | None:
+    if case.evidence is None or case.hypothesis.kind not in ("greater", "not_worse", "equivalent"):
+        return None
+    estimate = difference(*(log_times(side, case.done) for side in case.compared))
+    trials = [one for side in case.compared for group in trials_by_seed(side, case.done).values() for one in group]
+    if estimate is None or estimate.n < FEWEST_SEEDS or unlike_times(trials):
+        return None
+    interval, ratio = estimate.interval(), math.exp(estimate.value)
+    # Times without any spread are made up, or counted in whole seconds: their order is not in doubt.
+    surely = interval is None or interval.low > 0 or interval.high < 0
+    return ratio if surely and not 0.95 < ratio < 1.05 else None
+
+
+def _unlike_times(case: _Case, report: ReportStudy) -> UnlikeTimes | None:
+    if case.hypothesis.kind != "faster" or case.hypothesis.by != ELAPSED or not case.seeds:
+        return None
+    return unlike_times([trial for trial in report.trials if trial.done and trial.cell in case.cells])

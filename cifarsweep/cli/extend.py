@@ -50,7 +50,7 @@ def extend(
 
 
 def _all_cells(store: Store, name: str, seeds: int, look: bool) -> None:
-    from cifarsweep.analysis.looks import seed_order
+    from cifarsweep.analysis.samples import seed_order
     from cifarsweep.spec.study import check_trial_count
 
     spec = store.study(name).spec
@@ -101,12 +101,13 @@ def _lines(name: str, found: Extension, most: int, look: bool, planned: bool) ->
     """What was seen and done. Nothing is said of results before all trials of a look are there."""
     from cifarsweep.formatting import plural, visible
     from cifarsweep.report.notes import plan_text
+    from cifarsweep.report.verdict_text import sentence_and_warning
 
     plan = f"{name}: looks at {plan_text(found.plans)}"
     if found.unfinished:
         waiting = f"{name}: {plural(found.unfinished, 'trial')} not finished; look again when all are"
         return [plan, waiting] if planned else [waiting]
-    lines = [f"- {visible(verdict.lines)}" for verdict in found.verdicts]
+    lines = [f"- {visible(sentence_and_warning(verdict))}" for verdict in found.verdicts]
     lines.append(plan)
     would = "would be added" if look else "added"
     counts = Counter(cell for cell, _ in found.added)

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cifarsweep.analysis.verdict import Verdict
-from cifarsweep.formatting import target_text
-from cifarsweep.spec.hypothesis import Hypothesis
-from cifarsweep.spec.metrics import is_loss
+from cifarsweep.analysis.verdicts import Verdict
+from cifarsweep.report.hypothesis_text import kind_text
 
 #: Width of the picture of a verdict, in pixels.
 WIDTH = 240
@@ -31,18 +29,9 @@ class Scale:
         return round(self.margin + min(max(share, 0.0), 1.0) * (self.length - 2 * self.margin), 1)
 
 
-@dataclass(frozen=True, slots=True)
-class _Region:
-    """Where the claim holds, in units of the estimate; `mark` is the value that everybody looks for."""
-
-    low: float
-    high: float
-    mark: float
-
-
 def forest_mark(verdict: Verdict) -> dict[str, Any] | None:
     """Places in pixels for the template; None where there is no interval."""
-    region = _region(verdict.hypothesis)
+    region = kind_text(verdict.hypothesis).region()
     if region is None or verdict.estimate is None or verdict.interval is None:
         return None
     log = verdict.hypothesis.kind == "faster"
@@ -58,7 +47,7 @@ def forest_mark(verdict: Verdict) -> dict[str, Any] | None:
         "width": WIDTH,
         "region": (low, round(high - low, 1)),
         "mark": pixel(region.mark),
-        "mark_text": _text(verdict.hypothesis, region.mark),
+        "mark_text": region.name,
         "ends": [pixel(verdict.interval.low), pixel(verdict.interval.high)],
         "estimate": pixel(verdict.estimate),
     }
@@ -72,35 +61,3 @@ def _scale(values: Sequence[float]) -> Scale:
     """A scale around the values, with 15 % of room at both ends."""
     room = 0.15 * (max(values) - min(values) or 1.0)
     return Scale(min(values) - room, max(values) + room, WIDTH, 10)
-
-
-def _region(hypothesis: Hypothesis) -> _Region | None:
-    sign = -1 if is_loss(hypothesis.metric) else 1
-    match hypothesis.kind:
-        case "greater":
-            return _Region(hypothesis.margin, math.inf, 0.0)
-        case "not_worse":
-            return _better(-sign * hypothesis.margin, sign, 0.0)
-        case "equivalent":
-            return _Region(-hypothesis.margin, hypothesis.margin, 0.0)
-        case "reaches":
-            return _better(hypothesis.target - sign * hypothesis.margin, sign, hypothesis.target)
-        case "faster":
-            return _Region(0.0, 1.0, 1.0)
-        case "best":
-            return _better(0.0, sign, 0.0)
-        case "trend":
-            return _Region(0.0, math.inf, 0.0) if hypothesis.direction == "rising" else _Region(-math.inf, 0.0, 0.0)
-        case "at_chance":
-            return None
-
-
-def _better(end: float, sign: int, mark: float) -> _Region:
-    """Everything that is better than the end: below it for a loss."""
-    return _Region(end, math.inf, mark) if sign > 0 else _Region(-math.inf, end, mark)
-
-
-def _text(hypothesis: Hypothesis, mark: float) -> str:
-    if hypothesis.kind == "reaches":
-        return target_text(mark, hypothesis.metric)
-    return "as fast" if hypothesis.kind == "faster" else "no difference" if hypothesis.kind != "trend" else "level"

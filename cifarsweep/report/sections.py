@@ -14,7 +14,7 @@ import numpy as np
 from cifarsweep.analysis.confounds import Confound, confounds, spread_text, timing_note
 from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
 from cifarsweep.analysis.results import CellResult, reach
-from cifarsweep.analysis.samples import matched
+from cifarsweep.analysis.samples import match_cells
 from cifarsweep.formatting import magnitude, metric_label, plural, prose, value_text, visible
 from cifarsweep.report.marks import Scale
 from cifarsweep.spec.metrics import (
@@ -99,7 +99,7 @@ def _cells(results: Sequence[CellResult], wanted: dict[str, Value]) -> list[Cell
 def _alike(grid: _Grid, named: Collection[str]) -> _Grid:
     """The cells with a counterpart at all places that have any: else a difference might be that of another factor."""
     groups = [[result.cell for result in place] for place in _places(grid)]
-    names = {cell.name for group in matched(groups, named) for cell in group}
+    names = {cell.name for group in match_cells(groups, named) for cell in group}
     return [[[result for result in place if result.cell.name in names] for place in line] for line in grid]
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from cifarsweep.analysis.records import ReportStudy
-from cifarsweep.analysis.results import CellResult, best, cell_results, reach
+from cifarsweep.analysis.results import CellResult, best, cell_results, named_means, reach
 from cifarsweep.analysis.verdicts import verdicts
 from cifarsweep.formatting import (
     duration,
@@ -20,7 +20,6 @@ from cifarsweep.formatting import (
     range_text,
     visible,
 )
-from cifarsweep.report.claims import hypothesis_view
 from cifarsweep.report.figures import CLASSES_SHOWN, POINTS, class_payload, cost_payload, curve_payload, gap_payload
 from cifarsweep.report.folding import shown_cells, shown_trials
 from cifarsweep.report.marks import Scale
@@ -30,6 +29,7 @@ from cifarsweep.report.reproduce import reproduce_view
 from cifarsweep.report.sections import confound_view, crossings, resource_table, search_view
 from cifarsweep.report.summary import counts_text, lead, verdict_row
 from cifarsweep.report.trials_section import differing_settings, trials_view
+from cifarsweep.report.verdict_text import hypothesis_view
 from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.settings import flat_settings
 from cifarsweep.spec.study import Cell, cell_name, level_text
@@ -46,7 +46,7 @@ _CLASS_ROW = 28
 
 def study_view(report: ReportStudy) -> dict[str, Any]:
     """The variables of `page.html`."""
-    every = cell_results(report)
+    every, found = cell_results(report), verdicts(report)
     names = shown_cells(report)
     shown = _shown(report, names)
     results = [result for result in every if result.cell.name in names]
@@ -62,7 +62,7 @@ def study_view(report: ReportStudy) -> dict[str, Any]:
         "lead": lead(report, every),
         "left_out": {"cells": left_out[0], "trials": left_out[1]},
         "shown_points": len(results) if study.search is not None else None,
-        "verdicts": [verdict_row(verdict) for verdict in verdicts(report)],
+        "verdicts": [verdict_row(verdict) for verdict in found],
         "promise": prose(" ".join(warnings(report))),
         "confounds": confound_view(study, every),
         "results": _result_rows(results, look, {trial.number for trial in trials}),
@@ -78,7 +78,7 @@ def study_view(report: ReportStudy) -> dict[str, Any]:
         "resources": resource_table(report, results),
         "notes": [prose(note) for note in figure_notes(report, every)],
         "search": search_view(report),
-        "hypotheses": [hypothesis_view(hypothesis, study, every) for hypothesis in study.hypotheses],
+        "hypotheses": [hypothesis_view(verdict, named_means(verdict.hypothesis, study, every)) for verdict in found],
         "settings": _common_settings(report),
         "differing": differing_settings(shown),
         "trials": trials_view(report, look, trials),

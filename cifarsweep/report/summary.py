@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from cifarsweep.analysis.comparison import Comparison, Match
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.results import CellResult, best, cell_results, state_counts
-from cifarsweep.analysis.verdict import Verdict
-from cifarsweep.analysis.verdicts import verdicts
+from cifarsweep.analysis.verdicts import Verdict, verdicts
 from cifarsweep.formatting import duration, mean_text, number_text, plural, prose, state_text, visible
 from cifarsweep.report.folding import shown_lines
 from cifarsweep.report.marks import forest_mark
 from cifarsweep.report.notes import most_false, warnings
+from cifarsweep.report.verdict_text import detail, sentence, sentence_and_warning, warning
 from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.types import TrialState
 from cifarsweep.stats import Interval
@@ -50,8 +50,8 @@ def verdict_row(verdict: Verdict) -> dict[str, Any]:
     return {
         "decision": verdict.decision,
         "claim": prose(verdict.hypothesis.claim.rstrip(". ")),
-        "detail": prose(verdict.detail),
-        "warning": prose(verdict.warning),
+        "detail": prose(detail(verdict)),
+        "warning": prose(warning(verdict)),
         "forest": forest_mark(verdict),
     }
 
@@ -149,7 +149,7 @@ def results_table(report: ReportStudy) -> Table:
 
 def verdict_lines(report: ReportStudy) -> list[str]:
     """Each hypothesis of the study with its verdict, a sentence each, and what is left of the promise on them."""
-    return [*(visible(verdict.lines) for verdict in verdicts(report)), *warnings(report)]
+    return [*(visible(sentence_and_warning(verdict)) for verdict in verdicts(report)), *warnings(report)]
 
 
 def _trouble(result: CellResult) -> str:
@@ -218,8 +218,8 @@ def _verdict_fields(verdict: Verdict) -> dict[str, Any]:
         "more_seeds": verdict.more_seeds,
         "open_trials": verdict.open_trials,
         "preliminary": verdict.preliminary,
-        "sentence": verdict.sentence,
-        "warning": verdict.warning,
+        "sentence": sentence(verdict),
+        "warning": warning(verdict),
     }
 
 

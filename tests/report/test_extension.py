@@ -9,7 +9,7 @@ from rates import ABOVE, CELLS, FAR, HIGH, LOW, MIDDLE, UNDECIDED
 from scipy import stats
 
 from cifarsweep.analysis.extension import next_seeds
-from cifarsweep.analysis.looks import seed_order
+from cifarsweep.analysis.samples import seed_order
 from cifarsweep.analysis.verdicts import verdicts
 from cifarsweep.spec.hypothesis import AtChance, Greater
 from cifarsweep.stats.multiplicity import bound

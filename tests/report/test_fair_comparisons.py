@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from cifarsweep.analysis.records import ReportStudy
-from cifarsweep.analysis.results import cell_results
+from cifarsweep.analysis.results import cell_results, named_means
 from cifarsweep.analysis.samples import sides
 from cifarsweep.analysis.verdicts import verdicts
-from cifarsweep.report.claims import hypothesis_view
+from cifarsweep.report.verdict_text import hypothesis_view, sentence
 from cifarsweep.spec.hypothesis import Best, Equivalent, Greater, NotWorse, Trend
 
 RATES = (3e-3, 1e-3, 3e-4)
@@ -48,9 +48,9 @@ def test_a_cell_without_a_counterpart_is_left_out(make: Any, kind: Any) -> None:
         ("lr=0.003, skip=yes", "lr=0.001, skip=yes"), ("lr=0.003, skip=no", "lr=0.001, skip=no"),
     ]  # fmt: skip
     assert verdict.estimate == pytest.approx(-0.01, abs=0.001)
-    assert verdict.decision == ("refuted" if kind is Greater else "supported"), verdict.sentence
-    assert "differ in more" not in verdict.sentence
-    assert len(hypothesis_view(claim, report.study, cell_results(report))["rows"]) == 4
+    assert verdict.decision == ("refuted" if kind is Greater else "supported"), sentence(verdict)
+    assert "differ in more" not in sentence(verdict)
+    assert len(named_means(claim, report.study, cell_results(report))) == 4
 
 
 def test_cells_that_have_no_counterparts_are_compared_with_a_word_of_care(make: Any) -> None:
@@ -59,8 +59,8 @@ def test_cells_that_have_no_counterparts_are_compared_with_a_word_of_care(make: 
     (verdict,) = verdicts(report)
 
     words = "the mean of 2 cells against one other, which differ in more than the claim names"
-    assert verdict.decision == "supported" and words in verdict.sentence
-    assert words in hypothesis_view(HELPS, report.study, cell_results(report))["test"]
+    assert verdict.decision == "supported" and words in sentence(verdict)
+    assert words in hypothesis_view(verdict, [])["test"]
 
 
 def test_arms_are_compared_as_they_are_named(make: Any) -> None:
@@ -68,7 +68,7 @@ def test_arms_are_compared_as_they_are_named(make: Any) -> None:
 
     (verdict,) = verdicts(tried(make, arms, []))
 
-    assert verdict.decision == "supported" and "differ in more" not in verdict.sentence
+    assert verdict.decision == "supported" and "differ in more" not in sentence(verdict)
 
 
 @pytest.mark.parametrize("hypothesis", [BEST, RISES])
@@ -78,5 +78,5 @@ def test_levels_that_never_differ_alone_are_not_compared(make: Any, hypothesis: 
     (verdict,) = verdicts(report)
 
     assert (verdict.decision, verdict.seeds, verdict.p) == ("undecided", 0, 1.0)
-    assert "no cells of the levels differ in optimizer.lr alone" in verdict.sentence
-    assert "differ in optimizer.lr alone" in hypothesis_view(hypothesis, report.study, cell_results(report))["test"]
+    assert "no cells of the levels differ in optimizer.lr alone" in sentence(verdict)
+    assert "differ in optimizer.lr alone" in hypothesis_view(verdict, [])["test"]

@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 
+from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.results import best, cell_results, named_means, state_counts
-from cifarsweep.report.claims import condition, hypothesis_view
+from cifarsweep.analysis.verdicts import verdicts
+from cifarsweep.report.hypothesis_text import hypothesis_text
 from cifarsweep.report.notes import figure_notes
 from cifarsweep.report.palette import looks
+from cifarsweep.report.verdict_text import hypothesis_view
 from cifarsweep.spec.hypothesis import AtChance, Best, Equivalent, Faster, Greater, NotWorse, Reaches, Trend
 from cifarsweep.spec.settings import EarlyStop, Settings, Validation
 
@@ -135,27 +138,31 @@ CLAIMS = [
 def test_each_hypothesis_is_put_into_words_with_the_means_it_names(mixed: Any, claim: Any, words: str) -> None:
     means = {named.cell: named.value for named in named_means(claim, mixed.study, cell_results(mixed))}
 
-    assert words in condition(claim)
+    assert words in hypothesis_text(claim)
     assert means[SKIP] is not None and means[SKIP].mean == pytest.approx(0.7)
     assert set(means) <= {SKIP, PLAIN}
 
 
+def hypothesis_rows(report: ReportStudy) -> Any:
+    """What the page says of the cells of the study's hypothesis."""
+    (verdict,) = verdicts(report)
+    return hypothesis_view(verdict, named_means(verdict.hypothesis, report.study, cell_results(report)))["rows"]
+
+
 def test_a_cell_that_is_done_without_a_finite_value_is_not_called_undone(make: Any) -> None:
-    study = make.study({"model.skip": (False, True)})
-    trials = [make.trial(0, "skip=no", 0, final={"val/accuracy": float("nan")})]
-    results = cell_results(make.report(study, trials))
+    helps = Greater(kind="greater", claim="c", a="skip=no", b="skip=yes")
+    report = make.report(
+        make.study({"model.skip": (False, True)}, hypotheses=(helps,)),
+        [make.trial(0, "skip=no", 0, final={"val/accuracy": float("nan")})],
+    )
 
-    view = hypothesis_view(Greater(kind="greater", claim="c", a="skip=no", b="skip=yes"), study, results)
-
-    assert [row["mean"] for row in view["rows"]] == ["no finite value", "no trial is done"]
+    assert [row["mean"] for row in hypothesis_rows(report)] == ["no finite value", "no trial is done"]
 
 
 def test_a_hypothesis_without_results_says_so(make: Any) -> None:
-    report = make.report(make.study({"model.skip": (False, True)}), [])
+    report = make.report(make.study({"model.skip": (False, True)}, hypotheses=(CLAIMS[0][0],)), [])
 
-    view = hypothesis_view(CLAIMS[0][0], report.study, cell_results(report))
-
-    assert [(row["role"], row["mean"], row["n"]) for row in view["rows"]] == [
+    assert [(row["role"], row["mean"], row["n"]) for row in hypothesis_rows(report)] == [
         ("a", "no trial is done", 0),
         ("b", "no trial is done", 0),
     ]

@@ -8,9 +8,11 @@ import pytest
 from rates import ALIKE, FIRST, HIGH, LOW, NEAR
 
 from cifarsweep.analysis.records import ReportStudy
-from cifarsweep.analysis.verdicts import metrics_needed, verdicts
+from cifarsweep.analysis.samples import metrics_needed
+from cifarsweep.analysis.verdicts import verdicts
 from cifarsweep.report.render import render_study
 from cifarsweep.report.summary import study_fields, verdict_lines
+from cifarsweep.report.verdict_text import sentence, warning
 
 
 def slow_low(report: ReportStudy) -> list[Any]:
@@ -33,7 +35,7 @@ def test_no_share_of_the_time_that_was_measured_otherwise(tried: Any, make: Any,
 
     (fair,), (unfair,) = (verdicts(replace(report, trials=tuple(trials))) for trials in (alike, unlike))
 
-    assert "in 0.33 of the time" in fair.sentence and "of the time" not in unfair.sentence
+    assert "in 0.33 of the time" in sentence(fair) and "of the time" not in sentence(unfair)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ def test_a_share_of_the_time_is_said_where_it_is_sure(tried: Any, times: list[fl
 
     (verdict,) = verdicts(replace(report, trials=tuple(trials)))
 
-    assert ("in 0.73 of the time" in verdict.sentence) is said, verdict.sentence
+    assert ("in 0.73 of the time" in sentence(verdict)) is said, sentence(verdict)
 
 
 def test_the_time_of_what_diverged_is_of_something_else(tried: Any) -> None:
@@ -62,7 +64,7 @@ def test_the_time_of_what_diverged_is_of_something_else(tried: Any) -> None:
 
     (verdict,) = verdicts(replace(report, trials=tuple(trials)))
 
-    assert trials[5].accuracy == 0.1 and "in 0.33 of the time" in verdict.sentence
+    assert trials[5].accuracy == 0.1 and "in 0.33 of the time" in sentence(verdict)
 
 
 @pytest.mark.parametrize(
@@ -81,8 +83,8 @@ def test_a_race_between_unlike_machines_warns_everywhere(tried: Any, make: Any, 
 
     (verdict,) = verdicts(report)
 
-    assert words in verdict.warning and words in verdict_lines(report)[0] and words in render_study(report)
-    assert study_fields(report)["verdicts"][0]["warning"] == verdict.warning
+    assert words in warning(verdict) and words in verdict_lines(report)[0] and words in render_study(report)
+    assert study_fields(report)["verdicts"][0]["warning"] == warning(verdict)
 
 
 def reached(make: Any, *ends: tuple[str, int, float, float]) -> dict[Any, Any]:
@@ -106,8 +108,8 @@ def test_the_way_to_a_target_is_read_off_the_curves(tried: Any, make: Any) -> No
     )
 
     assert all_there.decision == "supported" and all_there.estimate == pytest.approx(0.5, abs=0.01)
-    assert "80.0\N{NARROW NO-BREAK SPACE}% after 0.5 of the training time, sooner" in all_there.sentence
-    assert late.decision == "supported" and "was reached by 3 of 3 seeds against 0 of 3" in late.sentence
+    assert "80.0\N{NARROW NO-BREAK SPACE}% after 0.5 of the training time, sooner" in sentence(all_there)
+    assert late.decision == "supported" and "was reached by 3 of 3 seeds against 0 of 3" in sentence(late)
     assert late.estimate is None and study_fields(replace(report, series={}))["verdicts"][0]["estimate"] is None
     assert metrics_needed(report.study) == ["elapsed_s", "val/accuracy"]
 
@@ -130,4 +132,4 @@ def test_who_diverged_never_reaches_the_target(
 
     assert (verdict.decision, verdict.p, verdict.estimate) == (expected, pytest.approx(2 * 0.5**6), None)
     there = "0 of 6 seeds against 6 of 6" if lost == HIGH else "6 of 6 seeds against 0 of 6"
-    assert there in verdict.sentence and "a sign test of which came first" in verdict.sentence
+    assert there in sentence(verdict) and "a sign test of which came first" in sentence(verdict)

@@ -10,12 +10,13 @@ from statsmodels.stats.power import TTestPower
 
 from cifarsweep.analysis.samples import sides
 from cifarsweep.analysis.verdicts import verdicts
-from cifarsweep.report.claims import condition
+from cifarsweep.report.hypothesis_text import hypothesis_text
 from cifarsweep.report.marks import forest_mark
 from cifarsweep.report.notes import care_notes, figure_notes
 from cifarsweep.report.render import render_study
 from cifarsweep.report.study_page import study_view
 from cifarsweep.report.summary import study_fields, verdict_lines
+from cifarsweep.report.verdict_text import sentence
 from cifarsweep.spec.hypothesis import AtChance, Best, Greater, NotWorse, Reaches, Trend
 from cifarsweep.spec.settings import EarlyStop, Settings
 
@@ -44,9 +45,9 @@ from cifarsweep.spec.settings import EarlyStop, Settings
 def test_every_kind_of_hypothesis_gets_its_verdict(tried: Any, values: Values, hypothesis: Any, expected: str) -> None:
     (verdict,) = verdicts(tried(values, hypothesis))
 
-    assert verdict.decision == expected, verdict.sentence
+    assert verdict.decision == expected, sentence(verdict)
     assert verdict.seeds == 3 and (verdict.corrected <= 0.05) == (expected != "undecided")
-    assert verdict.sentence.startswith("" if expected == "supported" else f"{expected.capitalize()}: ")
+    assert sentence(verdict).startswith("" if expected == "supported" else f"{expected.capitalize()}: ")
 
 
 LOW_LOSS = {LOW: [0.30, 0.31, 0.325], MIDDLE: [0.8, 0.82, 0.81], HIGH: [1.9, 1.91, 1.95]}
@@ -84,8 +85,8 @@ def test_less_of_a_loss_is_better(tried: Any, hypothesis: Any, expected: str, wo
 
     (verdict,) = verdicts(replace(report, trials=losses))
 
-    assert verdict.decision == expected, verdict.sentence
-    assert words in verdict.sentence and condition_words in condition(hypothesis)
+    assert verdict.decision == expected, sentence(verdict)
+    assert words in sentence(verdict) and condition_words in hypothesis_text(hypothesis)
     mark = forest_mark(verdict)
     assert mark is not None
     start, width = mark["region"]
@@ -98,7 +99,7 @@ def test_the_sentence_has_the_means_the_finding_the_time_and_how_sure_it_is(trie
 
     (verdict,) = verdicts(replace(report, trials=tuple(quick)))
 
-    assert verdict.sentence.replace("\N{NARROW NO-BREAK SPACE}", " ") == (
+    assert sentence(verdict).replace("\N{NARROW NO-BREAK SPACE}", " ") == (
         "High matches low: 91.4 ± 0.4 % against 91.5 ± 0.2 %, equivalent within 1 point, in 0.31 of the time "
         "(difference −0.13 points, 95 % interval −0.28 to 0.01; p = 0.0015; 3 paired seeds)."
     )
@@ -112,9 +113,9 @@ def test_seeds_that_are_all_alike_are_counted_not_measured(tried: Any, seeds: in
     (verdict,) = verdicts(replace(report, trials=diverged))
 
     assert (verdict.decision, verdict.interval, verdict.p) == (expected, None, 2 * 0.5**seeds)
-    assert f"{seeds} of {seeds} diverged" in verdict.sentence and "p < 0.001" not in verdict.sentence
-    assert "95 % interval" not in verdict.sentence
-    assert f"all {seeds} seeds alike, so a sign test decides" in verdict.sentence
+    assert f"{seeds} of {seeds} diverged" in sentence(verdict) and "p < 0.001" not in sentence(verdict)
+    assert "95 % interval" not in sentence(verdict)
+    assert f"all {seeds} seeds alike, so a sign test decides" in sentence(verdict)
     assert verdict.more_seeds == (4 if expected == "undecided" else None), "0.5^7 is below 5 % / 2 / 2"
     assert study_fields(report)["verdicts"][0]["method"] == "sign test"
     assert "take the values of different seeds for independent and about normal" in " ".join(figure_notes(report, []))
@@ -124,7 +125,7 @@ def test_one_seed_is_never_enough(tried: Any) -> None:
     (verdict,) = verdicts(tried({LOW: [0.1], HIGH: [0.9]}, ABOVE))
 
     assert (verdict.decision, verdict.more_seeds, verdict.interval) == ("undecided", 2, None)
-    assert "One seed is never enough: at least 3." in verdict.sentence
+    assert "One seed is never enough: at least 3." in sentence(verdict)
 
 
 def test_two_seeds_have_an_interval_and_no_p(tried: Any) -> None:
@@ -133,7 +134,7 @@ def test_two_seeds_have_an_interval_and_no_p(tried: Any) -> None:
     (verdict,) = verdicts(tried(two, ABOVE))
 
     assert verdict.decision == "undecided" and verdict.interval is not None
-    assert "; no test with fewer than 3 seeds; 2 paired seeds)" in verdict.sentence and "p =" not in verdict.sentence
+    assert "; no test with fewer than 3 seeds; 2 paired seeds)" in sentence(verdict) and "p =" not in sentence(verdict)
 
 
 def test_an_undecided_one_says_about_how_many_seeds_are_missing(tried: Any) -> None:
@@ -149,8 +150,8 @@ def test_an_undecided_one_says_about_how_many_seeds_are_missing(tried: Any) -> N
 
     expected = np.ceil(TTestPower().solve_power(0.5, power=0.8, alpha=0.0125, alternative="larger"))
     assert verdict.more_seeds == expected - 3
-    assert f"about {verdict.more_seeds} more seeds to decide it with 80 % chance" in verdict.sentence
-    assert "no more seeds than those waiting" not in verdict.sentence
+    assert f"about {verdict.more_seeds} more seeds to decide it with 80 % chance" in sentence(verdict)
+    assert "no more seeds than those waiting" not in sentence(verdict)
     assert planned.more_seeds > verdict.more_seeds and some_wait.more_seeds == verdict.more_seeds - 8
 
 
@@ -161,13 +162,13 @@ def test_seeds_that_wait_may_be_enough(tried: Any) -> None:
     (bare,), (verdict,) = (verdicts(tried(each, ABOVE)) for each in (values, waiting))
 
     assert bare.decision == verdict.decision == "undecided" and bare.more_seeds > verdict.more_seeds == 0
-    assert "it takes no more seeds than those waiting to decide it with 80 % chance" in verdict.sentence
+    assert "it takes no more seeds than those waiting to decide it with 80 % chance" in sentence(verdict)
 
 
 def test_what_is_hopeless_is_called_so(tried: Any) -> None:
     (verdict,) = verdicts(tried({LOW: [0.9, 0.91, 0.92], HIGH: [0.92, 0.91, 0.9]}, ABOVE))
 
-    assert verdict.more_seeds is None and "it takes more than 200 seeds" in verdict.sentence
+    assert verdict.more_seeds is None and "it takes more than 200 seeds" in sentence(verdict)
 
 
 def test_only_seeds_that_both_have_count_and_diverged_trials_are_results(tried: Any) -> None:
@@ -177,15 +178,15 @@ def test_only_seeds_that_both_have_count_and_diverged_trials_are_results(tried: 
     (verdict,) = verdicts(replace(report, trials=tuple(diverged)))
 
     assert (verdict.seeds, verdict.estimate, verdict.method) == (3, pytest.approx(1.6 / 3), "paired")
-    assert verdict.open_trials == 1 and "finished, and 1 is not" in verdict.sentence
+    assert verdict.open_trials == 1 and "finished, and 1 is not" in sentence(verdict)
 
 
 def test_the_means_of_a_sentence_are_of_the_seeds_that_were_tested(tried: Any) -> None:
     """The cell with more seeds would have a mean below the one that it was found to be above."""
     (verdict,) = verdicts(tried({LOW: [0.80, 0.81, 0.805, 0.99, 0.99, 0.99], HIGH: [0.85, 0.861, 0.854]}, ABOVE))
 
-    assert verdict.sentence.startswith("High is above low: 85.5") and "against 80.5" in verdict.sentence
-    assert verdict.estimate == pytest.approx(0.05) and "3 paired seeds" in verdict.sentence
+    assert sentence(verdict).startswith("High is above low: 85.5") and "against 80.5" in sentence(verdict)
+    assert verdict.estimate == pytest.approx(0.05) and "3 paired seeds" in sentence(verdict)
 
 
 def test_there_is_no_verdict_before_the_trials_of_a_look_are_finished(tried: Any) -> None:
@@ -195,8 +196,8 @@ def test_there_is_no_verdict_before_the_trials_of_a_look_are_finished(tried: Any
     (verdict,) = verdicts(tried(waiting, ABOVE))
 
     assert (verdict.decision, verdict.preliminary, verdict.corrected) == ("undecided", True, 1.0)
-    assert "no verdict before all of its trials are finished, and 2 are not." in verdict.sentence
-    assert "difference 80.5 points" in verdict.sentence and "p " not in verdict.sentence.split("Preliminary")[0]
+    assert "no verdict before all of its trials are finished, and 2 are not." in sentence(verdict)
+    assert "difference 80.5 points" in sentence(verdict) and "p " not in sentence(verdict).split("Preliminary")[0]
 
 
 def test_a_look_that_is_complete_keeps_its_verdict_while_the_next_one_runs(tried: Any) -> None:
@@ -207,7 +208,7 @@ def test_a_look_that_is_complete_keeps_its_verdict_while_the_next_one_runs(tried
     (verdict,) = verdicts(report)
 
     assert (verdict.decision, verdict.preliminary, verdict.seeds) == ("supported", False, 3)
-    assert verdict.level == 0.025 and "4 trials of the next look not finished" in verdict.sentence
+    assert verdict.level == 0.025 and "4 trials of the next look not finished" in sentence(verdict)
 
 
 def test_a_study_that_was_cut_short_says_what_that_does_to_the_promise(tried: Any) -> None:
@@ -256,7 +257,7 @@ def test_what_can_not_be_tested_says_why(tried: Any, changes: Any, hypothesis: A
     (verdict,) = verdicts(replace(tried(FAR, hypothesis), **changes))
 
     assert (verdict.decision, verdict.p, verdict.seeds) == ("undecided", 1.0, 0)
-    assert words in verdict.sentence
+    assert words in sentence(verdict)
 
 
 def test_a_loss_that_is_not_finite_is_not_left_out(tried: Any) -> None:
@@ -265,9 +266,8 @@ def test_a_loss_that_is_not_finite_is_not_left_out(tried: Any) -> None:
 
     (verdict,) = verdicts(replace(report, trials=tuple(lost)))
 
-    assert (
-        verdict.decision == "undecided"
-        and "1 trial ended with a validation loss that is not finite" in verdict.sentence
+    assert verdict.decision == "undecided" and "1 trial ended with a validation loss that is not finite" in sentence(
+        verdict
     )
 
 
@@ -275,7 +275,7 @@ def test_looks_that_are_planned_cost_their_share(tried: Any) -> None:
     (alone,), (one_of_three,) = (verdicts(tried(NEAR, ALIKE, plans=plans)) for plans in ((), ((3, 6, 12),)))
 
     assert one_of_three.corrected == pytest.approx(3 * alone.corrected)
-    assert "corrected for 3 looks" in one_of_three.sentence
+    assert "corrected for 3 looks" in sentence(one_of_three)
 
 
 def test_what_was_not_planned_is_said_everywhere(tried: Any) -> None:
@@ -320,8 +320,8 @@ def test_a_target_has_all_its_digits(tried: Any, target: float, text: str) -> No
 
     (verdict,) = verdicts(tried({LOW: [0.9541, 0.9542, 0.9540]}, claim))
 
-    assert f"{text}\N{NARROW NO-BREAK SPACE}%" in verdict.sentence + condition(claim)
-    assert f"at least {text}\N{NARROW NO-BREAK SPACE}%" in condition(claim)
+    assert f"{text}\N{NARROW NO-BREAK SPACE}%" in sentence(verdict) + hypothesis_text(claim)
+    assert f"at least {text}\N{NARROW NO-BREAK SPACE}%" in hypothesis_text(claim)
 
 
 def test_a_trend_is_one_on_average(tried: Any) -> None:
@@ -329,7 +329,7 @@ def test_a_trend_is_one_on_average(tried: Any) -> None:
 
     (verdict,) = verdicts(tried({LOW: [0.5, 0.51, 0.505], MIDDLE: [0.95, 0.951, 0.955], HIGH: [0.7, 0.71, 0.7]}, rises))
 
-    assert verdict.decision == "supported" and "on average rising along these levels" in verdict.sentence
+    assert verdict.decision == "supported" and "on average rising along these levels" in sentence(verdict)
 
 
 def test_a_claim_about_the_best_accuracy_seen_is_named(tried: Any) -> None:
