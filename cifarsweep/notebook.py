@@ -104,7 +104,7 @@ class StudyResults:
 
     def metrics(self, names: str | Sequence[str] | None = None) -> pd.DataFrame:
         """Long form: trial, cell, seed, name, step, value; all metrics where no names are given."""
-        from cifarsweep.export.tables import COLUMNS, curves
+        from cifarsweep.export.series import COLUMNS, curves
 
         wanted = [names] if isinstance(names, str) else list(names or ())
         parts = [
@@ -143,7 +143,7 @@ class StudyResults:
 
         Raises OutputError for a metric that the study has no row of.
         """
-        from cifarsweep.export.tables import curves
+        from cifarsweep.export.series import curves
 
         wanted = [metric] if x == STEP else [metric, x]
         cells: dict[str, list[Curve]] = {}

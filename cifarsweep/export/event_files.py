@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median_low
 from typing import Any
 
-from cifarsweep.export.tables import missing
+from cifarsweep.export.series import missing
 from cifarsweep.spec.types import Value
 from cifarsweep.text import shown
 

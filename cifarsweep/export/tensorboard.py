@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from cifarsweep.export.event_files import PLUGIN, record_types
-from cifarsweep.export.tables import Curve, points
+from cifarsweep.export.series import Curve, points
 from cifarsweep.export.target import EVENT_FILE
 from cifarsweep.spec.metrics import CONFUSION, ELAPSED
 from cifarsweep.spec.settings import Frozen

@@ -21,7 +21,7 @@ from cifarsweep.cli.show import trial_fields
 from cifarsweep.cli.status import status_fields
 from cifarsweep.dashboard.live_state import message
 from cifarsweep.errors import StoreError, UnreadableStudy
-from cifarsweep.export.tables import curves
+from cifarsweep.export.series import curves
 from cifarsweep.report.render import render_study
 from cifarsweep.spec.hypothesis import Greater
 from cifarsweep.spec.search_space import Range, Search

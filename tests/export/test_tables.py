@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cifarsweep.errors import OutputError
-from cifarsweep.export import tables as exporting
-from cifarsweep.export.tables import _harmless, curves, export
+from cifarsweep.export import series, tables
+from cifarsweep.export.series import curves
+from cifarsweep.export.tables import _harmless, export
 from cifarsweep.spec.settings import Optimizer, Settings
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.types import MetricRow, Outcome, TrialResult
@@ -91,7 +92,7 @@ def test_row_groups_of_parquet_are_full_whatever_the_curves_are(
 ) -> None:
     import pyarrow.parquet as pq
 
-    monkeypatch.setattr(exporting, "_ROWS", 8)
+    monkeypatch.setattr(tables, "_ROWS", 8)
     export(store, "s", "parquet", [], tmp_path / "s.parquet", force=False)
 
     file = pq.ParquetFile(tmp_path / "s.parquet")
@@ -107,8 +108,9 @@ def test_an_export_is_the_same_however_many_trials_are_read_at_once(
 ) -> None:
     written = []
     for rows, trials in ((100_000, 500), (1, 500), (10, 1), (15, 2)):
-        monkeypatch.setattr(exporting, "_ROWS", rows)
-        monkeypatch.setattr(exporting, "_TRIALS", trials)
+        monkeypatch.setattr(series, "_ROWS", rows)
+        monkeypatch.setattr(tables, "_ROWS", rows)
+        monkeypatch.setattr(series, "_TRIALS", trials)
         export(store, "s", kind, [], tmp_path / "out", force=True)
         files = sorted(path for path in tmp_path.glob("out/**/*") if path.is_file()) or [tmp_path / "out"]
         written.append([(file.name, file.read_bytes()) for file in files])
@@ -120,7 +122,7 @@ def test_trials_are_read_by_their_rows(tmp_path: Path, monkeypatch: pytest.Monke
     read: list[list[int]] = []
     metrics = Store.metrics
     monkeypatch.setattr(Store, "metrics", lambda *a, only: read.append(list(only)) or metrics(*a, only=only))
-    monkeypatch.setattr(exporting, "_ROWS", 10)
+    monkeypatch.setattr(series, "_ROWS", 10)
     with Store.open(f"sqlite:///{tmp_path / 'many.db'}", upgrade=True) as store:
         cell = Cell(name="a", levels={}, settings=Settings(dataset="digits", epochs=1))
         store.create_study(Study(name="s", question="?", cells=(cell,), seeds=tuple(range(7))))
