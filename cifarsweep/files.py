@@ -17,7 +17,7 @@ import platformdirs
 
 from cifarsweep.errors import CifarsweepError
 
-_PART = re.compile(r"\.cifarsweep-[0-9a-f]{16}\.(partial|old)")
+_PART = re.compile(r"\.cifarsweep-[0-9a-f]{16}\.partial")
 
 
 class HomeError(CifarsweepError):
@@ -112,12 +112,6 @@ def sweep(folder: Path) -> None:
                 _remove_unlocked(path)
 
 
-def beside(folder: Path, what: str = "partial") -> Path:
-    """A name in the folder that nobody has, and that is swept."""
-    # Not from the name of a place, to which nothing can be added where it is as long as names may be.
-    return folder / f".cifarsweep-{secrets.token_hex(8)}.{what}"
-
-
 def remove(path: Path) -> None:
     """Remove a file or a folder with what it holds, if that is possible: what led here says more than its failure."""
     with suppress(OSError):
@@ -127,20 +121,10 @@ def remove(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Keep what has the path now from being swept, under whatever name."""
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    try:
-        _lock(handle)
-        yield
-    finally:
-        os.close(handle)
-
-
 def _begun(parent: Path, folder: bool, mode: int) -> tuple[Path, int]:
     while True:
-        path = beside(parent)
+        # Not from the name of a place, to which nothing can be added where it is as long as names may be.
+        path = parent / f".cifarsweep-{secrets.token_hex(8)}.partial"
         if folder:
             path.mkdir(mode)
             handle = os.open(path, os.O_RDONLY)

@@ -22,7 +22,7 @@ def export(
     ] = None,
     metric: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this metric; repeat for more.")] = None,
     db: Database = DEFAULT_DATABASE,
-    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write every metric row of a study: trial, cell, seed, name, step, value.
 

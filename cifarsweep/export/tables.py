@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from io import StringIO, TextIOWrapper
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -16,12 +19,14 @@ import numpy as np
 
 from cifarsweep.errors import OutputError
 from cifarsweep.export.series import COLUMNS, Curve, curves, missing, points
-from cifarsweep.export.target import Target
+from cifarsweep.files import exists, part
 from cifarsweep.text import data_output
 
 if TYPE_CHECKING:
     from cifarsweep.store import Store
 
+#: As much of a path as a message shows.
+_LONGEST_SHOWN = 200
 #: Rows of one group of a Parquet file.
 _ROWS = 100_000
 #: What a spreadsheet takes for the beginning of a formula (https://owasp.org/www-community/attacks/CSV_Injection).
@@ -32,7 +37,7 @@ def write_csv(found: Iterator[list[Curve]], file: TextIO) -> None:
     """Comma-separated values. Texts that a spreadsheet would run as formulas get an apostrophe in front."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for curve in _flat(found):
+    for curve in chain.from_iterable(found):
         head = _csv_line(curve.trial.number, _harmless(curve.trial.cell), curve.trial.seed, _harmless(curve.name))
         file.writelines(f"{head},{step},{value}\n" for step, value in points(curve))
 
@@ -45,7 +50,7 @@ def _csv_line(*labels: object) -> str:
 
 def write_jsonl(found: Iterator[list[Curve]], file: TextIO) -> None:
     """A JSON object a line. JSON has no nan or infinity: these are the texts "nan", "inf" and "-inf"."""
-    for curve in _flat(found):
+    for curve in chain.from_iterable(found):
         labels = (curve.trial.number, curve.trial.cell, curve.trial.seed, curve.name)
         head = json.dumps(dict(zip(COLUMNS, labels, strict=False)))[:-1]
         if np.isfinite(curve.values).all():
@@ -66,7 +71,7 @@ def write_parquet(found: Iterator[list[Curve]], path: Path) -> None:
     kinds = (pa.int64(), pa.string(), pa.int64(), pa.string(), pa.int64(), pa.float64())
     schema = pa.schema(list(zip(COLUMNS, kinds, strict=True)))
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for group in _row_groups(_flat(found)):
+        for group in _row_groups(chain.from_iterable(found)):
             writer.write_table(_table(pa, schema, group))
 
 
@@ -100,23 +105,61 @@ def _table(pa: Any, schema: Any, curves: Sequence[Curve]) -> Any:
 
 
 def export(store: Store, study: str, kind: str, names: Sequence[str], out: Path | None, *, force: bool) -> None:
-    """Write the study's metrics to `out`, or to standard output where it is None (csv and jsonl).
+    """Write the study's metrics to `out`, or to standard output if it is None (csv and jsonl).
 
-    With `force` it takes the place of an export that is there; nothing else is ever replaced.
+    With `force` a file replaces one that is there. Folders are never replaced, nor is the database that is read.
     """
     found = curves(store, study, names)
     if out is None:
         _to_standard_output(found, kind)
         return
+    # An unknown metric is refused before the file is begun.
     first = next(found, [])
-    target = Target(out, force, folder=kind == "tensorboard", database=_file(store))
-    with target.whole() as path:
+    if _is_database(out, store):
+        raise OutputError(f"{out} is the database that is read; give another --out")
+    with _replacing(out, force=force, folder=kind == "tensorboard") as path:
         if kind == "tensorboard":
             from cifarsweep.export.tensorboard import write_runs
 
-            write_runs(_again(first, found), path, store.study(study).spec)
+            write_runs(chain([first], found), path, store.study(study).spec)
+        elif kind == "parquet":
+            write_parquet(chain([first], found), path)
         else:
-            _write(_again(first, found), kind, path)
+            with path.open("w", encoding="utf-8", newline="") as file:
+                _TEXTS[kind](chain([first], found), file)
+
+
+def _is_database(out: Path, store: Store) -> bool:
+    from cifarsweep.store.url import parse_url
+
+    url = parse_url(store.shown_url)
+    with suppress(OSError):
+        return url.get_backend_name() == "sqlite" and out.samefile(str(url.database))
+    return False
+
+
+@contextmanager
+def _replacing(out: Path, *, force: bool, folder: bool) -> Iterator[Path]:
+    """A path to write to, which takes the place of `out` at the end. Raises OutputError if that is taken."""
+    place = Path(os.path.realpath(out))
+    shown = str(out) if len(str(out)) <= _LONGEST_SHOWN else f"{str(out)[:_LONGEST_SHOWN]}..."
+
+    def check() -> None:
+        if exists(place) and (folder or not place.is_file()):
+            raise OutputError(f"{shown} is there already, and only a file replaces a file; give another --out")
+        if exists(place) and not force:
+            raise OutputError(f"{shown} is there already; give another --out, or --force to replace it")
+
+    try:
+        check()
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with part(place, folder=folder) as written:
+            yield written
+            # Again: minutes may have passed.
+            check()
+            os.replace(written, place)
+    except OSError as error:
+        raise OutputError(f"{shown} can't be written: {error.strerror or error}") from None
 
 
 def _to_standard_output(found: Iterator[list[Curve]], kind: str) -> None:
@@ -131,33 +174,7 @@ def _to_standard_output(found: Iterator[list[Curve]], kind: str) -> None:
     _TEXTS[kind](found, output)
 
 
-def _file(store: Store) -> Path | None:
-    """The SQLite file of the store, if it is one."""
-    from cifarsweep.store.url import parse_url
-
-    url = parse_url(store.shown_url)
-    return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
-
-
-def _write(found: Iterator[list[Curve]], kind: str, path: Path) -> None:
-    if kind in _TEXTS:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            _TEXTS[kind](found, file)
-    else:
-        write_parquet(found, path)
-
-
 _TEXTS: dict[str, Callable[[Iterator[list[Curve]], TextIO], None]] = {"csv": write_csv, "jsonl": write_jsonl}
-
-
-def _again(first: list[Curve], rest: Iterator[list[Curve]]) -> Iterator[list[Curve]]:
-    yield first
-    yield from rest
-
-
-def _flat(found: Iterator[list[Curve]]) -> Iterator[Curve]:
-    for group in found:
-        yield from group
 
 
 def _harmless(text: str) -> str:

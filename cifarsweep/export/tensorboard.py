@@ -17,7 +17,6 @@ from pydantic import Field, model_validator
 
 from cifarsweep.export.event_files import PLUGIN, record_types
 from cifarsweep.export.series import Curve, points
-from cifarsweep.export.target import EVENT_FILE
 from cifarsweep.spec.metrics import CONFUSION, ELAPSED
 from cifarsweep.spec.settings import Frozen
 from cifarsweep.spec.study import Prose, Study
@@ -27,6 +26,8 @@ from cifarsweep.store.metrics import kind_of
 if TYPE_CHECKING:
     from cifarsweep.store.records import TrialRow
 
+#: The event file of every run.
+_EVENT_FILE = "events.out.tfevents.0.cifarsweep"
 #: Beside letters and digits of any script.
 _UNSAFE_IN_PATHS = re.compile(r"[^\w.=, -]+")
 #: Bytes of a cell's part of a folder's name; file systems allow 255 for all of it.
@@ -69,7 +70,7 @@ def write_runs(found: Iterator[list[Curve]], folder: Path, study: Study) -> None
         run = folder / f"{_cell_name(trial.cell, names)}-seed={trial.seed}"
         run.mkdir()
         moment = _wall_times(group)
-        with (run / EVENT_FILE).open("wb") as file:
+        with (run / _EVENT_FILE).open("wb") as file:
             writer = RecordWriter(file)
             writer.write(Event(wall_time=moment(0), file_version="brain.Event:2").SerializeToString())
             writer.write(Event(wall_time=moment(0), summary=_record(trial, study)).SerializeToString())

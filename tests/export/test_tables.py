@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,8 +112,9 @@ def test_an_export_is_the_same_however_many_trials_are_read_at_once(
         monkeypatch.setattr(series, "_ROWS", rows)
         monkeypatch.setattr(tables, "_ROWS", rows)
         monkeypatch.setattr(series, "_TRIALS", trials)
-        export(store, "s", kind, [], tmp_path / "out", force=True)
-        files = sorted(path for path in tmp_path.glob("out/**/*") if path.is_file()) or [tmp_path / "out"]
+        out = tmp_path / f"{rows}-{trials}" / "out"
+        export(store, "s", kind, [], out, force=False)
+        files = sorted(path for path in out.glob("**/*") if path.is_file()) or [out]
         written.append([(file.name, file.read_bytes()) for file in files])
 
     assert all(each == written[0] for each in written) and all(content for _, content in written[0])
@@ -169,6 +171,77 @@ def test_nothing_is_overwritten_unasked(store: Store, tmp_path: Path) -> None:
 
     export(store, "s", "csv", [], out, force=True)
     assert out.read_text().startswith("trial,cell")
+
+
+@pytest.mark.parametrize("kind", ["csv", "tensorboard"])
+@pytest.mark.parametrize("out", [".", "..", "figures"])
+def test_a_folder_is_never_replaced(store: Store, tmp_path: Path, monkeypatch, kind: str, out: str) -> None:
+    (tmp_path / "here" / "figures").mkdir(parents=True)
+    drawing = tmp_path / "here" / "figures" / "one.png"
+    drawing.write_text("drawn by hand")
+    monkeypatch.chdir(tmp_path / "here")
+
+    with pytest.raises(OutputError, match="only a file replaces a file"):
+        export(store, "s", kind, [], Path(out), force=True)
+
+    assert drawing.read_text() == "drawn by hand"
+
+
+def test_runs_replace_no_file_and_no_file_a_pipe(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("the only copy")
+    os.mkfifo(tmp_path / "pipe")
+
+    for kind, out in (("tensorboard", "thesis.tex"), ("csv", "pipe")):
+        with pytest.raises(OutputError, match="only a file replaces a file"):
+            export(store, "s", kind, [], tmp_path / out, force=True)
+
+    assert (tmp_path / "thesis.tex").read_text() == "the only copy" and (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize("link", [None, os.symlink, os.link])
+def test_the_database_is_never_replaced(store: Store, tmp_path: Path, link) -> None:
+    out = tmp_path / "results.db"
+    if link:
+        link(out, out := tmp_path / "s.csv")
+
+    with pytest.raises(OutputError, match="is the database"):
+        export(store, "s", "csv", [], out, force=True)
+
+    assert store.check() == []
+
+
+def test_a_failure_leaves_nothing_behind(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def boom(*_: object) -> None:
+        raise ValueError("boom")
+
+    monkeypatch.setitem(tables._TEXTS, "csv", boom)
+    with pytest.raises(ValueError, match="boom"):
+        export(store, "s", "csv", [], tmp_path / "out" / "s.csv", force=False)
+
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_link_leads_to_the_file_that_is_replaced(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "old.csv").write_text("old")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "old.csv")
+
+    export(store, "s", "csv", [], tmp_path / "link.csv", force=True)
+
+    assert (tmp_path / "link.csv").is_symlink() and (tmp_path / "old.csv").read_text().startswith("trial,cell")
+
+
+@pytest.mark.parametrize("length", [300, 5000])
+def test_a_name_that_is_too_long_is_one_sentence(store: Store, tmp_path: Path, length: int) -> None:
+    with pytest.raises(OutputError, match="File name too long") as refused:
+        export(store, "s", "csv", [], Path("x" * length), force=False)
+
+    assert len(str(refused.value)) < 300
+
+
+def test_the_longest_name_that_there_is_can_be_written(store: Store, tmp_path: Path) -> None:
+    export(store, "s", "csv", [], tmp_path / ("x" * 255), force=False)
+
+    assert (tmp_path / ("x" * 255)).is_file()
 
 
 def test_an_unknown_metric_is_named(store: Store, tmp_path: Path) -> None:
