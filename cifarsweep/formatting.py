@@ -8,22 +8,18 @@ from typing import TYPE_CHECKING
 
 from cifarsweep.spec.metrics import METRIC_LABELS, is_share
 from cifarsweep.spec.types import TrialState
-from cifarsweep.text import ISOLATE, ISOLATED, POP, verbatim
 
 if TYPE_CHECKING:
     from cifarsweep.stats import Summary
 
 _MINUS, _DASH, _THIN = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{NARROW NO-BREAK SPACE}"
-#: Letters that are read from right to left, and what such a passage may hold between two of them: no other letter.
-_RTL = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff"
-_PASSAGE = re.compile(rf"[{_RTL}](?:[{_RTL}\W\d_]*[{_RTL}])?")
 #: Where a line must not break: around +-, in p = 0.1, and before a per cent sign that follows a number.
 _UNBROKEN = re.compile(r"(?<=\d) (?=%)|(?<=±) | (?=±)|(?<=\bp) (?=[=<] )|(?<=\bp [=<]) ")
 
 
 def metric_label(name: str) -> str:
     """A metric as a heading; names that nobody foresaw stand as they are."""
-    return METRIC_LABELS.get(name, visible(name))
+    return METRIC_LABELS.get(name, name)
 
 
 def state_text(state: str) -> str:
@@ -31,27 +27,9 @@ def state_text(state: str) -> str:
     return "running" if state == TrialState.LEASED else str(state)
 
 
-def visible(text: str) -> str:
-    """The text with every control and reordering character as a visible sign; lines and tabs stay.
-
-    A passage that is read from right to left is isolated, or the numbers beside it would change places.
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    # What is isolated already stays, so that a text can be made visible twice.
-    return "".join(_isolated(part) for part in ISOLATED.split(text))
-
-
-def _isolated(part: str) -> str:
-    inner = part[1:-1]
-    if part.startswith(ISOLATE) and _PASSAGE.fullmatch(inner) and verbatim(inner) == inner:
-        return part
-    return _PASSAGE.sub(rf"{ISOLATE}\g<0>{POP}", verbatim(part))
-
-
-def prose(text: str) -> str:
-    """A sentence, visible, in which no line ends before a unit or within a mean and its interval."""
-    return _UNBROKEN.sub(_THIN, visible(text))
+def keep_together(text: str) -> str:
+    """Keep a line from ending before a unit or within a mean and its interval."""
+    return _UNBROKEN.sub(_THIN, text)
 
 
 def mean_text(summary: Summary, metric: str) -> str:

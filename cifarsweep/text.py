@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import unicodedata
 from typing import Any, TextIO, cast
 
 #: Controls but for line feed and tab, line separators, halves of surrogate pairs, and formats: characters that are not
@@ -12,15 +11,15 @@ from typing import Any, TextIO, cast
 #: emoji stay, as do formats that are seen: the signs of Arabic numbers and of hieroglyphs.
 _TRICKY = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb"
-    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\ud800-\udfff]"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff\ud800-\udfff]"
 )
-#: A passage that keeps its direction to itself, as pages have it.
-ISOLATE, POP = "\N{FIRST STRONG ISOLATE}", "\N{POP DIRECTIONAL ISOLATE}"
-ISOLATED = re.compile(rf"({ISOLATE}[^{ISOLATE}{POP}]*{POP})")
+#: Letters that are read from right to left, and a passage of them: no other letter and no semicolon stands within.
+_RTL = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff"
+_PASSAGE = re.compile(rf"[{_RTL}](?:(?:[{_RTL}\d_]|[^\w;])*[{_RTL}])?")
 
 
-def verbatim(text: str) -> str:
-    """The text with every tricky character as a sign; lines and tabs stay."""
+def escape_controls(text: str) -> str:
+    """Turn every tricky character into a visible sign; line feeds and tabs stay."""
     return text if text.isascii() and text.isprintable() else _TRICKY.sub(_sign, text)
 
 
@@ -31,25 +30,37 @@ def _sign(match: re.Match[str]) -> str:
 
 
 def one_line(text: str) -> str:
-    """As `printable`, for a name within a line: the end of a line and a tab are signs as well."""
-    return printable(text).replace("\n", "␊").replace("\t", "␉")
+    """Escape a name within a line: line feeds and tabs become signs as well."""
+    return escape_controls(text).replace("\n", "␊").replace("\t", "␉")
 
 
-def printable(text: str) -> str:
-    """As `verbatim`; passages that were isolated for a page stay so."""
-    return "".join(_unless_isolated(part) for part in ISOLATED.split(text)) if ISOLATE in text else verbatim(text)
+def page_text(text: str) -> str:
+    """Escape a text for a page.
+
+    Passages that are read from right to left are isolated, or the numbers beside them would change places.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return _PASSAGE.sub("\N{FIRST STRONG ISOLATE}\\g<0>\N{POP DIRECTIONAL ISOLATE}", escape_controls(text))
 
 
-def _unless_isolated(part: str) -> str:
-    inner = part[1:-1]
-    return part if ISOLATED.fullmatch(part) and verbatim(inner) == inner else verbatim(part)
+def page_texts(value: Any) -> Any:
+    """Escape every text of a value that becomes JSON for a page."""
+    match value:
+        case str():
+            return page_text(value)
+        case dict():
+            return {key: page_texts(item) for key, item in value.items()}
+        case list() | tuple():
+            return [page_texts(item) for item in value]
+    return value
 
 
 class Visible:
-    """A text stream through which nothing steers a terminal: what is written is made printable."""
+    """A text stream that escapes what is written, so that no text steers the terminal."""
 
     def __init__(self, stream: TextIO) -> None:
-        #: Who makes texts printable itself, and steers the terminal on purpose, writes here.
+        #: For callers that escape their texts and steer the terminal on purpose.
         self.exact = stream
 
     @classmethod
@@ -59,7 +70,7 @@ class Visible:
 
     def write(self, text: str) -> int:
         """Write a text; how long it was."""
-        self.exact.write(printable(text))
+        self.exact.write(escape_controls(text))
         return len(text)
 
     def writelines(self, lines: list[str]) -> None:
@@ -84,24 +95,13 @@ def data_output() -> TextIO:
     return sys.stdout if sys.stdout.isatty() else exact(sys.stdout)
 
 
-#: Control characters, lone surrogates (bytes that are not UTF-8) and line separators.
-_HOSTILE = frozenset({"Cc", "Cs", "Zl", "Zp"})
-#: Invisible, but part of ordinary spelling: the two joiners of Persian, Indic scripts and emoji.
-_JOINERS = "\u200c\u200d"
 #: Characters of a name that are shown.
 _LONGEST = 120
 
 
 def is_plain(text: str) -> bool:
-    """Whether the text holds nothing that could break a terminal, a page or a file: no controls, no bidi overrides."""
-    if text.isascii():  # nearly every name, and many times faster
-        return text.isprintable()
-    return not any(_is_hostile(character) for character in text)
-
-
-def _is_hostile(character: str) -> bool:
-    category = unicodedata.category(character)
-    return category in _HOSTILE or (category == "Cf" and character not in _JOINERS)
+    """Return whether the text is one line that needs no escaping."""
+    return text.isprintable() if text.isascii() else one_line(text) == text
 
 
 def shown(text: str) -> str:

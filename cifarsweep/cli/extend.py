@@ -99,7 +99,7 @@ def _until_decided(store: Store, name: str, max_seeds: int | None, look: bool) -
 
 def _lines(name: str, found: Extension, most: int, look: bool, planned: bool) -> list[str]:
     """What was seen and done. Nothing is said of results before all trials of a look are there."""
-    from cifarsweep.formatting import plural, visible
+    from cifarsweep.formatting import plural
     from cifarsweep.report.notes import plan_text
     from cifarsweep.report.verdict_text import sentence_and_warning
 
@@ -107,11 +107,11 @@ def _lines(name: str, found: Extension, most: int, look: bool, planned: bool) ->
     if found.unfinished:
         waiting = f"{name}: {plural(found.unfinished, 'trial')} not finished; look again when all are"
         return [plan, waiting] if planned else [waiting]
-    lines = [f"- {visible(sentence_and_warning(verdict))}" for verdict in found.verdicts]
+    lines = [f"- {sentence_and_warning(verdict)}" for verdict in found.verdicts]
     lines.append(plan)
     would = "would be added" if look else "added"
     counts = Counter(cell for cell, _ in found.added)
-    lines += [f"{plural(count, 'seed')} {would}: {visible(cell)}" for cell, count in counts.items()]
+    lines += [f"{plural(count, 'seed')} {would}: {cell}" for cell, count in counts.items()]
     if found.added:
         trials = plural(len(found.added), "trial")
         lines.append(f"{name}: {trials} {would}, of up to {most} seeds a cell; a worker can take them")

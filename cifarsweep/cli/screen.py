@@ -10,11 +10,11 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from cifarsweep.text import exact, printable
+from cifarsweep.text import escape_controls, exact
 
 
 class Screen(Console):
-    """Makes texts printable before it lays them out, so that columns stay straight, and what is left as it prints.
+    """Escapes texts before it lays them out, so that columns stay straight, and what is left as it prints.
 
     It writes below the visible streams, since it moves the cursor on purpose.
     """
@@ -25,10 +25,10 @@ class Screen(Console):
         super().__init__(file=file, stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """As Rich does, of the printable text."""
-        return super().render_str(printable(text), **options)
+        """As Rich does, with the text escaped."""
+        return super().render_str(escape_controls(text), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """As Rich does, with what it was given as a text of its own made printable as well."""
+        """As Rich does, with every text escaped, also where a renderable holds its own."""
         for text, style, control in super().render(renderable, options):
-            yield Segment(text if control else printable(text), style, control)
+            yield Segment(text if control else escape_controls(text), style, control)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from cifarsweep.errors import CifarsweepError, StoreUnavailable
-from cifarsweep.formatting import visible
 from cifarsweep.report.render import page_name, render_rows, unread_row
 
 #: A line or page is made again after this many seconds at the earliest, or after this many times what it took to make.
@@ -109,7 +108,7 @@ class Index:
         except StoreUnavailable:
             raise
         except CifarsweepError as error:
-            row = unread_row(name, f"Can't be read: {visible(str(error))}", page=page_name(name))
+            row = unread_row(name, f"Can't be read: {error}", page=page_name(name))
         self.know(name, stamp, row, next_time(began, self._clock()))
 
     def _end(self) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 from cifarsweep.dashboard.index import index_stamp
 from cifarsweep.dashboard.troubles import ago, is_lost, is_silent, troubles
-from cifarsweep.formatting import moment, state_text, value_text, visible
+from cifarsweep.formatting import moment, state_text, value_text
 from cifarsweep.report.render import INDEX, page_name
 from cifarsweep.spec.metrics import EPOCH, TRAIN_LOSS, VAL_ACCURACY
 from cifarsweep.spec.types import TrialState
 from cifarsweep.store.records import StudyStatus, WorkerStatus
 from cifarsweep.store.status import ErrorSeen, Pulse, RunningSeen, WorkerSeen
+from cifarsweep.text import page_texts
 
 #: As much of an error's text as a list shows; all of it stands on the study's page.
 _MOST = 300
@@ -27,7 +28,7 @@ def message(pulse: Pulse) -> dict[str, Any]:
         if (status.study, held.trial) in pulse.running
     ]
     pages = {page_name(status.study): pulse.stamps[status.study] for status in pulse.studies}
-    return {
+    said = {
         "stamps": {INDEX: index_stamp(pulse.stamps)} | pages,
         "studies": {status.study: _study(status) for status in pulse.studies},
         "running": running,
@@ -35,6 +36,7 @@ def message(pulse: Pulse) -> dict[str, Any]:
         "troubles": troubles(pulse),
         "errors": [_error(error) for error in pulse.errors],
     }
+    return {name: page_texts(value) for name, value in said.items()}
 
 
 def _study(status: StudyStatus) -> dict[str, Any]:
@@ -54,11 +56,11 @@ def _running(study: str, held: WorkerStatus, seen: RunningSeen) -> dict[str, Any
         "study": study,
         "page": page_name(study),
         "trial": held.trial,
-        "cell": visible(seen.cell),
+        "cell": seen.cell,
         "seed": seen.seed,
         "attempt": held.attempt,
-        "worker": visible(held.worker_id),
-        "where": visible(f"{held.host}, {held.device}") + (f", slot {held.slot}" if held.slot is not None else ""),
+        "worker": held.worker_id,
+        "where": f"{held.host}, {held.device}" + (f", slot {held.slot}" if held.slot is not None else ""),
         "step": f"{held.step:,}",
         "epoch": _number(seen, EPOCH),
         "loss": _number(seen, TRAIN_LOSS),
@@ -78,11 +80,10 @@ def _number(seen: RunningSeen, metric: str) -> str:
 
 
 def _worker(worker: WorkerSeen, running: list[dict[str, Any]]) -> dict[str, Any]:
-    name = visible(worker.worker_id)
-    held = [trial for trial in running if trial["worker"] == name]
+    held = [trial for trial in running if trial["worker"] == worker.worker_id]
     return {
-        "worker": name,
-        "where": visible(f"{worker.host}, {worker.device}"),
+        "worker": worker.worker_id,
+        "where": f"{worker.host}, {worker.device}",
         "slots": f"{len(held)} of {worker.slots} busy",
         "trials": ", ".join(f"{trial['study']}/{trial['trial']}" for trial in held),
         "pages": sorted({trial["page"] for trial in held}),
@@ -98,7 +99,7 @@ def _error(error: ErrorSeen) -> dict[str, Any]:
         "page": page_name(error.study),
         "trial": error.trial,
         "attempt": error.attempt,
-        "end": visible(error.end).replace("_", " "),
+        "end": error.end.replace("_", " "),
         "at": moment(error.at),
-        "error": visible(text),
+        "error": text,
     }

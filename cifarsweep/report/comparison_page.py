@@ -9,7 +9,7 @@ from typing import Any
 from cifarsweep.analysis.comparison import Comparison, Match
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.results import CellResult
-from cifarsweep.formatting import duration, mean_text, moment, plural, share_text, signed_text, visible
+from cifarsweep.formatting import duration, mean_text, moment, plural, share_text, signed_text
 from cifarsweep.report.marks import Scale
 from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.stats import Interval
@@ -34,12 +34,12 @@ def compare_view(found: Comparison) -> dict[str, Any]:
         "fewest": FEWEST_SEEDS,
         "same_devices": found.same_devices,
         "only": [
-            {"side": side, "cells": visible("; ".join(names))}
+            {"side": side, "cells": "; ".join(names)}
             for side, names in (("A", found.only_a), ("B", found.only_b))
             if names
         ],
         "imported": found.a.study.imported or found.b.study.imported,
-        "unlike": [{"what": visible(one.what), "a": visible(one.a), "b": visible(one.b)} for one in found.unlike],
+        "unlike": [{"what": one.what, "a": one.a, "b": one.b} for one in found.unlike],
         "made_at": moment(max(found.a.made_at, found.b.made_at)),
         "version": found.a.version,
     }
@@ -67,8 +67,8 @@ def _side(label: str, report: ReportStudy) -> dict[str, str]:
     return {
         "label": label,
         "name": report.study.name,
-        "question": visible(report.study.question),
-        "database": visible(report.database),
+        "question": report.study.question,
+        "database": report.database,
         "progress": f"{done} of {plural(len(report.trials), 'trial')} done",
     }
 
@@ -88,8 +88,8 @@ def _interval(match: Match) -> Interval | None:
 def _row(match: Match, reach: float, *, same_devices: bool) -> dict[str, Any]:
     interval = _interval(match)
     return {
-        "cell": visible(match.a.cell.name),
-        "other": visible(match.b.cell.name) if match.b.cell.name != match.a.cell.name else None,
+        "cell": match.a.cell.name,
+        "other": match.b.cell.name if match.b.cell.name != match.a.cell.name else None,
         "a": _mean(match.a),
         "b": _mean(match.b),
         "difference": _difference_text(match, interval),

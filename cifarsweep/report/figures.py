@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from cifarsweep.analysis.records import ClassCounts, ReportStudy, ReportTrial, Series
 from cifarsweep.analysis.results import CellResult, final_summary
-from cifarsweep.formatting import metric_label, visible
+from cifarsweep.formatting import metric_label
 from cifarsweep.spec.metrics import (
     ELAPSED,
     ENERGY,
@@ -224,15 +224,15 @@ def cost_payload(results: Sequence[CellResult]) -> list[dict[str, Any]]:
 
 def _told(names: Sequence[str]) -> str:
     if len(names) == 1:
-        return f"The Pareto front is one cell: {visible(names[0])} has the highest mean, and no other cell costs less."
-    shown = "; ".join(f"{place} {visible(name)}" for place, name in enumerate(names[:_NAMED], start=1))
+        return f"The Pareto front is one cell: {names[0]} has the highest mean, and no other cell costs less."
+    shown = "; ".join(f"{place} {name}" for place, name in enumerate(names[:_NAMED], start=1))
     more = f"; and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return f"The Pareto front, cheapest first: {shown}{more}."
 
 
 def _left_out(results: Sequence[CellResult], costs: Sequence[float | None]) -> str:
     unknown = (result for result, cost in zip(results, costs, strict=True) if cost is None)
-    names = [visible(result.cell.name) for result in unknown if result.diverged and not _trained(result)]
+    names = [result.cell.name for result in unknown if result.diverged and not _trained(result)]
     if not names:
         return ""
     which = f"{len(names)} cells" if len(names) > _NAMED else "; ".join(names)
@@ -278,7 +278,7 @@ def class_payload(report: ReportStudy, results: Sequence[CellResult]) -> dict[st
     with_matrix = set(_highest(results, found, _MOST_ENTRIES // size**2))
     names = report.class_names.get(dataset, ())
     return {
-        "names": [visible(names[place]) if place < len(names) else f"class {place}" for place in range(size)],
+        "names": [names[place] if place < len(names) else f"class {place}" for place in range(size)],
         "cells": [_class_cell(found.get(result.cell.name), result, with_matrix, size) for result in results],
     }
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.results import CellResult, state_counts
-from cifarsweep.formatting import plural, visible
+from cifarsweep.formatting import plural
 from cifarsweep.spec.metrics import BEST_ACCURACY, EARLY_STOPPED_AT, VAL_ACCURACY
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Study
@@ -121,7 +121,7 @@ def _missing(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str
 
 def folding_notes(report: ReportStudy, cells: Collection[str], trials: Sequence[ReportTrial]) -> tuple[str, str]:
     """What is left out of the tables and figures, and of the list of trials, and how to have it; empty for nothing."""
-    name, every = visible(report.study.name), len(report.study.cells)
+    name, every = report.study.name, len(report.study.cells)
     named, verdicts = ("those that hypotheses speak of, ", " Verdicts count all of them.")
     of_cells = (
         f"{len(cells):,} of {every:,} cells are shown here and in the figures: "

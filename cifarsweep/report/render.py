@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -14,13 +15,15 @@ from cifarsweep.analysis.comparison import Comparison
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.errors import CifarsweepError, UnreadableStudy
 from cifarsweep.files import write_whole
-from cifarsweep.formatting import moment, visible
+from cifarsweep.formatting import moment
 from cifarsweep.report.comparison_page import compare_view
 from cifarsweep.report.study_page import study_view
 from cifarsweep.report.summary import index_row
+from cifarsweep.text import escape_controls, page_text, page_texts
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 PLOTLY = "plotly.min.js"
 INDEX = "index.html"
@@ -109,7 +112,7 @@ def render_index(
     studies: Sequence[ReportStudy], *, live: str | None = None, left_out: Sequence[UnreadableStudy] = ()
 ) -> str:
     """The index as HTML: one line a study; `live` as for a study's page, `left_out` as for `write_pages`."""
-    unread = [unread_row(error.study, f"Can't be read: {visible(str(error))}", page=None) for error in left_out]
+    unread = [unread_row(error.study, f"Can't be read: {error}", page=None) for error in left_out]
     return render_rows([*map(listed, studies), *unread], live=live)
 
 
@@ -168,9 +171,27 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_finalize,
     )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    environment.filters["verbatim"] = _verbatim
+    environment.policies["json.dumps_function"] = _json
     return environment
+
+
+def _finalize(value: Any) -> Any:
+    """Escape what an expression of a template yields, but for HTML of ours."""
+    return page_text(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
+def _verbatim(text: str) -> Markup:
+    """Escape a text that readers may copy into a file: nothing is added to it."""
+    from markupsafe import escape
+
+    return escape(escape_controls(text))
+
+
+def _json(value: Any, **_: Any) -> str:
+    return json.dumps(page_texts(value), separators=(",", ":"), allow_nan=False)
 
 
 def _script() -> str:

@@ -15,11 +15,10 @@ from cifarsweep import __version__
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.data.catalog import BUILT_IN
 from cifarsweep.environment import without_database
-from cifarsweep.formatting import plural, visible
+from cifarsweep.formatting import plural
 from cifarsweep.spec.provenance import changes_text
 from cifarsweep.spec.types import DATA_VERSION
 from cifarsweep.spec.writer import study_toml
-from cifarsweep.text import verbatim
 
 #: More trials than this are counted rather than named.
 _NAMED = 12
@@ -82,15 +81,15 @@ def reproduce_view(report: ReportStudy) -> dict[str, Any]:
     return {
         "commands": list(commands(report)),
         "file": f"{study.name}.toml",
-        "toml": None if study.imported else verbatim(study_toml(study)),
+        "toml": None if study.imported else study_toml(study),
         "sha256": study.sha256,
         "code": code_version(),
-        "data": visible(report.data_digest) if report.data_digest else None,
+        "data": report.data_digest or None,
         "environments": [
-            {"text": visible(", ".join(f"{k} {v}" for k, v in found)), "trials": plural(count, "trial")}
+            {"text": ", ".join(f"{k} {v}" for k, v in found), "trials": plural(count, "trial")}
             for found, count in environments(report)
         ],
-        "changed": [visible(text) for text in _changed(report)],
+        "changed": [text for text in _changed(report)],
     }
 
 

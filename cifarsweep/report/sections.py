@@ -15,7 +15,7 @@ from cifarsweep.analysis.confounds import Confound, confounds, spread_text, timi
 from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
 from cifarsweep.analysis.results import CellResult, reach
 from cifarsweep.analysis.samples import match_cells
-from cifarsweep.formatting import magnitude, metric_label, plural, prose, value_text, visible
+from cifarsweep.formatting import keep_together, magnitude, metric_label, plural, value_text
 from cifarsweep.report.marks import Scale
 from cifarsweep.spec.metrics import (
     ENERGY,
@@ -75,15 +75,15 @@ def _table(study: Study, results: Sequence[CellResult], rows: str, columns: str)
         return None
     shades = _Shades.of([_mean(cells) for cells in filled])
     return {
-        "rows": visible(rows),
-        "columns": visible(columns),
-        "heads": [visible(level_text(level)) for level in across],
+        "rows": rows,
+        "columns": columns,
+        "heads": [level_text(level) for level in across],
         "lines": [
-            {"head": visible(level_text(level)), "cells": [_shown(cells, shades) for cells in line]}
+            {"head": level_text(level), "cells": [_shown(cells, shades) for cells in line]}
             for level, line in zip(down, grid, strict=True)
         ],
         "averaged": max(len(cells) for cells in filled) > 1,
-        "left_out": visible(_left_out(every, filled, {rows, columns})),
+        "left_out": _left_out(every, filled, {rows, columns}),
         "least": value_text(shades.low, VAL_ACCURACY) if shades.cut else None,
     }
 
@@ -199,16 +199,16 @@ def _plot(
             "x": _across(parameter, trial.levels[key]),
             "y": round(HEIGHT - height.pixel(value), 1),
             "pruned": trial.pruned,
-            "title": f"{visible(level_text(trial.levels[key]))}: {value_text(value, VAL_ACCURACY)}",
+            "title": f"{level_text(trial.levels[key])}: {value_text(value, VAL_ACCURACY)}",
         }
         for trial, value in reached
         if key in trial.levels
     ]
-    ends = [visible(level_text(end)) for end in parameter.ends]
-    plot = {"key": visible(key), "points": points, "ticks": ends, "choices": True, "log": False}
+    ends = [level_text(end) for end in parameter.ends]
+    plot = {"key": key, "points": points, "ticks": ends, "choices": True, "log": False}
     if isinstance(parameter, Choices):
         return plot
-    ticks = [ends[0], visible(level_text(_middle(parameter))), ends[1]]
+    ticks = [ends[0], level_text(_middle(parameter)), ends[1]]
     return plot | {"ticks": ticks, "choices": False, "log": parameter.log}
 
 
@@ -247,7 +247,7 @@ def resource_table(report: ReportStudy, results: Sequence[CellResult]) -> dict[s
         "heads": [_resource_head(columns[place]) for place in kept],
         "rows": [
             {
-                "cell": visible(result.cell.name),
+                "cell": result.cell.name,
                 "values": [_resource_text(columns[place], values[place]) for place in kept],
             }
             for result, values in rows
@@ -295,11 +295,10 @@ _NAMED = 4
 def confound_view(study: Study, results: Sequence[CellResult]) -> dict[str, Any]:
     """The rows of the table, its sentence, and what is to be said of times."""
     found = confounds(study, results)
-    note = timing_note(results)
     return {
         "rows": [_confound_row(confound, len(results)) for confound in found],
-        "sentence": prose(_confound_sentence(study, found, results)),
-        "timing": visible(note) if note else None,
+        "sentence": keep_together(_confound_sentence(study, found, results)),
+        "timing": timing_note(results),
     }
 
 
@@ -325,16 +324,16 @@ def _confound_sentence(study: Study, found: Sequence[Confound], results: Sequenc
 def _confound_row(confound: Confound, cells: int) -> dict[str, Any]:
     groups = [
         {
-            "value": visible(group.value),
+            "value": group.value,
             "cells": _cell_names(group.cells, cells),
-            "all": visible(", ".join(group.cells)),
+            "all": ", ".join(group.cells),
         }
         for group in confound.groups
     ]
-    return {"what": visible(confound.what), "groups": groups, "spread": spread_text(confound)}
+    return {"what": confound.what, "groups": groups, "spread": spread_text(confound)}
 
 
 def _cell_names(names: Sequence[str], of: int) -> str:
     if len(names) == of and of > 1:
         return "mixed in all cells"
-    return visible(" / ".join(names)) if len(names) <= _NAMED else plural(len(names), "cell")
+    return " / ".join(names) if len(names) <= _NAMED else plural(len(names), "cell")

@@ -1,4 +1,4 @@
-"""Everything that a page shows, worked out before the template lays it out. Texts are made visible here."""
+"""Everything that a page shows, worked out before the template lays it out."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from cifarsweep.analysis.verdicts import verdicts
 from cifarsweep.formatting import (
     duration,
     interval_text,
+    keep_together,
     magnitude,
     mean_text,
     moment,
-    prose,
     range_text,
-    visible,
 )
 from cifarsweep.report.figures import CLASSES_SHOWN, POINTS, class_payload, cost_payload, curve_payload, gap_payload
 from cifarsweep.report.folding import shown_cells, shown_trials
@@ -56,14 +55,14 @@ def study_view(report: ReportStudy) -> dict[str, Any]:
     study = report.study
     return {
         "title": study.name,
-        "question": visible(study.question),
-        "source": visible(study.source),
-        "cost": visible(study.cost),
+        "question": study.question,
+        "source": study.source,
+        "cost": study.cost,
         "lead": lead(report, every),
         "left_out": {"cells": left_out[0], "trials": left_out[1]},
         "shown_points": len(results) if study.search is not None else None,
         "verdicts": [verdict_row(verdict) for verdict in found],
-        "promise": prose(" ".join(warnings(report))),
+        "promise": keep_together(" ".join(warnings(report))),
         "confounds": confound_view(study, every),
         "results": _result_rows(results, look, {trial.number for trial in trials}),
         "scale": _scale_ends(_scale(results)),
@@ -76,7 +75,7 @@ def study_view(report: ReportStudy) -> dict[str, Any]:
         "curves_note": curve_note(POINTS),
         "crossings": crossings(study, every),
         "resources": resource_table(report, results),
-        "notes": [prose(note) for note in figure_notes(report, every)],
+        "notes": [keep_together(note) for note in figure_notes(report, every)],
         "search": search_view(report),
         "hypotheses": [hypothesis_view(verdict, named_means(verdict.hypothesis, study, every)) for verdict in found],
         "settings": _common_settings(report),
@@ -86,7 +85,7 @@ def study_view(report: ReportStudy) -> dict[str, Any]:
         "reproduce": reproduce_view(report),
         "payload": _payload(shown, results, look),
         "made_at": moment(report.made_at),
-        "database": visible(report.database),
+        "database": report.database,
         "version": report.version,
     }
 
@@ -128,7 +127,7 @@ def _result_row(
 ) -> dict[str, Any]:
     accuracy = result.accuracy
     return {
-        "cell": visible(result.cell.name),
+        "cell": result.cell.name,
         "look": look,
         "mean": mean_text(accuracy, VAL_ACCURACY) if accuracy else None,
         "range": range_text(accuracy, VAL_ACCURACY) if accuracy else None,
@@ -171,7 +170,7 @@ def _common_settings(report: ReportStudy) -> list[dict[str, Any]]:
     for key, value in first.items():
         if value is not None and all(repr(other.get(key)) == repr(value) for other in rest):
             group, _, name = key.rpartition(".")
-            groups.setdefault(group, []).append({"key": name, "value": visible(level_text(value)) or "none"})
+            groups.setdefault(group, []).append({"key": name, "value": level_text(value) or "none"})
     return [{"group": group, "items": items} for group, items in groups.items() if items]
 
 
@@ -200,8 +199,8 @@ def _payload_cell(result: CellResult, look: Look) -> dict[str, Any]:
     interval = accuracy.interval if accuracy else None
     done = [trial for trial in result.trials if trial.accuracy is not None]
     return {
-        "name": visible(result.cell.name),
-        "brief": visible(_brief(result.cell)),
+        "name": result.cell.name,
+        "brief": _brief(result.cell),
         "colour": look.colour,
         "dash": look.dash,
         "mean": accuracy.mean if accuracy else None,

@@ -10,7 +10,7 @@ from cifarsweep.analysis.comparison import Comparison, Match
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.results import CellResult, best, cell_results, state_counts
 from cifarsweep.analysis.verdicts import Verdict, verdicts
-from cifarsweep.formatting import duration, mean_text, number_text, plural, prose, state_text, visible
+from cifarsweep.formatting import duration, keep_together, mean_text, number_text, plural, state_text
 from cifarsweep.report.folding import shown_lines
 from cifarsweep.report.marks import forest_mark
 from cifarsweep.report.notes import most_false, warnings
@@ -33,13 +33,13 @@ def index_row(report: ReportStudy) -> dict[str, Any]:
     counts = [f"{decisions[word]} {word}" for word in ("supported", "refuted", "undecided") if decisions[word]]
     return {
         "name": report.study.name,
-        "question": visible(report.study.question),
+        "question": report.study.question,
         "verdict": verdict_row(found[0]) if found else None,
         "decisions": f"{len(found)} hypotheses: {', '.join(counts)}" if len(found) > 1 else None,
         "lead": lead(report, results),
         "progress": progress(report),
         "counts": counts_text(report),
-        "best_cell": visible(top.cell.name) if top else None,
+        "best_cell": top.cell.name if top else None,
         "best_mean": mean_text(top.accuracy, VAL_ACCURACY) if top and top.accuracy else None,
         "best_n": plural(top.accuracy.n, "seed") if top and top.accuracy else None,
     }
@@ -49,9 +49,9 @@ def verdict_row(verdict: Verdict) -> dict[str, Any]:
     """A hypothesis with its verdict, for a page."""
     return {
         "decision": verdict.decision,
-        "claim": prose(verdict.hypothesis.claim.rstrip(". ")),
-        "detail": prose(detail(verdict)),
-        "warning": prose(warning(verdict)),
+        "claim": keep_together(verdict.hypothesis.claim.rstrip(". ")),
+        "detail": keep_together(detail(verdict)),
+        "warning": keep_together(warning(verdict)),
         "forest": forest_mark(verdict),
     }
 
@@ -77,7 +77,7 @@ def lead(report: ReportStudy, results: Sequence[CellResult]) -> str:
     if top is None or top.accuracy is None:
         return _nothing_found(report)
     mean = f"{mean_text(top.accuracy, VAL_ACCURACY)} (n = {top.accuracy.n})"
-    found = f"{_highest(report, results, visible(top.cell.name), mean)}; {_finished(report)}."
+    found = f"{_highest(report, results, top.cell.name, mean)}; {_finished(report)}."
     if top.accuracy.n == 1:
         return f"{found} That is one seed, and one seed decides nothing: another one may say the opposite."
     return found
@@ -126,9 +126,7 @@ def results_table(report: ReportStudy) -> Table:
     every = cell_results(report)
     results = shown_lines(every)
     done = sum(trial.done for trial in report.trials)
-    title = (
-        f"{visible(report.study.question)}\n{one_line(report.study.name)}: {done} of {len(report.trials)} trials done"
-    )
+    title = f"{report.study.question}\n{one_line(report.study.name)}: {done} of {len(report.trials)} trials done"
     table = Table(title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.collapse_padding = True
     table.add_column("cell", overflow="fold", min_width=12)
@@ -139,17 +137,17 @@ def results_table(report: ReportStudy) -> Table:
         best_of = (
             f"the best {len(results)} of {len(every):,} cells; `cifarsweep report {report.study.name} --json` has all"
         )
-        table.caption, table.caption_justify = Text(visible(best_of)), "left"
+        table.caption, table.caption_justify = Text(best_of), "left"
     top = best(results)
     for result, trouble in zip(results, troubles, strict=True):
         numbers = [*_numbers(result), *([trouble or _DASH] if any(troubles) else [])]
-        table.add_row(Text(one_line(visible(result.cell.name))), *numbers, style="bold" if result is top else None)
+        table.add_row(Text(one_line(result.cell.name)), *numbers, style="bold" if result is top else None)
     return table
 
 
 def verdict_lines(report: ReportStudy) -> list[str]:
     """Each hypothesis of the study with its verdict, a sentence each, and what is left of the promise on them."""
-    return [*(visible(sentence_and_warning(verdict)) for verdict in verdicts(report)), *warnings(report)]
+    return [*(sentence_and_warning(verdict) for verdict in verdicts(report)), *warnings(report)]
 
 
 def _trouble(result: CellResult) -> str:

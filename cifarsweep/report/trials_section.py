@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cifarsweep.analysis.records import ReportAttempt, ReportStudy, ReportTrial, Series
-from cifarsweep.formatting import duration, metric_label, moment, state_text, value_text, visible
+from cifarsweep.formatting import duration, metric_label, moment, state_text, value_text
 from cifarsweep.report.palette import Look
 from cifarsweep.report.reproduce import environment_numbers
 from cifarsweep.spec.metrics import TRAIN_LOSS, VAL_ACCURACY
@@ -16,7 +16,6 @@ from cifarsweep.spec.provenance import changes_text
 from cifarsweep.spec.settings import flat_settings
 from cifarsweep.spec.study import level_text
 from cifarsweep.spec.types import Value
-from cifarsweep.text import verbatim
 
 SPARK_WIDTH, SPARK_HEIGHT = 72, 22
 _SPARK_POINTS = 36
@@ -47,18 +46,18 @@ def _row(
         "number": trial.number,
         "state": "diverged" if trial.diverged else "pruned" if trial.pruned else state_text(trial.state),
         "look": look.get(trial.cell),
-        "cell": visible(trial.cell),
+        "cell": trial.cell,
         "seed": trial.seed,
         "accuracy": value_text(accuracy, VAL_ACCURACY) if accuracy is not None else None,
         "steps": f"{trial.steps:,}" if trial.steps else None,
         "time": duration(trial.elapsed_s),
         "beside": duration(time_beside(trial)),
-        "where": visible(f"{last.host}, {_devices(trial)}") if last else None,
+        "where": f"{last.host}, {_devices(trial)}" if last else None,
         "environments": environments,
-        "changed": visible(changes_text(trial.changed)) if trial.changed else None,
+        "changed": changes_text(trial.changed) if trial.changed else None,
         "spark": spark,
         "attempts": [_attempt_row(attempt) for attempt in trial.attempts],
-        "error": verbatim(trial.error) if trial.error else None,
+        "error": trial.error or None,
         "said": _last_line(trial.error) if trial.error else None,
     }
 
@@ -70,7 +69,7 @@ def _devices(trial: ReportTrial) -> str:
 
 def _last_line(error: str) -> str:
     """What a traceback ends with, which says what went wrong."""
-    last = visible((error.strip().splitlines() or [""])[-1].strip())
+    last = (error.strip().splitlines() or [""])[-1].strip()
     return last if len(last) <= _SAID else f"{last[: _SAID - 1]}…"
 
 
@@ -86,11 +85,11 @@ def time_beside(trial: ReportTrial) -> float | None:
 def _attempt_row(attempt: ReportAttempt) -> dict[str, Any]:
     return {
         "attempt": attempt.attempt,
-        "where": visible(f"{attempt.host}, {attempt.device}"),
+        "where": f"{attempt.host}, {attempt.device}",
         "started": moment(attempt.started),
         "ended": moment(attempt.ended),
-        "end": visible(attempt.end or "running").replace("_", " "),
-        "error": verbatim(attempt.error) if attempt.error else None,
+        "end": (attempt.end or "running").replace("_", " "),
+        "error": attempt.error or None,
     }
 
 
@@ -127,11 +126,11 @@ def differing_settings(report: ReportStudy) -> dict[str, Any]:
         for key in dict.fromkeys(key for _, settings in cells for key in settings)
         if len({repr(settings.get(key)) for _, settings in cells}) > 1
     ]
-    rows = [(visible(name), list(_values(settings, keys))) for name, settings in cells]
+    rows = [(name, list(_values(settings, keys))) for name, settings in cells]
     return {"keys": keys, "rows": rows}
 
 
 def _values(settings: Mapping[str, Value], keys: Sequence[str]) -> Iterator[str]:
     for key in keys:
         value = settings.get(key)
-        yield "" if value is None else visible(level_text(value))
+        yield "" if value is None else level_text(value)

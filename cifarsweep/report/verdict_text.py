@@ -10,7 +10,7 @@ from typing import Any
 
 from cifarsweep.analysis.results import NamedMean
 from cifarsweep.analysis.verdicts import Verdict
-from cifarsweep.formatting import mean_text, metric_label, plural, share_text, visible
+from cifarsweep.formatting import mean_text, metric_label, plural, share_text
 from cifarsweep.report.hypothesis_text import hypothesis_text, kind_text
 from cifarsweep.stats.estimate import FEWEST_SEEDS
 from cifarsweep.stats.multiplicity import ERROR_RATE
@@ -67,16 +67,16 @@ def hypothesis_view(verdict: Verdict, means: Sequence[NamedMean]) -> dict[str, A
         test += f" Careful: {kind_text(hypothesis).unmatched(verdict)}."
     rows = [
         {
-            "role": visible(named.role),
-            "cell": visible(named.cell),
+            "role": named.role,
+            "cell": named.cell,
             "mean": mean_text(named.value, hypothesis.metric) if named.value else _no_mean(named),
             "n": named.value.n if named.value else 0,
         }
         for named in means
     ]
     return {
-        "claim": visible(hypothesis.claim),
-        "test": visible(test),
+        "claim": hypothesis.claim,
+        "test": test,
         "metric": metric_label(hypothesis.metric),
         "rows": rows,
     }

@@ -1,25 +1,21 @@
-"""Numbers are rounded to what is known; texts are shown, whatever they hold."""
+"""Numbers are rounded to what is known, with their units."""
 
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from cifarsweep.formatting import (
     duration,
     interval_text,
+    keep_together,
     magnitude,
     margin_text,
     mean_text,
     moment,
     plural,
-    prose,
     range_text,
-    visible,
 )
 from cifarsweep.stats import summary
-from cifarsweep.text import verbatim
 
 ACCURACY, LOSS = "val/accuracy", "val/loss"
 
@@ -77,29 +73,7 @@ def test_counts_and_moments() -> None:
     assert moment(None) == "–"
 
 
-def test_control_and_reordering_characters_become_signs() -> None:
-    assert visible("a\x1b[31mb\x00\u202ec\n\t") == "a␛[31mb␀⟨U+202E⟩c\n\t"
-
-
-@settings(deadline=None)
-@given(st.text(st.characters(codec=None, categories=None)))
-def test_a_visible_text_can_be_written_and_holds_no_control_character(text: str) -> None:
-    shown = visible(text)
-
-    shown.encode()
-    assert not [character for character in shown if ord(character) < 0x20 and character not in "\n\t"]
-    assert visible(shown) == shown
-
-
-def test_a_passage_from_right_to_left_leaves_the_numbers_beside_it_where_they_are() -> None:
-    assert visible("95.4 at שלום 2 עולם, 3.3") == "95.4 at \u2068שלום 2 עולם\u2069, 3.3"
-    assert visible("lr=0.1") == "lr=0.1"
-    assert visible(visible("a שלום b")) == visible("a שלום b")
-    assert visible("a\u2068b") == "a⟨U+2068⟩b"
-    assert verbatim('name = "שלום"') == 'name = "שלום"'  # it is copied into a file
-
-
 def test_no_line_ends_within_a_mean_or_before_its_unit() -> None:
-    text = prose(f"it is {mean_text(summary([0.90, 0.92, 0.94]), ACCURACY)}, 95 % interval 1 to 2")
+    text = keep_together(f"it is {mean_text(summary([0.90, 0.92, 0.94]), ACCURACY)}, 95 % interval 1 to 2")
 
     assert text == "it is 92.0\u202f±\u202f5.0\u202f%, 95\u202f% interval 1 to 2"
