@@ -24,9 +24,9 @@ from cifarsweep.data.catalog import require
 from cifarsweep.spec.reader import find, read_study
 from cifarsweep.store import Store
 from cifarsweep.worker.child.process import child_command
-from cifarsweep.worker.context import Plan
+from cifarsweep.worker.context import WorkerConfig
 from cifarsweep.worker.display import Display
-from cifarsweep.worker.eligibility import Trainable
+from cifarsweep.worker.eligibility import EligibleStudies
 from cifarsweep.worker.supervisor import Supervisor
 
 TINY = {"model.widths": (4, 8), "model.convs_per_stage": 1, "steps": 2, "log_every": 1}
@@ -68,8 +68,8 @@ def stored(folder: Path, seeds: int, overrides: dict[str, Any], url: str = "") -
 def work(store: Store, folder: Path, command: list[str]) -> Moments:
     """Let a supervisor in this process train everything."""
     moments = Moments()
-    plan = Plan(command=command, artifacts=folder / "checkpoints")
-    Supervisor(store, plan, moments, Trainable(store, print, require)).run()
+    plan = WorkerConfig(command=command, artifacts=folder / "checkpoints")
+    Supervisor(store, plan, moments, EligibleStudies(store, print, require)).run()
     return moments
 
 
@@ -105,7 +105,7 @@ def serve_no_op() -> None:
     """A child whose trials are done at once: one row and no checkpoint."""
     from cifarsweep.spec.types import MetricRow, Outcome, TrialResult
     from cifarsweep.training import events
-    from cifarsweep.worker.child.main import Mailbox, serve, take_stdout
+    from cifarsweep.worker.child.main import RequestReader, serve, take_stdout
     from cifarsweep.worker.child.protocol import Ready
 
     def train(request: Any, should_stop: Any) -> Iterator[events.Event]:
@@ -114,7 +114,7 @@ def serve_no_op() -> None:
         yield events.Finished(TrialResult(Outcome.FINISHED, 1, {"val/accuracy": 0.5}, "none"), None)
 
     replies = take_stdout()
-    serve(train, Ready("no device", {}), Mailbox(sys.stdin.buffer), replies)
+    serve(train, Ready("no device", {}), RequestReader(sys.stdin.buffer), replies)
 
 
 def main() -> None:

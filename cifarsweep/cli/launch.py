@@ -30,7 +30,7 @@ from cifarsweep.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cifarsweep.worker.launch.local import Member
+    from cifarsweep.worker.launch.local import WorkerCommand
 
 
 #: What only Slurm knows of, by parameter.
@@ -165,25 +165,25 @@ def _arguments(
     return found + (["--no-graphs"] if no_graphs else [])
 
 
-def _here(gpus: str | None, cpus: int | None, arguments: list[str]) -> tuple[Member, ...]:
+def _here(gpus: str | None, cpus: int | None, arguments: list[str]) -> tuple[WorkerCommand, ...]:
     from cifarsweep.worker.gpus import choose
 
     return _members((), cpus, arguments) if cpus else _members(choose("all" if gpus is None else gpus), 0, arguments)
 
 
-def _members(gpus: range | list[int] | tuple[()], cpus: int, arguments: list[str]) -> tuple[Member, ...]:
-    from cifarsweep.worker.launch.local import Member, worker_command
+def _members(gpus: range | list[int] | tuple[()], cpus: int, arguments: list[str]) -> tuple[WorkerCommand, ...]:
+    from cifarsweep.worker.launch.local import WorkerCommand, worker_command
 
     devices = [(f"gpu{number}", f"--gpu={number}") for number in gpus]
     devices += [(f"cpu{number}", "--cpu") for number in range(cpus)]
-    return tuple(Member(name, worker_command([device, *arguments])) for name, device in devices)
+    return tuple(WorkerCommand(name, worker_command([device, *arguments])) for name, device in devices)
 
 
-def _run(members: tuple[Member, ...], logs: Path) -> NoReturn:
-    from cifarsweep.worker.launch.local import Fleet
+def _run(members: tuple[WorkerCommand, ...], logs: Path) -> NoReturn:
+    from cifarsweep.worker.launch.local import WorkerGroup
 
     with _screen([member.name for member in members], logs) as say:
-        code = Fleet(members, logs, say).run()
+        code = WorkerGroup(members, logs, say).run()
     # The code tells of the workers, whether or not a full disk took the last lines.
     forget_output()
     raise typer.Exit(code)
@@ -217,7 +217,7 @@ def _screen(names: list[str], logs: Path) -> Iterator[Callable[[str, str], None]
         yield say
 
 
-def _submit(members: tuple[Member, ...], workers: int, options: dict[str, str], logs: Path) -> None:
+def _submit(members: tuple[WorkerCommand, ...], workers: int, options: dict[str, str], logs: Path) -> None:
     from cifarsweep.worker.launch.slurm import Job, submit
 
     logs = logs.resolve()

@@ -16,7 +16,7 @@ from cifarsweep.text import one_line
 if TYPE_CHECKING:
     from cifarsweep.store.records import TrialRow
     from cifarsweep.training.events import Progress
-    from cifarsweep.worker.replay import Verdict
+    from cifarsweep.worker.replay import ReplayResult
 
 #: Steps of progress that are shown, in parts of the whole.
 _TENTHS = 10
@@ -65,7 +65,7 @@ def _tenths(steps: int) -> Callable[[Progress], None]:
     return progress
 
 
-def _print(trial: str, verdict: Verdict, row: TrialRow) -> None:
+def _print(trial: str, verdict: ReplayResult, row: TrialRow) -> None:
     if verdict.reproduced:
         typer.echo(f"{trial}: reproduced. The weights and all {verdict.rows:,} metric rows are the same, bit for bit.")
     else:
@@ -82,7 +82,7 @@ def _print(trial: str, verdict: Verdict, row: TrialRow) -> None:
         typer.echo("Device and versions are the same as then.")
 
 
-def _print_deviations(verdict: Verdict) -> None:
+def _print_deviations(verdict: ReplayResult) -> None:
     from rich.table import Table
 
     table = Table("metric", "rows that differ", "largest difference")

@@ -69,9 +69,9 @@ def worker(
     from cifarsweep.data.catalog import VerifiedData
     from cifarsweep.store import Store
     from cifarsweep.worker.child.process import child_command
-    from cifarsweep.worker.context import Plan
+    from cifarsweep.worker.context import WorkerConfig
     from cifarsweep.worker.display import display_for
-    from cifarsweep.worker.eligibility import Trainable
+    from cifarsweep.worker.eligibility import EligibleStudies
     from cifarsweep.worker.launch.local import stop_at_end_of_input
     from cifarsweep.worker.supervisor import Supervisor
 
@@ -85,8 +85,8 @@ def worker(
     # Who starts a worker by `launch` has looked at the database, and comes again while it is away.
     with Store.open(db, known=until_eof) as store:
         check_place(place)
-        trainable = Trainable(store, display.note, VerifiedData(), other_data=other_data)
-        plan = Plan(
+        trainable = EligibleStudies(store, display.note, VerifiedData(), other_data=other_data)
+        plan = WorkerConfig(
             command=command,
             artifacts=place,
             slots=number or _fastest(store, command, cpu, trainable(study or ()), display.note),

@@ -16,9 +16,9 @@ from cifarsweep.store.queue.claim import MANY_TAKEOVERS
 from cifarsweep.store.records import Lease, Segment
 from cifarsweep.training import events
 from cifarsweep.worker.child import protocol
-from cifarsweep.worker.context import Shared
+from cifarsweep.worker.context import WorkerContext
 from cifarsweep.worker.recorder import Recorder
-from cifarsweep.worker.telemetry import Gauges
+from cifarsweep.worker.telemetry import AttemptTelemetry
 
 #: A trial whose worker vanished has a checkpoint after so many seconds, so that it gets on however often that happens.
 _SOON_S = 2.0
@@ -27,7 +27,7 @@ _SOON_S = 2.0
 class Attempt:
     """Whatever writes for the trial raises LeaseLost once another worker owns it."""
 
-    def __init__(self, slot: int, lease: Lease, shared: Shared) -> None:
+    def __init__(self, slot: int, lease: Lease, shared: WorkerContext) -> None:
         self.recorder = Recorder(shared.store, lease, shared.patience, shared.clock, shared.artifacts.broom(lease))
         self.began_at = shared.clock()
         #: Whether the child was asked to stop, because somebody paused or cancelled the trial.
@@ -35,7 +35,7 @@ class Attempt:
         self._slot, self._shared = slot, shared
         self._judge = shared.judge(lease)
         self._images = shared.data.found(lease.settings.dataset)
-        self._gauges = Gauges(shared.telemetry, slot)
+        self._gauges = AttemptTelemetry(shared.telemetry, slot)
         self._started: events.Started | None = None
         self._rejected: list[events.Rejected] = []
         #: What to say once it is true.
@@ -157,7 +157,7 @@ class Attempt:
             self._note(note)
         self._started = started
         earlier = self.recorder.committed(ENERGY) if started.start_step else None
-        self._gauges = Gauges(self._shared.telemetry, self._slot, started.start_step, earlier)
+        self._gauges = AttemptTelemetry(self._shared.telemetry, self._slot, started.start_step, earlier)
         self._shared.display.started(self._slot, started)
 
     def _evaluated(self, rows: Sequence[MetricRow]) -> None:

@@ -15,23 +15,23 @@ from cifarsweep.training import events
 _TIDY_WITHIN_S = 15.0
 
 
-class Artifacts:
+class CheckpointDirectory:
     """Gives each trial its folder, and says once that the checkpoints of others can't be seen from here."""
 
     def __init__(self, place: str, note: Callable[[str], None]) -> None:
         self._place, self._note = place, note
         self._said = False
-        self._chores = Chores()
+        self._chores = BackgroundThread()
 
     def path(self, lease: Lease) -> str:
         """Where the child keeps the checkpoints of a trial."""
         return f"{self._place}/{lease.folder}/{lease.number}"
 
-    def broom(self, lease: Lease) -> Broom:
+    def broom(self, lease: Lease) -> CheckpointCleaner:
         """What removes checkpoints of a trial without keeping a heartbeat waiting."""
         folder = open_folder(self.path(lease))
         # On a disk at once: that takes microseconds.
-        return Broom(folder, _at_once if isinstance(folder, CheckpointFolder) else self._chores.add)
+        return CheckpointCleaner(folder, _at_once if isinstance(folder, CheckpointFolder) else self._chores.add)
 
     def explain(self, title: str, rejected: Sequence[events.Rejected], start_step: int) -> None:
         """Say why a trial does not go on from its newest checkpoint."""
@@ -51,7 +51,7 @@ class Artifacts:
         self._chores.close()
 
 
-class Broom:
+class CheckpointCleaner:
     """Removes files of one trial, whenever `do` finds the time."""
 
     def __init__(self, folder: Folder, do: Callable[[Callable[[], None]], None]) -> None:
@@ -68,7 +68,7 @@ class Broom:
         self._do(lambda: self._folder.keep_only(path))
 
 
-class Chores:
+class BackgroundThread:
     """Does one thing after another in a thread, which starts with the first."""
 
     def __init__(self) -> None:

@@ -11,11 +11,11 @@ from cifarsweep.spec.provenance import without_data
 from cifarsweep.store import Store
 from cifarsweep.store.records import Environment, Lease, Want, WorkerInfo
 from cifarsweep.worker.child.protocol import Ready
-from cifarsweep.worker.context import Plan, versions
+from cifarsweep.worker.context import WorkerConfig, versions
 from cifarsweep.worker.display import Display
-from cifarsweep.worker.eligibility import Trainable
-from cifarsweep.worker.outage import Patience
-from cifarsweep.worker.search import Searching
+from cifarsweep.worker.eligibility import EligibleStudies
+from cifarsweep.worker.outage import OutageBackoff
+from cifarsweep.worker.search import SearchClient
 from cifarsweep.worker.sensors import faster_precision
 from cifarsweep.worker.slot import Slot
 
@@ -23,7 +23,7 @@ from cifarsweep.worker.slot import Slot
 _LOOK_EVERY_S = 1.0
 
 
-class Claims:
+class TrialClaimer:
     """Claims trials for the slots of one worker.
 
     `trainable` is asked again at every look, since studies may come while the worker waits. `busy` counts the trials
@@ -34,16 +34,16 @@ class Claims:
         self,
         worker_id: str,
         store: Store,
-        plan: Plan,
+        plan: WorkerConfig,
         display: Display,
-        trainable: Trainable,
-        patience: Patience,
+        trainable: EligibleStudies,
+        patience: OutageBackoff,
         busy: Callable[[], int],
         clock: Callable[[], float],
     ) -> None:
         self._id, self._store, self._plan, self._display = worker_id, store, plan, display
         self._trainable, self._patience, self._busy, self._clock = trainable, patience, busy, clock
-        self._searching = Searching(store, display.note)
+        self._searching = SearchClient(store, display.note)
         self.judge = self._searching.judge
         self.finished = False
         self.look_at = clock()

@@ -16,17 +16,17 @@ from cifarsweep.spec.types import DATA_VERSION
 from cifarsweep.store import Store
 from cifarsweep.store.records import Lease, Want
 from cifarsweep.store.timing import Timing
-from cifarsweep.worker.checkpoint_cleanup import Artifacts
-from cifarsweep.worker.crash_loop import Suspicion
+from cifarsweep.worker.checkpoint_cleanup import CheckpointDirectory
+from cifarsweep.worker.crash_loop import CrashLoopDetector
 from cifarsweep.worker.display import Display
-from cifarsweep.worker.eligibility import Trainable
-from cifarsweep.worker.outage import Patience
-from cifarsweep.worker.search import Judge
+from cifarsweep.worker.eligibility import EligibleStudies
+from cifarsweep.worker.outage import OutageBackoff
+from cifarsweep.worker.search import PruningDecider
 from cifarsweep.worker.telemetry import Telemetry
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class WorkerConfig:
     """What a worker was asked to do. `artifacts` is a folder or a URL; `studies` empty means all that it can train."""
 
     command: Sequence[str]
@@ -42,22 +42,22 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class WorkerContext:
     """What the slots of one worker have in common."""
 
-    plan: Plan
+    plan: WorkerConfig
     store: Store
     display: Display
-    patience: Patience
-    suspicion: Suspicion
-    artifacts: Artifacts
+    patience: OutageBackoff
+    suspicion: CrashLoopDetector
+    artifacts: CheckpointDirectory
     telemetry: Telemetry
     #: what the slot of that number wants next; None where it has to ask again
     want: Callable[[int], Want | None]
     #: who decides about the early end of a trial
-    judge: Callable[[Lease], Judge]
+    judge: Callable[[Lease], PruningDecider]
     #: what is known of the images on this machine
-    data: Trainable
+    data: EligibleStudies
     clock: Callable[[], float] = time.monotonic
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cifarsweep.errors import StoreUnavailable
 from cifarsweep.store import Store
 from cifarsweep.store.records import Lease
-from cifarsweep.worker.outage import Patience
+from cifarsweep.worker.outage import OutageBackoff
 
 #: Crashes in a row after which a machine counts as bad, and the different trials that they must have hit.
 _MOST_CRASHES = 3
@@ -17,7 +17,7 @@ _LEAST_TRIALS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class _Death:
+class _Crash:
     """A crash by trial and attempt, and the moments when the trial was taken and when its child died."""
 
     crash: tuple[int, int]
@@ -25,18 +25,18 @@ class _Death:
     died: float
 
 
-class Suspicion:
+class CrashLoopDetector:
     """The crashes of one worker, over all its slots, since a trial last got on: to a checkpoint or to its end."""
 
-    def __init__(self, store: Store, worker_id: str, patience: Patience, note: Callable[[str], None]) -> None:
+    def __init__(self, store: Store, worker_id: str, patience: OutageBackoff, note: Callable[[str], None]) -> None:
         self._store, self._id, self._patience, self._note = store, worker_id, patience, note
-        self._row: list[_Death] = []
+        self._row: list[_Crash] = []
         self._innocent: set[tuple[int, int]] = set()
         self._reason = ""
 
     def crashed(self, lease: Lease, began: float, died: float, reason: str) -> None:
         """Note that the child of a trial, taken at `began`, died or hung."""
-        self._row.append(_Death((lease.trial_id, lease.attempt), began, died))
+        self._row.append(_Crash((lease.trial_id, lease.attempt), began, died))
         self._reason = reason
 
     def got_on(self) -> None:

@@ -11,7 +11,7 @@ from cifarsweep.spec.types import FINAL_STATES
 from cifarsweep.store import Store
 
 
-class Trainable:
+class EligibleStudies:
     """Picks studies from a store. `require` raises DataError for a data set that is not on this machine, or damaged.
 
     It is asked at every look, as files come, go and change. `digests` holds the content digest of every data set that

@@ -16,7 +16,7 @@ _AT_ONCE = 20
 _TELL_WITHIN_S = 60.0
 
 
-class Teller:
+class OptunaSync:
     """At most one thread at a time. What it has not told when the worker ends, others tell."""
 
     def __init__(self, store: Store) -> None:
@@ -39,7 +39,7 @@ class Teller:
             self._thread.join(timeout_s)
 
 
-def tell_all(store: Store, hurried: Callable[[], object]) -> None:
+def sync_remaining(store: Store, hurried: Callable[[], object]) -> None:
     """Wait while another worker tells, since it may have looked before our last trial was done; until `hurried`."""
     give_up = time.monotonic() + _TELL_WITHIN_S
     while not hurried() and store.untold() and time.monotonic() < give_up:
@@ -50,7 +50,7 @@ def tell_all(store: Store, hurried: Callable[[], object]) -> None:
         time.sleep(0.2)
 
 
-def what_is_left(found: Sequence[StudyStatus]) -> Iterator[str]:
+def unfinished_notes(found: Sequence[StudyStatus]) -> Iterator[str]:
     """Nobody need wait for these, but who sees a worker end should know of them."""
     count = {state: sum(each.trials[state] for each in found) for state in TrialState}
     points = sum(each.held for each in found if each.wish is Wish.PAUSE)

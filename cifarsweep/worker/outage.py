@@ -12,7 +12,7 @@ GIVE_UP_S = 1800.0
 _HURRIED_PAUSE_S = 1.0
 
 
-class Patience:
+class OutageBackoff:
     """One worker's view of the database's health, shared by all its slots. Says when it goes and when it is back.
 
     `longest_s`: pauses between two tries grow up to this. A lease must live through one, so it is a beat.

@@ -20,7 +20,7 @@ from cifarsweep.spec.study import Cell, Study
 from cifarsweep.training.schedule import Budget, warmup_steps
 
 
-class Complaint(TypedDict):
+class Problem(TypedDict):
     """A cell and the sentence that its settings got."""
 
     cell: str
@@ -30,8 +30,8 @@ class Complaint(TypedDict):
 class Answer(TypedDict):
     """What a child says of cells: what could not train, and what could not train everywhere."""
 
-    complaints: list[Complaint]
-    notes: list[Complaint]
+    complaints: list[Problem]
+    notes: list[Problem]
 
 
 def vet(study: Study, note: Callable[[str], None] = lambda text: None) -> None:
@@ -41,11 +41,11 @@ def vet(study: Study, note: Callable[[str], None] = lambda text: None) -> None:
     train on a processor and not on a GPU.
     """
     here = {name: info(name) for name in {cell.settings.dataset for cell in study.cells}}
-    complaints: list[Complaint] = []
+    complaints: list[Problem] = []
     for cell in study.cells:
         images = training_images(cell.settings, here[cell.settings.dataset])
         text = _misfit(cell.settings, images) if images is not None else None
-        complaints += [Complaint(cell=cell.name, text=text)] if text else []
+        complaints += [Problem(cell=cell.name, text=text)] if text else []
     answer = _of_timm([cell for cell in study.cells if isinstance(cell.settings.model, Timm)], here)
     complaints += answer["complaints"]
     if complaints:
@@ -106,7 +106,7 @@ def run_module(module: str, arguments: Sequence[str] = (), stdin: str = "") -> s
     return done.stdout
 
 
-def _sentences(study: str, complaints: list[Complaint]) -> Iterator[str]:
+def _sentences(study: str, complaints: list[Problem]) -> Iterator[str]:
     """One sentence for each different mistake."""
     cells: dict[str, list[str]] = {}
     for complaint in complaints:
@@ -152,10 +152,10 @@ def main() -> None:
             _complain(settings, classes, images)
             warning = _warn(settings, classes)
         except CifarsweepError as error:
-            answer["complaints"].append(Complaint(cell=cell, text=str(error)))
+            answer["complaints"].append(Problem(cell=cell, text=str(error)))
             continue
         if warning:
-            answer["notes"].append(Complaint(cell=cell, text=warning))
+            answer["notes"].append(Problem(cell=cell, text=warning))
     json.dump(answer, sys.stdout)
 
 

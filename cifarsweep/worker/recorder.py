@@ -8,8 +8,8 @@ from cifarsweep.errors import LeaseLost, RowConflict, StoreUnavailable, Unreadab
 from cifarsweep.spec.types import AttemptEnd, CheckpointRef, MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
 from cifarsweep.store.records import Lease, Want
-from cifarsweep.worker.checkpoint_cleanup import Broom
-from cifarsweep.worker.outage import Patience
+from cifarsweep.worker.checkpoint_cleanup import CheckpointCleaner
+from cifarsweep.worker.outage import OutageBackoff
 
 #: Rows that wait for a database that is away; beyond it the child is not read any more and so pauses.
 FULL_BUFFER = 100_000
@@ -23,7 +23,7 @@ class Recorder:
     """Holds the lease on one trial. Raises LeaseLost from `flush` once another worker owns the trial."""
 
     def __init__(
-        self, store: Store, lease: Lease, patience: Patience, clock: Callable[[], float], broom: Broom
+        self, store: Store, lease: Lease, patience: OutageBackoff, clock: Callable[[], float], broom: CheckpointCleaner
     ) -> None:
         self.lease = lease
         self.closed = False

@@ -54,7 +54,7 @@ class Deviation:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ReplayResult:
     """Whether the trial reproduced, else what deviates and what differs in the surroundings that may explain it."""
 
     weights: bool
@@ -101,7 +101,7 @@ def repeat(
     """
     child = ChildProcess(command)
     try:
-        return _Listener(child, progress, digests).listen(_request(original.trial, folder))
+        return _ReplayRun(child, progress, digests).listen(_request(original.trial, folder))
     finally:
         child.kill()
 
@@ -112,7 +112,7 @@ def _request(trial: TrialRow, folder: Path) -> protocol.Train:
 
 
 @dataclass
-class _Listener:
+class _ReplayRun:
     child: ChildProcess
     progress: Callable[[events.Progress], None]
     digests: Mapping[str, str]
@@ -131,7 +131,7 @@ class _Listener:
                     self.progress(reply)
                 case events.Finished() if self.ready is not None:
                     return self._repetition(self.ready, reply.result)
-                case protocol.Refused():
+                case protocol.DeviceUnavailable():
                     raise DeviceError(reply.reason)
                 case protocol.DataRefused():
                     raise CifarsweepError(f"the repetition can't be trained: {reply.reason}")
@@ -147,11 +147,11 @@ class _Listener:
         return Repetition(result, rows, ready.device, versions(ready.versions, self.digests))
 
 
-def compare(original: Original, again: Repetition) -> Verdict:
+def compare(original: Original, again: Repetition) -> ReplayResult:
     """Say whether the repetition is the original, bit for bit."""
     names = sorted({name for name, _ in (*original.rows, *again.rows)})
     found = (_deviation(name, original.rows, again.rows) for name in names)
-    return Verdict(
+    return ReplayResult(
         weights=original.trial.weights_sha256 == again.result.weights_sha256,
         deviations=tuple(each for each in found if each is not None),
         surroundings=tuple(_surroundings(original.trial, again)),

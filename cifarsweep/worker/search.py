@@ -13,7 +13,7 @@ from cifarsweep.store.records import Lease
 from cifarsweep.store.search import SearchState
 
 
-class Searching:
+class SearchClient:
     """What a worker knows of the searches that it works for. Optuna is imported with the first of them."""
 
     def __init__(self, store: Store, note: Callable[[str], None]) -> None:
@@ -62,9 +62,9 @@ class Searching:
             self._note(f"study {name!r}: {reason}")
         return cell
 
-    def judge(self, lease: Lease) -> Judge:
+    def judge(self, lease: Lease) -> PruningDecider:
         """Who decides about the early end of a trial. Reads nothing yet."""
-        return Judge(self._store, lease, self.search, self._curves.setdefault(lease.study, {}))
+        return PruningDecider(self._store, lease, self.search, self._curves.setdefault(lease.study, {}))
 
     def search(self, name: str) -> Search | None:
         """The search of a study; None where it compares. Raises StoreUnavailable."""
@@ -73,7 +73,7 @@ class Searching:
         return self._searches[name]
 
 
-class Judge:
+class PruningDecider:
     """Decides at every evaluation of one attempt whether its trial ends there.
 
     What an earlier attempt had decided at a step, and the database kept, holds: so a trial that was taken over ends

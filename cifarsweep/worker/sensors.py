@@ -121,7 +121,7 @@ class GpuSensor:
             self._nvml.nvmlShutdown()
 
 
-class Family:
+class ProcessTree:
     """A child process and whatever it started. Nothing is known of it any more once it is gone."""
 
     def __init__(self, pid: int) -> None:

@@ -11,7 +11,7 @@ from cifarsweep.training import events
 from cifarsweep.worker.attempt import Attempt
 from cifarsweep.worker.child import protocol
 from cifarsweep.worker.child.process import LONGEST_START_S, ChildProcess
-from cifarsweep.worker.context import Shared
+from cifarsweep.worker.context import WorkerContext
 
 #: Children that may die in a row before they are ready; then the machine is at fault, not a trial.
 _MOST_FALSE_STARTS = 3
@@ -27,7 +27,7 @@ class Slot:
     `failure` is why its children do not start, once it has given up; then it takes nothing more.
     """
 
-    def __init__(self, number: int, shared: Shared) -> None:
+    def __init__(self, number: int, shared: WorkerContext) -> None:
         self.number = number
         #: Whether the worker is about to go: a trial that still comes is given back.
         self.leaving = False
@@ -226,10 +226,10 @@ class Slot:
                 self.ready, self._up, self._false_starts, self.failure = reply, True, 0, ""
                 assert self.child is not None
                 self._shared.telemetry.watch(self.number, self.child.pid, reply.gpu)
-            case protocol.Refused(for_now=True):
+            case protocol.DeviceUnavailable(for_now=True):
                 self._end_child()
                 self._not_started(reply.reason)
-            case protocol.Refused():
+            case protocol.DeviceUnavailable():
                 raise DeviceError(reply.reason)
             case _ if self.attempt is not None and self.attempt.open:
                 self.attempt.record(reply)

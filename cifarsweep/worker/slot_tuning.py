@@ -28,7 +28,7 @@ _FOREVER = 10**9
 _SAFE_RATE = 1e-12
 
 
-class _TooMany(Exception):
+class _DoesNotFit(Exception):
     """So many children do not run together; says why."""
 
 
@@ -63,7 +63,7 @@ def find_slots(command: Sequence[str], settings: Settings, note: Callable[[str],
 
     Raises DeviceError where there is no such device, CifarsweepError where the children do not train there.
     """
-    with Probe(command, settings, note) as probe:
+    with SlotTuner(command, settings, note) as probe:
         if not probe.on_gpu():
             return processor_slots(settings.threads)
         return best_slots(probe.rate, note)
@@ -78,7 +78,7 @@ def endless(settings: Settings) -> Settings:
 
 
 @dataclass
-class _Probed:
+class _TunedChild:
     """A child that trains, and what it has told: steps done at moments of our clock."""
 
     child: ChildProcess
@@ -87,11 +87,11 @@ class _Probed:
     signs: list[tuple[float, int]] = field(default_factory=list)
 
     def hear(self, now: float) -> None:
-        """Raises DeviceError for a device that is not here, _TooMany for whatever ends or fails a child."""
+        """Raises DeviceError for a device that is not here, _DoesNotFit for whatever ends or fails a child."""
         replies = self.child.read()
         if replies is None:
             self.child.bury()
-            raise _TooMany(self.child.obituary())
+            raise _DoesNotFit(self.child.obituary())
         self.heard_at = now
         for reply in replies:
             self._note(reply, now)
@@ -100,14 +100,14 @@ class _Probed:
         match reply:
             case protocol.Ready():
                 self.ready = reply
-            case protocol.Refused(for_now=True):
-                raise _TooMany(reply.reason)
-            case protocol.Refused():
+            case protocol.DeviceUnavailable(for_now=True):
+                raise _DoesNotFit(reply.reason)
+            case protocol.DeviceUnavailable():
                 raise DeviceError(reply.reason)
             case protocol.DataRefused():
                 raise CifarsweepError(f"--slots auto: {reply.reason}")
             case protocol.Failed() if reply.out_of_memory:
-                raise _TooMany("out of memory")
+                raise _DoesNotFit("out of memory")
             case protocol.Failed():
                 raise CifarsweepError(f"--slots auto: the study's first cell does not train: {reply.error}")
             case events.Finished():
@@ -127,13 +127,13 @@ class _Probed:
         return (after - before) / (ended - began)
 
 
-class Probe:
+class SlotTuner:
     """Children that train the same cell at once; more join as more are asked for. All end with the `with` block."""
 
     def __init__(self, command: Sequence[str], settings: Settings, note: Callable[[str], None]) -> None:
         self._command, self._batch_size, self._say = command, settings.batch_size, note
         self._settings: dict[str, Any] = json.loads(endless(settings).model_dump_json())
-        self._probed: list[_Probed] = []
+        self._probed: list[_TunedChild] = []
         self._cleanup = contextlib.ExitStack()
         self._folder = self._cleanup.enter_context(scratch())
 
@@ -150,7 +150,7 @@ class Probe:
         try:
             first = self._start()
             self._until(lambda: first.ready is not None)
-        except _TooMany as error:
+        except _DoesNotFit as error:
             raise CifarsweepError(f"--slots auto: {error}") from None
         return first.ready is not None and "cuda" in first.ready.versions
 
@@ -161,7 +161,7 @@ class Probe:
         """
         try:
             return self._rate(slots)
-        except _TooMany as error:
+        except _DoesNotFit as error:
             if slots == 1 and str(error) != "out of memory":
                 raise CifarsweepError(f"--slots auto: {error}") from None
             self._say(f"slots: {slots} at once do not fit: {in_short(str(error))}")
@@ -176,11 +176,11 @@ class Probe:
         self._until(lambda: all(each.rated for each in self._probed))
         return self._batch_size * sum(each.rate for each in self._probed)
 
-    def _start(self) -> _Probed:
+    def _start(self) -> _TunedChild:
         try:
-            started = _Probed(ChildProcess(self._command), time.monotonic())
+            started = _TunedChild(ChildProcess(self._command), time.monotonic())
         except DeviceError as error:
-            raise _TooMany(str(error)) from None
+            raise _DoesNotFit(str(error)) from None
         self._probed.append(started)
         number = len(self._probed)
         started.child.send(
@@ -200,12 +200,12 @@ class Probe:
         by_child = {each.child: each for each in self._probed}
         while not done():
             if any(self._silent(each) for each in self._probed):
-                raise _TooMany(f"a training process said nothing for {_PATIENCE_S:.0f} s; give a number instead")
+                raise _DoesNotFit(f"a training process said nothing for {_PATIENCE_S:.0f} s; give a number instead")
             for child in wait_for_any(by_child, 0.25):
                 with contextlib.suppress(protocol.ProtocolError):
                     by_child[child].hear(time.monotonic())
 
-    def _silent(self, each: _Probed) -> bool:
+    def _silent(self, each: _TunedChild) -> bool:
         # Until it is ready it imports and says nothing; what it then does slowly, it says.
         longest = _PATIENCE_S if each.ready else LONGEST_START_S
         return time.monotonic() - each.heard_at > longest and not each.child.has_spoken()

@@ -9,15 +9,15 @@ from contextlib import suppress
 from cifarsweep.errors import DeviceError, StoreUnavailable
 from cifarsweep.store import Store
 from cifarsweep.store.records import Want
-from cifarsweep.worker.checkpoint_cleanup import Artifacts
+from cifarsweep.worker.checkpoint_cleanup import CheckpointDirectory
 from cifarsweep.worker.child.process import in_short, wait_for_any
-from cifarsweep.worker.claims import Claims
-from cifarsweep.worker.context import Plan, Shared, worker_id
-from cifarsweep.worker.crash_loop import Suspicion
+from cifarsweep.worker.claims import TrialClaimer
+from cifarsweep.worker.context import WorkerConfig, WorkerContext, worker_id
+from cifarsweep.worker.crash_loop import CrashLoopDetector
 from cifarsweep.worker.display import Display
-from cifarsweep.worker.eligibility import Trainable
-from cifarsweep.worker.optuna_sync import Teller, tell_all, what_is_left
-from cifarsweep.worker.outage import Patience
+from cifarsweep.worker.eligibility import EligibleStudies
+from cifarsweep.worker.optuna_sync import OptunaSync, sync_remaining, unfinished_notes
+from cifarsweep.worker.outage import OutageBackoff
 from cifarsweep.worker.signals import SignalInbox, Watchdog
 from cifarsweep.worker.slot import Slot
 from cifarsweep.worker.telemetry import Telemetry
@@ -25,7 +25,7 @@ from cifarsweep.worker.telemetry import Telemetry
 #: Exit codes: 128 + the signal's number as shells count, and EX_TEMPFAIL where the database stayed away.
 EXIT_TEMPFAIL = 75
 #: Children die here, whatever they train: do not start this worker again before somebody has looked.
-EXIT_BAD_MACHINE = 70
+EXIT_FAULTY_HOST = 70
 #: How long a stop waits for checkpoints, in seconds.
 _GRACE_S = 30.0
 _TICK_S = 0.25
@@ -36,17 +36,17 @@ _END_OF_TELLING_S = 5.0
 class Supervisor:
     """One process that owns the database handle and `slots` children."""
 
-    def __init__(self, store: Store, plan: Plan, display: Display, trainable: Trainable) -> None:
+    def __init__(self, store: Store, plan: WorkerConfig, display: Display, trainable: EligibleStudies) -> None:
         self._store, self._plan, self._display, self._trainable = store, plan, display, trainable
         self._clock = time.monotonic
-        self._patience = Patience(self._clock, display.note, plan.timing.beat_s)
+        self._patience = OutageBackoff(self._clock, display.note, plan.timing.beat_s)
         self._id = worker_id()
-        self._claims = Claims(self._id, store, plan, display, trainable, self._patience, self._busy, self._clock)
-        self._suspicion = Suspicion(store, self._id, self._patience, display.note)
-        self._teller = Teller(store)
-        self._artifacts = Artifacts(str(plan.artifacts), display.note)
+        self._claims = TrialClaimer(self._id, store, plan, display, trainable, self._patience, self._busy, self._clock)
+        self._suspicion = CrashLoopDetector(store, self._id, self._patience, display.note)
+        self._teller = OptunaSync(store)
+        self._artifacts = CheckpointDirectory(str(plan.artifacts), display.note)
         self._telemetry = Telemetry(display.note, self._busy)
-        self._shared = Shared(
+        self._shared = WorkerContext(
             plan=plan,
             store=store,
             display=display,
@@ -185,7 +185,7 @@ class Supervisor:
     def _doubt(self) -> None:
         """Stop where it is the machine that takes children down."""
         if not self._stopping and self._suspicion.convicts():
-            self._bad_machine, self._exit_code = True, EXIT_BAD_MACHINE
+            self._bad_machine, self._exit_code = True, EXIT_FAULTY_HOST
             self._stop()
 
     def _stop(self) -> None:
@@ -221,7 +221,7 @@ class Supervisor:
             if self._claims.finished:
                 self._name_what_is_left()
             self._teller.wait(_END_OF_TELLING_S)
-            tell_all(self._store, self._hurried)
+            sync_remaining(self._store, self._hurried)
             if self._claims.registered:
                 self._store.end_worker(self._id)
         except StoreUnavailable as error:
@@ -229,7 +229,7 @@ class Supervisor:
 
     def _name_what_is_left(self) -> None:
         wanted = self._plan.studies
-        for text in what_is_left([each for each in self._store.status() if not wanted or each.study in wanted]):
+        for text in unfinished_notes([each for each in self._store.status() if not wanted or each.study in wanted]):
             self._display.note(text)
 
     def _hurried(self) -> bool:

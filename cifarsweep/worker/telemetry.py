@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from cifarsweep.errors import DeviceError
 from cifarsweep.spec.metrics import CPU_SLOTS, ENERGY, GPU_SLOTS
 from cifarsweep.spec.types import MetricRow
-from cifarsweep.worker.sensors import Family, GpuSensor
+from cifarsweep.worker.sensors import GpuSensor, ProcessTree
 
 SAMPLE_EVERY_S = 1.0
 #: How long a worker that ends waits for a sample in the making.
@@ -54,7 +54,7 @@ class Telemetry:
         self._thread: threading.Thread | None = None
         self._gpu: str | None = None
         self._pids: dict[int, int] = {}
-        self._families: dict[int, Family] = {}
+        self._families: dict[int, ProcessTree] = {}
         #: Replaced, never changed, so that no lock is needed.
         self._totals: dict[int, Totals] = {}
 
@@ -100,14 +100,14 @@ class Telemetry:
         for slot, pid in tuple(self._pids.items()):
             family = self._families.get(slot)
             if family is None or family.pid != pid:
-                family = self._families[slot] = Family(pid)
+                family = self._families[slot] = ProcessTree(pid)
                 values: Mapping[str, float] = {}
             else:
                 values = family.read()
             self._totals[slot] = self.totals(slot).plus({**slots, **device, **values}, energy_j)
 
 
-class Gauges:
+class AttemptTelemetry:
     """The telemetry of one attempt, from the moment that its training begins.
 
     `earlier` is the trial's energy as it stands in the database, None for a trial that begins. An attempt that goes on

@@ -25,7 +25,7 @@ from cifarsweep.errors import CheckpointError, CheckpointUnseen
 from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.types import CheckpointRef, MetricRow, Outcome, TrialResult
 from cifarsweep.training import events
-from cifarsweep.worker.child.main import Mailbox, serve, take_stdout
+from cifarsweep.worker.child.main import RequestReader, serve, take_stdout
 from cifarsweep.worker.child.protocol import Ready, Train
 
 STEPS, SAVE_EVERY = 12, 2
@@ -137,6 +137,6 @@ def misbehave(how: str, request: Train) -> None:
 if __name__ == "__main__":
     replies = take_stdout()
     os.environ["CHAOS_REPLIES"] = str(replies.fileno())
-    mailbox = Mailbox(sys.stdin.buffer)
+    mailbox = RequestReader(sys.stdin.buffer)
     sabotage.install_in_child()
     serve(train, Ready("no device", {"chain": "1"}), mailbox, replies)

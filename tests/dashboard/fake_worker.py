@@ -9,9 +9,9 @@ from pathlib import Path
 from cifarsweep.data.catalog import DataSetInfo
 from cifarsweep.store import Store
 from cifarsweep.store.timing import Timing
-from cifarsweep.worker.context import Plan
+from cifarsweep.worker.context import WorkerConfig
 from cifarsweep.worker.display import Display
-from cifarsweep.worker.eligibility import Trainable
+from cifarsweep.worker.eligibility import EligibleStudies
 from cifarsweep.worker.supervisor import Supervisor
 
 FAKE_CHILD = Path(__file__).parents[1] / "worker" / "fake_child.py"
@@ -30,5 +30,5 @@ if __name__ == "__main__":
     url, folder, behaviour = sys.argv[1:]
     command = [sys.executable, str(FAKE_CHILD), behaviour, folder]
     with Store.open(url) as store:
-        plan = Plan(command=command, artifacts=Path(folder) / "artifacts", slots=3, timing=Timing(8.0, 0.5))
-        sys.exit(Supervisor(store, plan, Loud(), Trainable(store, Loud().note, here)).run())
+        plan = WorkerConfig(command=command, artifacts=Path(folder) / "artifacts", slots=3, timing=Timing(8.0, 0.5))
+        sys.exit(Supervisor(store, plan, Loud(), EligibleStudies(store, Loud().note, here)).run())

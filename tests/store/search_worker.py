@@ -6,9 +6,9 @@ from pathlib import Path
 from cifarsweep.data.catalog import DataSetInfo
 from cifarsweep.store import Store
 from cifarsweep.store.timing import Timing
-from cifarsweep.worker.context import Plan
+from cifarsweep.worker.context import WorkerConfig
 from cifarsweep.worker.display import Display
-from cifarsweep.worker.eligibility import Trainable
+from cifarsweep.worker.eligibility import EligibleStudies
 from cifarsweep.worker.supervisor import Supervisor
 
 CHILD = Path(__file__).parents[1] / "worker" / "searched_child.py"
@@ -23,6 +23,6 @@ if __name__ == "__main__":
     url, artifacts, behaviour = sys.argv[1:]
     timing = Timing(lease_s=3.0, beat_s=0.2)
     with Store.open(url, timing=timing) as store:
-        plan = Plan([sys.executable, str(CHILD), behaviour, artifacts], Path(artifacts), timing=timing)
+        plan = WorkerConfig([sys.executable, str(CHILD), behaviour, artifacts], Path(artifacts), timing=timing)
         display = Display()
-        sys.exit(Supervisor(store, plan, display, Trainable(store, display.note, here)).run())
+        sys.exit(Supervisor(store, plan, display, EligibleStudies(store, display.note, here)).run())

@@ -33,9 +33,9 @@ from cifarsweep.store.cached import WatchedStore
 from cifarsweep.store.records import WorkerInfo
 from cifarsweep.store.schema import UtcDateTime, metadata, study_data
 from cifarsweep.store.studies import insert_ignore
-from cifarsweep.worker.eligibility import Trainable
+from cifarsweep.worker.eligibility import EligibleStudies
 from cifarsweep.worker.replay import read_original
-from cifarsweep.worker.search import Searching
+from cifarsweep.worker.search import SearchClient
 
 #: Of a data set that is here, as workers see it.
 READY: Any = SimpleNamespace(sha256="0" * 64, path=None, classes=())
@@ -123,7 +123,7 @@ def fill(store: Store) -> None:
     work_off(store, "s", "w", 3)
     store.add_seeds("s", [], [(3, 6)])
     for study in "sz":
-        Searching(store, print).ask([study])
+        SearchClient(store, print).ask([study])
         lease = store.claim("w", studies=[study])
         assert lease is not None
         store.write(lease, rows_at(1), saved_at(1), {1: False})
@@ -212,10 +212,10 @@ def work(store: Store) -> None:
         late = text(f"UPDATE cs_trial SET {column} = 0 WHERE {column} BETWEEN 0 AND 1e12")  # noqa: S608
         store._db.write(lambda conn, late=late: conn.execute(late))  # type: ignore[misc]
     notes: list[str] = []
-    trainable = Trainable(store, notes.append, lambda name: READY)
+    trainable = EligibleStudies(store, notes.append, lambda name: READY)
     with suppress(UnreadableStudy):
         names = trainable(())
-        searching, taken = Searching(store, notes.append), set[int]()
+        searching, taken = SearchClient(store, notes.append), set[int]()
         while (lease := store.claim("n", studies=names)) or searching.ask(names):
             if lease is not None:
                 assert lease.trial_id not in taken

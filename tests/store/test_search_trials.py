@@ -24,7 +24,7 @@ from cifarsweep.store import Store
 from cifarsweep.store.records import Lease, Steered
 from cifarsweep.store.search import SearchState
 from cifarsweep.store.url import parse_url
-from cifarsweep.worker.search import Judge, Searching
+from cifarsweep.worker.search import PruningDecider, SearchClient
 
 FILE = """
 name = "find"
@@ -297,14 +297,14 @@ def test_what_was_evaluated_while_nobody_could_judge_counts_later(search_store: 
     assert judged(judge, 3, 0.5) is True
 
 
-def judged(judge: Judge, step: int, accuracy: float) -> bool | None:
+def judged(judge: PruningDecider, step: int, accuracy: float) -> bool | None:
     judge.note(step, accuracy)
     return judge(step)
 
 
-def judge_of(store: Store, lease: Lease) -> Judge:
+def judge_of(store: Store, lease: Lease) -> PruningDecider:
     """The judge of a worker that knows nothing yet."""
-    return Searching(store, print).judge(lease)
+    return SearchClient(store, print).judge(lease)
 
 
 def accuracies(*steps: int, value: float) -> list[MetricRow]:

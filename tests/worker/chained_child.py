@@ -15,7 +15,7 @@ from cifarsweep.checkpoints.location import open_folder
 from cifarsweep.errors import CheckpointError, CheckpointUnseen
 from cifarsweep.spec.types import CheckpointRef, MetricRow, Outcome, TrialResult
 from cifarsweep.training import events
-from cifarsweep.worker.child.main import Mailbox, serve, take_stdout
+from cifarsweep.worker.child.main import RequestReader, serve, take_stdout
 from cifarsweep.worker.child.protocol import Ready, Train
 
 STEPS, SAVE_EVERY = 12, 4
@@ -142,4 +142,4 @@ def trainer(behaviour: str, state: Path) -> Callable[[Train, Callable[[], bool]]
 if __name__ == "__main__":
     replies = take_stdout()
     work = trainer(sys.argv[1], Path(sys.argv[2]))
-    serve(work, Ready("no device", {"fake": "1"}), Mailbox(sys.stdin.buffer), replies)
+    serve(work, Ready("no device", {"fake": "1"}), RequestReader(sys.stdin.buffer), replies)

@@ -7,7 +7,7 @@ from pathlib import Path
 from fake_child import once, trainer
 
 from cifarsweep.training import events
-from cifarsweep.worker.child.main import Mailbox, serve, take_stdin, take_stdout
+from cifarsweep.worker.child.main import RequestReader, serve, take_stdin, take_stdout
 from cifarsweep.worker.child.protocol import Ready, Train
 
 _broken = False
@@ -23,4 +23,4 @@ def train(request: Train, should_stop: Callable[[], bool]) -> Iterator[events.Ev
 
 if __name__ == "__main__":
     replies = take_stdout()
-    serve(train, Ready("a pretended GPU", {}), Mailbox(take_stdin()), replies)
+    serve(train, Ready("a pretended GPU", {}), RequestReader(take_stdin()), replies)

@@ -14,7 +14,7 @@ from cifarsweep.checkpoints.folder import CheckpointFolder
 from cifarsweep.errors import DataUnusable
 from cifarsweep.spec.types import CheckpointRef, MetricRow, Outcome, TrialResult
 from cifarsweep.training import events
-from cifarsweep.worker.child.main import Mailbox, serve, take_stdout
+from cifarsweep.worker.child.main import RequestReader, serve, take_stdout
 from cifarsweep.worker.child.protocol import Ready, Train
 
 STEPS = 6
@@ -99,5 +99,8 @@ if __name__ == "__main__":
     replies = take_stdout()
     os.environ["REPLIES_FD"] = str(replies.fileno())
     serve(
-        trainer(sys.argv[1], Path(sys.argv[2])), Ready("no device", {"fake": "1"}), Mailbox(sys.stdin.buffer), replies
+        trainer(sys.argv[1], Path(sys.argv[2])),
+        Ready("no device", {"fake": "1"}),
+        RequestReader(sys.stdin.buffer),
+        replies,
     )

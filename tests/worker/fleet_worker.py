@@ -10,10 +10,10 @@ import fake_child
 
 from cifarsweep.data.catalog import DataSetInfo
 from cifarsweep.store import Store
-from cifarsweep.worker.context import Plan
+from cifarsweep.worker.context import WorkerConfig
 from cifarsweep.worker.display import Lines
-from cifarsweep.worker.eligibility import Trainable
-from cifarsweep.worker.launch.local import Fleet, Member, stop_at_end_of_input
+from cifarsweep.worker.eligibility import EligibleStudies
+from cifarsweep.worker.launch.local import WorkerCommand, WorkerGroup, stop_at_end_of_input
 from cifarsweep.worker.supervisor import Supervisor
 
 
@@ -22,8 +22,8 @@ def here(name: str) -> DataSetInfo:
     return DataSetInfo(name=name, source="", classes=(), train=0, test=0, sha256="d" * 64, bytes=0, path=Path())
 
 
-def member(number: int, url: str, folder: Path, behaviour: str) -> Member:
-    return Member(f"cpu{number}", (sys.executable, __file__, "work", url, str(folder), behaviour))
+def member(number: int, url: str, folder: Path, behaviour: str) -> WorkerCommand:
+    return WorkerCommand(f"cpu{number}", (sys.executable, __file__, "work", url, str(folder), behaviour))
 
 
 def work(url: str, folder: Path, behaviour: str) -> int:
@@ -33,13 +33,15 @@ def work(url: str, folder: Path, behaviour: str) -> int:
     display = Lines(Console(width=200))
     command = [sys.executable, str(Path(fake_child.__file__)), behaviour, str(folder)]
     with Store.open(url) as store:
-        trainable = Trainable(store, display.note, here)
-        return Supervisor(store, Plan(command=command, artifacts=folder / "artifacts"), display, trainable).run()
+        trainable = EligibleStudies(store, display.note, here)
+        return Supervisor(
+            store, WorkerConfig(command=command, artifacts=folder / "artifacts"), display, trainable
+        ).run()
 
 
 def launch(url: str, folder: Path, behaviour: str) -> int:
     members = [member(number, url, folder, behaviour) for number in range(2)]
-    return Fleet(members, folder / "logs", lambda name, line: print(name, "|", line, flush=True)).run()
+    return WorkerGroup(members, folder / "logs", lambda name, line: print(name, "|", line, flush=True)).run()
 
 
 if __name__ == "__main__":

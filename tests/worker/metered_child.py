@@ -13,7 +13,7 @@ import fake_child
 from pretended_nvml import ADDRESS
 
 from cifarsweep.training import events
-from cifarsweep.worker.child.main import Mailbox, serve, take_stdout
+from cifarsweep.worker.child.main import RequestReader, serve, take_stdout
 from cifarsweep.worker.child.protocol import Ready, Train
 
 #: The checkpoint before it is of step 4.
@@ -32,4 +32,4 @@ def train(request: Train, should_stop: Callable[[], bool]) -> Iterator[events.Ev
 
 if __name__ == "__main__":
     replies = take_stdout()
-    serve(train, Ready("a pretended GPU", {"fake": "1"}, ADDRESS), Mailbox(sys.stdin.buffer), replies)
+    serve(train, Ready("a pretended GPU", {"fake": "1"}, ADDRESS), RequestReader(sys.stdin.buffer), replies)

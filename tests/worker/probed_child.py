@@ -14,8 +14,8 @@ from pathlib import Path
 
 from cifarsweep.spec.types import Outcome, TrialResult
 from cifarsweep.training import events
-from cifarsweep.worker.child.main import Mailbox, serve, take_stdout
-from cifarsweep.worker.child.protocol import Ready, Refused, encode
+from cifarsweep.worker.child.main import RequestReader, serve, take_stdout
+from cifarsweep.worker.child.protocol import DeviceUnavailable, Ready, encode
 
 
 def trainer(folder: Path, peak: float, room: int):
@@ -39,7 +39,7 @@ def trainer(folder: Path, peak: float, room: int):
 
 def come_to_grief(mishap: str) -> None:
     if mishap == "refused":
-        os.write(replies.fileno(), encode(Refused("there is no memory to start on", for_now=True)))
+        os.write(replies.fileno(), encode(DeviceUnavailable("there is no memory to start on", for_now=True)))
         time.sleep(600)
     elif mishap == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -57,4 +57,4 @@ if __name__ == "__main__":
         come_to_grief(sys.argv[4])
     versions = {"cuda": "pretended"} if sys.argv[2] != "none" else {}
     work = trainer(Path(sys.argv[1]), float(sys.argv[2].replace("none", "1")), int(sys.argv[3]))
-    serve(work, Ready("a pretended GPU", versions), Mailbox(sys.stdin.buffer), replies)
+    serve(work, Ready("a pretended GPU", versions), RequestReader(sys.stdin.buffer), replies)

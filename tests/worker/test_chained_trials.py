@@ -13,9 +13,9 @@ from cifarsweep.errors import StoreUnavailable
 from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.types import AttemptEnd, TrialState
 from cifarsweep.store import Store
-from cifarsweep.worker.context import Plan
+from cifarsweep.worker.context import WorkerConfig
 from cifarsweep.worker.display import Display
-from cifarsweep.worker.eligibility import Trainable
+from cifarsweep.worker.eligibility import EligibleStudies
 from cifarsweep.worker.supervisor import Supervisor
 
 
@@ -32,8 +32,8 @@ def store(tmp_path: Path):
 
 def work(store: Store, folder: Path, **plan: object) -> int:
     command = [sys.executable, str(Path(fake_child.__file__)), "ok", str(folder)]
-    ready = Plan(command=command, artifacts=folder / "artifacts", **plan)  # type: ignore[arg-type]
-    return Supervisor(store, ready, Display(), Trainable(store, lambda text: None, here)).run()
+    ready = WorkerConfig(command=command, artifacts=folder / "artifacts", **plan)  # type: ignore[arg-type]
+    return Supervisor(store, ready, Display(), EligibleStudies(store, lambda text: None, here)).run()
 
 
 def ends(store: Store) -> list[AttemptEnd | None]:

@@ -15,10 +15,10 @@ from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.types import CheckpointRef, MetricRow, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.records import Environment, WorkerInfo
-from cifarsweep.worker.context import Plan
+from cifarsweep.worker.context import WorkerConfig
 from cifarsweep.worker.display import Display
-from cifarsweep.worker.eligibility import Trainable
-from cifarsweep.worker.replay import Verdict
+from cifarsweep.worker.eligibility import EligibleStudies
+from cifarsweep.worker.replay import ReplayResult
 from cifarsweep.worker.supervisor import Supervisor
 
 A, B = "a" * 64, "b" * 64
@@ -58,8 +58,8 @@ def go_on(store: Store, folder: Path, digest: str = A, *, other_data: bool = Fal
 
     notes = Notes()
     command = [sys.executable, str(Path(fake_child.__file__)), "ok", str(folder)]
-    trainable = Trainable(store, notes.note, here, other_data=other_data)
-    assert Supervisor(store, Plan(command=command, artifacts=folder / "a"), notes, trainable).run() == 0
+    trainable = EligibleStudies(store, notes.note, here, other_data=other_data)
+    assert Supervisor(store, WorkerConfig(command=command, artifacts=folder / "a"), notes, trainable).run() == 0
     return notes.notes
 
 
@@ -81,7 +81,7 @@ def test_who_goes_on_with_other_software_says_so_and_the_page_takes_the_promise_
     assert "NVIDIA A100, then no device" in page and "Version of fake" in page and "<b><bdi>0 and 1</bdi></b>" in page
     changed = {"device": ["NVIDIA A100", "no device"], "fake": ["0", "1"]}
     assert study_fields(collect(store, "demo"))["continued"] == [{"trial": 0, "changed": changed}]
-    _print("demo/0", Verdict(True, (), (), 6), trial)
+    _print("demo/0", ReplayResult(True, (), (), 6), trial)
     assert f"continued with something else than before: {what}. For such a trial" in capsys.readouterr().out
 
 

@@ -16,9 +16,9 @@ from cifarsweep.spec.types import AttemptEnd, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.queue.claim import read_checkpoints
 from cifarsweep.store.timing import Timing
-from cifarsweep.worker.context import Plan
+from cifarsweep.worker.context import WorkerConfig
 from cifarsweep.worker.display import Display
-from cifarsweep.worker.eligibility import Trainable
+from cifarsweep.worker.eligibility import EligibleStudies
 from cifarsweep.worker.supervisor import Supervisor
 
 TIMING = Timing(lease_s=5.0, beat_s=0.2)
@@ -64,9 +64,9 @@ def work(store: Store, tmp_path: Path):
     def _work(artifacts: object, behaviour: str = "ok", witness: Display | None = None, **plan: object) -> Display:
         command = [sys.executable, str(Path(chained_child.__file__)), behaviour, str(tmp_path)]
         witness = witness or Witness()
-        ready = Plan(command=command, artifacts=str(artifacts), timing=TIMING, **plan)  # type: ignore[arg-type]
+        ready = WorkerConfig(command=command, artifacts=str(artifacts), timing=TIMING, **plan)  # type: ignore[arg-type]
         here = lambda name: DataSetInfo(name, "", (), 0, 0, "d" * 64, 0, Path())  # noqa: E731
-        assert Supervisor(store, ready, witness, Trainable(store, witness.note, here)).run() == 0
+        assert Supervisor(store, ready, witness, EligibleStudies(store, witness.note, here)).run() == 0
         return witness
 
     return _work

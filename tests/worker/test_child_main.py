@@ -15,7 +15,7 @@ from cifarsweep.training import events
 from cifarsweep.worker.child import main as child
 from cifarsweep.worker.child import protocol
 from cifarsweep.worker.child.main import _with_signs_of_life, serve
-from cifarsweep.worker.child.protocol import Preparing, Ready, Train, decode_reply
+from cifarsweep.worker.child.protocol import KeepAlive, Ready, Train, decode_reply
 
 REQUEST = Train("a/0", {"determinism": "exact"}, 0, "folder", (), 60.0)
 ROWS = events.Metrics((MetricRow("train/loss", 1, 0.5),))
@@ -55,7 +55,7 @@ def said(train, *, trials: int = 1, end: type[BaseException] = Over, raw=False, 
     with pytest.raises(end):
         serve(train, Ready("no device", {}), Requests(trials), pipe, **more)
     replies = map(decode_reply, pipe.getvalue().splitlines())
-    return [reply for reply in replies if raw or not isinstance(reply, Preparing)]
+    return [reply for reply in replies if raw or not isinstance(reply, KeepAlive)]
 
 
 class Ear(io.BytesIO):
@@ -66,7 +66,7 @@ class Ear(io.BytesIO):
         self.heard = threading.Event()
 
     def write(self, line) -> int:
-        if isinstance(decode_reply(line), Preparing):
+        if isinstance(decode_reply(line), KeepAlive):
             self.heard.set()
         return super().write(line)
 
@@ -98,7 +98,7 @@ def test_a_child_that_hangs_in_its_first_steps_falls_silent_in_the_end(monkeypat
     assert said(train, raw=True)[1:] == [ROWS]
 
 
-class Mouth:
+class EventWriter:
     """Knows whether it would speak now."""
 
     speaks = False
@@ -111,7 +111,7 @@ class Mouth:
 
 
 def test_silence_counts_again_once_training_is_under_way():
-    mouth, slow = Mouth(), []
+    mouth, slow = EventWriter(), []
 
     def train():
         for event in (

@@ -78,7 +78,7 @@ def test_a_child_that_is_told_to_trains_without_graphs(monkeypatch: pytest.Monke
     taken: list[DeviceTrainer] = []
     monkeypatch.setattr(child_main, "serve", lambda train, *_: taken.append(train.__self__))
     monkeypatch.setattr(child_main, "take_stdout", lambda: None)
-    monkeypatch.setattr(child_main, "Mailbox", lambda source: None)
+    monkeypatch.setattr(child_main, "RequestReader", lambda source: None)
     monkeypatch.setattr(sys, "argv", child_command("cpu", graphs=graphs)[2:])
     monkeypatch.setattr(child_main, "take_stdin", lambda: None)
 
@@ -96,7 +96,7 @@ def test_a_child_without_memory_for_torch_says_so():
     (reply,) = child.read() or ()
     child.bury()
 
-    assert isinstance(reply, protocol.Refused) and reply.for_now
+    assert isinstance(reply, protocol.DeviceUnavailable) and reply.for_now
     assert reply.reason.startswith("device cpu: there is no memory to start in: ")
 
 

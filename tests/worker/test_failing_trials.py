@@ -9,9 +9,9 @@ from cifarsweep.spec.types import Outcome, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.timing import Timing
 from cifarsweep.worker.child.process import child_command
-from cifarsweep.worker.context import Plan
+from cifarsweep.worker.context import WorkerConfig
 from cifarsweep.worker.display import Display
-from cifarsweep.worker.eligibility import Trainable
+from cifarsweep.worker.eligibility import EligibleStudies
 from cifarsweep.worker.failures import Failure, classify
 from cifarsweep.worker.supervisor import Supervisor
 
@@ -46,7 +46,7 @@ def done(tmp_path_factory):
         seeds=(0,),
     )
     limited = ["bash", "-c", f'ulimit -f {LIMIT_KB}; exec "$@"', "-", *child_command("cpu")]
-    notes, plan = Notes(), Plan(command=limited, artifacts=folder / "artifacts", timing=TIMING)
+    notes, plan = Notes(), WorkerConfig(command=limited, artifacts=folder / "artifacts", timing=TIMING)
     with (
         pytest.MonkeyPatch.context() as patch,
         Store.open(f"sqlite:///{folder}/fates.db", upgrade=True, timing=TIMING) as store,
@@ -54,7 +54,7 @@ def done(tmp_path_factory):
         patch.setenv("CIFARSWEEP_DATA", str(folder / "data"))
         catalog.require("digits")  # made here, where files may be large
         store.create_study(study)
-        assert Supervisor(store, plan, notes, Trainable(store, notes.note, catalog.require)).run() == 0
+        assert Supervisor(store, plan, notes, EligibleStudies(store, notes.note, catalog.require)).run() == 0
         yield (
             {trial.cell: trial for trial in store.trials("fates")},
             notes.notes,

@@ -19,10 +19,10 @@ from cifarsweep.spec.types import AttemptEnd, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.timing import Timing
 from cifarsweep.worker import supervisor
-from cifarsweep.worker.context import Plan
+from cifarsweep.worker.context import WorkerConfig
 from cifarsweep.worker.display import Display
-from cifarsweep.worker.eligibility import Trainable
-from cifarsweep.worker.supervisor import EXIT_BAD_MACHINE, Supervisor
+from cifarsweep.worker.eligibility import EligibleStudies
+from cifarsweep.worker.supervisor import EXIT_FAULTY_HOST, Supervisor
 
 TRIALS = 12
 #: For tests in which no lease has to run out: a machine that pauses for some seconds costs none either.
@@ -69,8 +69,8 @@ def store(tmp_path: Path, timing: Timing):
 
 def work(store: Store, folder: Path, behaviour: str, notes: Notes, slots: int = 2) -> int:
     command = [sys.executable, str(Path(fake_child.__file__)), behaviour, str(folder)]
-    plan = Plan(command=command, artifacts=folder / "artifacts", timing=store.timing, slots=slots)
-    return Supervisor(store, plan, notes, Trainable(store, notes.note, here)).run()
+    plan = WorkerConfig(command=command, artifacts=folder / "artifacts", timing=store.timing, slots=slots)
+    return Supervisor(store, plan, notes, EligibleStudies(store, notes.note, here)).run()
 
 
 def assert_everything_is_there_once(store: Store) -> None:
@@ -138,7 +138,7 @@ def test_a_cancelled_study_stops_for_good(store, tmp_path):
 def test_a_machine_whose_children_always_die_stops_without_costing_the_trials_anything(store, tmp_path, slots):
     notes = Notes()
 
-    assert work(store, tmp_path, "die", notes, slots) == EXIT_BAD_MACHINE
+    assert work(store, tmp_path, "die", notes, slots) == EXIT_FAULTY_HOST
 
     (complaint,) = [line for line in notes.lines if "takes no more trials" in line]
     assert "signal SIGABRT" in complaint

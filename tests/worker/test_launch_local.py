@@ -19,7 +19,7 @@ from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.types import TrialState
 from cifarsweep.store import Store
 from cifarsweep.worker import gpus
-from cifarsweep.worker.launch.local import Backoff, Fleet, Member
+from cifarsweep.worker.launch.local import Backoff, WorkerCommand, WorkerGroup
 
 TRIALS = 12
 AT_ONCE = Backoff(first_s=0.01, longest_s=0.01, most=3)
@@ -53,8 +53,8 @@ def launcher(url: str, tmp_path: Path):
 def run(tmp_path: Path, script: str, backoff: Backoff = AT_ONCE) -> tuple[int, list[str]]:
     """Run one member that is a script, to the end; the exit code and what was said."""
     said: list[str] = []
-    member = Member("w", (sys.executable, "-c", script))
-    return Fleet([member], tmp_path / "logs", lambda name, line: said.append(line), backoff).run(), said
+    member = WorkerCommand("w", (sys.executable, "-c", script))
+    return WorkerGroup([member], tmp_path / "logs", lambda name, line: said.append(line), backoff).run(), said
 
 
 def until_both_train(url: str, process: "subprocess.Popen[bytes]") -> list[psutil.Process]:

@@ -4,7 +4,7 @@ import pytest
 
 from cifarsweep.spec.types import TrialState, Wish
 from cifarsweep.store.records import StudyStatus
-from cifarsweep.worker.optuna_sync import what_is_left
+from cifarsweep.worker.optuna_sync import unfinished_notes
 
 
 def status(held: int = 0, wish: Wish | None = None, **counts: int) -> StudyStatus:
@@ -26,6 +26,6 @@ def status(held: int = 0, wish: Wish | None = None, **counts: int) -> StudyStatu
     ],
 )
 def test_what_was_paused_or_given_up_is_named(found: list[StudyStatus], words: list[str]) -> None:
-    said = list(what_is_left(found))
+    said = list(unfinished_notes(found))
 
     assert len(said) == len(words) and all(text.startswith(start) for text, start in zip(said, words, strict=True))

@@ -1,7 +1,7 @@
 """Riding out a database that is away."""
 
 from cifarsweep.errors import StoreUnavailable
-from cifarsweep.worker.outage import GIVE_UP_S, Patience
+from cifarsweep.worker.outage import GIVE_UP_S, OutageBackoff
 
 AWAY = StoreUnavailable("postgresql://box/results: can't be reached")
 
@@ -15,7 +15,7 @@ class Clock:
 
 def test_the_pauses_grow_up_to_a_limit():
     clock = Clock()
-    patience = Patience(clock, [].append, longest_s=8.0)
+    patience = OutageBackoff(clock, [].append, longest_s=8.0)
     pauses = []
 
     for _ in range(12):
@@ -31,7 +31,7 @@ def test_the_pauses_grow_up_to_a_limit():
 
 def test_who_is_about_to_end_tries_at_once_and_every_second():
     clock = Clock()
-    patience = Patience(clock, [].append)
+    patience = OutageBackoff(clock, [].append)
     for _ in range(9):
         patience.failed(AWAY)
 
@@ -44,7 +44,7 @@ def test_who_is_about_to_end_tries_at_once_and_every_second():
 
 
 def test_one_success_ends_the_outage():
-    patience = Patience(Clock(), [].append)
+    patience = OutageBackoff(Clock(), [].append)
     patience.failed(AWAY)
 
     patience.succeeded()
@@ -54,7 +54,7 @@ def test_one_success_ends_the_outage():
 
 def test_patience_ends_after_half_an_hour_of_outage_and_not_of_work():
     clock = Clock()
-    patience = Patience(clock, [].append)
+    patience = OutageBackoff(clock, [].append)
     clock.now = 10 * GIVE_UP_S
     patience.failed(AWAY)
     assert not patience.exhausted
@@ -66,7 +66,7 @@ def test_patience_ends_after_half_an_hour_of_outage_and_not_of_work():
 
 def test_an_outage_is_two_lines_however_many_tries():
     clock, notes = Clock(), []
-    patience = Patience(clock, notes.append)
+    patience = OutageBackoff(clock, notes.append)
     patience.succeeded()
 
     for _ in range(5):

@@ -10,7 +10,7 @@ from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.types import CheckpointRef, MetricRow
 from cifarsweep.store import Store
 from cifarsweep.store.metrics import insert_rows
-from cifarsweep.worker.outage import Patience
+from cifarsweep.worker.outage import OutageBackoff
 from cifarsweep.worker.recorder import Recorder
 
 
@@ -38,7 +38,7 @@ def test_a_rewind_waits_for_a_database_that_is_away(store: Store, monkeypatch: p
     rows = [MetricRow("train/loss", step, 0.5) for step in (1, 2, 3, 4)]
     lease = store.write(lease, rows, CheckpointRef(4, "/gone/4.pt", "0" * 64, 10))
     now = [0.0]
-    recorder = Recorder(store, lease, Patience(lambda: now[0], lambda text: None), lambda: now[0], NoBroom())
+    recorder = Recorder(store, lease, OutageBackoff(lambda: now[0], lambda text: None), lambda: now[0], NoBroom())
 
     def away(lease, step):
         raise StoreUnavailable("the database is away")
@@ -64,7 +64,7 @@ def test_after_a_fallback_the_checkpoint_it_fell_back_to_is_kept(store: Store) -
     for checkpoint in (good, damaged):
         lease = store.write(lease, [], checkpoint)
     broom = NoBroom()
-    recorder = Recorder(store, lease, Patience(lambda: 0.0, print), lambda: 0.0, broom)
+    recorder = Recorder(store, lease, OutageBackoff(lambda: 0.0, print), lambda: 0.0, broom)
 
     recorder.rewind(2)
     recorder.point(new)
@@ -77,7 +77,7 @@ def test_after_a_fallback_the_checkpoint_it_fell_back_to_is_kept(store: Store) -
 def test_a_row_that_somebody_wrote_by_hand_costs_the_lease_and_not_the_worker(store: Store) -> None:
     lease = store.claim("w")
     assert lease
-    recorder = Recorder(store, lease, Patience(lambda: 0.0, lambda text: None), lambda: 0.0, NoBroom())
+    recorder = Recorder(store, lease, OutageBackoff(lambda: 0.0, lambda text: None), lambda: 0.0, NoBroom())
     row = MetricRow("train/loss", 7, 0.5)
     store._db.write(lambda conn: insert_rows(conn, lease.trial_id, [row]))
     recorder.add((row,))

@@ -11,7 +11,7 @@ from pretended_nvml import ADDRESS, Nvml
 
 from cifarsweep.errors import DeviceError
 from cifarsweep.worker import sensors
-from cifarsweep.worker.sensors import Family, GpuSensor
+from cifarsweep.worker.sensors import GpuSensor, ProcessTree
 
 BURN = "while True: pass"
 
@@ -128,7 +128,7 @@ def test_a_child_and_what_it_started_are_read_together():
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BURN!r}])"
     with subprocess.Popen([sys.executable, "-c", parent], start_new_session=True) as child:
         try:
-            family = Family(child.pid)
+            family = ProcessTree(child.pid)
             # The parent waits, so only what it started can be busy.
             wait_for(lambda: family.read()["cpu/utilisation"] > 0.2)
             assert family.read()["memory_bytes"] > 10e6
@@ -136,4 +136,4 @@ def test_a_child_and_what_it_started_are_read_together():
             os.killpg(child.pid, signal.SIGKILL)
 
     assert family.read() == {}
-    assert Family(child.pid).read() == {}
+    assert ProcessTree(child.pid).read() == {}

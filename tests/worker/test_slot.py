@@ -23,8 +23,8 @@ from cifarsweep.store import Store
 from cifarsweep.store.timing import Timing
 from cifarsweep.worker import slot
 from cifarsweep.worker.child import process, protocol
-from cifarsweep.worker.context import Plan
-from cifarsweep.worker.eligibility import Trainable
+from cifarsweep.worker.context import WorkerConfig
+from cifarsweep.worker.eligibility import EligibleStudies
 from cifarsweep.worker.supervisor import Supervisor
 
 #: Two cells of the shipped study, one seed each.
@@ -52,8 +52,8 @@ def work(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def _work(room: int, mishap: str = "exception", **plan: object) -> int:
         command = [sys.executable, str(Path(narrow_child.__file__)), str(tmp_path), str(room), mishap]
         settings = {"artifacts": tmp_path / "artifacts", "timing": store.timing, **plan}
-        ready = Plan(command=command, **settings)  # type: ignore[arg-type]
-        return Supervisor(store, ready, notes, Trainable(store, notes.note, here)).run()
+        ready = WorkerConfig(command=command, **settings)  # type: ignore[arg-type]
+        return Supervisor(store, ready, notes, EligibleStudies(store, notes.note, here)).run()
 
     _work.notes = notes  # type: ignore[attr-defined]
     return _work
@@ -191,9 +191,9 @@ def test_a_worker_is_stopped_while_its_child_starts_for_a_trial(store, work, tmp
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=come_late, daemon=True).start()
-    plan = Plan(
+    plan = WorkerConfig(
         command=stuck + usual, artifacts=tmp_path / "artifacts", timing=store.timing, wait=True, keep_idle_s=0.3
     )
-    assert Supervisor(store, plan, work.notes, Trainable(store, print, here)).run() == 130
+    assert Supervisor(store, plan, work.notes, EligibleStudies(store, print, here)).run() == 130
 
     assert store.status("second")[0].trials[TrialState.QUEUED] == TRIALS

@@ -163,7 +163,7 @@ def test_no_room_for_the_first_child_is_one_sentence(tmp_path, mishap, why):
 
 def test_a_slow_network_is_rated_after_some_time_and_not_after_some_steps(monkeypatch):
     monkeypatch.setattr(slot_tuning, "_MEASURED_S", 3.0)
-    slow = slot_tuning._Probed(None, 0.0)  # type: ignore[arg-type]
+    slow = slot_tuning._TunedChild(None, 0.0)  # type: ignore[arg-type]
     for now, step in ((0.0, 4), (40.0, 5), (48.0, 6)):
         assert not slow.rated
         slow._note(events.Progress(step, 0.0, None, None, 0.0), now)

@@ -23,10 +23,10 @@ from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.types import AttemptEnd, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.timing import Timing
-from cifarsweep.worker.checkpoint_cleanup import Artifacts
-from cifarsweep.worker.context import Plan
+from cifarsweep.worker.checkpoint_cleanup import CheckpointDirectory
+from cifarsweep.worker.context import WorkerConfig
 from cifarsweep.worker.display import Display, Lines, display_for
-from cifarsweep.worker.eligibility import Trainable
+from cifarsweep.worker.eligibility import EligibleStudies
 from cifarsweep.worker.supervisor import Supervisor
 
 TRIALS = 12
@@ -74,8 +74,8 @@ def work(store: Store, tmp_path: Path):
         command = command or [sys.executable, str(Path(fake_child.__file__)), behaviour, str(tmp_path)]
         display = display or Notes()
         settings = {"artifacts": tmp_path / "artifacts", "timing": store.timing, **plan}
-        ready = Plan(command=command, **settings)  # type: ignore[arg-type]
-        return Supervisor(store, ready, display, Trainable(store, display.note, here)).run()
+        ready = WorkerConfig(command=command, **settings)  # type: ignore[arg-type]
+        return Supervisor(store, ready, display, EligibleStudies(store, display.note, here)).run()
 
     return _work
 
@@ -237,7 +237,9 @@ def test_two_databases_may_share_a_place(store, work, tmp_path):
     with Store.open(f"sqlite:///{tmp_path}/other.db", upgrade=True) as other:
         other.create_study(read_study(find("demo")))
         theirs = other.claim("w")
-        file = CheckpointFolder(Path(Artifacts(str(tmp_path / "artifacts"), print).path(theirs))).write(3, b"theirs")
+        file = CheckpointFolder(Path(CheckpointDirectory(str(tmp_path / "artifacts"), print).path(theirs))).write(
+            3, b"theirs"
+        )
 
     assert work() == 0
 
@@ -269,9 +271,9 @@ def test_a_data_set_that_is_not_here_is_refused_before_anything_is_claimed(store
     def require(name: str) -> None:
         raise DataError(f"{name} is not here")
 
-    plan = Plan(command=["false"], artifacts=tmp_path)
+    plan = WorkerConfig(command=["false"], artifacts=tmp_path)
     with pytest.raises(DataError, match="digits is not here"):
-        Supervisor(store, plan, Display(), Trainable(store, print, require)).run()
+        Supervisor(store, plan, Display(), EligibleStudies(store, print, require)).run()
 
     assert store.status("demo")[0].trials[TrialState.QUEUED] == TRIALS
 
@@ -279,10 +281,10 @@ def test_a_data_set_that_is_not_here_is_refused_before_anything_is_claimed(store
 def test_a_child_that_never_starts_is_one_sentence(store, tmp_path):
     from cifarsweep.errors import CifarsweepError
 
-    plan = Plan(command=[sys.executable, "-c", "raise SystemExit('no torch here')"], artifacts=tmp_path)
+    plan = WorkerConfig(command=[sys.executable, "-c", "raise SystemExit('no torch here')"], artifacts=tmp_path)
 
     with pytest.raises(CifarsweepError, match=r"does not start[\s\S]*no torch here"):
-        Supervisor(store, plan, Display(), Trainable(store, print, here)).run()
+        Supervisor(store, plan, Display(), EligibleStudies(store, print, here)).run()
 
 
 def test_a_study_and_a_trial_that_cannot_be_read_are_named_once_and_the_rest_is_trained(store, work, tmp_path):

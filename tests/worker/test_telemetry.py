@@ -22,11 +22,11 @@ from cifarsweep.store import Store
 from cifarsweep.store.timing import Timing
 from cifarsweep.worker import telemetry
 from cifarsweep.worker.child.trainer import DeviceTrainer
-from cifarsweep.worker.context import Plan
+from cifarsweep.worker.context import WorkerConfig
 from cifarsweep.worker.display import Display
-from cifarsweep.worker.eligibility import Trainable
+from cifarsweep.worker.eligibility import EligibleStudies
 from cifarsweep.worker.supervisor import Supervisor
-from cifarsweep.worker.telemetry import Gauges, Telemetry, Totals
+from cifarsweep.worker.telemetry import AttemptTelemetry, Telemetry, Totals
 
 #: A trial whose child died is tried again after a sixth of the lease.
 PATIENT = Timing(lease_s=12.0, beat_s=0.2)
@@ -76,9 +76,9 @@ def test_a_mean_is_that_of_the_samples_since_the_last_look(before, after):
     assert means == ({"x": pytest.approx(sum(after) / len(after), abs=1e-3)} if after else {})
 
 
-def gauges(**arguments) -> tuple[SimpleNamespace, Gauges]:
+def gauges(**arguments) -> tuple[SimpleNamespace, AttemptTelemetry]:
     source = SimpleNamespace(now=Totals({}, 5000.0), totals=lambda slot: source.now)
-    return source, Gauges(source, 0, **arguments)
+    return source, AttemptTelemetry(source, 0, **arguments)
 
 
 def test_energy_counts_from_where_the_trial_stood():
@@ -198,9 +198,9 @@ def store(tmp_path):
 
 def test_a_taken_over_trial_goes_on_from_the_energy_of_its_checkpoint(nvml, store, tmp_path):
     command = [sys.executable, str(Path(metered_child.__file__)), str(tmp_path)]
-    plan = Plan(command=command, artifacts=tmp_path / "artifacts", timing=PATIENT, slots=2)
+    plan = WorkerConfig(command=command, artifacts=tmp_path / "artifacts", timing=PATIENT, slots=2)
 
-    assert Supervisor(store, plan, Display(), Trainable(store, print, here)).run() == 0
+    assert Supervisor(store, plan, Display(), EligibleStudies(store, print, here)).run() == 0
 
     trials, found = store.trials("demo"), store.metrics("demo", [ENERGY, "gpu/slots_busy"])
     assert [len(trial.attempts) for trial in trials] == [2] * 4 and store.check() == []

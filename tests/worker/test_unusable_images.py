@@ -25,9 +25,9 @@ from cifarsweep.training.events import Event, Finished, Metrics, Saved
 from cifarsweep.worker.child.process import child_command
 from cifarsweep.worker.child.protocol import DataFile, Train
 from cifarsweep.worker.child.trainer import DeviceTrainer
-from cifarsweep.worker.context import Plan
+from cifarsweep.worker.context import WorkerConfig
 from cifarsweep.worker.display import Display
-from cifarsweep.worker.eligibility import Trainable
+from cifarsweep.worker.eligibility import EligibleStudies
 from cifarsweep.worker.supervisor import Supervisor
 
 TIMING = Timing(lease_s=12.0, beat_s=1.0)
@@ -93,8 +93,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield store
 
 
-def supervisor(store: Store, command: list[str], notes: Notes, trainable: Trainable, folder: Path) -> Supervisor:
-    return Supervisor(store, Plan(command=command, artifacts=folder, timing=TIMING), notes, trainable)
+def supervisor(store: Store, command: list[str], notes: Notes, trainable: EligibleStudies, folder: Path) -> Supervisor:
+    return Supervisor(store, WorkerConfig(command=command, artifacts=folder, timing=TIMING), notes, trainable)
 
 
 # What the child does.
@@ -184,7 +184,7 @@ def test_a_damaged_file_is_refused_before_anything_is_claimed(store, path, tmp_p
     notes = Notes()
 
     with pytest.raises(DataError, match="'mine' is damaged: .* delete the file"):
-        supervisor(store, ["false"], notes, Trainable(store, notes.note, VerifiedData()), tmp_path).run()
+        supervisor(store, ["false"], notes, EligibleStudies(store, notes.note, VerifiedData()), tmp_path).run()
 
     assert_unharmed(store)
     assert store.trial("s", 0).attempts == () and notes.notes == []
@@ -192,7 +192,7 @@ def test_a_damaged_file_is_refused_before_anything_is_claimed(store, path, tmp_p
 
 def test_a_worker_that_loses_its_images_gives_the_trial_back_and_ends_with_a_sentence(store, path, tmp_path):
     notes = Notes(lambda: write_into(path))
-    work = supervisor(store, child_command("cpu"), notes, Trainable(store, notes.note, VerifiedData()), tmp_path)
+    work = supervisor(store, child_command("cpu"), notes, EligibleStudies(store, notes.note, VerifiedData()), tmp_path)
 
     with pytest.raises(DataError, match="'mine' is damaged"):
         work.run()
@@ -206,7 +206,7 @@ def test_a_worker_whose_file_is_replaced_ends_the_trial_on_the_images_it_began_w
     other = tmp_path / "other.safetensors"
     write(other, seed=1)
     notes = Notes(lambda: other.exists() and shutil.move(other, path))
-    work = supervisor(store, child_command("cpu"), notes, Trainable(store, notes.note, VerifiedData()), tmp_path)
+    work = supervisor(store, child_command("cpu"), notes, EligibleStudies(store, notes.note, VerifiedData()), tmp_path)
 
     with pytest.raises(StudyRefused) as refused:
         work.run()
@@ -238,7 +238,7 @@ def test_a_trial_whose_child_can_not_use_its_images_is_given_back_once(store, tm
     files, notes = Files(mine=A), Notes()
 
     with pytest.raises(DataError, match="boom: these images"):
-        supervisor(store, fake("images", tmp_path), notes, Trainable(store, notes.note, files), tmp_path).run()
+        supervisor(store, fake("images", tmp_path), notes, EligibleStudies(store, notes.note, files), tmp_path).run()
 
     assert_unharmed(store)
     assert len(store.trial("s", 0).attempts) == 1
@@ -248,7 +248,7 @@ def test_a_trial_whose_child_can_not_use_its_images_is_given_back_once(store, tm
 def test_a_child_that_dies_of_a_file_that_was_cut_is_no_crash_of_the_trial(store, tmp_path):
     files = Files(mine=A)
     notes = Notes(lambda: files.now.update(mine=(A, files.now["mine"][1] + 1)))
-    trainable = Trainable(store, notes.note, files)
+    trainable = EligibleStudies(store, notes.note, files)
 
     assert supervisor(store, fake("crash-once", tmp_path), notes, trainable, tmp_path).run() == 0
 
@@ -267,7 +267,7 @@ def test_a_refused_study_is_named_once_and_others_are_served(store, tmp_path):
     pinned(store, A)
     store.create_study(make_study("t", "other", seeds=3))
     notes = Notes()
-    trainable = Trainable(store, notes.note, Files(mine=B, other=B))
+    trainable = EligibleStudies(store, notes.note, Files(mine=B, other=B))
 
     with pytest.raises(StudyRefused, match=f"{A}.*{B}"):
         supervisor(store, fake("ok", tmp_path), notes, trainable, tmp_path).run()
@@ -280,7 +280,7 @@ def test_a_study_that_was_asked_for_and_is_refused_keeps_no_other_one_waiting(st
     pinned(store, A)
     store.create_study(make_study("t", "other"))
     notes: list[str] = []
-    trainable = Trainable(store, notes.append, Files(mine=B, other=B))
+    trainable = EligibleStudies(store, notes.append, Files(mine=B, other=B))
 
     assert trainable(["s", "t"]) == trainable(["t", "s"]) == ["t"]
     assert len(notes) == 1
@@ -291,13 +291,13 @@ def test_a_study_that_was_asked_for_and_is_refused_keeps_no_other_one_waiting(st
 def test_a_worker_that_may_mix_images_is_refused_nothing(store):
     pinned(store, A)
 
-    assert Trainable(store, print, Files(mine=B), other_data=True)([]) == ["s"]
+    assert EligibleStudies(store, print, Files(mine=B), other_data=True)([]) == ["s"]
 
 
 def test_a_study_is_taken_again_once_its_images_are_the_right_ones(store):
     pinned(store, A)
     files = Files(mine=B)
-    trainable = Trainable(store, print, files)
+    trainable = EligibleStudies(store, print, files)
     with pytest.raises(StudyRefused):
         trainable([])
 
@@ -309,7 +309,7 @@ def test_a_study_is_taken_again_once_its_images_are_the_right_ones(store):
 
 def test_what_a_child_could_not_use_is_left_until_its_file_changes(store):
     files = Files(mine=A)
-    trainable = Trainable(store, print, files)
+    trainable = EligibleStudies(store, print, files)
     trainable([])
     trainable.distrust("mine", trainable.found("mine"), "it can't be mapped")
 
@@ -323,7 +323,7 @@ def test_what_a_child_could_not_use_is_left_until_its_file_changes(store):
 
 def test_a_data_set_that_comes_to_a_study_is_looked_at_when_its_first_trial_is_claimed(store, tmp_path):
     files, notes = Files(mine=A, other=B), Notes()
-    trainable = Trainable(store, notes.note, files)
+    trainable = EligibleStudies(store, notes.note, files)
     trainable([])  # what it knows of the study
     cells = (*make_study().cells, Cell(name="d", levels={}, settings=SETTINGS.model_copy(update={"dataset": "other"})))
     store.create_study(make_study().model_copy(update={"cells": cells}), extend=True)

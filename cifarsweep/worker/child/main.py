@@ -23,10 +23,10 @@ from cifarsweep.training.events import Event, Metrics, Rejected, Saving
 from cifarsweep.worker.child.protocol import (
     NO_GRAPHS,
     DataRefused,
+    DeviceUnavailable,
     Failed,
-    Preparing,
+    KeepAlive,
     Ready,
-    Refused,
     Reply,
     Request,
     Stop,
@@ -47,7 +47,7 @@ _LONGEST_PREPARATION_S = 600.0
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
-class Mailbox:
+class RequestReader:
     """Requests as they come, read by a thread so that `stop` is heard in the middle of a trial.
 
     The supervisor alone gives orders: batch systems and systemd send their signals to every process of a job.
@@ -77,7 +77,7 @@ class Mailbox:
         return self._trials.get()
 
 
-class Mouth:
+class EventWriter:
     """Writes replies, from the trial and from a thread that speaks for a trial that can't yet.
 
     While a trial is being prepared, takes its first steps or saves a checkpoint, it says so every second: a slow disk
@@ -111,7 +111,7 @@ class Mouth:
         while self._preparing.wait():
             time.sleep(1.0)
             if self._preparing.is_set() and time.monotonic() - self._since < _LONGEST_PREPARATION_S:
-                self.say(Preparing())
+                self.say(KeepAlive())
 
 
 def _nothing() -> None:
@@ -121,7 +121,7 @@ def _nothing() -> None:
 def serve(
     train: Trainer,
     ready: Ready,
-    mailbox: Mailbox,
+    mailbox: RequestReader,
     pipe: BinaryIO,
     check: Callable[[], None] = _nothing,
     free_memory: Callable[[], None] = _nothing,
@@ -132,7 +132,7 @@ def serve(
     CUDA may report what one trial broke only to the next, so `check`, which raises then, is asked after a failure.
     `free_memory` is called once nothing holds a trial any more: other children may need the memory of a shared GPU.
     """
-    mouth = Mouth(pipe)
+    mouth = EventWriter(pipe)
     mouth.say(ready)
     while True:
         request = mailbox.next()
@@ -153,7 +153,7 @@ def serve(
         free_memory()
 
 
-def _with_signs_of_life(events: Iterator[Event], mouth: Mouth) -> Iterator[Event]:
+def _with_signs_of_life(events: Iterator[Event], mouth: EventWriter) -> Iterator[Event]:
     """The events; the child says that it lives while the next one may be long in coming.
 
     A checkpoint waits for a disk or a network. The steps before the first row load CUDA's libraries, which are 2 GB on
@@ -214,7 +214,7 @@ def _keep_freed_memory() -> None:
 def main() -> None:
     """Serve real training on the device that the command line names."""
     replies = take_stdout()
-    mailbox = Mailbox(take_stdin())
+    mailbox = RequestReader(take_stdin())
 
     prepare_process()
     try:
@@ -223,7 +223,7 @@ def main() -> None:
 
         trainer = DeviceTrainer.on(sys.argv[1], graphs=NO_GRAPHS not in sys.argv)
     except DeviceError as error:
-        replies.write(encode(Refused(str(error))))
+        replies.write(encode(DeviceUnavailable(str(error))))
         return
     except (RuntimeError, MemoryError, OSError, ImportError) as error:
         short = classify(error) is Failure.OUT_OF_MEMORY
@@ -231,7 +231,7 @@ def main() -> None:
             raise  # CUDA's are RuntimeErrors; a broken installation has more to tell
         what = "there is no memory to start in" if short else "can't be used"
         reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
-        replies.write(encode(Refused(f"device {sys.argv[1]}: {what}: {reason}", for_now=True)))
+        replies.write(encode(DeviceUnavailable(f"device {sys.argv[1]}: {what}: {reason}", for_now=True)))
         return
     versions = {"python": platform.python_version(), **trainer.versions()}
     ready = Ready(trainer.device_name, versions, trainer.gpu)

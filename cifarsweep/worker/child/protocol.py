@@ -62,7 +62,7 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class DeviceUnavailable:
     """The child can't have the device that was asked for. Another try may succeed where memory is short for now."""
 
     reason: str
@@ -70,7 +70,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Preparing:
+class KeepAlive:
     """The child prepares a trial, takes its first steps or saves a checkpoint, and has nothing else to say yet."""
 
 
@@ -91,7 +91,7 @@ class DataRefused:
 
 
 Request = Train | Stop
-Reply = Ready | Refused | Preparing | Failed | DataRefused | events.Event
+Reply = Ready | DeviceUnavailable | KeepAlive | Failed | DataRefused | events.Event
 
 
 class ProtocolError(Exception):

@@ -20,10 +20,10 @@ from pathlib import Path
 from cifarsweep.errors import CifarsweepError, SpecError, StoreUnavailable
 from cifarsweep.files import private_opener
 from cifarsweep.worker.signals import BATCH_SIGNALS, INTERACTIVE_SIGNALS, SignalInbox
-from cifarsweep.worker.supervisor import EXIT_BAD_MACHINE
+from cifarsweep.worker.supervisor import EXIT_FAULTY_HOST
 
 #: Exit codes that another start would not change: nothing left to do, bad input, a bad machine.
-_FINAL = (0, SpecError.exit_code, EXIT_BAD_MACHINE)
+_FINAL = (0, SpecError.exit_code, EXIT_FAULTY_HOST)
 #: A worker that was asked to stop, by us or by somebody else, has done so.
 _OBEYED = tuple(128 + number for number in INTERACTIVE_SIGNALS + BATCH_SIGNALS)
 #: Workers write checkpoints for 30 s at most; who is not gone by then hangs. Seconds.
@@ -32,7 +32,7 @@ _TICK_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class WorkerCommand:
     """A worker to keep running: a short name for its log, and its command."""
 
     name: str
@@ -73,10 +73,10 @@ def stop_at_end_of_input() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-class _Keeper:
+class _ManagedWorker:
     """Keeps one worker running. `code` is its exit code once it will not be started again."""
 
-    def __init__(self, member: Member, log: Path, say: Callable[[str], None], backoff: Backoff) -> None:
+    def __init__(self, member: WorkerCommand, log: Path, say: Callable[[str], None], backoff: Backoff) -> None:
         self.name = member.name
         self.code: int | None = None
         self._command, self._log, self._say, self._backoff = member.command, log, say, backoff
@@ -152,18 +152,22 @@ class _Keeper:
                 self._say(line)
 
 
-class Fleet:
+class WorkerGroup:
     """Workers that run and stop together. `say` gets a member's name and a line of its output, or one about it."""
 
     def __init__(
-        self, members: Sequence[Member], logs: Path, say: Callable[[str, str], None], backoff: Backoff | None = None
+        self,
+        members: Sequence[WorkerCommand],
+        logs: Path,
+        say: Callable[[str, str], None],
+        backoff: Backoff | None = None,
     ) -> None:
         try:
             logs.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CifarsweepError(f"{logs}: no logs can be written there ({error.strerror}); give --logs") from None
         self._keepers = [
-            _Keeper(each, logs / f"{each.name}.log", _speaking_for(each.name, say), backoff or Backoff())
+            _ManagedWorker(each, logs / f"{each.name}.log", _speaking_for(each.name, say), backoff or Backoff())
             for each in members
         ]
         self._signals = SignalInbox()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cifarsweep.environment import without_database
 from cifarsweep.errors import CifarsweepError, SpecError, install_command
-from cifarsweep.worker.launch.local import Fleet, Member
+from cifarsweep.worker.launch.local import WorkerCommand, WorkerGroup
 
 #: How long before the time limit Slurm sends its signal; Slurm may be up to a minute early. Workers need 45 s at most.
 _WARNING_S = 90
@@ -38,12 +38,12 @@ class Job:
     Slurm's nodes read it from a pickle in the folder of logs, which submitit writes there.
     """
 
-    members: tuple[Member, ...]
+    members: tuple[WorkerCommand, ...]
     logs: Path
 
     def __call__(self, number: int) -> None:
         """Run in the job. After a warning of the time limit it is queued again; workers that ended well are not."""
-        fleet = Fleet(self.members, self.logs / f"workers-{number}", _print)
+        fleet = WorkerGroup(self.members, self.logs / f"workers-{number}", _print)
         code = fleet.run()
         if fleet.interrupted and code:
             _print("slurm", "time is up, the trials are given back: queued again")
