@@ -89,7 +89,7 @@ def signed_text(value: float, half: float, metric: str, *, unit: bool = True) ->
     return f"{text} points" if unit else text
 
 
-def share_text(ratio: float) -> str:
+def ratio_text(ratio: float) -> str:
     """A ratio with two or three digits: `0.31`, `1.04`, `12`."""
     if not 0.001 <= ratio < 1000:
         return f"{ratio:.1e}"
@@ -133,7 +133,7 @@ def magnitude(value: float | None) -> str:
     return f"{value:.3g}"
 
 
-def moment(when: datetime | None) -> str:
+def timestamp(when: datetime | None) -> str:
     """Date and time in the zone that the record carries."""
     return when.strftime("%Y-%m-%d %H:%M %Z").strip() if when is not None else _DASH
 

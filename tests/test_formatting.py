@@ -11,9 +11,9 @@ from cifarsweep.formatting import (
     magnitude,
     margin_text,
     mean_text,
-    moment,
     plural,
     range_text,
+    timestamp,
 )
 from cifarsweep.stats import summary
 
@@ -69,8 +69,8 @@ def test_magnitudes(value: float | None, text: str) -> None:
 
 def test_counts_and_moments() -> None:
     assert (plural(1, "trial"), plural(12_000, "trial")) == ("1 trial", "12,000 trials")
-    assert moment(datetime(2026, 1, 2, 3, 4, tzinfo=UTC)) == "2026-01-02 03:04 UTC"
-    assert moment(None) == "–"
+    assert timestamp(datetime(2026, 1, 2, 3, 4, tzinfo=UTC)) == "2026-01-02 03:04 UTC"
+    assert timestamp(None) == "–"
 
 
 def test_no_line_ends_within_a_mean_or_before_its_unit() -> None:

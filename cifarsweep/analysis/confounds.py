@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cifarsweep.analysis.records import ReportTrial
 from cifarsweep.analysis.results import CellResult
-from cifarsweep.formatting import duration, magnitude, share_text
+from cifarsweep.formatting import duration, magnitude, ratio_text
 from cifarsweep.spec.metrics import CPU_SLOTS, GPU_SLOTS
 from cifarsweep.spec.settings import flat_settings
 from cifarsweep.spec.study import Study, level_text
@@ -169,4 +169,4 @@ def _slots(trial: ReportTrial) -> float | None:
 
 def spread_text(confound: Confound) -> str:
     """How far apart the two ends of many numbers are."""
-    return f"a factor of {share_text(confound.ratio)}" if confound.ratio is not None else ""
+    return f"a factor of {ratio_text(confound.ratio)}" if confound.ratio is not None else ""

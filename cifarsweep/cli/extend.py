@@ -68,9 +68,9 @@ def _all_cells(store: Store, name: str, seeds: int, look: bool) -> None:
 
 
 def _say_unplanned(study: Study, plans: Plans) -> None:
-    from cifarsweep.report.notes import promise
+    from cifarsweep.report.notes import error_rate_warning
 
-    if warning := promise(study, plans):
+    if warning := error_rate_warning(study, plans):
         typer.echo(f"{study.name}: {warning}")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from cifarsweep.dashboard.index import index_stamp
 from cifarsweep.dashboard.troubles import ago, is_lost, is_silent, troubles
-from cifarsweep.formatting import moment, state_text, value_text
+from cifarsweep.formatting import state_text, timestamp, value_text
 from cifarsweep.report.render import INDEX, page_name
 from cifarsweep.spec.metrics import EPOCH, TRAIN_LOSS, VAL_ACCURACY
 from cifarsweep.spec.types import TrialState
@@ -100,6 +100,6 @@ def _error(error: ErrorSeen) -> dict[str, Any]:
         "trial": error.trial,
         "attempt": error.attempt,
         "end": error.end.replace("_", " "),
-        "at": moment(error.at),
+        "at": timestamp(error.at),
         "error": text,
     }

@@ -9,7 +9,7 @@ from typing import Any
 from cifarsweep.analysis.comparison import Comparison, Match
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.results import CellResult
-from cifarsweep.formatting import duration, mean_text, moment, plural, share_text, signed_text
+from cifarsweep.formatting import duration, mean_text, plural, ratio_text, signed_text, timestamp
 from cifarsweep.report.marks import Scale
 from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.stats import Interval
@@ -40,7 +40,7 @@ def compare_view(found: Comparison) -> dict[str, Any]:
         ],
         "imported": found.a.study.imported or found.b.study.imported,
         "unlike": [{"what": one.what, "a": one.a, "b": one.b} for one in found.unlike],
-        "made_at": moment(max(found.a.made_at, found.b.made_at)),
+        "made_at": timestamp(max(found.a.made_at, found.b.made_at)),
         "version": found.a.version,
     }
 
@@ -130,7 +130,7 @@ def _time(match: Match) -> str | None:
     if not match.a.seconds or not match.b.seconds:
         return None
     ratio = match.b.seconds / match.a.seconds
-    return f"{share_text(ratio)} × {duration(match.a.seconds)}"
+    return f"{ratio_text(ratio)} × {duration(match.a.seconds)}"
 
 
 def _mark(match: Match, interval: Interval | None, reach: float) -> dict[str, Any] | None:

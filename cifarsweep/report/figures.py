@@ -217,12 +217,12 @@ def cost_payload(results: Sequence[CellResult]) -> list[dict[str, Any]]:
         values = [of(result) if result.accuracy else None for result in results]
         if len({value for value in values if value is not None}) > 1:
             front = pareto_front(results, values)
-            told = _told([results[place].cell.name for place in front]) + _left_out(results, values)
+            told = _front_text([results[place].cell.name for place in front]) + _left_out(results, values)
             found.append({"name": name, "label": label, "values": values, "front": front, "told": told})
     return found
 
 
-def _told(names: Sequence[str]) -> str:
+def _front_text(names: Sequence[str]) -> str:
     if len(names) == 1:
         return f"The Pareto front is one cell: {names[0]} has the highest mean, and no other cell costs less."
     shown = "; ".join(f"{place} {name}" for place, name in enumerate(names[:_NAMED], start=1))

@@ -13,7 +13,7 @@ from cifarsweep.formatting import (
     mean_text,
     metric_label,
     plural,
-    share_text,
+    ratio_text,
     signed_text,
     target_text,
     value_text,
@@ -209,13 +209,13 @@ class _Faster(KindText[Faster]):
             a, b = verdict.sides
             return f"{target} was reached by {a.reached} of {plural(a.seeds, 'seed')} against {b.reached} of {b.seeds}"
         of = "of" if verdict.estimate < 1 else "times"
-        return f"{target} after {share_text(verdict.estimate)} {of} the {_AXES[self.hypothesis.by]}"
+        return f"{target} after {ratio_text(verdict.estimate)} {of} the {_AXES[self.hypothesis.by]}"
 
     def estimate(self, value: float, half: float) -> str:
-        return f"ratio {share_text(value)}"
+        return f"ratio {ratio_text(value)}"
 
     def end(self, value: float, half: float) -> str:
-        return share_text(value)
+        return ratio_text(value)
 
 
 class _Levels(KindText[L]):

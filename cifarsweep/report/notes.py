@@ -29,7 +29,7 @@ def figure_notes(report: ReportStudy, results: Sequence[CellResult]) -> list[str
 
 
 def _measured(report: ReportStudy) -> Iterator[str]:
-    yield from care_notes(report)
+    yield from evaluation_notes(report)
     if report.study.imported:
         return
     datasets = sorted({cell.settings.dataset for cell in report.study.cells})
@@ -144,7 +144,7 @@ def curve_note(points: int) -> str:
     )
 
 
-def care_notes(report: ReportStudy) -> Iterator[str]:
+def evaluation_notes(report: ReportStudy) -> Iterator[str]:
     """Sentences on what the accuracy is of, how often those images were looked at, and which epoch is quoted."""
     if report.study.imported:
         yield "Which images the accuracy is of, and how often the test set was looked at, the imported logs don't say."
@@ -217,16 +217,16 @@ def plan_text(plans: Plans) -> str:
 
 def warnings(report: ReportStudy) -> list[str]:
     """Why the chance of a false verdict may be higher than it should be, in sentences; none where the promise holds."""
-    found = (promise(report.study, report.plans), _cut_short(report))
+    found = (error_rate_warning(report.study, report.plans), _cancelled_warning(report))
     return [text for text in found if text]
 
 
-def most_false(report: ReportStudy) -> float | None:
+def error_rate_bound(report: ReportStudy) -> float | None:
     """The chance of any false verdict is at most this; None where nobody can say."""
-    return None if _cut_short(report) else bound(report.plans)
+    return None if _cancelled_warning(report) else bound(report.plans)
 
 
-def _cut_short(report: ReportStudy) -> str | None:
+def _cancelled_warning(report: ReportStudy) -> str | None:
     count = sum(trial.state == TrialState.CANCELLED for trial in report.trials)
     if not count or not report.study.hypotheses:
         return None
@@ -237,7 +237,7 @@ def _cut_short(report: ReportStudy) -> str | None:
     )
 
 
-def promise(study: Study, plans: Plans) -> str | None:
+def error_rate_warning(study: Study, plans: Plans) -> str | None:
     """What is left of the promise where a look was taken that nobody had planned; None where it holds."""
     if not study.hypotheses or bound(plans) <= ERROR_RATE * (1 + 1e-9):
         return None

@@ -14,7 +14,7 @@ DASHES = {"solid": "", "dash": "6 3", "dot": "1.5 3", "dashdot": "7 3 1.5 3"}
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class CellStyle:
     """How a cell is drawn."""
 
     colour: int
@@ -26,7 +26,7 @@ class Look:
         return DASHES[self.dash]
 
 
-def looks(study: Study) -> dict[str, Look]:
+def cell_styles(study: Study) -> dict[str, CellStyle]:
     """The look of each cell by its name.
 
     Where factors are crossed, the first chooses the colour and the rest the dash, so that a page can be read without
@@ -41,7 +41,7 @@ def looks(study: Study) -> dict[str, Look]:
         colours, dashes = [place % COLOURS for place in places], [place // COLOURS for place in places]
     names = list(DASHES)
     return {
-        cell.name: Look(colour, names[dash % len(names)])
+        cell.name: CellStyle(colour, names[dash % len(names)])
         for cell, colour, dash in zip(study.cells, colours, dashes, strict=True)
     }
 

@@ -15,7 +15,7 @@ from cifarsweep.analysis.comparison import Comparison
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.errors import CifarsweepError, UnreadableStudy
 from cifarsweep.files import write_whole
-from cifarsweep.formatting import moment
+from cifarsweep.formatting import timestamp
 from cifarsweep.report.comparison_page import compare_view
 from cifarsweep.report.study_page import study_view
 from cifarsweep.report.summary import index_row
@@ -128,7 +128,7 @@ def listed(report: ReportStudy) -> dict[str, Any]:
 
 def render_rows(rows: Sequence[Mapping[str, Any]], *, live: str | None = None) -> str:
     """The index of these lines; of one that could not be read it says why, under `unread`."""
-    made_at = moment(max((row["made_at"] for row in rows if not row["unread"]), default=None))
+    made_at = timestamp(max((row["made_at"] for row in rows if not row["unread"]), default=None))
     template = _environment().get_template("index.html")
     policy = _policy([], live=live is not None)
     return template.render(rows=rows, made_at=made_at, policy=policy, live=live, style=_asset("report.css"))

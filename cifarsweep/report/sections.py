@@ -55,7 +55,7 @@ class _Shades:
         return round(max(mean - self.low, 0.0) / (self.high - self.low), 3)
 
 
-def crossings(study: Study, results: Sequence[CellResult]) -> list[dict[str, Any]]:
+def interactions(study: Study, results: Sequence[CellResult]) -> list[dict[str, Any]]:
     """A table for each pair of factors with two levels or more, of those that the study crosses in full or in part."""
     factors = [key for key, levels in study.factors.items() if 1 < len(levels) <= _MOST_LEVELS]
     tables = [_table(study, results, rows, columns) for rows, columns in combinations(factors, 2)]

@@ -16,16 +16,16 @@ from cifarsweep.formatting import (
     keep_together,
     magnitude,
     mean_text,
-    moment,
     range_text,
+    timestamp,
 )
 from cifarsweep.report.figures import CLASSES_SHOWN, POINTS, class_payload, cost_payload, curve_payload, gap_payload
 from cifarsweep.report.folding import shown_cells, shown_trials
 from cifarsweep.report.marks import Scale
 from cifarsweep.report.notes import curve_note, figure_notes, folding_notes, warnings
-from cifarsweep.report.palette import Look, looks
+from cifarsweep.report.palette import CellStyle, cell_styles
 from cifarsweep.report.reproduce import reproduce_view
-from cifarsweep.report.sections import confound_view, crossings, resource_table, search_view
+from cifarsweep.report.sections import confound_view, interactions, resource_table, search_view
 from cifarsweep.report.summary import counts_text, lead, verdict_row
 from cifarsweep.report.trials_section import differing_settings, trials_view
 from cifarsweep.report.verdict_text import hypothesis_view
@@ -51,7 +51,7 @@ def study_view(report: ReportStudy) -> dict[str, Any]:
     results = [result for result in every if result.cell.name in names]
     trials = shown_trials(report, names)
     left_out = folding_notes(report, names, trials)
-    look = looks(shown.study)
+    styles = cell_styles(shown.study)
     study = report.study
     return {
         "title": study.name,
@@ -62,29 +62,29 @@ def study_view(report: ReportStudy) -> dict[str, Any]:
         "left_out": {"cells": left_out[0], "trials": left_out[1]},
         "shown_points": len(results) if study.search is not None else None,
         "verdicts": [verdict_row(verdict) for verdict in found],
-        "promise": keep_together(" ".join(warnings(report))),
+        "error_rate_warnings": keep_together(" ".join(warnings(report))),
         "confounds": confound_view(study, every),
-        "results": _result_rows(results, look, {trial.number for trial in trials}),
+        "results": _result_rows(results, styles, {trial.number for trial in trials}),
         "scale": _scale_ends(_scale(results)),
         "mark_width": MARK_WIDTH,
         "finals_height": _DOT_PLOT + (_DOT_ROW if len(results) <= _ROOMY else _TIGHT_ROW) * len(results),
         "classes_height": _DOT_PLOT + _CLASS_ROW * min(CLASSES_SHOWN, _most_classes(report)),
         "classes_shown": CLASSES_SHOWN,
-        "looks_repeat": len(set(look.values())) < len(look),
+        "styles_repeat": len(set(styles.values())) < len(styles),
         "shows_cost": any(result.params is not None or result.flops is not None for result in results),
         "curves_note": curve_note(POINTS),
-        "crossings": crossings(study, every),
+        "interactions": interactions(study, every),
         "resources": resource_table(report, results),
         "notes": [keep_together(note) for note in figure_notes(report, every)],
         "search": search_view(report),
         "hypotheses": [hypothesis_view(verdict, named_means(verdict.hypothesis, study, every)) for verdict in found],
         "settings": _common_settings(report),
         "differing": differing_settings(shown),
-        "trials": trials_view(report, look, trials),
+        "trials": trials_view(report, styles, trials),
         "trial_counts": counts_text(report),
         "reproduce": reproduce_view(report),
-        "payload": _payload(shown, results, look),
-        "made_at": moment(report.made_at),
+        "payload": _payload(shown, results, styles),
+        "made_at": timestamp(report.made_at),
         "database": report.database,
         "version": report.version,
     }
@@ -116,19 +116,19 @@ def _scale_ends(scale: Scale | None) -> tuple[str, str] | None:
 
 
 def _result_rows(
-    results: Sequence[CellResult], look: Mapping[str, Look], listed: Collection[int]
+    results: Sequence[CellResult], styles: Mapping[str, CellStyle], listed: Collection[int]
 ) -> list[dict[str, Any]]:
     scale, top = _scale(results), best(results)
-    return [_result_row(result, look[result.cell.name], scale, listed, result is top) for result in results]
+    return [_result_row(result, styles[result.cell.name], scale, listed, result is top) for result in results]
 
 
 def _result_row(
-    result: CellResult, look: Look, scale: Scale | None, listed: Collection[int], top: bool
+    result: CellResult, style: CellStyle, scale: Scale | None, listed: Collection[int], top: bool
 ) -> dict[str, Any]:
     accuracy = result.accuracy
     return {
         "cell": result.cell.name,
-        "look": look,
+        "style": style,
         "mean": mean_text(accuracy, VAL_ACCURACY) if accuracy else None,
         "range": range_text(accuracy, VAL_ACCURACY) if accuracy else None,
         "mark": _mark(accuracy, scale) if accuracy and scale else None,
@@ -174,9 +174,9 @@ def _common_settings(report: ReportStudy) -> list[dict[str, Any]]:
     return [{"group": group, "items": items} for group, items in groups.items() if items]
 
 
-def _payload(report: ReportStudy, results: Sequence[CellResult], look: Mapping[str, Look]) -> dict[str, Any]:
+def _payload(report: ReportStudy, results: Sequence[CellResult], styles: Mapping[str, CellStyle]) -> dict[str, Any]:
     """What the figures need, as JSON."""
-    cells = [_payload_cell(result, look[result.cell.name]) for result in results]
+    cells = [_payload_cell(result, styles[result.cell.name]) for result in results]
     return {
         "name": report.study.name,
         "cells": cells,
@@ -194,15 +194,15 @@ def _brief(cell: Cell) -> str:
     return ", ".join(map(level_text, named.values())) if cell_name(named, list(named)) == cell.name else cell.name
 
 
-def _payload_cell(result: CellResult, look: Look) -> dict[str, Any]:
+def _payload_cell(result: CellResult, style: CellStyle) -> dict[str, Any]:
     accuracy = result.accuracy
     interval = accuracy.interval if accuracy else None
     done = [trial for trial in result.trials if trial.accuracy is not None]
     return {
         "name": result.cell.name,
         "brief": _brief(result.cell),
-        "colour": look.colour,
-        "dash": look.dash,
+        "colour": style.colour,
+        "dash": style.dash,
         "mean": accuracy.mean if accuracy else None,
         "interval": [interval.low, interval.high] if interval else None,
         "seeds": [[trial.seed, trial.accuracy, trial.diverged] for trial in done],

@@ -13,7 +13,7 @@ from cifarsweep.analysis.verdicts import Verdict, verdicts
 from cifarsweep.formatting import duration, keep_together, mean_text, number_text, plural, state_text
 from cifarsweep.report.folding import shown_lines
 from cifarsweep.report.marks import forest_mark
-from cifarsweep.report.notes import most_false, warnings
+from cifarsweep.report.notes import error_rate_bound, warnings
 from cifarsweep.report.verdict_text import detail, sentence, sentence_and_warning, warning
 from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.types import TrialState
@@ -181,7 +181,7 @@ def study_fields(report: ReportStudy) -> dict[str, Any]:
             if trial.changed
         ],
         "plans": [list(plan) for plan in report.plans],
-        "false_verdicts_at_most": most_false(report),
+        "false_verdicts_at_most": error_rate_bound(report),
         "promise": " ".join(warnings(report)) or None,
         "verdicts": [_verdict_fields(verdict) for verdict in verdicts(report)],
         "cells": [_cell_fields(result) for result in cell_results(report)],

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from cifarsweep.analysis.records import ReportAttempt, ReportStudy, ReportTrial, Series
-from cifarsweep.formatting import duration, metric_label, moment, state_text, value_text
-from cifarsweep.report.palette import Look
+from cifarsweep.formatting import duration, metric_label, state_text, timestamp, value_text
+from cifarsweep.report.palette import CellStyle
 from cifarsweep.report.reproduce import environment_numbers
 from cifarsweep.spec.metrics import TRAIN_LOSS, VAL_ACCURACY
 from cifarsweep.spec.provenance import changes_text
@@ -23,12 +23,12 @@ _SPARK_POINTS = 36
 _SAID = 160
 
 
-def trials_view(report: ReportStudy, look: Mapping[str, Look], trials: Sequence[ReportTrial]) -> dict[str, Any]:
+def trials_view(report: ReportStudy, styles: Mapping[str, CellStyle], trials: Sequence[ReportTrial]) -> dict[str, Any]:
     """The variables of the section: its rows and the metric of its small curves."""
     metric = next((name for name in (VAL_ACCURACY, TRAIN_LOSS) if any(key == name for _, key in report.series)), None)
     numbers = environment_numbers(report)
     sparks = _sparks(report, metric, trials) if metric else {}
-    rows = [_row(trial, look, numbers.get(trial.number, ()), sparks.get(trial.number)) for trial in trials]
+    rows = [_row(trial, styles, numbers.get(trial.number, ()), sparks.get(trial.number)) for trial in trials]
     return {
         "rows": rows,
         "curves": metric_label(metric) if sparks and metric else None,
@@ -38,14 +38,14 @@ def trials_view(report: ReportStudy, look: Mapping[str, Look], trials: Sequence[
 
 
 def _row(
-    trial: ReportTrial, look: Mapping[str, Look], environments: Sequence[int], spark: str | None
+    trial: ReportTrial, styles: Mapping[str, CellStyle], environments: Sequence[int], spark: str | None
 ) -> dict[str, Any]:
     last = trial.attempts[-1] if trial.attempts else None
     accuracy = trial.accuracy
     return {
         "number": trial.number,
         "state": "diverged" if trial.diverged else "pruned" if trial.pruned else state_text(trial.state),
-        "look": look.get(trial.cell),
+        "style": styles.get(trial.cell),
         "cell": trial.cell,
         "seed": trial.seed,
         "accuracy": value_text(accuracy, VAL_ACCURACY) if accuracy is not None else None,
@@ -86,8 +86,8 @@ def _attempt_row(attempt: ReportAttempt) -> dict[str, Any]:
     return {
         "attempt": attempt.attempt,
         "where": f"{attempt.host}, {attempt.device}",
-        "started": moment(attempt.started),
-        "ended": moment(attempt.ended),
+        "started": timestamp(attempt.started),
+        "ended": timestamp(attempt.ended),
         "end": (attempt.end or "running").replace("_", " "),
         "error": attempt.error or None,
     }

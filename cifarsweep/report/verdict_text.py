@@ -10,7 +10,7 @@ from typing import Any
 
 from cifarsweep.analysis.results import NamedMean
 from cifarsweep.analysis.verdicts import Verdict
-from cifarsweep.formatting import mean_text, metric_label, plural, share_text
+from cifarsweep.formatting import mean_text, metric_label, plural, ratio_text
 from cifarsweep.report.hypothesis_text import hypothesis_text, kind_text
 from cifarsweep.stats.estimate import FEWEST_SEEDS
 from cifarsweep.stats.multiplicity import ERROR_RATE
@@ -52,7 +52,7 @@ def detail(verdict: Verdict) -> str:
         parts.append(words.unmatched(verdict))
     if verdict.time_ratio is not None:
         of = "of" if verdict.time_ratio < 1 else "times"
-        parts.append(f"in {share_text(verdict.time_ratio)} {of} the time")
+        parts.append(f"in {ratio_text(verdict.time_ratio)} {of} the time")
     text = f"{', '.join(parts)} ({'; '.join(_certainty(verdict))})."
     rest = [_waiting(verdict)] if verdict.preliminary else []
     rest += [_missing(verdict)] if verdict.decision == "undecided" else []

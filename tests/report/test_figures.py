@@ -17,7 +17,7 @@ from cifarsweep.analysis.verdicts import verdicts
 from cifarsweep.report.figures import class_payload, cost_payload, curve_payload, gap_payload, pareto_front, unpacked
 from cifarsweep.report.marks import WIDTH, forest_mark
 from cifarsweep.report.render import render_study
-from cifarsweep.report.sections import crossings, resource_table
+from cifarsweep.report.sections import interactions, resource_table
 from cifarsweep.spec.hypothesis import Equivalent, Greater
 from cifarsweep.spec.metrics import CONFUSION
 from cifarsweep.spec.types import MetricRow, Outcome, TrialResult
@@ -89,7 +89,7 @@ def test_the_energy_and_the_flops_are_axes_and_resources_come_last_in_their_unit
 def test_factors_that_cross_make_a_table_whose_shades_leave_out_what_is_at_chance(make: Any) -> None:
     report = everything(make)
 
-    (table,) = crossings(report.study, cell_results(report))
+    (table,) = interactions(report.study, cell_results(report))
 
     assert (table["rows"], table["columns"], table["heads"]) == ("optimizer.lr", "model.skip", ["no", "yes"])
     shares = [[cell["share"] for cell in line["cells"]] for line in table["lines"]]
@@ -103,14 +103,14 @@ def test_a_third_factor_is_averaged_and_one_at_a_time_is_no_crossing(make: Any) 
     report = make.finished(study, [0.5 + 0.05 * place for place in range(8)])
     results = cell_results(report)
 
-    tables = crossings(study, results)
+    tables = interactions(study, results)
 
     assert [(table["rows"], table["columns"]) for table in tables] == [
         ("batch_size", "optimizer.lr"), ("batch_size", "model.skip"), ("optimizer.lr", "model.skip"),
     ]  # fmt: skip
     assert all(table["averaged"] for table in tables)
     apart = [result for result in results if result.cell.levels["batch_size"] == 16][:1] + results[-1:]
-    assert crossings(study, apart) == []
+    assert interactions(study, apart) == []
 
 
 def test_places_of_a_table_are_means_of_like_cells_alone(make: Any) -> None:
@@ -119,7 +119,7 @@ def test_places_of_a_table_are_means_of_like_cells_alone(make: Any) -> None:
     study = study.model_copy(update={"cells": study.cells[1:]})
     results = cell_results(make.finished(study, [0.9, 0.5, 0.9, 0.5, 0.9, 0.5, 0.9]))
 
-    table = crossings(study, results)[0]
+    table = interactions(study, results)[0]
 
     places = [cell for line in table["lines"] for cell in line["cells"]]
     assert all(float(place["mean"].split()[0]) > 80 and place["half"] for place in places)
@@ -133,7 +133,7 @@ def test_factors_whose_places_have_no_cells_alike_make_no_table(make: Any) -> No
     # At 0.1 there are no batches of 16 without a skip connection, and none of 32 with one.
     study = study.model_copy(update={"cells": (study.cells[1], study.cells[2], *study.cells[4:])})
 
-    tables = crossings(study, cell_results(make.finished(study)))
+    tables = interactions(study, cell_results(make.finished(study)))
 
     assert [(table["rows"], table["columns"]) for table in tables] == [("model.skip", "batch_size")]
 

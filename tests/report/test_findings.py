@@ -10,7 +10,7 @@ from cifarsweep.analysis.results import best, cell_results, named_means, state_c
 from cifarsweep.analysis.verdicts import verdicts
 from cifarsweep.report.hypothesis_text import hypothesis_text
 from cifarsweep.report.notes import figure_notes
-from cifarsweep.report.palette import looks
+from cifarsweep.report.palette import cell_styles
 from cifarsweep.report.verdict_text import hypothesis_view
 from cifarsweep.spec.hypothesis import AtChance, Best, Equivalent, Faster, Greater, NotWorse, Reaches, Trend
 from cifarsweep.spec.settings import EarlyStop, Settings, Validation
@@ -171,7 +171,7 @@ def test_a_hypothesis_without_results_says_so(make: Any) -> None:
 def test_crossed_factors_choose_colour_and_dash(make: Any) -> None:
     study = make.study()
 
-    found = [looks(study)[cell.name] for cell in study.cells]
+    found = [cell_styles(study)[cell.name] for cell in study.cells]
 
     assert [look.colour for look in found] == [0, 0, 1, 1, 2, 2]
     assert [look.dash for look in found] == ["solid", "dash"] * 3
@@ -181,13 +181,13 @@ def test_crossed_factors_choose_colour_and_dash(make: Any) -> None:
 def test_no_two_cells_look_alike_while_there_are_looks(make: Any, cells: int) -> None:
     study = make.study({"batch_size": tuple(range(1, cells + 1))})
 
-    assert len(set(looks(study).values())) == cells
+    assert len(set(cell_styles(study).values())) == cells
 
 
 def test_a_thousand_cells_still_have_looks(make: Any) -> None:
     study = make.study({"batch_size": tuple(range(1, 1001))}, seeds=1)
 
-    assert len(looks(study)) == 1000
+    assert len(cell_styles(study)) == 1000
 
 
 def test_notes_name_the_cells_that_differ_in_recipe_and_count_early_stops(make: Any) -> None:

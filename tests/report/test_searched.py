@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cifarsweep.report.notes import care_notes
+from cifarsweep.report.notes import evaluation_notes
 from cifarsweep.report.render import render_study
 from cifarsweep.report.sections import HEIGHT, WIDTH, search_view
 from cifarsweep.spec.search_space import Choices, Range, Search
@@ -69,7 +69,7 @@ def test_every_point_looked_at_the_test_set_and_was_chosen_by_it(searched):
     shown = searched.study.model_copy(update={"cells": searched.study.cells[1:2]})
     curve = {(1, "val/accuracy"): (np.arange(1, 11), np.full(10, 0.9))}
 
-    notes = " ".join(care_notes(replace(searched, study=shown, series=curve, evaluations={0: 10, 2: 4})))
+    notes = " ".join(evaluation_notes(replace(searched, study=shown, series=curve, evaluations={0: 10, 2: 4})))
 
     assert "looked at 24 times in 3 trials, at most 10 times in one. The test set chose the points" in notes
 

@@ -12,7 +12,7 @@ from cifarsweep.analysis.samples import sides
 from cifarsweep.analysis.verdicts import verdicts
 from cifarsweep.report.hypothesis_text import hypothesis_text
 from cifarsweep.report.marks import forest_mark
-from cifarsweep.report.notes import care_notes, figure_notes
+from cifarsweep.report.notes import evaluation_notes, figure_notes
 from cifarsweep.report.render import render_study
 from cifarsweep.report.study_page import study_view
 from cifarsweep.report.summary import study_fields, verdict_lines
@@ -285,8 +285,10 @@ def test_what_was_not_planned_is_said_everywhere(tried: Any) -> None:
 
     fields = study_fields(report)
     nothing_claimed = replace(report, study=report.study.model_copy(update={"hypotheses": ()}))
-    assert verdict_lines(nothing_claimed) == [] and study_view(nothing_claimed)["promise"] == ""
-    assert words in study_view(report)["promise"].replace("\u202f", " ") and words in verdict_lines(report)[-1]
+    assert verdict_lines(nothing_claimed) == [] and study_view(nothing_claimed)["error_rate_warnings"] == ""
+    assert (
+        words in study_view(report)["error_rate_warnings"].replace("\u202f", " ") and words in verdict_lines(report)[-1]
+    )
     assert words in fields["promise"] and fields["false_verdicts_at_most"] == pytest.approx(0.0875)
     assert (fields["verdicts"][0]["looks"], fields["verdicts"][0]["level"]) == (4, 0.05)
 
@@ -310,7 +312,7 @@ def test_the_page_says_how_often_the_test_set_was_looked_at_and_what_was_chosen_
     notes = " ".join(figure_notes(replace(report, study=report.study.model_copy(update={"cells": cells})), []))
 
     assert "looked at 36 times in 3 trials, at most 12 times in one" in notes
-    assert "looked at" not in " ".join(care_notes(replace(report, series={}))).partition("as well")[2]
+    assert "looked at" not in " ".join(evaluation_notes(replace(report, series={}))).partition("as well")[2]
     assert "also decided when to stop" in notes and "not the best one seen" in notes
 
 
@@ -335,7 +337,9 @@ def test_a_trend_is_one_on_average(tried: Any) -> None:
 def test_a_claim_about_the_best_accuracy_seen_is_named(tried: Any) -> None:
     best_seen = ABOVE.model_copy(update={"metric": "best/accuracy", "claim": "High peaks above low."})
 
-    plain, named = (" ".join(care_notes(tried(FAR, *hypotheses))) for hypotheses in ((ABOVE,), (ABOVE, best_seen)))
+    plain, named = (
+        " ".join(evaluation_notes(tried(FAR, *hypotheses))) for hypotheses in ((ABOVE,), (ABOVE, best_seen))
+    )
 
     assert plain.endswith("not the best one seen.")
     assert "not the best one seen, but for “High peaks above low”: the best accuracy is" in named
