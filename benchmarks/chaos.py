@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 _TESTS = Path(__file__).resolve().parents[1] / "tests"
-sys.path[:0] = [str(_TESTS / "chaos"), str(_TESTS / "store")]
+sys.path[:0] = [str(_TESTS), str(_TESTS / "chaos"), str(_TESTS / "store")]
 
 #: Steps of the state machine of tests/store/test_machine.py.
 _MACHINE_STEPS, _QUICK_MACHINE_STEPS = 10_000, 300

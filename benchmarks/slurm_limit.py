@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 _TESTS = Path(__file__).resolve().parents[1] / "tests"
-sys.path[:0] = [str(_TESTS / "chaos"), str(_TESTS / "store"), str(_TESTS / "worker")]
+sys.path[:0] = [str(_TESTS), *(str(_TESTS / room) for room in ("chaos", "store", "worker"))]
 
 #: Some 90 seconds of training in all: more than two jobs have time for before they are warned.
 STUDY = ["demo", "--seeds", "2", "--set", "epochs=75"]

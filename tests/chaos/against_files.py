@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from chain_child import BAD_STEP
+from chain_child import Chaos
 from fleet import Fleet, ticks, wait_for
 from oracle import Broken, undisturbed
 from places import Place, study_of
@@ -247,7 +247,9 @@ def bad_children(place: Place, *, behaviours: tuple[str, ...] = tuple(BEHAVIOURS
         suspicious = sum(worker.exit_code == _BAD_MACHINE for worker in fleet.workers)
     wrong = [rows[at] for at, name in enumerate(behaviours) if rows[at].state is not BEHAVIOURS[name]]
     # From its last checkpoint on a bad trial only fails. Crashes that a bad machine takes upon itself do not count.
-    most = max(sum(attempt.first_step == BAD_STEP - 2 for attempt in row.attempts) for row in rows[: len(behaviours)])
+    most = max(
+        sum(attempt.first_step == Chaos.bad_step - 2 for attempt in row.attempts) for row in rows[: len(behaviours)]
+    )
     if wrong or most >= MOST_CRASHES + 3 * suspicious:
         raise Broken(f"seed {place.seed}: {most} fruitless attempts, wrong ends {wrong}; logs in {place.folder}")
     states = Counter(f"trials {row.state}" for row in rows)

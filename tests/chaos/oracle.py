@@ -10,6 +10,7 @@ from typing import Any
 
 import chain_child
 from sqlalchemy import Connection, select
+from support.child import advanced
 
 from cifarsweep.spec.metrics import TIMING_METRICS
 from cifarsweep.spec.study import Study
@@ -41,12 +42,12 @@ def undisturbed(spec: Study) -> dict[int, Run]:
     """What the chain gives where nothing happens, computed here, without a store, a worker or a checkpoint."""
     found = {}
     for number, planned in enumerate(spec.trials()):
-        state = chain_child.beginning(json.loads(planned.cell.settings.model_dump_json()), planned.seed)
+        state = (0, chain_child.beginning(json.loads(planned.cell.settings.model_dump_json())))
         rows: list[MetricRow] = []
-        while state[0] < chain_child.STEPS:
-            state = chain_child.advanced(state)
+        while state[0] < chain_child.Chaos.steps:
+            state = advanced(state, planned.seed)
             rows += chain_child.rows(state)
-        found[number] = Run(chain_child.result(state).weights_sha256, as_hex(rows))
+        found[number] = Run(state[1], as_hex(rows))
     return found
 
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from support.child import once
+
 #: What a worker passes on the way through a trial, and then what it passes when it tells Optuna.
 _STATEMENTS = ("claim", "guard", "insert", "point", "finish")
 _TELLING = ("tell", "mark")
@@ -38,15 +40,6 @@ class Sabotage:
     marker: str
     act: str = "kill"
     nth: int = 1
-
-
-def once(marker: Path) -> bool:
-    """Whether nobody has made the marker before."""
-    try:
-        os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
-    except FileExistsError:
-        return False
-    return True
 
 
 class Trap:

@@ -4,12 +4,12 @@ import json
 import re
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import optuna
 import pytest
 from sqlalchemy import func, select
+from support.waiting import wait_for
 
 from cifarsweep.spec.metrics import TIMING_METRICS, VAL_ACCURACY
 from cifarsweep.spec.types import AttemptEnd, TrialState
@@ -67,13 +67,6 @@ def checkpoints(folder: Path) -> int:
     """What a worker that dies now leaves for others to go on from."""
     with Store.open(f"sqlite:///{folder}/cifarsweep.db", read_only=True) as store:
         return store._db.read(lambda conn: conn.execute(select(func.count()).select_from(checkpoint)).scalar_one())
-
-
-def wait_for(condition, seconds: float = 200.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 def test_two_workers_share_a_study_and_the_report_shows_it(cli, start, tmp_path, undisturbed):

@@ -3,13 +3,12 @@
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+from support.worker import command as command_of_worker
 
 from cifarsweep.spec.metrics import CONFUSION
 from cifarsweep.spec.reader import find, read_study
@@ -91,9 +90,7 @@ def until(page: Page, condition: str) -> None:
 def test_a_curve_grows_while_a_worker_trains(serve, show, url, store, tmp_path):
     page = show(serve(url).port)
     assert page.locator("#curves-plot").count() == 0
-    worker = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("fake_worker.py")), url, str(tmp_path), "slow"]
-    )
+    worker = subprocess.Popen(command_of_worker(url, tmp_path, "slow", slots=3, timing=(8.0, 0.5)))
 
     seen = []
     for points in (1, 6):

@@ -7,9 +7,9 @@ import socket
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
+from support.worker import command as command_of_worker
 
 from cifarsweep.dashboard.server import serve as run
 from cifarsweep.errors import DashboardError, StoreError
@@ -116,7 +116,7 @@ def test_a_sweep_on_sqlite_does_not_notice_who_watches(serve, url, tmp_path):
     for watcher in watchers:
         watcher.start()
     worker = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("fake_worker.py")), url, str(tmp_path), "slow"],
+        command_of_worker(url, tmp_path, "slow", slots=3, timing=(8.0, 0.5)),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     said, _ = worker.communicate(timeout=240)

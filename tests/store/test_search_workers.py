@@ -1,24 +1,23 @@
 """Four real workers search together, and are killed."""
 
-import math
 import os
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import search_worker
+from support.child import STEPS, accuracy_of
+from support.waiting import wait_for
+from support.worker import command
 
 from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.reader import read_study
 from cifarsweep.spec.types import Outcome, TrialState
 from cifarsweep.store import Store
 
-STEPS, TRIALS = 6, 16
+TRIALS = 16
 FILE = f"""
 name = "find"
 question = "Which rate?"
@@ -46,28 +45,19 @@ def kill(process: Process) -> None:
 @pytest.fixture
 def worker(url: str, store: Store, tmp_path: Path) -> Iterator[Worker]:
     """Starts workers, each in a process group of its own; what is left of them at the end is killed."""
-    path, artifacts = tmp_path / "find.toml", tmp_path / "artifacts"
+    path = tmp_path / "find.toml"
     path.write_text(FILE)
-    artifacts.mkdir()
     store.create_study(read_study(path))
     running: list[Process] = []
 
     def start(behaviour: str) -> Process:
-        command = [sys.executable, str(search_worker.__file__), url, str(artifacts), behaviour]
-        running.append(subprocess.Popen(command, start_new_session=True))
+        asked = command(url, tmp_path, behaviour, script="search", timing=(3.0, 0.2))
+        running.append(subprocess.Popen(asked, start_new_session=True))
         return running[-1]
 
     yield start
     for process in running:
         kill(process)
-
-
-def until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "waited for too long"
-        time.sleep(0.05)
-    return found
 
 
 def assert_it_is_a_whole_search(store: Store) -> None:
@@ -79,9 +69,8 @@ def assert_it_is_a_whole_search(store: Store) -> None:
     curves = store.metrics("find", [VAL_ACCURACY])
     for trial in trials:
         steps, values = curves[trial.number, VAL_ACCURACY]
-        off = abs(math.log10(trial.settings.optimizer.lr) + 2)
         assert list(steps) == list(range(1, trial.step + 1))
-        assert [v.hex() for v in values] == [(step / STEPS / (1 + off)).hex() for step in steps.tolist()]
+        assert [v.hex() for v in values] == [accuracy_of(trial.settings.optimizer.lr, s).hex() for s in steps.tolist()]
         assert_it_ended_where_it_was_decided(store, trial)
     assert store.check() == []
 
@@ -110,8 +99,8 @@ def test_four_workers_search_together(store: Store, worker: Worker) -> None:
 def test_workers_that_are_killed_lose_no_point_and_repeat_none(store: Store, worker: Worker) -> None:
     workers = [worker("slow") for _ in range(4)]
     for many in (2, 5, 8):
-        until(lambda many=many: store.status("find")[0].trials[TrialState.DONE] >= many)
-        victim = until(lambda: holder(store, workers))
+        wait_for(lambda many=many: store.status("find")[0].trials[TrialState.DONE] >= many)
+        victim = wait_for(lambda: holder(store, workers))
         kill(victim)
         workers.remove(victim)
         workers.append(worker("slow"))

@@ -2,25 +2,15 @@
 
 import os
 import signal
-import sys
 from pathlib import Path
 
-import fake_child
 import pytest
+from support.worker import work
 
-from cifarsweep.data.catalog import DataSetInfo
 from cifarsweep.errors import StoreUnavailable
 from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.types import AttemptEnd, TrialState
 from cifarsweep.store import Store
-from cifarsweep.worker.context import WorkerConfig
-from cifarsweep.worker.display import Display
-from cifarsweep.worker.eligibility import EligibleStudies
-from cifarsweep.worker.supervisor import Supervisor
-
-
-def here(name: str) -> DataSetInfo:
-    return DataSetInfo(name=name, source="", classes=(), train=0, test=0, sha256="d" * 64, bytes=0, path=Path())
 
 
 @pytest.fixture
@@ -28,12 +18,6 @@ def store(tmp_path: Path):
     with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True) as store:
         store.create_study(read_study(find("demo")))
         yield store
-
-
-def work(store: Store, folder: Path, **plan: object) -> int:
-    command = [sys.executable, str(Path(fake_child.__file__)), "ok", str(folder)]
-    ready = WorkerConfig(command=command, artifacts=folder / "artifacts", **plan)  # type: ignore[arg-type]
-    return Supervisor(store, ready, Display(), EligibleStudies(store, lambda text: None, here)).run()
 
 
 def ends(store: Store) -> list[AttemptEnd | None]:

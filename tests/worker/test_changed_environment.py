@@ -1,35 +1,25 @@
 """A trial that goes on with other software than it began with: what the worker says, and what is kept of it."""
 
-import sys
+from functools import partial
 from pathlib import Path
 
-import fake_child
 import pytest
+from support import child, worker
+from support.worker import Notes, here
 
 from cifarsweep.analysis.collect import collect
+from cifarsweep.checkpoints.folder import CheckpointFolder
 from cifarsweep.cli.replay import _print
-from cifarsweep.data.catalog import DataSetInfo
 from cifarsweep.report.render import render_study
 from cifarsweep.report.summary import study_fields
 from cifarsweep.spec.reader import find, read_study
-from cifarsweep.spec.types import CheckpointRef, MetricRow, TrialState
+from cifarsweep.spec.types import MetricRow, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.records import Environment, WorkerInfo
-from cifarsweep.worker.context import WorkerConfig
-from cifarsweep.worker.display import Display
-from cifarsweep.worker.eligibility import EligibleStudies
+from cifarsweep.worker.checkpoint_cleanup import CheckpointDirectory
 from cifarsweep.worker.replay import ReplayResult
-from cifarsweep.worker.supervisor import Supervisor
 
 A, B = "a" * 64, "b" * 64
-
-
-class Notes(Display):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text):
-        self.notes.append(text)
 
 
 @pytest.fixture
@@ -40,31 +30,28 @@ def store(tmp_path: Path):
 
 
 def begin_elsewhere(
-    store: Store, *, saved: bool = True, digits: str = A, device: str = "NVIDIA A100", fake: str = "0"
+    store: Store, folder: Path, *, saved: bool = True, digits: str = A, device: str = "NVIDIA A100", fake: str = "0"
 ) -> None:
     """Somebody, with another device and software where nothing else is said, trains the first trial up to step 2."""
     store.register_worker(WorkerInfo("somebody", "there", 1, device, 1, {"fake": fake}))
     lease = store.claim("somebody", environment=Environment({"digits": digits}))
     assert lease is not None
-    rows = [MetricRow("val/accuracy", step, fake_child.value(lease.seed, step)) for step in (1, 2)]
-    store.release(lease, rows, CheckpointRef(2, "step-2.pt", "0" * 64, 1) if saved else None)
+    rows = [MetricRow("val/accuracy", step, child.value(lease.seed, step)) for step in (1, 2)]
+    there = CheckpointFolder(Path(CheckpointDirectory(str(folder / "artifacts"), print).path(lease)))
+    state = (2, child.chain(lease.seed, 2))
+    store.release(lease, rows, there.write(2, child.payload(state)) if saved else None)
 
 
 def go_on(store: Store, folder: Path, digest: str = A, *, other_data: bool = False) -> list[str]:
     """Train all trials with the child of these tests; what the worker notes."""
 
-    def here(name: str) -> DataSetInfo:
-        return DataSetInfo(name, "", (), 0, 0, digest, 0, Path())
-
-    notes = Notes()
-    command = [sys.executable, str(Path(fake_child.__file__)), "ok", str(folder)]
-    trainable = EligibleStudies(store, notes.note, here, other_data=other_data)
-    assert Supervisor(store, WorkerConfig(command=command, artifacts=folder / "a"), notes, trainable).run() == 0
+    notes, find = Notes(), partial(here, sha256=digest)
+    assert worker.work(store, folder, display=notes, find=find, other_data=other_data) == 0
     return notes.notes
 
 
 def test_who_goes_on_with_other_software_says_so_and_the_page_takes_the_promise_back(store, tmp_path, capsys):
-    begin_elsewhere(store)
+    begin_elsewhere(store, tmp_path)
 
     notes = go_on(store, tmp_path)
 
@@ -89,7 +76,7 @@ def test_who_goes_on_with_other_software_says_so_and_the_page_takes_the_promise_
     "begun", [{"saved": False}, {"device": "no device", "fake": "1"}], ids=["left nothing", "with the same"]
 )
 def test_nothing_is_said_of_a_trial_whose_result_is_of_one_environment(store, tmp_path, begun):
-    begin_elsewhere(store, **begun)
+    begin_elsewhere(store, tmp_path, **begun)
 
     assert go_on(store, tmp_path) == []
     assert len(store.trial("demo", 0).attempts) == 2
@@ -97,7 +84,7 @@ def test_nothing_is_said_of_a_trial_whose_result_is_of_one_environment(store, tm
 
 
 def test_a_trial_does_not_go_on_from_a_checkpoint_of_other_images(store, tmp_path):
-    begin_elsewhere(store, digits=B)
+    begin_elsewhere(store, tmp_path, digits=B)
 
     notes = go_on(store, tmp_path, other_data=True)
 
@@ -105,6 +92,6 @@ def test_a_trial_does_not_go_on_from_a_checkpoint_of_other_images(store, tmp_pat
     trial = store.trial("demo", 0)
     assert [each.first_step for each in trial.attempts] == [0, 0] and trial.changed == {}
     steps, _ = store.metrics("demo", ["val/accuracy"], only=[0])[0, "val/accuracy"]
-    assert steps.tolist() == list(range(1, fake_child.STEPS + 1))
+    assert steps.tolist() == list(range(1, child.STEPS + 1))
     assert store.check() == []
     assert f"{A}" in render_study(collect(store, "demo"))

@@ -1,6 +1,7 @@
 """What becomes of trials that can't train or can't be saved: a worker with its real child, on the digits."""
 
 import pytest
+from support.worker import Notes
 
 from cifarsweep.data import catalog
 from cifarsweep.spec.settings import ConvNet, Optimizer, Settings
@@ -10,7 +11,6 @@ from cifarsweep.store import Store
 from cifarsweep.store.timing import Timing
 from cifarsweep.worker.child.process import child_command
 from cifarsweep.worker.context import WorkerConfig
-from cifarsweep.worker.display import Display
 from cifarsweep.worker.eligibility import EligibleStudies
 from cifarsweep.worker.failures import Failure, classify
 from cifarsweep.worker.supervisor import Supervisor
@@ -25,14 +25,6 @@ CELLS = {
 }
 #: No file of the child may be larger: enough for the weights of all cells but one, whose write fails half way.
 LIMIT_KB = 1024
-
-
-class Notes(Display):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text):
-        self.notes.append(text)
 
 
 @pytest.fixture(scope="module")

@@ -3,52 +3,27 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
+from dataclasses import astuple
 from pathlib import Path
 
-import fake_child
 import pytest
+from support import worker
+from support.worker import TRIALS, Notes, assert_everything_is_there_once
 
-from cifarsweep.data.catalog import DataSetInfo
 from cifarsweep.errors import StoreUnavailable
-from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.types import AttemptEnd, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.timing import Timing
 from cifarsweep.worker import supervisor
-from cifarsweep.worker.context import WorkerConfig
-from cifarsweep.worker.display import Display
-from cifarsweep.worker.eligibility import EligibleStudies
-from cifarsweep.worker.supervisor import EXIT_FAULTY_HOST, Supervisor
+from cifarsweep.worker.supervisor import EXIT_FAULTY_HOST
 
-TRIALS = 12
 #: For tests in which no lease has to run out: a machine that pauses for some seconds costs none either.
 PATIENT = Timing(lease_s=30.0, beat_s=1.0)
 #: Crashes are tried again soon, and the trials of the dead taken over.
 HASTY = Timing(lease_s=1.2, beat_s=0.5)
-
-
-def here(name: str) -> DataSetInfo:
-    return DataSetInfo(name=name, source="", classes=(), train=0, test=0, sha256="d" * 64, bytes=0, path=Path())
-
-
-class Notes(Display):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        #: When each trial was taken here, and with which attempt.
-        self.taken: list[tuple[float, int]] = []
-
-    def begin(self, slot, lease):
-        self.taken.append((time.monotonic(), lease.attempt))
-
-    def end(self, slot, lease, how, result=None):
-        self.lines.append(how)
-
-    def note(self, text):
-        self.lines.append(text)
 
 
 @pytest.fixture
@@ -68,18 +43,7 @@ def store(tmp_path: Path, timing: Timing):
 
 
 def work(store: Store, folder: Path, behaviour: str, notes: Notes, slots: int = 2) -> int:
-    command = [sys.executable, str(Path(fake_child.__file__)), behaviour, str(folder)]
-    plan = WorkerConfig(command=command, artifacts=folder / "artifacts", timing=store.timing, slots=slots)
-    return Supervisor(store, plan, notes, EligibleStudies(store, notes.note, here)).run()
-
-
-def assert_everything_is_there_once(store: Store) -> None:
-    curves = store.metrics("demo", [VAL_ACCURACY])
-    for trial in store.trials("demo"):
-        steps, values = curves[trial.number, VAL_ACCURACY]
-        assert trial.state is TrialState.DONE and list(steps) == list(range(1, fake_child.STEPS + 1))
-        assert [v.hex() for v in values] == [fake_child.value(trial.seed, int(s)).hex() for s in steps]
-    assert store.check() == []
+    return worker.work(store, folder, behaviour, notes, slots=slots)
 
 
 def when_some_train(store: Store, act) -> None:
@@ -186,22 +150,10 @@ def test_an_outage_of_the_database_is_two_lines_on_the_screen(store, tmp_path, m
     assert_everything_is_there_once(store)
 
 
-WORKER = """
-import sys
-sys.path.insert(0, {tests!r})
-from test_interrupted_trials import HASTY, Notes, work
-from pathlib import Path
-from cifarsweep.store import Store
-with Store.open({url!r}, timing=HASTY) as store:
-    work(store, Path({folder!r}), "held", Notes())
-"""
-
-
 @hasty
 def test_the_trials_of_a_killed_worker_go_on_elsewhere_within_the_lease_and_ten_seconds(store, tmp_path):
-    url, tests = f"sqlite:///{tmp_path}/test.db", str(Path(__file__).parent)
-    script = WORKER.format(tests=tests, url=url, folder=str(tmp_path))
-    doomed = subprocess.Popen([sys.executable, "-c", script], start_new_session=True)
+    command = worker.command(f"sqlite:///{tmp_path}/test.db", tmp_path, "held", timing=astuple(HASTY), slots=2)
+    doomed = subprocess.Popen(command, start_new_session=True)
     killed_at = []
 
     def kill(_study: str) -> None:

@@ -8,20 +8,18 @@ import sys
 import time
 from pathlib import Path
 
-import fake_child
-import fleet_worker
 import psutil
 import pytest
+from support import worker
+from support.worker import TRIALS
 
 from cifarsweep.errors import DeviceError
-from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.types import TrialState
 from cifarsweep.store import Store
 from cifarsweep.worker import gpus
 from cifarsweep.worker.launch.local import Backoff, WorkerCommand, WorkerGroup
 
-TRIALS = 12
 AT_ONCE = Backoff(first_s=0.01, longest_s=0.01, most=3)
 
 
@@ -40,7 +38,7 @@ def launcher(url: str, tmp_path: Path):
 
     def _start(behaviour: str) -> subprocess.Popen[bytes]:
         (tmp_path / "hold").touch()
-        command = [sys.executable, fleet_worker.__file__, "launch", url, str(tmp_path), behaviour]
+        command = worker.command(url, tmp_path, behaviour, "launch")
         started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
         return started[-1]
 
@@ -73,13 +71,7 @@ def counts(url: str) -> dict[TrialState, int]:
 
 def assert_everything_is_there_once(url: str) -> None:
     with Store.open(url, read_only=True) as store:
-        assert [trial.state for trial in store.trials("demo")] == [TrialState.DONE] * TRIALS
-        curves = store.metrics("demo", [VAL_ACCURACY])
-        for trial in store.trials("demo"):
-            steps, values = curves[trial.number, VAL_ACCURACY]
-            assert list(values) == [fake_child.value(trial.seed, int(step)) for step in steps]
-            assert len(steps) == fake_child.STEPS
-        assert store.check() == []
+        worker.assert_everything_is_there_once(store)
 
 
 def test_two_workers_do_every_trial_once_and_their_output_is_kept(url, launcher, tmp_path):

@@ -1,14 +1,13 @@
 """Workers in a real Slurm on this machine, which warns, requeues and cancels them as a cluster would."""
 
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-import fake_child
-import fleet_worker
 import pytest
 import slurm_cluster
+from support import child, worker
+from support.waiting import wait_for
 
 from cifarsweep.errors import CifarsweepError, SpecError
 from cifarsweep.spec.metrics import VAL_ACCURACY
@@ -46,7 +45,7 @@ def submitted(slurm, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     def _submit(workers: int = 2, **options: str) -> str:
         (tmp_path / "hold").touch()
-        members = (fleet_worker.member(0, url, tmp_path, "held"),)
+        members = (worker.member(0, url, tmp_path, "held"),)
         return submit(Job(members, tmp_path / "logs"), workers, {"cpus-per-task": "1", "mem": "0", **options})
 
     return _submit
@@ -69,12 +68,8 @@ def logs(job: str, folder: Path) -> list[str]:
     return [path.read_text() if path.exists() else "" for path in paths]
 
 
-def until(true: Callable[[], object], folder: Path, timeout_s: float = 120.0) -> None:
-    give_up = time.monotonic() + timeout_s
-    while not true():
-        said = "\n".join(path.read_text() for path in (folder / "logs").rglob("*.out"))
-        assert time.monotonic() < give_up, f"it did not happen in time\n{said}"
-        time.sleep(0.25)
+def until(true: Callable[[], object], folder: Path) -> None:
+    wait_for(true, what=lambda: "\n".join(path.read_text() for path in (folder / "logs").rglob("*.out")))
 
 
 def attempts(url: str) -> list[str]:
@@ -83,8 +78,8 @@ def attempts(url: str) -> list[str]:
         trials, curves = store.trials("demo"), store.metrics("demo", [VAL_ACCURACY])
         for trial in trials:
             steps, values = curves[trial.number, VAL_ACCURACY]
-            assert trial.state is TrialState.DONE and list(steps) == list(range(1, fake_child.STEPS + 1))
-            assert list(values) == [fake_child.value(trial.seed, int(step)) for step in steps]
+            assert trial.state is TrialState.DONE and list(steps) == list(range(1, child.STEPS + 1))
+            assert list(values) == [child.value(trial.seed, int(step)) for step in steps]
         assert store.check() == []
         return [attempt.end.value for trial in trials for attempt in trial.attempts if attempt.end]
 

@@ -1,12 +1,11 @@
 """What a comparison of two trainings says, and how a child that fails is reported."""
 
 import math
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
+from support import child
 
 from cifarsweep.errors import CifarsweepError
 from cifarsweep.spec.settings import Settings
@@ -16,7 +15,6 @@ from cifarsweep.worker.context import versions
 from cifarsweep.worker.replay import Original, Repetition, compare, repeat
 
 ROWS = {("val/loss", 1): 0.5, ("val/loss", 2): math.nan, ("val/accuracy", 2): 0.25}
-FAKE = str(Path(__file__).with_name("fake_child.py"))
 
 
 def attempt(number, device="cpu", first_step=0, **versions):
@@ -87,8 +85,8 @@ def test_an_attempt_that_trained_nothing_of_the_result_is_not_named():
 
 
 def test_a_child_trains_it_again_from_the_start(tmp_path):
-    found = repeat(original(), [sys.executable, FAKE, "good", str(tmp_path)], tmp_path, lambda _: None)
-    assert found.result.weights_sha256 == "weights of 3"
+    found = repeat(original(), child.command(tmp_path), tmp_path, lambda _: None)
+    assert found.result.weights_sha256 == child.chain(3)
     assert sorted(found.rows) == [("val/accuracy", step) for step in range(1, 7)]
     assert (found.device, found.versions) == ("no device", versions({"fake": "1"}, {}))
 
@@ -98,4 +96,4 @@ def test_a_child_trains_it_again_from_the_start(tmp_path):
 )
 def test_a_child_that_fails_is_reported(tmp_path, behaviour, words):
     with pytest.raises(CifarsweepError, match=words):
-        repeat(original(), [sys.executable, FAKE, behaviour, str(tmp_path)], tmp_path, lambda _: None)
+        repeat(original(), child.command(tmp_path, behaviour), tmp_path, lambda _: None)

@@ -4,23 +4,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from pretended_nvml import ADDRESS, Nvml
+from support.waiting import wait_for
 
 from cifarsweep.errors import DeviceError
 from cifarsweep.worker import sensors
 from cifarsweep.worker.sensors import GpuSensor, ProcessTree
 
 BURN = "while True: pass"
-
-
-def wait_for(condition, seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 @pytest.fixture

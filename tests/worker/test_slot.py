@@ -3,17 +3,16 @@
 import itertools
 import os
 import signal
-import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
-import narrow_child
 import psutil
 import pytest
-from test_supervisor import Notes, here
+from support import child, worker
+from support.waiting import wait_for
+from support.worker import Notes
 
 from cifarsweep.errors import DeviceError
 from cifarsweep.spec.reader import find, read_study
@@ -23,9 +22,6 @@ from cifarsweep.store import Store
 from cifarsweep.store.timing import Timing
 from cifarsweep.worker import slot
 from cifarsweep.worker.child import process, protocol
-from cifarsweep.worker.context import WorkerConfig
-from cifarsweep.worker.eligibility import EligibleStudies
-from cifarsweep.worker.supervisor import Supervisor
 
 #: Two cells of the shipped study, one seed each.
 STUDY = read_study(find("demo"))
@@ -50,10 +46,8 @@ def work(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     notes = Notes()
 
     def _work(room: int, mishap: str = "exception", **plan: object) -> int:
-        command = [sys.executable, str(Path(narrow_child.__file__)), str(tmp_path), str(room), mishap]
-        settings = {"artifacts": tmp_path / "artifacts", "timing": store.timing, **plan}
-        ready = WorkerConfig(command=command, **settings)  # type: ignore[arg-type]
-        return Supervisor(store, ready, notes, EligibleStudies(store, notes.note, here)).run()
+        command = child.command(tmp_path, room=room, crowded_out=mishap)
+        return worker.work(store, tmp_path, display=notes, command=command, **plan)
 
     _work.notes = notes  # type: ignore[attr-defined]
     return _work
@@ -61,11 +55,6 @@ def work(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def done(store: Store, name: str) -> int:
     return store.status(name)[0].trials[TrialState.DONE]
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    while not condition():
-        time.sleep(0.05)
 
 
 @pytest.fixture(autouse=True)
@@ -182,7 +171,6 @@ def test_a_system_that_starts_no_process_costs_a_slot(store, work, monkeypatch):
 def test_a_worker_is_stopped_while_its_child_starts_for_a_trial(store, work, tmp_path, monkeypatch):
     """Nothing was trained, so nothing is saved: the trial goes back at once."""
     stuck = ["bash", "-c", 'if mkdir "$0/first"; then exec "$@"; else sleep 600; fi', str(tmp_path)]
-    usual = [sys.executable, str(Path(narrow_child.__file__)), str(tmp_path), "4", "refused"]
 
     def come_late() -> None:
         wait_for(lambda: done(store, "first") == TRIALS and childless())
@@ -191,9 +179,7 @@ def test_a_worker_is_stopped_while_its_child_starts_for_a_trial(store, work, tmp
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=come_late, daemon=True).start()
-    plan = WorkerConfig(
-        command=stuck + usual, artifacts=tmp_path / "artifacts", timing=store.timing, wait=True, keep_idle_s=0.3
-    )
-    assert Supervisor(store, plan, work.notes, EligibleStudies(store, print, here)).run() == 130
+    command = stuck + child.command(tmp_path)
+    assert worker.work(store, tmp_path, display=work.notes, command=command, wait=True, keep_idle_s=0.3) == 130
 
     assert store.status("second")[0].trials[TrialState.QUEUED] == TRIALS

@@ -4,11 +4,11 @@ import itertools
 import sys
 from pathlib import Path
 
-import probed_child
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support import child
 
 from cifarsweep.checkpoints.folder import CheckpointFolder
 from cifarsweep.data.dataset import Split
@@ -90,7 +90,7 @@ def test_a_probe_does_not_diverge_whatever_the_rate(tmp_path):
 
 def test_a_network_that_diverges_all_the_same_is_one_sentence(tmp_path):
     with pytest.raises(CifarsweepError, match="--slots auto: the loss of the study's first cell is not finite"):
-        find_slots(command(tmp_path, 100, 8, "diverges"), Settings(epochs=1), print)
+        find_slots(command(tmp_path, "diverges"), Settings(epochs=1), print)
 
 
 @pytest.fixture(autouse=True)
@@ -98,28 +98,28 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slot_tuning, "_MEASURED_S", 0.3)
 
 
-def command(tmp_path: Path, *words: object) -> list[str]:
-    return [sys.executable, str(Path(probed_child.__file__)), str(tmp_path), *map(str, words)]
+def command(tmp_path: Path, behaviour: str = "ok", **options: object) -> list[str]:
+    return child.command(tmp_path, behaviour, script="shared GPU", **options)
 
 
-def found(tmp_path: Path, peak: object, room: int) -> int:
-    return find_slots(command(tmp_path, peak, room), Settings(epochs=1), lambda text: None)
+def found(tmp_path: Path, peak: float = 100.0, memory: int = 8) -> int:
+    return find_slots(command(tmp_path, peak=peak, memory=memory), Settings(epochs=1), lambda text: None)
 
 
 def test_children_that_share_a_device_well_get_as_many_slots_as_fit(tmp_path):
-    assert found(tmp_path, peak=100, room=2) == 2
+    assert found(tmp_path, memory=2) == 2
 
 
 def test_children_that_gain_nothing_together_stay_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(slot_tuning, "SIZES", (1, 4))
 
-    assert found(tmp_path, peak=1, room=8) == 1
+    assert found(tmp_path, peak=1) == 1
 
 
 def test_a_child_without_a_gpu_means_the_processor(tmp_path, monkeypatch):
     monkeypatch.setattr(slot_tuning, "processor_slots", lambda threads: 5)
 
-    assert found(tmp_path, peak="none", room=8) == 5
+    assert found(tmp_path, peak=0) == 5
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_child_without_a_gpu_means_the_processor(tmp_path, monkeypatch):
     [
         ("refused", "there is no memory to start on"),
         ("killed", "ended by signal SIGKILL"),
-        ("crashed", "ended by exit code 1"),
+        ("exception", "ended by exit code 1"),
         ("silent", "said nothing for 0 s"),
     ],
 )
@@ -135,7 +135,7 @@ def test_a_child_that_finds_no_room_to_start_means_that_so_many_do_not_fit(tmp_p
     monkeypatch.setattr(slot_tuning, "_PATIENCE_S", 0.4 if mishap == "silent" else 120.0)
     notes: list[str] = []
 
-    assert find_slots(command(tmp_path, 100, 1, mishap), Settings(epochs=1), notes.append) == 1
+    assert find_slots(command(tmp_path, room=1, crowded_out=mishap), Settings(epochs=1), notes.append) == 1
 
     assert "2 at once do not fit" in notes[-1] and why in notes[-1]
 
@@ -152,13 +152,13 @@ def test_a_system_that_starts_no_more_processes_means_that_so_many_do_not_fit(tm
 
     monkeypatch.setattr(slot_tuning, "ChildProcess", start)
 
-    assert found(tmp_path, peak=100, room=8) == 1
+    assert found(tmp_path) == 1
 
 
 @pytest.mark.parametrize(("mishap", "why"), [("refused", "there is no memory to start on"), ("killed", "SIGKILL")])
 def test_no_room_for_the_first_child_is_one_sentence(tmp_path, mishap, why):
     with pytest.raises(CifarsweepError, match=rf"--slots auto: [\s\S]*{why}"):
-        find_slots(command(tmp_path, 100, 0, mishap), Settings(epochs=1), print)
+        find_slots(command(tmp_path, room=0, crowded_out=mishap), Settings(epochs=1), print)
 
 
 def test_a_slow_network_is_rated_after_some_time_and_not_after_some_steps(monkeypatch):

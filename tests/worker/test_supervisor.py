@@ -10,15 +10,13 @@ import threading
 import time
 from pathlib import Path
 
-import cuda_child
-import fake_child
 import pytest
 from rich.console import Console
+from support import child, worker
+from support.worker import TRIALS, Notes, assert_everything_is_there_once, here
 
 from cifarsweep.checkpoints.folder import CheckpointFolder
-from cifarsweep.data.catalog import DataSetInfo
 from cifarsweep.errors import DeviceError
-from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.types import AttemptEnd, TrialState
 from cifarsweep.store import Store
@@ -29,29 +27,11 @@ from cifarsweep.worker.display import Display, Lines, display_for
 from cifarsweep.worker.eligibility import EligibleStudies
 from cifarsweep.worker.supervisor import Supervisor
 
-TRIALS = 12
 #: No lease runs out, though the machine may pause for some seconds.
 PATIENT = Timing(lease_s=12.0, beat_s=1.0)
 #: For tests in which one has to, or a crash is repeated often.
 HASTY = Timing(lease_s=3.0, beat_s=0.2)
 hasty = pytest.mark.parametrize("timing", [pytest.param(HASTY, id="hasty")])
-
-
-def here(name: str) -> DataSetInfo:
-    """Any data set is on this machine."""
-    return DataSetInfo(name=name, source="", classes=(), train=0, test=0, sha256="d" * 64, bytes=0, path=Path())
-
-
-class Notes(Display):
-    def __init__(self) -> None:
-        self.ends: list[str] = []
-        self.notes: list[str] = []
-
-    def end(self, slot, lease, how, result=None):
-        self.ends.append(how)
-
-    def note(self, text):
-        self.notes.append(text)
 
 
 @pytest.fixture
@@ -68,29 +48,10 @@ def store(tmp_path: Path, timing: Timing):
 
 @pytest.fixture
 def work(store: Store, tmp_path: Path):
-    def _work(
-        behaviour: str = "ok", display: Display | None = None, command: list[str] | None = None, **plan: object
-    ) -> int:
-        command = command or [sys.executable, str(Path(fake_child.__file__)), behaviour, str(tmp_path)]
-        display = display or Notes()
-        settings = {"artifacts": tmp_path / "artifacts", "timing": store.timing, **plan}
-        ready = WorkerConfig(command=command, **settings)  # type: ignore[arg-type]
-        return Supervisor(store, ready, display, EligibleStudies(store, display.note, here)).run()
+    def _work(behaviour: str = "ok", display: Display | None = None, **plan: object) -> int:
+        return worker.work(store, tmp_path, behaviour, display or Notes(), **plan)
 
     return _work
-
-
-def assert_everything_is_there_once(store: Store) -> None:
-    """The oracle: what an undisturbed run would have left, to the last bit."""
-    trials = store.trials("demo")
-    curves = store.metrics("demo", [VAL_ACCURACY])
-    assert [trial.state for trial in trials] == [TrialState.DONE] * TRIALS
-    for trial in trials:
-        steps, values = curves[trial.number, VAL_ACCURACY]
-        assert list(steps) == list(range(1, fake_child.STEPS + 1))
-        assert [v.hex() for v in values] == [fake_child.value(trial.seed, int(s)).hex() for s in steps]
-        assert trial.weights_sha256 == f"weights of {trial.seed}"
-    assert store.check() == []
 
 
 def test_a_worker_does_every_trial_and_ends(store, work):
@@ -122,7 +83,7 @@ def test_a_finished_trial_keeps_its_last_checkpoint_only(store, work, tmp_path):
 
     files = sorted(path.name for path in tmp_path.glob("artifacts/demo-*/0/*"))
 
-    assert len(files) == 1 and files[0].startswith(f"step-{fake_child.STEPS:08d}")
+    assert len(files) == 1 and files[0].startswith(f"step-{child.STEPS:08d}")
 
 
 def test_a_worker_takes_no_more_than_it_may(store, work):
@@ -154,7 +115,7 @@ def test_a_trial_that_always_raises_fails_with_its_traceback_and_the_worker_goes
 
     trials = store.trials("demo")
     assert {trial.state for trial in trials} == {TrialState.FAILED}
-    assert all("boom" in trial.error and "fake_child.py" in trial.traceback for trial in trials)
+    assert all("boom" in trial.error and "child.py" in trial.traceback for trial in trials)
     assert {len(trial.attempts) for trial in trials} == {2}
 
 
@@ -175,10 +136,8 @@ def test_out_of_memory_is_retried_once(store, work):
     assert [attempt.end for attempt in trial.attempts] == [AttemptEnd.OUT_OF_MEMORY] * 2
 
 
-def test_a_device_that_broke_costs_one_attempt_not_the_trials_after_it(store, work, tmp_path):
-    command = [sys.executable, str(Path(cuda_child.__file__)), str(tmp_path)]
-
-    assert work(command=command) == 0
+def test_a_device_that_broke_costs_one_attempt_not_the_trials_after_it(store, work):
+    assert work("broken-gpu") == 0
 
     assert_everything_is_there_once(store)
     ends = [attempt for trial in store.trials("demo") for attempt in trial.attempts if attempt.end != AttemptEnd.DONE]

@@ -1,19 +1,18 @@
 """Samples become rows beside a trial's evaluations; with a pretended GPU, real processes and a real database."""
 
 import os
-import sys
 import threading
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
-import metered_child
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pretended_nvml import ADDRESS, Nvml
-from test_supervisor import here
+from support import child
+from support.waiting import wait_for
+from support.worker import work
 
 from cifarsweep.spec.metrics import ENERGY, TELEMETRY, TIMING_METRICS
 from cifarsweep.spec.reader import find, read_study
@@ -22,22 +21,11 @@ from cifarsweep.store import Store
 from cifarsweep.store.timing import Timing
 from cifarsweep.worker import telemetry
 from cifarsweep.worker.child.trainer import DeviceTrainer
-from cifarsweep.worker.context import WorkerConfig
-from cifarsweep.worker.display import Display
-from cifarsweep.worker.eligibility import EligibleStudies
-from cifarsweep.worker.supervisor import Supervisor
 from cifarsweep.worker.telemetry import AttemptTelemetry, Telemetry, Totals
 
 #: A trial whose child died is tried again after a sixth of the lease.
 PATIENT = Timing(lease_s=12.0, beat_s=0.2)
 SAMPLE = {"gpu/power_w": 300.0}
-
-
-def wait_for(condition, seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -197,10 +185,10 @@ def store(tmp_path):
 
 
 def test_a_taken_over_trial_goes_on_from_the_energy_of_its_checkpoint(nvml, store, tmp_path):
-    command = [sys.executable, str(Path(metered_child.__file__)), str(tmp_path)]
-    plan = WorkerConfig(command=command, artifacts=tmp_path / "artifacts", timing=PATIENT, slots=2)
+    # A step is longer than a commit on a slow disk, after which all that was said has no time between.
+    command = child.command(tmp_path, "crash-once", bad_step=5, step_s=0.3, gpu=ADDRESS)
 
-    assert Supervisor(store, plan, Display(), EligibleStudies(store, print, here)).run() == 0
+    assert work(store, tmp_path, command=command, slots=2) == 0
 
     trials, found = store.trials("demo"), store.metrics("demo", [ENERGY, "gpu/slots_busy"])
     assert [len(trial.attempts) for trial in trials] == [2] * 4 and store.check() == []

@@ -3,14 +3,14 @@
 import os
 import shutil
 import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import fake_child
 import numpy as np
 import pytest
+from support import child
+from support.worker import Notes
 
 from cifarsweep.data import catalog, tensor_file
 from cifarsweep.data.catalog import DataSetInfo, VerifiedData
@@ -26,7 +26,6 @@ from cifarsweep.worker.child.process import child_command
 from cifarsweep.worker.child.protocol import DataFile, Train
 from cifarsweep.worker.child.trainer import DeviceTrainer
 from cifarsweep.worker.context import WorkerConfig
-from cifarsweep.worker.display import Display
 from cifarsweep.worker.eligibility import EligibleStudies
 from cifarsweep.worker.supervisor import Supervisor
 
@@ -40,20 +39,6 @@ SETTINGS = Settings(
     eval_every=20,
 )
 A, B = "a" * 64, "b" * 64
-
-
-class Notes(Display):
-    """Keeps what is said, and does something when a trial begins to train."""
-
-    def __init__(self, on_start: Callable[[], object] = lambda: None) -> None:
-        self.notes: list[str] = []
-        self._on_start = on_start
-
-    def started(self, slot, started):
-        self._on_start()
-
-    def note(self, text):
-        self.notes.append(text)
 
 
 def make_study(name: str = "s", dataset: str = "mine", seeds: int = 2) -> Study:
@@ -191,7 +176,7 @@ def test_a_damaged_file_is_refused_before_anything_is_claimed(store, path, tmp_p
 
 
 def test_a_worker_that_loses_its_images_gives_the_trial_back_and_ends_with_a_sentence(store, path, tmp_path):
-    notes = Notes(lambda: write_into(path))
+    notes = Notes(on_start=lambda: write_into(path))
     work = supervisor(store, child_command("cpu"), notes, EligibleStudies(store, notes.note, VerifiedData()), tmp_path)
 
     with pytest.raises(DataError, match="'mine' is damaged"):
@@ -205,7 +190,7 @@ def test_a_worker_whose_file_is_replaced_ends_the_trial_on_the_images_it_began_w
     before = VerifiedData()("mine").sha256
     other = tmp_path / "other.safetensors"
     write(other, seed=1)
-    notes = Notes(lambda: other.exists() and shutil.move(other, path))
+    notes = Notes(on_start=lambda: other.exists() and shutil.move(other, path))
     work = supervisor(store, child_command("cpu"), notes, EligibleStudies(store, notes.note, VerifiedData()), tmp_path)
 
     with pytest.raises(StudyRefused) as refused:
@@ -230,15 +215,13 @@ class Files:
         return DataSetInfo(name, "", ("cat", "dog"), 1, 1, sha256, 1, Path(name), (1, 1, time, time))
 
 
-def fake(behaviour: str, folder: Path) -> list[str]:
-    return [sys.executable, str(Path(fake_child.__file__)), behaviour, str(folder)]
-
-
 def test_a_trial_whose_child_can_not_use_its_images_is_given_back_once(store, tmp_path):
     files, notes = Files(mine=A), Notes()
 
     with pytest.raises(DataError, match="boom: these images"):
-        supervisor(store, fake("images", tmp_path), notes, EligibleStudies(store, notes.note, files), tmp_path).run()
+        supervisor(
+            store, child.command(tmp_path, "images"), notes, EligibleStudies(store, notes.note, files), tmp_path
+        ).run()
 
     assert_unharmed(store)
     assert len(store.trial("s", 0).attempts) == 1
@@ -247,10 +230,10 @@ def test_a_trial_whose_child_can_not_use_its_images_is_given_back_once(store, tm
 
 def test_a_child_that_dies_of_a_file_that_was_cut_is_no_crash_of_the_trial(store, tmp_path):
     files = Files(mine=A)
-    notes = Notes(lambda: files.now.update(mine=(A, files.now["mine"][1] + 1)))
+    notes = Notes(on_start=lambda: files.now.update(mine=(A, files.now["mine"][1] + 1)))
     trainable = EligibleStudies(store, notes.note, files)
 
-    assert supervisor(store, fake("crash-once", tmp_path), notes, trainable, tmp_path).run() == 0
+    assert supervisor(store, child.command(tmp_path, "crash-once"), notes, trainable, tmp_path).run() == 0
 
     for trial in store.trials("s"):
         assert trial.state is TrialState.DONE
@@ -270,7 +253,7 @@ def test_a_refused_study_is_named_once_and_others_are_served(store, tmp_path):
     trainable = EligibleStudies(store, notes.note, Files(mine=B, other=B))
 
     with pytest.raises(StudyRefused, match=f"{A}.*{B}"):
-        supervisor(store, fake("ok", tmp_path), notes, trainable, tmp_path).run()
+        supervisor(store, child.command(tmp_path), notes, trainable, tmp_path).run()
 
     assert [trial.state for trial in store.trials("t")] == [TrialState.DONE] * 3
     assert len([note for note in notes.notes if A in note and B in note]) == 1
@@ -328,7 +311,7 @@ def test_a_data_set_that_comes_to_a_study_is_looked_at_when_its_first_trial_is_c
     cells = (*make_study().cells, Cell(name="d", levels={}, settings=SETTINGS.model_copy(update={"dataset": "other"})))
     store.create_study(make_study().model_copy(update={"cells": cells}), extend=True)
 
-    assert supervisor(store, fake("ok", tmp_path), notes, trainable, tmp_path).run() == 0
+    assert supervisor(store, child.command(tmp_path), notes, trainable, tmp_path).run() == 0
 
     assert [trial.state for trial in store.trials("s")] == [TrialState.DONE] * 4
     assert {trial.attempts[0].versions.get("data other") for trial in store.trials("s")} == {None, B}
