@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from cifarsweep import __version__
 from cifarsweep.analysis.confusion import class_counts
 from cifarsweep.analysis.records import ReportAttempt, ReportStudy, ReportTrial
 from cifarsweep.analysis.results import final_summary
@@ -17,6 +16,7 @@ from cifarsweep.report.folding import shown_cells
 from cifarsweep.spec.metrics import METRIC_LABELS, TELEMETRY, VAL_ACCURACY
 from cifarsweep.spec.study import Cell, datasets
 from cifarsweep.spec.types import DATA_VERSION, TrialState
+from cifarsweep.version import __version__
 
 if TYPE_CHECKING:
     from cifarsweep.spec.study import Study

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from cifarsweep import __version__
 from cifarsweep.cli import (
     control,
     create,
@@ -25,6 +24,7 @@ from cifarsweep.cli import (
     status,
     worker,
 )
+from cifarsweep.version import __version__
 
 # Plain help: Rich's own takes longer to import than everything else here together.
 app = typer.Typer(

@@ -11,7 +11,6 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
-from cifarsweep import __version__
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.data.catalog import BUILT_IN
 from cifarsweep.environment import without_database
@@ -19,6 +18,7 @@ from cifarsweep.formatting import plural
 from cifarsweep.spec.provenance import changes_text
 from cifarsweep.spec.types import DATA_VERSION
 from cifarsweep.spec.writer import study_toml
+from cifarsweep.version import __version__
 
 #: More trials than this are counted rather than named.
 _NAMED = 12

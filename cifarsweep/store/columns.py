@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, Table
 
-from cifarsweep import __version__
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Study, dangling
 from cifarsweep.spec.types import NAME_PATTERN, AttemptEnd, Outcome, TrialState, Value, Wish
 from cifarsweep.spec.validation import unknown
 from cifarsweep.store.schema import UtcDateTime
+from cifarsweep.version import __version__
 
 #: Returns what a column holds, as the records have it. Raises BadValue.
 Parser = Callable[[Any], Any]

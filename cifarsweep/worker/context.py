@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cifarsweep import __version__
 from cifarsweep.spec.types import DATA_VERSION
 from cifarsweep.store import Store
 from cifarsweep.store.records import Lease, Want
 from cifarsweep.store.timing import Timing
+from cifarsweep.version import __version__
 from cifarsweep.worker.checkpoint_cleanup import CheckpointDirectory
 from cifarsweep.worker.crash_loop import CrashLoopDetector
 from cifarsweep.worker.display import Display

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from importlib import metadata, util
 from pathlib import Path
 
-from cifarsweep import __version__
 from cifarsweep.checkpoints.location import check_place
 from cifarsweep.data.catalog import ROOT_VARIABLE, data_root, installed
 from cifarsweep.errors import CifarsweepError, DataError, PlaceError
 from cifarsweep.store.admin.doctor import Finding, disk
+from cifarsweep.version import __version__
 from cifarsweep.worker import gpus
 from cifarsweep.worker.sensors import precisions
 

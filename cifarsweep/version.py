@@ -1,0 +1,3 @@
+"""The version, which every room may ask for without importing what the package offers to notebooks."""
+
+__version__ = "0.1.0"
