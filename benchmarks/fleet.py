@@ -37,8 +37,8 @@ from cifarsweep.spec.settings import Optimizer, Settings
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.types import MetricRow, Outcome, TrialResult, TrialState
 from cifarsweep.store import Store
-from cifarsweep.store.database import sqlite_driver
 from cifarsweep.store.records import Lease, Want
+from cifarsweep.store.sqlite import sqlite_driver
 
 RESULT = TrialResult(Outcome.FINISHED, 10, {VAL_ACCURACY: 0.5}, "f" * 64)
 LAST_ROWS = [MetricRow(VAL_ACCURACY, 10, 0.5)]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 from cifarsweep.errors import StoreError, UnreadableStudy
 from cifarsweep.store.cached import WatchedStore
-from cifarsweep.store.url import parse_url
+from cifarsweep.store.url import file_of, parse_url
 
 T = TypeVar("T")
 
@@ -18,9 +17,8 @@ class Source:
     """Hands out one read-only store, from any thread."""
 
     def __init__(self, url: str) -> None:
-        parsed = parse_url(url)
         self._url = url
-        self._path = Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
+        self._path = file_of(parse_url(url))
         self._lock = threading.Lock()
         self._opened: tuple[WatchedStore, object] | None = None
 

@@ -21,7 +21,7 @@ from cifarsweep.spec.metrics import CONFUSION, ELAPSED
 from cifarsweep.spec.settings import Frozen
 from cifarsweep.spec.study import Prose, Study
 from cifarsweep.spec.types import Outcome, TrialState, Value
-from cifarsweep.store.metrics import kind_of
+from cifarsweep.store.columns import kind_of
 
 if TYPE_CHECKING:
     from cifarsweep.store.records import TrialRow

@@ -11,9 +11,9 @@ from sqlalchemy import Connection, event
 
 from cifarsweep.store import status
 from cifarsweep.store.database import Database
-from cifarsweep.store.series import Series
+from cifarsweep.store.leases import Timing
+from cifarsweep.store.records import Series
 from cifarsweep.store.store import Store
-from cifarsweep.store.timing import Timing
 
 #: A read that lasts longer is logged: where SQLite has no WAL, it holds up a COMMIT for as long.
 SLOW_S = 0.25

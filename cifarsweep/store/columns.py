@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache, lru_cache
+from math import isfinite
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -14,7 +15,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, Table
 
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Study, dangling
-from cifarsweep.spec.types import NAME_PATTERN, AttemptEnd, Outcome, TrialState, Value, Wish
+from cifarsweep.spec.types import NAME_PATTERN, AttemptEnd, MetricRow, Outcome, TrialState, Value, Wish
 from cifarsweep.spec.validation import unknown
 from cifarsweep.store.schema import UtcDateTime
 from cifarsweep.version import __version__
@@ -168,6 +169,32 @@ def _final_value(name: str, value: object) -> float:
     raise BadValue(
         f"has {shown(value)} for {shown(name)}; it must be a number, or one of {', '.join(SPECIAL)}: {ADVICE}"
     )
+
+
+def kind_of(value: float) -> str | None:
+    """The name of a number that some database would change: SQLite makes NaN NULL and -0 plain 0."""
+    if value and isfinite(value):
+        return None
+    if value:
+        return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+    return "-0" if math.copysign(1.0, value) < 0 else None
+
+
+def split_value(value: float) -> tuple[float | None, str | None]:
+    """A metric as its two columns: a number, or the kind that stands for one."""
+    kind = kind_of(value)
+    return None if kind else value, kind
+
+
+def metric_tuples(trial_id: int, series: Mapping[str, Sequence[MetricRow]]) -> list[tuple[Any, ...]]:
+    """The rows of some series as their table has them."""
+    return [
+        (trial_id, name, row.step, row.value, None)
+        if row.value and isfinite(row.value)
+        else (trial_id, name, row.step, *split_value(row.value))
+        for name, rows in series.items()
+        for row in rows
+    ]
 
 
 def levels(value: Any) -> dict[str, Value]:

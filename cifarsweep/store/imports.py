@@ -13,17 +13,21 @@ from cifarsweep.errors import StudyExists
 from cifarsweep.spec.metrics import ELAPSED, VAL_ACCURACY
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import TrialState
-from cifarsweep.store.metrics import insert_rows, kind_of
+from cifarsweep.store.columns import kind_of
+from cifarsweep.store.database import backend_of
+from cifarsweep.store.metrics import insert_rows
 from cifarsweep.store.records import FinishedRun
 from cifarsweep.store.schema import cell, study, trial
-from cifarsweep.store.studies import cell_row, insert_ignore
+from cifarsweep.store.studies import cell_row
 
 
 def add(conn: Connection, spec: Study, runs: Sequence[FinishedRun]) -> int:
     """Add the study with a trial that is done for each run; returns how many. Raises StudyExists."""
     fresh = {"name": spec.name, "sha256": spec.sha256, "spec": spec.canonical(), "created_at": datetime.now(UTC)}
     # Not by the count of rows, which PostgreSQL's driver does not know of an INSERT like this.
-    owner = conn.execute(insert_ignore(conn, study).values(fresh).returning(study.c.study_id)).scalar_one_or_none()
+    owner = conn.execute(
+        backend_of(conn).insert_ignore(study).values(fresh).returning(study.c.study_id)
+    ).scalar_one_or_none()
     if owner is None:
         raise StudyExists(f"the database has a study {spec.name!r} already; choose another name with --as")
     conn.execute(insert(cell), [cell_row(owner, position, one) for position, one in enumerate(spec.cells)])

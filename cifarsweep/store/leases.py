@@ -1,14 +1,23 @@
-"""Clocks for leases. They decide who seems alive, never who may write: the fence does that."""
+"""Leases: how long they live, and the clocks that they go by.
+
+Clocks decide which worker seems alive, never which one may write: the fence does that.
+"""
 
 from __future__ import annotations
 
+import math
+import os
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Self
 
-from sqlalchemy import Connection, Double, String, bindparam, cast, func, select
+from sqlalchemy import String, bindparam
 from sqlalchemy.sql.elements import ColumnElement
+
+from cifarsweep.errors import StoreError
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -28,31 +37,44 @@ def machine_now() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def read_clock(conn: Connection) -> tuple[str, float]:
-    """Name and seconds of the clock that the leases of this database go by.
-
-    Call it inside the transaction: SQLite may have waited for its lock, and a moment from before that is stale.
-    """
-    if conn.dialect.name == "sqlite":
-        return machine_clock(), machine_now()
-    return "server", float(conn.execute(select(server_now())).scalar_one())
-
-
-def server_now() -> ColumnElement[float]:
-    """The server's own clock, in seconds since 1970; unlike now() it moves within a transaction."""
-    return cast(func.extract("epoch", func.clock_timestamp()), Double)
-
-
-def now_term(dialect: str) -> ColumnElement[float]:
-    """The moment as a term of a prepared statement: PostgreSQL looks itself, which saves a round trip."""
-    return bindparam("p_now", type_=Double()) if dialect == "sqlite" else server_now()
-
-
 def clock_term() -> ColumnElement[str]:
     """The name of the clock as a term of a prepared statement."""
     return bindparam("p_clock", type_=String())
 
 
-def clock_parameters(dialect: str) -> dict[str, Any]:
-    """The values for `now_term` and `clock_term`; SQLite's are stale after a wait for its lock, so take them inside."""
-    return {"p_clock": machine_clock(), "p_now": machine_now()} if dialect == "sqlite" else {"p_clock": "server"}
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds. A lease that nobody renewed for `lease_s` may be taken over; a holder renews it every `beat_s`."""
+
+    lease_s: float = 60.0
+    beat_s: float = 10.0
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
+        """Read $CIFARSWEEP_LEASE and $CIFARSWEEP_BEAT. Raises StoreError where they make no sense together."""
+        env = os.environ if env is None else env
+        lease = _seconds(env, "CIFARSWEEP_LEASE", cls().lease_s, least=1.0)
+        beat = _seconds(env, "CIFARSWEEP_BEAT", min(cls().beat_s, lease / 6))
+        if beat > lease / 2:
+            raise StoreError(
+                f"$CIFARSWEEP_BEAT is {beat:g} s and the lease {lease:g} s: a lease must last two beats or more, "
+                "or every hiccup would cost it"
+            )
+        return cls(lease, beat)
+
+    def backoff_s(self, earlier: int) -> float:
+        """Wait before a trial that failed is tried again: a sixth of the lease (10 s), doubled for each earlier one."""
+        return float(self.lease_s / 6 * 2 ** min(earlier, 10))
+
+
+def _seconds(env: Mapping[str, str], name: str, default: float, *, least: float = 0.001) -> float:
+    text = env.get(name)
+    if not text:
+        return default
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not least <= seconds < 86_400:
+        raise StoreError(f"${name}: {text!r} is not a number of seconds between {least:g} and 86400, a day")
+    return seconds

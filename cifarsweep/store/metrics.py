@@ -1,111 +1,116 @@
-"""Metric rows in, many at a time.
+"""Metric series in and out, many rows at once.
 
-The drivers are used directly here: at this number of rows SQLAlchemy's handling of parameters and rows costs more than
-the databases do.
+The backends use their drivers directly: at this number of rows SQLAlchemy's handling of parameters and rows costs more
+than the databases do.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from math import isfinite
-from struct import Struct, pack
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection, delete, func, select, true
 
 from cifarsweep.spec.types import MetricRow
-from cifarsweep.store.schema import metric
+from cifarsweep.store.columns import SPECIAL
+from cifarsweep.store.database import backend_of
+from cifarsweep.store.records import Series
+from cifarsweep.store.rows import unreadable_metric
+from cifarsweep.store.schema import metric, trial
 
-_SQLITE = "INSERT INTO cs_metric (trial_id, name, step, value, kind) VALUES (?, ?, ?, ?, ?)"
-_SQLITE_AGAIN = _SQLITE + " ON CONFLICT DO NOTHING"
-_POSTGRES = (
-    "INSERT INTO cs_metric (trial_id, name, step, value, kind) SELECT %s, name, step, value, kind "
-    "FROM unnest(%s::text[], %s::bigint[], %s::float8[], %s::text[]) AS row (name, step, value, kind)"
-)
-_POSTGRES_AGAIN = _POSTGRES + " ON CONFLICT DO NOTHING"
-_POSTGRES_COPY = "COPY cs_metric (trial_id, name, step, value, kind) FROM STDIN (FORMAT BINARY)"
-#: What a binary COPY begins and ends with (https://www.postgresql.org/docs/current/sql-copy.html).
-_COPY_HEAD, _COPY_END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
-#: From so many rows on COPY, with two round trips more, is the faster way.
-_COPY_FROM = 500
-
-
-def kind_of(value: float) -> str | None:
-    """The name of a number that some database would change: SQLite makes NaN NULL and -0 plain 0."""
-    if value and isfinite(value):
-        return None
-    if value:
-        return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
-    return "-0" if math.copysign(1.0, value) < 0 else None
+#: Trials whose series are read at once.
+_PAGE = 100
+#: Trials that one query names; for more, all trials of the study are looked through.
+_FEW = 1000
 
 
 def insert_rows(conn: Connection, trial_id: int, rows: Sequence[MetricRow], *, again: bool = False) -> None:
     """Add the rows; `again` skips those that are there already."""
     if not rows:
         return
-    series = _by_name(rows)
-    if conn.dialect.name == "sqlite":
-        conn.exec_driver_sql(_SQLITE_AGAIN if again else _SQLITE, _table(trial_id, series))
-    elif again or len(rows) < _COPY_FROM:
-        _, *columns = map(list, zip(*_table(trial_id, series), strict=True))
-        conn.exec_driver_sql(_POSTGRES_AGAIN if again else _POSTGRES, (trial_id, *columns))
-    else:
-        _copy(conn, trial_id, series)
-
-
-def _by_name(rows: Sequence[MetricRow]) -> dict[str, list[MetricRow]]:
-    """The rows in the order of the primary key: so the next one goes where the last one went."""
+    # In the order of the primary key, so that the next row goes where the last one went.
     series = defaultdict(list)
     for row in rows:
         series[row.name].append(row)
-    return dict(sorted(series.items()))
-
-
-def _table(trial_id: int, series: Mapping[str, Sequence[MetricRow]]) -> list[tuple[Any, ...]]:
-    return [
-        (trial_id, name, row.step, row.value, None)
-        if row.value and isfinite(row.value)
-        else (trial_id, name, row.step, *_special(row.value))
-        for name, rows in series.items()
-        for row in rows
-    ]
-
-
-def _special(value: float) -> tuple[float | None, str | None]:
-    kind = kind_of(value)
-    return None if kind else value, kind
-
-
-def _copy(conn: Connection, trial_id: int, series: Mapping[str, Sequence[MetricRow]]) -> None:
-    cursor: Any = conn.connection.cursor()
-    with cursor, cursor.copy(_POSTGRES_COPY) as copy:
-        copy.write(_COPY_HEAD)
-        for name, rows in series.items():
-            copy.write(_binary(trial_id, name.encode(), rows))
-        copy.write(_COPY_END)
-
-
-def _binary(trial_id: int, name: bytes, rows: Sequence[MetricRow]) -> bytes:
-    """The rows as COPY takes them: the number of fields, then each after its length, which is -1 for NULL."""
-    begin = pack(f">hiqi{len(name)}si", 5, 8, trial_id, len(name), name, 8)
-    ordinary = Struct(f">{len(begin)}sqidi").pack
-    return b"".join(
-        ordinary(begin, row.step, 8, row.value, -1)
-        if row.value and isfinite(row.value)
-        else begin + _binary_special(row)
-        for row in rows
-    )
-
-
-def _binary_special(row: MetricRow) -> bytes:
-    value, kind = _special(row.value)
-    if kind is None:
-        return pack(">qidi", row.step, 8, value, -1)
-    return pack(f">qii{len(kind)}s", row.step, -1, len(kind), kind.encode())
+    backend_of(conn).insert_rows(conn, trial_id, dict(sorted(series.items())), again=again)
 
 
 def drop_beyond(conn: Connection, trial_id: int, step: int) -> None:
     """Delete what a trial recorded after `step`: it is computed again."""
     conn.execute(delete(metric).where(metric.c.trial_id == trial_id, metric.c.step > step))
+
+
+def read_series(
+    conn: Connection, study_id: int, names: Iterable[str], only: Sequence[int] | None = None
+) -> dict[tuple[int, str], Series]:
+    """Steps, ascending, and values of every series that has rows, by trial number and metric name.
+
+    `only` are the numbers of the trials that are wanted, where it is not all.
+    """
+    numbers = _numbers(conn, study_id, only)
+    ids, wanted, backend = list(numbers), sorted(set(names)), backend_of(conn)
+    found = {}
+    for start in range(0, len(ids), _PAGE):
+        for trial_id, name, series, complete in backend.read_series(conn, ids[start : start + _PAGE], wanted):
+            if not complete:
+                _put_special(conn, trial_id, name, series)
+            found[numbers[trial_id], name] = series
+    return found
+
+
+def read_row_counts(
+    conn: Connection, study_id: int, names: Iterable[str] | None, only: Sequence[int]
+) -> dict[int, int]:
+    """How many rows of the metrics `names`, or of all, the trials `only` have, by their numbers."""
+    numbers, found = _numbers(conn, study_id, only), dict.fromkeys(only, 0)
+    ids, wanted = list(numbers), true() if names is None else metric.c.name.in_(set(names))
+    for start in range(0, len(ids), _FEW):
+        query = select(metric.c.trial_id, func.count()).group_by(metric.c.trial_id)
+        query = query.where(metric.c.trial_id.in_(ids[start : start + _FEW]), wanted)
+        found |= {numbers[trial_id]: rows for trial_id, rows in conn.execute(query)}
+    return found
+
+
+def _numbers(conn: Connection, study_id: int, only: Sequence[int] | None) -> dict[int, int]:
+    """The numbers of the trials by their ids."""
+    query = select(trial.c.trial_id, trial.c.number).where(trial.c.study_id == study_id).order_by(trial.c.number)
+    if only is not None and len(only) <= _FEW:
+        query = query.where(trial.c.number.in_(only))
+    wanted = None if only is None else set(only)
+    return {trial_id: number for trial_id, number in conn.execute(query) if wanted is None or number in wanted}
+
+
+def read_names(conn: Connection, study_id: int) -> list[str]:
+    """The names of all metrics of a study, in order."""
+    ids = select(trial.c.trial_id).where(trial.c.study_id == study_id)
+    query = select(metric.c.name).where(metric.c.trial_id.in_(ids)).distinct().order_by(metric.c.name)
+    return list(conn.execute(query).scalars())
+
+
+def read_under(conn: Connection, study_id: int, prefix: str, only: Sequence[int]) -> dict[int, dict[str, float]]:
+    """The finite values of the metrics whose names begin with `prefix`, by trial number, of the trials `only`.
+
+    For metrics of many names and one row each, such as counts. Trials without any are left out.
+    """
+    query = select(trial.c.trial_id, trial.c.number).where(trial.c.study_id == study_id, trial.c.number.in_(only))
+    found: dict[int, dict[str, float]] = {}
+    for trial_id, number in conn.execute(query):
+        rows = backend_of(conn).read_prefix(conn, trial_id, prefix)
+        if values := {name: value for name, value in rows if value is not None}:
+            found[number] = values
+    return found
+
+
+def _put_special(conn: Connection, trial_id: int, name: str, series: Series) -> None:
+    """Put in the numbers that columns can't hold; NULL without a kind is nan."""
+    import numpy as np
+
+    steps, values = series
+    query = select(metric.c.step, metric.c.kind, metric.c.value)
+    odd = metric.c.kind.is_not(None) | metric.c.value.is_(None)
+    for step, kind, _ in conn.execute(query.where(metric.c.trial_id == trial_id, metric.c.name == name, odd)):
+        if kind is not None and kind not in SPECIAL:
+            what = f"kind is {kind!r}, which must be one of {', '.join(SPECIAL)}"
+            raise unreadable_metric(conn, trial_id, name, what)
+        values[np.searchsorted(steps, step)] = SPECIAL[kind] if kind is not None else math.nan

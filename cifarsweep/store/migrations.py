@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, select, text
+from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, select
 
 from cifarsweep.errors import StoreError
 from cifarsweep.store.database import Database
@@ -57,8 +57,7 @@ def upgrade(db: Database) -> str | None:
 
 
 def _upgrade(conn: Connection, db: Database) -> str | None:
-    if conn.dialect.name == "postgresql":
-        conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
+    db.backend.lock(conn, _UPGRADE_LOCK)
     found = _found(conn)
     if found == HEAD:
         return None

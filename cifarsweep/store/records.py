@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING, TypeAlias
 from uuid import uuid4
 
 from cifarsweep.errors import StoreError
@@ -12,6 +13,14 @@ from cifarsweep.spec.provenance import changed, trained_by
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import AttemptEnd, CheckpointRef, MetricRow, Outcome, TrialState, Value, Wish
+
+# Most reads of a database, such as `status`, need no NumPy, whose import takes a tenth of such a command.
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+#: Steps, ascending, and values of one metric of a trial.
+Series: TypeAlias = "tuple[NDArray[np.int64], NDArray[np.float64]]"
 
 
 @dataclass(frozen=True, slots=True)

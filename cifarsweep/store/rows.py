@@ -11,20 +11,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Column, Table
+from sqlalchemy import Column, Connection, Table, select
 
 from cifarsweep.errors import UnreadableStudy
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import TrialState, Value
 from cifarsweep.store.columns import ADVICE, BadValue, parsers, shown, text
-from cifarsweep.store.schema import cell, trial
+from cifarsweep.store.schema import cell, study, trial
 
 
-def unreadable(study: object, problem: object, number: object = None) -> UnreadableStudy:
+def unreadable(study_name: object, problem: object, number: object = None) -> UnreadableStudy:
     """The error for a problem with a row of a study, or of one of its trials."""
-    name = as_name(study)
+    name = as_name(study_name)
     where = f"study {shown(name)}" + (f", trial {number}" if number is not None else "")
     return UnreadableStudy(name, f"{where}: {problem}")
+
+
+def unreadable_metric(conn: Connection, trial_id: int, name: str, what: str) -> UnreadableStudy:
+    """The error for a row of `cs_metric`."""
+    query = select(study.c.name, trial.c.number).join(trial, trial.c.study_id == study.c.study_id)
+    owner, number = conn.execute(query.where(trial.c.trial_id == trial_id)).one()
+    return unreadable(owner, f"cs_metric has a row of {name!r} whose {what}; {ADVICE}", number)
 
 
 def read(table: Table, row: Sequence[Any]) -> dict[str, Any]:
@@ -63,12 +70,12 @@ def as_name(value: object) -> str:
 
 
 @contextmanager
-def blaming(study: object, number: object) -> Iterator[None]:
+def blaming(study_name: object, number: object) -> Iterator[None]:
     """Say of which trial a value is that can't be read. Raises UnreadableStudy in the place of BadValue."""
     try:
         yield
     except BadValue as error:
-        raise unreadable(study, error, number) from None
+        raise unreadable(study_name, error, number) from None
 
 
 def trial_of(row: Sequence[Any]) -> dict[str, Any]:
@@ -96,9 +103,9 @@ def cell_of(row: Sequence[Any] | None, cell_id: object = None) -> dict[str, Any]
     return found
 
 
-def planned(study: Study) -> Mapping[str, Mapping[str, Value]] | None:
+def planned(spec: Study) -> Mapping[str, Mapping[str, Value]] | None:
     """The levels of the cells of a study by their names; None of a search, whose points stand in their rows alone."""
-    return None if study.search else {one.name: one.levels for one in study.cells}
+    return None if spec.search else {one.name: one.levels for one in spec.cells}
 
 
 def check_cell(known: Mapping[str, Mapping[str, Value]] | None, name: str, its: Mapping[str, Value]) -> None:

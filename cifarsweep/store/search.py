@@ -17,11 +17,11 @@ from cifarsweep.spec.search_space import Curve, Tried
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.types import FINAL_STATES, Outcome, TrialState
 from cifarsweep.store import rows
-from cifarsweep.store.database import Database
+from cifarsweep.store.database import Database, backend_of
+from cifarsweep.store.metrics import read_series
 from cifarsweep.store.records import StoredStudy
 from cifarsweep.store.schema import cell, decision, study, trial
-from cifarsweep.store.series import read_series
-from cifarsweep.store.studies import add_trials, cell_row, insert_ignore, stored, study_id
+from cifarsweep.store.studies import add_trials, cell_row, stored, study_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def record(conn: Connection, trial_id: int, decisions: Mapping[int, bool]) -> No
     """Keep decisions, in the transaction whose guard has just passed."""
     if decisions:
         values = [{"trial_id": trial_id, "step": step, "prune": prune} for step, prune in decisions.items()]
-        conn.execute(insert_ignore(conn, decision), values)
+        conn.execute(backend_of(conn).insert_ignore(decision), values)
 
 
 def _state(conn: Connection, name: str) -> SearchState | None:

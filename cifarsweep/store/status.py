@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Double, cast, func, select
 from cifarsweep.spec.metrics import EPOCH, TRAIN_LOSS, VAL_ACCURACY
 from cifarsweep.spec.types import TrialState
 from cifarsweep.store import columns, rows
-from cifarsweep.store.leases import read_clock
+from cifarsweep.store.database import backend_of
 from cifarsweep.store.records import StudyStatus
 from cifarsweep.store.schema import attempt, cell, look, metric, study, trial, worker
 from cifarsweep.store.studies import study_id
@@ -149,7 +149,7 @@ def _newest(conn: Connection) -> dict[int, dict[str, float]]:
 
 
 def _workers(conn: Connection) -> list[WorkerSeen]:
-    clock, now = read_clock(conn)
+    clock, now = backend_of(conn).read_clock(conn)
     busy = set(conn.execute(select(trial.c.worker_id).where(trial.c.state == TrialState.LEASED.value)).scalars())
     seen = []
     for row in conn.execute(select(worker).where(worker.c.ended_at.is_(None)).order_by(worker.c.started_at)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,8 +28,10 @@ from cifarsweep.store import url as address
 from cifarsweep.store.admin import backup
 from cifarsweep.store.admin import check as integrity
 from cifarsweep.store.cells import Cells
-from cifarsweep.store.database import Database, remove_stub
+from cifarsweep.store.database import Database, backend_of
 from cifarsweep.store.driver_errors import final
+from cifarsweep.store.leases import Timing
+from cifarsweep.store.metrics import read_names, read_row_counts, read_series, read_under
 from cifarsweep.store.optuna_view.projection import Projection, refuse_foreign, untold
 from cifarsweep.store.queue import claim as queue
 from cifarsweep.store.queue import control, fence, workers
@@ -41,6 +42,7 @@ from cifarsweep.store.records import (
     Environment,
     FinishedRun,
     Lease,
+    Series,
     Steered,
     StoredStudy,
     StudyRow,
@@ -50,8 +52,6 @@ from cifarsweep.store.records import (
     WorkerInfo,
 )
 from cifarsweep.store.search import SearchTrials, record
-from cifarsweep.store.series import Series, read_names, read_row_counts, read_series, read_under
-from cifarsweep.store.timing import Timing
 
 T = TypeVar("T")
 #: Seconds after which a trial that could not be read is looked at again: somebody may have mended it.
@@ -96,28 +96,23 @@ class Store:
         """
         parsed = address.parse_url(url)
         timing = timing or Timing.from_env()
-        file = Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
-        if file is not None:
-            address.check_file(file, create=upgrade, read_only=read_only)
-        new = file is not None and not os.path.lexists(file)
-        db, before = Database(parsed, read_only=read_only), None
-        try:
-            db.first_contact()
-            if upgrade:
-                before = migrations.upgrade(db)
-                if not db.path:
-                    # Workers need no right to create tables there, so Optuna's must be there before them.
-                    Projection(db).prepare()
-            else:
-                migrations.check_version(db, older=older)
-        except StoreError as error:
-            db.close()
-            if file is not None and new:
-                remove_stub(file)
-            raise error if known else final(error) from None
-        except BaseException:
-            db.close()
-            raise
+        with backend_of(parsed).opening(parsed, create=upgrade, read_only=read_only):
+            db, before = Database(parsed, read_only=read_only), None
+            try:
+                db.first_contact()
+                if upgrade:
+                    before = migrations.upgrade(db)
+                    if not db.backend.file_based:
+                        # Workers need no right to create tables there, so Optuna's must be there before them.
+                        Projection(db).prepare()
+                else:
+                    migrations.check_version(db, older=older)
+            except StoreError as error:
+                db.close()
+                raise error if known else final(error) from None
+            except BaseException:
+                db.close()
+                raise
         store = cls(db, timing)
         store.upgraded_from = before
         return store

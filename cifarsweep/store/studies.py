@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, Table, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from cifarsweep.errors import StoreError, StudyExists, UnknownStudy, UnreadableStudy
 from cifarsweep.spec.search_space import Search
@@ -18,17 +17,12 @@ from cifarsweep.spec.study_diff import check_extends, difference
 from cifarsweep.spec.types import FINAL_STATES, NAME_PATTERN, TrialState, Wish
 from cifarsweep.spec.validation import nearest
 from cifarsweep.store import columns, rows
+from cifarsweep.store.database import backend_of
 from cifarsweep.store.records import Created, StoredStudy, StudyRow
 from cifarsweep.store.schema import cell, look, study, trial
 
 if TYPE_CHECKING:
     from cifarsweep.stats.multiplicity import Plans
-
-
-def insert_ignore(conn: Connection, table: Table) -> Any:
-    """An INSERT that leaves rows alone that are there already."""
-    dialect = sqlite if conn.dialect.name == "sqlite" else postgresql
-    return dialect.insert(table).on_conflict_do_nothing()
 
 
 def create(conn: Connection, spec: Study, *, extend: bool, other_data: bool = False) -> Created:
@@ -37,7 +31,7 @@ def create(conn: Connection, spec: Study, *, extend: bool, other_data: bool = Fa
     With `other_data` it may be trained on images that differ between workers, from now on.
     """
     fresh = {"name": spec.name, "sha256": spec.sha256, "spec": spec.canonical(), "created_at": datetime.now(UTC)}
-    conn.execute(insert_ignore(conn, study).values(fresh))
+    conn.execute(backend_of(conn).insert_ignore(study).values(fresh))
     # Locked, so that of two that create or extend at once the second sees what the first has done.
     row = conn.execute(select(study).where(study.c.name == spec.name).with_for_update()).one()
     existing = _count(conn, row.study_id)
@@ -154,7 +148,7 @@ def _plan_looks(conn: Connection, study_id: int, plans: Iterable[Iterable[int]])
         for number, plan in enumerate(plans, start=1)
         for seeds in plan
     ]:
-        conn.execute(insert_ignore(conn, look), rows)
+        conn.execute(backend_of(conn).insert_ignore(look), rows)
 
 
 def _count(conn: Connection, study_id: int) -> int:

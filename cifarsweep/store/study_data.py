@@ -15,10 +15,10 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func,
 
 from cifarsweep.errors import StudyRefused
 from cifarsweep.spec.types import DATA_VERSION, TrialState
+from cifarsweep.store.database import backend_of
 from cifarsweep.store.queue.workers import parsed_versions
 from cifarsweep.store.records import Environment
 from cifarsweep.store.schema import attempt, checkpoint, study, study_data, trial, worker
-from cifarsweep.store.studies import insert_ignore
 
 _HELD = (TrialState.DONE.value, TrialState.LEASED.value)
 
@@ -35,7 +35,7 @@ def check_claim(conn: Connection, study_id: int, name: str, dataset: str, mine: 
     if conn.execute(_agrees(), values).first() is not None:
         return
     row = {"study_id": study_id, "dataset": dataset, "sha256": sha256}
-    conn.execute(insert_ignore(conn, study_data).values(row))
+    conn.execute(backend_of(conn).insert_ignore(study_data).values(row))
     known = conn.execute(_locked(), values).scalar_one()
     if known == sha256 or mine.other_data or _mixes(conn, study_id):
         return

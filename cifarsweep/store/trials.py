@@ -14,7 +14,7 @@ from cifarsweep.errors import StoreError, UnreadableStudy
 from cifarsweep.spec.metrics import IMAGES_PER_SECOND
 from cifarsweep.spec.types import Outcome, TrialState, Wish
 from cifarsweep.store import columns, rows
-from cifarsweep.store.leases import read_clock
+from cifarsweep.store.database import backend_of
 from cifarsweep.store.queue.workers import parsed_versions, versions_of
 from cifarsweep.store.records import AttemptRow, StudyStatus, TrialRow, WorkerStatus
 from cifarsweep.store.schema import attempt, cell, metric, study, trial, worker
@@ -108,7 +108,7 @@ def _speed() -> ColumnElement[float | None]:
 
 
 def _workers(conn: Connection, speeds: bool, wrong: dict[int, str]) -> Mapping[int, list[WorkerStatus]]:
-    clock, now = read_clock(conn)
+    clock, now = backend_of(conn).read_clock(conn)
     workers: dict[int, list[WorkerStatus]] = defaultdict(list)
     query = (
         select(trial, study.c.name.label("study"), (_speed() if speeds else null()).label("speed"))

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, or_, select
 
 from cifarsweep.errors import UnreadableStudy
 from cifarsweep.spec.types import Value
 from cifarsweep.store import columns, rows
+from cifarsweep.store.database import backend_of
 from cifarsweep.store.schema import (
     attempt,
     cell,
@@ -133,12 +134,9 @@ def _metrics(
 def _is_odd(conn: Connection) -> ColumnElement[bool]:
     """Metrics are many, so the database looks through them."""
     value, kind = metric.c.value, metric.c.kind
-    odd: list[ColumnElement[bool]] = [
+    odd = [
         kind.not_in(list(columns.SPECIAL)),
         value.is_(None) & kind.is_(None),
         value.is_not(None) & kind.is_not(None),
     ]
-    if conn.dialect.name == "sqlite":
-        odd += [func.typeof(value).not_in(["real", "integer", "null"]), func.typeof(metric.c.step) != "integer"]
-        odd += [func.typeof(metric.c.name) != "text"]
-    return or_(*odd, metric.c.step < 0)
+    return or_(*odd, *backend_of(conn).mistyped_metrics(), metric.c.step < 0)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from cifarsweep.spec.types import DATA_VERSION
 from cifarsweep.store import Store
+from cifarsweep.store.leases import Timing
 from cifarsweep.store.records import Lease, Want
-from cifarsweep.store.timing import Timing
 from cifarsweep.version import __version__
 from cifarsweep.worker.checkpoint_cleanup import CheckpointDirectory
 from cifarsweep.worker.crash_loop import CrashLoopDetector

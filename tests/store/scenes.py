@@ -15,10 +15,10 @@ from cifarsweep.spec.settings import Optimizer, Settings
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.types import CheckpointRef, MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
-from cifarsweep.store.leases import read_clock
+from cifarsweep.store.database import backend_of
+from cifarsweep.store.leases import Timing
 from cifarsweep.store.records import Lease
 from cifarsweep.store.schema import metadata, trial
-from cifarsweep.store.timing import Timing
 
 QUICK = Timing(lease_s=0.3, beat_s=0.05)
 
@@ -67,7 +67,7 @@ def expire(store: Store, lease: Lease) -> None:
 
 
 def clock_now(store: Store) -> float:
-    return store._db.read(read_clock)[1]
+    return store._db.read(lambda conn: backend_of(conn).read_clock(conn))[1]
 
 
 def make_due(store: Store, lease: Lease) -> None:

@@ -16,7 +16,8 @@ from scenes import make_study
 from cifarsweep.errors import StoreError, StoreUnavailable
 from cifarsweep.files import exists
 from cifarsweep.store import Store
-from cifarsweep.store.url import check_file, file_system, parse_url, shown
+from cifarsweep.store.sqlite_file import check_file, file_system
+from cifarsweep.store.url import parse_url, shown
 
 SECRET = "tr0ub4dor"
 

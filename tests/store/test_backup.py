@@ -29,7 +29,7 @@ def unwritable(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     """A database with the study `s` that may only be read."""
     name, *journal = request.param.split()
     if journal:
-        monkeypatch.setattr("cifarsweep.store.database.safe_wal", lambda version: True)
+        monkeypatch.setattr("cifarsweep.store.sqlite.safe_wal", lambda version: True)
     found: str | Path = request.getfixturevalue(name)
     return found
 

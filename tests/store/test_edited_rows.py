@@ -30,9 +30,9 @@ from cifarsweep.spec.types import AttemptEnd, MetricRow
 from cifarsweep.store import Store, columns
 from cifarsweep.store.admin import check
 from cifarsweep.store.cached import WatchedStore
+from cifarsweep.store.database import backend_of
 from cifarsweep.store.records import WorkerInfo
 from cifarsweep.store.schema import UtcDateTime, metadata, study_data
-from cifarsweep.store.studies import insert_ignore
 from cifarsweep.worker.eligibility import EligibleStudies
 from cifarsweep.worker.replay import read_original
 from cifarsweep.worker.search import SearchClient
@@ -142,7 +142,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Store.open(path, upgrade=True) as store:
         fill(store)
         row = {"study_id": 2, "dataset": "digits", "sha256": READY.sha256}
-        store._db.write(lambda conn: conn.execute(insert_ignore(conn, study_data).values(row)))
+        store._db.write(lambda conn: conn.execute(backend_of(conn).insert_ignore(study_data).values(row)))
     return path
 
 

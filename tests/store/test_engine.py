@@ -22,8 +22,8 @@ from sqlalchemy import Connection, text
 from cifarsweep.errors import StoreError, StoreUnavailable
 from cifarsweep.spec.types import MetricRow
 from cifarsweep.store import Store
-from cifarsweep.store.database import connect_sqlite, safe_wal, sqlite_driver
 from cifarsweep.store.metrics import insert_rows
+from cifarsweep.store.sqlite import connect_sqlite, safe_wal, sqlite_driver
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_another_sqlite_is_used_only_where_it_is_safe_and_ours_is_not(monkeypatc
 
 @pytest.mark.parametrize(("safe", "mode"), [(True, "wal"), (False, "persist")])
 def test_connections_are_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, safe: bool, mode: str) -> None:
-    monkeypatch.setattr("cifarsweep.store.database.safe_wal", lambda version: safe)
+    monkeypatch.setattr("cifarsweep.store.sqlite.safe_wal", lambda version: safe)
 
     conn = connect_sqlite(tmp_path / "results.db")
 
@@ -91,7 +91,7 @@ def test_a_file_that_is_refused_is_closed(
 def test_a_file_that_is_locked_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left_open: Callable[[], list[str]]
 ) -> None:
-    monkeypatch.setattr("cifarsweep.store.database._BUSY_TIMEOUT_MS", 10)
+    monkeypatch.setattr("cifarsweep.store.sqlite._BUSY_TIMEOUT_MS", 10)
     path = tmp_path / "results.db"
     Store.open(path, upgrade=True).close()
 
@@ -161,7 +161,7 @@ def test_when_optunas_tables_are_refused_their_connections_are_closed(
 
 
 def test_a_wal_database_can_be_read_without_writing_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cifarsweep.store.database.safe_wal", lambda version: True)
+    monkeypatch.setattr("cifarsweep.store.sqlite.safe_wal", lambda version: True)
     url = f"sqlite:///{tmp_path / 'results.db'}"
     with Store.open(url, upgrade=True) as store:
         store.create_study(make_study())
@@ -204,7 +204,7 @@ def test_a_reader_sees_one_state(busy_store: Store) -> None:
 
 
 def test_a_lock_that_stays_is_an_outage_not_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cifarsweep.store.database._BUSY_TIMEOUT_MS", 50)
+    monkeypatch.setattr("cifarsweep.store.sqlite._BUSY_TIMEOUT_MS", 50)
     path = tmp_path / "results.db"
     with Store.open(f"sqlite:///{path}", upgrade=True) as store:
         store.create_study(make_study())

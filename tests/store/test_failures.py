@@ -7,8 +7,8 @@ from scenes import make_due, must_claim, result, rows_at, saved_at, set_trial, s
 
 from cifarsweep.spec.types import AttemptEnd, TrialState
 from cifarsweep.store import Store
+from cifarsweep.store.leases import Timing
 from cifarsweep.store.records import WorkerInfo
-from cifarsweep.store.timing import Timing
 
 
 @pytest.mark.parametrize("end", [AttemptEnd.EXCEPTION, AttemptEnd.OUT_OF_MEMORY])

@@ -10,9 +10,7 @@ import pytest
 from scenes import make_study
 
 from cifarsweep.store import Store
-from cifarsweep.store.database import Database
 from cifarsweep.store.optuna_view.storage import Taken, file_lock
-from cifarsweep.store.url import parse_url
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +27,7 @@ def modes(folder: Path) -> dict[str, int]:
 def filled(path: Path) -> None:
     with Store.open(path, upgrade=True) as store:
         store.create_study(make_study())
-        with file_lock(store._db):
+        with file_lock(store._db.path):
             pass
 
 
@@ -65,14 +63,12 @@ def test_a_database_and_a_link_to_it_have_one_lock(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     filled(tmp_path / "r.db")
     (tmp_path / "elsewhere" / "link.db").symlink_to(tmp_path / "r.db")
-    file, link = (Database(parse_url(tmp_path / name)) for name in ("r.db", "elsewhere/link.db"))
+    file, link = tmp_path / "r.db", tmp_path / "elsewhere" / "link.db"
 
     with file_lock(file), pytest.raises(Taken), file_lock(link):
         pass
 
     assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["link.db"]
-    file.close()
-    link.close()
 
 
 CROWDED = """

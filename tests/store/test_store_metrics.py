@@ -11,8 +11,8 @@ from sqlalchemy import text
 
 from cifarsweep.errors import StoreError
 from cifarsweep.spec.types import MetricRow
-from cifarsweep.store import Store, series
-from cifarsweep.store.series import Series
+from cifarsweep.store import Store, metrics, sqlite
+from cifarsweep.store.records import Series
 
 AWKWARD = [math.nan, math.inf, -math.inf, -0.0, 0.0, 5e-324, 1e308, 0.1, 1 / 3, 2.0**53 + 2, -1.0]
 
@@ -108,8 +108,8 @@ def test_series_are_the_same_however_many_are_read_at_once(busy_store: Store, mo
             written[number, name] = (AWKWARD * 4)[:length]
             lease = busy_store.write(lease, [MetricRow(name, *row) for row in enumerate(written[number, name])])
     for trials, rows in ((100, 100_000), (1, 1), (2, 12), (3, 20)):
-        monkeypatch.setattr(series, "_PAGE", trials)
-        monkeypatch.setattr(series, "_ROWS", rows)
+        monkeypatch.setattr(metrics, "_PAGE", trials)
+        monkeypatch.setattr(sqlite, "_ROWS", rows)
 
         found = busy_store.metrics("s", ["a", "b", "c"])
 
@@ -120,7 +120,7 @@ def test_series_are_the_same_however_many_are_read_at_once(busy_store: Store, mo
 
 
 def test_rows_are_counted_by_trial(busy_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(series, "_FEW", 1)
+    monkeypatch.setattr(metrics, "_FEW", 1)
     busy_store.write(must_claim(busy_store), [*rows_at(3, 1, 2), *rows_at(5, name="val/loss")])
     busy_store.write(must_claim(busy_store), rows_at(7, name="val/loss"))
 

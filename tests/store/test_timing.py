@@ -8,7 +8,7 @@ import pytest
 
 from cifarsweep.errors import StoreError
 from cifarsweep.store import leases
-from cifarsweep.store.timing import Timing
+from cifarsweep.store.leases import Timing
 
 
 def test_a_lease_lasts_a_minute_and_is_renewed_every_ten_seconds() -> None:

@@ -20,7 +20,7 @@ from cifarsweep.data.catalog import DataSetInfo
 from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.types import TrialState
 from cifarsweep.store import Store
-from cifarsweep.store.timing import Timing
+from cifarsweep.store.leases import Timing
 from cifarsweep.worker.context import WorkerConfig
 from cifarsweep.worker.display import Display, Lines
 from cifarsweep.worker.eligibility import EligibleStudies

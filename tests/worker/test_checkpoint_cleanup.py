@@ -12,8 +12,8 @@ from support.worker import Notes, assert_everything_is_there_once
 from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.types import AttemptEnd
 from cifarsweep.store import Store
+from cifarsweep.store.leases import Timing
 from cifarsweep.store.queue.claim import read_checkpoints
-from cifarsweep.store.timing import Timing
 
 TIMING = Timing(lease_s=5.0, beat_s=0.2)
 

@@ -8,7 +8,7 @@ from cifarsweep.spec.settings import ConvNet, Optimizer, Settings
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.types import Outcome, TrialState
 from cifarsweep.store import Store
-from cifarsweep.store.timing import Timing
+from cifarsweep.store.leases import Timing
 from cifarsweep.worker.child.process import child_command
 from cifarsweep.worker.context import WorkerConfig
 from cifarsweep.worker.eligibility import EligibleStudies

@@ -16,7 +16,7 @@ from cifarsweep.errors import StoreUnavailable
 from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.types import AttemptEnd, TrialState
 from cifarsweep.store import Store
-from cifarsweep.store.timing import Timing
+from cifarsweep.store.leases import Timing
 from cifarsweep.worker import supervisor
 from cifarsweep.worker.supervisor import EXIT_FAULTY_HOST
 

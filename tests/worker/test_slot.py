@@ -19,7 +19,7 @@ from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import AttemptEnd, TrialState
 from cifarsweep.store import Store
-from cifarsweep.store.timing import Timing
+from cifarsweep.store.leases import Timing
 from cifarsweep.worker import slot
 from cifarsweep.worker.child import process, protocol
 

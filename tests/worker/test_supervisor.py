@@ -20,7 +20,7 @@ from cifarsweep.errors import DeviceError
 from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.types import AttemptEnd, TrialState
 from cifarsweep.store import Store
-from cifarsweep.store.timing import Timing
+from cifarsweep.store.leases import Timing
 from cifarsweep.worker.checkpoint_cleanup import CheckpointDirectory
 from cifarsweep.worker.context import WorkerConfig
 from cifarsweep.worker.display import Display, Lines, display_for

@@ -18,7 +18,7 @@ from cifarsweep.spec.metrics import ENERGY, TELEMETRY, TIMING_METRICS
 from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.types import MetricRow
 from cifarsweep.store import Store
-from cifarsweep.store.timing import Timing
+from cifarsweep.store.leases import Timing
 from cifarsweep.worker import telemetry
 from cifarsweep.worker.child.trainer import DeviceTrainer
 from cifarsweep.worker.telemetry import AttemptTelemetry, Telemetry, Totals

@@ -19,8 +19,8 @@ from cifarsweep.spec.settings import ConvNet, Settings
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.types import AttemptEnd, TrialState
 from cifarsweep.store import Store
+from cifarsweep.store.leases import Timing
 from cifarsweep.store.records import Environment
-from cifarsweep.store.timing import Timing
 from cifarsweep.training.events import Event, Finished, Metrics, Saved
 from cifarsweep.worker.child.process import child_command
 from cifarsweep.worker.child.protocol import DataFile, Train

@@ -10,17 +10,17 @@ import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Connection, Table, func, insert, select, text, update
+from sqlalchemy import Connection, Table, func, insert, select, update
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from cifarsweep.errors import StoreError
 from cifarsweep.files import part, private_mode, sync
 from cifarsweep.store import migrations, url
-from cifarsweep.store.database import Database, connect_sqlite, sqlite_driver
+from cifarsweep.store.database import Database, backend_of
 from cifarsweep.store.driver_errors import is_sqlite, translate, wrapped
 from cifarsweep.store.schema import VERSION_TABLE, metadata, study, trial
+from cifarsweep.store.sqlite import connect_sqlite, sqlite_driver
 from cifarsweep.store.unreadable_rows import everywhere
 
 #: Rows that are read and written at once.
@@ -43,7 +43,7 @@ def backup(db: Database, out: Path) -> None:
         with part(out, folder=True, mode=0o700) as folder:
             copy = folder / "copy.db"
             os.close(os.open(copy, os.O_CREAT | os.O_WRONLY, private_mode(out.parent)))
-            _copy_file(db, copy, out) if db.path else _copy_server(db, copy)
+            _copy_file(db, db.path, copy, out) if db.path else _copy_server(db, copy)
             _appear(copy, out)
     except OSError as error:
         raise StoreError(f"{out}: can't be written ({error.strerror}); give another place") from None
@@ -87,11 +87,10 @@ def restore(origin: Database, db: Database) -> int:
             raise StoreError(f"{origin.shown}: {problem}") from None
 
 
-def _copy_file(db: Database, copy: Path, out: Path) -> None:
-    assert db.path is not None
+def _copy_file(db: Database, path: Path, copy: Path, out: Path) -> None:
     try:
         with (
-            closing(connect_sqlite(db.path, read_only=db.read_only)) as source,
+            closing(connect_sqlite(path, read_only=db.read_only)) as source,
             closing(sqlite_driver().connect(copy)) as target,
         ):
             # All pages in one step: a copy in several begins anew whenever another process writes in between.
@@ -120,9 +119,8 @@ def _opened(path: Path) -> Iterator[Database]:
 @contextmanager
 def _snapshot(db: Database) -> Iterator[Connection]:
     """One consistent state, however long the reading takes."""
-    options: dict[str, Any] = {"cs_reading": True} if db.path else {"isolation_level": "REPEATABLE READ"}
     with db.engine.connect() as conn:
-        conn.execution_options(**options)
+        conn.execution_options(**db.backend.transaction_options(reading=True))
         with conn.begin():
             yield conn
 
@@ -133,7 +131,7 @@ def _blaming(file: Database, db: Database) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        ours = is_sqlite(error) and not db.path
+        ours = is_sqlite(error) and not db.backend.file_based
         raise translate(error, file.shown if ours else db.shown) from None
 
 
@@ -144,9 +142,8 @@ def _check_whole(conn: Connection) -> None:
 
 
 def _fill(here: Connection, there: Connection, where: str) -> int:
-    if there.dialect.name == "postgresql":
-        # Two restores at once, or a `create` in between, wait here and find what the first has done.
-        there.execute(text(f"LOCK TABLE {study.name} IN EXCLUSIVE MODE"))  # noqa: S608 - a name of ours
+    # Two restores at once, or a `create` in between, wait here and find what the first has done.
+    backend_of(there).lock_table(there, study)
     if there.execute(select(func.count()).select_from(study)).scalar_one():
         raise StoreError(f"{where}: holds studies already; restore into a database without any")
     _copy_tables(here, there)
@@ -156,8 +153,7 @@ def _fill(here: Connection, there: Connection, where: str) -> int:
 def _copy_tables(here: Connection, there: Connection) -> None:
     for table in metadata.sorted_tables:
         _copy_rows(table, here, there)
-        if there.dialect.name == "postgresql":
-            _set_sequence(table, there)
+        backend_of(there).continue_numbering(there, table)
     # Optuna has none of these trials where its own tables did not come along.
     there.execute(update(trial).values(told=False))
 
@@ -166,18 +162,6 @@ def _copy_rows(table: Table, here: Connection, there: Connection) -> None:
     rows = here.execution_options(yield_per=_BATCH).execute(select(table))
     for batch in rows.mappings().partitions(_BATCH):
         there.execute(insert(table), [dict(row) for row in batch])
-
-
-def _set_sequence(table: Table, there: Connection) -> None:
-    """Let new rows be numbered after those that came with their numbers."""
-    key = table.autoincrement_column
-    if key is None:
-        return
-    named: dict[str, Any] = {"name": table.name, "key": key.name}
-    sequence = there.execute(text("SELECT pg_get_serial_sequence(:name, :key)"), named).scalar_one()
-    if sequence is not None:
-        highest = there.execute(select(func.coalesce(func.max(key), 0))).scalar_one()
-        there.execute(select(func.setval(sequence, highest + 1, False)))
 
 
 def _appear(copy: Path, out: Path) -> None:

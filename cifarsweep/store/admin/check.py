@@ -12,8 +12,7 @@ from sqlalchemy import Connection, and_, func, inspect, or_, select
 
 from cifarsweep.errors import StoreError, StoreUnavailable
 from cifarsweep.spec.types import FINAL_STATES, TrialState
-from cifarsweep.store.database import Database
-from cifarsweep.store.leases import read_clock
+from cifarsweep.store.database import Database, backend_of
 from cifarsweep.store.optuna_view.projection import NUMBER_ATTRIBUTE
 from cifarsweep.store.optuna_view.storage import OptunaLink
 from cifarsweep.store.schema import attempt, checkpoint, metric, study, trial
@@ -52,13 +51,7 @@ def _shortened(sentences: list[str]) -> list[str]:
 
 
 def _file(conn: Connection) -> Iterator[str]:
-    if conn.dialect.name != "sqlite":
-        return
-    for (line,) in conn.exec_driver_sql("PRAGMA integrity_check"):
-        if line != "ok":
-            yield f"the file is damaged: {line}"
-    for table, row_id, parent, _ in conn.exec_driver_sql("PRAGMA foreign_key_check"):
-        yield f"{table}: row {row_id} belongs to a row of {parent} that is not there"
+    return backend_of(conn).damage(conn)
 
 
 def _digests(conn: Connection) -> Iterator[str]:
@@ -75,7 +68,7 @@ def _orphans(conn: Connection) -> Iterator[str]:
 
 def stale_leases(conn: Connection) -> Iterator[str]:
     """Trials whose holder has not shown up for a lease."""
-    clock, now = read_clock(conn)
+    clock, now = backend_of(conn).read_clock(conn)
     stale = or_(trial.c.clock != clock, trial.c.lease_until < now)
     query = _named().where(trial.c.state == TrialState.LEASED.value, stale).order_by(trial.c.trial_id)
     for name, number in conn.execute(query):

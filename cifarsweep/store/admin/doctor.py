@@ -13,12 +13,13 @@ from typing import Any, Literal
 from sqlalchemy import URL, Connection, text
 
 from cifarsweep.errors import StoreError
-from cifarsweep.store import migrations, unreadable_rows
-from cifarsweep.store import url as address
+from cifarsweep.store import migrations, sqlite_file, unreadable_rows
 from cifarsweep.store.admin import check
-from cifarsweep.store.database import Database, safe_wal, sqlite_driver
-from cifarsweep.store.leases import machine_clock, read_clock
+from cifarsweep.store.database import Database, backend_of
+from cifarsweep.store.leases import machine_clock
 from cifarsweep.store.schema import PREFIX
+from cifarsweep.store.sqlite import sqlite_driver
+from cifarsweep.store.url import file_of, parse_url
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -67,14 +68,12 @@ class Finding:
 def examine(url: str) -> Iterator[Finding]:
     """Everything about the database at `url`; ends early where it can't be opened or written."""
     try:
-        parsed = address.parse_url(url)
+        parsed = parse_url(url)
     except StoreError as error:
         yield Finding("database", "fail", str(error))
         return
-    if parsed.get_backend_name() == "sqlite":
-        yield from _file(Path(str(parsed.database)))
-    else:
-        yield from _open(parsed)
+    file = file_of(parsed)
+    yield from _open(parsed) if file is None else _file(file)
 
 
 def disk(subject: str, folder: Path) -> Finding:
@@ -87,9 +86,9 @@ def disk(subject: str, folder: Path) -> Finding:
 
 
 def _file(path: Path) -> Iterator[Finding]:
-    kind = address.file_system(path, Path("/proc/mounts"))
+    kind = sqlite_file.file_system(path, Path("/proc/mounts"))
     try:
-        address.check_file(path, create=False, read_only=True)
+        sqlite_file.check_file(path, create=False, read_only=True)
     except StoreError as error:
         yield Finding("database", "fail", str(error))
         return
@@ -97,7 +96,7 @@ def _file(path: Path) -> Iterator[Finding]:
     yield disk("disk of the database", path.parent)
     try:
         # Asked before the lock is tried: SQLite gives that of a file that can't be written to anybody.
-        address.check_file(path, create=False, read_only=False)
+        sqlite_file.check_file(path, create=False, read_only=False)
     except StoreError as error:
         yield Finding("rights", "fail", f"{error}; reports still can be made")
     else:
@@ -105,7 +104,7 @@ def _file(path: Path) -> Iterator[Finding]:
         yield lock
         if lock.level == "fail":
             return
-    yield from _open(address.parse_url(path))
+    yield from _open(parse_url(path))
 
 
 def _lock(path: Path) -> Finding:
@@ -154,54 +153,46 @@ def _open(url: URL) -> Iterator[Finding]:
 
 
 def _contents(conn: Connection, db: Database) -> Iterator[Finding]:
-    yield Finding("database", "ok", f"{db.shown}, {_version(conn)}")
-    yield from _clocks(conn)
-    yield from _rights(conn)
-    yield from _sessions(conn, db.url)
+    yield Finding("database", "ok", f"{db.shown}, {db.backend.version(conn)}")
+    if db.backend.file_based:
+        yield _machine_clock()
+    else:
+        yield _server_clock(conn)
+        yield _rights(conn)
+        yield from _sessions(conn, db.url)
     yield from _leases(conn)
     yield from _studies(conn)
 
 
-def _version(conn: Connection) -> str:
-    if conn.dialect.name != "sqlite":
-        return f"PostgreSQL {conn.execute(text('SHOW server_version')).scalar_one()}"
-    driver = sqlite_driver()
-    journal = "with a write-ahead log" if safe_wal(driver.sqlite_version_info) else "with a rollback journal"
-    return f"SQLite {driver.sqlite_version} {journal}"
+def _machine_clock() -> Finding:
+    if machine_clock() == "wall":
+        return Finding("clock", "warn", "leases go by the wall clock, as this system counts no boots: don't set it")
+    return Finding("clock", "ok", "leases go by the time since this machine was started, which nobody can set")
 
 
-def _clocks(conn: Connection) -> Iterator[Finding]:
-    if conn.dialect.name == "sqlite":
-        if machine_clock() == "wall":
-            yield Finding("clock", "warn", "leases go by the wall clock, as this system counts no boots: don't set it")
-        else:
-            yield Finding("clock", "ok", "leases go by the time since this machine was started, which nobody can set")
-        return
+def _server_clock(conn: Connection) -> Finding:
     before = time.time()
-    server = read_clock(conn)[1]
+    server = backend_of(conn).read_clock(conn)[1]
     after = time.time()
     skew = server - (before + after) / 2
     advice = "leases go by the server's, so nothing is lost, but set this machine's: moments in reports come from it"
     level: Level = "ok" if abs(skew) <= _SKEW_S + (after - before) else "warn"
-    yield Finding("clock", level, f"the server's is {skew:+.2f} s from ours" + (f"; {advice}" if level != "ok" else ""))
+    return Finding(
+        "clock", level, f"the server's is {skew:+.2f} s from ours" + (f"; {advice}" if level != "ok" else "")
+    )
 
 
-def _rights(conn: Connection) -> Iterator[Finding]:
-    """Whether this role of PostgreSQL may do what a worker does; of a file `_file` tells."""
-    if conn.dialect.name == "sqlite":
-        return
+def _rights(conn: Connection) -> Finding:
+    """Whether this role of PostgreSQL may do what a worker does."""
     missing = conn.execute(_MISSING, {"prefix": PREFIX}).scalars().all()
     if not missing:
-        yield Finding("rights", "ok", "a worker may write every table")
-        return
+        return Finding("rights", "ok", "a worker may write every table")
     first = ", ".join(missing[:_SHOWN]) + (f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else "")
     advice = "let the owner GRANT SELECT, INSERT, UPDATE, DELETE on all tables and USAGE on all sequences"
-    yield Finding("rights", "fail", f"a worker lacks {first}: {advice}; reports still can be made")
+    return Finding("rights", "fail", f"a worker lacks {first}: {advice}; reports still can be made")
 
 
 def _sessions(conn: Connection, url: URL) -> Iterator[Finding]:
-    if conn.dialect.name == "sqlite":
-        return
     rows = conn.execute(_SESSIONS).all()
     stuck = [_stuck(row) for row in rows if row.blocks or (row.state == "idle in transaction" and row.since_s > 10)]
     yield from stuck

@@ -22,11 +22,11 @@ from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import FINAL_STATES, Outcome, TrialState
 from cifarsweep.store import studies
 from cifarsweep.store.database import Database
+from cifarsweep.store.metrics import read_series
 from cifarsweep.store.optuna_view.parameters import Parameters
 from cifarsweep.store.optuna_view.storage import OptunaLink, Taken, file_lock, quiet
-from cifarsweep.store.records import TrialRow
+from cifarsweep.store.records import Series, TrialRow
 from cifarsweep.store.schema import study, trial
-from cifarsweep.store.series import Series, read_series
 from cifarsweep.store.trials import trials_of
 
 #: User attribute of an Optuna trial: the number of the trial here.
@@ -68,8 +68,7 @@ class Projection:
         self._db.write(self._create_tables)
 
     def _create_tables(self, conn: Connection) -> None:
-        if conn.dialect.name == "postgresql":
-            conn.execute(select(func.pg_advisory_xact_lock(_CREATE_LOCK)))
+        self._db.backend.lock(conn, _CREATE_LOCK)
         if not inspect(conn).has_table("studies"):
             with quiet():
                 OptunaLink(self._db, lock=False).close()
@@ -135,16 +134,16 @@ class Projection:
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
         """Hold the lock that makes telling exclusive. On PostgreSQL it belongs to the very connection that tells."""
-        with quiet(), file_lock(self._db) if self._db.path else contextlib.nullcontext():
+        with quiet(), file_lock(self._db.path) if self._db.path else contextlib.nullcontext():
             try:
                 yield
             finally:
-                if self._link is not None and not self._db.path:
+                if self._link is not None and self._link.locking:
                     self._link.close()
 
     def _open(self) -> Any:
         if self._link is None:
-            self._link = OptunaLink(self._db, lock=True)
+            self._link = OptunaLink(self._db, lock=not self._db.backend.file_based)
         return self._link.storage
 
     def _tell_study(self, name: str, limit: int) -> int:

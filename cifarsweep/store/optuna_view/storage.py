@@ -7,9 +7,11 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from cifarsweep.store.database import Database, begin_immediately, closed_on_error
+from cifarsweep.store.database import Database
+from cifarsweep.store.sqlite import closed_on_error
 
 #: Any number will do, as long as nobody else's advisory lock has it.
 _TELL_LOCK = 0xC1FA_0002
@@ -30,23 +32,22 @@ class OptunaLink:
         from optuna.storages import RDBStorage, get_storage
 
         self._db = db
-        self._locking = self._connected = False
+        self.locking = self._connected = False
         address = db.url.render_as_string(hide_password=False)
-        driver = {"module": db.engine.dialect.loaded_dbapi} if db.path else {}
+        engine = {"creator": self._connect, "module": db.engine.dialect.loaded_dbapi}
         self._opened: list[Any] = []
         try:
-            self._backend = RDBStorage(address, engine_kwargs={"creator": self._connect, **driver})
+            self._backend = RDBStorage(address, engine_kwargs=engine)
         except BaseException:
             # The engine that has these in its pool is not to be had.
             for connection in self._opened:
                 connection.close()
             raise
-        if db.path:
-            begin_immediately(self._backend.engine, reading=db.read_only)
-        elif lock:
+        db.backend.set_begin(self._backend.engine, reading=db.read_only)
+        if lock:
             # Not before: to look at the version of its tables Optuna needs two connections at once.
             self._backend.engine.dispose()
-            self._locking = True
+            self.locking = True
         #: What Optuna's functions take as `storage`; it remembers the trials that it has seen.
         self.storage: Any = get_storage(self._backend)
 
@@ -58,26 +59,19 @@ class OptunaLink:
         self._connected = False
 
     def _connect(self) -> Any:
-        if self._locking and self._connected:
+        if self.locking and self._connected:
             raise Taken
         fairy = self._db.engine.raw_connection()
         connection = fairy.dbapi_connection
         fairy.detach()
         with closed_on_error(connection):
-            _be_brief(connection, self._db)
-            if self._locking:
+            # Optuna tries five times, and this worker has leases to renew meanwhile.
+            self._db.backend.set_lock_timeout(connection, 2)
+            if self.locking:
                 _lock_session(connection)
                 self._connected = True
         self._opened.append(connection)
         return connection
-
-
-def _be_brief(connection: Any, db: Database) -> None:
-    """Wait for locks two seconds at most: Optuna tries five times, and whoever tells has leases to renew."""
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout = 2000" if db.path else "SET lock_timeout = '2s'")
-    cursor.close()
-    connection.commit()
 
 
 def _lock_session(connection: Any) -> None:
@@ -90,14 +84,13 @@ def _lock_session(connection: Any) -> None:
 
 
 @contextlib.contextmanager
-def file_lock(db: Database) -> Iterator[None]:
+def file_lock(path: Path) -> Iterator[None]:
     """Hold the lock file beside an SQLite database; the kernel frees it however its holder dies. Raises Taken.
 
     Beside the file and not beside a link to it, so that both names have one lock; with the file's mode, so that whoever
     may write the one may hold the other.
     """
-    assert db.path is not None
-    real = os.path.realpath(db.path)
+    real = os.path.realpath(path)
     mode = stat.S_IMODE(os.stat(real).st_mode) & 0o666
     handle = os.open(f"{real}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, mode)
     try:

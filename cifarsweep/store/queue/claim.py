@@ -32,13 +32,13 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from cifarsweep.errors import UnreadableStudy
 from cifarsweep.spec.types import AttemptEnd, CheckpointRef, TrialState, Wish
 from cifarsweep.store import columns, rows
 from cifarsweep.store.cells import Cells
-from cifarsweep.store.leases import clock_parameters, clock_term, now_term, read_clock
+from cifarsweep.store.database import Backend, backend_of
+from cifarsweep.store.leases import clock_term
 from cifarsweep.store.metrics import drop_beyond
 from cifarsweep.store.queue.workers import history
 from cifarsweep.store.records import Lease, Want
@@ -74,10 +74,11 @@ def claim(
     """
     if again and (lease := _claimed(conn, cells, want, lease_s)):
         return lease
-    statement = _take(conn.dialect.name, None if want.studies is None else len(want.studies) == 1, bool(left))
+    backend = backend_of(conn)
+    statement = _take(backend, None if want.studies is None else len(want.studies) == 1, bool(left))
     wanted = {"p_worker": want.worker_id, "p_slot": want.slot, "p_token": want.token, "p_lease_s": lease_s}
     wanted |= _parameters(conn, want.studies) | ({"p_left": list(left)} if left else {})
-    while (row := conn.execute(statement, wanted | clock_parameters(conn.dialect.name)).first()) is not None:
+    while (row := conn.execute(statement, wanted | backend.clock_parameters()).first()) is not None:
         if row.attempt > 1 or row.state != TrialState.LEASED:
             _close_expired(conn, row)
         if row.state == TrialState.LEASED:
@@ -97,8 +98,8 @@ def _claimed(conn: Connection, cells: Cells, want: Want, lease_s: float) -> Leas
 
 
 @cache
-def _take(dialect: str, one_study: bool | None, leaving: bool) -> Any:
-    now = now_term(dialect)
+def _take(backend: Backend, one_study: bool | None, leaving: bool) -> Any:
+    now = backend.now_term()
     lease_s: ColumnElement[float] = bindparam("p_lease_s", type_=Double())
     readable = [_not_left()] if leaving else []
     expired = _first(TrialState.LEASED, one_study, _gone(now), trial.c.takeovers < MANY_TAKEOVERS, *readable)
@@ -208,14 +209,13 @@ def _lease(conn: Connection, cells: Cells, row: Row[Any], want: Want, lease_s: f
 
 
 @cache
-def _insert(dialect: str) -> Any:
-    kind = sqlite if dialect == "sqlite" else postgresql
-    return kind.insert(attempt).on_conflict_do_nothing().returning(attempt.c.attempt)
+def _insert(backend: Backend) -> Any:
+    return backend.insert_ignore(attempt).returning(attempt.c.attempt)
 
 
 def _add_attempt(conn: Connection, values: dict[str, Any]) -> None:
     # Not an error of the database, after which PostgreSQL answers no more.
-    if conn.execute(_insert(conn.dialect.name), values).first() is None:
+    if conn.execute(_insert(backend_of(conn)), values).first() is None:
         before = values["attempt"] - 1
         raise columns.BadValue(
             f"cs_trial.attempt is {before}, but cs_attempt has a later one: {columns.ADVICE}"
@@ -263,7 +263,7 @@ def unfinished(conn: Connection, studies: Sequence[str] | None, left: Collection
 
 def next_due(conn: Connection, studies: Sequence[str] | None) -> float | None:
     """Seconds until a queued trial is due or a lease runs out; None where nothing is queued or leased."""
-    clock, now = read_clock(conn)
+    clock, now = backend_of(conn).read_clock(conn)
     moment = case(
         (trial.c.clock != clock, now),
         (trial.c.state == TrialState.LEASED.value, trial.c.lease_until),

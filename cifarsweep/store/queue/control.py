@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select, update
 
 from cifarsweep.errors import StoreError
 from cifarsweep.spec.types import FINAL_STATES, AttemptEnd, TrialState, Wish
-from cifarsweep.store.leases import read_clock
+from cifarsweep.store.database import backend_of
 from cifarsweep.store.records import Steered
 from cifarsweep.store.schema import attempt, study, trial
 from cifarsweep.store.studies import first_state, study_id
@@ -128,7 +128,7 @@ def _wish(conn: Connection, trials: ColumnElement[bool], wish: Wish, points: int
 
 def _take_back(conn: Connection, trials: ColumnElement[bool], state: TrialState) -> int:
     """End the leases that ran out: their holders are gone, and perhaps nobody comes to take these trials over."""
-    clock, now = read_clock(conn)
+    clock, now = backend_of(conn).read_clock(conn)
     expired = and_(trial.c.state == TrialState.LEASED.value, or_(trial.c.clock != clock, trial.c.lease_until < now))
     ended = update(trial).where(trials, expired).returning(trial.c.trial_id)
     ids = list(conn.execute(ended.values(state=state.value, wish=None, takeovers=trial.c.takeovers + 1)).scalars())

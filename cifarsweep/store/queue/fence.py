@@ -16,12 +16,13 @@ from cifarsweep.spec.metrics import ELAPSED, VAL_ACCURACY
 from cifarsweep.spec.types import AttemptEnd, CheckpointRef, MetricRow, TrialResult, TrialState, Wish
 from cifarsweep.store import columns
 from cifarsweep.store import rows as rows_of
-from cifarsweep.store.leases import clock_parameters, clock_term, now_term
-from cifarsweep.store.metrics import drop_beyond, insert_rows, kind_of
+from cifarsweep.store.columns import kind_of
+from cifarsweep.store.database import Backend, backend_of
+from cifarsweep.store.leases import Timing, clock_term
+from cifarsweep.store.metrics import drop_beyond, insert_rows
 from cifarsweep.store.queue.crashes import MOST_CRASHES, guilty
 from cifarsweep.store.records import Lease
 from cifarsweep.store.schema import attempt, checkpoint, storable, trial
-from cifarsweep.store.timing import Timing
 
 #: Exceptions, and times out of memory, that end a trial: one retry each.
 MOST_FAILURES = 2
@@ -44,9 +45,9 @@ class Passed(NamedTuple):
 
 
 @cache
-def _guard(dialect: str, finishing: bool) -> Update:
+def _guard(backend: Backend, finishing: bool) -> Update:
     """Built once, because building it costs more than running it. NULL leaves progress as it is."""
-    now = now_term(dialect)
+    now = backend.now_term()
     reached = bindparam("p_reached", type_=BigInteger())
     further = trial.c.furthest < reached
     statement = (
@@ -78,13 +79,13 @@ def _guard(dialect: str, finishing: bool) -> Update:
 
 def guard(conn: Connection, lease: Lease, progress: Mapping[str, Any], *, finishing: bool = False) -> Passed:
     """Renew the lease and advance the fence. Raises LeaseLost where somebody else has the trial, or nobody."""
-    dialect = conn.dialect.name
+    backend = backend_of(conn)
     after = lease.flush_seq + 1
     values = {"p_trial": lease.trial_id, "p_attempt": lease.attempt, "p_flush_seq": after, "p_lease_s": lease.lease_s}
     values |= progress
     for expected in (lease.flush_seq, after):
-        clock = clock_parameters(dialect)
-        found = conn.execute(_guard(dialect, finishing), values | clock | {"p_expected": expected}).first()
+        clock = backend.clock_parameters()
+        found = conn.execute(_guard(backend, finishing), values | clock | {"p_expected": expected}).first()
         if found is not None:
             # A wish that has no name here is one of a newer version, or a slip of somebody's hand.
             return Passed(expected == after, next((wish for wish in Wish if wish == found.wish), None))

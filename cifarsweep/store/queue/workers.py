@@ -11,14 +11,14 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from cifarsweep.spec.provenance import DEVICE, without_data
 from cifarsweep.store import rows
-from cifarsweep.store.leases import read_clock
+from cifarsweep.store.database import backend_of
 from cifarsweep.store.records import Segment, WorkerInfo
 from cifarsweep.store.schema import attempt, storable, worker
 
 
 def register(conn: Connection, info: WorkerInfo) -> None:
     """Add the worker, or replace what is known of one of that id."""
-    clock, now = read_clock(conn)
+    clock, now = backend_of(conn).read_clock(conn)
     before = conn.execute(select(worker).where(worker.c.worker_id == info.worker_id)).first()
     if before is not None:
         _keep(conn, before, info)
@@ -81,7 +81,7 @@ def versions_of(of_worker: Mapping[str, str], of_attempt: str | None) -> dict[st
 
 def beat(conn: Connection, worker_id: str) -> None:
     """The worker is alive."""
-    clock, now = read_clock(conn)
+    clock, now = backend_of(conn).read_clock(conn)
     conn.execute(update(worker).where(worker.c.worker_id == worker_id).values(clock=clock, beat=now))
 
 
