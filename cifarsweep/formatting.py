@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,14 @@ def metric_label(name: str) -> str:
 
 
 def state_text(state: str) -> str:
-    """The state of a trial; to a reader, one that a worker holds is running."""
+    """Name the state of a trial for readers: a leased trial is running."""
     return "running" if state == TrialState.LEASED else str(state)
+
+
+def trial_counts(trials: Mapping[TrialState, int], pruned: int) -> str:
+    """Count trials by state in words; those that a search pruned are apart from the others that are done."""
+    counts = [(state_text(state), count - pruned * (state is TrialState.DONE)) for state, count in trials.items()]
+    return ", ".join(f"{count} {state}" for state, count in (*counts, ("pruned", pruned)) if count) or "no trials"
 
 
 def keep_together(text: str) -> str:

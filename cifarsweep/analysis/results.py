@@ -104,10 +104,10 @@ def reach(means: Sequence[float]) -> float | None:
     return low if min(means) < low else None
 
 
-def state_counts(report: ReportStudy) -> dict[str, int]:
+def state_counts(report: ReportStudy) -> dict[TrialState, int]:
     """Trials by state, every state present, in the order of `TrialState`."""
     counts = Counter(str(trial.state) for trial in report.trials)
-    return {state.value: counts[state.value] for state in TrialState}
+    return {state: counts[state] for state in TrialState}
 
 
 def named_means(hypothesis: Hypothesis, study: Study, results: Sequence[CellResult]) -> list[NamedMean]:

@@ -12,6 +12,7 @@ import typer
 
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, Json, console
 from cifarsweep.errors import StoreUnavailable
+from cifarsweep.formatting import duration, state_text
 from cifarsweep.spec.types import FINAL_STATES, TrialState, Wish
 from cifarsweep.text import one_line
 
@@ -140,7 +141,7 @@ def _changes(looks: Iterator[_Look]) -> Iterator[str]:
 def _line(found: StudyStatus) -> str:
     counts = [f"{found.trials[TrialState.DONE]} of {_planned(found)} done"]
     others = ((state, count) for state, count in found.trials.items() if count and state is not TrialState.DONE)
-    counts += [f"{count} {_named(state)}" for state, count in others]
+    counts += [f"{count} {state_text(state)}" for state, count in others]
     counts += [_held(found)] if found.held else []
     return "; ".join([", ".join(counts), *filter(None, _pace(found))])
 
@@ -156,8 +157,6 @@ def _planned(found: StudyStatus) -> int:
 
 def _pace(found: StudyStatus) -> tuple[str, str, str]:
     """Trials an hour, images a second and time left; empty where unknown."""
-    from cifarsweep.formatting import duration
-
     hourly, images, left = found.trials_per_h, found.images_per_s, found.left_s
     return (
         f"{hourly:,.1f} trials/h" if hourly is not None else "",
@@ -187,7 +186,7 @@ def _study_table(found: Sequence[StudyStatus]) -> Table:
     states = [*usual, *(s for s in TrialState if s not in usual and any(each.trials[s] for each in found))]
     searching = any(each.to_ask for each in found)
     for name in [*states, *(["to ask"] if searching else [])]:
-        table.add_column(_named(name), justify="right")
+        table.add_column(state_text(name), justify="right")
     table.add_column("pace")
     for each in found:
         ended = sum(each.trials[state] for state in FINAL_STATES)
@@ -196,11 +195,6 @@ def _study_table(found: Sequence[StudyStatus]) -> Table:
         pace = [*_pace(each), _held(each) if each.held else ""]
         table.add_row(one_line(each.study), bar, *counts, ", ".join(filter(None, pace)))
     return table
-
-
-def _named(state: str) -> str:
-    """In the words of who looks on."""
-    return "running" if state == TrialState.LEASED else state
 
 
 def _count(found: StudyStatus, state: TrialState) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from cifarsweep.dashboard.index import index_stamp
 from cifarsweep.dashboard.troubles import ago, is_lost, is_silent, troubles
-from cifarsweep.formatting import state_text, timestamp, value_text
+from cifarsweep.formatting import timestamp, trial_counts, value_text
 from cifarsweep.report.render import INDEX, page_name
 from cifarsweep.spec.metrics import EPOCH, TRAIN_LOSS, VAL_ACCURACY
 from cifarsweep.spec.types import TrialState
@@ -40,13 +40,10 @@ def message(pulse: Pulse) -> dict[str, Any]:
 
 
 def _study(status: StudyStatus) -> dict[str, Any]:
-    trials = {**status.trials, TrialState.DONE: status.trials[TrialState.DONE] - status.pruned}
-    named = [(state_text(state), count) for state, count in trials.items()]
-    counts = [f"{count} {state}" for state, count in (*named, ("pruned", status.pruned)) if count]
     return {
         "done": status.trials[TrialState.DONE],
         "total": sum(status.trials.values()),
-        "counts": ", ".join(counts) or "no trials",
+        "counts": trial_counts(status.trials, status.pruned),
         "page": page_name(status.study),
     }
 

@@ -10,7 +10,7 @@ from cifarsweep.analysis.comparison import Comparison, Match
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.results import CellResult, best, cell_results, state_counts
 from cifarsweep.analysis.verdicts import Verdict, verdicts
-from cifarsweep.formatting import duration, keep_together, mean_text, number_text, plural, state_text
+from cifarsweep.formatting import duration, keep_together, mean_text, number_text, plural, trial_counts
 from cifarsweep.report.folding import shown_lines
 from cifarsweep.report.marks import forest_mark
 from cifarsweep.report.notes import error_rate_bound, warnings
@@ -63,12 +63,8 @@ def progress(report: ReportStudy) -> dict[str, int]:
 
 def counts_text(report: ReportStudy) -> str:
     """All trials by their state; those that a search ended early are told apart from those that are done."""
-    counts = state_counts(report)
-    pruned = sum(trial.pruned for trial in report.trials)
-    named = {state_text(state): count for state, count in counts.items()}
-    named[TrialState.DONE] -= pruned
-    shown = [f"{count} {state}" for state, count in (*named.items(), ("pruned", pruned)) if count]
-    return f"{plural(len(report.trials), 'trial')}: {', '.join(shown)}" if shown else "no trials"
+    counts = trial_counts(state_counts(report), sum(trial.pruned for trial in report.trials))
+    return f"{plural(len(report.trials), 'trial')}: {counts}" if report.trials else counts
 
 
 def lead(report: ReportStudy, results: Sequence[CellResult]) -> str:
