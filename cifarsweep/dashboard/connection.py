@@ -1,4 +1,4 @@
-"""The database of the dashboard: opened when it is wanted, and opened again after it was away."""
+"""The dashboard's database: opened on demand, and opened again after it was away."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cifarsweep.store.url import file_of, parse_url
 T = TypeVar("T")
 
 
-class Source:
+class StoreConnection:
     """Hands out one read-only store, from any thread."""
 
     def __init__(self, url: str) -> None:
@@ -23,7 +23,7 @@ class Source:
         self._opened: tuple[WatchedStore, object] | None = None
 
     def read(self, work: Callable[[WatchedStore], T]) -> T:
-        """Run `work` with the store. Raises StoreError where the database is away; the next call tries anew."""
+        """Run `work` with the store. Raises StoreError if the database is away; the next call opens it again."""
         store = self._store()
         try:
             return work(store)
@@ -34,7 +34,7 @@ class Source:
             raise
 
     def close(self) -> None:
-        """Close the store; another read opens it again."""
+        """Close the store; the next read opens it again."""
         with self._lock:
             opened, self._opened = self._opened, None
         if opened:
@@ -44,7 +44,7 @@ class Source:
         file = self._file()
         with self._lock:
             if self._opened and self._opened[1] != file:
-                # Of a file that was replaced, the open one would be shown for ever.
+                # The file was replaced: the open store would show the old one for ever.
                 self._opened[0].close()
                 self._opened = None
             if self._opened is None:
@@ -52,6 +52,7 @@ class Source:
             return self._opened[0]
 
     def _file(self) -> object:
+        """The identity of the SQLite file, if the database is one."""
         try:
             found = self._path.stat() if self._path else None
         except OSError:

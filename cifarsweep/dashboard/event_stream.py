@@ -1,4 +1,4 @@
-"""Looks at the database while somebody watches, once for all of them, and passes on what changed."""
+"""Polls the database once for all open pages, while any is open, and passes on what changed."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ from collections.abc import AsyncIterator
 
 from anyio import to_thread
 
-from cifarsweep.dashboard.connection import Source
+from cifarsweep.dashboard.connection import StoreConnection
 from cifarsweep.dashboard.live_state import message
 from cifarsweep.errors import StoreError
 
 EVERY_S = 2.0
-#: A comment after so long a silence, so that proxies and browsers keep the connection.
-_ALIVE_S = 15.0
+#: Seconds of silence after which a comment is sent, so that proxies and browsers keep the connection.
+_KEEP_ALIVE_S = 15.0
 
 
-class Hub:
+class EventStream:
     """Server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html) for any number of pages."""
 
-    def __init__(self, source: Source, every_s: float = EVERY_S) -> None:
-        self._source, self._every_s = source, every_s
+    def __init__(self, connection: StoreConnection, every_s: float = EVERY_S) -> None:
+        self._connection, self._every_s = connection, every_s
         self._listeners = 0
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self._latest = b""
         self._closed = False
 
-    async def stream(self) -> AsyncIterator[bytes]:
-        """The latest message at once, then whatever is new; a slow reader misses those in between, not the last."""
+    async def events(self) -> AsyncIterator[bytes]:
+        """Yield the latest message, then each new one; a slow reader misses some, but never the last."""
         self._listeners += 1
         if self._task is None:
             self._latest = b""
-            self._task = asyncio.create_task(self._watch())
-        told = b""
+            self._task = asyncio.create_task(self._poll_forever())
+        sent = b""
         try:
             yield b"retry: 2000\n\n"
             while not self._closed:
                 news = self._news
-                if self._latest != told:
-                    told = self._latest
-                    yield b"data: " + told + b"\n\n"
+                if self._latest != sent:
+                    sent = self._latest
+                    yield b"data: " + sent + b"\n\n"
                 else:
-                    yield b"" if await _set_within(news, _ALIVE_S) else b":\n\n"
+                    yield b"" if await _set_within(news, _KEEP_ALIVE_S) else b":\n\n"
         finally:
             self._listeners -= 1
             if not self._listeners and self._task is not None:
@@ -55,9 +55,9 @@ class Hub:
         self._closed = True
         self._announce()
 
-    async def _watch(self) -> None:
+    async def _poll_forever(self) -> None:
         while not self._closed:
-            latest = await to_thread.run_sync(self._look)
+            latest = await to_thread.run_sync(self._poll)
             if latest != self._latest:
                 self._latest = latest
                 self._announce()
@@ -67,12 +67,12 @@ class Hub:
         self._news.set()
         self._news = asyncio.Event()
 
-    def _look(self) -> bytes:
+    def _poll(self) -> bytes:
         try:
-            said = message(self._source.read(lambda store: store.pulse()))
+            state = message(self._connection.read(lambda store: store.pulse()))
         except StoreError as error:
-            said = {"away": str(error)}
-        return json.dumps(said, separators=(",", ":"), allow_nan=False).encode()
+            state = {"away": str(error)}
+        return json.dumps(state, separators=(",", ":"), allow_nan=False).encode()
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:

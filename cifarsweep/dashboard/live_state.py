@@ -1,13 +1,13 @@
-"""What the server tells open pages every two seconds: texts and small numbers, ready for JSON."""
+"""The message that open pages get every two seconds: texts and small numbers, ready for JSON."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cifarsweep.dashboard.index import index_stamp
-from cifarsweep.dashboard.troubles import ago, is_lost, is_silent, troubles
-from cifarsweep.formatting import timestamp, trial_counts, value_text
+from cifarsweep.dashboard.page_cache import index_stamp
+from cifarsweep.formatting import plural, timestamp, trial_counts, value_text
 from cifarsweep.report.render import INDEX, page_name
 from cifarsweep.spec.metrics import EPOCH, TRAIN_LOSS, VAL_ACCURACY
 from cifarsweep.spec.types import TrialState
@@ -17,6 +17,8 @@ from cifarsweep.text import page_texts
 
 #: As much of an error's text as a list shows; all of it stands on the study's page.
 _MOST = 300
+#: Three beats of a worker, unless they were set otherwise.
+_SILENT_S = 30.0
 
 
 def message(pulse: Pulse) -> dict[str, Any]:
@@ -28,15 +30,15 @@ def message(pulse: Pulse) -> dict[str, Any]:
         if (status.study, held.trial) in pulse.running
     ]
     pages = {page_name(status.study): pulse.stamps[status.study] for status in pulse.studies}
-    said = {
+    state = {
         "stamps": {INDEX: index_stamp(pulse.stamps)} | pages,
         "studies": {status.study: _study(status) for status in pulse.studies},
         "running": running,
         "workers": [_worker(worker, running) for worker in pulse.workers],
-        "troubles": troubles(pulse),
+        "troubles": warnings(pulse),
         "errors": [_error(error) for error in pulse.errors],
     }
-    return {name: page_texts(value) for name, value in said.items()}
+    return {name: page_texts(value) for name, value in state.items()}
 
 
 def _study(status: StudyStatus) -> dict[str, Any]:
@@ -62,8 +64,8 @@ def _running(study: str, held: WorkerStatus, seen: RunningSeen) -> dict[str, Any
         "epoch": _number(seen, EPOCH),
         "loss": _number(seen, TRAIN_LOSS),
         "accuracy": _number(seen, VAL_ACCURACY),
-        "beat": ago(held.last_beat_s),
-        "lost": is_lost(held),
+        "beat": _ago(held.last_beat_s),
+        "lost": _is_lost(held),
     }
 
 
@@ -84,8 +86,8 @@ def _worker(worker: WorkerSeen, running: list[dict[str, Any]]) -> dict[str, Any]
         "slots": f"{len(held)} of {worker.slots} busy",
         "trials": ", ".join(f"{trial['study']}/{trial['trial']}" for trial in held),
         "pages": sorted({trial["page"] for trial in held}),
-        "beat": ago(worker.last_beat_s),
-        "lost": is_silent(worker.last_beat_s),
+        "beat": _ago(worker.last_beat_s),
+        "lost": _is_silent(worker.last_beat_s),
     }
 
 
@@ -100,3 +102,51 @@ def _error(error: ErrorSeen) -> dict[str, Any]:
         "at": timestamp(error.at),
         "error": text,
     }
+
+
+def warnings(pulse: Pulse) -> Mapping[str, list[str]]:
+    """Sentences about silent workers, and trials without a worker, by the page that shows them."""
+    working = any(not _is_silent(worker.last_beat_s) for worker in pulse.workers)
+    found = {page_name(status.study): list(_sentences([status], working)) for status in pulse.studies}
+    found[INDEX] = list(_sentences(pulse.studies, working))
+    return {page: sentences for page, sentences in found.items() if sentences}
+
+
+def _is_silent(last_beat_s: float | None) -> bool:
+    """Whether a worker has been silent for so long that it may be gone."""
+    return last_beat_s is None or last_beat_s > _SILENT_S
+
+
+def _is_lost(held: WorkerStatus) -> bool:
+    """Whether the worker of a trial may be gone."""
+    return held.expired or _is_silent(held.last_beat_s)
+
+
+def _sentences(studies: Sequence[StudyStatus], working: bool) -> Iterator[str]:
+    yield from (status.unreadable for status in studies if status.unreadable)
+    lost = [held for status in studies for held in status.workers if _is_lost(held)]
+    if lost:
+        yield _lost(lost)
+    waiting = sum(status.trials[TrialState.QUEUED] + status.to_ask for status in studies)
+    if (waiting or lost) and not working:
+        trials = f"{plural(waiting, 'trial')} {'waits' if waiting == 1 else 'wait'} and no" if waiting else "No"
+        yield f"{trials} worker is at work: start `cifarsweep worker`."
+
+
+def _lost(lost: Sequence[WorkerStatus]) -> str:
+    whose = "1 trial's worker was" if len(lost) == 1 else f"The workers of {len(lost)} trials were"
+    beats = [held.last_beat_s for held in lost if held.last_beat_s is not None]
+    heard = f"last heard of {_ago(max(beats))}" if beats else "last heard of before the machine's last start"
+    longest = " or later" if len(lost) > 1 and beats else ""
+    them = "it" if len(lost) == 1 else "them"
+    when = (
+        "" if all(held.expired for held in lost) else f", unless {'it comes' if len(lost) == 1 else 'they come'} back"
+    )
+    return f"{whose} {heard}{longest}; the next worker takes {them} over{when}."
+
+
+def _ago(seconds: float | None) -> str:
+    """How long ago a worker gave a sign."""
+    if seconds is None:
+        return "before its machine's last start"
+    return f"{seconds:.0f} s ago" if seconds < 120 else f"{seconds / 60:.0f} min ago"

@@ -1,4 +1,4 @@
-"""A page with one sentence, for everything that is no report."""
+"""A page with one sentence, for every answer that is not a report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ overflow-wrap: anywhere; }}</style></head>
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 
-def notice(
+def message_page(
     status: int,
     sentence: str,
     *,
@@ -27,7 +27,7 @@ def notice(
     back: bool = False,
     headers: Mapping[str, str] | None = None,
 ) -> HTMLResponse:
-    """The sentence as a page that loads nothing; it leads elsewhere at once, looks again, or leads back."""
+    """The sentence as a page that loads nothing. It may go on to another page, load again, or link to the index."""
     target = f"0; url={go_to}" if go_to else str(again_s)
     refresh = f'<meta http-equiv="refresh" content="{escape(target)}">' if go_to or again_s else ""
     after = f'<p><a href="{escape(go_to)}">Go on</a></p>' if go_to else ""

@@ -13,26 +13,28 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from cifarsweep.dashboard.access import LOOPBACK_NAMES, Guard
-from cifarsweep.dashboard.event_stream import Hub
-from cifarsweep.dashboard.message_page import notice
-from cifarsweep.dashboard.page_cache import Pages
+from cifarsweep.dashboard.access import LOOPBACK_NAMES, AccessControl
+from cifarsweep.dashboard.event_stream import EventStream
+from cifarsweep.dashboard.message_page import message_page
+from cifarsweep.dashboard.page_cache import PageCache
 from cifarsweep.errors import CifarsweepError
 from cifarsweep.report.render import INDEX, PLOTLY, plotly_js
 
 _STATIC = Path(__file__).with_name("static")
 _TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
-#: After so many seconds a page that found no database looks again.
-_AGAIN_S = 3
+#: Seconds after which a page that found no database loads again.
+_RETRY_S = 3
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def build_app(pages: Pages, hub: Hub, token: str | None = None, hosts: Sequence[str] = LOOPBACK_NAMES) -> ASGIApp:
+def build_app(
+    pages: PageCache, stream: EventStream, token: str | None = None, hosts: Sequence[str] = LOOPBACK_NAMES
+) -> ASGIApp:
     """The application. Without a token it answers only to the names in `hosts`."""
     routes = [
         Route("/", _page_of(pages, INDEX)),
-        Route("/events", _events_of(hub)),
+        Route("/events", _events_of(stream)),
         Route(f"/{PLOTLY}", _file(plotly_js, ".js")),
         Route("/live.js", _file((_STATIC / "live.js").read_bytes, ".js")),
         Route("/live.css", _file((_STATIC / "live.css").read_bytes, ".css")),
@@ -40,16 +42,16 @@ def build_app(pages: Pages, hub: Hub, token: str | None = None, hosts: Sequence[
         Route("/{file}", _page_of(pages)),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _failed, CifarsweepError: _away})
-    return Guard(app, token, hosts)
+    return AccessControl(app, token, hosts)
 
 
-def _page_of(pages: Pages, file: str | None = None) -> Handler:
+def _page_of(pages: PageCache, file: str | None = None) -> Handler:
     async def page(request: Request) -> Response:
         name = file or request.path_params["file"]
         found = await to_thread.run_sync(pages.page, name)
         if found is None:
             raise HTTPException(404)
-        return _unless_known(request, found.html, "text/html; charset=utf-8", found.stamp)
+        return _content(request, found.html, "text/html; charset=utf-8", found.stamp)
 
     return page
 
@@ -57,25 +59,25 @@ def _page_of(pages: Pages, file: str | None = None) -> Handler:
 def _file(read: Callable[[], bytes], suffix: str) -> Handler:
     async def file(request: Request) -> Response:
         content = read()
-        return _unless_known(request, content, _TYPES[suffix], f"{len(content):x}-{hash(content) & 0xFFFFFFFF:x}")
+        return _content(request, content, _TYPES[suffix], f"{len(content):x}-{hash(content) & 0xFFFFFFFF:x}")
 
     return file
 
 
-def _unless_known(request: Request, content: bytes, kind: str, stamp: str) -> Response:
-    """The content, or only that it is what the browser has already."""
+def _content(request: Request, content: bytes, kind: str, stamp: str) -> Response:
+    """The content, or status 304 if the browser has it already."""
     headers = {"etag": f'"{stamp}"'}
     if request.headers.get("if-none-match") == headers["etag"]:
         return Response(status_code=304, headers=headers)
     return Response(content, media_type=kind, headers=headers)
 
 
-def _events_of(hub: Hub) -> Handler:
+def _events_of(stream: EventStream) -> Handler:
     async def events(request: Request) -> Response:
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         if request.method == "HEAD":
             return Response(media_type="text/event-stream", headers=headers)
-        return StreamingResponse(hub.stream(), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(stream.events(), media_type="text/event-stream", headers=headers)
 
     return events
 
@@ -87,8 +89,8 @@ async def _nothing(request: Request) -> Response:
 async def _failed(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     sentence = "There is no such page here." if status == 404 else "That can't be answered."
-    return notice(status, sentence, back=status == 404)
+    return message_page(status, sentence, back=status == 404)
 
 
 async def _away(request: Request, error: Exception) -> Response:
-    return notice(503, f"{error}. This page looks again by itself.", again_s=_AGAIN_S)
+    return message_page(503, f"{error}. This page looks again by itself.", again_s=_RETRY_S)

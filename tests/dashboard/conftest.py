@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cifarsweep.dashboard.connection import Source
+from cifarsweep.dashboard.connection import StoreConnection
 from cifarsweep.dashboard.server import Server, listen
 from cifarsweep.spec.reader import find, read_study
 from cifarsweep.store import Store
@@ -71,7 +71,7 @@ def serve() -> Iterator[Callable[..., Client]]:
 
     def _serve(url: str, token: str | None = None, host: str = "127.0.0.1", every_s: float = 0.1) -> Client:
         listener = listen("127.0.0.1", 0)
-        source = Source(url)
+        source = StoreConnection(url)
         server = Server(source, token, host, every_s)
 
         def run() -> None:

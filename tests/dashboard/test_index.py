@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cifarsweep.dashboard.index import Index, index_stamp
+from cifarsweep.dashboard.page_cache import Index, index_stamp
 from cifarsweep.errors import StoreError, StoreUnavailable
 
 STAMPS = {f"s{number}": f"stamp-{number}" for number in range(4)}
@@ -105,12 +105,12 @@ def test_a_database_that_goes_away_meanwhile_ends_nothing():
 @pytest.mark.timeout(120)
 def test_a_study_is_served_while_the_lines_of_others_are_made(url, monkeypatch):
     from cifarsweep.dashboard import page_cache
-    from cifarsweep.dashboard.connection import Source
+    from cifarsweep.dashboard.connection import StoreConnection
 
     rows = Rows()
-    monkeypatch.setattr(page_cache.Pages, "_row", lambda self, name: rows(name))
-    source = Source(url)
-    served = page_cache.Pages(source)
+    monkeypatch.setattr(page_cache.PageCache, "_row", lambda self, name: rows(name))
+    source = StoreConnection(url)
+    served = page_cache.PageCache(source)
 
     assert b"Not read yet" in served.page("index.html").html
     assert served.page("demo.html").html.startswith(b"<!DOCTYPE html>")

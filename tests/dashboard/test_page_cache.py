@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cifarsweep.dashboard.connection import Source
-from cifarsweep.dashboard.event_stream import Hub
-from cifarsweep.dashboard.page_cache import Pages
+from cifarsweep.dashboard.connection import StoreConnection
+from cifarsweep.dashboard.event_stream import EventStream
+from cifarsweep.dashboard.page_cache import PageCache
 from cifarsweep.report.render import INDEX
 from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.types import AttemptEnd, MetricRow
@@ -19,8 +19,8 @@ from cifarsweep.store.records import WorkerInfo
 
 @pytest.fixture
 def pages(url):
-    source = Source(url)
-    yield Pages(source)
+    source = StoreConnection(url)
+    yield PageCache(source)
     source.close()
 
 
@@ -61,8 +61,8 @@ def test_an_idle_dashboard_makes_no_page_and_reads_no_series(pages, monkeypatch)
 
 
 def test_every_kind_of_change_makes_a_new_page_and_no_other_study_is_read(url, store):
-    source, now = Source(url), [0.0]
-    pages = Pages(source, clock=lambda: now[0])
+    source, now = StoreConnection(url), [0.0]
+    pages = PageCache(source, clock=lambda: now[0])
     seen = [pages.page("demo.html").stamp]
 
     def looked() -> str:
@@ -86,8 +86,8 @@ def test_every_kind_of_change_makes_a_new_page_and_no_other_study_is_read(url, s
 
 
 def test_a_page_that_changes_all_the_time_is_made_at_most_every_two_seconds(url, store):
-    source, now = Source(url), [0.0]
-    pages = Pages(source, clock=lambda: now[0])
+    source, now = StoreConnection(url), [0.0]
+    pages = PageCache(source, clock=lambda: now[0])
     first = pages.page("demo.html")
     store.claim("w")
 
@@ -100,7 +100,7 @@ def test_a_page_that_changes_all_the_time_is_made_at_most_every_two_seconds(url,
 
 def test_only_trials_that_somebody_wrote_for_are_read_again(url, store):
     leases = [store.write(store.claim("w"), [MetricRow("train/loss", 1, 2.0)]) for _ in range(4)]
-    source = Source(url)
+    source = StoreConnection(url)
     source.read(lambda watched: watched.metrics("demo", ["train/loss"]))
     before = source.read(lambda watched: watched.reads)
 
@@ -177,12 +177,12 @@ def test_the_dashboard_never_imports_torch():
 
 def test_nothing_is_read_while_nobody_watches(url):
     async def watch() -> tuple[int, int]:
-        source = Source(url)
-        hub = Hub(source, every_s=0.01)
-        stream = hub.stream()
-        while not (await anext(stream)).startswith(b"data: "):
+        source = StoreConnection(url)
+        stream = EventStream(source, every_s=0.01)
+        events = stream.events()
+        while not (await anext(events)).startswith(b"data: "):
             pass
-        await stream.aclose()
+        await events.aclose()
         await asyncio.sleep(0.2)
         before = source.read(lambda store: store.reads)
         await asyncio.sleep(0.2)
@@ -196,7 +196,7 @@ def test_nothing_is_read_while_nobody_watches(url):
 
 def test_a_slow_read_is_logged(url, monkeypatch, caplog):
     monkeypatch.setattr("cifarsweep.store.cached.SLOW_S", 0.0)
-    source = Source(url)
+    source = StoreConnection(url)
 
     source.read(lambda store: store.stamps())
 

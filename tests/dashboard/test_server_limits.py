@@ -34,7 +34,7 @@ def rest(stream: socket.socket) -> bytes:
     ids=["nothing", "a word", "no end", "no body", "an empty line", "TLS"],
 )
 def test_a_request_that_is_not_whole_in_time_is_hung_up_on(serve, url, monkeypatch, sent):
-    monkeypatch.setattr("cifarsweep.dashboard.request_timeout.REQUEST_S", 0.2)
+    monkeypatch.setattr("cifarsweep.dashboard.server.REQUEST_S", 0.2)
     client = serve(url)
 
     with connected(client) as stream:
@@ -45,7 +45,7 @@ def test_a_request_that_is_not_whole_in_time_is_hung_up_on(serve, url, monkeypat
 
 
 def test_a_second_request_on_a_connection_has_no_more_time(serve, url, monkeypatch):
-    monkeypatch.setattr("cifarsweep.dashboard.request_timeout.REQUEST_S", 0.5)
+    monkeypatch.setattr("cifarsweep.dashboard.server.REQUEST_S", 0.5)
     client = serve(url)
 
     with connected(client) as stream:
@@ -58,7 +58,7 @@ def test_a_second_request_on_a_connection_has_no_more_time(serve, url, monkeypat
 
 
 def test_more_of_a_request_buys_no_time(serve, url, monkeypatch):
-    monkeypatch.setattr("cifarsweep.dashboard.request_timeout.REQUEST_S", 0.3)
+    monkeypatch.setattr("cifarsweep.dashboard.server.REQUEST_S", 0.3)
     client = serve(url)
 
     with connected(client) as stream:
@@ -74,7 +74,7 @@ def test_more_of_a_request_buys_no_time(serve, url, monkeypatch):
 
 
 def test_a_stream_of_events_is_no_request_that_lasts(serve, url, monkeypatch):
-    monkeypatch.setattr("cifarsweep.dashboard.request_timeout.REQUEST_S", 0.2)
+    monkeypatch.setattr("cifarsweep.dashboard.server.REQUEST_S", 0.2)
     client = serve(url)
 
     with client.events() as events, connected(client) as stream:
@@ -87,7 +87,7 @@ def test_a_stream_of_events_is_no_request_that_lasts(serve, url, monkeypatch):
 
 
 def test_one_address_can_not_take_all_connections(serve, url, monkeypatch):
-    monkeypatch.setattr("cifarsweep.dashboard.request_timeout._MOST_OF_ONE", 3)
+    monkeypatch.setattr("cifarsweep.dashboard.server._MOST_OF_ADDRESS", 3)
     client = serve(url)
 
     with contextlib.ExitStack() as stack:

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from cifarsweep.dashboard.rate_limit import Brake
+from cifarsweep.dashboard.access import GuessLimiter
 from cifarsweep.dashboard.server import check_access
 from cifarsweep.errors import DashboardError
 
@@ -133,29 +133,29 @@ def test_who_guesses_has_to_wait_even_with_the_right_token_but_not_with_a_cookie
 
 def test_the_wait_doubles_and_is_each_networks_own():
     now = [0.0]
-    brake = Brake(lambda: now[0])
+    guesses = GuessLimiter(lambda: now[0])
     waits = []
     for _ in range(40):
-        brake.wrong("2001:db8::1")
-        waits.append(brake.wait_s("2001:db8::2"))
+        guesses.record("2001:db8::1")
+        waits.append(guesses.wait_s("2001:db8::2"))
 
     assert waits[:23] == [*[0] * 20, 2, 4, 8] and waits[-1] == 3600
-    assert brake.wait_s("2001:db8:0:1::1") == brake.wait_s("192.0.2.1") == brake.wait_s("not an address") == 0
+    assert guesses.wait_s("2001:db8:0:1::1") == guesses.wait_s("192.0.2.1") == guesses.wait_s("not an address") == 0
     now[0] = 3600.0
-    assert brake.wait_s("2001:db8::1") == 0
-    brake.right("2001:db8::3")
-    brake.wrong("2001:db8::1")
-    assert brake.wait_s("2001:db8::1") == 0
+    assert guesses.wait_s("2001:db8::1") == 0
+    guesses.forget("2001:db8::3")
+    guesses.record("2001:db8::1")
+    assert guesses.wait_s("2001:db8::1") == 0
 
 
 def test_no_more_addresses_are_remembered_than_there_is_room_for(monkeypatch):
-    monkeypatch.setattr("cifarsweep.dashboard.rate_limit._MOST", 3)
-    brake = Brake(lambda: 0.0)
+    monkeypatch.setattr("cifarsweep.dashboard.access._MOST_ADDRESSES", 3)
+    guesses = GuessLimiter(lambda: 0.0)
     for number in range(10):
         for _ in range(21):
-            brake.wrong(f"192.0.2.{number}")
+            guesses.record(f"192.0.2.{number}")
 
-    assert [brake.wait_s(f"192.0.2.{number}") > 0 for number in range(10)] == [False] * 7 + [True] * 3
+    assert [guesses.wait_s(f"192.0.2.{number}") > 0 for number in range(10)] == [False] * 7 + [True] * 3
 
 
 @pytest.mark.parametrize("token", ["a", "12345", "aaaaaaaaaaaaaaaa", "abababababab"])
