@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cifarsweep.cli.db import say_upgraded
+from cifarsweep.cli.db import report_upgrade
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, OtherData, console
 
 if TYPE_CHECKING:
@@ -54,11 +54,11 @@ def create(
     _check_data(plan)
     vet(plan, notes.append)
     with Store.open(db, upgrade=True) as store:
-        say_upgraded(store)
+        report_upgrade(store)
         created = store.create_study(plan, extend=extend, other_data=other_data)
     if created.added:
         typer.echo(f"{plan.name}: {created.added} trials added ({_shape(plan)})")
-        say_revived(plan.name, created)
+        report_requeued(plan.name, created)
     else:
         typer.echo(f"{plan.name}: is there already, with the same contents and {plan.planned} trials")
     for note in notes:
@@ -68,7 +68,7 @@ def create(
         typer.echo(f"note: {dataset} is not on this machine; a worker needs `cifarsweep data download {dataset}` first")
 
 
-def say_revived(name: str, created: Created) -> None:
+def report_requeued(name: str, created: Created) -> None:
     """Say where extending brought back what somebody had cancelled."""
     if points := created.revived:
         come = "1 point that it had not asked for comes" if points == 1 else f"{points} points not asked for come"

@@ -23,7 +23,7 @@ def upgrade(db: Database = DEFAULT_DATABASE) -> None:
     from cifarsweep.store import Store
 
     with Store.open(db, upgrade=True) as store:
-        say_upgraded(store)
+        report_upgrade(store)
         typer.echo(f"{store.shown_url}: the tables are up to date")
 
 
@@ -66,12 +66,12 @@ def restore(
     from cifarsweep.store import Store
 
     with Store.open_backup(source) as copy, Store.open(db, upgrade=True) as store:
-        say_upgraded(store)
+        report_upgrade(store)
         trials = store.restore(copy)
         typer.echo(f"{store.shown_url}: {trials:,} trials restored from {source}")
 
 
-def say_upgraded(store: Store) -> None:
+def report_upgrade(store: Store) -> None:
     """Say where opening a database has changed its tables: versions of cifarsweep before this one refuse them."""
     if store.upgraded_from is not None:
         typer.echo(f"{store.shown_url}: was of an older version ({store.upgraded_from}) and is upgraded")

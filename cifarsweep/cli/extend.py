@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cifarsweep.cli.create import say_revived
+from cifarsweep.cli.create import report_requeued
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _all_cells(store: Store, name: str, seeds: int, look: bool) -> None:
     _say_unplanned(spec, plans)
     created = store.create_study(more, extend=True)
     typer.echo(f"{name}: {created.added} trials added")
-    say_revived(name, created)
+    report_requeued(name, created)
 
 
 def _say_unplanned(study: Study, plans: Plans) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cifarsweep.cli.db import say_upgraded
+from cifarsweep.cli.db import report_upgrade
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, key_values
 
 #: Tags of a run are named up to here.
@@ -39,7 +39,7 @@ def import_tensorboard(
     changes = [*(f"{old} is called {new}" for old, new in names.items()), *found.changes]
     study = imported_study(name, folder, runs, changes)
     with Store.open(db, upgrade=True) as store:
-        say_upgraded(store)
+        report_upgrade(store)
         count = store.import_study(study, runs)
     typer.echo(f"{name}: {count} trials of {len(study.cells)} cells imported")
     for note in (*found.notes, *found.changes, *found.left_out.sentences()):

@@ -21,7 +21,7 @@ from cifarsweep.cli.options import (
     check_graphs,
     check_seconds,
     console,
-    forget_output,
+    discard_output,
     key_values,
 )
 from cifarsweep.cli.worker import parse_slots
@@ -185,7 +185,7 @@ def _run(members: tuple[WorkerCommand, ...], logs: Path) -> NoReturn:
     with _screen([member.name for member in members], logs) as say:
         code = WorkerGroup(members, logs, say).run()
     # The code tells of the workers, whether or not a full disk took the last lines.
-    forget_output()
+    discard_output()
     raise typer.Exit(code)
 
 

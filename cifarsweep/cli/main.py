@@ -61,11 +61,11 @@ def _prepare_streams() -> None:
 
 
 def _end(sentence: str | None, code: int = CifarsweepError.exit_code) -> NoReturn:
-    from cifarsweep.cli.options import forget_output
+    from cifarsweep.cli.options import discard_output
 
     with suppress(OSError):
         if sentence is not None:
             # What a name says after the end of a line looks like no line of ours.
             print("error: " + sentence.replace("\n", "\n  "), file=sys.stderr, flush=True)
-    forget_output()
+    discard_output()
     sys.exit(code)

@@ -133,7 +133,7 @@ def artifacts_folder(database: str) -> Path:
         raise PlaceError(f"{error}; name the place of the checkpoints with --artifacts") from None
 
 
-def forget_output() -> None:
+def discard_output() -> None:
     """Let what could not be written vanish, so that Python's own flush at its end has nothing to complain of."""
     with suppress(AttributeError, OSError, ValueError):
         sys.stdout.flush()

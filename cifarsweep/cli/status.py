@@ -1,4 +1,4 @@
-"""`status`: look at what the database holds; nothing here writes to it."""
+"""`status`: how far the studies are, and which workers train. It only reads the database."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cifarsweep.store import Store
     from cifarsweep.store.records import StudyStatus, WorkerStatus
 
-#: Seconds between two looks.
+#: Seconds between two polls.
 _EVERY_S = 1.0
 
 
@@ -76,78 +76,78 @@ def status_fields(found: StudyStatus) -> dict[str, Any]:
 
 
 def follow(store: Store, study: str | None) -> None:
-    """Look again every second until Ctrl-C; where nobody looks at a terminal, print what has changed."""
+    """Poll until Ctrl-C: draw tables on a terminal, print changes elsewhere."""
     screen = console()
-    looks = _looks(store, study)
+    polls = _polls(store, study)
     try:
         if screen.is_terminal:
             from rich.live import Live
 
-            with Live(_picture(next(looks)), console=screen, auto_refresh=False) as live:
-                for look in looks:
-                    live.update(_picture(look), refresh=True)
+            with Live(_picture(next(polls)), console=screen, auto_refresh=False) as live:
+                for poll in polls:
+                    live.update(_picture(poll), refresh=True)
         else:
-            for line in _changes(looks):
+            for line in _changes(polls):
                 screen.print(f"{_now()} {line}", markup=False, highlight=False, soft_wrap=True)
     except KeyboardInterrupt:
         return
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """What the database said last, and a sentence where it has not answered since."""
+class _Poll:
+    """The last answer of the database, and a sentence if it has not answered since."""
 
     found: list[StudyStatus]
     away: str = ""
 
 
-def _looks(store: Store, study: str | None) -> Iterator[_Look]:
-    """Raises StoreUnavailable at the first look alone: later ones have something to show, and workers wait as well."""
-    look = _Look(store.status(study, speeds=True))
+def _polls(store: Store, study: str | None) -> Iterator[_Poll]:
+    """Poll for ever. Raises StoreUnavailable only at the first poll: later ones still have the last answer to show."""
+    poll = _Poll(store.status(study, speeds=True))
     while True:
-        yield look
+        yield poll
         time.sleep(_EVERY_S)
         try:
-            look = _Look(store.status(study, speeds=True))
+            poll = _Poll(store.status(study, speeds=True))
         except StoreUnavailable as error:
-            look = _Look(look.found, look.away or f"the database is away since {_now()}: {error}")
+            poll = _Poll(poll.found, poll.away or f"the database is away since {_now()}: {error}")
 
 
 def _now() -> str:
     return time.strftime("%H:%M:%S")
 
 
-def _picture(look: _Look) -> RenderableType:
+def _picture(poll: _Poll) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    tables = status_tables(look.found)
-    return Group(tables, Text(look.away, style="yellow")) if look.away else tables
+    tables = status_tables(poll.found)
+    return Group(tables, Text(poll.away, style="yellow")) if poll.away else tables
 
 
-def _changes(looks: Iterator[_Look]) -> Iterator[str]:
+def _changes(polls: Iterator[_Poll]) -> Iterator[str]:
     before: dict[str, str] = {}
     away = ""
-    for look in looks:
-        if look.away != away:
-            yield look.away or "the database is back"
-        now = {each.study: _line(each) for each in look.found}
+    for poll in polls:
+        if poll.away != away:
+            yield poll.away or "the database is back"
+        now = {each.study: _line(each) for each in poll.found}
         for name, line in now.items():
             if before.get(name) != line:
                 yield f"{one_line(name)}: {line}"
-        before, away = now, look.away
+        before, away = now, poll.away
 
 
 def _line(found: StudyStatus) -> str:
     counts = [f"{found.trials[TrialState.DONE]} of {_planned(found)} done"]
     others = ((state, count) for state, count in found.trials.items() if count and state is not TrialState.DONE)
     counts += [f"{count} {state_text(state)}" for state, count in others]
-    counts += [_held(found)] if found.held else []
+    counts += [_held_points(found)] if found.held else []
     return "; ".join([", ".join(counts), *filter(None, _pace(found))])
 
 
-def _held(found: StudyStatus) -> str:
-    """What becomes of the points that a search has not asked for."""
+def _held_points(found: StudyStatus) -> str:
+    """The points that a search will not ask for, in words."""
     return f"{found.held} points {'paused' if found.wish is Wish.PAUSE else 'given up'}"
 
 
@@ -156,7 +156,7 @@ def _planned(found: StudyStatus) -> int:
 
 
 def _pace(found: StudyStatus) -> tuple[str, str, str]:
-    """Trials an hour, images a second and time left; empty where unknown."""
+    """Trials an hour, images a second and time left; empty if unknown."""
     hourly, images, left = found.trials_per_h, found.images_per_s, found.left_s
     return (
         f"{hourly:,.1f} trials/h" if hourly is not None else "",
@@ -181,7 +181,7 @@ def _study_table(found: Sequence[StudyStatus]) -> Table:
     table = Table(title="Studies", title_justify="left")
     table.add_column("study", overflow="fold")
     table.add_column("ended", min_width=10)
-    # The common states always, the others where there is any, so that eighty columns mostly do.
+    # Rare states have a column only if a trial is in one, so that the table mostly fits into eighty columns.
     usual = (TrialState.DONE, TrialState.LEASED, TrialState.QUEUED)
     states = [*usual, *(s for s in TrialState if s not in usual and any(each.trials[s] for each in found))]
     searching = any(each.to_ask for each in found)
@@ -192,7 +192,7 @@ def _study_table(found: Sequence[StudyStatus]) -> Table:
         ended = sum(each.trials[state] for state in FINAL_STATES)
         bar = ProgressBar(total=max(_planned(each), 1), completed=ended, width=10)
         counts = [_count(each, state) for state in states] + ([str(each.to_ask)] if searching else [])
-        pace = [*_pace(each), _held(each) if each.held else ""]
+        pace = [*_pace(each), _held_points(each) if each.held else ""]
         table.add_row(one_line(each.study), bar, *counts, ", ".join(filter(None, pace)))
     return table
 
@@ -211,15 +211,15 @@ def _worker_table(found: Sequence[StudyStatus]) -> RenderableType:
         for worker in each.workers:
             slot = "" if worker.slot is None else str(worker.slot)
             names = (worker.worker_id, worker.host, worker.device, slot, f"{each.study}/{worker.trial}")
-            table.add_row(*map(one_line, names), str(worker.attempt), f"{worker.step:,}", _beat(worker))
+            table.add_row(*map(one_line, names), str(worker.attempt), f"{worker.step:,}", _heartbeat(worker))
     if table.row_count:
         return table
     waiting = any(each.trials[TrialState.QUEUED] or each.to_ask for each in found)
     return "no trial is under way" + ("; `cifarsweep worker` takes what is queued" if waiting else "")
 
 
-def _beat(worker: WorkerStatus) -> Text:
-    """In red where the lease has run out."""
+def _heartbeat(worker: WorkerStatus) -> Text:
+    """The last heartbeat, in red if the lease has run out."""
     from rich.text import Text
 
     ago = "before the machine started" if worker.last_beat_s is None else f"{worker.last_beat_s:.0f} s ago"

@@ -22,7 +22,7 @@ from cifarsweep.cli.options import (
     check_seconds,
     console,
     device,
-    forget_output,
+    discard_output,
 )
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def worker(
         )
         code = Supervisor(store, plan, display, trainable).run()
     # The code tells of the work, whether or not a full log took the last lines.
-    forget_output()
+    discard_output()
     raise typer.Exit(code)
 
 
