@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cifarsweep.errors import OutputError, UnknownStudy, install_command
+from cifarsweep.report.palette import COLOURS
 from cifarsweep.spec.metrics import ELAPSED, VAL_ACCURACY
 from cifarsweep.store import Store
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-#: As report.css has them on light pages.
-COLOURS = ("#0072b2", "#c94f00", "#00875f", "#b04f88", "#b38600", "#3a97c9", "#4d4d4d")
 STEP = "step"
 #: x and y of one trial.
 Curve = tuple[npt.NDArray[Any], npt.NDArray[np.float64]]

@@ -17,6 +17,7 @@ from cifarsweep.errors import CifarsweepError, UnreadableStudy
 from cifarsweep.files import write_whole
 from cifarsweep.formatting import timestamp
 from cifarsweep.report.comparison_page import compare_view
+from cifarsweep.report.palette import colour_rules
 from cifarsweep.report.study_page import study_view
 from cifarsweep.report.summary import index_row
 from cifarsweep.text import escape_controls, page_text, page_texts
@@ -62,7 +63,7 @@ def write_comparison(found: Comparison, out: Path) -> Path:
     # Of two databases the study that stands beside the page would be one of the two: which, nobody knows.
     beside = {name: page_name(name) for name in names if (out / page_name(name)).is_file() and len(set(names)) > 1}
     html = template.render(
-        compare_view(found), beside=beside, policy=_policy([]), live=None, style=_asset("report.css")
+        compare_view(found), beside=beside, policy=_policy([]), live=None, style=_style("report.css")
     )
     with _folder(out):
         write_whole(path, html.encode())
@@ -99,7 +100,7 @@ def render_study(report: ReportStudy, *, single_file: bool = False, live: str | 
             study_view(report),
             policy=_policy(sources, live=live is not None),
             live=live,
-            style=_asset("report.css") + _asset("figures.css"),
+            style=_style("report.css", "figures.css"),
             script=script,
             plotly=plotly,
             plotly_file=PLOTLY,
@@ -131,7 +132,7 @@ def render_rows(rows: Sequence[Mapping[str, Any]], *, live: str | None = None) -
     made_at = timestamp(max((row["made_at"] for row in rows if not row["unread"]), default=None))
     template = _environment().get_template("index.html")
     policy = _policy([], live=live is not None)
-    return template.render(rows=rows, made_at=made_at, policy=policy, live=live, style=_asset("report.css"))
+    return template.render(rows=rows, made_at=made_at, policy=policy, live=live, style=_style("report.css"))
 
 
 def _policy(script_sources: Sequence[str], *, live: bool = False) -> str:
@@ -198,6 +199,10 @@ def _script() -> str:
     """What draws the figures: files of one kind each, in one scope of their own."""
     parts = "\n".join(_asset(name) for name in _SCRIPTS)
     return f'"use strict";\n(() => {{\n{parts}}})();\n'
+
+
+def _style(*names: str) -> str:
+    return colour_rules() + "".join(map(_asset, names))
 
 
 def _asset(name: str) -> str:
