@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from cifarsweep.checkpoints.folder import CheckpointFolder
 from cifarsweep.data.dataset import Split
-from cifarsweep.models import cost, resnet, resnet9
+from cifarsweep.models import cost, resnet
 from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.settings import Augment, ConvNet, EarlyStop, Optimizer, ResNet9, Schedule, Timm, ViT
 from cifarsweep.training import loop, state, step
@@ -39,7 +39,7 @@ def bench(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "PROGRESS_EVERY_S", 1e9)
     monkeypatch.setattr(step, "WARM_UPS", 1)
     monkeypatch.setattr(resnet, "STEM_WIDTH", 8)
-    monkeypatch.setattr(resnet9, "WIDTHS", (4, 8, 8, 16))
+    monkeypatch.setattr(resnet, "WIDTHS", (4, 8, 8, 16))
     narrow = cache(cost.__wrapped__)  # of its own, for that of all tests remembers what networks of full width cost
     for module in (loop, state):
         monkeypatch.setattr(module, "cost", narrow)

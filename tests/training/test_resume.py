@@ -18,7 +18,7 @@ from stripes import CLASSES, TINY, bits, finished, rows
 
 from cifarsweep.checkpoints import folder as folder_module
 from cifarsweep.checkpoints.folder import CheckpointFolder
-from cifarsweep.models import cost, resnet, resnet9
+from cifarsweep.models import cost, resnet
 from cifarsweep.spec.settings import Augment, ConvNet, EarlyStop, Optimizer, ResNet, ResNet9, Schedule, Timm, ViT
 from cifarsweep.spec.types import CheckpointRef
 from cifarsweep.training.events import Finished, Rejected, Saved, SaveFailed, Started, Stopped
@@ -117,7 +117,7 @@ def test_a_first_checkpoint_that_is_to_come_soon_comes_once(bench):
 @pytest.fixture
 def narrow(bench, monkeypatch):
     """Residual nets of a few channels, 20 images in steps of 8, 8 and 4, and a validation of one batch."""
-    monkeypatch.setattr(resnet9, "WIDTHS", (4, 4, 4, 4))
+    monkeypatch.setattr(resnet, "WIDTHS", (4, 4, 4, 4))
     monkeypatch.setattr(resnet, "STEM_WIDTH", 4)
     few = {name: getattr(bench.split, name)[:20] for name in ("train_images", "train_labels")}
     few |= {name: getattr(bench.split, name)[:6] for name in ("val_images", "val_labels")}
