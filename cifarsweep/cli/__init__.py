@@ -1,4 +1,4 @@
-"""The command line: parse, build, call, print. Everything heavy is imported inside the command that needs it."""
+"""The command line: parse, build, call, print. Commands import heavy modules themselves, so that others start fast."""
 
 from cifarsweep.cli.main import main
 

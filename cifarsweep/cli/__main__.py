@@ -1,4 +1,4 @@
-"""`python -m cifarsweep.cli`, for where the script is not on the path."""
+"""`python -m cifarsweep.cli`, for environments whose scripts are not on the path."""
 
 from cifarsweep.cli.main import main
 

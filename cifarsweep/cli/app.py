@@ -26,7 +26,7 @@ from cifarsweep.cli import (
 )
 from cifarsweep.version import __version__
 
-# Plain help: Rich's own takes longer to import than everything else here together.
+# Plain help: Rich's takes longer to import than everything else here together.
 app = typer.Typer(
     name="cifarsweep",
     no_args_is_help=True,
@@ -71,7 +71,7 @@ app.command("pause")(control.pause)
 app.command("resume")(control.resume)
 app.command("cancel")(control.cancel)
 app.command("retry")(control.retry)
-# So that -3 is a priority and no option.
+# Let -3 be a priority instead of an option.
 app.command("priority", context_settings={"ignore_unknown_options": True})(control.priority)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")

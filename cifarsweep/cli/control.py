@@ -1,4 +1,4 @@
-"""`pause`, `resume`, `cancel`, `retry` and `priority`: steer a study while workers are at it."""
+"""`pause`, `resume`, `cancel`, `retry` and `priority`: control a study while workers train it."""
 
 from __future__ import annotations
 
@@ -55,20 +55,20 @@ def priority(
 
 
 def _steer(target: str, db: str, act: Callable[[Store, str, int | None], Steered], now: str, soon: str) -> None:
-    """Act on what is meant, and count the trials: `3 paused, 2 will pause at their next beat`."""
+    """Change the trials and print how many: `3 paused, 2 will pause at their next beat`."""
     from cifarsweep.store import Store
 
     study, number = _parsed(target)
     with Store.open(db) as store:
         done = act(store, study, number)
     words = [text.format(count) for text, count in ((now, done.now), (soon, done.soon)) if count]
-    # Trials that are still to come share the fate of those that are there.
+    # Points that were not asked for yet change too.
     words += [now.format(f"{done.points} points to ask")] if done.points else []
     typer.echo(f"{target}: {', '.join(words) or 'nothing to change among its trials'}")
 
 
 def _parsed(target: str) -> tuple[str, int | None]:
-    """Study and, where one is given, number."""
+    """The study and, if given, the number."""
     if not target:
         raise SpecError("the study's name is empty; write STUDY or STUDY/NUMBER, for example demo/3")
     return parse_trial(target) if "/" in target else (target, None)

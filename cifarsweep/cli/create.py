@@ -1,4 +1,4 @@
-"""`studies` and `create`: what ships, and how a study becomes trials in a database."""
+"""`studies` and `create`: the studies that ship, and trials of a study in a database."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def create(
 
 
 def report_requeued(name: str, created: Created) -> None:
-    """Say where extending brought back what somebody had cancelled."""
+    """Tell the user that extending a cancelled study queued its points again."""
     if points := created.revived:
         come = "1 point that it had not asked for comes" if points == 1 else f"{points} points not asked for come"
         typer.echo(f"{name}: was cancelled; {come} back with the new ones; `cifarsweep cancel {name}` ends them all")
@@ -94,7 +94,7 @@ def _installed(dataset: str) -> bool:
 
 
 def _check_data(study: Study) -> None:
-    """Refuse data sets that nobody could get; built-in ones may still be downloaded where the workers are."""
+    """Refuse data sets that are not here and can't be downloaded; workers may still download the built-in ones."""
     from cifarsweep.data.catalog import known, require
 
     for dataset in _datasets(study):

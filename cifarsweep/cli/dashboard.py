@@ -33,5 +33,5 @@ def dashboard(
 
     serve(db, host, port, token, lambda url: typer.echo(f"{url} (Ctrl-C ends it)"))
     sys.stdout.flush()
-    # A page that is still being made must not hold up the end, and nothing here has anything left to write.
+    # Exit at once: a page that is still being rendered must not delay it, and nothing is left to write.
     os._exit(0)

@@ -72,6 +72,6 @@ def restore(
 
 
 def report_upgrade(store: Store) -> None:
-    """Say where opening a database has changed its tables: versions of cifarsweep before this one refuse them."""
+    """Tell the user that opening the database has changed its tables: earlier versions of cifarsweep refuse them."""
     if store.upgraded_from is not None:
         typer.echo(f"{store.shown_url}: was of an older version ({store.upgraded_from}) and is upgraded")

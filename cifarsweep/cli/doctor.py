@@ -1,4 +1,4 @@
-"""`doctor`: is everything here that a worker needs, and who is in the way."""
+"""`doctor`: whether everything that a worker needs is here, and what is in its way."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _place(db: str, artifacts: str | None) -> str:
     try:
         return parse_place(artifacts) if artifacts else str(artifacts_folder(db))
     except StoreError:
-        # Of the URL, which the database's own line complains of; checkpoints would go where those of a server go.
+        # The database's own line reports the bad URL; checkpoints go where those of a server would.
         return str(artifacts_folder("postgresql://"))
 
 
@@ -62,6 +62,6 @@ def _print(findings: list[Finding]) -> None:
         table.add_row(Text(finding.level, style=_STYLES[finding.level]), finding.subject, Text(one_line(finding.text)))
     screen = console()
     if not screen.is_terminal:
-        # One line each, however long, for those who search in it.
+        # One line each, however long, for grep.
         screen.width = 10_000
     screen.print(table)

@@ -87,7 +87,7 @@ def _until_decided(store: Store, name: str, max_seeds: int | None, look: bool) -
         raise typer.BadParameter("give --max-seeds N: how many seeds a cell may have, before the first look")
     check_trial_count(len(report.study.cells) * most, f"{name}: --max-seeds {most}")
     found = next_seeds(report, most)
-    # What is planned while trials are open is kept as well: it is that which makes it a plan.
+    # A plan that is made while trials are open is kept too: only that makes it a plan.
     planned = found.plans != report.plans and bool(found.added or (found.unfinished and not found.unplanned))
     if found.added:
         _say_unplanned(report.study, found.plans)
@@ -98,7 +98,7 @@ def _until_decided(store: Store, name: str, max_seeds: int | None, look: bool) -
 
 
 def _lines(name: str, found: Extension, most: int, look: bool, planned: bool) -> list[str]:
-    """What was seen and done. Nothing is said of results before all trials of a look are there."""
+    """The look and what it added, in lines. Results are not told before all trials of the look are finished."""
     from cifarsweep.formatting import plural
     from cifarsweep.report.notes import plan_text
     from cifarsweep.report.verdict_text import sentence_and_warning

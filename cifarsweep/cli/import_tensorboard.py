@@ -1,4 +1,4 @@
-"""`import-tensorboard`: old runs as a study that stands beside new ones."""
+"""`import-tensorboard`: old runs as a study."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from cifarsweep.cli.db import report_upgrade
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, key_values
 
-#: Tags of a run are named up to here.
+#: Tags that a message names.
 _LISTED = 30
 
 

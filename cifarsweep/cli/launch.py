@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from cifarsweep.worker.launch.local import WorkerCommand
 
 
-#: What only Slurm knows of, by parameter.
+#: Parameters of Slurm alone.
 _SLURM = ("workers", "gpus_per_worker", "cpus_per_worker", "mem", "time", "partition", "account", "qos", "extra")
 _LONGEST_NUMBER = 4
-#: Processes that one machine keeps, and jobs that Slurm takes at once; more is a slip of the hand.
+#: Processes that one machine keeps, and jobs that Slurm takes at once; more is a typing error.
 _MOST_WORKERS, _MOST_JOBS = 1024, 100_000
 
 
@@ -93,7 +93,7 @@ def launch(
     named = {"mem": mem, "time": time, "partition": partition, "account": account, "qos": qos}
     options = _sbatch_options(gpus_per_worker, cpus_per_worker, named, extra or [])
     _check_work(slots, artifacts, db, study or [])
-    # Not among the arguments, where everybody on the machine could read a password in it.
+    # Not among the arguments, where every user of the machine could read a password in it.
     os.environ["CIFARSWEEP_DB"] = db
     if slurm:
         _submit(members, workers, options, logs)
@@ -107,7 +107,7 @@ def _given(context: typer.Context, name: str) -> bool:
 
 
 def _check(gpus: str | None, cpus: int | None, slurm: bool, for_slurm: list[str]) -> None:
-    """Refuse options that would be of no effect."""
+    """Refuse options that would have no effect."""
     if slurm and (gpus is not None or cpus is not None):
         raise typer.BadParameter("with --slurm, give --gpus-per-worker and --cpus-per-worker")
     if for_slurm and not slurm:
@@ -135,7 +135,7 @@ def _check_numbers(gpus: str) -> None:
 
 
 def _check_work(slots: str, artifacts: str | None, db: str, studies: list[str]) -> None:
-    """Refuse in one sentence here what every worker would refuse, or jobs that start tomorrow."""
+    """Refuse here what every worker would refuse later, such as jobs that start tomorrow."""
     from cifarsweep.checkpoints.location import check_protocol, parse_place
     from cifarsweep.store import Store
 
@@ -156,7 +156,7 @@ def _arguments(
     other_data: bool,
     no_graphs: bool,
 ) -> list[str]:
-    """What every worker is started with."""
+    """The arguments of every worker."""
     found = [f"--slots={slots}", *(f"--study={name}" for name in studies)]
     found += ["--wait"] if wait else []
     found += ["--other-data"] if other_data else []
@@ -184,14 +184,14 @@ def _run(members: tuple[WorkerCommand, ...], logs: Path) -> NoReturn:
 
     with _screen([member.name for member in members], logs) as say:
         code = WorkerGroup(members, logs, say).run()
-    # The code tells of the workers, whether or not a full disk took the last lines.
+    # The exit code tells of the workers, even if a full disk took their last lines.
     discard_output()
     raise typer.Exit(code)
 
 
 @contextmanager
 def _screen(names: list[str], logs: Path) -> Iterator[Callable[[str, str], None]]:
-    """One line a worker on a terminal, its newest; every line elsewhere."""
+    """Show each worker's newest line on a terminal, and every line elsewhere."""
     screen = console()
     if not screen.is_terminal:
         yield lambda name, line: typer.echo(f"{name} | {line}")

@@ -1,4 +1,4 @@
-"""How every command begins and ends: whatever goes wrong is one sentence on stderr and an exit code."""
+"""The start and end of every command: an error becomes one sentence on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def main() -> None:
     """Run the command line."""
     interrupted = signal.getsignal(signal.SIGINT)
     if interrupted is signal.default_int_handler:
-        # Ctrl-C amid the imports would be a traceback of whichever module it hits; so it just ends the process.
+        # Ctrl-C during the imports would print a traceback; so it just ends the process.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from cifarsweep.cli.app import app
 
@@ -26,7 +26,7 @@ def main() -> None:
         try:
             app()
         finally:
-            # Here and not when Python ends, which complains in words of its own.
+            # Flush here: at interpreter exit Python would print its own traceback.
             if sys.stdout is not None:
                 sys.stdout.flush()
     except CifarsweepError as error:
@@ -36,7 +36,7 @@ def main() -> None:
     except BrokenPipeError:
         # The reader of our output went away (`| head`).
         _end(None, 141)
-    # What follows is a net: whoever can say more of these catches them where they happen.
+    # Last resort: code that can say more about such errors catches them itself.
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _end(f"{where}{error.strerror or error}")
@@ -49,11 +49,11 @@ def main() -> None:
 
 
 def _prepare_streams() -> None:
-    """Let nothing that is printed steer the terminal: names and errors come from files and from other machines."""
+    """Escape all output: names and errors come from files and other machines, and must not steer the terminal."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A character that the terminal does not have becomes a question mark.
+        # Characters that the terminal lacks become question marks.
         sys.stdout.reconfigure(errors="replace")
-    # None where they were closed.
+    # Closed streams are None.
     if sys.stdout is not None:
         sys.stdout = Visible.of(sys.stdout)
     if sys.stderr is not None:
@@ -65,7 +65,7 @@ def _end(sentence: str | None, code: int = CifarsweepError.exit_code) -> NoRetur
 
     with suppress(OSError):
         if sentence is not None:
-            # What a name says after the end of a line looks like no line of ours.
+            # Indented, so that a line feed in a name can't fake a line of ours.
             print("error: " + sentence.replace("\n", "\n  "), file=sys.stderr, flush=True)
     discard_output()
     sys.exit(code)

@@ -28,7 +28,7 @@ def models(
 
 
 def _rows(names: Sequence[str], timm: str | None, classes: int, img_size: int | None) -> list[Row]:
-    # Only what timm has must be built to be counted, for which torch is imported.
+    # Only models of timm must be built to be counted, which imports torch.
     if timm is None and not any(name.startswith("timm:") for name in names):
         from cifarsweep.spec.networks import own_rows
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 DEFAULT_DATABASE = "sqlite:///cifarsweep.db"
-#: Seconds; longer than anybody waits.
+#: The largest number of seconds that an option takes.
 LONGEST_S = 1e9
 _NARROWEST, _WIDE = 20, 160
 
@@ -57,21 +57,21 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for p
 
 
 def device(gpu: int | None, cpu: bool) -> str:
-    """The device as a child is told it: `cpu`, the number of a GPU, or `auto` where neither was asked for."""
+    """The device in a child's words: `cpu`, the number of a GPU, or `auto` if neither was given."""
     if cpu and gpu is not None:
         raise typer.BadParameter("give --gpu or --cpu, not both")
     return "cpu" if cpu else "auto" if gpu is None else str(gpu)
 
 
 def check_graphs(no_graphs: bool, on_processor: bool) -> None:
-    """Raise typer.BadParameter where it is asked to do without what there is not."""
+    """Raise typer.BadParameter for --no-graphs on a processor."""
     if no_graphs and on_processor:
         raise typer.BadParameter("--no-graphs is for GPUs: a processor has no CUDA graphs; leave it out")
 
 
 def check_seconds(context: typer.Context, param: typer.CallbackParam, value: float | None) -> float | None:
-    """Return the value. Raises typer.BadParameter, of the variable or the option, whichever gave it."""
-    # Written so that it is false for NaN.
+    """Return the value. Raises typer.BadParameter, which names the variable or the option that gave it."""
+    # False for NaN.
     if value is None or 0 <= value <= LONGEST_S:
         return value
     source = context.get_parameter_source(str(param.name))
@@ -81,7 +81,7 @@ def check_seconds(context: typer.Context, param: typer.CallbackParam, value: flo
 
 
 def key_value(text: str, hint: str, form: str = "KEY=VALUE") -> tuple[str, str]:
-    """Both sides of the first `=`; the right one may be empty. Raises typer.BadParameter, of the option `hint`."""
+    """Both sides of the first `=`; the right one may be empty. Raises typer.BadParameter, which names `hint`."""
     key, sign, value = text.partition("=")
     if not (key and sign):
         raise typer.BadParameter(f"{text!r} is not {form}", param_hint=hint)
@@ -89,7 +89,7 @@ def key_value(text: str, hint: str, form: str = "KEY=VALUE") -> tuple[str, str]:
 
 
 def key_values(texts: Iterable[str], hint: str, form: str = "KEY=VALUE") -> dict[str, str]:
-    """Both sides of each. Raises typer.BadParameter, of the option `hint`, also where a key comes twice."""
+    """Both sides of each text. Raises typer.BadParameter, which names `hint`, also for a key that comes twice."""
     found: dict[str, str] = {}
     for text in texts:
         key, value = key_value(text, hint, form)
@@ -100,27 +100,27 @@ def key_values(texts: Iterable[str], hint: str, form: str = "KEY=VALUE") -> dict
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A Rich console; wide where nobody looks, so that a pipe gets whole lines."""
+    """A Rich console; wide if it is no terminal, so that a pipe gets whole lines."""
     from cifarsweep.cli.screen import Screen
 
     width = _columns()
     if width is None:
-        # Rich would believe it whatever it says.
+        # Rich would believe any value.
         os.environ.pop("COLUMNS", None)
     found = Screen(stderr=stderr)
     return found if found.is_terminal else Screen(stderr=stderr, width=width or _WIDE)
 
 
 def _columns() -> int | None:
-    """What $COLUMNS says, where that can be a width."""
+    """The value of $COLUMNS, if it can be a width."""
     text = os.environ.get("COLUMNS", "")
     return int(text) if text.isdecimal() and len(text) <= 4 and int(text) >= _NARROWEST else None
 
 
 def artifacts_folder(database: str) -> Path:
-    """Where checkpoints go unless it is said: beside the SQLite file, else in the user's data folder.
+    """The default folder of checkpoints: beside the SQLite file, else in the user's data folder.
 
-    Raises PlaceError where the user has none.
+    Raises PlaceError if the user has none.
     """
     from cifarsweep.store.url import parse_url
 
@@ -134,7 +134,7 @@ def artifacts_folder(database: str) -> Path:
 
 
 def discard_output() -> None:
-    """Let what could not be written vanish, so that Python's own flush at its end has nothing to complain of."""
+    """Drop output that can't be written, or Python's flush at its end would complain about it."""
     with suppress(AttributeError, OSError, ValueError):
         sys.stdout.flush()
         return

@@ -1,4 +1,4 @@
-"""`replay`: train a finished trial again, and say whether it reproduced."""
+"""`replay`: train a finished trial again and compare."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cifarsweep.training.events import Progress
     from cifarsweep.worker.replay import ReplayResult
 
-#: Steps of progress that are shown, in parts of the whole.
+#: Lines of progress in all.
 _TENTHS = 10
 
 
@@ -52,7 +52,7 @@ def replay(
 
 
 def _tenths(steps: int) -> Callable[[Progress], None]:
-    """Say how far it is, each tenth once."""
+    """Print the progress at each tenth."""
     said = 0
 
     def progress(now: Progress) -> None:

@@ -1,4 +1,4 @@
-"""`report`: pages, and what the terminal and programs are told of the same results."""
+"""`report`: pages, and the same results for the terminal and for programs."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _report(names: Sequence[str] | None, db: str, out: Path, *, single_file: boo
 
 
 def _collected(names: Sequence[str] | None, db: str, *, drawn: bool) -> tuple[list[ReportStudy], list[UnreadableStudy]]:
-    """The studies, and why others can't be read; raised where one was asked for, or there is no other."""
+    """The studies, and errors of those that can't be read; raised if names are given or no study is left."""
     from cifarsweep.analysis.collect import collect
     from cifarsweep.store import Store
 

@@ -1,4 +1,4 @@
-"""Rich's console, through which no name steers the terminal: neither by control characters nor as markup."""
+"""Rich's console, with all texts escaped: no name steers the terminal, by control characters or as markup."""
 
 from __future__ import annotations
 

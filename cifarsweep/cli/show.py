@@ -1,4 +1,4 @@
-"""`show`: everything that the database holds of one trial."""
+"""`show`: one trial, with everything that the database holds of it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def parse_trial(text: str) -> tuple[str, int]:
 
 
 def _latest(store: Store, study: str, number: int) -> dict[str, float]:
-    """The newest value of each metric of a trial that is not done yet."""
+    """The newest value of each metric, for a trial that is not done yet."""
     from cifarsweep.spec.metrics import METRIC_LABELS
 
     series = store.metrics(study, list(METRIC_LABELS), only=[number])
@@ -61,7 +61,7 @@ def _latest(store: Store, study: str, number: int) -> dict[str, float]:
 
 
 def trial_fields(row: TrialRow, latest: Mapping[str, float]) -> dict[str, Any]:
-    """One trial as plain values; numbers that JSON does not have, such as nan, as texts."""
+    """One trial as plain values; numbers that JSON lacks, such as nan, are texts."""
     return {
         "number": row.number,
         "cell": row.cell,
@@ -119,20 +119,20 @@ def _attempts(row: TrialRow) -> Table:
 def _settings(row: TrialRow) -> Table:
     from cifarsweep.spec.settings import flat_settings
 
-    # Of an imported trial what its logs say, if anything.
+    # An imported trial has only the levels that its logs name.
     settings = row.levels if row.own_settings is None else flat_settings(row.own_settings)
     return _pairs("settings", {key: _setting(value) for key, value in settings.items() if value is not None})
 
 
 def _setting(value: Value) -> str:
-    """As it was set, to the last digit."""
+    """A setting to its last digit."""
     from cifarsweep.spec.study import level_text
 
     return level_text(value) if isinstance(value, float) else str(value)
 
 
 def _pairs(title: str, values: Mapping[str, Any]) -> Table:
-    """Two columns of names and values, side by side with the next two so that a screen holds them all."""
+    """Names and values, three pairs a row so that a screen holds them all."""
     from rich.table import Table
 
     table = Table(*("", "") * 3, title=title, title_justify="left", show_header=False)

@@ -1,4 +1,4 @@
-"""`worker`: put the store, the children and the display together and let them work."""
+"""`worker`: train trials until none is left."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def worker(
         stop_at_end_of_input()
     place = parse_place(artifacts) if artifacts else str(artifacts_folder(db))
     display = display_for(console())
-    # Who starts a worker by `launch` has looked at the database, and comes again while it is away.
+    # `launch` has checked the database, and starts the worker again while it is away.
     with Store.open(db, known=until_eof) as store:
         check_place(place)
         trainable = EligibleStudies(store, display.note, VerifiedData(), other_data=other_data)
@@ -96,7 +96,7 @@ def worker(
             save_every_s=save_every,
         )
         code = Supervisor(store, plan, display, trainable).run()
-    # The code tells of the work, whether or not a full log took the last lines.
+    # The exit code tells of the work, even if a full disk took the last lines.
     discard_output()
     raise typer.Exit(code)
 
@@ -111,7 +111,7 @@ def parse_slots(slots: str) -> int | None:
 
 
 def _fastest(store: Store, command: list[str], cpu: bool, studies: list[str], note: Callable[[str], None]) -> int:
-    """The slots for the first cell of the first study; 1 where there is nothing to train yet."""
+    """The fastest number of slots for the first cell of the first study; 1 if there is nothing to train yet."""
     from cifarsweep.worker.slot_tuning import find_slots, processor_slots
 
     if not studies:
