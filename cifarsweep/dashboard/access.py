@@ -18,6 +18,7 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, quote, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -47,14 +48,14 @@ class AccessControl:
     """Middleware in front of the application. `hosts` are the names it answers to without a token."""
 
     def __init__(self, app: ASGIApp, token: str | None, hosts: Sequence[str] = LOOPBACK_NAMES) -> None:
-        self._app, self._token, self._hosts = app, token, frozenset(hosts)
+        self._app, self._token, self._hosts = app, token, hosts
         self._guesses = GuessLimiter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse the request, or pass it on."""
         if scope["type"] != "http":
             return
-        answer = self._refusal(scope) or self._app
+        answer = await self._refusal(scope, receive) or self._app
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -66,18 +67,15 @@ class AccessControl:
 
         await answer(scope, receive, with_headers)
 
-    def _refusal(self, scope: Scope) -> Response | None:
+    async def _refusal(self, scope: Scope, receive: Receive) -> Response | None:
         if scope["method"] not in ("GET", "HEAD"):
             return message_page(405, "This page can only be read.", headers={"allow": "GET, HEAD"})
-        headers = Headers(scope=scope)
-        if self._token is None:
-            # A page elsewhere may point a name of its own at this machine and read what is not meant for it.
-            if _host(headers.get("host", "")) in self._hosts:
-                return None
-            return message_page(
-                400, "The dashboard is asked for under a name that it doesn't know: open it as localhost."
-            )
-        return self._check_token(scope, headers, self._token)
+        if self._token is not None:
+            return self._check_token(scope, Headers(scope=scope), self._token)
+        # Another site may point a name of its own at this machine, and would read pages that are not meant for it.
+        if await _is_trusted(scope, receive, self._hosts):
+            return None
+        return message_page(400, "The dashboard is asked for under a name that it doesn't know: open it as localhost.")
 
     def _check_token(self, scope: Scope, headers: Headers, token: str) -> Response | None:
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
@@ -114,11 +112,19 @@ class AccessControl:
         return response
 
 
-def _host(header: str) -> str:
-    """The name in a Host header, without its port."""
-    if header.startswith("["):
-        return (header.partition("]")[0] + "]").lower()
-    return header.partition(":")[0].lower()
+async def _is_trusted(scope: Scope, receive: Receive, hosts: Sequence[str]) -> bool:
+    """Whether Starlette's middleware passes the request on; its own refusal does not say what to do."""
+    passed = False
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal passed
+        passed = True
+
+    async def discard(message: Message) -> None:
+        pass
+
+    await TrustedHostMiddleware(app, hosts, www_redirect=False)(scope, receive, discard)
+    return passed
 
 
 def _address(scope: Scope) -> str:

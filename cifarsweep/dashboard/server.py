@@ -36,7 +36,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, connection: StoreConnection, token: str | None, host: str, every_s: float = EVERY_S) -> None:
         self._events = EventStream(connection, every_s)
-        app = build_app(PageCache(connection), self._events, token, (*LOOPBACK_NAMES, _in_url(host).lower()))
+        app = build_app(PageCache(connection), self._events, token, (*LOOPBACK_NAMES, _in_url(host)))
         # uvicorn's log would hold tokens.
         config = uvicorn.Config(
             app, access_log=False, log_config=None, log_level="error", lifespan="off", ws="none", http=TimedProtocol,
