@@ -1,4 +1,4 @@
-"""The environment of processes that we start and that need no database: whatever leads to one is left out."""
+"""The environment of child processes that need no database, without anything that leads to one."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _NAMES = re.compile(
     r"|(.*_)?(DB|DATABASE|POSTGRES(QL)?|PG|SQLALCHEMY)_(.*_)?(URL|URI|DSN|PASS|PASSWD|PASSWORD|PW|PWD|SECRET)(_.*)?",
     re.IGNORECASE,
 )
-#: A database's URL or a connection string, under whatever name.
+#: A database's URL or a connection string, under any name.
 _VALUES = re.compile(r"\b(postgres(ql)?|mysql|mariadb|mssql|oracle)(\+\w+)?://|\bpassword\s*=", re.IGNORECASE)
 _PASSWORD_NAMES = re.compile(r"(.*_)?(PG)?(PASS|PASSWD|PASSWORD|PW|PWD|SECRET)(_.*)?", re.IGNORECASE)
 _PASSWORD = re.compile(r"://[^/@\s]*?:([^/@\s]+)@|\bpassword\s*=\s*(\S+)", re.IGNORECASE)
-#: A shorter text is the value of many variables that have nothing to do with a database.
+#: A shorter text may be the value of variables that have nothing to do with a database.
 _SHORTEST_PASSWORD = 4
 
 
@@ -36,12 +36,12 @@ def without_database(environ: Mapping[str, str] | None = None) -> dict[str, str]
 
 
 def _named(environ: Mapping[str, str], private: Iterable[str]) -> Iterator[str]:
-    """The values of variables that are called passwords; other variables may repeat them under any name."""
+    """The values of variables that are called passwords; other variables may repeat them."""
     return (environ[name] for name in private if _PASSWORD_NAMES.fullmatch(name) and _is_long(environ[name]))
 
 
 def _inside(texts: Iterable[str]) -> Iterator[str]:
-    """The passwords inside URLs and connection strings, as they are written there and as they are meant."""
+    """The passwords inside URLs and connection strings, quoted as they stand there and unquoted."""
     for text in texts:
         groups = (group for found in _PASSWORD.finditer(text) for group in found.groups() if group)
         yield from (each for group in groups for each in (group, unquote(group)) if _is_long(each))

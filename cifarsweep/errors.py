@@ -1,7 +1,7 @@
 """Every error that cifarsweep raises on purpose.
 
-A message says what was wrong, where, and what to do next, and is complete as it stands: the command line prints it
-and exits with `exit_code`, without a traceback.
+A message says what was wrong, where, and what to do next. The command line prints it as it stands, without a
+traceback, and exits with `exit_code`.
 """
 
 
@@ -28,11 +28,11 @@ class DataError(CifarsweepError):
 
 
 class DataUnusable(DataError):
-    """The images that a trial was to train on can't be had right now, which is no fault of the trial."""
+    """The images of a trial are not available right now, which is no fault of the trial."""
 
 
 class StudyRefused(DataError):
-    """A study's trials train on other images than this machine has, or nobody has looked at those yet."""
+    """A study's trials train on other images than this machine has, or these were not checked yet."""
 
     def __init__(self, study: str, dataset: str, message: str) -> None:
         super().__init__(message)
@@ -60,17 +60,17 @@ class StoreError(CifarsweepError):
 
 
 class RowConflict(StoreError):
-    """Rows that somebody wrote there keep ours from being written."""
+    """Rows of another writer keep ours from being written."""
 
 
 class StoreUnavailable(StoreError):
-    """The database can't be reached or is busy; trying again later may help."""
+    """The database can't be reached or is busy; a later try may succeed."""
 
     exit_code = 75  # EX_TEMPFAIL of sysexits.h: the same command may succeed later
 
 
 class UnreadableStudy(StoreError):
-    """The rows of one study hold what this version can't read, or nobody should; other studies are as they were."""
+    """The rows of one study can't be read by this version, or are invalid; other studies are as they were."""
 
     def __init__(self, study: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -78,7 +78,7 @@ class UnreadableStudy(StoreError):
 
 
 class OutputError(CifarsweepError):
-    """A file that was asked for can't be written."""
+    """An output file can't be written."""
 
 
 class DashboardError(CifarsweepError):
@@ -86,11 +86,11 @@ class DashboardError(CifarsweepError):
 
 
 class LeaseLost(CifarsweepError):
-    """Another worker owns the trial now, or nobody does: nothing more may be written for it."""
+    """The worker no longer holds the trial's lease, and may write nothing more for it."""
 
 
 def install_command(extra: str) -> str:
-    """The command that installs the packages of an extra. It names them itself, for no index has cifarsweep."""
+    """The command that installs the packages of an extra. It names each, since no index has cifarsweep."""
     import shlex
     from importlib.metadata import requires
 

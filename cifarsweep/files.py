@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and who may read them."""
+"""Files that appear whole or not at all, and their modes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class HomeError(CifarsweepError):
 
 
 def exists(path: Path) -> bool:
-    """Whether the path leads to something. Raises OSError where that can't be told.
+    """Whether the path leads to something. Raises OSError if the system does not tell.
 
     Since Python 3.14 `Path.exists` says no then.
     """
@@ -37,9 +37,9 @@ def exists(path: Path) -> bool:
 
 
 def private_mode(folder: Path) -> int:
-    """The mode of a new file that is nobody else's business: for its owner, and for a group that shares the folder.
+    """The mode of a new private file: for its owner, and for the group if only that may write in the folder too.
 
-    That is one in which the group may write and nobody else. The umask may take more away.
+    The umask may take more away.
     """
     try:
         mode = folder.stat().st_mode
@@ -49,12 +49,12 @@ def private_mode(folder: Path) -> int:
 
 
 def private_opener(path: str, flags: int) -> int:
-    """For `open`: a file that it makes is private."""
+    """An opener for `open`, which makes new files private."""
     return os.open(path, flags, private_mode(Path(path).parent))
 
 
 def make_private(path: Path) -> None:
-    """Make an empty private file, unless the name is taken: whatever is there keeps its mode."""
+    """Make an empty private file; a file that is there keeps its mode."""
     with suppress(OSError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, private_mode(path.parent)))
 
@@ -66,7 +66,7 @@ def part(place: Path, *, folder: bool = False, mode: int = 0o777) -> Iterator[Pa
     It is locked while its writer lives, so that `sweep` can tell what a killed writer left from the work of others.
     """
     sweep(place.parent)
-    path, handle = _begun(place.parent, folder, mode)
+    path, handle = _create(place.parent, folder, mode)
     try:
         yield path
     finally:
@@ -74,7 +74,7 @@ def part(place: Path, *, folder: bool = False, mode: int = 0o777) -> Iterator[Pa
         os.close(handle)
 
 
-def put(written: Path, place: Path) -> None:
+def replace_durably(written: Path, place: Path) -> None:
     """Move a complete file to its place, replacing the one there. Contents and name survive a power cut afterwards."""
     sync(written)
     os.replace(written, place)
@@ -90,8 +90,8 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def write_whole(place: Path, content: bytes) -> None:
-    """Write a file that appears complete or not at all. It may be lost in a power cut, which `put` prevents."""
+def write_atomically(place: Path, content: bytes) -> None:
+    """Write a file that appears complete or not at all, but may be lost in a power cut."""
     with part(place) as written:
         written.write_bytes(content)
         os.replace(written, place)
@@ -99,7 +99,7 @@ def write_whole(place: Path, content: bytes) -> None:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder of our own among the system's temporary files; those of processes that were killed go as well."""
+    """A folder of our own among the system's temporary files; folders of killed processes are removed too."""
     with part(Path(tempfile.gettempdir()) / "scratch", folder=True, mode=0o700) as folder:
         yield folder
 
@@ -113,7 +113,7 @@ def sweep(folder: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder with what it holds, if that is possible: what led here says more than its failure."""
+    """Remove a file, or a folder with its contents. A failure is no error: the reason for removing it says more."""
     with suppress(OSError):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -121,29 +121,29 @@ def remove(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _begun(parent: Path, folder: bool, mode: int) -> tuple[Path, int]:
+def _create(parent: Path, folder: bool, mode: int) -> tuple[Path, int]:
     while True:
-        # Not from the name of a place, to which nothing can be added where it is as long as names may be.
+        # A name of its own: the name of a place may be as long as names can be.
         path = parent / f".cifarsweep-{secrets.token_hex(8)}.partial"
         if folder:
             path.mkdir(mode)
             handle = os.open(path, os.O_RDONLY)
         else:
             handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode & 0o666)
-        # Somebody may have begun to sweep it, or have done so, before it was locked.
+        # Another process may have swept it, or begun to, before it was locked.
         if _lock(handle) and os.path.exists(path):
             return path, handle
         os.close(handle)
 
 
 def _lock(handle: int) -> bool:
-    """Lock the file, unless somebody else has: then False."""
+    """Lock the file; False if another process has locked it."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
-        # Not every file system has locks; where there are none, nothing is swept.
+        # Some file systems have no locks; nothing is swept there.
         return True
     return True
 
@@ -158,7 +158,7 @@ def _remove_unlocked(path: Path) -> None:
 
 
 def user_data_folder() -> Path:
-    """The folder for what we keep for this user, who may have none. Raises HomeError; it need not exist."""
+    """The folder of our data for this user; it need not exist. Raises HomeError if the user has no home."""
     try:
         return Path(platformdirs.user_data_dir("cifarsweep", appauthor=False))
     except RuntimeError:
@@ -166,5 +166,5 @@ def user_data_folder() -> Path:
 
 
 def no_home() -> str:
-    """Why there is no home folder, as in a container that runs under a number that it does not know."""
+    """Why there is no home folder, as in a container that runs under an unknown user number."""
     return f"user {os.getuid()} has no home folder here: $HOME is not set, and no list of users names one"

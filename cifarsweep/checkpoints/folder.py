@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cifarsweep.errors import CheckpointError, CheckpointUnseen
-from cifarsweep.files import part, private_mode, put, sweep
+from cifarsweep.files import part, private_mode, replace_durably, sweep
 from cifarsweep.spec.types import CheckpointRef
 
 _PREFIX, _SUFFIX = "step-", ".pt"
@@ -58,7 +58,7 @@ class CheckpointFolder:
         try:
             with part(target, mode=private_mode(self.path)) as partial:
                 partial.write_bytes(payload)
-                put(partial, target)
+                replace_durably(partial, target)
         except OSError:
             _remove(target)
             raise

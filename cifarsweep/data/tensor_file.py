@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from cifarsweep.errors import DataError
-from cifarsweep.files import part, put
+from cifarsweep.files import part, replace_durably
 from cifarsweep.text import is_plain
 
 if TYPE_CHECKING:  # reading a header needs no numpy, so the command line starts without it
@@ -87,7 +87,7 @@ def write(path: Path, contents: Contents) -> Header:
                 for block in _raw(contents):
                     file.write(block)
             header = read_header(temporary)
-            put(temporary, path)
+            replace_durably(temporary, path)
     except OSError as error:
         raise DataError(
             f"can't write the data set to {path}: {error.strerror or error}; make room or rights there, "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cifarsweep.environment import without_database
 from cifarsweep.errors import OutputError
-from cifarsweep.files import scratch, write_whole
+from cifarsweep.files import scratch, write_atomically
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -110,6 +110,6 @@ def _run(page: Path, made: Path, folder: Path, *options: str) -> None:
 
 def _put(content: bytes, out: Path) -> None:
     try:
-        write_whole(out, content)
+        write_atomically(out, content)
     except OSError as error:
         raise OutputError(f"{out}: can't be written: {error.strerror}; choose another folder with --out") from None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cifarsweep.analysis.comparison import Comparison
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.errors import CifarsweepError, UnreadableStudy
-from cifarsweep.files import write_whole
+from cifarsweep.files import write_atomically
 from cifarsweep.formatting import timestamp
 from cifarsweep.report.comparison_page import compare_view
 from cifarsweep.report.palette import colour_rules
@@ -49,8 +49,8 @@ def write_pages(
             _write_once(out / PLOTLY, plotly_js())
         paths = [out / page_name(report.study.name) for report in studies]
         for path, report in zip(paths, studies, strict=True):
-            write_whole(path, render_study(report, single_file=single_file).encode())
-        write_whole(out / INDEX, render_index(studies, left_out=left_out).encode())
+            write_atomically(path, render_study(report, single_file=single_file).encode())
+        write_atomically(out / INDEX, render_index(studies, left_out=left_out).encode())
     return [*paths, out / INDEX]
 
 
@@ -66,7 +66,7 @@ def write_comparison(found: Comparison, out: Path) -> Path:
         compare_view(found), beside=beside, policy=_policy([]), live=None, style=_style("report.css")
     )
     with _folder(out):
-        write_whole(path, html.encode())
+        write_atomically(path, html.encode())
     return path
 
 
@@ -212,4 +212,4 @@ def _asset(name: str) -> str:
 def _write_once(path: Path, content: bytes) -> None:
     """Leave a file alone that is already right; plotly.js is large and rarely changes."""
     if not path.is_file() or path.stat().st_size != len(content) or path.read_bytes() != content:
-        write_whole(path, content)
+        write_atomically(path, content)
