@@ -1,9 +1,13 @@
-"""One data set in one file, written once and mapped ever after.
+"""One data set in one file, written once and then mapped.
 
 The file is a safetensors file (https://huggingface.co/docs/safetensors: eight bytes with the length of a JSON header,
-the header, then the raw arrays), because that format runs no code when it is read, any notebook can open it, and
-arrays that lie raw in a file can be mapped, so that all processes of a machine share one copy. Images are stored as
-(N, 32, 32, 3), the order in which decoders make pixels and in which a crop is one run of bytes.
+the header, then the raw arrays): reading it runs no code, any notebook can open it, and its arrays can be mapped, so
+that all processes of a machine share one copy. Images are stored as (N, 32, 32, 3), the order in which decoders make
+pixels and in which a crop is one run of bytes.
+
+The package safetensors does neither job here. Its writer puts a file of its own in the place of the one that is
+locked, with the metadata in a random order. Its reader imports numpy or torch for a look at a header, opens by name,
+and reads through a mapping, so that a file that is cut meanwhile ends the process.
 
 The content digest is SHA-256 over the class names, the arrays' names, types and shapes as canonical JSON, and then
 the arrays' bytes. It is the same on every machine that converted the same images.
@@ -17,7 +21,7 @@ import json
 import mmap
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -129,12 +133,16 @@ class MappedFile:
             return
         # A process that reads bytes beyond the end of a file that was cut is killed.
         whole = stamp is not None and stamp[1] == self.header.stop
-        if not whole or _digest_of_bytes(self.header, self.buffer) != self.header.sha256:
+        if not whole or self._digest() != self.header.sha256:
             raise DataError(
                 f"{self.path} is damaged, or somebody has written to it: it does not hold the images of its digest "
                 f"{self.header.sha256[:12]}...; delete it, then download, import or make the data set again"
             )
         self._checked = stamp
+
+    def _digest(self) -> str:
+        with memoryview(self.buffer) as view, view[self.header.start : self.header.stop] as arrays:
+            return _digest(self.header.classes, self.header.train, self.header.test, [arrays])
 
 
 def stamp_of(file: Path | int) -> Stamp | None:
@@ -163,27 +171,21 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 def digest_of(contents: Contents) -> str:
     """The content digest of a data set in memory."""
-    table = _table(len(contents.train_labels), len(contents.test_labels))
-    digest = hashlib.sha256(_canonical(contents.classes, table))
-    for block in _raw(contents):
-        digest.update(block)
-    return digest.hexdigest()
+    return _digest(contents.classes, len(contents.train_labels), len(contents.test_labels), _raw(contents))
 
 
 def digest_of_file(path: Path) -> str:
     """The content digest of what the file holds now, whatever its header claims. Raises DataError as `read_header`."""
     with _opened(path) as file:
         header = _parse(file)
-        digest = hashlib.sha256(_canonical(header.classes, _table(header.train, header.test)))
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return _digest(header.classes, header.train, header.test, iter(lambda: file.read(_BLOCK), b""))
 
 
-def _digest_of_bytes(header: Header, buffer: mmap.mmap) -> str:
-    digest = hashlib.sha256(_canonical(header.classes, _table(header.train, header.test)))
-    with memoryview(buffer) as view, view[header.start : header.stop] as arrays:
-        digest.update(arrays)
+def _digest(classes: tuple[str, ...], train: int, test: int, blocks: Iterable[bytes | memoryview]) -> str:
+    contents = {"classes": classes, "arrays": _table(train, test)}
+    digest = hashlib.sha256(json.dumps(contents, sort_keys=True, separators=(",", ":")).encode())
+    for block in blocks:
+        digest.update(block)
     return digest.hexdigest()
 
 
@@ -207,10 +209,6 @@ def _header_bytes(contents: Contents, sha256: str, table: dict[str, Any]) -> byt
     # Padded to whole pages, so that the arrays are aligned for any reader.
     text = text.ljust(-(-(len(text) + 8) // _PAGE) * _PAGE - 8)
     return len(text).to_bytes(8, "little") + text
-
-
-def _canonical(classes: tuple[str, ...], table: dict[str, Any]) -> bytes:
-    return json.dumps({"classes": classes, "arrays": table}, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _raw(contents: Contents) -> Iterator[memoryview]:
