@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+import tomli_w
 
 from cifarsweep.spec.search_space import Search
 from cifarsweep.spec.settings import NONE, OPTIONAL_KEYS, flat_settings
@@ -79,7 +80,4 @@ def _value(value: Any) -> str:
         return "{ " + ", ".join(f"{_value(key)} = {_value(inner)}" for key, inner in value.items()) + " }"
     if isinstance(value, (tuple, list)):
         return "[" + ", ".join(_value(item) for item in value) + "]"
-    if isinstance(value, float):
-        return repr(value)
-    # JSON's texts, whole numbers, true and false are TOML's, but for DEL, which TOML wants escaped.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
+    return tomli_w.dumps({"": value}).removeprefix('"" = ').removesuffix("\n")
