@@ -47,11 +47,11 @@ class CheckpointError(CifarsweepError):
     """A checkpoint is absent, damaged or of another trial."""
 
 
-class CheckpointUnseen(CheckpointError):
+class CheckpointNotFound(CheckpointError):
     """There is no such checkpoint in the places that this machine can see."""
 
 
-class PlaceError(CifarsweepError):
+class LocationError(CifarsweepError):
     """The place where checkpoints should go can't be used."""
 
 

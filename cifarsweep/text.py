@@ -104,7 +104,7 @@ def is_plain(text: str) -> bool:
     return text.isprintable() if text.isascii() else one_line(text) == text
 
 
-def shown(text: str) -> str:
+def quoted(text: str) -> str:
     """The text in quotes, escaped and cut, so that a hostile name does no harm where it is printed."""
     cut = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
     return ascii(cut) if not is_plain(cut) else repr(cut)

@@ -1,4 +1,4 @@
-"""Checkpoints in an object store, or any other file system that fsspec reaches. No torch in here."""
+"""Checkpoints in an object store, or any other file system that fsspec reaches. Imports no torch."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from cifarsweep.checkpoints.folder import CheckpointFolder, check_size, is_checkpoint, new_name, pointer, verified
-from cifarsweep.errors import CheckpointError, CheckpointUnseen
+from cifarsweep.checkpoints.folder import CheckpointFolder, check_payload, check_size, is_checkpoint, make_ref, new_name
+from cifarsweep.errors import CheckpointError, CheckpointNotFound
 from cifarsweep.spec.types import CheckpointRef
 
-#: Stores without folders: making one there would make a bucket.
+#: Protocols without folders: creating one would create a bucket.
 _FLAT = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oci", "oss", "obs"})
-_ANSWERS = (FileNotFoundError, PermissionError)
+_DEFINITE = (FileNotFoundError, PermissionError)
 
 
 class ObjectFolder:
-    """A `Folder` below a URL, a new key for each file: a store puts a key whole or not at all.
+    """A `Folder` below a URL, with a new key for each file: an object store puts a key whole or not at all.
 
-    Elsewhere half a file may stay; no pointer ever names it. Reading is tried four times, over a few seconds.
+    Other file systems may keep half a file, to which no reference points. Reading is tried four times, over a few
+    seconds.
     """
 
     def __init__(self, store: AbstractFileSystem, path: str, url: str) -> None:
@@ -39,9 +40,8 @@ class ObjectFolder:
         return self._url
 
     def write(self, step: int, payload: bytes | memoryview) -> CheckpointRef:
-        """Upload a new file. OSError where the store does not take it; earlier files stay as they are."""
         name = new_name(step)
-        with _one_kind_of_error():
+        with _as_oserror():
             if not self._flat:
                 self._store.makedirs(self._path, exist_ok=True)
             self._store.pipe_file(f"{self._path}/{name}", bytes(payload))
@@ -49,44 +49,42 @@ class ObjectFolder:
         if size != len(payload):
             self.remove([name])
             raise OSError(f"{name} arrived with {size} bytes instead of {len(payload)}")
-        return pointer(step, f"{self._url}/{name}", payload)
+        return make_ref(step, f"{self._url}/{name}", payload)
 
     def read(self, ref: CheckpointRef) -> bytes:
-        """Return the bytes that `ref` promises, from this store or else from the local path that it names.
+        """Return the contents of a checkpoint, from this store or, if `ref` has a local path, from there.
 
-        CheckpointUnseen if neither has it or the store can't be asked, CheckpointError if size or digest differ.
+        CheckpointNotFound also if the store can't be reached.
         """
         if "://" not in ref.path and os.path.isfile(ref.path):
             return CheckpointFolder(Path(ref.path).parent).read(ref)
-        # By name, as the store may have another address here; a URL in the database is not followed.
+        # By name: the store may have another address here, and a URL in the database is not followed.
         try:
-            return verified(self._fetch(ref), ref)
+            return check_payload(self._fetch(ref), ref)
         except FileNotFoundError:
-            raise CheckpointUnseen(f"checkpoint {ref.path} is gone; it is not in {self} either") from None
+            raise CheckpointNotFound(f"checkpoint {ref.path} is gone; it is not in {self} either") from None
         except OSError as error:
-            raise CheckpointUnseen(f"checkpoint {ref.path} can't be read from {self}: {error}") from error
+            raise CheckpointNotFound(f"checkpoint {ref.path} can't be read from {self}: {error}") from error
 
     def remove(self, paths: Iterable[str]) -> None:
-        """Remove the files that pointers named so far; one that is gone already is no matter."""
         for path in paths:
             # A file that stays costs only space.
-            with contextlib.suppress(OSError), _one_kind_of_error():
+            with contextlib.suppress(OSError), _as_oserror():
                 self._store.rm_file(self._here(path))
 
     def keep_only(self, path: str) -> None:
-        """Remove all but one file, whatever earlier attempts left behind. For a trial that is done."""
-        with contextlib.suppress(OSError), _one_kind_of_error():
+        with contextlib.suppress(OSError), _as_oserror():
             found = {self._here(name) for name in self._store.ls(self._path, detail=False) if is_checkpoint(name)}
             self.remove(found - {self._here(path)})
 
     @retry(
-        retry=retry_if_exception_type(OSError) & retry_if_not_exception_type(_ANSWERS),
+        retry=retry_if_exception_type(OSError) & retry_if_not_exception_type(_DEFINITE),
         stop=stop_after_attempt(4),
         wait=wait_random_exponential(multiplier=1.0, max=5.0),
         reraise=True,
     )
     def _fetch(self, ref: CheckpointRef) -> bytes:
-        with _one_kind_of_error():
+        with _as_oserror():
             check_size(ref, int(self._store.size(self._here(ref.path))))
             return bytes(self._store.cat_file(self._here(ref.path)))
 
@@ -95,8 +93,8 @@ class ObjectFolder:
 
 
 @contextlib.contextmanager
-def _one_kind_of_error() -> Iterator[None]:
-    """Turn what the store's library raises into OSError: every library has a tree of its own."""
+def _as_oserror() -> Iterator[None]:
+    """Turn the errors of the store's library into OSError: every library has its own."""
     try:
         yield
     except (OSError, CheckpointError):

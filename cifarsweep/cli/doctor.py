@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from cifarsweep.cli.options import DEFAULT_DATABASE, Artifacts, Database, Json, artifacts_folder, console
-from cifarsweep.errors import PlaceError, StoreError
+from cifarsweep.errors import LocationError, StoreError
 from cifarsweep.text import one_line
 
 if TYPE_CHECKING:
@@ -39,15 +39,15 @@ def _machine(db: str, artifacts: str | None) -> Iterator[Finding]:
 
     try:
         yield from diagnosis.examine(_place(db, artifacts))
-    except PlaceError as error:
+    except LocationError as error:
         yield from diagnosis.examine(error)
 
 
 def _place(db: str, artifacts: str | None) -> str:
-    from cifarsweep.checkpoints.location import parse_place
+    from cifarsweep.checkpoints.location import parse_location
 
     try:
-        return parse_place(artifacts) if artifacts else str(artifacts_folder(db))
+        return parse_location(artifacts) if artifacts else str(artifacts_folder(db))
     except StoreError:
         # The database's own line reports the bad URL; checkpoints go where those of a server would.
         return str(artifacts_folder("postgresql://"))

@@ -136,12 +136,12 @@ def _check_numbers(gpus: str) -> None:
 
 def _check_work(slots: str, artifacts: str | None, db: str, studies: list[str]) -> None:
     """Refuse here what every worker would refuse later, such as jobs that start tomorrow."""
-    from cifarsweep.checkpoints.location import check_protocol, parse_place
+    from cifarsweep.checkpoints.location import check_protocol, parse_location
     from cifarsweep.store import Store
 
     parse_slots(slots)
     if artifacts:
-        check_protocol(parse_place(artifacts))
+        check_protocol(parse_location(artifacts))
     with Store.open(db) as store:
         for name in studies:
             store.study(name)

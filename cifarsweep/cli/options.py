@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cifarsweep.errors import PlaceError
+from cifarsweep.errors import LocationError
 from cifarsweep.files import HomeError, user_data_folder
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _columns() -> int | None:
 def artifacts_folder(database: str) -> Path:
     """The default folder of checkpoints: beside the SQLite file, else in the user's data folder.
 
-    Raises PlaceError if the user has none.
+    Raises LocationError if the user has none.
     """
     from cifarsweep.store.url import parse_url
 
@@ -130,7 +130,7 @@ def artifacts_folder(database: str) -> Path:
     try:
         return user_data_folder() / "checkpoints"
     except HomeError as error:
-        raise PlaceError(f"{error}; name the place of the checkpoints with --artifacts") from None
+        raise LocationError(f"{error}; name the place of the checkpoints with --artifacts") from None
 
 
 def discard_output() -> None:

@@ -65,7 +65,7 @@ def worker(
 
     Ctrl-C writes checkpoints and gives the trials back; twice stops at once.
     """
-    from cifarsweep.checkpoints.location import check_place, parse_place
+    from cifarsweep.checkpoints.location import check_location, parse_location
     from cifarsweep.data.catalog import VerifiedData
     from cifarsweep.store import Store
     from cifarsweep.worker.child.process import child_command
@@ -80,11 +80,11 @@ def worker(
     number = parse_slots(slots)
     if until_eof:
         stop_at_end_of_input()
-    place = parse_place(artifacts) if artifacts else str(artifacts_folder(db))
+    place = parse_location(artifacts) if artifacts else str(artifacts_folder(db))
     display = display_for(console())
     # `launch` has checked the database, and starts the worker again while it is away.
     with Store.open(db, known=until_eof) as store:
-        check_place(place)
+        check_location(place)
         trainable = EligibleStudies(store, display.note, VerifiedData(), other_data=other_data)
         plan = WorkerConfig(
             command=command,

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, Protocol, cast
 
 from cifarsweep.errors import DataError
-from cifarsweep.text import is_plain, shown
+from cifarsweep.text import is_plain, quoted
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 _LONGEST_PATH = 1024
@@ -77,7 +77,7 @@ SPECIAL = "is a device or another special file; only plain files and folders are
 
 def location(source: str, name: str) -> str:
     """A member as messages name it."""
-    return f"{shown(source)}: member {shown(name)}"
+    return f"{quoted(source)}: member {quoted(name)}"
 
 
 def safe_parts(name: str, where: str) -> tuple[str, ...]:
@@ -94,7 +94,7 @@ def safe_parts(name: str, where: str) -> tuple[str, ...]:
     return parts
 
 
-def is_litter(parts: tuple[str, ...]) -> bool:
+def is_desktop_file(parts: tuple[str, ...]) -> bool:
     """Whether a member is hidden, or was left behind by a desktop or a file server: it is passed over."""
     return any(part.startswith((".", "~$")) or part.casefold() in _LITTER for part in parts)
 
@@ -142,8 +142,8 @@ def archive_members(path: Path, limits: Limits, wanted: Wanted) -> Iterator[Memb
                     yield from _tar_members(stream, path, limits, wanted)
     except _DAMAGE as error:
         raise DataError(
-            f"{shown(path.name)} is damaged, or not a .tar, .tar.gz, .tar.xz, .tar.bz2 or .zip archive "
-            f"({shown(str(error))}); get or make it again"
+            f"{quoted(path.name)} is damaged, or not a .tar, .tar.gz, .tar.xz, .tar.bz2 or .zip archive "
+            f"({quoted(str(error))}); get or make it again"
         ) from error
 
 
@@ -179,7 +179,7 @@ class _Meter:
         chunk = self._stream.read(size)
         self._total += len(chunk)
         if self._total > self._limit:
-            raise DataError(f"{shown(self._name)} unpacks to more than {self._limit} bytes; it looks like a bomb")
+            raise DataError(f"{quoted(self._name)} unpacks to more than {self._limit} bytes; it looks like a bomb")
         if self._total > self._allowed:
             raise DataError(f"{self._step}: an oversized header follows; make the archive again")
         self._tail = (self._tail + chunk)[-tarfile.BLOCKSIZE :]
@@ -187,7 +187,7 @@ class _Meter:
 
     def finish(self) -> None:
         """Read to the end, where gzip and xz keep their checksums. Raises EOFError where the archive was cut off."""
-        self.allow(_TRAILER_BYTES, f"{shown(self._name)}: the last member")
+        self.allow(_TRAILER_BYTES, f"{quoted(self._name)}: the last member")
         while self.read(_BLOCK):
             pass
         if self._tail.strip(b"\0"):
@@ -196,7 +196,7 @@ class _Meter:
 
 def _tar_members(stream: _Readable, path: Path, limits: Limits, wanted: Wanted) -> Iterator[Member]:
     meter = _Meter(stream, path.name, limits.unpacked(path.stat().st_size))
-    meter.allow(_HEADER_BYTES, f"{shown(path.name)}: its start")
+    meter.allow(_HEADER_BYTES, f"{quoted(path.name)}: its start")
     # "r|" reads forward only, in blocks, and asks nothing of its file but `read`.
     with tarfile.open(fileobj=cast("IO[bytes]", meter), mode="r|") as tar:
         while (info := tar.next()) is not None:
@@ -219,7 +219,7 @@ def _tar_member(
         return Member(parts, where, b"", LINK)
     if not info.isreg() or info.issparse():
         return Member(parts, where, b"", SPECIAL)
-    if is_litter(parts) or not wanted(parts):
+    if is_desktop_file(parts) or not wanted(parts):
         return Member(parts, where, b"")
     check_size(info.size, where, limits)
     meter.allow(info.size + _HEADER_BYTES, where)
@@ -252,7 +252,7 @@ def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: str, li
         return Member(parts, where, None)
     if kind and not stat.S_ISREG(kind):
         return Member(parts, where, b"", SPECIAL)
-    if is_litter(parts) or not wanted(parts):
+    if is_desktop_file(parts) or not wanted(parts):
         return Member(parts, where, b"")
     if info.flag_bits & 1:
         raise DataError(f"{where} is encrypted; make the archive without a password")
@@ -283,7 +283,7 @@ def _below(folder: Path, prefix: str, source: str, limits: Limits, wanted: Wante
     for entry in found:
         name = f"{prefix}{entry.name}"
         where = location(source, name)
-        if is_litter((entry.name,)):
+        if is_desktop_file((entry.name,)):
             yield Member((entry.name,), where, None)
             continue
         try:

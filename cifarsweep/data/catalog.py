@@ -14,7 +14,7 @@ from cifarsweep.errors import DataError
 from cifarsweep.files import HomeError, exists, user_data_folder
 from cifarsweep.spec.types import NAME_PATTERN
 from cifarsweep.spec.validation import nearest
-from cifarsweep.text import shown
+from cifarsweep.text import quoted
 
 ROOT_VARIABLE = "CIFARSWEEP_DATA"
 EMBEDDED = "digits"
@@ -83,14 +83,14 @@ def data_root() -> Path:
     try:
         return Path(named).expanduser()
     except RuntimeError:
-        raise DataError(f"{ROOT_VARIABLE} is {shown(named)}, and nobody of that name has a folder here") from None
+        raise DataError(f"{ROOT_VARIABLE} is {quoted(named)}, and nobody of that name has a folder here") from None
 
 
 def path_of(name: str, root: Path | None = None) -> Path:
     """Where the data set lies if it is installed. Raises DataError for a name that is not one."""
     if not NAME_PATTERN.fullmatch(name):
         raise DataError(
-            f"{shown(name)} can't name a data set: use up to 64 letters, digits, dots, underscores and hyphens, "
+            f"{quoted(name)} can't name a data set: use up to 64 letters, digits, dots, underscores and hyphens, "
             "and begin with a letter or a digit"
         )
     return (root or data_root()) / f"{name}{tensor_file.SUFFIX}"

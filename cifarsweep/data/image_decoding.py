@@ -34,7 +34,7 @@ PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class DecodedImage:
     """What was decoded: 32*32*3 bytes, rows of RGB pixels."""
 
     pixels: bytes
@@ -42,7 +42,7 @@ class Picture:
     """The highest value of a picture that has 16 bits a channel."""
 
 
-def decode(data: bytes, where: str, most_pixels: int) -> Picture:
+def decode_image(data: bytes, where: str, most_pixels: int) -> DecodedImage:
     """The image, resized by Lanczos; one of 32x32 keeps its very pixels.
 
     It is turned as its EXIF entry says, what is transparent lies on white, of an animation the first picture is taken,
@@ -68,7 +68,7 @@ def decode(data: bytes, where: str, most_pixels: int) -> Picture:
         raise DataError(f"{where} is a damaged image ({type(error).__name__}); leave it out or repair it") from error
 
 
-def _decoded(data: bytes, where: str, most_pixels: int) -> Picture:
+def _decoded(data: bytes, where: str, most_pixels: int) -> DecodedImage:
     bits = data[24] if data.startswith(_PNG) and len(data) > _HEADER_END else 8
     with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
         if image.width * image.height > most_pixels:
@@ -78,7 +78,7 @@ def _decoded(data: bytes, where: str, most_pixels: int) -> Picture:
         rgb = _rgb(_upright(image), bits)
     if rgb.size != (SIDE, SIDE):
         rgb = rgb.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-    return Picture(rgb.tobytes(), brightest)
+    return DecodedImage(rgb.tobytes(), brightest)
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -19,14 +19,14 @@ from cifarsweep.data.archives import (
     Wanted,
     archive_members,
     folder_members,
-    is_litter,
+    is_desktop_file,
     location,
 )
-from cifarsweep.data.image_decoding import decode
+from cifarsweep.data.image_decoding import decode_image
 from cifarsweep.data.tensor_file import CHANNELS, LONGEST_CLASS_NAME, MOST_CLASSES, SIDE, Contents
 from cifarsweep.errors import DataError
 from cifarsweep.files import exists
-from cifarsweep.text import is_plain, shown
+from cifarsweep.text import is_plain, quoted
 
 SPLITS = ("train", "test")
 #: A file among its images: split, class, file name. Sorting by it makes the digest reproducible.
@@ -72,8 +72,8 @@ def _resolved(source: Path) -> Path:
             return source.resolve()
     except (OSError, RuntimeError) as error:
         why = getattr(error, "strerror", None) or "its links lead in a circle"
-        raise DataError(f"{shown(str(source))} can't be read: {why}") from None
-    raise DataError(f"there is no folder and no archive {shown(str(source))}; give the path of one")
+        raise DataError(f"{quoted(str(source))} can't be read: {why}") from None
+    raise DataError(f"there is no folder and no archive {quoted(str(source))}; give the path of one")
 
 
 #: Members that are named for each reason, and reasons that are told.
@@ -113,7 +113,7 @@ def more(names: list[str], count: int) -> str:
     """What to say of the others, where the first of `count` names was told."""
     if count == 1:
         return ""
-    rest = [shown(name) for name in names[1:_NAMED]]
+    rest = [quoted(name) for name in names[1:_NAMED]]
     listed = ", ".join(rest + ["..."] * (count > 1 + len(rest)))
     return f" (and {count - 1:,} more: {listed})" if rest else f" (and {count - 1:,} more)"
 
@@ -146,7 +146,7 @@ class _Found:
 
     def take(self, member: Member) -> None:
         """Take a member in."""
-        if is_litter(member.parts):
+        if is_desktop_file(member.parts):
             self.hidden += 1
         elif member.data is None:
             self.folders.add(member.parts)
@@ -171,7 +171,7 @@ class _Found:
 
     def _decode(self, member: Member, data: bytes) -> None:
         try:
-            picture = decode(data, member.where, self.limits.pixels)
+            picture = decode_image(data, member.where, self.limits.pixels)
         except DataError as error:
             self.damaged.add("/".join(member.parts), str(error).removeprefix(member.where).strip())
             return
@@ -194,7 +194,7 @@ class _Found:
             raise DataError(". ".join(faults))
         if self.deep and 0 < self.brightest < _DARK:
             raise DataError(
-                f"{shown(source)}: none of its pictures of 16 bits ({self.deep:,} in all) has a value above "
+                f"{quoted(source)}: none of its pictures of 16 bits ({self.deep:,} in all) has a value above "
                 f"{self.brightest} of 65535, and would be almost black; scale them to 16 bits, or save them with 8"
             )
 
@@ -213,7 +213,7 @@ def _contents(source: Path, limits: Limits, progress: Callable[[int], None] | No
         warnings.simplefilter("ignore")
         for count, member in enumerate(_members(source, limits, found.wanted), start=1):
             if count > limits.members:
-                raise DataError(f"{shown(source.name)} has more than {limits.members} members; import fewer images")
+                raise DataError(f"{quoted(source.name)} has more than {limits.members} members; import fewer images")
             before = len(found.pixels)
             found.take(member)
             if progress and len(found.pixels) > before:
@@ -230,7 +230,7 @@ def _members(source: Path, limits: Limits, wanted: Wanted) -> Iterator[Member]:
         return folder_members(source, limits, wanted)
     if source.is_file():
         return archive_members(source, limits, wanted)
-    raise DataError(f"{shown(str(source))} is neither a folder nor a file; give the path of one")
+    raise DataError(f"{quoted(str(source))} is neither a folder nor a file; give the path of one")
 
 
 def _split_depth(parts: tuple[str, ...]) -> int | None:
@@ -250,13 +250,13 @@ def _checked_classes(found: _Found, source: Path) -> tuple[str, ...]:
     if not found.pixels or len(classes) > MOST_CLASSES:
         what = f"more than {MOST_CLASSES} classes" if found.pixels else "no images"
         what += f" beside {found.hidden:,} hidden or system files and folders" if found.hidden else ""
-        raise DataError(f"{shown(source.name)} has {what}; lay it out as <split>/<class>/<file>, split train or test")
+        raise DataError(f"{quoted(source.name)} has {what}; lay it out as <split>/<class>/<file>, split train or test")
     present = {key[:2] for key in found.pixels}
     lacking = [(name, split) for name in classes for split in SPLITS if (split, name) not in present]
     if lacking:
         (name, split), texts = lacking[0], [f"{name} in {split}" for name, split in lacking]
         raise DataError(
-            f"{shown(source.name)}: class {shown(name)} has no image in {split}; add some or drop it"
+            f"{quoted(source.name)}: class {quoted(name)} has no image in {split}; add some or drop it"
             f"{more(texts, len(texts))}"
         )
     return classes

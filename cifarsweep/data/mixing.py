@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cifarsweep.data.erasing import inside
-from cifarsweep.data.seeding import generator, key
+from cifarsweep.data.seeding import derive_seed, generator
 from cifarsweep.data.tensor_file import SIDE
 from cifarsweep.spec.settings import Augment
 
@@ -81,7 +81,7 @@ def _shares(n: int, seed: int, epoch: int, alpha: float, purpose: str) -> Tensor
     if not alpha:
         return torch.ones(n, dtype=torch.float64)
     # numpy, because torch's Beta draws from the global generator only
-    return torch.from_numpy(np.random.default_rng(key(seed, f"{purpose} share", epoch)).beta(alpha, alpha, n))
+    return torch.from_numpy(np.random.default_rng(derive_seed(seed, f"{purpose} share", epoch)).beta(alpha, alpha, n))
 
 
 def _boxes(share: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from cifarsweep.export.series import missing
 from cifarsweep.spec.types import Value
-from cifarsweep.text import shown
+from cifarsweep.text import quoted
 
 #: An interval of more seconds, and of so many times the usual one, is no training.
 _PAUSE_S, _PAUSE_FACTOR = 600.0, 10
@@ -65,7 +65,7 @@ class LeftOut:
         for reason, count in self.counts.most_common():
             names = list(self.names[reason])
             more = ", ..." if len(names) > _NAMED else ""
-            yield f"left out: {reason}: {count:,} ({', '.join(map(shown, names[:_NAMED]))}{more})"
+            yield f"left out: {reason}: {count:,} ({', '.join(map(quoted, names[:_NAMED]))}{more})"
 
 
 @dataclass(slots=True)

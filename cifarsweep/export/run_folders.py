@@ -17,7 +17,7 @@ from pathlib import Path
 from cifarsweep.errors import DataError
 from cifarsweep.export.event_files import LeftOut, Scalars, read_folder
 from cifarsweep.spec.types import Value
-from cifarsweep.text import shown
+from cifarsweep.text import quoted
 
 #: Folders that hold a part of a run, by what its metrics are called.
 _PARTS = {
@@ -112,7 +112,7 @@ def _event_files(root: Path, left_out: LeftOut) -> dict[Path, list[Path]]:
 
     def refuse(error: OSError) -> None:
         if Path(error.filename) == root:
-            raise DataError(f"{shown(str(root))}: can't be read: {error.strerror}")
+            raise DataError(f"{quoted(str(root))}: can't be read: {error.strerror}")
         left_out.add("folders that can't be read", Path(error.filename).name)
 
     found: dict[Path, list[Path]] = {}

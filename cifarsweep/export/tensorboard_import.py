@@ -18,7 +18,7 @@ from cifarsweep.spec.metrics import ELAPSED, ENERGY, EPOCH, FLOPS, IMAGES, is_sh
 from cifarsweep.spec.study import Cell, Study, level_key
 from cifarsweep.spec.types import MetricRow, TrialState, Value
 from cifarsweep.store.records import FinishedRun
-from cifarsweep.text import shown
+from cifarsweep.text import quoted
 
 _LONGEST_NAME = 64
 _MOST_LISTED, _LONGEST_TOLD = 30, 3000
@@ -75,7 +75,9 @@ def read_runs(folder: Path, names: Mapping[str, str]) -> Imported:
     for path, own in parts.items():
         for part in own:
             found.left_out.update(part.scalars.left_out)
-            found.notes += [f"{shown(str(file))} {why}; what came before is imported" for file, why in part.scalars.cut]
+            found.notes += [
+                f"{quoted(str(file))} {why}; what came before is imported" for file, why in part.scalars.cut
+            ]
         series[path] = _series(own, found.left_out)
     if not any(series.values()):
         raise _nothing(folder, found.left_out)
@@ -99,7 +101,7 @@ def read_runs(folder: Path, names: Mapping[str, str]) -> Imported:
 
 
 def _nothing(folder: Path, left_out: LeftOut) -> DataError:
-    said = f"{shown(str(folder))}: holds no scalars in event files of TensorBoard (*tfevents*) that can be imported"
+    said = f"{quoted(str(folder))}: holds no scalars in event files of TensorBoard (*tfevents*) that can be imported"
     return DataError("; ".join([said, *left_out.sentences()]))
 
 
@@ -109,7 +111,8 @@ def _check_twice(runs: Sequence[Run]) -> None:
         if (same := seen.setdefault((run.cell, run.seed), run)) is not run:
             how = "import them apart" if run.record and same.record else "rename one of them"
             raise DataError(
-                f"{shown(str(run.path))} and {shown(str(same.path))} are both {run.cell!r} with seed {run.seed}; {how}"
+                f"{quoted(str(run.path))} and {quoted(str(same.path))} are both {run.cell!r} with seed {run.seed}; "
+                f"{how}"
             )
 
 
@@ -137,7 +140,7 @@ def _rename(runs: Mapping[Path, list[_Series]], names: Mapping[str, str], folder
             more = ", ..." if len(tags) > _MOST_LISTED else ""
             listed = ", ".join(tags[:_MOST_LISTED])
             raise DataError(
-                f"{shown(str(folder))}: no run has the tag {old!r} that --rename names; there are: {listed}{more}"
+                f"{quoted(str(folder))}: no run has the tag {old!r} that --rename names; there are: {listed}{more}"
             )
 
 
@@ -150,12 +153,12 @@ def _rename_one(series: Sequence[_Series], path: Path, old: str, new: str) -> bo
         fitting = [one for one in matches if one.part and new.startswith(f"{one.part}/")]
         if len(fitting) != 1:
             options = " or ".join(f"--rename {one.name}={new}" for one in matches)
-            raise DataError(f"{shown(str(path))}: several parts of the run have the tag {old!r}; write {options}")
+            raise DataError(f"{quoted(str(path))}: several parts of the run have the tag {old!r}; write {options}")
         matches = fitting
     for one in matches:
         if any(other.name == new and other is not one for other in series):
             raise DataError(
-                f"{shown(str(path))}: has a tag {new!r} beside {old!r}; rename it as well, or to another name"
+                f"{quoted(str(path))}: has a tag {new!r} beside {old!r}; rename it as well, or to another name"
             )
         one.name = new
     return bool(matches)

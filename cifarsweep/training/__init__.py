@@ -1,1 +1,1 @@
-"""Training one trial: a generator of events. `events`, `folder` and `process` import no torch."""
+"""Training one trial, as a generator of events. `events` and `schedule` import no torch."""

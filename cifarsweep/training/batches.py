@@ -1,4 +1,4 @@
-"""Images of a run, on its device, step by step."""
+"""Loads the images of a run, on its device, step by step."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from cifarsweep.data import augment
 from cifarsweep.data.augment import EpochPlan
 from cifarsweep.data.dataset import Split
 from cifarsweep.spec.settings import Settings
-from cifarsweep.training.schedule import Slice
+from cifarsweep.training.schedule import BatchSlice
 
 #: A constant: the last bits of a validation loss depend on it.
 EVAL_BATCH = 500
 
 
-class Feed:
-    """The images of a run. They move to the device once; a plan of order and augmentation follows every epoch."""
+class BatchLoader:
+    """The images of a run. They move to the device once, and a plan of order and augmentation for each epoch."""
 
     def __init__(self, split: Split, settings: Settings, seed: int, device: torch.device, classes: int) -> None:
         self._split = split.to(device)
         self._settings, self._seed, self._device, self._classes = settings, seed, device, classes
         self._planned: tuple[int, EpochPlan] | None = None
 
-    def train_batch(self, part: Slice) -> tuple[Tensor, Tensor]:
-        """Return augmented, normalised images (N, 3, 32, 32) and labels; the same ones whenever it is asked.
+    def train_batch(self, batch: BatchSlice) -> tuple[Tensor, Tensor]:
+        """Return augmented, normalised images (N, 3, 32, 32) and labels; the same ones at every call.
 
-        Labels are (N,), or probabilities (N, classes) where images are mixed.
+        Labels are (N,), or probabilities (N, classes) if images are mixed.
         """
-        return self.planned_batch(self.batch_plan(part))
+        return self.planned_batch(self.batch_plan(batch))
 
-    def batch_plan(self, part: Slice) -> EpochPlan:
-        """Return what the epoch's plan says of these images."""
-        return self._plan(part.epoch).batch(part.start, part.stop)
+    def batch_plan(self, batch: BatchSlice) -> EpochPlan:
+        """Return the epoch's plan of these images."""
+        return self._plan(batch.epoch).batch(batch.start, batch.stop)
 
     def planned_batch(self, plan: EpochPlan) -> tuple[Tensor, Tensor]:
-        """Return the batch of a plan; a captured step may do this, whatever the recipe."""
+        """Return the batch of a plan. A CUDA graph may hold this, whatever the recipe."""
         return augment.planned_batch(self._split, plan)
 
     def eval_batches(self) -> Iterator[tuple[Tensor, Tensor]]:

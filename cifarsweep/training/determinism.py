@@ -1,4 +1,4 @@
-"""Where a trial's random numbers come from, and what makes its bits the same again."""
+"""Makes a trial repeatable: switches of torch, and the global random generators."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from cifarsweep.data.seeding import key
+from cifarsweep.data.seeding import derive_seed
 from cifarsweep.spec.settings import Settings
 
 
 def make_repeatable(settings: Settings) -> None:
-    """Set every switch of this process that decides the last bits, so that nothing is left over from an earlier trial.
+    """Set every switch of this process that affects the last bits. Nothing is left over from an earlier trial.
 
     Source: pytorch.org/docs/stable/notes/randomness.html.
     """
@@ -24,14 +24,14 @@ def make_repeatable(settings: Settings) -> None:
     torch.backends.cudnn.deterministic = exact
     torch.backends.cudnn.benchmark = not exact
     _use_ieee_float32()
-    # Deterministic mode would also fill every new tensor with nan, only to expose reads of what nobody wrote.
+    # Deterministic mode would also fill every new tensor with nan, only to expose reads of uninitialised memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def _use_ieee_float32() -> None:
-    """Let float32 be that of IEEE 754: cuDNN's default rounds the inputs of convolutions to the 10 bits of TF32.
+    """Use float32 as of IEEE 754: cuDNN's default rounds the inputs of convolutions to the 10 bits of TF32.
 
-    The old switches come first, so that libraries can still read them: torch refuses that where old and new disagree.
+    The old switches come first, so that libraries can still read them: torch refuses that if old and new disagree.
     """
     backends: Any = torch.backends
     backends.cudnn.allow_tf32 = backends.cuda.matmul.allow_tf32 = False
@@ -40,8 +40,8 @@ def _use_ieee_float32() -> None:
 
 
 def seed_global_generators(seed: int) -> None:
-    """Key the generators that library code (dropout, for one) draws from without asking."""
-    number = key(seed, "global", 0)
+    """Seed the generators that library code draws from, such as dropout."""
+    number = derive_seed(seed, "global", 0)
     torch.manual_seed(number)  # CUDA's as well, even before CUDA starts
     np.random.seed(number % 2**32)
     random.seed(number)
@@ -61,7 +61,7 @@ def generator_states(device: torch.device) -> dict[str, Any]:
 
 
 def restore_generators(states: dict[str, Any], device: torch.device) -> None:
-    """Put the global generators back where `generator_states` saw them."""
+    """Restore the states that `generator_states` returned."""
     name, keys, *rest = states["numpy"]
     torch.set_rng_state(states["torch"])
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))

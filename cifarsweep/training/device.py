@@ -18,7 +18,7 @@ _FIRST_WITH_BFLOAT16 = (8, 0)
 
 
 def find_device(name: str) -> torch.device:
-    """Return the device called `cpu` or `cuda:N`. DeviceError if this machine has none such."""
+    """Return the device called `cpu` or `cuda:N`. DeviceError if this machine does not have it."""
     here = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
     if name not in here:
         raise DeviceError(f"no device {name!r} here; this machine has {', '.join(here)}")
@@ -33,18 +33,18 @@ def autocast(settings: Settings, device: torch.device) -> torch.autocast:
 
 @cache
 def _has_bfloat16(device: torch.device) -> bool:
-    """Whether it is a GPU with instructions for bfloat16: older ones only emulate it, slower than float32."""
+    """Whether the device is a GPU with instructions for bfloat16: older ones emulate it, slower than float32."""
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= _FIRST_WITH_BFLOAT16
 
 
 def wait_for(device: torch.device) -> None:
-    """Return once everything that was asked of the device is done."""
+    """Return once the device has done all its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def free_memory(device: torch.device) -> None:
-    """Give memory that nothing holds any more back to a GPU, for other processes on it and for larger blocks."""
+    """Return unused memory to a GPU, for other processes on it and for larger blocks."""
     if device.type == "cuda":
         gc.collect()  # a network may hold itself by a reference cycle
         # torch's allocator may refuse after a capture that failed (pytorch/pytorch#180395).
@@ -57,12 +57,15 @@ def free_memory(device: torch.device) -> None:
 _CHANNELS, _SIDE = 256, 4
 
 
-def arrange(model: nn.Module, image: Tensor) -> nn.Module:
-    """Lay a channels-last network out for its device, given any image (1, 3, H, W) as the network takes it."""
+def set_memory_format(model: nn.Module, image: Tensor) -> nn.Module:
+    """Choose the memory format of each convolution of a channels-last network, given an image (1, 3, H, W).
+
+    It changes the time of a step and nothing else.
+    """
     if image.device.type == "cpu":
         for conv in model.modules():
             if isinstance(conv, nn.Conv2d) and type(conv) is not nn.Conv2d:
-                # Most kinds of timm's make the weights that they use anew at each step, row by row.
+                # Most convolutions of timm compute their weights anew at each step, row by row.
                 conv.to(memory_format=torch.contiguous_format)
         for conv in _small_and_wide(model, image):
             conv.to(memory_format=torch.contiguous_format)
@@ -81,17 +84,17 @@ def _channels_last(_: nn.Module, __: tuple[Any, ...], output: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _small_and_wide(model: nn.Module, image: Tensor) -> list[nn.Module]:
-    """Find those convolutions by letting the image through; nothing of the network or of a generator changes."""
+    """The convolutions with many channels and small images. Neither the network nor a generator changes."""
     wide = [each for each in model.modules() if type(each) is nn.Conv2d and each.in_channels >= _CHANNELS]
     if not wide:
         return []
     found: dict[nn.Module, None] = {}
 
-    def look(conv: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def note_size(conv: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if inputs[0].shape[-1] <= _SIDE:
             found[conv] = None
 
-    hooks = [conv.register_forward_pre_hook(look) for conv in wide]
+    hooks = [conv.register_forward_pre_hook(note_size) for conv in wide]
     try:
         model.eval()(image)
     finally:

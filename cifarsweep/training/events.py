@@ -1,4 +1,4 @@
-"""What a training run tells whoever listens, in the order in which it happens. No torch in here."""
+"""The events of a training run. Imports no torch."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from cifarsweep.spec.types import CheckpointRef, MetricRow, TrialResult
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A checkpoint was not accepted; an older one is tried next, and step 0 after the last.
+    """A checkpoint was not accepted. An older one is tried next, and step 0 after the last.
 
-    `unseen` tells one that is not here from one that is damaged.
+    `not_found` tells an absent checkpoint from a damaged one.
     """
 
     path: str
     reason: str
-    unseen: bool
+    not_found: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """Training goes on from `start_step`: whatever was recorded beyond it will come again.
+    """Training goes on from `start_step`: all that was recorded beyond it will come again.
 
     `flops_per_image` is of the forward pass, a multiply-add counted as two.
     """
@@ -34,7 +34,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A sign of life, about once a second. Loss and accuracy are of training, None before there are any."""
+    """Progress, about once a second. Loss and accuracy are of training, None before the first step."""
 
     step: int
     epoch: float
@@ -52,7 +52,7 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class CaptureFailed:
-    """The step can't be a CUDA graph. The trial trains on without, slower and to the same bits.
+    """The step can't be a CUDA graph. The trial goes on without one, slower and to the same bits.
 
     torch releases before the middle of 2026 leave their allocator damaged, so the process should train no other trial.
     """
@@ -63,21 +63,21 @@ class CaptureFailed:
 
 @dataclass(frozen=True, slots=True)
 class Saving:
-    """A checkpoint is on its way, which a slow disk or network may draw out. Saved or SaveFailed comes next."""
+    """A checkpoint is being written, which may take long. Saved or SaveFailed comes next."""
 
     step: int
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A checkpoint is on the disk. It stands for every row that came before this event."""
+    """A checkpoint is on the disk. It covers every row that came before this event."""
 
     checkpoint: CheckpointRef
 
 
 @dataclass(frozen=True, slots=True)
 class SaveFailed:
-    """A checkpoint could not be written; those before it are whole, and training goes on."""
+    """A checkpoint could not be written. Earlier ones are whole, and training goes on."""
 
     step: int
     reason: str
@@ -85,14 +85,14 @@ class SaveFailed:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """Training was asked to stop, and did, after `step` steps. The last event."""
+    """Training stopped on request after `step` steps. The last event."""
 
     step: int
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The budget is used up, or the loss diverged. The last event; no checkpoint where it could not be saved."""
+    """The budget is used up, or the loss diverged. The last event. `checkpoint` is None if it could not be saved."""
 
     result: TrialResult
     checkpoint: CheckpointRef | None

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from cifarsweep.checkpoints.folder import Folder
 from cifarsweep.data.dataset import Split
-from cifarsweep.errors import CheckpointError, CheckpointUnseen
+from cifarsweep.errors import CheckpointError, CheckpointNotFound
 from cifarsweep.models import cost, smallest_batch
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.types import CheckpointRef
 from cifarsweep.training import serialization
-from cifarsweep.training.batches import Feed
+from cifarsweep.training.batches import BatchLoader
 from cifarsweep.training.determinism import make_repeatable
 from cifarsweep.training.device import autocast, find_device, wait_for
 from cifarsweep.training.events import (
@@ -33,7 +33,7 @@ from cifarsweep.training.events import (
     Started,
     Stopped,
 )
-from cifarsweep.training.meters import Alarm, Confusion, Meter, Score
+from cifarsweep.training.meters import Confusion, Every, Means, Meter
 from cifarsweep.training.optimizers import peak_rate
 from cifarsweep.training.schedule import Budget, learning_rate, warmup_steps
 from cifarsweep.training.state import TrainState, Trial
@@ -46,9 +46,9 @@ PROGRESS_EVERY_S = 1.0
 class Run:
     """One attempt at one trial.
 
-    `device` is `cpu` or `cuda:N`. `resume` holds the trial's checkpoints, newest first. `should_stop` is asked before
-    every step and every batch of an evaluation. `first_save_s` makes the first checkpoint come earlier. `graphs`
-    captures the steps of a GPU, with the same bits.
+    `device` is `cpu` or `cuda:N`. `resume` holds the trial's checkpoints, newest first. `should_stop` is called before
+    every step and every batch of an evaluation. `first_save_s` brings the first checkpoint forward. `graphs` captures
+    the steps of a GPU, with the same bits.
     """
 
     settings: Settings
@@ -68,19 +68,19 @@ def train(run: Run) -> Iterator[Event]:
     """Train to the end of the budget, or to an early stop; the last event is Finished or Stopped.
 
     The rows but for TIMING_METRICS and the final weights are the same bits however often the trial was interrupted.
-    Raises SpecError where settings and data do not fit, DeviceError where the device is not here.
+    Raises SpecError if settings and data do not fit, DeviceError if the device is absent.
     """
     settings, device = run.settings, find_device(run.device)
     make_repeatable(settings)
     budget = Budget.of(settings, len(run.split.train_labels), smallest_batch(settings.model))
     warmup_steps(settings.schedule, budget.total_steps, budget.steps_per_epoch)  # complain now, not at the first step
-    trial = Trial(settings, run.seed, run.classes, device, run.split.digest, _traits(run.split))
+    trial = Trial(settings, run.seed, run.classes, device, run.split.digest, _data_signature(run.split))
 
     state = yield from _resumed(run, trial)
     yield _started(run, budget, state)
-    feed = Feed(run.split, settings, run.seed, device, run.classes)
-    take_step = choose_step(state, feed, device, run.graphs)
-    pulse, save_time = Alarm(PROGRESS_EVERY_S), Alarm(run.save_every_s, run.first_save_s)
+    loader = BatchLoader(run.split, settings, run.seed, device, run.classes)
+    take_step = choose_step(state, loader, device, run.graphs)
+    pulse, save_time = Every(PROGRESS_EVERY_S), Every(run.save_every_s, run.first_save_s)
 
     while not _is_over(state, budget):
         if run.should_stop():
@@ -88,11 +88,11 @@ def train(run: Run) -> Iterator[Event]:
             yield Stopped(state.step)
             return
         if _row_is_due(state, settings, budget):
-            yield from _report(run, state, budget, feed, pulse)
+            yield from _report(run, state, budget, loader, pulse)
             continue
-        if save_time.rings():
+        if save_time.due():
             yield from _save(run, state)
-        if pulse.rings():
+        if pulse.due():
             yield _progress(state, budget)
         with state.clock:
             failure = take_step(budget.slice(state.step), _rate(settings, budget, state.step))
@@ -110,12 +110,12 @@ def _resumed(run: Run, trial: Trial) -> Generator[Event, None, TrainState]:
             state.restore(serialization.load(run.folder, ref))
             return state
         except CheckpointError as error:
-            yield Rejected(ref.path, str(error), unseen=isinstance(error, CheckpointUnseen))
+            yield Rejected(ref.path, str(error), not_found=isinstance(error, CheckpointNotFound))
     return TrainState(trial)
 
 
-def _traits(split: Split) -> tuple[float, ...]:
-    """Numbers that told images from others in checkpoints of earlier versions."""
+def _data_signature(split: Split) -> tuple[float, ...]:
+    """Numbers that identified the images in checkpoints of earlier versions."""
     return len(split.train_labels), len(split.val_labels), *split.mean.tolist(), *split.std.tolist()
 
 
@@ -130,7 +130,7 @@ def _started(run: Run, budget: Budget, state: TrainState) -> Started:
 
 
 def _is_over(state: TrainState, budget: Budget) -> bool:
-    return state.diverged or state.watch.stopped or (state.step == state.reported == budget.total_steps)
+    return state.diverged or state.early_stopping.stopped or (state.step == state.reported == budget.total_steps)
 
 
 def _rate(settings: Settings, budget: Budget, step: int) -> float:
@@ -149,36 +149,36 @@ def _row_is_due(state: TrainState, settings: Settings, budget: Budget) -> bool:
     return state.step % settings.log_every == 0 or _evaluation_is_due(state, settings, budget)
 
 
-def _report(run: Run, state: TrainState, budget: Budget, feed: Feed, pulse: Alarm) -> Iterator[Event]:
-    """Yield the rows of this step; none if asked to stop on the way, for the attempt that resumes evaluates again."""
-    train_score, val_score, confusion = state.interval(), None, Confusion(run.classes)
-    if _evaluation_is_due(state, run.settings, budget) and math.isfinite(train_score.loss):
-        val_score = yield from _evaluate(run, state, budget, feed, pulse, confusion)
-        if val_score is None:
+def _report(run: Run, state: TrainState, budget: Budget, loader: BatchLoader, pulse: Every) -> Iterator[Event]:
+    """Yield the rows of this step; none if asked to stop meanwhile, since the attempt that resumes evaluates again."""
+    train_means, val_means, confusion = state.interval(), None, Confusion(run.classes)
+    if _evaluation_is_due(state, run.settings, budget) and math.isfinite(train_means.loss):
+        val_means = yield from _evaluate(run, state, budget, loader, pulse, confusion)
+        if val_means is None:
             return
     rate = _rate(run.settings, budget, state.step - 1)
     images, epoch = budget.images_seen(state.step), budget.epoch(state.step)
-    rows = state.close_interval(train_score, val_score, rate, images, epoch)
-    if val_score is not None and not state.diverged:
-        state.watch.see(val_score.accuracy, state.step, state.model, last=state.step == budget.total_steps)
+    rows = state.close_interval(train_means, val_means, rate, images, epoch)
+    if val_means is not None and not state.diverged:
+        state.early_stopping.update(val_means.accuracy, state.step, state.model, last=state.step == budget.total_steps)
         if _is_over(state, budget):
             rows += confusion.rows(state.step)
     yield Metrics(tuple(rows))
 
 
 def _evaluate(
-    run: Run, state: TrainState, budget: Budget, feed: Feed, pulse: Alarm, confusion: Confusion
-) -> Generator[Event, None, Score | None]:
+    run: Run, state: TrainState, budget: Budget, loader: BatchLoader, pulse: Every, confusion: Confusion
+) -> Generator[Event, None, Means | None]:
     """Return the means over the validation images and fill `confusion`, or return None if asked to stop."""
     meter = Meter(state.trial.device)
     state.model.eval()
     try:
-        for images, labels in feed.eval_batches():
+        for images, labels in loader.eval_batches():
             if run.should_stop():
                 return None
-            logits = _add_scores(state.model, autocast(run.settings, state.trial.device), images, labels, meter)
+            logits = _add_batch(state.model, autocast(run.settings, state.trial.device), images, labels, meter)
             confusion.add(logits, labels)
-            if pulse.rings():
+            if pulse.due():
                 yield _progress(state, budget)
         return meter.read()
     finally:
@@ -186,7 +186,7 @@ def _evaluate(
 
 
 @torch.no_grad()
-def _add_scores(model: nn.Module, precision: torch.autocast, images: Tensor, labels: Tensor, meter: Meter) -> Tensor:
+def _add_batch(model: nn.Module, precision: torch.autocast, images: Tensor, labels: Tensor, meter: Meter) -> Tensor:
     with precision:
         logits: Tensor = model(images)
         loss = F.cross_entropy(logits, labels)

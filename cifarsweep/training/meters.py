@@ -14,7 +14,7 @@ from cifarsweep.spec.types import MetricRow
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class Means:
     """Means over `images` images; nan over none."""
 
     loss: float
@@ -23,7 +23,7 @@ class Score:
 
 
 class Meter:
-    """Loss and hits summed over images, without a wait for the device at each step."""
+    """Sums of loss and hits over images. Adding does not wait for the device."""
 
     def __init__(self, device: torch.device) -> None:
         # float64 keeps the sums of millions of losses exact enough, and counts exact.
@@ -33,36 +33,33 @@ class Meter:
     def add(self, mean_loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Count a batch by its mean loss (), logits (N, classes) and labels (N,).
 
-        Labels may be probabilities (N, classes), as mixed images have them: the likeliest class is the right one then.
+        Labels of mixed images are probabilities (N, classes); the likeliest class then is the right one.
         """
         self.sum(mean_loss, logits, labels)
         self.images += len(labels)
 
     @torch.no_grad()
     def sum(self, mean_loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Do the device's part of `add`, which a CUDA graph may hold; the images are then still to be counted."""
+        """Do the device's part of `add`, which a CUDA graph may hold. `images` is left to the caller."""
         wanted = labels if labels.ndim == 1 else labels.argmax(1)
         hits = (logits.argmax(1) == wanted).sum()
         self._sums += torch.stack((mean_loss.double() * len(labels), hits.double()))
 
-    def read(self) -> Score:
+    def read(self) -> Means:
         """Return the means so far; this waits for the device."""
         loss, hits = self._sums.tolist()
         if not self.images:
-            return Score(float("nan"), float("nan"), 0)
-        return Score(loss / self.images, hits / self.images, self.images)
+            return Means(float("nan"), float("nan"), 0)
+        return Means(loss / self.images, hits / self.images, self.images)
 
     def clear(self) -> None:
-        """Start over."""
         self._sums.zero_()
         self.images = 0
 
     def state(self) -> dict[str, Any]:
-        """Return the sums for a checkpoint."""
         return {"sums": self._sums.cpu(), "images": self.images}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take the sums of a checkpoint."""
         self._sums.copy_(state["sums"])
         self.images = state["images"]
 
@@ -82,15 +79,15 @@ class Stopwatch:
         self.seconds += time.perf_counter() - self._since
 
 
-class Alarm:
-    """True once every `seconds`, when asked; for the first time after `first`, if that is sooner."""
+class Every:
+    """A timer that is due every `seconds`, the first time after `first` if that is sooner."""
 
     def __init__(self, seconds: float, first: float | None = None) -> None:
         self._seconds = seconds
         self._last = time.monotonic() - (0.0 if first is None else max(0.0, seconds - first))
 
-    def rings(self) -> bool:
-        """Say whether the time is up, and if so, wind it up again."""
+    def due(self) -> bool:
+        """Return whether the time is up, and if so, start it again."""
         now = time.monotonic()
         if now - self._last < self._seconds:
             return False
@@ -99,7 +96,7 @@ class Alarm:
 
 
 class Confusion:
-    """Remembers the guess for each image on the device, and counts once, when somebody asks."""
+    """The guesses of one evaluation: kept on the device, and counted on request."""
 
     def __init__(self, classes: int) -> None:
         self._classes = classes
@@ -107,12 +104,12 @@ class Confusion:
 
     @torch.no_grad()
     def add(self, logits: Tensor, labels: Tensor) -> None:
-        """Take note of a batch by its logits (N, classes) and labels (N,)."""
+        """Add a batch by its logits (N, classes) and labels (N,)."""
         self._pairs.append(labels * self._classes + logits.argmax(1))
 
     def rows(self, step: int) -> list[MetricRow]:
-        """How often which class was taken for which, without what never happened; this waits for the device."""
-        # Counted on the host: a few thousand numbers, and no doubt about the order in which a GPU adds.
+        """Return how often each class was taken for each, without zeros. This waits for the device."""
+        # Count on the host: there are a few thousand numbers, and the order in which a GPU adds is not fixed.
         counts = torch.bincount(torch.cat(self._pairs).cpu()).tolist()
         names = (f"{CONFUSION}{pair // self._classes}/{pair % self._classes}" for pair in range(len(counts)))
         return [MetricRow(name, step, float(count)) for name, count in zip(names, counts, strict=True) if count]

@@ -21,10 +21,10 @@ from cifarsweep.spec import settings as spec
 def make_optimizer(settings: spec.Optimizer, parameters: Iterable[Parameter]) -> Optimizer:
     """Return the optimizer of `parameters`; weight decay is as torch.optim defines it.
 
-    It reaches all of them or, where `decay_norms` is off, those with more than one axis: scales, shifts and biases have
-    one. On a GPU the rate is a tensor there, so that a change costs no synchronisation and reaches captured graphs.
+    It applies to all of them or, if `decay_norms` is off, to those with more than one axis: scales, shifts and biases
+    have one. On a GPU the rate is a tensor, so that a change costs no synchronisation and reaches captured graphs.
     """
-    spare_compiler()
+    skip_compiler_import()
     held = list(parameters)
     device = held[0].device
     rate = torch.tensor(settings.lr, device=device) if device.type == "cuda" else settings.lr
@@ -45,7 +45,7 @@ def _groups(settings: spec.Optimizer, held: Sequence[Parameter]) -> list[dict[st
 
 
 def peak_rate(settings: spec.Optimizer, batch_size: int) -> float:
-    """Return the rate that the schedule starts from: the settings' own, scaled with the batch size where it is asked.
+    """Return the rate that the schedule starts from, scaled with the batch size if `scaling` says so.
 
     Linear scaling is of Goyal et al. 2017 (arXiv 1706.02677), the square root of Krizhevsky 2014 (arXiv 1404.5997).
     """
@@ -60,7 +60,7 @@ def peak_rate(settings: spec.Optimizer, batch_size: int) -> float:
 
 
 def clip_gradients(settings: spec.Optimizer, parameters: Iterable[Parameter]) -> None:
-    """Scale the gradients down to the norm `clip`, all together, where it is set; nobody waits for the device."""
+    """Scale all gradients together down to the norm `clip`, if it is set, without a wait for the device."""
     if settings.clip is not None:
         clip_grad_norm_(parameters, settings.clip)
 
@@ -74,18 +74,18 @@ def set_rate(optimizer: Optimizer, rate: float) -> None:
             group["lr"] = rate
 
 
-#: What torch.optim keeps out of compiled code, and asks the compiler for how when first called.
+#: The methods that torch.optim excludes from compiled code, through the compiler, when they are first called.
 _GUARDED = ("add_param_group", "state_dict", "load_state_dict", "zero_grad")
 
 
-def spare_compiler() -> None:
-    """Tell torch that these methods are kept out already; one that asks in another way just imports its compiler."""
+def skip_compiler_import() -> None:
+    """Mark methods of torch.optim as excluded from compiled code, so that a first call imports no compiler."""
     for name in _GUARDED:
         plain = inspect.unwrap(getattr(Optimizer, name))
         vars(plain).setdefault("__dynamo_disable", plain)
 
 
-def stepper(optimizer: Optimizer) -> Callable[[], None]:
+def plain_step(optimizer: Optimizer) -> Callable[[], None]:
     """Return `optimizer.step` in a plain `no_grad`, without its wrappers for profilers and the compiler."""
     plain = inspect.unwrap(type(optimizer).step)
 

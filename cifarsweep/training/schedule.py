@@ -11,7 +11,7 @@ from cifarsweep.spec.settings import Schedule, Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
+class BatchSlice:
     """The images `start:stop` in the order of epoch `epoch` (from 0)."""
 
     epoch: int
@@ -29,7 +29,7 @@ class Budget:
 
     @classmethod
     def of(cls, settings: Settings, images: int, smallest_batch: int = 1) -> Self:
-        """Raise SpecError if a batch has more images than there are, or one would have less than `smallest_batch`."""
+        """Raise SpecError if a batch has more images than there are, or the last batch less than `smallest_batch`."""
         if settings.batch_size > images:
             raise SpecError(
                 f"batch_size: {settings.batch_size:,} is more than the {images:,} training images of"
@@ -50,11 +50,11 @@ class Budget:
         """Batches that cover the training images once."""
         return -(-self.images // self.batch_size)
 
-    def slice(self, step: int) -> Slice:
+    def slice(self, step: int) -> BatchSlice:
         """Return the images of the update that follows `step` updates."""
         epoch, batch = divmod(step, self.steps_per_epoch)
         start = batch * self.batch_size
-        return Slice(epoch, start, min(start + self.batch_size, self.images))
+        return BatchSlice(epoch, start, min(start + self.batch_size, self.images))
 
     def images_seen(self, step: int) -> int:
         """Return how many images, repetitions included, `step` updates have seen."""
@@ -67,7 +67,7 @@ class Budget:
 
 
 def warmup_steps(schedule: Schedule, total_steps: int, steps_per_epoch: int) -> int:
-    """Return the warm-up in steps, rounded. SpecError if it leaves nothing of the budget."""
+    """Return the warm-up in steps, rounded. SpecError if it takes the whole budget."""
     steps = schedule.warmup_steps or round(schedule.warmup_epochs * steps_per_epoch)
     if steps >= total_steps:
         raise SpecError(
@@ -80,7 +80,7 @@ def warmup_steps(schedule: Schedule, total_steps: int, steps_per_epoch: int) -> 
 def learning_rate(schedule: Schedule, peak: float, step: int, total_steps: int, steps_per_epoch: int) -> float:
     """Return the rate of the update that follows `step` updates, 0 <= step < total_steps.
 
-    It is the curve's, warm-up included, times the factor of the phase that the update's epoch is in.
+    It is the rate of the curve, warm-up included, times the factor of the phase of the update's epoch.
     """
     return _curve(schedule, peak, step, total_steps, steps_per_epoch) * phase_factor(schedule, step // steps_per_epoch)
 

@@ -1,4 +1,4 @@
-"""What a checkpoint holds, as bytes that load without running code."""
+"""Turns the contents of a checkpoint into bytes that load without running code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cifarsweep.spec.types import CheckpointRef
 
 
 def save(folder: Folder, step: int, state: Mapping[str, Any]) -> CheckpointRef:
-    """Write tensors and plain values to a new file. OSError where there is no space, permission or connection."""
+    """Write tensors and plain values to a new file. OSError without space, permission or connection."""
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     return folder.write(step, buffer.getbuffer())

@@ -1,4 +1,4 @@
-"""Everything that changes while a trial trains: what a checkpoint must hold so that nobody sees the interruption."""
+"""The state of a trial in training: all that a checkpoint must hold so that an interruption changes nothing."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from cifarsweep.spec import metrics
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.types import MetricRow, Outcome, TrialResult
 from cifarsweep.training import determinism
-from cifarsweep.training.device import arrange, autocast
-from cifarsweep.training.early_stopping import Watch
-from cifarsweep.training.meters import Meter, Score, Stopwatch
-from cifarsweep.training.optimizers import clip_gradients, make_optimizer, set_rate, stepper
+from cifarsweep.training.device import autocast, set_memory_format
+from cifarsweep.training.early_stopping import EarlyStopping
+from cifarsweep.training.meters import Means, Meter, Stopwatch
+from cifarsweep.training.optimizers import clip_gradients, make_optimizer, plain_step, set_rate
 from cifarsweep.training.serialization import weights_sha256
 
 _FORMAT = 1
@@ -30,10 +30,10 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What does not change.
+    """The constants of a trial.
 
-    `data` is the digest of images, labels and held-out part; `traits` are statistics of the images, which stood for
-    them in checkpoints of earlier versions.
+    `data` is the digest of images, labels and held-out part. `data_signature` are statistics of the images, by which
+    checkpoints of earlier versions identify them.
     """
 
     settings: Settings
@@ -41,18 +41,18 @@ class Trial:
     classes: int
     device: torch.device
     data: str
-    traits: tuple[float, ...] = ()
+    data_signature: tuple[float, ...] = ()
 
     def fingerprint(self) -> str:
-        """Digest what a checkpoint must agree with."""
+        """Digest what a checkpoint must agree on."""
         return self._digest(self.data)
 
     def earlier_fingerprint(self) -> str:
-        """Digest what a checkpoint without a digest must agree with: it does not tell labels apart.
+        """Digest what a checkpoint of an earlier version must agree on. It does not tell labels apart.
 
         The database does: it refuses a worker whose images are not those of the study's earlier attempts.
         """
-        return self._digest(*self.traits)
+        return self._digest(*self.data_signature)
 
     def _digest(self, *data: object) -> str:
         # Defaults are left out, so that a new setting breaks no checkpoint.
@@ -62,20 +62,20 @@ class Trial:
 
 
 class TrainState:
-    """Model, optimizer, position and sums of a trial; at step 0 until it is restored."""
+    """Model, optimizer, position and sums of a trial, at step 0 until they are restored."""
 
     def __init__(self, trial: Trial) -> None:
         self.trial = trial
         determinism.seed_global_generators(trial.seed)
         weights = generator(trial.seed, "weights", 0)
         model = build(trial.settings.model, trial.classes, weights).to(trial.device)
-        self.model = arrange(model, torch.zeros(1, CHANNELS, SIDE, SIDE, device=trial.device))
+        self.model = set_memory_format(model, torch.zeros(1, CHANNELS, SIDE, SIDE, device=trial.device))
         self.optimizer = make_optimizer(trial.settings.optimizer, self.model.parameters())
-        self._step_optimizer = stepper(self.optimizer)
+        self._step_optimizer = plain_step(self.optimizer)
         self._rate = math.nan
         self.meter = Meter(trial.device)
         self.clock = Stopwatch()
-        self.watch = Watch(trial.settings)
+        self.early_stopping = EarlyStopping(trial.settings)
         self.step = 0
         #: the last step whose rows are out, and the values of the newest row of each metric
         self.reported = 0
@@ -108,7 +108,7 @@ class TrainState:
         self.meter.images += images
         self.step += 1
 
-    def interval(self) -> Score:
+    def interval(self) -> Means:
         """Return the training means since the last row; the wait for the device is training time."""
         with self.clock:
             return self.meter.read()
@@ -125,7 +125,7 @@ class TrainState:
         return self.latest.get(metrics.TRAIN_LOSS), self.latest.get(metrics.TRAIN_ACCURACY)
 
     def close_interval(
-        self, train: Score, val: Score | None, rate: float, images: int, epoch: float
+        self, train: Means, val: Means | None, rate: float, images: int, epoch: float
     ) -> list[MetricRow]:
         """Return the rows of this step and start a new interval.
 
@@ -133,7 +133,7 @@ class TrainState:
         """
         if not math.isfinite(train.loss) or (val is not None and not math.isfinite(val.loss)):
             self.diverged = True
-            val = Score(val.loss if val else math.nan, 1 / self.trial.classes, 0)
+            val = Means(val.loss if val else math.nan, 1 / self.trial.classes, 0)
         values = {metrics.TRAIN_LOSS: train.loss, metrics.TRAIN_ACCURACY: train.accuracy}
         if val is not None:
             values |= {metrics.VAL_LOSS: val.loss, metrics.VAL_ACCURACY: val.accuracy}
@@ -148,14 +148,13 @@ class TrainState:
         return [MetricRow(name, self.step, value) for name, value in values.items()]
 
     def result(self) -> TrialResult:
-        """Return what the trial leaves behind."""
         outcome = Outcome.DIVERGED if self.diverged else Outcome.FINISHED
-        final = self.latest | self.watch.final()
+        final = self.latest | self.early_stopping.final()
         return TrialResult(outcome, self.step, final, weights_sha256(self.model.state_dict()))
 
     def checkpoint(self) -> dict[str, Any]:
         """Return everything as tensors and plain values; the best weights are in `watch`, if they are kept."""
-        watch = {"watch": self.watch.state()} if self.watch.on else {}
+        watch = {"watch": self.early_stopping.state()} if self.early_stopping.on else {}
         return watch | {
             "format": _FORMAT,
             "trial": self.trial.fingerprint(),
@@ -173,7 +172,7 @@ class TrainState:
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Become what `checkpoint` described. After a CheckpointError this state must not be used."""
+        """Restore what `checkpoint` returned. After a CheckpointError this state must not be used."""
         if saved.get("format") != _FORMAT:
             raise CheckpointError(f"its format is {saved.get('format')!r} instead of {_FORMAT}")
         self._check_owner(saved)
@@ -183,8 +182,8 @@ class TrainState:
             self.model.load_state_dict(saved["model"])
             self.optimizer.load_state_dict({"state": saved["optimizer"], "param_groups": options})
             self.meter.restore(saved["meter"])
-            if self.watch.on:
-                self.watch.restore(saved["watch"], self.trial.device)
+            if self.early_stopping.on:
+                self.early_stopping.restore(saved["watch"], self.trial.device)
             self.step, self.reported = saved["step"], saved["reported"]
             self.latest, self.diverged = saved["latest"], saved["diverged"]
             self.clock.seconds, self._interval_began = saved["elapsed"], saved["interval_began"]

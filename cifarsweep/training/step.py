@@ -1,7 +1,7 @@
-"""One training step behind one small interface: run operation by operation, or replayed as one CUDA graph.
+"""One training step, run operation by operation or replayed as one CUDA graph.
 
-A graph holds the making of the batch, forward, loss, backward, optimizer and the metric sums. It launches with one call
-what costs Python hundreds, which is most of the time of a small network on a large GPU.
+A graph holds the making of the batch, forward, loss, backward, optimizer and the metric sums. One call launches what
+takes hundreds of calls without it, which is most of the time of a small network on a large GPU.
 """
 
 from __future__ import annotations
@@ -15,50 +15,49 @@ from typing import Protocol
 import torch
 
 from cifarsweep.data.augment import EpochPlan
-from cifarsweep.training.batches import Feed
+from cifarsweep.training.batches import BatchLoader
 from cifarsweep.training.device import free_memory
-from cifarsweep.training.schedule import Slice
+from cifarsweep.training.schedule import BatchSlice
 from cifarsweep.training.state import TrainState
 
-#: Full batches that are trained as they are before one is captured. They are steps of the trial like any other, so
-#: nothing has to be undone after them: they make the optimizer's state and let cuDNN and cuBLAS choose and allocate.
+#: Full batches that are trained eagerly before one is captured. They are ordinary steps of the trial: they create the
+#: optimizer's state and let cuDNN and cuBLAS choose and allocate.
 WARM_UPS = 3
 
 Work = Callable[[], None]
-#: Takes the step on the images of a slice at a learning rate; returns before a GPU is done with it. Where it turns out
-#: that all steps from here on go without a graph, it returns why, once.
-Step = Callable[[Slice, float], str | None]
+#: Takes the step on a batch at a learning rate; returns before a GPU is done with it. When a capture fails, after which
+#: all steps go without a graph, it returns the reason, once.
+Step = Callable[[BatchSlice, float], str | None]
 
 
 class Backend(Protocol):
-    """What makes graphs."""
+    """Captures work as graphs."""
 
     def warm(self, work: Work) -> None:
         """Do the work as it will be captured."""
 
     def capture(self, work: Work) -> Work:
-        """Record the work without doing it; return what does it, on the tensors of the recording."""
+        """Record the work without doing it. Return a function that does it on the recorded tensors."""
 
     def recover(self) -> None:
-        """Make the device fit for steps without graphs after a capture that failed."""
+        """Prepare the device for steps without graphs after a failed capture."""
 
 
 class EagerStep:
-    """Operation by operation."""
+    """Runs a step operation by operation."""
 
-    def __init__(self, state: TrainState, feed: Feed) -> None:
-        self._state, self._feed = state, feed
+    def __init__(self, state: TrainState, loader: BatchLoader) -> None:
+        self._state, self._loader = state, loader
 
-    def __call__(self, part: Slice, rate: float) -> None:
-        """Take the step."""
+    def __call__(self, batch: BatchSlice, rate: float) -> None:
         self._state.set_rate(rate)
-        self._state.compute(*self._feed.train_batch(part))
-        self._state.count(part.stop - part.start)
+        self._state.compute(*self._loader.train_batch(batch))
+        self._state.count(batch.stop - batch.start)
 
 
 @dataclass
 class _FullBatch:
-    """The step of a full batch: the plan that it reads, what it does with that, its graph once there is one."""
+    """The step of a full batch: the plan that it reads, its work, and its graph once there is one."""
 
     plan: EpochPlan
     work: Work
@@ -67,23 +66,22 @@ class _FullBatch:
 
 
 class GraphStep:
-    """One graph for full batches. The odd last batch of an epoch, one step of hundreds, runs as it is."""
+    """Replays one graph for full batches. The smaller last batch of an epoch runs eagerly."""
 
-    def __init__(self, state: TrainState, feed: Feed, backend: Backend) -> None:
-        self._state, self._feed, self._backend = state, feed, backend
-        self._plain = EagerStep(state, feed)
+    def __init__(self, state: TrainState, loader: BatchLoader, backend: Backend) -> None:
+        self._state, self._loader, self._backend = state, loader, backend
+        self._plain = EagerStep(state, loader)
         self._full: _FullBatch | None = None
         self._failed = False
 
-    def __call__(self, part: Slice, rate: float) -> str | None:
-        """Take the step."""
-        size = part.stop - part.start
+    def __call__(self, batch: BatchSlice, rate: float) -> str | None:
+        size = batch.stop - batch.start
         if self._failed or size < self._state.trial.settings.batch_size:
-            self._plain(part, rate)
+            self._plain(batch, rate)
             return None
-        plan = self._feed.batch_plan(part)
+        plan = self._loader.batch_plan(batch)
         if self._full is None:
-            self._full = _full_batch(self._state, self._feed, plan.copy())
+            self._full = _full_batch(self._state, self._loader, plan.copy())
         for held, fresh in zip(self._full.plan.drawn(), plan.drawn(), strict=True):
             held.copy_(fresh)
         self._state.set_rate(rate)
@@ -91,15 +89,15 @@ class GraphStep:
         if failure is None:
             self._state.count(size)
             return None
-        # Nothing of the step was done yet. First goes all that the capture took: the plain step may need the memory.
+        # Nothing of the step was done yet. Free what the capture took: the plain step may need the memory.
         self._full, self._failed = None, True
         self._state.optimizer.zero_grad()
         self._backend.recover()
-        self._plain(part, rate)
+        self._plain(batch, rate)
         return failure
 
     def _run(self, full: _FullBatch) -> str | None:
-        """Do the step; where its graph can't be had, do nothing and return why."""
+        """Do the step. If its capture fails, do nothing and return the reason."""
         if full.replay is None and full.warm_ups < WARM_UPS:
             self._backend.warm(full.work)
             full.warm_ups += 1
@@ -112,31 +110,31 @@ class GraphStep:
         return None
 
 
-def _full_batch(state: TrainState, feed: Feed, plan: EpochPlan) -> _FullBatch:
-    # Work that knew its GraphStep would be a reference cycle, whose memory stays until Python looks for such.
-    return _FullBatch(plan, lambda: state.compute(*feed.planned_batch(plan)))
+def _full_batch(state: TrainState, loader: BatchLoader, plan: EpochPlan) -> _FullBatch:
+    # Work that refers to its GraphStep would be a reference cycle, whose memory stays until Python collects it.
+    return _FullBatch(plan, lambda: state.compute(*loader.planned_batch(plan)))
 
 
 def _reason(error: RuntimeError) -> str:
-    """Why a capture failed: its end raises anew, and says only that something failed before it.
+    """The reason of a failed capture: its end raises again, and says only that something failed before.
 
-    A name for the error where it was caught would be a reference cycle, through its traceback.
+    A name for the error in the caller would be a reference cycle, through its traceback.
     """
     cause = error.__context__ if isinstance(error.__context__, RuntimeError) else error
     return f"{type(cause).__name__}: {cause}"
 
 
 class CudaGraphs:
-    """The real backend. Source: docs.pytorch.org/docs/stable/notes/cuda.html, "CUDA Graphs"."""
+    """The backend of a GPU. Source: docs.pytorch.org/docs/stable/notes/cuda.html, "CUDA Graphs"."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        # Libraries keep a workspace for every stream that they have seen, so all trials of a process share one.
+        # Libraries keep a workspace for every stream that they see, so all trials of a process share one.
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._newest: Callable[[], torch.cuda.CUDAGraph | None] = lambda: None
 
     def warm(self, work: Work) -> None:
-        """Do the work on the stream that captures, where libraries then have their workspaces."""
+        """Do the work on the stream of the captures, so that libraries have their workspaces there."""
         here = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(here)
         with torch.cuda.stream(self._stream):
@@ -144,10 +142,10 @@ class CudaGraphs:
         here.wait_stream(self._stream)
 
     def capture(self, work: Work) -> Work:
-        """Record the work. Random numbers go on from where they are at each replay: torch knows its own generator."""
+        """Record the work. Each replay draws new random numbers: torch knows its own generator."""
         graph, sharing = torch.cuda.CUDAGraph(), self._newest()
-        # Graphs that live at once share their memory: none keeps a value in it from one replay to the next. A pool
-        # whose graphs are all gone is dead, and torch asserts that nobody captures into it.
+        # Graphs that live at once share their memory: none keeps a value in it from one replay to the next. torch
+        # refuses a capture into a pool whose graphs are all gone.
         pool = None if sharing is None else sharing.pool()
         with torch.cuda.graph(graph, pool=pool, stream=self._stream):
             work()
@@ -155,7 +153,7 @@ class CudaGraphs:
         return graph.replay
 
     def recover(self) -> None:
-        """Empty the cache, and take the generator out of the capture, in which older releases of torch leave it."""
+        """Empty the cache, and end the generator's part in the capture, which older releases of torch leave open."""
         generator = torch.cuda.default_generators[self._device.index]
         generator.graphsafe_set_state(generator.clone_state())
         free_memory(self._device)
@@ -163,12 +161,12 @@ class CudaGraphs:
 
 @cache
 def cuda_graphs(device: torch.device) -> CudaGraphs:
-    """Return the one backend of this process for a GPU."""
+    """The backend of this process for a GPU."""
     return CudaGraphs(device)
 
 
-def choose_step(state: TrainState, feed: Feed, device: torch.device, graphs: bool = True) -> Step:
-    """Graphs on a GPU unless they are switched off, operation by operation elsewhere."""
+def choose_step(state: TrainState, loader: BatchLoader, device: torch.device, graphs: bool = True) -> Step:
+    """Graphs on a GPU unless they are switched off, eager steps otherwise."""
     if graphs and device.type == "cuda":
-        return GraphStep(state, feed, cuda_graphs(device))
-    return EagerStep(state, feed)
+        return GraphStep(state, loader, cuda_graphs(device))
+    return EagerStep(state, loader)

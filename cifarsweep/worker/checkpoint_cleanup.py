@@ -35,7 +35,7 @@ class CheckpointDirectory:
 
     def explain(self, title: str, rejected: Sequence[events.Rejected], start_step: int) -> None:
         """Say why a trial does not go on from its newest checkpoint."""
-        if rejected and start_step == 0 and all(each.unseen for each in rejected):
+        if rejected and start_step == 0 and all(each.not_found for each in rejected):
             if not self._said:
                 self._note(
                     f"{title}: checkpoints of other machines, or deleted ones, are not visible in {self._place}: such "

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from importlib import metadata, util
 from pathlib import Path
 
-from cifarsweep.checkpoints.location import check_place
+from cifarsweep.checkpoints.location import check_location
 from cifarsweep.data.catalog import ROOT_VARIABLE, data_root, installed
-from cifarsweep.errors import CifarsweepError, DataError, PlaceError
+from cifarsweep.errors import CifarsweepError, DataError, LocationError
 from cifarsweep.store.admin.doctor import Finding, disk
 from cifarsweep.version import __version__
 from cifarsweep.worker import gpus
@@ -21,7 +21,7 @@ from cifarsweep.worker.sensors import precisions
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "optuna", "sqlalchemy", "psycopg", "submitit")
 
 
-def examine(place: str | PlaceError) -> Iterator[Finding]:
+def examine(place: str | LocationError) -> Iterator[Finding]:
     """Everything about this machine; `place` is where the checkpoints go, or why they can't go anywhere."""
     yield Finding("cifarsweep", "ok", f"{__version__}, Python {platform.python_version()}, {platform.platform()}")
     yield _packages()
@@ -118,8 +118,8 @@ def _data_sets() -> Iterator[Finding]:
         yield Finding("data sets", "warn", f"none in {root}; {advice}")
 
 
-def _checkpoints(place: str | PlaceError) -> Iterator[Finding]:
-    if isinstance(place, PlaceError):
+def _checkpoints(place: str | LocationError) -> Iterator[Finding]:
+    if isinstance(place, LocationError):
         yield Finding("checkpoints", "fail", str(place))
         return
     local = "://" not in place
@@ -138,7 +138,7 @@ def _folder(path: Path) -> Finding:
 
 def _place(place: str, fine: str, otherwise: str = "") -> Finding:
     try:
-        check_place(place)
+        check_location(place)
     except CifarsweepError as error:
         return Finding("checkpoints", "fail", f"{otherwise}{error}")
     return Finding("checkpoints", "ok", fine)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from cifarsweep.data import catalog, tensor_file
-from cifarsweep.data.image_decoding import decode
+from cifarsweep.data.image_decoding import decode_image
 from cifarsweep.data.image_import import import_images
 from cifarsweep.errors import DataError
 
@@ -21,7 +21,7 @@ SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "cifar10-jpeg
 
 
 def pixels(data: bytes) -> np.ndarray:
-    return np.frombuffer(decode(data, "x", 10**6).pixels, np.uint8).reshape(32, 32, 3)
+    return np.frombuffer(decode_image(data, "x", 10**6).pixels, np.uint8).reshape(32, 32, 3)
 
 
 def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:

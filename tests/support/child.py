@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from cifarsweep.checkpoints.folder import Folder
 from cifarsweep.checkpoints.location import open_folder
-from cifarsweep.errors import CheckpointError, CheckpointUnseen, DataUnusable
+from cifarsweep.errors import CheckpointError, CheckpointNotFound, DataUnusable
 from cifarsweep.spec.types import MetricRow, Outcome, TrialResult
 from cifarsweep.training import events
 from cifarsweep.worker.child.main import RequestReader, serve, take_stdin, take_stdout
@@ -202,7 +202,7 @@ def restored(folder: Folder, request: Train, beginning: str) -> Iterator[events.
         try:
             found = json.loads(folder.read(ref))
         except CheckpointError as error:
-            yield events.Rejected(ref.path, str(error), isinstance(error, CheckpointUnseen))
+            yield events.Rejected(ref.path, str(error), isinstance(error, CheckpointNotFound))
         else:
             yield found["step"], found["chain"]
             return

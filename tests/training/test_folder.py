@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cifarsweep.checkpoints.folder import CheckpointFolder
-from cifarsweep.errors import CheckpointError, CheckpointUnseen
+from cifarsweep.errors import CheckpointError, CheckpointNotFound
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_the_reader_may_use_another_folder(folder, tmp_path):
 def read_as_nobody(ref):
     os.setgid(65534)
     os.setuid(65534)
-    with pytest.raises(CheckpointUnseen):
+    with pytest.raises(CheckpointNotFound):
         CheckpointFolder(Path("/nowhere")).read(ref)
 
 

@@ -8,9 +8,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import _registry
 
 from cifarsweep.checkpoints.folder import CheckpointFolder
-from cifarsweep.checkpoints.location import check_place, check_protocol, open_folder, parse_place
+from cifarsweep.checkpoints.location import check_location, check_protocol, open_folder, parse_location
 from cifarsweep.checkpoints.object_store import ObjectFolder
-from cifarsweep.errors import CheckpointError, CheckpointUnseen, PlaceError
+from cifarsweep.errors import CheckpointError, CheckpointNotFound, LocationError
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from cifarsweep.errors import CheckpointError, CheckpointUnseen, PlaceError
     ],
 )
 def test_a_place_is_a_folder_or_a_url(text, place):
-    assert parse_place(text) == place
+    assert parse_location(text) == place
 
 
 @pytest.mark.parametrize(
@@ -43,44 +43,44 @@ def test_a_place_is_a_folder_or_a_url(text, place):
     ],
 )
 def test_what_can_hold_no_checkpoints_is_refused_and_no_secret_repeated(text, complaint):
-    with pytest.raises(PlaceError, match=complaint) as refusal:
-        parse_place(text)
+    with pytest.raises(LocationError, match=complaint) as refusal:
+        parse_location(text)
     assert "hush" not in str(refusal.value)
 
 
 def test_an_unknown_protocol_is_refused():
-    with pytest.raises(PlaceError, match="nonsense"):
-        check_place("nonsense://x/y")
+    with pytest.raises(LocationError, match="nonsense"):
+        check_location("nonsense://x/y")
 
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.delitem(_registry, "s3", raising=False)
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    with pytest.raises(PlaceError, match="pip install 's3fs>="):
-        check_place("s3://bucket/x")
+    with pytest.raises(LocationError, match="pip install 's3fs>="):
+        check_location("s3://bucket/x")
 
 
 def test_a_look_at_a_folder_leaves_no_file(tmp_path):
-    check_place(str(tmp_path / "new"))
-    check_place(str(tmp_path))
+    check_location(str(tmp_path / "new"))
+    check_location(str(tmp_path))
     assert list(tmp_path.rglob("*")) == [tmp_path / "new"]
 
 
 def test_workers_that_look_at_once_do_not_harm_each_other(tmp_path):
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(check_place, [str(tmp_path / "new" / "deep")] * 64))
+        list(pool.map(check_location, [str(tmp_path / "new" / "deep")] * 64))
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(PlaceError, match="Not a directory"):
-        check_place(str(tmp_path / "file" / "below"))
+    with pytest.raises(LocationError, match="Not a directory"):
+        check_location(str(tmp_path / "file" / "below"))
 
 
 def test_a_place_where_nothing_can_be_removed_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(CheckpointFolder, "remove", lambda *_: None)
-    with pytest.raises(PlaceError, match="can't be removed"):
-        check_place(str(tmp_path))
+    with pytest.raises(LocationError, match="can't be removed"):
+        check_location(str(tmp_path))
 
 
 class Store(MemoryFileSystem):
@@ -122,7 +122,7 @@ def test_the_library_behind_a_store_may_raise_what_it_likes(objects, store):
 def test_a_store_that_stays_away_is_as_good_as_none(objects, store):
     ref = objects.write(1, b"contents")
     store.away = 4
-    with pytest.raises(CheckpointUnseen, match="RuntimeError: the store is away"):
+    with pytest.raises(CheckpointNotFound, match="RuntimeError: the store is away"):
         objects.read(ref)
 
 
@@ -140,12 +140,12 @@ def test_one_who_moved_to_a_store_still_finds_the_local_file(objects, tmp_path):
 
 def test_a_pointer_into_a_store_is_not_visible_from_a_folder(objects, tmp_path):
     ref = objects.write(1, b"contents")
-    with pytest.raises(CheckpointUnseen):
+    with pytest.raises(CheckpointNotFound):
         CheckpointFolder(tmp_path).read(ref)
 
 
 def test_s3_keeps_what_it_is_given(s3_place, s3):
-    check_place(s3_place)
+    check_location(s3_place)
     folder = open_folder(f"{s3_place}/demo/0")
 
     first, second, third = (folder.write(step, str(step).encode()) for step in (1, 2, 3))
@@ -162,7 +162,7 @@ def test_s3_keeps_what_it_is_given(s3_place, s3):
     [
         ("PUT", b"content", "has 7 bytes instead of 8", CheckpointError),
         ("PUT", b"Contents", "SHA-256", CheckpointError),
-        ("DELETE", None, "is gone", CheckpointUnseen),
+        ("DELETE", None, "is gone", CheckpointNotFound),
     ],
 )
 def test_damage_in_s3_is_noticed(s3_place, s3, method, body, complaint, kind):
@@ -174,13 +174,13 @@ def test_damage_in_s3_is_noticed(s3_place, s3, method, body, complaint, kind):
 
 
 def test_a_bucket_that_is_not_there_is_refused(s3):
-    with pytest.raises(PlaceError, match=r"s3://nobody/x: .*bucket does not exist"):
-        check_place("s3://nobody/x")
+    with pytest.raises(LocationError, match=r"s3://nobody/x: .*bucket does not exist"):
+        check_location("s3://nobody/x")
 
 
 def test_a_protocol_is_known_without_asking_the_place() -> None:
     check_protocol("/nowhere/at/all")
     check_protocol("s3://no-such-bucket/x")
 
-    with pytest.raises(PlaceError, match="Protocol not known: foo"):
+    with pytest.raises(LocationError, match="Protocol not known: foo"):
         check_protocol("foo://x")

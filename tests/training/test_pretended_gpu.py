@@ -312,7 +312,7 @@ def held(monkeypatch):
 
         monkeypatch.setattr(owner, "__init__", begin)
 
-    for owner in (loop.TrainState, loop.Feed, step.GraphStep, step.EagerStep):
+    for owner in (loop.TrainState, loop.BatchLoader, step.GraphStep, step.EagerStep):
         kept(owner, owner.__name__)
     gc.collect()
     gc.disable()

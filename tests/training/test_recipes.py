@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from cifarsweep.spec.settings import Augment, EarlyStop, Optimizer, Schedule
-from cifarsweep.training.early_stopping import Watch
+from cifarsweep.training.early_stopping import EarlyStopping
 from cifarsweep.training.loop import train
 from cifarsweep.training.meters import Meter
 from cifarsweep.training.serialization import load
@@ -110,14 +110,14 @@ def test_a_trial_stops_where_its_accuracy_no_longer_rises(bench):
 
 
 def follow(accuracies, budget=None, **rule):
-    watch = Watch(change(early_stop=EarlyStop(**rule), keep_best=True))
+    stopping = EarlyStopping(change(early_stop=EarlyStop(**rule), keep_best=True))
     model = nn.Linear(1, 1)
     for number, accuracy in enumerate(accuracies, start=1):
         model.weight.data.fill_(number)
-        watch.see(accuracy, number, model, last=number == (budget or len(accuracies) + 1))
-        if watch.stopped:
+        stopping.update(accuracy, number, model, last=number == (budget or len(accuracies) + 1))
+        if stopping.stopped:
             break
-    return watch
+    return stopping
 
 
 @given(st.lists(st.integers(0, 8).map(lambda eighths: eighths / 8), min_size=1, max_size=20), st.integers(1, 5))
@@ -137,13 +137,13 @@ def test_small_rises_do_not_count_but_add_up():
 
 
 def test_the_end_of_the_budget_is_no_early_stop():
-    watch = follow([0.5, 0.5, 0.5], budget=3, patience=2)
-    assert not watch.stopped and "early_stopped_at" not in watch.final()
+    stopping = follow([0.5, 0.5, 0.5], budget=3, patience=2)
+    assert not stopping.stopped and "early_stopped_at" not in stopping.final()
 
 
 def test_a_diverged_trial_has_the_best_of_before(bench):
-    watch = follow([0.25, 0.75])
-    assert watch.final()["best/accuracy"] == 0.75
+    stopping = follow([0.25, 0.75])
+    assert stopping.final()["best/accuracy"] == 0.75
     settings = change(optimizer=Optimizer(name="sgd", lr=1e30), keep_best=True)
     final = finished(bench.events(settings)).result.final
     assert "best/accuracy" not in final and math.isnan(final["train/loss"])

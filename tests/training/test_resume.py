@@ -270,8 +270,8 @@ def as_earlier_versions_wrote_it(ref, split):
     """The checkpoint with the fingerprint that held statistics of the images and no digest."""
     saved = torch.load(ref.path, weights_only=True)
     del saved["data"]
-    traits = (len(split.train_labels), len(split.val_labels), *split.mean.tolist(), *split.std.tolist())
-    parts = (TINY.model_dump_json(exclude_defaults=True), 0, CLASSES, "cpu", *traits)
+    data_signature = (len(split.train_labels), len(split.val_labels), *split.mean.tolist(), *split.std.tolist())
+    parts = (TINY.model_dump_json(exclude_defaults=True), 0, CLASSES, "cpu", *data_signature)
     saved["trial"] = hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()
     torch.save(saved, ref.path)
     written = Path(ref.path).read_bytes()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from cifarsweep.spec.settings import Augment, ConvNet
 from cifarsweep.training import step
-from cifarsweep.training.device import arrange
+from cifarsweep.training.device import set_memory_format
 from cifarsweep.training.step import EagerStep, GraphStep, choose_step
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -118,7 +118,7 @@ def test_no_step_reads_a_value_from_the_device(bench, monkeypatch, optimizer):
     plain = EagerStep.__call__
 
     def watched(self, part, rate):
-        self._feed._plan(part.epoch)  # drawn on the CPU once an epoch
+        self._loader._plan(part.epoch)  # drawn on the CPU once an epoch
         inside.append(True)
         plain(self, part, rate)
         inside.clear()
@@ -145,12 +145,12 @@ def test_training_never_imports_the_compiler():
 import sys, torch
 import cifarsweep.worker.child.trainer
 from cifarsweep.spec.settings import Optimizer
-from cifarsweep.training.optimizers import stepper
+from cifarsweep.training.optimizers import plain_step
 from cifarsweep.training.optimizers import make_optimizer
 held = torch.nn.Parameter(torch.ones(2)); held.grad = torch.ones(2)
 for name in ("adamw", "adam", "sgd"):
     optimizer = make_optimizer(Optimizer(name=name), torch.nn.ParameterList([held]))
-    stepper(optimizer)(); optimizer.load_state_dict(optimizer.state_dict())
+    plain_step(optimizer)(); optimizer.load_state_dict(optimizer.state_dict())
 assert "torch._dynamo" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
@@ -163,7 +163,7 @@ def test_wide_convolutions_of_small_images_are_laid_out_apart_with_the_same_valu
     images = torch.rand(4, 3, 32, 32).to(memory_format=torch.channels_last)
     expected, before = model(images), {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
-    arranged = arrange(model, images[:1])
+    arranged = set_memory_format(model, images[:1])
 
     assert all(torch.equal(tensor, before[name]) for name, tensor in arranged.state_dict().items())
     assert arranged[3].weight.is_contiguous() and not arranged[0].weight.is_contiguous()
@@ -175,7 +175,7 @@ def test_convolutions_that_make_their_weights_anew_keep_them_by_rows():
         pass
 
     model = nn.Sequential(Standardised(3, 8, 3), nn.Conv2d(8, 8, 3)).to(memory_format=torch.channels_last)
-    made, plain = arrange(model, torch.rand(1, 3, 8, 8))
+    made, plain = set_memory_format(model, torch.rand(1, 3, 8, 8))
     assert made.weight.is_contiguous() and not plain.weight.is_contiguous()
 
 
