@@ -46,7 +46,7 @@ def our_rows(crew: Crew, folder: Path) -> float:
     """Milliseconds a row, each in a transaction of its own with the lease's guard in front."""
     url = opened(folder)
     with Store.open(url) as store:
-        store.create_study(fleet.new_study("metrics", 1))
+        store.studies.create(fleet.new_study("metrics", 1))
     _, seconds = crew.work([partial(fleet.write_rows, url, "w", ROWS, 1)])
     return 1e3 * seconds / ROWS
 

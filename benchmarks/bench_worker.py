@@ -61,7 +61,7 @@ class Moments(Display):
 def stored(folder: Path, seeds: int, overrides: dict[str, Any], url: str = "") -> Store:
     """A new database with the demo study, shrunk."""
     store = Store.open(url or f"sqlite:///{folder}/bench.db", upgrade=True)
-    store.create_study(read_study(find("demo"), overrides=overrides, seeds=seeds))
+    store.studies.create(read_study(find("demo"), overrides=overrides, seeds=seeds))
     return store
 
 
@@ -79,7 +79,7 @@ def seconds_to_first_step(folder: Path) -> float:
         command = [sys.executable, "-m", "cifarsweep.cli", "worker", "--cpu", "--max-trials", "1"]
         began = time.perf_counter()
         worker = subprocess.Popen([*command, "--db", f"sqlite:///{folder}/bench.db"], stdout=subprocess.DEVNULL)
-        while not store.metrics("demo", ["train/loss"]):
+        while not store.metrics.read("demo", ["train/loss"]):
             time.sleep(0.005)
         found = time.perf_counter() - began
         worker.wait()

@@ -118,7 +118,7 @@ def state_machine(place: Any, steps: int) -> dict[str, int]:
         while taken < steps:
             test_machine.run_machine(store, max_examples=min(100, steps // 30), stateful_step_count=30)
         end_all(store)
-        if findings := store.check():
+        if findings := store.admin.check():
             raise AssertionError(f"findings: {findings}")
     return {"steps": taken}
 
@@ -130,8 +130,8 @@ def end_all(store: Any) -> None:
     from cifarsweep.store.schema import trial
 
     store._db.write(lambda conn: conn.execute(update(trial).values(lease_until=0.0)))
-    for study in store.studies():
-        store.cancel(study.name)
+    for study in store.studies.all():
+        store.control.cancel(study.name)
 
 
 def line(report: Report) -> str:

@@ -37,7 +37,7 @@ from cifarsweep.spec.settings import Optimizer, Settings
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.types import MetricRow, Outcome, TrialResult, TrialState
 from cifarsweep.store import Store
-from cifarsweep.store.records import Lease, Want
+from cifarsweep.store.records import ClaimRequest, Lease
 from cifarsweep.store.sqlite import sqlite_driver
 
 RESULT = TrialResult(Outcome.FINISHED, 10, {VAL_ACCURACY: 0.5}, "f" * 64)
@@ -99,25 +99,25 @@ def p99(values: Sequence[float]) -> float:
 def drain(url: str, study: str, worker: str, tally: Tally) -> None:
     """Claim and finish until nothing is left, as a worker does: the next claim goes along with the end."""
     with Store.open(url) as store:
-        warm = store.claim(worker, studies=["warm"])
+        warm = store.queue.claim(worker, studies=["warm"])
         assert warm is not None
-        store.finish(warm, LAST_ROWS, None, RESULT, Want(worker, ["nothing"]))
+        store.queue.finish(warm, LAST_ROWS, None, RESULT, ClaimRequest(worker, ["nothing"]))
         with together(tally):
-            lease = store.claim(worker, studies=[study])
+            lease = store.queue.claim(worker, studies=[study])
             while lease is not None:
                 tally.claimed.append(lease.number)
-                work = partial(store.finish, lease, LAST_ROWS, None, RESULT, Want(worker, [study]))
+                work = partial(store.queue.finish, lease, LAST_ROWS, None, RESULT, ClaimRequest(worker, [study]))
                 lease = timed(tally.ms, work)
 
 
 def queue(crew: Crew, url: str, where: str, scale: Scale) -> Iterator[Figure]:
     """Claim to finish, by one process and by several."""
     with Store.open(url) as store:
-        store.create_study(new_study("warm", 1 + scale.processes))
+        store.studies.create(new_study("warm", 1 + scale.processes))
     for processes, goal in ((1, ""), (scale.processes, "<= 1.6" if where == "SQLite" else "")):
         name = f"queue-{processes}"
         with Store.open(url) as store:
-            store.create_study(new_study(name, scale.trials))
+            store.studies.create(new_study(name, scale.trials))
         tallies, seconds = crew.work([partial(drain, url, name, f"w{place}") for place in range(processes)])
         check_all_done(url, name, scale.trials)
         ms = [value for tally in tallies for value in tally.ms]
@@ -128,7 +128,7 @@ def queue(crew: Crew, url: str, where: str, scale: Scale) -> Iterator[Figure]:
 
 def check_all_done(url: str, name: str, trials: int) -> None:
     with Store.open(url) as store:
-        counts = store.status(name)[0].trials
+        counts = store.studies.status(name)[0].trials
         assert counts[TrialState.DONE] == trials and not counts[TrialState.LEASED], counts
 
 
@@ -137,9 +137,9 @@ def long_queue(url: str, where: str, scale: Scale) -> Iterator[Figure]:
     for queued in scale.queued:
         tally = Tally()
         with Store.open(url) as store:
-            store.create_study(new_study(f"long-{queued}", queued))
+            store.studies.create(new_study(f"long-{queued}", queued))
             for place in range(scale.claims):
-                lease = timed(tally.ms, partial(store.claim, f"w{place}", studies=[f"long-{queued}"]))
+                lease = timed(tally.ms, partial(store.queue.claim, f"w{place}", studies=[f"long-{queued}"]))
                 tally.claimed.append(lease.number)
         what = f"claim with {queued:,} queued"
         yield Figure(what, where, median(tally.ms), "ms", "p99 <= 10", p99(tally.ms), twice([tally]), 0)
@@ -153,7 +153,7 @@ def beating(url: str, study: str, names: Sequence[str], beat_s: float, beats: in
     leases = {}
     with Store.open(url) as store:
         for name in names:
-            leases[name] = store.claim(name, studies=[study])
+            leases[name] = store.queue.claim(name, studies=[study])
             tally.claimed.append(leases[name].number)
         with together(tally):
             beat_all(store, leases, study, beat_s, beats, tally)
@@ -168,7 +168,7 @@ def beat_all(store: Store, leases: dict[str, Lease], study: str, beat_s: float, 
         moment, beat, name = heapq.heappop(due)
         time.sleep(max(0.0, moment - time.monotonic()))
         try:
-            leases[name] = timed(tally.ms, partial(one_beat, store, leases[name], beat, Want(name, [study])))
+            leases[name] = timed(tally.ms, partial(one_beat, store, leases[name], beat, ClaimRequest(name, [study])))
         except StoreError as error:
             tally.errors.append(str(error))
         if leases[name].flush_seq == 0:
@@ -177,11 +177,11 @@ def beat_all(store: Store, leases: dict[str, Lease], study: str, beat_s: float, 
             heapq.heappush(due, (moment + beat_s, beat + 1, name))
 
 
-def one_beat(store: Store, lease: Lease, beat: int, want: Want) -> Lease:
+def one_beat(store: Store, lease: Lease, beat: int, want: ClaimRequest) -> Lease:
     rows = [MetricRow(name, beat + 1, 0.5) for name in NAMES]
     if beat % BEATS_A_TRIAL < BEATS_A_TRIAL - 1:
-        return store.write(lease, rows)
-    following = store.finish(lease, rows, None, RESULT, want)
+        return store.queue.write(lease, rows)
+    following = store.queue.finish(lease, rows, None, RESULT, want)
     assert following is not None, "the study was to be large enough"
     return following
 
@@ -191,7 +191,7 @@ def fleet(crew: Crew, url: str, where: str, workers: int, processes: int, beat_s
     pace = f"a beat every {beat_s:g} s" if beat_s else "as fast as they can"
     name = f"fleet-{workers}-{beat_s:g}"
     with Store.open(url) as store:
-        store.create_study(new_study(name, workers * (1 + beats // BEATS_A_TRIAL)))
+        store.studies.create(new_study(name, workers * (1 + beats // BEATS_A_TRIAL)))
     shares = [[f"w{place}" for place in range(first, workers, processes)] for first in range(processes)]
     tallies, _ = crew.work([partial(beating, url, name, share, beat_s, beats) for share in shares])
     ms = [value for tally in tallies for value in tally.ms]
@@ -206,11 +206,11 @@ def fleet(crew: Crew, url: str, where: str, workers: int, processes: int, beat_s
 def write_rows(url: str, worker: str, count: int, batch: int, tally: Tally) -> None:
     rows = [MetricRow(NAMES[place % 5], place // 5, 1.0 / (1 + place)) for place in range(count)]
     with Store.open(url) as store:
-        lease = store.claim(worker, studies=["metrics"])
+        lease = store.queue.claim(worker, studies=["metrics"])
         assert lease is not None
         with together(tally):
             for start in range(0, count, batch):
-                lease = timed(tally.ms, partial(store.write, lease, rows[start : start + batch]))
+                lease = timed(tally.ms, partial(store.queue.write, lease, rows[start : start + batch]))
 
 
 def metrics(crew: Crew, url: str, where: str, scale: Scale) -> Iterator[Figure]:
@@ -218,7 +218,7 @@ def metrics(crew: Crew, url: str, where: str, scale: Scale) -> Iterator[Figure]:
     goal = "200,000" if where == "SQLite" else "300,000"
     writers = count()
     with Store.open(url) as store:
-        store.create_study(new_study("metrics", 4))
+        store.studies.create(new_study("metrics", 4))
         for name, processes, rows, batch in (
             (f"batches of {scale.batch:,}", 1, scale.rows, scale.batch),
             (f"batches of {scale.batch:,}, 2 writers", 2, scale.rows, scale.batch),
@@ -230,7 +230,7 @@ def metrics(crew: Crew, url: str, where: str, scale: Scale) -> Iterator[Figure]:
                 f"metrics, {name}", where, processes * rows / seconds, "rows/s", f">= {goal}" if batch > 1 else ""
             )
         ms: list[float] = []
-        found = timed(ms, lambda: store.metrics("metrics", NAMES))
+        found = timed(ms, lambda: store.metrics.read("metrics", NAMES))
         stored = sum(len(steps) for steps, _ in found.values())
         assert stored == 3 * scale.rows + scale.claims, stored
         yield Figure("metrics, read as arrays", where, 1e3 * stored / ms[0], "rows/s")
@@ -240,8 +240,8 @@ def projection(url: str, where: str, scale: Scale) -> Figure:
     """Telling Optuna, which happens behind the queue."""
     ms: list[float] = []
     with Store.open(url) as store:
-        store.tell(1)
-        told = timed(ms, partial(store.tell, scale.told))
+        store.sync_optuna(1)
+        told = timed(ms, partial(store.sync_optuna, scale.told))
     return Figure("telling Optuna, behind", where, ms[0] / max(told, 1), "ms a trial")
 
 

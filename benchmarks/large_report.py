@@ -139,8 +139,8 @@ def build(path: Path, trials: int = TRIALS) -> str:
     """Make the database; returns its URL."""
     url = f"sqlite:///{path}"
     with Store.open(url, upgrade=True) as store:
-        store.create_study(study(trials))
-        store.register_worker(WorkerInfo("bench-1", "node1", 1, "NVIDIA H200", 8, {"torch": "2.15.0"}))
+        store.studies.create(study(trials))
+        store.queue.register_worker(WorkerInfo("bench-1", "node1", 1, "NVIDIA H200", 8, {"torch": "2.15.0"}))
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA synchronous = OFF")
     rng = np.random.default_rng(0)

@@ -77,7 +77,7 @@ def main() -> None:
     warnings = sum(path.read_text().count("time is up") for path in (folder / "logs").rglob("*_log.out"))
     with Store.open(calm) as there, Store.open(disturbed) as here:
         broken = complaints(here, "demo", recorded(there, "demo"))
-        attempts = [len(row.attempts) for row in here.trials("demo")]
+        attempts = [len(row.attempts) for row in here.trials.all("demo")]
     print(
         f"{len(attempts)} trials by 2 jobs of {limit} minutes: {warnings} time limits, {sum(attempts)} attempts, "
         f"{seconds:.0f} s, {len(broken)} complaints"

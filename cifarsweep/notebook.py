@@ -52,7 +52,7 @@ class Results:
     def studies(self) -> pd.DataFrame:
         """A row a study: name, question, trials, when it was created. Warns of each that can't be read."""
         columns = ("name", "question", "trials", "created_at")
-        found = self._store.studies()
+        found = self._store.studies.all()
         for row in found:
             if row.unreadable:
                 warnings.warn(row.unreadable, stacklevel=2)
@@ -61,9 +61,9 @@ class Results:
     def study(self, name: str) -> StudyResults:
         """One study. Raises UnknownStudy, which lists what there is."""
         if not isinstance(name, str):
-            known = ", ".join(repr(row.name) for row in self._store.studies())
+            known = ", ".join(repr(row.name) for row in self._store.studies.all())
             raise UnknownStudy(f"a study is called by its name, a text, not {name!r}; there are: {known or 'none yet'}")
-        self._store.study(name)
+        self._store.studies.get(name)
         return StudyResults(self._store, name)
 
 
@@ -81,7 +81,7 @@ class StudyResults:
 
         A metric whose name is taken has `last/` in front, but for the training time, which is the trial's own.
         """
-        rows = self._store.trials(self._name)
+        rows = self._store.trials.all(self._name)
         levels = list(dict.fromkeys(key for row in rows for key in row.levels))
         finals = sorted({name for row in rows for name in row.final} - {ELAPSED})
         plain = ("number", "cell", "seed", "state", "outcome", "step", "elapsed_s", "weights_sha256")

@@ -25,14 +25,14 @@ def url(tmp_path: Path) -> str:
     """A study of two cells and three seeds, all done: `fast` is better by a tenth."""
     url = f"sqlite:///{tmp_path / 'results.db'}"
     with Store.open(url, upgrade=True) as store:
-        store.create_study(two_rates("demo"))
-        while lease := store.claim("w"):
+        store.studies.create(two_rates("demo"))
+        while lease := store.queue.claim("w"):
             # In another order of the seeds, so that the differences have a spread.
             last = RATES[lease.cell] + 0.5 + (lease.seed if lease.cell == "slow" else 2 * lease.seed % 3) / 100
             rows = [MetricRow("val/accuracy", step, last * step / 4) for step in range(1, 5)]
             times = [MetricRow(name, step, 2.0 * step) for step in range(1, 5) for name in ("elapsed_s", "epoch")]
             result = TrialResult(Outcome.FINISHED, 4, {"val/accuracy": last}, "f" * 64)
-            store.finish(lease, rows + times, None, result)
+            store.queue.finish(lease, rows + times, None, result)
     return url
 
 
@@ -66,10 +66,10 @@ def test_studies_and_trials_are_tables(results: "cifarsweep.notebook.Results") -
 def test_no_two_columns_of_trials_share_a_name(tmp_path: Path) -> None:
     url, last = f"sqlite:///{tmp_path / 'names.db'}", {"elapsed_s": 8.0, "step": 9.0, "optimizer.lr": 7.0, "state": 1.0}
     with Store.open(url, upgrade=True) as store:
-        store.create_study(two_rates("names"))
-        lease = store.claim("w")
+        store.studies.create(two_rates("names"))
+        lease = store.queue.claim("w")
         rows = [MetricRow("elapsed_s", 4, 8.0)]
-        store.finish(lease, rows, None, TrialResult(Outcome.FINISHED, 4, last | {"last/step": 6.0}, ""))
+        store.queue.finish(lease, rows, None, TrialResult(Outcome.FINISHED, 4, last | {"last/step": 6.0}, ""))
 
     with cifarsweep.open(url) as results:
         trials = results.study("names").trials()

@@ -35,7 +35,7 @@ def collect(store: Store, name: str, *, drawn: bool = True) -> ReportStudy:
     Where nothing is `drawn`, without curves but those that a hypothesis is tested on, and without counts of classes:
     of a large study it takes a tenth of the time.
     """
-    study, rows = store.study(name).spec, store.trials(name)
+    study, rows = store.studies.get(name).spec, store.trials.all(name)
     whole = _means(store, name, [row.number for row in rows if row.final and len(row.trained_by) > 1])
     shown, trials = study, tuple(_trial(row, whole.get(row.number, {})) for row in rows)
     if study.search is not None and rows:
@@ -50,7 +50,7 @@ def collect(store: Store, name: str, *, drawn: bool = True) -> ReportStudy:
         version=__version__,
         data_digest=_digests(study, rows),
         classes=_classes(study),
-        plans=store.plans(name),
+        plans=store.studies.plans(name),
         class_names={each: class_names(each) for each in datasets(study)},
     )
     return _with_curves(found, store, rows, METRIC_LABELS if drawn else metrics_needed(study), drawn)
@@ -65,8 +65,10 @@ def _with_curves(
     only = [row.number for row in kept] if len(kept) < len(rows) else None
     return replace(
         found,
-        series=store.metrics(name, metrics, only=only) if metrics else {},
-        evaluations=store.row_counts(name, [VAL_ACCURACY], [row.number for row in rows if row.cell not in cells])
+        series=store.metrics.read(name, metrics, only=only) if metrics else {},
+        evaluations=store.metrics.row_counts(
+            name, [VAL_ACCURACY], [row.number for row in rows if row.cell not in cells]
+        )
         if drawn
         else {},
         confusion=class_counts(store, name, kept) if drawn else {},
@@ -76,7 +78,9 @@ def _with_curves(
 def _means(store: Store, name: str, continued: Sequence[int]) -> dict[int, dict[str, float]]:
     """What the hardware did in all attempts of trials that were continued: a last value is of the last one alone."""
     found: dict[int, dict[str, float]] = {}
-    for (number, metric), (_, values) in (store.metrics(name, TELEMETRY, only=continued) if continued else {}).items():
+    for (number, metric), (_, values) in (
+        store.metrics.read(name, TELEMETRY, only=continued) if continued else {}
+    ).items():
         found.setdefault(number, {})[metric] = float(values.mean())
     return found
 

@@ -28,7 +28,7 @@ def class_counts(store: Store, study: str, rows: Sequence[TrialRow]) -> dict[str
     found: dict[str, list[npt.NDArray[np.int64]]] = {}
     numbers = list(done)
     for start in range(0, len(numbers), _PAGE):
-        for number, counts in store.counts(study, CONFUSION, numbers[start : start + _PAGE]).items():
+        for number, counts in store.metrics.read_prefix(study, CONFUSION, numbers[start : start + _PAGE]).items():
             if (matrix := _matrix(counts)) is not None:
                 found.setdefault(done[number].cell, []).append(matrix)
     # Imported trials trained on images that nobody here knows.

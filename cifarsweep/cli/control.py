@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cifarsweep.store import Store
-    from cifarsweep.store.records import Steered
+    from cifarsweep.store.records import ControlResult
 
 Target = Annotated[str, typer.Argument(metavar="STUDY|STUDY/TRIAL", help="For example demo, or demo/3.")]
 _MOST = 1_000_000
@@ -22,24 +22,28 @@ _MOST = 1_000_000
 
 def pause(target: Target, db: Database = DEFAULT_DATABASE) -> None:
     """Let trials wait. Those that train stop at a checkpoint, within one beat of their worker."""
-    _steer(target, db, lambda store, *trials: store.pause(*trials), "{} paused", "{} will pause at their next beat")
+    _steer(
+        target, db, lambda store, *trials: store.control.pause(*trials), "{} paused", "{} will pause at their next beat"
+    )
 
 
 def resume(target: Target, db: Database = DEFAULT_DATABASE) -> None:
     """Undo `pause`: trials are queued again and go on from their checkpoints."""
-    _steer(target, db, lambda store, *trials: store.resume(*trials), "{} queued again", "{} go on without a pause")
+    _steer(
+        target, db, lambda store, *trials: store.control.resume(*trials), "{} queued again", "{} go on without a pause"
+    )
 
 
 def cancel(target: Target, db: Database = DEFAULT_DATABASE) -> None:
     """Give trials up for good: what is queued or paused at once, what trains within one beat of its worker."""
     soon = "{} will be cancelled at their next beat"
-    _steer(target, db, lambda store, *trials: store.cancel(*trials), "{} cancelled", soon)
+    _steer(target, db, lambda store, *trials: store.control.cancel(*trials), "{} cancelled", soon)
 
 
 def retry(target: Target, db: Database = DEFAULT_DATABASE) -> None:
     """Queue failed, poisoned and cancelled trials again, from their newest checkpoints."""
     soon = "{} go on instead of being cancelled"
-    _steer(target, db, lambda store, *trials: store.retry(*trials), "{} to be tried again", soon)
+    _steer(target, db, lambda store, *trials: store.control.retry(*trials), "{} to be tried again", soon)
 
 
 def priority(
@@ -51,17 +55,17 @@ def priority(
     if abs(value) > _MOST:
         raise SpecError(f"priority {value}: must lie between -{_MOST:,} and {_MOST:,}")
     now = f"{{}} have priority {value} now"
-    _steer(target, db, lambda store, *trials: store.prioritize(value, *trials), now, "")
+    _steer(target, db, lambda store, *trials: store.control.prioritize(*trials, priority=value), now, "")
 
 
-def _steer(target: str, db: str, act: Callable[[Store, str, int | None], Steered], now: str, soon: str) -> None:
+def _steer(target: str, db: str, act: Callable[[Store, str, int | None], ControlResult], now: str, soon: str) -> None:
     """Change the trials and print how many: `3 paused, 2 will pause at their next beat`."""
     from cifarsweep.store import Store
 
     study, number = _parsed(target)
     with Store.open(db) as store:
         done = act(store, study, number)
-    words = [text.format(count) for text, count in ((now, done.now), (soon, done.soon)) if count]
+    words = [text.format(count) for text, count in ((now, done.applied), (soon, done.pending)) if count]
     # Points that were not asked for yet change too.
     words += [now.format(f"{done.points} points to ask")] if done.points else []
     typer.echo(f"{target}: {', '.join(words) or 'nothing to change among its trials'}")

@@ -55,7 +55,7 @@ def create(
     vet(plan, notes.append)
     with Store.open(db, upgrade=True) as store:
         report_upgrade(store)
-        created = store.create_study(plan, extend=extend, other_data=other_data)
+        created = store.studies.create(plan, extend=extend, other_data=other_data)
     if created.added:
         typer.echo(f"{plan.name}: {created.added} trials added ({_shape(plan)})")
         report_requeued(plan.name, created)

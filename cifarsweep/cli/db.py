@@ -33,7 +33,7 @@ def check(db: Database = DEFAULT_DATABASE) -> None:
     from cifarsweep.store import Store
 
     with Store.open(db, read_only=True) as store:
-        findings = store.check()
+        findings = store.admin.check()
         where = store.shown_url
     if findings:
         raise StoreError(
@@ -52,7 +52,7 @@ def backup(
     from cifarsweep.store.url import parse_url, shown
 
     with Store.open(db, read_only=True, older=True) as store:
-        store.backup(out)
+        store.admin.backup(out)
     url = shown(parse_url(out))
     typer.echo(f"{out}: {out.stat().st_size / 1e6:,.1f} MB; open it with --db {url}, or `db restore` it")
 
@@ -67,7 +67,7 @@ def restore(
 
     with Store.open_backup(source) as copy, Store.open(db, upgrade=True) as store:
         report_upgrade(store)
-        trials = store.restore(copy)
+        trials = store.admin.restore(copy.admin)
         typer.echo(f"{store.shown_url}: {trials:,} trials restored from {source}")
 
 

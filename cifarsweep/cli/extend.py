@@ -53,16 +53,16 @@ def _all_cells(store: Store, name: str, seeds: int, look: bool) -> None:
     from cifarsweep.analysis.samples import seed_order
     from cifarsweep.spec.study import check_trial_count
 
-    spec = store.study(name).spec
+    spec = store.studies.get(name).spec
     check_trial_count(spec.planned // len(spec.seeds) * seeds, f"{name}: --seeds {seeds}")
-    plans = store.plans(name, seeds)
+    plans = store.studies.plans(name, seeds)
     more = spec.model_copy(update={"seeds": seed_order(spec, seeds)})
     if look or more.seeds == spec.seeds:
         new = len(more.seeds) - len(spec.seeds)
         typer.echo(f"{name}: has {len(spec.seeds)} seeds a cell, {new} would be added")
         return
     _say_unplanned(spec, plans)
-    created = store.create_study(more, extend=True)
+    created = store.studies.create(more, extend=True)
     typer.echo(f"{name}: {created.added} trials added")
     report_requeued(name, created)
 
@@ -92,7 +92,7 @@ def _until_decided(store: Store, name: str, max_seeds: int | None, look: bool) -
     if found.added:
         _say_unplanned(report.study, found.plans)
     if (planned or found.added) and not look:
-        store.add_seeds(name, found.added, found.plans)
+        store.studies.add_seeds(name, found.added, found.plans)
     for line in _lines(name, found, most, look, planned):
         typer.echo(line)
 

@@ -40,7 +40,7 @@ def import_tensorboard(
     study = imported_study(name, folder, runs, changes)
     with Store.open(db, upgrade=True) as store:
         report_upgrade(store)
-        count = store.import_study(study, runs)
+        count = store.studies.add_finished(study, runs)
     typer.echo(f"{name}: {count} trials of {len(study.cells)} cells imported")
     for note in (*found.notes, *found.changes, *found.left_out.sentences()):
         typer.echo(f"note: {note}", err=True)

@@ -144,7 +144,7 @@ def _check_work(slots: str, artifacts: str | None, db: str, studies: list[str]) 
         check_protocol(parse_location(artifacts))
     with Store.open(db) as store:
         for name in studies:
-            store.study(name)
+            store.studies.get(name)
 
 
 def _arguments(

@@ -75,7 +75,7 @@ def _collected(names: Sequence[str] | None, db: str, *, drawn: bool) -> tuple[li
             return [collect(store, name, drawn=drawn) for name in names], []
         found: list[ReportStudy] = []
         errors: list[UnreadableStudy] = []
-        for row in store.studies():
+        for row in store.studies.all():
             try:
                 found.append(collect(store, row.name, drawn=drawn))
             except UnreadableStudy as error:

@@ -34,7 +34,7 @@ def show(
 
     study, number = parse_trial(trial)
     with Store.open(db, read_only=True) as store:
-        row = store.trial(study, number)
+        row = store.trials.get(study, number)
         latest = row.final or _latest(store, study, number)
     if as_json:
         typer.echo(json.dumps({"study": study} | trial_fields(row, latest), indent=2, default=str, allow_nan=False))
@@ -56,7 +56,7 @@ def _latest(store: Store, study: str, number: int) -> dict[str, float]:
     """The newest value of each metric, for a trial that is not done yet."""
     from cifarsweep.spec.metrics import METRIC_LABELS
 
-    series = store.metrics(study, list(METRIC_LABELS), only=[number])
+    series = store.metrics.read(study, list(METRIC_LABELS), only=[number])
     return {name: float(values[-1]) for (_, name), (_, values) in series.items()}
 
 

@@ -44,12 +44,12 @@ def status(
         raise typer.BadParameter("--watch is for people and --json for programs: give one of them")
     with Store.open(db, read_only=True) as store:
         if as_json:
-            found = [status_fields(each) for each in store.status(study, speeds=True)]
+            found = [status_fields(each) for each in store.studies.status(study, speeds=True)]
             typer.echo(json.dumps(found[0] if len(found) == 1 else found, indent=2))
         elif watch:
             follow(store, study)
         else:
-            console().print(status_tables(store.status(study, speeds=True)))
+            console().print(status_tables(store.studies.status(study, speeds=True)))
 
 
 def status_fields(found: StudyStatus) -> dict[str, Any]:
@@ -103,12 +103,12 @@ class _Poll:
 
 def _polls(store: Store, study: str | None) -> Iterator[_Poll]:
     """Poll for ever. Raises StoreUnavailable only at the first poll: later ones still have the last answer to show."""
-    poll = _Poll(store.status(study, speeds=True))
+    poll = _Poll(store.studies.status(study, speeds=True))
     while True:
         yield poll
         time.sleep(_EVERY_S)
         try:
-            poll = _Poll(store.status(study, speeds=True))
+            poll = _Poll(store.studies.status(study, speeds=True))
         except StoreUnavailable as error:
             poll = _Poll(poll.found, poll.away or f"the database is away since {_now()}: {error}")
 

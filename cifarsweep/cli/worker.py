@@ -116,7 +116,7 @@ def _fastest(store: Store, command: list[str], cpu: bool, studies: list[str], no
 
     if not studies:
         return 1
-    settings = store.study(studies[0]).spec.cells[0].own_settings
+    settings = store.studies.get(studies[0]).spec.cells[0].own_settings
     if settings is None:  # imported: nothing of it is trained here
         return 1
     slots = processor_slots(settings.threads) if cpu else find_slots(command, settings, note)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from cifarsweep.errors import StoreError, UnreadableStudy
-from cifarsweep.store.cached import WatchedStore
+from cifarsweep.store.cached import CachedStore
 from cifarsweep.store.url import file_of, parse_url
 
 T = TypeVar("T")
@@ -20,9 +20,9 @@ class StoreConnection:
         self._url = url
         self._path = file_of(parse_url(url))
         self._lock = threading.Lock()
-        self._opened: tuple[WatchedStore, object] | None = None
+        self._opened: tuple[CachedStore, object] | None = None
 
-    def read(self, work: Callable[[WatchedStore], T]) -> T:
+    def read(self, work: Callable[[CachedStore], T]) -> T:
         """Run `work` with the store. Raises StoreError if the database is away; the next call opens it again."""
         store = self._store()
         try:
@@ -40,7 +40,7 @@ class StoreConnection:
         if opened:
             opened[0].close()
 
-    def _store(self) -> WatchedStore:
+    def _store(self) -> CachedStore:
         file = self._file()
         with self._lock:
             if self._opened and self._opened[1] != file:
@@ -48,7 +48,7 @@ class StoreConnection:
                 self._opened[0].close()
                 self._opened = None
             if self._opened is None:
-                self._opened = (WatchedStore.open(self._url, read_only=True), file)
+                self._opened = (CachedStore.open(self._url, read_only=True), file)
             return self._opened[0]
 
     def _file(self) -> object:

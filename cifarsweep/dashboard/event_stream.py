@@ -69,7 +69,7 @@ class EventStream:
 
     def _poll(self) -> bytes:
         try:
-            state = message(self._connection.read(lambda store: store.pulse()))
+            state = message(self._connection.read(lambda store: store.snapshot()))
         except StoreError as error:
             state = {"away": str(error)}
         return json.dumps(state, separators=(",", ":"), allow_nan=False).encode()

@@ -12,7 +12,7 @@ from cifarsweep.report.render import INDEX, page_name
 from cifarsweep.spec.metrics import EPOCH, TRAIN_LOSS, VAL_ACCURACY
 from cifarsweep.spec.types import TrialState
 from cifarsweep.store.records import StudyStatus, WorkerStatus
-from cifarsweep.store.status import ErrorSeen, Pulse, RunningSeen, WorkerSeen
+from cifarsweep.store.status import LiveTrial, LiveWorker, RecentError, Snapshot
 from cifarsweep.text import page_texts
 
 #: As much of an error's text as a list shows; all of it stands on the study's page.
@@ -21,7 +21,7 @@ _MOST = 300
 _SILENT_S = 30.0
 
 
-def message(pulse: Pulse) -> dict[str, Any]:
+def message(pulse: Snapshot) -> dict[str, Any]:
     """All of it; a page picks what it shows."""
     running = [
         _running(status.study, held, pulse.running[status.study, held.trial])
@@ -29,9 +29,9 @@ def message(pulse: Pulse) -> dict[str, Any]:
         for held in status.workers
         if (status.study, held.trial) in pulse.running
     ]
-    pages = {page_name(status.study): pulse.stamps[status.study] for status in pulse.studies}
+    pages = {page_name(status.study): pulse.fingerprints[status.study] for status in pulse.studies}
     state = {
-        "stamps": {INDEX: index_stamp(pulse.stamps)} | pages,
+        "stamps": {INDEX: index_stamp(pulse.fingerprints)} | pages,
         "studies": {status.study: _study(status) for status in pulse.studies},
         "running": running,
         "workers": [_worker(worker, running) for worker in pulse.workers],
@@ -50,7 +50,7 @@ def _study(status: StudyStatus) -> dict[str, Any]:
     }
 
 
-def _running(study: str, held: WorkerStatus, seen: RunningSeen) -> dict[str, Any]:
+def _running(study: str, held: WorkerStatus, seen: LiveTrial) -> dict[str, Any]:
     return {
         "study": study,
         "page": page_name(study),
@@ -69,7 +69,7 @@ def _running(study: str, held: WorkerStatus, seen: RunningSeen) -> dict[str, Any
     }
 
 
-def _number(seen: RunningSeen, metric: str) -> str:
+def _number(seen: LiveTrial, metric: str) -> str:
     value = seen.newest.get(metric)
     if value is None:
         return ""
@@ -78,7 +78,7 @@ def _number(seen: RunningSeen, metric: str) -> str:
     return f"{value:.4g}" if metric != VAL_ACCURACY else value_text(value, metric)
 
 
-def _worker(worker: WorkerSeen, running: list[dict[str, Any]]) -> dict[str, Any]:
+def _worker(worker: LiveWorker, running: list[dict[str, Any]]) -> dict[str, Any]:
     held = [trial for trial in running if trial["worker"] == worker.worker_id]
     return {
         "worker": worker.worker_id,
@@ -91,7 +91,7 @@ def _worker(worker: WorkerSeen, running: list[dict[str, Any]]) -> dict[str, Any]
     }
 
 
-def _error(error: ErrorSeen) -> dict[str, Any]:
+def _error(error: RecentError) -> dict[str, Any]:
     text = error.error if len(error.error) <= _MOST else error.error[: _MOST - 1] + "…"
     return {
         "study": error.study,
@@ -104,7 +104,7 @@ def _error(error: ErrorSeen) -> dict[str, Any]:
     }
 
 
-def warnings(pulse: Pulse) -> Mapping[str, list[str]]:
+def warnings(pulse: Snapshot) -> Mapping[str, list[str]]:
     """Sentences about silent workers, and trials without a worker, by the page that shows them."""
     working = any(not _is_silent(worker.last_beat_s) for worker in pulse.workers)
     found = {page_name(status.study): list(_sentences([status], working)) for status in pulse.studies}

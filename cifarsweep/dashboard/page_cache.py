@@ -51,7 +51,7 @@ class PageCache:
 
     def page(self, file: str) -> Page | None:
         """The page of that file name; None if no study has it. Raises StoreError."""
-        stamps = self._connection.read(lambda store: store.stamps())
+        stamps = self._connection.read(lambda store: store.fingerprints())
         if file == INDEX:
             return self._index.page(stamps)
         name = next((name for name in stamps if page_name(name) == file), None)

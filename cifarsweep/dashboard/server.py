@@ -57,7 +57,7 @@ def serve(url: str, host: str, port: int, token: str | None, announce: Callable[
     """
     check_access(host, token)
     with closing(StoreConnection(url)) as connection:
-        connection.read(lambda store: store.stamps())
+        connection.read(lambda store: store.fingerprints())
         with listen(host, port) as listener:
             announce(f"http://{_in_url(host)}:{listener.getsockname()[1]}/")
             # The server has shut down in order when it passes the signal on.

@@ -39,14 +39,14 @@ def curves(store: Store, study: str, names: Sequence[str]) -> Iterator[list[Curv
 
     Raises UnknownStudy, or OutputError for a metric that the study has no row of.
     """
-    known = store.metric_names(study)
+    known = store.metrics.names(study)
     if unknown := sorted(set(names) - set(known)):
         # One for each pair of classes would bury the others.
         listed = ", ".join(name for name in known if not name.startswith(CONFUSION)) or "none yet"
         raise OutputError(f"study {study!r} has no metric {unknown[0]!r}; it has: {listed}")
     for page in _pages(store, study, names):
         by_trial: dict[int, list[Curve]] = {trial.number: [] for trial in page}
-        series = store.metrics(study, names or known, only=list(by_trial))
+        series = store.metrics.read(study, names or known, only=list(by_trial))
         of = {trial.number: trial for trial in page}
         for number, name in sorted(series):
             by_trial[number].append(Curve(of[number], name, *series.pop((number, name))))
@@ -55,10 +55,10 @@ def curves(store: Store, study: str, names: Sequence[str]) -> Iterator[list[Curv
 
 def _pages(store: Store, study: str, names: Sequence[str]) -> Iterator[list[TrialRow]]:
     """Trials to read at a time, of `_ROWS` rows together, or one that has more."""
-    trials = store.trials(study)
+    trials = store.trials.all(study)
     for start in range(0, len(trials), _TRIALS):
         some = trials[start : start + _TRIALS]
-        counts = store.row_counts(study, names or None, [trial.number for trial in some])
+        counts = store.metrics.row_counts(study, names or None, [trial.number for trial in some])
         page: list[TrialRow] = []
         rows = 0
         for trial in some:

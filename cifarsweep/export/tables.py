@@ -121,7 +121,7 @@ def export(store: Store, study: str, kind: str, names: Sequence[str], out: Path 
         if kind == "tensorboard":
             from cifarsweep.export.tensorboard import write_runs
 
-            write_runs(chain([first], found), path, store.study(study).spec)
+            write_runs(chain([first], found), path, store.studies.get(study).spec)
         elif kind == "parquet":
             write_parquet(chain([first], found), path)
         else:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, event
 from cifarsweep.store import status
 from cifarsweep.store.database import Database
 from cifarsweep.store.leases import Timing
+from cifarsweep.store.metrics import Metrics
 from cifarsweep.store.records import Series
 from cifarsweep.store.store import Store
 
@@ -21,15 +22,12 @@ SLOW_S = 0.25
 _log = logging.getLogger(__name__)
 
 
-class WatchedStore(Store):
-    """Reads the rows of a trial again only after somebody wrote for it, and those of each trial in its own transaction.
-
-    So one trial's rows are of one moment, those of several need not be. What is known stays in memory, 16 bytes a row.
-    """
+class CachedStore(Store):
+    """A store that logs slow reads, and whose metrics are read again only after a write."""
 
     def __init__(self, db: Database, timing: Timing) -> None:
         super().__init__(db, timing)
-        self._known: dict[tuple[Any, ...], tuple[status.Mark, Any]] = {}
+        self.metrics: CachedMetrics = CachedMetrics(db)
         self.reads = 0
         """Transactions so far."""
         self.longest_s = 0.0
@@ -38,47 +36,13 @@ class WatchedStore(Store):
         event.listen(db.engine, "commit", self._end)
         event.listen(db.engine, "rollback", self._end)
 
-    def pulse(self) -> status.Pulse:
+    def snapshot(self) -> status.Snapshot:
         """What is under way in all studies."""
-        return self._db.read(lambda conn: status.pulse(conn, self._readable))
+        return self._db.read(lambda conn: status.snapshot(conn, self.studies.readable))
 
-    def stamps(self) -> dict[str, str]:
+    def fingerprints(self) -> dict[str, str]:
         """A text for each study, another one as soon as anything of it has changed."""
-        return self._db.read(status.stamps)
-
-    def metrics(
-        self, study: str, names: Iterable[str], *, only: Sequence[int] | None = None
-    ) -> dict[tuple[int, str], Series]:
-        """As of every store, from memory where nothing was written since."""
-        wanted = tuple(sorted(set(names)))
-        read = super().metrics
-
-        def of_one(number: int) -> dict[tuple[int, str], Series]:
-            return read(study, wanted, only=[number])
-
-        found: dict[tuple[int, str], Series] = {}
-        for series in self._remembered(study, ("metrics", *wanted), only, of_one):
-            found |= series
-        return found
-
-    def counts(self, study: str, prefix: str, only: Sequence[int]) -> dict[int, dict[str, float]]:
-        """As of every store, from memory where nothing was written since."""
-        read = super().counts
-        found: dict[int, dict[str, float]] = {}
-        for counts in self._remembered(study, ("counts", prefix), only, lambda n: read(study, prefix, [n])):
-            found |= counts
-        return found
-
-    def _remembered(
-        self, study: str, what: tuple[str, ...], only: Sequence[int] | None, read: Callable[[int], Any]
-    ) -> Iterable[Any]:
-        # The mark is read before the rows, so that what comes between is read again.
-        marks = self._db.read(lambda conn: status.marks(conn, study, only))
-        for number, mark in marks.items():
-            known = self._known.get((study, number, what))
-            if known is None or known[0] != mark:
-                known = self._known[study, number, what] = (mark, read(number))
-            yield known[1]
+        return self._db.read(status.fingerprints)
 
     def _end(self, conn: Connection) -> None:
         lasted = time.perf_counter() - conn.info.get("begun", time.perf_counter())
@@ -90,3 +54,48 @@ class WatchedStore(Store):
 
 def _begin(conn: Connection) -> None:
     conn.info["begun"] = time.perf_counter()
+
+
+class CachedMetrics(Metrics):
+    """Reads the rows of a trial again only after a write for it, and those of each trial in its own transaction.
+
+    So one trial's rows are of one moment, those of several need not be. What is known stays in memory, 16 bytes a row.
+    """
+
+    def __init__(self, db: Database) -> None:
+        super().__init__(db)
+        self._known: dict[tuple[Any, ...], tuple[status.TrialVersion, Any]] = {}
+
+    def read(
+        self, study: str, names: Iterable[str], *, only: Sequence[int] | None = None
+    ) -> dict[tuple[int, str], Series]:
+        """As `Metrics.read`, from memory where nothing was written since."""
+        wanted = tuple(sorted(set(names)))
+        read = super().read
+
+        def of_one(number: int) -> dict[tuple[int, str], Series]:
+            return read(study, wanted, only=[number])
+
+        found: dict[tuple[int, str], Series] = {}
+        for series in self._remembered(study, ("metrics", *wanted), only, of_one):
+            found |= series
+        return found
+
+    def read_prefix(self, study: str, prefix: str, only: Sequence[int]) -> dict[int, dict[str, float]]:
+        """As `Metrics.read_prefix`, from memory where nothing was written since."""
+        read = super().read_prefix
+        found: dict[int, dict[str, float]] = {}
+        for counts in self._remembered(study, ("counts", prefix), only, lambda n: read(study, prefix, [n])):
+            found |= counts
+        return found
+
+    def _remembered(
+        self, study: str, what: tuple[str, ...], only: Sequence[int] | None, read: Callable[[int], Any]
+    ) -> Iterable[Any]:
+        # The version is read before the rows, so that what comes between is read again.
+        versions = self._db.read(lambda conn: status.trial_versions(conn, study, only))
+        for number, version in versions.items():
+            known = self._known.get((study, number, what))
+            if known is None or known[0] != version:
+                known = self._known[study, number, what] = (version, read(number))
+            yield known[1]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import wraps
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy import URL, ColumnElement, Connection, Engine, Table, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from cifarsweep.errors import StudyExists
 from cifarsweep.spec.types import MetricRow
 from cifarsweep.store.driver_errors import connection_lost, translate, wrapped
 from cifarsweep.store.postgres import PostgresBackend
@@ -21,6 +23,8 @@ from cifarsweep.store.sqlite import SqliteBackend
 from cifarsweep.store.url import file_of, shown
 
 T = TypeVar("T")
+P = ParamSpec("P")
+PartT = TypeVar("PartT", bound="Part")
 
 #: Waits before a transaction is tried again over a new connection.
 _RETRY_AFTER_S = (0.05, 0.5)
@@ -157,7 +161,7 @@ class Database:
             # It goes back to a pool that is closed.
             record.invalidate()
 
-    def hang_up(self) -> None:
+    def abort_connections(self) -> None:
         """Cut the connections in use, from another thread; a file has none that could hang.
 
         A call that waits for an answer is tried again over a new connection, then raises StoreUnavailable.
@@ -183,3 +187,44 @@ class Database:
                 if wait is None:
                     raise translate(fault, self.shown) from None
             time.sleep(wait)
+
+
+class Part:
+    """A part of the store. Its methods with a connection are one transaction each, by `reading` or `writing`."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def _change(self, work: Callable[[Connection], T], size: Callable[[T], int]) -> T:
+        """Write, and return the largest answer: a retry after a lost answer to COMMIT changes nothing any more."""
+        answers: list[T] = []
+
+        def change(conn: Connection) -> None:
+            try:
+                answers.append(work(conn))
+            except StudyExists:
+                if not answers:
+                    raise
+
+        self._db.write(change)
+        return max(answers, key=size)
+
+
+def reading(method: Callable[Concatenate[PartT, Connection, P], T]) -> Callable[Concatenate[PartT, P], T]:
+    """Run a method on one consistent state; callers leave out its connection."""
+
+    @wraps(method)
+    def call(self: PartT, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._db.read(lambda conn: method(self, conn, *args, **kwargs))
+
+    return call
+
+
+def writing(method: Callable[Concatenate[PartT, Connection, P], T]) -> Callable[Concatenate[PartT, P], T]:
+    """Run a method in a transaction that writes; it runs again where the connection was lost."""
+
+    @wraps(method)
+    def call(self: PartT, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._db.write(lambda conn: method(self, conn, *args, **kwargs))
+
+    return call

@@ -14,15 +14,67 @@ from sqlalchemy import Connection, delete, func, select, true
 
 from cifarsweep.spec.types import MetricRow
 from cifarsweep.store.columns import SPECIAL
-from cifarsweep.store.database import backend_of
+from cifarsweep.store.database import Part, backend_of
 from cifarsweep.store.records import Series
 from cifarsweep.store.rows import unreadable_metric
 from cifarsweep.store.schema import metric, trial
+from cifarsweep.store.study_rows import study_id
+from cifarsweep.store.unreadable_rows import reading_study
 
 #: Trials whose series are read at once.
 _PAGE = 100
 #: Trials that one query names; for more, all trials of the study are looked through.
 _FEW = 1000
+
+
+class Metrics(Part):
+    """Metric series of a study's trials. Every method raises UnknownStudy, or UnreadableStudy."""
+
+    @reading_study
+    def read(
+        self, conn: Connection, study: str, names: Iterable[str], *, only: Sequence[int] | None = None
+    ) -> dict[tuple[int, str], Series]:
+        """Steps (int64, ascending) and values (float64) by trial number and metric name; no key without rows.
+
+        `only` are the numbers of the trials that are wanted, where it is not all.
+        """
+        return read_series(conn, study_id(conn, study), names, only)
+
+    @reading_study
+    def row_counts(
+        self, conn: Connection, study: str, names: Iterable[str] | None, only: Sequence[int]
+    ) -> dict[int, int]:
+        """How many rows of the metrics `names`, or of all, the trials `only` have, by their numbers."""
+        numbers, found = _numbers(conn, study_id(conn, study), only), dict.fromkeys(only, 0)
+        ids, wanted = list(numbers), true() if names is None else metric.c.name.in_(set(names))
+        for start in range(0, len(ids), _FEW):
+            query = select(metric.c.trial_id, func.count()).group_by(metric.c.trial_id)
+            query = query.where(metric.c.trial_id.in_(ids[start : start + _FEW]), wanted)
+            found |= {numbers[trial_id]: rows for trial_id, rows in conn.execute(query)}
+        return found
+
+    @reading_study
+    def read_prefix(
+        self, conn: Connection, study: str, prefix: str, only: Sequence[int]
+    ) -> dict[int, dict[str, float]]:
+        """The finite values of the metrics whose names begin with `prefix`, by trial number, of the trials `only`.
+
+        For metrics of many names and one row each, such as counts. Trials without any are left out.
+        """
+        wanted = trial.c.study_id == study_id(conn, study), trial.c.number.in_(only)
+        found: dict[int, dict[str, float]] = {}
+        for trial_id, number in conn.execute(select(trial.c.trial_id, trial.c.number).where(*wanted)):
+            rows = backend_of(conn).read_prefix(conn, trial_id, prefix)
+            if values := {name: value for name, value in rows if value is not None}:
+                found[number] = values
+        return found
+
+    @reading_study
+    def names(self, conn: Connection, study: str) -> list[str]:
+        """Every metric that any trial of the study has a row of, in order."""
+        ids = select(trial.c.trial_id).where(trial.c.study_id == study_id(conn, study))
+        query = select(metric.c.name).where(metric.c.trial_id.in_(ids)).distinct().order_by(metric.c.name)
+        return list(conn.execute(query).scalars())
 
 
 def insert_rows(conn: Connection, trial_id: int, rows: Sequence[MetricRow], *, again: bool = False) -> None:
@@ -59,19 +111,6 @@ def read_series(
     return found
 
 
-def read_row_counts(
-    conn: Connection, study_id: int, names: Iterable[str] | None, only: Sequence[int]
-) -> dict[int, int]:
-    """How many rows of the metrics `names`, or of all, the trials `only` have, by their numbers."""
-    numbers, found = _numbers(conn, study_id, only), dict.fromkeys(only, 0)
-    ids, wanted = list(numbers), true() if names is None else metric.c.name.in_(set(names))
-    for start in range(0, len(ids), _FEW):
-        query = select(metric.c.trial_id, func.count()).group_by(metric.c.trial_id)
-        query = query.where(metric.c.trial_id.in_(ids[start : start + _FEW]), wanted)
-        found |= {numbers[trial_id]: rows for trial_id, rows in conn.execute(query)}
-    return found
-
-
 def _numbers(conn: Connection, study_id: int, only: Sequence[int] | None) -> dict[int, int]:
     """The numbers of the trials by their ids."""
     query = select(trial.c.trial_id, trial.c.number).where(trial.c.study_id == study_id).order_by(trial.c.number)
@@ -79,27 +118,6 @@ def _numbers(conn: Connection, study_id: int, only: Sequence[int] | None) -> dic
         query = query.where(trial.c.number.in_(only))
     wanted = None if only is None else set(only)
     return {trial_id: number for trial_id, number in conn.execute(query) if wanted is None or number in wanted}
-
-
-def read_names(conn: Connection, study_id: int) -> list[str]:
-    """The names of all metrics of a study, in order."""
-    ids = select(trial.c.trial_id).where(trial.c.study_id == study_id)
-    query = select(metric.c.name).where(metric.c.trial_id.in_(ids)).distinct().order_by(metric.c.name)
-    return list(conn.execute(query).scalars())
-
-
-def read_under(conn: Connection, study_id: int, prefix: str, only: Sequence[int]) -> dict[int, dict[str, float]]:
-    """The finite values of the metrics whose names begin with `prefix`, by trial number, of the trials `only`.
-
-    For metrics of many names and one row each, such as counts. Trials without any are left out.
-    """
-    query = select(trial.c.trial_id, trial.c.number).where(trial.c.study_id == study_id, trial.c.number.in_(only))
-    found: dict[int, dict[str, float]] = {}
-    for trial_id, number in conn.execute(query):
-        rows = backend_of(conn).read_prefix(conn, trial_id, prefix)
-        if values := {name: value for name, value in rows if value is not None}:
-            found[number] = values
-    return found
 
 
 def _put_special(conn: Connection, trial_id: int, name: str, series: Series) -> None:

@@ -103,14 +103,14 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class Steered:
-    """What a command did, in trials: `now` at once; those of `soon` are held, and change with their holder's beat.
+class ControlResult:
+    """What a command changed: trials `applied` at once, and trials `pending` until their holder's next heartbeat.
 
     `points` are those that a search has not asked for yet, and that it will now, or will not.
     """
 
-    now: int
-    soon: int = 0
+    applied: int
+    pending: int = 0
     points: int = 0
 
 
@@ -129,8 +129,8 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True)
-class Want:
-    """A worker's wish for the next trial of the named studies, or of all, for one of its slots. It is granted once."""
+class ClaimRequest:
+    """A worker's request for the next trial of the named studies, or of all, for a slot. It is granted once."""
 
     worker_id: str
     studies: Sequence[str] | None = None

@@ -78,6 +78,18 @@ def blaming(study_name: object, number: object) -> Iterator[None]:
         raise unreadable(study_name, error, number) from None
 
 
+def contradiction(found: dict[str, Any]) -> str | None:
+    """What columns of `cs_study` that can be read each for itself can't all be; None where nothing is wrong."""
+    spec, points, asked = found["spec"], found["points"], found["asked"]
+    if spec.name != found["name"]:
+        return f"cs_study.name is {found['name']!r}, but cs_study.spec is of {spec.name!r}: let both be the same"
+    if (points is None) != (spec.search is None):
+        return f"cs_study.points is {points}, but cs_study.spec has {'no' if spec.search is None else 'a'} search"
+    if points is not None and asked > points:
+        return f"cs_study.asked is {asked}, which is more than the {points} of cs_study.points"
+    return None
+
+
 def trial_of(row: Sequence[Any]) -> dict[str, Any]:
     """A row of `cs_trial`. Raises BadValue."""
     found = read(trial, row)

@@ -1,7 +1,7 @@
-"""Trials of search studies: what was tried so far, a point that is asked for, and what was decided about early ends.
+"""Search studies: what was tried so far, the next point, and decisions to end trials early.
 
-Who asks reads the history first and adds its point later, in another transaction, because a sampler takes its time.
-The counter of the study tells whether somebody else was faster: then the answer is out of date and is not added.
+A worker reads the history first and adds its point later, in another transaction, because a sampler takes its time.
+The counter of the study tells whether another worker was faster: then the point is out of date and is not added.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from cifarsweep.spec.search_space import Curve, Tried
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.types import FINAL_STATES, Outcome, TrialState
 from cifarsweep.store import rows
-from cifarsweep.store.database import Database, backend_of
+from cifarsweep.store.database import Part, backend_of, reading, writing
 from cifarsweep.store.metrics import read_series
 from cifarsweep.store.records import StoredStudy
 from cifarsweep.store.schema import cell, decision, study, trial
-from cifarsweep.store.studies import add_trials, cell_row, stored, study_id
+from cifarsweep.store.study_rows import add_trials, cell_row, stored, study_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,31 +34,59 @@ class SearchState:
     tried: tuple[Tried, ...]
 
 
-class SearchTrials:
-    """The part of the store that searches."""
+class Search(Part):
+    """What a search needs: its points so far, a new point, curves, and decisions to end trials early."""
 
-    def __init__(self, db: Database) -> None:
-        self._db = db
-
-    def state(self, name: str) -> SearchState | None:
+    @reading
+    def state(self, conn: Connection, name: str) -> SearchState | None:
         """The state of a study; None where it does not search. Raises UnknownStudy."""
-        return self._db.read(lambda conn: _state(conn, name))
+        row = conn.execute(select(study).where(study.c.study_id == study_id(conn, name))).one()
+        known = stored(row)
+        if row.points is None:
+            return None
+        wants_more = row.asked < row.points and row.wish is None
+        history = _tried(conn, known) if wants_more else ()
+        return SearchState(known.spec, row.asked, wants_more, tuple(history))
 
-    def add(self, name: str, asked: int, one: Cell) -> bool:
+    @writing
+    def add(self, conn: Connection, name: str, asked: int, one: Cell) -> bool:
         """Add a point with its trials; False, and nothing added, where the study has not `asked` points any more.
 
-        After StoreUnavailable, look at the state again: the point may be there.
+        After StoreUnavailable, read the state again: the point may be there.
         """
-        return self._db.write(lambda conn: _add(conn, name, asked, one))
+        counted = (
+            update(study)
+            .where(study.c.name == name, study.c.asked == asked, study.c.asked < study.c.points, study.c.wish.is_(None))
+            .values(asked=asked + 1)
+            .returning(study)
+        )
+        row = conn.execute(counted).first()
+        if row is None:
+            return False
+        inserted = insert(cell).values(cell_row(row.study_id, asked, one)).returning(cell.c.cell_id)
+        cell_id = conn.execute(inserted).scalar_one()
+        seeds = stored(row).spec.seeds
+        add_trials(conn, row, [(cell_id, seed) for seed in seeds])
+        return True
 
-    def decisions(self, trial_id: int) -> dict[int, bool]:
-        """Whether the trial was ended, at every step where somebody looked."""
+    @reading
+    def decisions(self, conn: Connection, trial_id: int) -> dict[int, bool]:
+        """Whether the trial was ended, at every step that was judged."""
         query = select(decision.c.step, decision.c.prune).where(decision.c.trial_id == trial_id)
-        return self._db.read(lambda conn: {row.step: row.prune for row in conn.execute(query)})
+        return {row.step: row.prune for row in conn.execute(query)}
 
-    def curves(self, name: str, known: Collection[int]) -> dict[int, Curve]:
+    @reading
+    def curves(self, conn: Connection, name: str, known: Collection[int]) -> dict[int, Curve]:
         """The curves of the study's trials by number, but for those that are known. Raises UnknownStudy."""
-        return self._db.read(lambda conn: _curves(conn, name, known))
+        owner = study_id(conn, name)
+        found = conn.execute(select(trial.c.number, trial.c.state, trial.c.outcome).where(trial.c.study_id == owner))
+        ended = {row.number: row.state == TrialState.DONE and row.outcome != Outcome.PRUNED for row in found}
+        wanted = [number for number in ended if number not in known]
+        series = read_series(conn, owner, [VAL_ACCURACY], wanted)
+        values = {
+            number: series[number, VAL_ACCURACY][1].tolist() for number in wanted if (number, VAL_ACCURACY) in series
+        }
+        return {number: Curve(tuple(values.get(number, ())), ended[number]) for number in wanted}
 
 
 def record(conn: Connection, trial_id: int, decisions: Mapping[int, bool]) -> None:
@@ -66,16 +94,6 @@ def record(conn: Connection, trial_id: int, decisions: Mapping[int, bool]) -> No
     if decisions:
         values = [{"trial_id": trial_id, "step": step, "prune": prune} for step, prune in decisions.items()]
         conn.execute(backend_of(conn).insert_ignore(decision), values)
-
-
-def _state(conn: Connection, name: str) -> SearchState | None:
-    row = conn.execute(select(study).where(study.c.study_id == study_id(conn, name))).one()
-    known = stored(row)
-    if row.points is None:
-        return None
-    wants_more = row.asked < row.points and row.wish is None
-    history = _tried(conn, known) if wants_more else ()
-    return SearchState(known.spec, row.asked, wants_more, tuple(history))
 
 
 def _tried(conn: Connection, owner: StoredStudy) -> Iterable[Tried]:
@@ -104,30 +122,3 @@ def _point(trials: Sequence[dict[str, Any]]) -> Tried:
     pruned = [row["step"] for row in trials if row["outcome"] is Outcome.PRUNED]
     value = sum(values) / len(values)
     return Tried(params, "pruned", value, min(pruned)) if pruned else Tried(params, "complete", value)
-
-
-def _add(conn: Connection, name: str, asked: int, one: Cell) -> bool:
-    counted = (
-        update(study)
-        .where(study.c.name == name, study.c.asked == asked, study.c.asked < study.c.points, study.c.wish.is_(None))
-        .values(asked=asked + 1)
-        .returning(study)
-    )
-    row = conn.execute(counted).first()
-    if row is None:
-        return False
-    inserted = insert(cell).values(cell_row(row.study_id, asked, one)).returning(cell.c.cell_id)
-    cell_id = conn.execute(inserted).scalar_one()
-    seeds = stored(row).spec.seeds
-    add_trials(conn, row, [(cell_id, seed) for seed in seeds])
-    return True
-
-
-def _curves(conn: Connection, name: str, known: Collection[int]) -> dict[int, Curve]:
-    owner = study_id(conn, name)
-    found = conn.execute(select(trial.c.number, trial.c.state, trial.c.outcome).where(trial.c.study_id == owner))
-    ended = {row.number: row.state == TrialState.DONE and row.outcome != Outcome.PRUNED for row in found}
-    wanted = [number for number in ended if number not in known]
-    series = read_series(conn, owner, [VAL_ACCURACY], wanted)
-    values = {number: series[number, VAL_ACCURACY][1].tolist() for number in wanted if (number, VAL_ACCURACY) in series}
-    return {number: Curve(tuple(values.get(number, ())), ended[number]) for number in wanted}

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, Double, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Double, Row, cast, func, null, select
 
-from cifarsweep.spec.metrics import EPOCH, TRAIN_LOSS, VAL_ACCURACY
-from cifarsweep.spec.types import TrialState
+from cifarsweep.errors import UnreadableStudy
+from cifarsweep.spec.metrics import EPOCH, IMAGES_PER_SECOND, TRAIN_LOSS, VAL_ACCURACY
+from cifarsweep.spec.types import Outcome, TrialState, Wish
 from cifarsweep.store import columns, rows
 from cifarsweep.store.database import backend_of
-from cifarsweep.store.records import StudyStatus
+from cifarsweep.store.queue.workers import NO_WORKER, KnownWorker, workers_of
+from cifarsweep.store.records import StudyStatus, WorkerStatus
 from cifarsweep.store.schema import attempt, cell, look, metric, study, trial, worker
-from cifarsweep.store.studies import study_id
-from cifarsweep.store.trials import status
+from cifarsweep.store.study_rows import stored, study_id
 
 #: Of these a running trial shows its newest value.
 NEWEST = (EPOCH, TRAIN_LOSS, VAL_ACCURACY)
@@ -27,12 +30,14 @@ ERRORS = 20
 #: A worker that nobody has heard of for so many seconds, and that holds no trial, has gone without a word.
 _GONE_S = 300.0
 
+_STATES = frozenset(state.value for state in TrialState)
+
 #: Names one state of a trial: whoever writes for it advances the second or, with a new lease, the first.
-Mark = tuple[int, int, str]
+TrialVersion = tuple[int, int, str]
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerSeen:
+class LiveWorker:
     """A worker that is there. `last_beat_s` is None where its machine was started again since."""
 
     worker_id: str
@@ -43,7 +48,7 @@ class WorkerSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class RunningSeen:
+class LiveTrial:
     """A trial that a worker holds, with the newest value of each of `NEWEST` that it has."""
 
     cell: str
@@ -52,7 +57,7 @@ class RunningSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class ErrorSeen:
+class RecentError:
     """An attempt that ended badly."""
 
     study: str
@@ -64,25 +69,149 @@ class ErrorSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class Pulse:
+class Snapshot:
     """Everything that is under way at one moment."""
 
     studies: Sequence[StudyStatus]
-    stamps: Mapping[str, str]
+    fingerprints: Mapping[str, str]
     """By study: another text as soon as anything of it has changed."""
-    running: Mapping[tuple[str, int], RunningSeen]
+    running: Mapping[tuple[str, int], LiveTrial]
     """By study and number of the trial."""
-    workers: Sequence[WorkerSeen]
-    errors: Sequence[ErrorSeen]
+    workers: Sequence[LiveWorker]
+    errors: Sequence[RecentError]
     """Newest first."""
 
 
-def pulse(conn: Connection, known: dict[tuple[int, str], str] | None = None) -> Pulse:
-    """Look at all studies at once; `known` as for `status`."""
-    return Pulse(status(conn, None, known=known), stamps(conn), _running(conn), _workers(conn), _errors(conn))
+def snapshot(conn: Connection, readable: set[tuple[int, str]] | None = None) -> Snapshot:
+    """Look at all studies at once; `readable` as for `status`."""
+    return Snapshot(
+        status(conn, None, readable=readable), fingerprints(conn), _running(conn), _workers(conn), _errors(conn)
+    )
 
 
-def stamps(conn: Connection) -> dict[str, str]:
+def status(
+    conn: Connection, name: str | None, *, speeds: bool = False, readable: set[tuple[int, str]] | None = None
+) -> list[StudyStatus]:
+    """Counts, workers and time of one study or of all, oldest first, also of those that can't be read.
+
+    `readable` keeps which specifications can be read from call to call: that takes its time. Raises UnknownStudy.
+    """
+    query = select(*(column for column in study.columns if column is not study.c.spec)).order_by(study.c.study_id)
+    if name is not None:
+        query = query.where(study.c.study_id == study_id(conn, name))
+    wrong: dict[int, str] = {}
+    counts, workers, pruned = _counts(conn, wrong), _busy_workers(conn, speeds, wrong), _pruned(conn)
+    found = []
+    for row in conn.execute(query).all():
+        problem = _problem(conn, row, set() if readable is None else readable) or wrong.get(row.study_id, "")
+        found.append(_status(row, counts[row.study_id], workers[row.study_id], pruned.get(row.study_id, 0), problem))
+    return found
+
+
+def _problem(conn: Connection, row: Row[Any], readable: set[tuple[int, str]]) -> str:
+    """Why a study can't be read; empty where it can."""
+    if (row.study_id, row.sha256) not in readable:
+        try:
+            stored(conn.execute(select(study).where(study.c.study_id == row.study_id)).one())
+        except UnreadableStudy as error:
+            return str(error)
+        readable.add((row.study_id, row.sha256))
+    return ""
+
+
+def _status(
+    row: Row[Any], counts: Mapping[str, tuple[int, float]], workers: list[WorkerStatus], pruned: int, problem: str
+) -> StudyStatus:
+    left = row.points - row.asked if type(row.points) is type(row.asked) is int else 0
+    wish = Wish(row.wish) if row.wish in tuple(Wish) else None
+    return StudyStatus(
+        study=rows.as_name(row.name),
+        trials={state: counts.get(state, (0, 0.0))[0] for state in TrialState},
+        workers=tuple(workers),
+        done_s=counts.get(TrialState.DONE, (0, 0.0))[1],
+        to_ask=left if wish is None else 0,
+        held=left if wish is not None else 0,
+        wish=wish,
+        pruned=pruned,
+        unreadable=problem,
+    )
+
+
+def _counts(conn: Connection, wrong: dict[int, str]) -> Mapping[int, dict[str, tuple[int, float]]]:
+    counts: dict[int, dict[str, tuple[int, float]]] = defaultdict(dict)
+    query = select(trial.c.study_id, trial.c.state, func.count(), func.sum(trial.c.elapsed_s))
+    for owner, state, number, seconds in conn.execute(query.group_by(trial.c.study_id, trial.c.state)).all():
+        fine = isinstance(seconds, int | float) and math.isfinite(seconds)
+        counts[owner][state] = (number, float(seconds) if fine else 0.0)
+        if state not in _STATES or not fine:
+            wrong.setdefault(owner, _first_problem(conn, owner))
+    return counts
+
+
+def _first_problem(conn: Connection, owner: int) -> str:
+    """Of a study with a trial whose state has no name, or with times that have no sum."""
+    found = conn.execute(select(trial).where(trial.c.study_id == owner))
+    named = conn.execute(select(study.c.name).where(study.c.study_id == owner)).scalar()
+    for row in found:
+        if problem := next(iter(rows.problems(trial, row)), None):
+            return str(rows.unreadable(named, problem, row.number))
+    return ""
+
+
+def _pruned(conn: Connection) -> Mapping[int, int]:
+    searches = select(study.c.study_id).where(study.c.points.is_not(None))
+    query = select(trial.c.study_id, func.count()).where(trial.c.outcome == Outcome.PRUNED.value)
+    found = conn.execute(query.where(trial.c.study_id.in_(searches)).group_by(trial.c.study_id))
+    return {owner: count for owner, count in found}
+
+
+def _speed() -> ColumnElement[float | None]:
+    """The newest images per second of a trial: one look into the key of its metrics."""
+    newest = select(metric.c.value).where(metric.c.trial_id == trial.c.trial_id, metric.c.name == IMAGES_PER_SECOND)
+    return newest.order_by(metric.c.step.desc()).limit(1).scalar_subquery()
+
+
+def _busy_workers(conn: Connection, speeds: bool, wrong: dict[int, str]) -> Mapping[int, list[WorkerStatus]]:
+    clock, now = backend_of(conn).read_clock(conn)
+    workers: dict[int, list[WorkerStatus]] = defaultdict(list)
+    query = (
+        select(trial, study.c.name.label("study"), (_speed() if speeds else null()).label("speed"))
+        .outerjoin(study, study.c.study_id == trial.c.study_id)
+        .where(trial.c.state == TrialState.LEASED.value)
+        .order_by(trial.c.trial_id)
+    )
+    about = workers_of(conn, select(trial.c.worker_id).where(trial.c.state == TrialState.LEASED.value))
+    for row in conn.execute(query):
+        try:
+            found = rows.read(trial, row)
+        except columns.BadValue as error:
+            wrong.setdefault(row.study_id, str(rows.unreadable(row.study, error, row.number)))
+        else:
+            workers[row.study_id].append(_worker_status(found, about, row.speed, clock, now))
+    return workers
+
+
+def _worker_status(
+    found: dict[str, Any], about: Mapping[str, KnownWorker], speed: object, clock: str, now: float
+) -> WorkerStatus:
+    here = found["clock"] == clock and found["beat"] is not None and found["lease_until"] is not None
+    known = about.get(found["worker_id"], NO_WORKER)
+    return WorkerStatus(
+        worker_id=found["worker_id"] or "",
+        host=known.host,
+        device=known.device,
+        trial=found["number"],
+        attempt=found["attempt"],
+        step=found["step"],
+        last_beat_s=max(0.0, now - found["beat"]) if here else None,
+        expired=not here or found["lease_until"] < now,
+        slot=found["slot"],
+        elapsed_s=found["elapsed_s"],
+        images_per_s=float(speed) if isinstance(speed, int | float) and math.isfinite(speed) else None,
+    )
+
+
+def fingerprints(conn: Connection) -> dict[str, str]:
     """A text for each study, for which the series need not be read."""
     # Attempts only rise, and within an attempt so does flush_seq: two states of a study never have the same sums.
     # As floats, which no value that somebody wrote there by hand makes overflow.
@@ -103,8 +232,8 @@ def _digest(values: Sequence[object]) -> str:
     return hashlib.sha256(repr(values).encode()).hexdigest()[:16]
 
 
-def marks(conn: Connection, name: str, only: Sequence[int] | None = None) -> dict[int, Mark]:
-    """The mark of each trial of a study, or of those, by its number: while it stays, so do its rows.
+def trial_versions(conn: Connection, name: str, only: Sequence[int] | None = None) -> dict[int, TrialVersion]:
+    """The version of each trial of a study, or of those, by its number: while it stays, so do its rows.
 
     Raises UnknownStudy.
     """
@@ -115,7 +244,7 @@ def marks(conn: Connection, name: str, only: Sequence[int] | None = None) -> dic
     return {row.number: (row.attempt, row.flush_seq, row.state) for row in conn.execute(query)}
 
 
-def _running(conn: Connection) -> dict[tuple[str, int], RunningSeen]:
+def _running(conn: Connection) -> dict[tuple[str, int], LiveTrial]:
     query = (
         select(trial.c.trial_id, study.c.name, trial.c.number, cell.c.name.label("cell"), trial.c.seed)
         .join(study, study.c.study_id == trial.c.study_id)
@@ -124,7 +253,7 @@ def _running(conn: Connection) -> dict[tuple[str, int], RunningSeen]:
     )
     newest = _newest(conn)
     return {
-        (rows.as_name(row.name), row.number): RunningSeen(row.cell, row.seed, newest.get(row.trial_id, {}))
+        (rows.as_name(row.name), row.number): LiveTrial(row.cell, row.seed, newest.get(row.trial_id, {}))
         for row in conn.execute(query)
         if isinstance(row.cell, str)
     }
@@ -148,7 +277,7 @@ def _newest(conn: Connection) -> dict[int, dict[str, float]]:
     return found
 
 
-def _workers(conn: Connection) -> list[WorkerSeen]:
+def _workers(conn: Connection) -> list[LiveWorker]:
     clock, now = backend_of(conn).read_clock(conn)
     busy = set(conn.execute(select(trial.c.worker_id).where(trial.c.state == TrialState.LEASED.value)).scalars())
     seen = []
@@ -159,11 +288,11 @@ def _workers(conn: Connection) -> list[WorkerSeen]:
             age = max(0.0, now - found["beat"]) if found["clock"] == clock else None
             if found["worker_id"] in busy or (age is not None and age < _GONE_S):
                 who = (found["worker_id"], found["host"], found["device"])
-                seen.append(WorkerSeen(*who, found["slots"], age))
+                seen.append(LiveWorker(*who, found["slots"], age))
     return seen
 
 
-def _errors(conn: Connection) -> list[ErrorSeen]:
+def _errors(conn: Connection) -> list[RecentError]:
     query = (
         select(attempt, study.c.name, trial.c.number)
         .join(trial, trial.c.trial_id == attempt.c.trial_id)
@@ -177,5 +306,5 @@ def _errors(conn: Connection) -> list[ErrorSeen]:
         with suppress(columns.BadValue):
             found = rows.read(attempt, row)
             ended = (found["attempt"], found["ending"] or "", found["ended_at"], found["error"])
-            seen.append(ErrorSeen(rows.as_name(row.name), row.number, *ended))
+            seen.append(RecentError(rows.as_name(row.name), row.number, *ended))
     return seen

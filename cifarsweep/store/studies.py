@@ -1,8 +1,7 @@
-"""Studies in and out: create once, extend, read back."""
+"""Studies: create, extend, import, list."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -10,26 +9,91 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
-from cifarsweep.errors import StoreError, StudyExists, UnknownStudy, UnreadableStudy
+from cifarsweep.errors import StoreError, StudyExists, UnreadableStudy
+from cifarsweep.spec.metrics import ELAPSED, VAL_ACCURACY
 from cifarsweep.spec.search_space import Search
-from cifarsweep.spec.study import Cell, Study
+from cifarsweep.spec.study import Study
 from cifarsweep.spec.study_diff import check_extends, difference
-from cifarsweep.spec.types import FINAL_STATES, NAME_PATTERN, TrialState, Wish
-from cifarsweep.spec.validation import nearest
-from cifarsweep.store import columns, rows
-from cifarsweep.store.database import backend_of
-from cifarsweep.store.records import Created, StoredStudy, StudyRow
+from cifarsweep.spec.types import FINAL_STATES, TrialState, Wish
+from cifarsweep.store import columns, rows, status
+from cifarsweep.store.columns import kind_of
+from cifarsweep.store.database import Database, Part, backend_of, reading
+from cifarsweep.store.metrics import insert_rows
+from cifarsweep.store.optuna_view.projection import refuse_foreign
+from cifarsweep.store.records import Created, FinishedRun, StoredStudy, StudyRow, StudyStatus
 from cifarsweep.store.schema import cell, look, study, trial
+from cifarsweep.store.study_rows import add_trials, cell_digest, cell_row, read_study, stored, study_id
+from cifarsweep.store.unreadable_rows import naming_rows, reading_study
 
 if TYPE_CHECKING:
     from cifarsweep.stats.multiplicity import Plans
 
 
-def create(conn: Connection, spec: Study, *, extend: bool, other_data: bool = False) -> Created:
-    """Add a study with its cells and trials, or what `extend` adds to it. Raises StudyExists where it differs.
+class Studies(Part):
+    """Studies by name. Methods about one study raise UnreadableStudy where this version can't read its rows."""
 
-    With `other_data` it may be trained on images that differ between workers, from now on.
-    """
+    def __init__(self, db: Database) -> None:
+        super().__init__(db)
+        self.readable: set[tuple[int, str]] = set()
+        """Specifications that were read without a problem: `status` reads each once."""
+
+    def create(self, study: Study, *, extend: bool = False, other_data: bool = False) -> Created:
+        """Add the study and its trials, or what `extend` adds to it; an equal study stays as it is.
+
+        With `other_data` its trials may train on images that differ between workers, from now on.
+
+        Raises StudyExists with the differences where a study of that name has other contents, or, with `extend`, where
+        more than cells and seeds was added; or where Optuna has a study of that name that is not ours.
+        """
+        with naming_rows(self._db, study.name):
+            return self._change(
+                lambda conn: _create(conn, study, extend=extend, other_data=other_data), lambda created: created.added
+            )
+
+    def add_seeds(self, name: str, added: Sequence[tuple[str, int]], plans: Sequence[Sequence[int]] = ()) -> int:
+        """Add trials to single cells, by cell and seed, and plan looks at the data; those known stay as they are.
+
+        Returns the number of new trials. Raises UnknownStudy, or StoreError for a cell that the study does not have.
+        """
+        with naming_rows(self._db, name):
+            return self._change(lambda conn: _add_seeds(conn, name, added, plans), int)
+
+    def add_finished(self, study: Study, runs: Sequence[FinishedRun]) -> int:
+        """Add a study of runs that were trained elsewhere; returns its trials. Raises StudyExists."""
+        return self._change(lambda conn: _add_finished(conn, study, runs), int)
+
+    @reading_study
+    def plans(self, conn: Connection, name: str, seeds: int | None = None) -> Plans:
+        """The numbers of seeds at which a study is looked at, by plan; empty where there is only the first look.
+
+        With `seeds`, the plans as if `create` gave every cell so many. Raises UnknownStudy.
+        """
+        owner = study_id(conn, name)
+        return _plans(conn, name, owner) if seeds is None else _plans_with(conn, read_study(conn, name), seeds)
+
+    @reading
+    def all(self, conn: Connection) -> list[StudyRow]:
+        """Every study, oldest first, also those that can't be read."""
+        counts = select(trial.c.study_id, func.count().label("trials")).group_by(trial.c.study_id).subquery()
+        query = select(study, counts.c.trials).join(counts, counts.c.study_id == study.c.study_id)
+        return [_listed(row) for row in conn.execute(query.order_by(study.c.study_id))]
+
+    @reading_study
+    def get(self, conn: Connection, name: str) -> StoredStudy:
+        """One study with its specification. Raises UnknownStudy, which lists the studies there are."""
+        return read_study(conn, name)
+
+    @reading
+    def status(self, conn: Connection, name: str | None = None, *, speeds: bool = False) -> list[StudyStatus]:
+        """How far the study is, or every study; `speeds` adds the images per second. Raises UnknownStudy.
+
+        A study that can't be read says why.
+        """
+        return status.status(conn, name, speeds=speeds, readable=self.readable)
+
+
+def _create(conn: Connection, spec: Study, *, extend: bool, other_data: bool) -> Created:
+    refuse_foreign(conn, spec.name)
     fresh = {"name": spec.name, "sha256": spec.sha256, "spec": spec.canonical(), "created_at": datetime.now(UTC)}
     conn.execute(backend_of(conn).insert_ignore(study).values(fresh))
     # Locked, so that of two that create or extend at once the second sees what the first has done.
@@ -41,7 +105,7 @@ def create(conn: Connection, spec: Study, *, extend: bool, other_data: bool = Fa
         return Created(row.study_id, 0, existing)
     if row.sha256 != spec.sha256:
         _check_change(stored(row).spec, spec, extend=extend)
-        _plan_looks(conn, row.study_id, _plans_with(conn, read(conn, spec.name), len(spec.seeds)))
+        _plan_looks(conn, row.study_id, _plans_with(conn, read_study(conn, spec.name), len(spec.seeds)))
         # Who extends a cancelled study wants it after all; a paused one stays paused.
         wish = None if row.wish == Wish.CANCEL else row.wish
         changed = {"sha256": spec.sha256, "spec": fresh["spec"], "wish": wish}
@@ -49,7 +113,7 @@ def create(conn: Connection, spec: Study, *, extend: bool, other_data: bool = Fa
     if spec.search is not None:
         return _plan_search(conn, row, spec, spec.search, existing)
     cells = _store_cells(conn, row.study_id, spec)
-    ids = {one.name: cells[_digest(one)] for one in spec.cells}
+    ids = {one.name: cells[cell_digest(one)] for one in spec.cells}
     planned = [(ids[each.cell.name], each.seed) for each in spec.trials()]
     return Created(row.study_id, add_trials(conn, row, planned), existing)
 
@@ -65,21 +129,7 @@ def _plan_search(conn: Connection, row: Row[Any], spec: Study, search: Search, e
     return Created(row.study_id, search.points * len(spec.seeds) - before, existing, revived)
 
 
-def first_state(row: Row[Any]) -> TrialState:
-    """What a trial that comes to a study begins as."""
-    return TrialState.PAUSED if row.wish == Wish.PAUSE else TrialState.QUEUED
-
-
-def new_trial(row: Row[Any]) -> dict[str, Any]:
-    """What every trial that comes to a study begins with. `row` is the study's, locked."""
-    return {"study_id": row.study_id, "state": first_state(row).value, "rank": row.rank}
-
-
-def add_seeds(conn: Connection, name: str, added: Iterable[tuple[str, int]], plans: Iterable[Iterable[int]]) -> int:
-    """Add trials of a study, by cell and seed, and the looks that it is planned with; returns how many were not there.
-
-    Raises UnknownStudy, or StoreError for a cell that the study does not have.
-    """
+def _add_seeds(conn: Connection, name: str, added: Iterable[tuple[str, int]], plans: Iterable[Iterable[int]]) -> int:
     # Locked, so that of two that extend at once the second sees what the first has done.
     row = conn.execute(select(study).where(study.c.study_id == study_id(conn, name)).with_for_update()).one()
     rows = conn.execute(select(cell.c.name, cell.c.cell_id).where(cell.c.study_id == row.study_id))
@@ -89,15 +139,6 @@ def add_seeds(conn: Connection, name: str, added: Iterable[tuple[str, int]], pla
         raise StoreError(f"study {name!r} has no cell {min(unknown)!r}; its cells are {', '.join(ids)}")
     _plan_looks(conn, row.study_id, plans)
     return add_trials(conn, row, [(ids[one], seed) for one, seed in planned])
-
-
-def plans_of(conn: Connection, name: str, seeds: int | None = None) -> Plans:
-    """The numbers of seeds at which the study is looked at, by plan, or would be if all cells had so many seeds.
-
-    Raises UnknownStudy.
-    """
-    owner = study_id(conn, name)
-    return _plans(conn, name, owner) if seeds is None else _plans_with(conn, read(conn, name), seeds)
 
 
 def _plans(conn: Connection, name: str, study_id: int) -> Plans:
@@ -173,51 +214,6 @@ def _cell_ids(conn: Connection, study_id: int) -> dict[str, int]:
     return {sha256: cell_id for sha256, cell_id in rows}
 
 
-def cell_row(study_id: int, position: int, one: Cell) -> dict[str, Any]:
-    """A cell as its table has it."""
-    return {
-        "study_id": study_id,
-        "position": position,
-        "name": one.name,
-        "levels": json.dumps(one.levels),
-        "settings": _settings(one),
-        "settings_sha256": _digest(one),
-    }
-
-
-def _settings(one: Cell) -> str:
-    return columns.UNKNOWN if one.own_settings is None else one.own_settings.model_dump_json()
-
-
-def _digest(one: Cell) -> str:
-    # Where nobody knows the settings, the name has to tell cells apart.
-    text = one.name if one.own_settings is None else _settings(one)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def add_trials(conn: Connection, row: Row[Any], planned: Sequence[tuple[int, int]]) -> int:
-    """Add those trials, by cell and seed, that are not there yet; how many. `row` is the study's, locked."""
-    there = conn.execute(
-        select(trial.c.cell_id, trial.c.seed, trial.c.number).where(trial.c.study_id == row.study_id)
-    ).all()
-    known = {(old.cell_id, old.seed) for old in there}
-    number = max((old.number for old in there), default=-1)
-    added = [pair for pair in planned if pair not in known]
-    values = [{"cell_id": c, "seed": seed, "number": n} for n, (c, seed) in enumerate(added, start=number + 1)]
-    if values:
-        conn.execute(insert(trial).values(new_trial(row)), values)
-    return len(values)
-
-
-def listed(conn: Connection) -> list[StudyRow]:
-    """Every study, oldest first, also those that can't be read."""
-    counts = select(trial.c.study_id, func.count().label("trials")).group_by(trial.c.study_id).subquery()
-    found = conn.execute(
-        select(study, counts.c.trials).join(counts, counts.c.study_id == study.c.study_id).order_by(study.c.study_id)
-    )
-    return [_listed(row) for row in found]
-
-
 def _listed(row: Row[Any]) -> StudyRow:
     try:
         known = stored(row)
@@ -226,51 +222,34 @@ def _listed(row: Row[Any]) -> StudyRow:
     return StudyRow(row.study_id, row.name, known.spec.question, row.sha256, known.created_at, row.trials)
 
 
-def read(conn: Connection, name: str) -> StoredStudy:
-    """The study of that name. Raises UnknownStudy, or UnreadableStudy where it can't be read."""
-    return stored(conn.execute(select(study).where(study.c.study_id == study_id(conn, name))).one())
+def _add_finished(conn: Connection, spec: Study, runs: Sequence[FinishedRun]) -> int:
+    refuse_foreign(conn, spec.name)
+    fresh = {"name": spec.name, "sha256": spec.sha256, "spec": spec.canonical(), "created_at": datetime.now(UTC)}
+    # Not by the count of rows, which PostgreSQL's driver does not know of an INSERT like this.
+    owner = conn.execute(
+        backend_of(conn).insert_ignore(study).values(fresh).returning(study.c.study_id)
+    ).scalar_one_or_none()
+    if owner is None:
+        raise StudyExists(f"the database has a study {spec.name!r} already; choose another name with --as")
+    conn.execute(insert(cell), [cell_row(owner, position, one) for position, one in enumerate(spec.cells)])
+    rows = conn.execute(select(cell.c.name, cell.c.cell_id).where(cell.c.study_id == owner))
+    ids = {name: cell_id for name, cell_id in rows}
+    for number, run in enumerate(runs):
+        values = {"study_id": owner, "cell_id": ids[run.cell], "number": number, "seed": run.seed}
+        added = insert(trial).values(values | _outcome(run)).returning(trial.c.trial_id)
+        insert_rows(conn, conn.execute(added).scalar_one(), run.rows)
+    return len(runs)
 
 
-def stored(row: Row[Any]) -> StoredStudy:
-    """A row of `cs_study`. Raises UnreadableStudy."""
-    try:
-        found = rows.read(study, row)
-        if problem := contradiction(found):
-            raise columns.BadValue(problem)
-    except columns.BadValue as error:
-        raise rows.unreadable(row.name, error) from None
-    return StoredStudy(found["study_id"], found["name"], found["sha256"], found["created_at"], found["spec"])
-
-
-def contradiction(found: dict[str, Any]) -> str | None:
-    """What columns of `cs_study` that can be read each for itself can't all be; None where nothing is wrong."""
-    spec, points, asked = found["spec"], found["points"], found["asked"]
-    if spec.name != found["name"]:
-        return f"cs_study.name is {found['name']!r}, but cs_study.spec is of {spec.name!r}: let both be the same"
-    if (points is None) != (spec.search is None):
-        return f"cs_study.points is {points}, but cs_study.spec has {'no' if spec.search is None else 'a'} search"
-    if points is not None and asked > points:
-        return f"cs_study.asked is {asked}, which is more than the {points} of cs_study.points"
-    return None
-
-
-def study_id(conn: Connection, name: str) -> int:
-    """The id of the study of that name. Raises UnknownStudy."""
-    # A name that no study can have is not even asked for: PostgreSQL refuses some characters.
-    if NAME_PATTERN.fullmatch(name):
-        found = conn.execute(select(study.c.study_id).where(study.c.name == name)).scalar_one_or_none()
-        if found is not None:
-            return int(found)
-    raise _unknown(conn, name)
-
-
-def _unknown(conn: Connection, name: str) -> UnknownStudy | UnreadableStudy:
-    found = list(conn.execute(select(study.c.name).order_by(study.c.name)).scalars())
-    names = [rows.as_name(each) for each in found]
-    if name in names:
-        try:
-            rows.column(study.c.name, found[names.index(name)])
-        except columns.BadValue as error:
-            return rows.unreadable(name, error)
-    known = f"Known: {', '.join(names)}." if names else "It holds none; make one with `cifarsweep create STUDY`."
-    return UnknownStudy(f"the database has no study {name[:64]!r}.{nearest(name, names)} {known}")
+def _outcome(run: FinishedRun) -> dict[str, Any]:
+    last = {row.name: row.value for row in sorted(run.rows, key=lambda row: row.step)}
+    final = {} if run.state is not TrialState.DONE else last if run.final is None else run.final
+    value = final.get(VAL_ACCURACY)
+    return {
+        "state": run.state.value,
+        "outcome": run.outcome.value if run.outcome else None,
+        "value": value if value is not None and kind_of(value) is None else None,
+        "final": json.dumps({name: kind_of(number) or number for name, number in final.items()}),
+        "step": max(row.step for row in run.rows),
+        "elapsed_s": last.get(ELAPSED, final.get(ELAPSED, 0.0)),
+    }

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial, wraps
+from typing import Any, Concatenate
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, Table, or_, select
 
-from cifarsweep.errors import UnreadableStudy
+from cifarsweep.errors import StoreError, StoreUnavailable, UnknownStudy, UnreadableStudy
 from cifarsweep.spec.types import Value
 from cifarsweep.store import columns, rows
-from cifarsweep.store.database import backend_of
+from cifarsweep.store.database import Database, P, PartT, T, backend_of
 from cifarsweep.store.schema import (
     attempt,
     cell,
@@ -24,9 +25,38 @@ from cifarsweep.store.schema import (
     trial,
     worker,
 )
-from cifarsweep.store.studies import contradiction
 
 Planned = Mapping[str, Mapping[str, Value]] | None
+
+
+@contextmanager
+def naming_rows(db: Database, name: str) -> Iterator[None]:
+    """Name the row of a study that can't be read, in the place of the error that it led to. Raises UnreadableStudy."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, ArithmeticError):
+        found = db.read(lambda conn: of_study(conn, name))
+        if found is None:
+            raise
+        raise found from None
+
+
+def reading_study(
+    method: Callable[Concatenate[PartT, Connection, str, P], T],
+) -> Callable[Concatenate[PartT, str, P], T]:
+    """As `reading`, for a method about one study. Raises UnknownStudy, or UnreadableStudy."""
+
+    @wraps(method)
+    def call(self: PartT, name: str, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with naming_rows(self._db, name):
+            try:
+                return self._db.read(lambda conn: method(self, conn, name, *args, **kwargs))
+            except (StoreUnavailable, UnknownStudy, UnreadableStudy):
+                raise
+            except StoreError as error:
+                raise UnreadableStudy(name, f"study {name!r} can't be read: {error}") from None
+
+    return call
 
 
 def of_study(conn: Connection, name: str) -> UnreadableStudy | None:
@@ -110,7 +140,7 @@ def _studies(conn: Connection, owner: int | None, specs: dict[int, Planned] | No
         found = rows.problems(study, row)
         if not found:
             known = rows.read(study, row)
-            found = [problem] if (problem := contradiction(known)) else []
+            found = [problem] if (problem := rows.contradiction(known)) else []
             if specs is not None:
                 specs[row.study_id] = rows.planned(known["spec"])
         yield from (rows.unreadable(row.name, problem) for problem in found)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from cifarsweep.errors import DataError, StudyRefused, UnreadableStudy
 from cifarsweep.spec.provenance import without_data
 from cifarsweep.store import Store
-from cifarsweep.store.records import Environment, Lease, Want, WorkerInfo
+from cifarsweep.store.records import ClaimRequest, Environment, Lease, WorkerInfo
 from cifarsweep.worker.child.protocol import Ready
 from cifarsweep.worker.context import WorkerConfig, versions
 from cifarsweep.worker.display import Display
@@ -69,10 +69,12 @@ class TrialClaimer:
         if lease is None:
             self.look_at = self._clock() + _LOOK_EVERY_S
             nothing_left = bool(studies) or not self._refused
-            self.finished = nothing_left and not (asked or self._plan.wait) and self._store.unfinished(studies) == 0
+            self.finished = (
+                nothing_left and not (asked or self._plan.wait) and self._store.queue.unfinished(studies) == 0
+            )
         return lease
 
-    def want(self, number: int, ready: Ready) -> Want | None:
+    def want(self, number: int, ready: Ready) -> ClaimRequest | None:
         """The next trial for a slot whose trial is done, in one transaction with its end.
 
         Only while we know what can be trained here: once a second the slot waits for `next_for`, which looks again.
@@ -80,11 +82,11 @@ class TrialClaimer:
         fresh = self._clock() - self._studies_at < _LOOK_EVERY_S and not self._trainable.outdated
         if not (fresh and self._studies):
             return None
-        return Want(self._id, self._studies, number, self._environment(ready))
+        return ClaimRequest(self._id, self._studies, number, self._environment(ready))
 
     def name_the_left(self) -> None:
         """Say once of each trial that nobody can take why that is."""
-        for sentence in self._store.left:
+        for sentence in self._store.queue.skipped:
             if sentence not in self._named:
                 self._named.add(sentence)
                 self._display.note(f"{sentence}; no worker takes it")
@@ -93,7 +95,7 @@ class TrialClaimer:
         if not studies:
             return None
         try:
-            return self._store.claim(self._id, studies=studies, slot=number, environment=self._environment(ready))
+            return self._store.queue.claim(self._id, studies=studies, slot=number, environment=self._environment(ready))
         except StudyRefused as error:
             self._trainable.reconsider(error)
             return None
@@ -138,7 +140,7 @@ class TrialClaimer:
             versions=versions(ready.versions, self._trainable.digests),
         )
         if info != self.registered:
-            self._store.register_worker(info)
+            self._store.queue.register_worker(info)
             if self.registered is None:
                 self._display.ready(info.device, "" if ready.gpu else faster_precision())
             self.registered = info

@@ -14,7 +14,7 @@ from pathlib import Path
 from cifarsweep.spec.types import DATA_VERSION
 from cifarsweep.store import Store
 from cifarsweep.store.leases import Timing
-from cifarsweep.store.records import Lease, Want
+from cifarsweep.store.records import ClaimRequest, Lease
 from cifarsweep.version import __version__
 from cifarsweep.worker.checkpoint_cleanup import CheckpointDirectory
 from cifarsweep.worker.crash_loop import CrashLoopDetector
@@ -53,7 +53,7 @@ class WorkerContext:
     artifacts: CheckpointDirectory
     telemetry: Telemetry
     #: what the slot of that number wants next; None where it has to ask again
-    want: Callable[[int], Want | None]
+    want: Callable[[int], ClaimRequest | None]
     #: who decides about the early end of a trial
     judge: Callable[[Lease], PruningDecider]
     #: what is known of the images on this machine

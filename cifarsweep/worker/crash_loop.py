@@ -50,7 +50,7 @@ class CrashLoopDetector:
             return False
         crashes = [death.crash for death in self._row]
         try:
-            self._innocent = set(crashes) - set(self._store.crashed_only_here(self._id, crashes))
+            self._innocent = set(crashes) - set(self._store.queue.crashes_only_on(self._id, crashes))
         except StoreUnavailable as error:
             self._patience.failed(error)
             return False
@@ -75,6 +75,6 @@ class CrashLoopDetector:
     def take_the_blame(self) -> None:
         """Let the row not count against the trials."""
         try:
-            self._store.forgive(self._id, [death.crash for death in self._row])
+            self._store.queue.retract_crashes(self._id, [death.crash for death in self._row])
         except StoreUnavailable as error:
             self._note(f"could not take back what crashed here: {error}")

@@ -77,7 +77,11 @@ class EligibleStudies:
         self.outdated = True
 
     def _with_work_left(self, asked: Sequence[str]) -> list[str]:
-        found = [each for name in asked for each in self._store.status(name)] if asked else self._store.status()
+        found = (
+            [each for name in asked for each in self._store.studies.status(name)]
+            if asked
+            else self._store.studies.status()
+        )
         return [
             each.study
             for each in found
@@ -94,14 +98,14 @@ class EligibleStudies:
             except (DataError, UnreadableStudy) as error:
                 errors[name] = error
         if not self.other_data:
-            errors |= self._store.refused(mine)
+            errors |= self._store.queue.refused(mine)
         for name in mine.keys() - errors.keys():
             self.digests |= mine[name]
         return errors
 
     def _datasets_of(self, name: str) -> set[str]:
         if name not in self._datasets:
-            self._datasets[name] = set(datasets(self._store.study(name).spec))
+            self._datasets[name] = set(datasets(self._store.studies.get(name).spec))
         return self._datasets[name]
 
     def _verified(self, dataset: str) -> str:

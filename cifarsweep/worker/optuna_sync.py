@@ -30,7 +30,9 @@ class OptunaSync:
             import sqlalchemy.orm  # noqa: F401
         if self._thread is None or not self._thread.is_alive():
             # Of a daemon, so that a database that hangs keeps no worker from ending.
-            self._thread = Thread(target=self._store.tell, kwargs={"limit": _AT_ONCE}, name="teller", daemon=True)
+            self._thread = Thread(
+                target=self._store.sync_optuna, kwargs={"limit": _AT_ONCE}, name="teller", daemon=True
+            )
             self._thread.start()
 
     def wait(self, timeout_s: float) -> None:
@@ -42,10 +44,10 @@ class OptunaSync:
 def sync_remaining(store: Store, hurried: Callable[[], object]) -> None:
     """Wait while another worker tells, since it may have looked before our last trial was done; until `hurried`."""
     give_up = time.monotonic() + _TELL_WITHIN_S
-    while not hurried() and store.untold() and time.monotonic() < give_up:
-        if store.tell(limit=500):
+    while not hurried() and store.unsynced() and time.monotonic() < give_up:
+        if store.sync_optuna(limit=500):
             continue
-        if store.telling_fails:
+        if store.sync_failing:
             return
         time.sleep(0.2)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from cifarsweep.errors import LeaseLost, RowConflict, StoreUnavailable, UnreadableStudy
 from cifarsweep.spec.types import AttemptEnd, CheckpointRef, MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
-from cifarsweep.store.records import Lease, Want
+from cifarsweep.store.records import ClaimRequest, Lease
 from cifarsweep.worker.checkpoint_cleanup import CheckpointCleaner
 from cifarsweep.worker.outage import OutageBackoff
 
@@ -81,7 +81,7 @@ class Recorder:
     def committed(self, name: str) -> MetricRow | None:
         """The newest row of a metric that stands in the database; None where there is none or it is away."""
         try:
-            series = self._store.metrics(self.lease.study, [name], only=[self.lease.number])
+            series = self._store.metrics.read(self.lease.study, [name], only=[self.lease.number])
         except StoreUnavailable as error:
             self._patience.failed(error)
             return None
@@ -95,23 +95,25 @@ class Recorder:
         self._rewind_to = step
         self.flush()
 
-    def finish(self, result: TrialResult, want: Want | None = None) -> None:
+    def finish(self, result: TrialResult, want: ClaimRequest | None = None) -> None:
         """End the trial as done; its last checkpoint was pointed to before. `want` takes the next one with it."""
         self._done, self.wanting = True, want is not None
         self.pruned = result.outcome is Outcome.PRUNED
 
         def ending() -> None:
-            self.granted = self._store.finish(self.lease, self._rows, self._checkpoint, result, want, self._decisions)
+            self.granted = self._store.queue.finish(
+                self.lease, self._rows, self._checkpoint, result, want, self._decisions
+            )
 
         self._end(ending)
 
     def fail(self, end: AttemptEnd, error: str, traceback: str = "") -> None:
         """End the attempt by a failure, which the queue counts."""
-        self._end(lambda: self._store.fail(self.lease, end, error, traceback, self._rows, self._checkpoint))
+        self._end(lambda: self._store.queue.fail(self.lease, end, error, traceback, self._rows, self._checkpoint))
 
     def release(self) -> None:
         """Give the lease back: nothing went wrong, another worker may go on."""
-        self._end(lambda: self._store.release(self.lease, self._rows, self._checkpoint))
+        self._end(lambda: self._store.queue.release(self.lease, self._rows, self._checkpoint))
 
     def _end(self, ending: Callable[[], object]) -> None:
         self._ending = ending
@@ -148,7 +150,7 @@ class Recorder:
     def _write(self) -> None:
         if self._rewind_to is not None:
             # Before anything that came after it; what is beyond would be there twice.
-            self.lease, self._rewind_to = self._store.rewind(self.lease, self._rewind_to), None
+            self.lease, self._rewind_to = self._store.queue.rewind(self.lease, self._rewind_to), None
             kept = [ref.path for ref in self.lease.checkpoints]
             self._superseded += [path for path in self._committed if path not in kept]
             self._committed = kept
@@ -156,7 +158,7 @@ class Recorder:
             self._ending()
             self.closed = True
         else:
-            self.lease = self._store.write(self.lease, self._rows, self._checkpoint, self._decisions)
+            self.lease = self._store.queue.write(self.lease, self._rows, self._checkpoint, self._decisions)
 
     def _prune(self) -> None:
         """Remove the files that the database no longer points to; only the committed state can tell which."""

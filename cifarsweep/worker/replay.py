@@ -70,7 +70,7 @@ class ReplayResult:
 
 def read_original(store: Store, study: str, number: int) -> Original:
     """Read a trial that is done. Raises UnknownStudy, or StoreError where there is no such trial or it is not done."""
-    trial = store.trial(study, number)
+    trial = store.trials.get(study, number)
     if trial.state is not TrialState.DONE:
         raise StoreError(f"{study}/{number} is {trial.state}: only a trial that is done can be trained again")
     if trial.outcome is Outcome.PRUNED:
@@ -78,7 +78,7 @@ def read_original(store: Store, study: str, number: int) -> Original:
             f"{study}/{number} was pruned at step {trial.step} and left no weights: only a trial that trained to its "
             "end can be trained again"
         )
-    series = store.metrics(study, set(trial.final) - TIMING_METRICS, only=[number])
+    series = store.metrics.read(study, set(trial.final) - TIMING_METRICS, only=[number])
     rows = {
         (name, int(step)): float(value)
         for (_, name), (steps, values) in series.items()

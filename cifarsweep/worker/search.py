@@ -69,7 +69,7 @@ class SearchClient:
     def search(self, name: str) -> Search | None:
         """The search of a study; None where it compares. Raises StoreUnavailable."""
         if name not in self._searches:
-            self._searches[name] = self._store.study(name).spec.search
+            self._searches[name] = self._store.studies.get(name).spec.search
         return self._searches[name]
 
 
@@ -109,7 +109,7 @@ class PruningDecider:
     def _before(self, step: int) -> dict[int, float]:
         """What earlier attempts evaluated before this step."""
         number = self._lease.number
-        found = self._store.metrics(self._lease.study, [VAL_ACCURACY], only=[number]).get((number, VAL_ACCURACY))
+        found = self._store.metrics.read(self._lease.study, [VAL_ACCURACY], only=[number]).get((number, VAL_ACCURACY))
         if found is None:
             return {}
         return {at: value for at, value in zip(*(array.tolist() for array in found), strict=True) if at < step}

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from cifarsweep.errors import DeviceError, StoreUnavailable
 from cifarsweep.store import Store
-from cifarsweep.store.records import Want
+from cifarsweep.store.records import ClaimRequest
 from cifarsweep.worker.checkpoint_cleanup import CheckpointDirectory
 from cifarsweep.worker.child.process import in_short, wait_for_any
 from cifarsweep.worker.claims import TrialClaimer
@@ -59,7 +59,7 @@ class Supervisor:
             data=trainable,
             clock=self._clock,
         )
-        self._watchdog = Watchdog(self._clock, store.hang_up, self._desert)
+        self._watchdog = Watchdog(self._clock, store.abort_connections, self._desert)
         self._slots: list[Slot] = []
         self._signals = SignalInbox()
         self._stop_by: float | None = None
@@ -157,7 +157,7 @@ class Supervisor:
                     break
                 slot.take(lease)
 
-    def _want(self, number: int) -> Want | None:
+    def _want(self, number: int) -> ClaimRequest | None:
         ready = next((slot.ready for slot in self._slots if slot.number == number), None)
         return None if self._stopping or self._spent or ready is None else self._claims.want(number, ready)
 
@@ -168,7 +168,7 @@ class Supervisor:
         self._beat_at = self._clock()
         try:
             if self._claims.registered:
-                self._store.beat_worker(self._id)
+                self._store.queue.beat_worker(self._id)
             self._teller.nudge()
         except StoreUnavailable as error:
             self._patience.failed(error)
@@ -223,13 +223,15 @@ class Supervisor:
             self._teller.wait(_END_OF_TELLING_S)
             sync_remaining(self._store, self._hurried)
             if self._claims.registered:
-                self._store.end_worker(self._id)
+                self._store.queue.end_worker(self._id)
         except StoreUnavailable as error:
             self._display.note(f"could not sign off: {error}")
 
     def _name_what_is_left(self) -> None:
         wanted = self._plan.studies
-        for text in unfinished_notes([each for each in self._store.status() if not wanted or each.study in wanted]):
+        for text in unfinished_notes(
+            [each for each in self._store.studies.status() if not wanted or each.study in wanted]
+        ):
             self._display.note(text)
 
     def _hurried(self) -> bool:

@@ -31,7 +31,7 @@ def postgres_restarts(place: Place, *, restarts: int, trials: int, workers: int 
         place, trials, workers, disturb, lambda: counts["restarts"] >= restarts, recruit=plain(0.1), forgive_starts=True
     )
     with place.open() as store:
-        again = sum(takeovers(store, study.name) for study in store.studies())
+        again = sum(takeovers(store, study.name) for study in store.studies.all())
     if again:
         raise Broken(f"seed {place.seed}: {again} trials were attempted again; logs in {place.folder}")
     return {**counts, "trials": trials * len(fleets), "attempts beyond the first": again}
@@ -71,9 +71,9 @@ def two_at_once(place: Place, *, each: int = 2) -> Counts:
             fleet.command("db", "upgrade", "--db", place.url)
         fleet.finish()
     with place.open() as store:
-        rows = store.studies()
+        rows = store.studies.all()
         versions = store._db.read(lambda conn: conn.execute(text("SELECT * FROM cifarsweep_alembic_version")).all())
-        findings = store.check()
+        findings = store.admin.check()
     if [(row.name, row.trials) for row in rows] != [("demo", 12)] or len(versions) != 1 or findings:
         raise Broken(f"seed {place.seed}: {rows}, {versions}, {findings}; logs in {place.folder}")
     return {"commands": 2 * each, "studies": len(rows), "schemas": len(versions)}

@@ -37,11 +37,11 @@ def damaged_checkpoints(place: Place, *, cases: int) -> Counts:
     patient = {"CIFARSWEEP_LEASE": "600", "CIFARSWEEP_BEAT": "1"}
     misbehaving = {"CHAOS_MISBEHAVE": '{"all": "raise-once"}', **patient}
     with place.open() as store, Fleet(place) as fleet:
-        store.create_study(spec)
+        store.studies.create(spec)
         fleet.start("--slots", "6", "--max-trials", str(cases), env=misbehaving)
         fleet.finish()
         # On a busy machine a trial may be due again in the first round, and another one wait for the second.
-        halfway = {row.number for row in store.trials(spec.name) if row.state == TrialState.QUEUED and row.attempts}
+        halfway = {row.number for row in store.trials.all(spec.name) if row.state == TrialState.QUEUED and row.attempts}
         starts = {n: _damage(place, refs, counts) for n, refs in _pointers(store).items() if n in halfway}
         store._db.write(lambda conn: conn.execute(update(trial).values(not_before=None)))
         fleet.start("--slots", "4", env=patient)
@@ -133,7 +133,7 @@ def full_checkpoint_disk(place: Place, *, trials: int = 4) -> Counts:
     """The folder of the checkpoints has no room for a while: training goes on, what was saved stays whole."""
     spec = study_of(trials)
     with disk(place.artifacts, 512) as small, place.open() as store, Fleet(place) as fleet:
-        store.create_study(spec)
+        store.studies.create(spec)
         # The child waits within its second checkpoint until the disk is full: else a late look finds everything done.
         worker = fleet.start(env={"CHAOS_STEP_S": "0.1"}, sabotage=fleet.sabotage("before fsync", "stop", 3))
         wait_for(lambda: worker.child_stopped() and any(_pointers(store).values()), fleet, "a checkpoint")
@@ -168,7 +168,7 @@ def _all_whole(store: Store) -> int:
 
 def _kept(store: Store) -> list[CheckpointRef]:
     """Two checkpoints of a trial, but of one that is done only the newest."""
-    most = {row.number: 1 if row.state is TrialState.DONE else 2 for row in store.trials("chaos")}
+    most = {row.number: 1 if row.state is TrialState.DONE else 2 for row in store.trials.all("chaos")}
     return [ref for number, refs in _pointers(store).items() for ref in refs[: most[number]]]
 
 
@@ -178,12 +178,12 @@ def full_database_disk(place: Place, *, trials: int = 4) -> Counts:
     with disk(place.folder / "small", 2048) as small:
         there = Place(place.folder, f"sqlite:///{small.path}/results.db", place.seed, lease_s=place.lease_s)
         with Store.open(there.url, upgrade=True) as store, Fleet(there) as fleet:
-            store.create_study(spec)
+            store.studies.create(spec)
             fleet.start(env={"CHAOS_STEP_S": "0.1"})
-            wait_for(lambda: store.trial("chaos", 0).step >= 4, fleet, "the first rows")
+            wait_for(lambda: store.trials.get("chaos", 0).step >= 4, fleet, "the first rows")
             small.fill()
             refusals = sum(_refused(store, number) for number in range(5))
-            findings = [each for each in store.check() if "lease has run out" not in each]
+            findings = [each for each in store.admin.check() if "lease has run out" not in each]
             # Half a lease in which the worker wants to write. Few rows may find room: SQLite keeps its journal's.
             time.sleep(there.lease_s / 2)
             small.make_room()
@@ -200,7 +200,7 @@ def full_database_disk(place: Place, *, trials: int = 4) -> Counts:
 def _refused(store: Store, number: int) -> bool:
     """Whether a large study is refused for want of room, in words that say so."""
     try:
-        store.create_study(study_of(4000, f"large-{number}"))
+        store.studies.create(study_of(4000, f"large-{number}"))
     except StoreUnavailable as error:
         return re.search("disk is full, or|disk is full; what was committed is safe", str(error)) is not None
     return False
@@ -229,7 +229,7 @@ def bad_children(place: Place, *, behaviours: tuple[str, ...] = tuple(BEHAVIOURS
     spec = study_of(1, "chaos").model_copy(update={"seeds": tuple(range(seeds))})
     plan = ", ".join(f'"{seed}": "{name}"' for seed, name in enumerate(names))
     with place.open() as store, Fleet(place) as fleet:
-        store.create_study(spec)
+        store.studies.create(spec)
         for _ in ticks(0.2):
             working = sum(worker.alive for worker in fleet.workers)
             # A worker that ends may still take back what crashed on its machine: until then nothing is decided.
@@ -243,7 +243,7 @@ def bad_children(place: Place, *, behaviours: tuple[str, ...] = tuple(BEHAVIOURS
         fleet.start()
         fleet.finish((0, _BAD_MACHINE))
         judge(place, store, spec.name, undisturbed(spec), spared=range(len(behaviours)))
-        rows = store.trials(spec.name)
+        rows = store.trials.all(spec.name)
         suspicious = sum(worker.exit_code == _BAD_MACHINE for worker in fleet.workers)
     wrong = [rows[at] for at, name in enumerate(behaviours) if rows[at].state is not BEHAVIOURS[name]]
     # From its last checkpoint on a bad trial only fails. Crashes that a bad machine takes upon itself do not count.

@@ -71,7 +71,7 @@ def kill_storms(place: Place, *, kills: int, trials: int, workers: int = 3, stor
     for storm in range(storms):
         spec = study_of(trials, f"storm-{storm}")
         with place.open() as store, Fleet(place) as fleet:
-            store.create_study(spec)
+            store.studies.create(spec)
             while len(fleet.workers) < kills:
                 victims = [_early_victim(fleet, spec.name) for _ in range(min(workers, kills - len(fleet.workers)))]
                 wait_for(lambda dying=victims: not any(each.alive for each in dying), fleet, "the end of victims")
@@ -79,7 +79,7 @@ def kill_storms(place: Place, *, kills: int, trials: int, workers: int = 3, stor
             plain(0.0)(fleet, spec.name)
             fleet.finish()
             judge(place, store, spec.name, undisturbed(spec))
-            rows = store.trials(spec.name)
+            rows = store.trials.all(spec.name)
         lost = [sum(one.end is AttemptEnd.TAKEN_OVER for one in row.attempts) for row in rows]
         counts["taken over"] += sum(lost)
         counts["trials done"] += sum(row.state is TrialState.DONE for row in rows)
@@ -130,7 +130,7 @@ def real_study(trials: int, name: str) -> Study:
 def trained_in_peace(place: Place, spec: Study) -> Runs:
     """What a worker that nobody disturbs records."""
     with place.open() as store, Fleet(place) as fleet:
-        store.create_study(spec)
+        store.studies.create(spec)
         fleet.start("--study", spec.name, real=True)
         fleet.finish()
         found: dict[int, Run] = recorded(store, spec.name)
@@ -154,7 +154,7 @@ def kills_at_points(place: Place, *, points: int | None = None, at_once: int = 2
     with place.open() as store, Fleet(place) as fleet:
         for group in groups:
             for point in group:
-                store.create_study(study_of(2, point.replace(" ", "-")))
+                store.studies.create(study_of(2, point.replace(" ", "-")))
             victims = [_victim(fleet, point) for point in group]
             wait_for(lambda dying=victims: not any(each.alive for each in dying), fleet, f"the end of {group}")
             for victim in victims:
@@ -239,7 +239,7 @@ def freezes(place: Place, *, freezes: int, trials: int, workers: int = 3) -> Cou
 def wrong_clocks(place: Place, *, trials: int) -> Counts:
     """Three workers at once, one an hour ahead of the second and one an hour behind."""
     with place.open() as store, Fleet(place) as fleet:
-        store.create_study(study_of(trials))
+        store.studies.create(study_of(trials))
         for skew_s in (-3600.0, 0.0, 3600.0):
             fleet.start("--slots", "2", env={"CHAOS_STEP_S": "0.05"}, skew_s=skew_s)
         fleet.finish()
@@ -254,13 +254,13 @@ def woken_zombie(place: Place, *, fenced: bool) -> list[str]:
     """A worker freezes in a trial, another one finishes it, and the first wakes; what the oracle complains of."""
     name = f"fenced-{fenced}"
     with place.open() as store, Fleet(place) as fleet:
-        store.create_study(study_of(2, name))
+        store.studies.create(study_of(2, name))
         # Stopped where it holds no lock: in a COMMIT it would keep its successor, and this reader, from the database.
         between = fleet.sabotage("after commit point", "stop", 2)
         zombie = fleet.start("--study", name, "--max-trials", "1", env=_SLOWLY, sabotage=between, fenced=fenced)
         wait_for(zombie.stopped, fleet, "a zombie's second checkpoint")
         zombie.send(signal.SIGSTOP, "child")
-        if store.trial(name, 0).state is not TrialState.LEASED:
+        if store.trials.get(name, 0).state is not TrialState.LEASED:
             raise Broken("the zombie was too fast to be frozen in its trial")
         fleet.start("--study", name)
         wait_for(lambda: not unfinished(store, name), fleet, "a successor that finishes")

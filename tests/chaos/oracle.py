@@ -53,10 +53,10 @@ def undisturbed(spec: Study) -> dict[int, Run]:
 
 def recorded(store: Store, name: str) -> dict[int, Run]:
     """What the database holds."""
-    values: dict[int, list[MetricRow]] = {row.number: [] for row in store.trials(name)}
+    values: dict[int, list[MetricRow]] = {row.number: [] for row in store.trials.all(name)}
     for number, row in store._db.read(lambda conn: _rows(conn, name)):
         values[number].append(row)
-    return {row.number: Run(row.weights_sha256, as_hex(values[row.number])) for row in store.trials(name)}
+    return {row.number: Run(row.weights_sha256, as_hex(values[row.number])) for row in store.trials.all(name)}
 
 
 def _rows(conn: Connection, name: str) -> list[tuple[int, MetricRow]]:
@@ -72,11 +72,11 @@ def _rows(conn: Connection, name: str) -> list[tuple[int, MetricRow]]:
 
 def complaints(store: Store, name: str, expected: Runs, *, spared: Collection[int] = ()) -> list[str]:
     """All that differs from an undisturbed run; `spared` are the numbers of trials that were meant to fail."""
-    return [*_trials(store, name, expected, spared), *_optuna(store, name, len(expected)), *store.check()]
+    return [*_trials(store, name, expected, spared), *_optuna(store, name, len(expected)), *store.admin.check()]
 
 
 def _trials(store: Store, name: str, expected: Runs, spared: Collection[int]) -> Iterator[str]:
-    rows = store.trials(name)
+    rows = store.trials.all(name)
     found = recorded(store, name)
     if len(rows) != len(expected):
         yield f"{len(rows)} trials instead of {len(expected)}"
@@ -100,8 +100,8 @@ def _difference(found: Run, expected: Run) -> str:
 
 def _optuna(store: Store, name: str, trials: int) -> Iterator[str]:
     """Every trial told once, none RUNNING."""
-    if store.untold():
-        yield f"Optuna was not told of {store.untold()} trials"
+    if store.unsynced():
+        yield f"Optuna was not told of {store.unsynced()} trials"
     told: list[Any] = []
     link = OptunaLink(store._db, lock=False)
     try:

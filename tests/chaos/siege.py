@@ -47,7 +47,7 @@ def besiege(
         spec = spec_of(trials, f"round-{number}")
         with place.open() as store, Fleet(place) as fleet:
             fleets.append(fleet)
-            store.create_study(spec)
+            store.studies.create(spec)
             for _ in ticks(0.04):
                 if enough() or not unfinished(store, spec.name):
                     break
@@ -66,7 +66,7 @@ def besiege(
 def unfinished(store: Store, name: str) -> bool:
     """Whether there is something to do, or nobody can tell: who is frozen or slow in a COMMIT keeps readers waiting."""
     try:
-        return bool(store.unfinished([name]))
+        return bool(store.queue.unfinished([name]))
     except StoreUnavailable:
         return True
 
@@ -81,7 +81,7 @@ def judge(place: Place, store: Store, name: str, expected: Runs, *, spared: Coll
 
 def takeovers(store: Store, name: str) -> int:
     """Attempts beyond the first."""
-    return sum(len(row.attempts) - 1 for row in store.trials(name))
+    return sum(len(row.attempts) - 1 for row in store.trials.all(name))
 
 
 class Every:

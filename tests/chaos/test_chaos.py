@@ -38,7 +38,7 @@ def test_nothing_is_lost_whatever_happens(name, backend, place_on):
 def test_the_oracle_complains_of_a_study_that_nobody_trained(place):
     spec = study_of(2)
     with place.open() as store:
-        store.create_study(spec)
+        store.studies.create(spec)
 
         found = "\n".join(complaints(store, spec.name, undisturbed(spec)))
 

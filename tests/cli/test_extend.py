@@ -50,7 +50,7 @@ UNTIL = ["extend", "rates", "--until-decided"]
 def rates(tmp_path: Path) -> Path:
     (tmp_path / "rates.toml").write_text(STUDY)
     with Store.open(f"sqlite:///{tmp_path}/cifarsweep.db", upgrade=True) as store:
-        store.create_study(read_study(tmp_path / "rates.toml"))
+        store.studies.create(read_study(tmp_path / "rates.toml"))
     return tmp_path
 
 
@@ -64,16 +64,16 @@ def run(rates: Path) -> Callable[..., Result]:
 def finish_all(folder: Path, but: int = 0) -> None:
     """Let every queued trial end as `ENDS` says, but for some."""
     with Store.open(f"sqlite:///{folder}/cifarsweep.db") as store:
-        while store.unfinished() > but:
-            lease = store.claim("w")
+        while store.queue.unfinished() > but:
+            lease = store.queue.claim("w")
             assert lease is not None
             value = ENDS[lease.cell](lease.seed)
-            store.finish(lease, [], None, TrialResult(Outcome.FINISHED, 1, {VAL_ACCURACY: value}, "f" * 64))
+            store.queue.finish(lease, [], None, TrialResult(Outcome.FINISHED, 1, {VAL_ACCURACY: value}, "f" * 64))
 
 
 def seeds(folder: Path) -> dict[str, int]:
     with Store.open(f"sqlite:///{folder}/cifarsweep.db", read_only=True) as store:
-        cells = [trial.cell for trial in store.trials("rates")]
+        cells = [trial.cell for trial in store.trials.all("rates")]
     return {cell: cells.count(cell) for cell in ENDS}
 
 
@@ -114,7 +114,7 @@ def test_a_look_changes_nothing(run: Any, rates: Path) -> None:
     )
     assert seeds(rates) == dict.fromkeys(ENDS, 3)
     with Store.open(f"sqlite:///{rates}/cifarsweep.db", read_only=True) as store:
-        assert store.plans("rates") == ()
+        assert store.studies.plans("rates") == ()
 
 
 def test_a_plan_before_the_first_look_keeps_the_promise(cli: Any, run: Any, rates: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_plan_before_the_first_look_keeps_the_promise(cli: Any, run: Any, rate
     assert "6 trials added, of up to 6 seeds a cell" in found.output and "not planned" not in found.output
     assert "not planned" not in cli("report", "rates").stdout
     with Store.open(f"sqlite:///{rates}/cifarsweep.db", read_only=True) as store:
-        assert store.plans("rates") == ((3, 6),)
+        assert store.studies.plans("rates") == ((3, 6),)
 
 
 def test_before_the_trials_are_done_nothing_is_said_of_them(run: Any, rates: Path) -> None:
@@ -148,7 +148,7 @@ def test_every_cell_can_have_more_seeds(run: Any, rates: Path) -> None:
 
     assert seeds(rates) == dict.fromkeys(ENDS, 5)
     with Store.open(f"sqlite:///{rates}/cifarsweep.db", read_only=True) as store:
-        assert store.plans("rates") == ((3,), (5,))
+        assert store.studies.plans("rates") == ((3,), (5,))
     assert "0 would be added" in run("extend", "rates", "--seeds", "4").output
 
 

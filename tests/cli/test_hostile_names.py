@@ -35,12 +35,14 @@ def hostile(tmp_path) -> str:
     url = f"sqlite:///{tmp_path}/cifarsweep.db"
     cell = Cell(name="c", levels={}, settings=Settings(dataset="digits", epochs=1))
     with Store.open(url, upgrade=True) as store:
-        store.create_study(Study(name="demo", question="Which?", cells=(cell,), seeds=(0, 1, 2)))
+        store.studies.create(Study(name="demo", question="Which?", cells=(cell,), seeds=(0, 1, 2)))
         versions = {f"v{HOSTILE}": HOSTILE}
-        store.register_worker(WorkerInfo(f"w{HOSTILE}", f"h{HOSTILE}", 1, f"d{HOSTILE}", 1, versions))
+        store.queue.register_worker(WorkerInfo(f"w{HOSTILE}", f"h{HOSTILE}", 1, f"d{HOSTILE}", 1, versions))
         for _ in range(2):
-            lease = store.claim(f"w{HOSTILE}")
-        store.fail(lease, AttemptEnd.EXCEPTION, f"ValueError: {HOSTILE}", f"Traceback: {HOSTILE}".replace("\n", " "))
+            lease = store.queue.claim(f"w{HOSTILE}")
+        store.queue.fail(
+            lease, AttemptEnd.EXCEPTION, f"ValueError: {HOSTILE}", f"Traceback: {HOSTILE}".replace("\n", " ")
+        )
     with sqlite3.connect(tmp_path / "cifarsweep.db") as database:
         database.execute("UPDATE cs_cell SET name = ? || position", (HOSTILE,))
     database.close()

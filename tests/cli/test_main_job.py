@@ -26,12 +26,12 @@ def outcome(folder: Path) -> dict[object, object]:
     """Everything that must be the same bits in every repetition."""
     assert not TIMING_METRICS & set(NAMES)
     with Store.open(f"sqlite:///{folder}/cifarsweep.db", read_only=True) as store:
-        assert store.check() == []
-        trials = store.trials("small")
+        assert store.admin.check() == []
+        trials = store.trials.all("small")
         assert {trial.state for trial in trials} == {TrialState.DONE}
         rows = {
             (number, name): [(int(step), float(value).hex()) for step, value in zip(*series, strict=True)]
-            for (number, name), series in store.metrics("small", NAMES).items()
+            for (number, name), series in store.metrics.read("small", NAMES).items()
         }
     return {"weights": [trial.weights_sha256 for trial in trials], "rows": rows}
 
@@ -54,13 +54,13 @@ def undisturbed(tmp_path_factory, data_root):
 def progress(folder: Path) -> int:
     """Steps of all trials, as the database has them."""
     with Store.open(f"sqlite:///{folder}/cifarsweep.db", read_only=True) as store:
-        return sum(trial.step for trial in store.trials("small"))
+        return sum(trial.step for trial in store.trials.all("small"))
 
 
 def resumed(folder: Path) -> int:
     """Attempts that went on from a checkpoint."""
     with Store.open(f"sqlite:///{folder}/cifarsweep.db", read_only=True) as store:
-        return sum(attempt.first_step > 0 for trial in store.trials("small") for attempt in trial.attempts)
+        return sum(attempt.first_step > 0 for trial in store.trials.all("small") for attempt in trial.attempts)
 
 
 def checkpoints(folder: Path) -> int:
@@ -114,7 +114,7 @@ def test_ctrl_c_gives_back_and_the_next_worker_goes_on_from_the_checkpoint(cli, 
     assert cli("worker", "--cpu").returncode == 0
     assert outcome(tmp_path) == undisturbed
     with Store.open(f"sqlite:///{tmp_path}/cifarsweep.db", read_only=True) as store:
-        stopped = [trial for trial in store.trials("small") if len(trial.attempts) > 1]
+        stopped = [trial for trial in store.trials.all("small") if len(trial.attempts) > 1]
     assert stopped and all(trial.attempts[0].end is AttemptEnd.RELEASED for trial in stopped)
     assert resumed(tmp_path) > 0
 

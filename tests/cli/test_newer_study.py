@@ -22,8 +22,8 @@ def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The study `newer`, with a setting that nobody here knows, and after it the demo."""
     monkeypatch.chdir(tmp_path)
     with Store.open(tmp_path / "results.db", upgrade=True) as store:
-        store.create_study(read_study(find("demo"), name="newer"))
-        store.create_study(read_study(find("demo")))
+        store.studies.create(read_study(find("demo"), name="newer"))
+        store.studies.create(read_study(find("demo")))
     with closing(sqlite3.connect(tmp_path / "results.db")) as conn:
         conn.execute(
             "UPDATE cs_study SET spec = replace(spec, '\"epochs\":', '\"warp\":9,\"epochs\":') WHERE name = 'newer'"

@@ -10,7 +10,7 @@ def test_a_worker_with_other_images_ends_with_both_digests_unless_it_is_told_to_
     small = ("create", "demo", "--seeds", "1", "--set", "epochs=1", "--as", "small")
     assert cli(*small).returncode == 0
     with Store.open(tmp_path / "cifarsweep.db") as store:
-        store.claim("somebody", environment=Environment({"digits": A}))
+        store.queue.claim("somebody", environment=Environment({"digits": A}))
 
     refused = cli("worker", "--cpu")
 

@@ -29,14 +29,14 @@ def finished(folder: Path, name: str, better: float) -> None:
     """A database with the study, every trial done, as a worker would leave it."""
     (folder / "small.toml").write_text(STUDY)
     with Store.open(f"sqlite:///{folder}/{name}.db", upgrade=True) as store:
-        store.create_study(read_study(folder / "small.toml"))
-        store.register_worker(WorkerInfo("w", "node1", 1, "cpu", 1, {"torch": "2.15"}))
-        while lease := store.claim("w"):
+        store.studies.create(read_study(folder / "small.toml"))
+        store.queue.register_worker(WorkerInfo("w", "node1", 1, "cpu", 1, {"torch": "2.15"}))
+        while lease := store.queue.claim("w"):
             # Seeds differ a little in how much better they are: differences without any spread prove little.
             accuracy = 0.6 + better + 0.001 * (1 + better / 100) * lease.seed
             rows = [MetricRow("val/accuracy", 10, accuracy), MetricRow("elapsed_s", 10, 3.0)]
             result = TrialResult(Outcome.FINISHED, 10, {"val/accuracy": accuracy}, "ab" * 32)
-            store.finish(store.write(lease, rows), [], None, result)
+            store.queue.finish(store.queue.write(lease, rows), [], None, result)
 
 
 @pytest.fixture

@@ -42,10 +42,10 @@ def created(cli, tmp_path):
 def outcome(folder: Path) -> dict[object, object]:
     """Weights and rows of every trial, to the last bit."""
     with Store.open(f"sqlite:///{folder}/cifarsweep.db", read_only=True) as store:
-        assert store.check() == []
-        trials = store.trials("shared")
+        assert store.admin.check() == []
+        trials = store.trials.all("shared")
         assert {trial.state for trial in trials} == {TrialState.DONE}
-        series = store.metrics("shared", sorted(set(trials[0].final) - TIMING_METRICS))
+        series = store.metrics.read("shared", sorted(set(trials[0].final) - TIMING_METRICS))
         rows = {key: [(int(s), float(v).hex()) for s, v in zip(*both, strict=True)] for key, both in series.items()}
     return {"weights": [trial.weights_sha256 for trial in trials], "rows": rows}
 
@@ -53,7 +53,7 @@ def outcome(folder: Path) -> dict[object, object]:
 def attempts(folder: Path) -> list[int]:
     """The first steps of all attempts."""
     with Store.open(f"sqlite:///{folder}/cifarsweep.db", read_only=True) as store:
-        return [attempt.first_step for trial in store.trials("shared") for attempt in trial.attempts]
+        return [attempt.first_step for trial in store.trials.all("shared") for attempt in trial.attempts]
 
 
 def pointers(folder: Path) -> int:

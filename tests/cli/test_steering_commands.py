@@ -28,10 +28,10 @@ from cifarsweep.store.records import StudyStatus, WorkerInfo, WorkerStatus
 def demo(tmp_path: Path):
     """The demo study with its 12 trials, of which a worker holds trial 0."""
     with Store.open(f"sqlite:///{tmp_path}/cifarsweep.db", upgrade=True) as store:
-        store.create_study(read_study(find("demo")))
-        store.register_worker(WorkerInfo("box-1", "box", 1, "NVIDIA H200", 1))
-        lease = store.claim("box-1", slot=3)
-        store.write(lease, [MetricRow("images_per_s", 7, 1234.0)])
+        store.studies.create(read_study(find("demo")))
+        store.queue.register_worker(WorkerInfo("box-1", "box", 1, "NVIDIA H200", 1))
+        lease = store.queue.claim("box-1", slot=3)
+        store.queue.write(lease, [MetricRow("images_per_s", 7, 1234.0)])
         yield store
 
 
@@ -64,7 +64,7 @@ def test_steering_says_what_changed(run, demo):
     assert said(run("cancel", "demo/5")) == "demo/5: 1 cancelled"
     assert said(run("retry", "demo")) == "demo: 1 to be tried again"
     assert said(run("priority", "demo/6", "-3")) == "demo/6: 1 have priority -3 now"
-    assert demo.check() == []
+    assert demo.admin.check() == []
 
 
 @pytest.mark.parametrize(
@@ -78,13 +78,13 @@ def test_steering_says_what_changed(run, demo):
     ],
 )
 def test_a_wrong_word_is_one_sentence_and_changes_nothing(run, demo, arguments, sentence):
-    demo.finish(demo.claim("box-1"), [], None, TrialResult(Outcome.FINISHED, 9, {}, "a"))
-    before = demo.trials("demo")
+    demo.queue.finish(demo.queue.claim("box-1"), [], None, TrialResult(Outcome.FINISHED, 9, {}, "a"))
+    before = demo.trials.all("demo")
 
     code, out, complaint = run(*arguments)
 
     assert (code, out) == (2, "") and sentence in complaint and complaint.startswith("error: ")
-    assert demo.trials("demo") == before
+    assert demo.trials.all("demo") == before
 
 
 def test_the_status_as_json_tells_who_works_and_how_fast(run, demo):
@@ -108,7 +108,7 @@ def test_watching_into_a_pipe_prints_what_changes_until_ctrl_c(start, demo):
     watching = start("status", "demo", "--watch")
     assert "demo: 0 of 12 done, 11 queued, 1 running; 1,234 images/s" in watching.stdout.readline()
 
-    demo.pause("demo", 4)
+    demo.control.pause("demo", 4)
 
     assert "10 queued, 1 running, 1 paused" in watching.stdout.readline()
     watching.send_signal(signal.SIGINT)
@@ -140,7 +140,8 @@ class Away:
     """A store whose database answers, is away for two looks, answers again, and then the one who watches goes."""
 
     def __init__(self, store: Store) -> None:
-        self._looks = iter([store.status, self._away, self._away, store.status, self._leave])
+        self.studies = self
+        self._looks = iter([store.studies.status, self._away, self._away, store.studies.status, self._leave])
 
     def status(self, study: str | None, *, speeds: bool) -> list[StudyStatus]:
         return next(self._looks)(study, speeds=speeds)
@@ -185,7 +186,7 @@ def text_of(found: RenderableType) -> str:
 
 def test_a_database_that_is_away_at_the_first_look_ends_the_watch(demo):
     store = Away(demo)
-    store.status("demo", speeds=True)
+    store.studies.status("demo", speeds=True)
 
     with pytest.raises(StoreUnavailable):
         status_command.follow(store, "demo")
@@ -193,7 +194,7 @@ def test_a_database_that_is_away_at_the_first_look_ends_the_watch(demo):
 
 def test_where_nobody_works_the_status_says_how_to_begin(run, tmp_path):
     with Store.open(f"sqlite:///{tmp_path}/cifarsweep.db", upgrade=True) as store:
-        store.create_study(read_study(find("demo")))
+        store.studies.create(read_study(find("demo")))
 
     assert said(run("status")).endswith("no trial is under way; `cifarsweep worker` takes what is queued")
     said(run("pause", "demo"))
@@ -213,8 +214,8 @@ def test_a_lease_that_ran_out_is_red():
 
 
 def test_the_history_of_a_trial_names_a_bad_machine(run, demo):
-    lease = demo.claim("box-1")
-    demo.fail(lease, AttemptEnd.CRASHED, "died", "")
-    demo.forgive("box-1", [(lease.trial_id, lease.attempt)])
+    lease = demo.queue.claim("box-1")
+    demo.queue.fail(lease, AttemptEnd.CRASHED, "died", "")
+    demo.queue.retract_crashes("box-1", [(lease.trial_id, lease.attempt)])
 
     assert "bad_machine" in said(run("show", f"demo/{lease.number}"))

@@ -60,7 +60,7 @@ def url(tmp_path: Path) -> str:
     """A database that holds the demo study."""
     found = f"sqlite:///{tmp_path / 'results.db'}"
     with Store.open(found, upgrade=True) as store:
-        store.create_study(read_study(find("demo")))
+        store.studies.create(read_study(find("demo")))
     return found
 
 

@@ -58,19 +58,19 @@ def show(browser: Browser) -> Iterator[Callable[..., Page]]:
 @pytest.fixture
 def store(url: str) -> Iterator[Store]:
     with Store.open(url) as opened:
-        opened.register_worker(WorkerInfo("w1", "node7", 7, "cuda:0", 2))
+        opened.queue.register_worker(WorkerInfo("w1", "node7", 7, "cuda:0", 2))
         yield opened
 
 
 def train(store: Store, lease: Lease, *steps: int) -> Lease:
     rows = [MetricRow(name, step, 1 - 1 / (step + 1)) for step in steps for name in ("val/accuracy", "train/loss")]
-    return store.write(lease, [*rows, *(MetricRow("epoch", step, step / 10) for step in steps)])
+    return store.queue.write(lease, [*rows, *(MetricRow("epoch", step, step / 10) for step in steps)])
 
 
 def finish(store: Store, lease: Lease) -> None:
     """With counts of classes, so that the page gets more figures and one more cell to choose in them."""
     rows = [MetricRow(f"{CONFUSION}{true}/{taken}", 9, 5.0) for true in (0, 1) for taken in (0, 1)]
-    store.finish(lease, rows, None, TrialResult(Outcome.FINISHED, 9, {"val/accuracy": 0.9}, "cd" * 32))
+    store.queue.finish(lease, rows, None, TrialResult(Outcome.FINISHED, 9, {"val/accuracy": 0.9}, "cd" * 32))
 
 
 def until(page: Page, condition: str) -> None:
@@ -103,8 +103,8 @@ def test_a_curve_grows_while_a_worker_trains(serve, show, url, store, tmp_path):
 
 
 def test_what_a_reader_chose_stays_while_the_page_grows(serve, show, url, store):
-    lease = train(store, store.claim("w1"), 1, 2)
-    store.fail(store.claim("w1"), AttemptEnd.EXCEPTION, "boom", "Traceback: boom")
+    lease = train(store, store.queue.claim("w1"), 1, 2)
+    store.queue.fail(store.queue.claim("w1"), AttemptEnd.EXCEPTION, "boom", "Traceback: boom")
     page = show(serve(url).port)
     until(page, f"{POINTS} === 2")
     page.evaluate("window.same = true; window.plot = document.getElementById('curves-plot')")
@@ -124,7 +124,7 @@ def test_what_a_reader_chose_stays_while_the_page_grows(serve, show, url, store)
 
 
 def test_what_a_reader_chose_stays_when_cells_finish_and_figures_come(serve, show, url, store):
-    first, second = train(store, store.claim("w1"), 1, 2), train(store, store.claim("w1"), 1, 2)
+    first, second = train(store, store.queue.claim("w1"), 1, 2), train(store, store.queue.claim("w1"), 1, 2)
     page = show(serve(url).port)
     until(page, f"{POINTS} === 2")
     page.evaluate("window.same = true; document.querySelector('#again ~ details').open = true; scrollTo(0, 700)")
@@ -156,7 +156,7 @@ def test_a_page_that_must_be_loaded_anew_is_shown_as_it_was_left(serve, show, ur
     place = "Math.round(document.getElementById('again').getBoundingClientRect().top)"
     before = page.evaluate(place)
 
-    train(store, store.claim("w1"), 1, 2)
+    train(store, store.queue.claim("w1"), 1, 2)
 
     until(page, f"{POINTS} === 2")
     assert page.evaluate("window.same") is None
@@ -165,7 +165,7 @@ def test_a_page_that_must_be_loaded_anew_is_shown_as_it_was_left(serve, show, ur
 
 
 def test_a_page_says_that_a_worker_fell_silent_and_who_is_to_do_what(serve, show, url, store, monkeypatch):
-    train(store, store.claim("w1"), 1, 2)
+    train(store, store.queue.claim("w1"), 1, 2)
     page = show(serve(url).port, width=360)
     page.wait_for_selector("#live-running")
     assert page.locator("#live .notice").count() == 0
@@ -187,14 +187,14 @@ def test_a_page_says_that_a_worker_fell_silent_and_who_is_to_do_what(serve, show
 
 
 def test_the_index_shows_studies_workers_and_errors(serve, show, url, store):
-    train(store, store.claim("w1"), 1, 2)
-    store.fail(store.claim("w1"), AttemptEnd.EXCEPTION, "ValueError: boom", "Traceback: boom")
+    train(store, store.queue.claim("w1"), 1, 2)
+    store.queue.fail(store.queue.claim("w1"), AttemptEnd.EXCEPTION, "ValueError: boom", "Traceback: boom")
     page = show(serve(url).port, "/")
 
     page.wait_for_selector("#live table")
     text = page.inner_text("#live")
     assert all(part in text for part in ("demo/0", "node7, cuda:0", "1 of 2 busy", "demo/1", "ValueError: boom"))
-    store.add_seeds("demo", [(store.trials("demo")[0].cell, 77)])
+    store.studies.add_seeds("demo", [(store.trials.all("demo")[0].cell, 77)])
     until(page, "document.querySelector('main').textContent.includes('13 trials')")
     page.click("#live a >> nth=0")
     assert page.url.endswith("/demo.html#trial-0")
@@ -204,10 +204,10 @@ def test_the_index_shows_studies_workers_and_errors(serve, show, url, store):
 def test_hostile_texts_run_nothing_and_phones_do_not_scroll_sideways(serve, show, url, store, path):
     spec = read_study(find("demo"))
     cells = (spec.cells[0].model_copy(update={"name": HOSTILE + "x" * 150}), *spec.cells[1:])
-    store.create_study(spec.model_copy(update={"name": "hostile", "question": HOSTILE, "cells": cells}))
-    store.register_worker(WorkerInfo("w1", HOSTILE, 7, HOSTILE, 2))
-    train(store, store.claim("w1", studies=["hostile"]), 1, 2)
-    store.fail(store.claim("w1", studies=["hostile"]), AttemptEnd.EXCEPTION, HOSTILE * 3, HOSTILE)
+    store.studies.create(spec.model_copy(update={"name": "hostile", "question": HOSTILE, "cells": cells}))
+    store.queue.register_worker(WorkerInfo("w1", HOSTILE, 7, HOSTILE, 2))
+    train(store, store.queue.claim("w1", studies=["hostile"]), 1, 2)
+    store.queue.fail(store.queue.claim("w1", studies=["hostile"]), AttemptEnd.EXCEPTION, HOSTILE * 3, HOSTILE)
     page = show(serve(url).port, path, 360, color_scheme="dark")
 
     page.wait_for_selector("#live table")

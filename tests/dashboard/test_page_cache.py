@@ -69,16 +69,16 @@ def test_every_kind_of_change_makes_a_new_page_and_no_other_study_is_read(url, s
         now[0] += 1000
         return pages.page("demo.html").stamp
 
-    lease = store.claim("w")
+    lease = store.queue.claim("w")
     seen.append(looked())
-    lease = store.write(lease, [MetricRow("train/loss", 1, 2.0)])
+    lease = store.queue.write(lease, [MetricRow("train/loss", 1, 2.0)])
     seen.append(looked())
-    store.fail(lease, AttemptEnd.EXCEPTION, "boom", "Traceback")
+    store.queue.fail(lease, AttemptEnd.EXCEPTION, "boom", "Traceback")
     seen.append(looked())
-    store.add_seeds("demo", [(store.trials("demo")[0].cell, 77)])
+    store.studies.add_seeds("demo", [(store.trials.all("demo")[0].cell, 77)])
     seen.append(looked())
     other = read_study(find("demo")).model_copy(update={"name": "other"})
-    store.create_study(other)
+    store.studies.create(other)
 
     assert len(set(seen)) == 5
     assert looked() == seen[-1]
@@ -89,7 +89,7 @@ def test_a_page_that_changes_all_the_time_is_made_at_most_every_two_seconds(url,
     source, now = StoreConnection(url), [0.0]
     pages = PageCache(source, clock=lambda: now[0])
     first = pages.page("demo.html")
-    store.claim("w")
+    store.queue.claim("w")
 
     now[0] = 1.9
     assert pages.page("demo.html").stamp == first.stamp
@@ -99,29 +99,29 @@ def test_a_page_that_changes_all_the_time_is_made_at_most_every_two_seconds(url,
 
 
 def test_only_trials_that_somebody_wrote_for_are_read_again(url, store):
-    leases = [store.write(store.claim("w"), [MetricRow("train/loss", 1, 2.0)]) for _ in range(4)]
+    leases = [store.queue.write(store.queue.claim("w"), [MetricRow("train/loss", 1, 2.0)]) for _ in range(4)]
     source = StoreConnection(url)
-    source.read(lambda watched: watched.metrics("demo", ["train/loss"]))
+    source.read(lambda watched: watched.metrics.read("demo", ["train/loss"]))
     before = source.read(lambda watched: watched.reads)
 
-    store.write(leases[2], [MetricRow("train/loss", 2, 1.0)])
-    series = source.read(lambda watched: watched.metrics("demo", ["train/loss"]))
+    store.queue.write(leases[2], [MetricRow("train/loss", 2, 1.0)])
+    series = source.read(lambda watched: watched.metrics.read("demo", ["train/loss"]))
 
     assert source.read(lambda watched: watched.reads) == before + 2  # the marks and one trial
     assert [len(series[lease.number, "train/loss"][0]) for lease in leases] == [1, 1, 2, 1]
     assert {key: list(map(list, value)) for key, value in series.items()} == {
-        key: list(map(list, value)) for key, value in store.metrics("demo", ["train/loss"]).items()
+        key: list(map(list, value)) for key, value in store.metrics.read("demo", ["train/loss"]).items()
     }
     source.close()
 
 
 def test_the_stream_tells_what_is_under_way(serve, url, store):
-    store.register_worker(WorkerInfo("w1", "node<1>", 7, "cuda:0", 2))
+    store.queue.register_worker(WorkerInfo("w1", "node<1>", 7, "cuda:0", 2))
     client = serve(url)
     with client.events() as events:
         first = next(events)
-        lease = store.claim("w1")
-        store.write(lease, [MetricRow("train/loss", 3, float("nan")), MetricRow("val/accuracy", 3, 0.5)])
+        lease = store.queue.claim("w1")
+        store.queue.write(lease, [MetricRow("train/loss", 3, float("nan")), MetricRow("val/accuracy", 3, 0.5)])
         then = next(said for said in events if said["running"] and said["running"][0]["loss"])
 
     assert (first["running"], first["studies"]["demo"]["done"]) == ([], 0)
@@ -133,7 +133,9 @@ def test_the_stream_tells_what_is_under_way(serve, url, store):
 
 
 def test_errors_are_told_with_their_trials(serve, url, store):
-    store.fail(store.claim("w"), AttemptEnd.EXCEPTION, "ValueError: \x1b[31mboom" + "!" * 999, "Traceback ...")
+    store.queue.fail(
+        store.queue.claim("w"), AttemptEnd.EXCEPTION, "ValueError: \x1b[31mboom" + "!" * 999, "Traceback ..."
+    )
     with serve(url).events() as events:
         error = next(events)["errors"][0]
 
@@ -163,7 +165,7 @@ def test_a_file_that_was_replaced_is_read_anew(pages, url, tmp_path):
     assert pages.page("demo.html") is not None
     (tmp_path / "results.db").unlink()
     with Store.open(url, upgrade=True) as store:
-        store.create_study(read_study(find("demo")).model_copy(update={"name": "new"}))
+        store.studies.create(read_study(find("demo")).model_copy(update={"name": "new"}))
 
     assert pages.page("demo.html") is None
     assert pages.page("new.html") is not None
@@ -198,7 +200,7 @@ def test_a_slow_read_is_logged(url, monkeypatch, caplog):
     monkeypatch.setattr("cifarsweep.store.cached.SLOW_S", 0.0)
     source = StoreConnection(url)
 
-    source.read(lambda store: store.stamps())
+    source.read(lambda store: store.fingerprints())
 
     assert "a read of sqlite:///" in caplog.text
     source.close()

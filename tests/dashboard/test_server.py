@@ -124,10 +124,12 @@ def test_a_sweep_on_sqlite_does_not_notice_who_watches(serve, url, tmp_path):
     # On a slow disk it may say so with nobody watching as well; then it catches up.
     said = re.sub(r"Optuna's view of \S+ lags behind: .*database is locked.*\n", "", said)
     with Store.open(url) as store:
-        untold = store.untold()
-        store.add_seeds("demo", [(store.trials("demo")[0].cell, 99)])  # one more message for those who listen
-        states = [trial.state for trial in store.trials("demo")][:12]
-        assert store.check() == []
+        untold = store.unsynced()
+        store.studies.add_seeds(
+            "demo", [(store.trials.all("demo")[0].cell, 99)]
+        )  # one more message for those who listen
+        states = [trial.state for trial in store.trials.all("demo")][:12]
+        assert store.admin.check() == []
     for watcher in watchers:
         watcher.join(30)
 

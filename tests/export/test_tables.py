@@ -19,6 +19,7 @@ from cifarsweep.spec.settings import Optimizer, Settings
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.types import MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
+from cifarsweep.store.metrics import Metrics
 
 EVIL = '=HYPERLINK("x")'
 VALUES = [0.1, -2.5, math.nan, math.inf, -math.inf]
@@ -32,13 +33,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
             Cell(name=name, levels={}, settings=Settings(dataset="digits", epochs=1, optimizer=Optimizer(lr=lr)))
             for name, lr in ((EVIL, 0.1), ("a/../b", 0.2))
         )
-        opened.create_study(Study(name="s", question="?", cells=cells, seeds=(3,)))
+        opened.studies.create(Study(name="s", question="?", cells=cells, seeds=(3,)))
         for _ in cells:
-            lease = opened.claim("w")
+            lease = opened.queue.claim("w")
             assert lease
             rows = [MetricRow("val/loss", step, value) for step, value in enumerate(VALUES)]
             times = [MetricRow("elapsed_s", step, step * 2.0) for step in range(len(VALUES))]
-            opened.finish(lease, rows + times, None, TrialResult(Outcome.FINISHED, 4, {}, "f" * 64))
+            opened.queue.finish(lease, rows + times, None, TrialResult(Outcome.FINISHED, 4, {}, "f" * 64))
         yield opened
 
 
@@ -122,17 +123,17 @@ def test_an_export_is_the_same_however_many_trials_are_read_at_once(
 
 def test_trials_are_read_by_their_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[list[int]] = []
-    metrics = Store.metrics
-    monkeypatch.setattr(Store, "metrics", lambda *a, only: read.append(list(only)) or metrics(*a, only=only))
+    metrics = Metrics.read
+    monkeypatch.setattr(Metrics, "read", lambda *a, only: read.append(list(only)) or metrics(*a, only=only))
     monkeypatch.setattr(series, "_ROWS", 10)
     with Store.open(f"sqlite:///{tmp_path / 'many.db'}", upgrade=True) as store:
         cell = Cell(name="a", levels={}, settings=Settings(dataset="digits", epochs=1))
-        store.create_study(Study(name="s", question="?", cells=(cell,), seeds=tuple(range(7))))
+        store.studies.create(Study(name="s", question="?", cells=(cell,), seeds=tuple(range(7))))
         for length in (4, 6, 1, 25, 2, 0):
-            lease = store.claim("w")
+            lease = store.queue.claim("w")
             assert lease
             rows = [MetricRow("val/loss", step, 0.5) for step in range(length)]
-            store.finish(lease, rows, None, TrialResult(Outcome.FINISHED, 4, {}, ""))
+            store.queue.finish(lease, rows, None, TrialResult(Outcome.FINISHED, 4, {}, ""))
 
         found = [[len(curve.steps) for curve in group] for group in curves(store, "s", [])]
 
@@ -207,7 +208,7 @@ def test_the_database_is_never_replaced(store: Store, tmp_path: Path, link) -> N
     with pytest.raises(OutputError, match="is the database"):
         export(store, "s", "csv", [], out, force=True)
 
-    assert store.check() == []
+    assert store.admin.check() == []
 
 
 def test_a_failure_leaves_nothing_behind(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,11 +253,11 @@ def test_an_unknown_metric_is_named(store: Store, tmp_path: Path) -> None:
 
 
 def test_counts_of_confusion_are_not_listed_among_the_metrics(store: Store, tmp_path: Path) -> None:
-    store.create_study(Study(name="c", question="?", cells=store.study("s").spec.cells[:1], seeds=(0,)))
-    lease = store.claim("w")
+    store.studies.create(Study(name="c", question="?", cells=store.studies.get("s").spec.cells[:1], seeds=(0,)))
+    lease = store.queue.claim("w")
     assert lease
     rows = [MetricRow(name, 4, 1.0) for name in ("val/loss", "val/confusion/0/1")]
-    store.finish(lease, rows, None, TrialResult(Outcome.FINISHED, 4, {}, ""))
+    store.queue.finish(lease, rows, None, TrialResult(Outcome.FINISHED, 4, {}, ""))
 
     with pytest.raises(OutputError, match="it has: val/loss$"):
         export(store, "c", "csv", ["val/los"], tmp_path / "c.csv", force=False)

@@ -69,40 +69,40 @@ def logs(tmp_path: Path) -> Path:
 def test_runs_become_trials_that_are_done(store: Store, logs: Path) -> None:
     runs = read_runs(logs, {"test_acc": "val/accuracy"})
 
-    store.import_study(imported_study("old", logs, runs), runs)
+    store.studies.add_finished(imported_study("old", logs, runs), runs)
 
-    rows = store.trials("old")
+    rows = store.trials.all("old")
     assert [(row.cell, row.seed, row.state, row.value) for row in rows] == [
         ("adam", 0, "done", 0.5),
         ("adam", 1, "done", 0.75),
         ("sgd", 0, "done", 0.125),
     ]
-    steps, values = store.metrics("old", ["elapsed_s"])[1, "elapsed_s"]
+    steps, values = store.metrics.read("old", ["elapsed_s"])[1, "elapsed_s"]
     assert (steps.tolist(), values.tolist()) == ([0, 1], [0.0, 2.0])
-    assert store.claim("w") is None
-    assert store.check() == []
+    assert store.queue.claim("w") is None
+    assert store.admin.check() == []
 
 
 def test_a_name_that_is_taken_is_refused_and_nothing_written(store: Store, logs: Path) -> None:
     runs = read_runs(logs, {})
-    store.import_study(imported_study("old", logs, runs), runs)
+    store.studies.add_finished(imported_study("old", logs, runs), runs)
 
     with pytest.raises(StudyExists, match="choose another name"):
-        store.import_study(imported_study("old", logs, runs[:1]), runs[:1])
-    assert len(store.trials("old")) == 3
+        store.studies.add_finished(imported_study("old", logs, runs[:1]), runs[:1])
+    assert len(store.trials.all("old")) == 3
 
 
 def test_optuna_is_told_of_imported_trials(store: Store, logs: Path) -> None:
     runs = read_runs(logs, {"test_acc": "val/accuracy"})
-    store.import_study(imported_study("old", logs, runs), runs)
+    store.studies.add_finished(imported_study("old", logs, runs), runs)
 
-    assert store.tell() == 3
-    assert store.check() == []
+    assert store.sync_optuna() == 3
+    assert store.admin.check() == []
 
 
 def test_what_was_exported_comes_back(store: Store, logs: Path, tmp_path: Path) -> None:
     runs = read_runs(logs, {})
-    store.import_study(imported_study("old", logs, runs), runs)
+    store.studies.add_finished(imported_study("old", logs, runs), runs)
 
     export(store, "old", "tensorboard", [], tmp_path / "again", force=False)
     again = read_runs(tmp_path / "again", {})
@@ -113,7 +113,7 @@ def test_what_was_exported_comes_back(store: Store, logs: Path, tmp_path: Path) 
 def test_crossed_cells_come_back_by_their_names(store: Store, tmp_path: Path) -> None:
     write_run(tmp_path / "logs" / "lr=1e-05, skip=no-seed=2", [0.25, 0.5])
     runs = read_runs(tmp_path / "logs", {})
-    store.import_study(imported_study("old", tmp_path, runs), runs)
+    store.studies.add_finished(imported_study("old", tmp_path, runs), runs)
 
     export(store, "old", "tensorboard", [], tmp_path / "again", force=False)
 
@@ -158,7 +158,7 @@ def test_a_tag_to_rename_that_no_run_has_is_refused(logs: Path) -> None:
 
 def test_a_report_claims_nothing_of_how_imported_runs_were_evaluated(store: Store, logs: Path) -> None:
     runs = read_runs(logs, {"test_acc": "val/accuracy"})
-    store.import_study(imported_study("old", logs, runs), runs)
+    store.studies.add_finished(imported_study("old", logs, runs), runs)
 
     notes = " ".join(figure_notes(collect(store, "old"), []))
 
@@ -169,10 +169,10 @@ def test_a_report_claims_nothing_of_how_imported_runs_were_evaluated(store: Stor
 def test_nobody_makes_up_settings_for_imported_trials(store: Store, logs: Path, tmp_path: Path) -> None:
     """Not in the tables, on the page, in `show`, nor where two studies are set side by side."""
     runs = read_runs(logs, {"test_acc": "val/accuracy"})
-    store.import_study(imported_study("old", logs, runs), runs)
-    store.import_study(imported_study("again", logs, runs), runs)
+    store.studies.add_finished(imported_study("old", logs, runs), runs)
+    store.studies.add_finished(imported_study("again", logs, runs), runs)
 
-    row = store.trial("old", 0)
+    row = store.trials.get("old", 0)
     assert row.own_settings is None
     with pytest.raises(StoreError, match=r"trial 0 \('adam'\) was imported from logs"):
         _ = row.settings
@@ -200,7 +200,7 @@ def shown_text(page: str) -> str:
 @pytest.mark.parametrize("command", [["replay", "old/0", "--cpu"], ["extend", "old", "--seeds", "3"]])
 def test_an_imported_trial_is_not_trained_here(store: Store, logs: Path, command: list[str]) -> None:
     runs = read_runs(logs, {"test_acc": "val/accuracy"})
-    store.import_study(imported_study("old", logs, runs), runs)
+    store.studies.add_finished(imported_study("old", logs, runs), runs)
 
     said = CliRunner().invoke(app, [*command, "--db", store.shown_url])
 
@@ -272,17 +272,17 @@ def trained(store: Store) -> Study:
     )
     factors = {"optimizer.lr": rates, "model.widths": ((8, 16),), "optimizer.clip": (None,)}
     study = Study(name="s", question="Welche?", factors=factors, cells=cells, seeds=(0, 1234567890123))
-    store.create_study(study)
+    store.studies.create(study)
     for number in range(study.planned):
-        lease = store.claim("w")
+        lease = store.queue.claim("w")
         assert lease
         rows = [MetricRow("val/accuracy", 10 * step, value) for step, value in enumerate(NUMBERS)]
         rows += [MetricRow("a: b/c 100 %", 2**40, number), MetricRow("elapsed_s", 2**40, 1.1 * number)]
         if number == study.planned - 1:
-            store.write(lease, rows)
+            store.queue.write(lease, rows)
         else:
             outcome = Outcome.DIVERGED if number == study.planned - 2 else Outcome.FINISHED
-            store.finish(lease, rows, None, TrialResult(outcome, 2**40, {"params": 7.0, "x": math.nan}, "f" * 64))
+            store.queue.finish(lease, rows, None, TrialResult(outcome, 2**40, {"params": 7.0, "x": math.nan}, "f" * 64))
     return study
 
 
@@ -291,24 +291,24 @@ def test_what_was_exported_comes_back_to_the_last_bit(store: Store, tmp_path: Pa
     export(store, "s", "tensorboard", [], tmp_path / "runs", force=False)
 
     found = read_all(tmp_path / "runs", {})
-    store.import_study(imported_study("again", tmp_path / "runs", found.runs), found.runs)
+    store.studies.add_finished(imported_study("again", tmp_path / "runs", found.runs), found.runs)
 
     assert found.notes == [] and list(found.left_out.sentences()) == []
-    back = store.study("again").spec
+    back = store.studies.get("again").spec
     assert (back.question, back.factors, back.seeds) == (study.question, study.factors, study.seeds)
     assert [(cell.name, cell.levels) for cell in back.cells] == [(cell.name, cell.levels) for cell in study.cells]
     assert facts(store, "again") == facts(store, "s")
-    last = store.trials("again")[-1]
+    last = store.trials.all("again")[-1]
     assert (last.state, last.outcome, last.final) == ("cancelled", None, {}), "it had not ended"
 
 
 def facts(store: Store, study: str) -> list[object]:
     """Everything of its trials that an export holds."""
-    names = store.metric_names(study)
-    series = store.metrics(study, names)
+    names = store.metrics.names(study)
+    series = store.metrics.read(study, names)
     rows = [
         (row.number, row.cell, row.seed, dict(row.levels), row.outcome, repr(row.final), row.value)
-        for row in store.trials(study)
+        for row in store.trials.all(study)
     ]
     curves = [
         (key, steps.tolist(), [value.hex() for value in values.tolist()]) for key, (steps, values) in series.items()
@@ -332,12 +332,12 @@ def test_a_trial_of_an_import_is_not_queued_again(store: Store, tmp_path: Path) 
     trained(store)
     export(store, "s", "tensorboard", [], tmp_path / "runs", force=False)
     runs = read_runs(tmp_path / "runs")
-    store.import_study(imported_study("again", tmp_path / "runs", runs), runs)
+    store.studies.add_finished(imported_study("again", tmp_path / "runs", runs), runs)
 
     for number in (None, 15):
         with pytest.raises(StoreError, match="'again' was imported: its trials were trained elsewhere"):
-            store.retry("again", number)
-    assert store.trials("again")[-1].state == "cancelled"
+            store.control.retry("again", number)
+    assert store.trials.all("again")[-1].state == "cancelled"
 
 
 def log(
@@ -723,15 +723,15 @@ def test_a_record_that_would_make_a_study_nobody_can_read_is_left_out(
     store: Store, tmp_path: Path, changed: dict[str, object]
 ) -> None:
     runs = read_runs(write_run(tmp_path / "logs" / "adam", [0.5]).parent)
-    store.import_study(imported_study("old", tmp_path, runs), runs)
+    store.studies.add_finished(imported_study("old", tmp_path, runs), runs)
     export(store, "old", "tensorboard", [], tmp_path / "out", force=False)
     (path,) = (tmp_path / "out").glob("*/*tfevents*")
     edit_record(path, changed)
 
     found = read_all(tmp_path / "out", {})
-    store.import_study(imported_study("again", tmp_path, found.runs), found.runs)
+    store.studies.add_finished(imported_study("again", tmp_path, found.runs), found.runs)
 
-    assert [trial.value for trial in store.trials("again")] == [None]
+    assert [trial.value for trial in store.trials.all("again")] == [None]
     assert list(found.left_out.sentences()) == [
         f"left out: records of an export that can't be read: 1 ({str(path.parent)!r})"
     ]

@@ -16,6 +16,7 @@ from cifarsweep.report.render import render_study
 from cifarsweep.report.summary import study_fields
 from cifarsweep.spec.types import AttemptEnd, CheckpointRef, MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
+from cifarsweep.store.metrics import Metrics
 from cifarsweep.store.records import WorkerInfo
 
 FINAL = {"val/accuracy": 0.75, "params": 1234.0, "flops_per_image": 5e6}
@@ -25,12 +26,16 @@ FINAL = {"val/accuracy": 0.75, "params": 1234.0, "flops_per_image": 5e6}
 def store(make: Any, tmp_path: Path) -> Any:
     """One trial done, one that failed twice, one that nobody took."""
     with Store.open(f"sqlite:///{tmp_path}/results.db", upgrade=True) as opened:
-        opened.create_study(make.study({}, seeds=3))
-        opened.register_worker(WorkerInfo("w", "node1", 1, "cpu", 1, {"torch": "2.15"}))
-        lease = opened.claim("w")
+        opened.studies.create(make.study({}, seeds=3))
+        opened.queue.register_worker(WorkerInfo("w", "node1", 1, "cpu", 1, {"torch": "2.15"}))
+        lease = opened.queue.claim("w")
         rows = [MetricRow(name, 10, value) for name, value in (("val/accuracy", 0.75), ("elapsed_s", 3.5))]
-        opened.finish(opened.write(lease, rows), [], None, TrialResult(Outcome.FINISHED, 10, FINAL, "cd" * 32))
-        opened.fail(opened.claim("w"), AttemptEnd.EXCEPTION, "RuntimeError: no", "Traceback: RuntimeError: no")
+        opened.queue.finish(
+            opened.queue.write(lease, rows), [], None, TrialResult(Outcome.FINISHED, 10, FINAL, "cd" * 32)
+        )
+        opened.queue.fail(
+            opened.queue.claim("w"), AttemptEnd.EXCEPTION, "RuntimeError: no", "Traceback: RuntimeError: no"
+        )
         yield opened
 
 
@@ -52,17 +57,17 @@ def test_series_and_surroundings(store: Any) -> None:
     steps, values = report.series[0, "val/accuracy"]
     assert (steps.tolist(), values.tolist()) == ([10], [0.75])
     assert (datetime.now(UTC) - report.made_at).total_seconds() < 60
-    assert report.study == store.study("tried").spec
+    assert report.study == store.studies.get("tried").spec
     assert "results.db" in render_study(report)
 
 
 def test_what_the_hardware_did_is_of_all_attempts_of_a_trial(store: Any) -> None:
-    first = store.claim("w")
+    first = store.queue.claim("w")
     slots = [MetricRow("gpu/slots_busy", 10, 8.0), MetricRow("val/accuracy", 10, 0.5)]
-    store.release(first, slots, CheckpointRef(10, "10.pt", "0" * 64, 1))
-    last = store.write(store.claim("w"), [MetricRow("gpu/slots_busy", 20, 2.0)])
+    store.queue.release(first, slots, CheckpointRef(10, "10.pt", "0" * 64, 1))
+    last = store.queue.write(store.queue.claim("w"), [MetricRow("gpu/slots_busy", 20, 2.0)])
     result = TrialResult(Outcome.FINISHED, 20, FINAL | {"gpu/slots_busy": 2.0}, "cd" * 32)
-    store.finish(last, [], None, result)
+    store.queue.finish(last, [], None, result)
 
     trial = next(one for one in collect(store, "tried").trials if one.number == first.number)
 
@@ -80,20 +85,20 @@ def race(make: Any, tmp_path: Path) -> Any:
     """A database with a study of one race, and one of a study without any; what is read of their curves is noted."""
     url = f"sqlite:///{tmp_path}/races.db"
     with Store.open(url, upgrade=True) as opened:
-        opened.create_study(make.study({"optimizer.lr": (0.1, 0.3)}, seeds=1, hypotheses=(FIRST,)))
-        opened.create_study(make.study({}, seeds=1, name="plain"))
-        while lease := opened.claim("w"):
+        opened.studies.create(make.study({"optimizer.lr": (0.1, 0.3)}, seeds=1, hypotheses=(FIRST,)))
+        opened.studies.create(make.study({}, seeds=1, name="plain"))
+        while lease := opened.queue.claim("w"):
             names = ("val/accuracy", "elapsed_s", "train/loss", "val/confusion/0/0")
             rows = [MetricRow(name, step, step / 12) for name in names for step in (4, 8, 12)]
-            opened.finish(opened.write(lease, rows), [], None, TrialResult(Outcome.FINISHED, 12, FINAL, ""))
+            opened.queue.finish(opened.queue.write(lease, rows), [], None, TrialResult(Outcome.FINISHED, 12, FINAL, ""))
     return url
 
 
 def curves_read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, set[str]]]:
     read: list[tuple[str, set[str]]] = []
-    metrics, counts = Store.metrics, Store.counts
-    monkeypatch.setattr(Store, "metrics", lambda *a, **more: read.append((a[1], set(a[2]))) or metrics(*a, **more))
-    monkeypatch.setattr(Store, "counts", lambda *a: read.append((a[1], {a[2]})) or counts(*a))
+    metrics, counts = Metrics.read, Metrics.read_prefix
+    monkeypatch.setattr(Metrics, "read", lambda *a, **more: read.append((a[1], set(a[2]))) or metrics(*a, **more))
+    monkeypatch.setattr(Metrics, "read_prefix", lambda *a: read.append((a[1], {a[2]})) or counts(*a))
     return read
 
 

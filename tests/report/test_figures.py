@@ -182,13 +182,13 @@ def test_matrices_are_of_the_best_cells_as_far_as_the_page_stays_light(
 def test_counts_come_from_the_database_and_strange_ones_are_left_out(make: Any, tmp_path: Any) -> None:
     names = ["0/0", "0/1", "1/1"], ["9/x"], ["99999/0"]
     with Store.open(f"sqlite:///{tmp_path}/results.db", upgrade=True) as store:
-        store.create_study(make.study({}, seeds=3))
+        store.studies.create(make.study({}, seeds=3))
         for each in names:
-            lease = store.claim("w")
-            lease = store.write(lease, [MetricRow(CONFUSION + name, 7, 3.0) for name in each])
-            store.finish(lease, [], None, TrialResult(Outcome.FINISHED, 7, {"val/accuracy": 0.5}, "cd" * 32))
+            lease = store.queue.claim("w")
+            lease = store.queue.write(lease, [MetricRow(CONFUSION + name, 7, 3.0) for name in each])
+            store.queue.finish(lease, [], None, TrialResult(Outcome.FINISHED, 7, {"val/accuracy": 0.5}, "cd" * 32))
 
-        found = class_counts(store, "tried", store.trials("tried"))
+        found = class_counts(store, "tried", store.trials.all("tried"))
         page = render_study(collect(store, "tried"))
 
     assert found["base"].counts.tolist() == [[3, 3], [0, 3]]

@@ -110,11 +110,11 @@ def test_a_terminal_has_a_line_for_the_best(many: ReportStudy, monkeypatch: pyte
 def test_curves_are_read_of_the_cells_that_are_shown(make: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     limit(monkeypatch, SHOWN_CELLS=2)
     with Store.open(f"sqlite:///{tmp_path}/many.db", upgrade=True) as store:
-        store.create_study(make.study({"batch_size": (1, 2, 3, 4)}, seeds=1))
-        while lease := store.claim("w"):
+        store.studies.create(make.study({"batch_size": (1, 2, 3, 4)}, seeds=1))
+        while lease := store.queue.claim("w"):
             rows = [MetricRow("val/accuracy", step, 0.1 * lease.number) for step in (1, 2, 3)]
             final = {"val/accuracy": 0.1 * lease.number}
-            store.finish(store.write(lease, rows), [], None, TrialResult(Outcome.FINISHED, 3, final, ""))
+            store.queue.finish(store.queue.write(lease, rows), [], None, TrialResult(Outcome.FINISHED, 3, final, ""))
 
         report = collect(store, "tried")
 

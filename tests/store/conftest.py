@@ -91,7 +91,7 @@ def store(url: str) -> Iterator[Store]:
 @pytest.fixture
 def busy_store(store: Store) -> Store:
     """A store with the study `s` of 2 cells and 3 seeds."""
-    store.create_study(make_study())
+    store.studies.create(make_study())
     return store
 
 
@@ -101,7 +101,7 @@ def read_only_mount(tmp_path: Path, set_read_only: Callable[[Path], None]) -> Pa
     folder = tmp_path / "read-only"
     folder.mkdir()
     with Store.open(folder / "results.db", upgrade=True) as store:
-        store.create_study(make_study())
+        store.studies.create(make_study())
     set_read_only(folder)
     return folder / "results.db"
 
@@ -110,7 +110,7 @@ def read_only_mount(tmp_path: Path, set_read_only: Callable[[Path], None]) -> Pa
 def reader(new_postgres: str) -> Iterator[str]:
     """The URL of somebody who may read the tables of a database with the study `s`, and nothing else."""
     with Store.open(new_postgres, upgrade=True) as store:
-        store.create_study(make_study())
+        store.studies.create(make_study())
     name = new_postgres.split("?")[0].rsplit("/", 1)[1]
     administer(new_postgres, f"CREATE ROLE {name} LOGIN", f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}")
     yield new_postgres.replace("//postgres:@", f"//{name}@")

@@ -52,7 +52,7 @@ def result(step: int = 10, accuracy: float = 0.5) -> TrialResult:
 
 
 def must_claim(store: Store, worker_id: str = "w") -> Lease:
-    lease = store.claim(worker_id)
+    lease = store.queue.claim(worker_id)
     assert lease is not None
     return lease
 
@@ -142,5 +142,5 @@ def tables() -> Iterable[tuple[str, Any]]:
 
 def steps_of(store: Store, name: str = "train/loss", number: int = 0, study: str = "s") -> list[int]:
     """The steps at which a trial has rows."""
-    series = store.metrics(study, [name]).get((number, name))
+    series = store.metrics.read(study, [name]).get((number, name))
     return [] if series is None else series[0].tolist()

@@ -167,7 +167,7 @@ AS_NOBODY = textwrap.dedent(
         os.setgid(65534)
         os.setuid(65534)
     with Store.open(url, read_only=True) as store:
-        print("status:", store.status("s")[0].study, len(store.trials("s")))
+        print("status:", store.studies.status("s")[0].study, len(store.trials.all("s")))
     try:
         Store.open(url)
     except StoreError as error:
@@ -189,7 +189,7 @@ def open_folder() -> Iterator[Path]:
 def test_a_read_only_file_is_readable_and_nothing_else(open_folder: Path) -> None:
     path, script = open_folder / "results.db", open_folder / "script.py"
     with Store.open(f"sqlite:///{path}", upgrade=True) as store:
-        store.create_study(make_study())
+        store.studies.create(make_study())
     script.write_text(AS_NOBODY)
     for file in open_folder.glob("results.db*"):
         # The journal too, which has the mode that the database had: who can't look into it may not read past it.
@@ -215,12 +215,12 @@ def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["q?x.db", "p%41x.db", "~x.db", "a#b.db", "f \N{SNOWMAN}.db"])
 def test_a_path_is_the_file_of_that_name_and_its_url_can_be_given_again(tmp_path: Path, name: str) -> None:
     with Store.open(tmp_path / name, upgrade=True) as store:
-        store.create_study(make_study())
+        store.studies.create(make_study())
         url = store.shown_url
 
     assert [path.name for path in tmp_path.iterdir() if not path.name.endswith("-journal")] == [name]
     with Store.open(url, read_only=True) as store:
-        assert store.unfinished() == 6
+        assert store.queue.unfinished() == 6
 
 
 def test_a_question_mark_in_a_url_is_refused_before_another_file_is_made(tmp_path: Path) -> None:

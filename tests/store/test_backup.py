@@ -17,10 +17,12 @@ from cifarsweep.store.schema import checkpoint
 @pytest.fixture
 def used_store(busy_store: Store) -> Store:
     """Trial 0 is done and told, trial 1 is leased with a checkpoint, the others wait."""
-    lease = busy_store.write(must_claim(busy_store), [*rows_at(1, 2), MetricRow("x", 1, float("nan"))], saved_at(2))
-    busy_store.finish(lease, rows_at(3), saved_at(3), result(3))
-    busy_store.write(must_claim(busy_store), rows_at(1), saved_at(1))
-    assert busy_store.tell() == 1
+    lease = busy_store.queue.write(
+        must_claim(busy_store), [*rows_at(1, 2), MetricRow("x", 1, float("nan"))], saved_at(2)
+    )
+    busy_store.queue.finish(lease, rows_at(3), saved_at(3), result(3))
+    busy_store.queue.write(must_claim(busy_store), rows_at(1), saved_at(1))
+    assert busy_store.sync_optuna() == 1
     return busy_store
 
 
@@ -46,8 +48,8 @@ def newest_checkpoint(conn: Connection) -> int:
 def work_off(store: Store) -> None:
     """Train the next trial."""
     lease = must_claim(store)
-    store.finish(lease, rows_at(lease.step + 1), None, result(lease.step + 1))
-    store.tell()
+    store.queue.finish(lease, rows_at(lease.step + 1), None, result(lease.step + 1))
+    store.sync_optuna()
 
 
 def opened(path: Path) -> Store:
@@ -55,13 +57,13 @@ def opened(path: Path) -> Store:
 
 
 def test_a_backup_holds_every_row_and_is_a_database(used_store: Store, tmp_path: Path) -> None:
-    used_store.backup(tmp_path / "copy.db")
+    used_store.admin.backup(tmp_path / "copy.db")
 
     with opened(tmp_path / "copy.db") as copy:
         assert untold(contents(copy)) == untold(contents(used_store))
-        assert copy.status("s")[0].trials == used_store.status("s")[0].trials
-        copy.tell()
-        assert not [finding for finding in copy.check() if "lease" not in finding]
+        assert copy.studies.status("s")[0].trials == used_store.studies.status("s")[0].trials
+        copy.sync_optuna()
+        assert not [finding for finding in copy.admin.check() if "lease" not in finding]
 
 
 @pytest.mark.parametrize("name", ["q?x.db", "p%41x.db"])
@@ -69,11 +71,11 @@ def test_a_backup_may_have_any_name(used_store: Store, tmp_path: Path, name: str
     folder = tmp_path / "copies"
     folder.mkdir()
 
-    used_store.backup(folder / name)
+    used_store.admin.backup(folder / name)
 
     assert [path.name for path in folder.iterdir()] == [name]
     with Store.open(folder / name, read_only=True) as copy:
-        assert len(copy.trials("s")) == 6
+        assert len(copy.trials.all("s")) == 6
 
 
 def test_a_backup_that_finds_no_room_names_the_place_it_was_to_go_to(tmp_path: Path) -> None:
@@ -84,10 +86,10 @@ def test_a_backup_that_finds_no_room_names_the_place_it_was_to_go_to(tmp_path: P
         pytest.skip("a small disk needs the right to mount one")
     try:
         with Store.open(tmp_path / "results.db", upgrade=True) as store:
-            store.create_study(make_study())
+            store.studies.create(make_study())
 
             with pytest.raises(StoreError, match=r"small/copy.db: (its disk is full|can't be written)") as refused:
-                store.backup(small / "copy.db")
+                store.admin.backup(small / "copy.db")
         assert refused.value.exit_code == 2
         assert list(small.iterdir()) == []
     finally:
@@ -96,43 +98,43 @@ def test_a_backup_that_finds_no_room_names_the_place_it_was_to_go_to(tmp_path: P
 
 def test_who_may_only_read_makes_a_backup_all_the_same(unwritable: str | Path, tmp_path: Path) -> None:
     with Store.open(unwritable, read_only=True) as store:
-        assert store.check() == []
-        store.backup(tmp_path / "copy.db")
+        assert store.admin.check() == []
+        store.admin.backup(tmp_path / "copy.db")
 
     with opened(tmp_path / "copy.db") as copy:
-        assert len(copy.trials("s")) == 6
+        assert len(copy.trials.all("s")) == 6
 
 
 def test_a_backup_goes_on_where_the_original_was(used_store: Store, tmp_path: Path) -> None:
-    used_store.backup(tmp_path / "copy.db")
+    used_store.admin.backup(tmp_path / "copy.db")
 
     with opened(tmp_path / "copy.db") as copy:
         for _ in range(4):
             work_off(copy)
-        assert copy.status("s")[0].trials[TrialState.DONE] == 5
-    assert used_store.status("s")[0].trials[TrialState.DONE] == 1
+        assert copy.studies.status("s")[0].trials[TrialState.DONE] == 5
+    assert used_store.studies.status("s")[0].trials[TrialState.DONE] == 1
 
 
 def test_a_backup_comes_back_into_an_empty_database_of_either_kind(
     used_store: Store, empty_url: str, tmp_path: Path
 ) -> None:
-    used_store.backup(tmp_path / "copy.db")
+    used_store.admin.backup(tmp_path / "copy.db")
     empty_url = empty_url.replace("results.db", "restored.db")  # an SQLite file of another name than the first
 
     with opened(tmp_path / "copy.db") as copy, Store.open(empty_url, upgrade=True) as restored:
-        assert restored.restore(copy) == 6
+        assert restored.admin.restore(copy.admin) == 6
         assert untold(contents(restored)) == untold(contents(used_store))
-        restored.create_study(make_study(1, 1, name="later"))
+        restored.studies.create(make_study(1, 1, name="later"))
         work_off(restored)
-        assert restored.untold() == 0
+        assert restored.unsynced() == 0
 
 
 def test_a_database_with_studies_is_not_restored_into(used_store: Store, tmp_path: Path) -> None:
-    used_store.backup(tmp_path / "copy.db")
+    used_store.admin.backup(tmp_path / "copy.db")
     before = contents(used_store)
 
     with opened(tmp_path / "copy.db") as copy, pytest.raises(StoreError, match="holds studies already"):
-        used_store.restore(copy)
+        used_store.admin.restore(copy.admin)
 
     assert contents(used_store) == before
 
@@ -146,30 +148,30 @@ def test_a_backup_while_others_write_is_one_moment(busy_store: Store, url: str, 
         step = 0
         while not enough.is_set():
             step += 1
-            lease = busy_store.write(lease, [MetricRow(name, step, 0.5) for name in "abcdefgh"], saved_at(step))
+            lease = busy_store.queue.write(lease, [MetricRow(name, step, 0.5) for name in "abcdefgh"], saved_at(step))
 
     writer = threading.Thread(target=write)
     writer.start()
     with Store.open(url) as other:
         for number in range(3):
-            other.backup(tmp_path / f"{number}.db")
+            other.admin.backup(tmp_path / f"{number}.db")
     enough.set()
     writer.join()
 
     for number in range(3):
         with opened(tmp_path / f"{number}.db") as copy:
-            lengths = {len(steps) for steps, _ in copy.metrics("s", "abcdefgh").values()} or {0}
+            lengths = {len(steps) for steps, _ in copy.metrics.read("s", "abcdefgh").values()} or {0}
             assert lengths == {copy._db.read(newest_checkpoint)}
 
 
 def test_what_is_there_is_not_overwritten_and_nothing_is_left_beside(used_store: Store, tmp_path: Path) -> None:
     out = tmp_path / "here" / "copy.db"
     out.parent.mkdir()
-    used_store.backup(out)
+    used_store.admin.backup(out)
     before = out.read_bytes()
 
     with pytest.raises(StoreError, match="exists already"):
-        used_store.backup(out)
+        used_store.admin.backup(out)
 
     assert out.read_bytes() == before
     assert list(out.parent.iterdir()) == [out]
@@ -177,19 +179,19 @@ def test_what_is_there_is_not_overwritten_and_nothing_is_left_beside(used_store:
 
 def test_a_backup_into_no_folder_is_one_sentence(used_store: Store, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="folder does not exist"):
-        used_store.backup(tmp_path / "none" / "copy.db")
+        used_store.admin.backup(tmp_path / "none" / "copy.db")
 
 
 def test_a_damaged_database_makes_no_backup(tmp_path: Path) -> None:
     with Store.open(f"sqlite:///{tmp_path}/results.db", upgrade=True) as store:
-        store.create_study(make_study())
-        store.write(must_claim(store), [MetricRow("m", step, 0.5) for step in range(5_000)])
+        store.studies.create(make_study())
+        store.queue.write(must_claim(store), [MetricRow("m", step, 0.5) for step in range(5_000)])
     contents = bytearray((tmp_path / "results.db").read_bytes())
     contents[-4096 * 3 : -4096 * 3 + 200] = b"\xff" * 200
     (tmp_path / "results.db").write_bytes(contents)
 
     with opened(tmp_path / "results.db") as store, pytest.raises(StoreError, match="damaged"):
-        store.backup(tmp_path / "copy.db")
+        store.admin.backup(tmp_path / "copy.db")
 
     assert not (tmp_path / "copy.db").exists()
 
@@ -203,15 +205,15 @@ def test_a_backup_that_fails_halfway_leaves_nothing(
     monkeypatch.setattr("os.fsync", full)
 
     with pytest.raises(StoreError, match="No space left"):
-        used_store.backup(tmp_path / "copy.db")
+        used_store.admin.backup(tmp_path / "copy.db")
 
     assert not list(tmp_path.glob("*copy.db*"))
 
 
 def test_optunas_tables_are_made_by_the_next_tell(used_store: Store, tmp_path: Path) -> None:
-    used_store.backup(tmp_path / "copy.db")
+    used_store.admin.backup(tmp_path / "copy.db")
 
     with opened(tmp_path / "copy.db") as copy:
-        copy.tell()
-        assert copy.untold() == 0
+        copy.sync_optuna()
+        assert copy.unsynced() == 0
         assert copy._db.read(lambda conn: inspect(conn).has_table("trials"))

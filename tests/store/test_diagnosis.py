@@ -17,7 +17,7 @@ def levels(url: str) -> dict[str, doctor.Finding]:
 
 def test_a_database_in_use_is_in_order(url: str) -> None:
     with Store.open(url) as store:
-        store.create_study(make_study())
+        store.studies.create(make_study())
         must_claim(store)
 
         found = levels(url)
@@ -28,7 +28,7 @@ def test_a_database_in_use_is_in_order(url: str) -> None:
 
 def test_leases_that_ran_out_are_counted(url: str) -> None:
     with Store.open(url) as store:
-        store.create_study(make_study())
+        store.studies.create(make_study())
         set_trial(store, must_claim(store).trial_id, lease_until=0.0)
 
     assert levels(url)["leases"].text.startswith("1 ran out, trial s/0")
@@ -36,7 +36,7 @@ def test_leases_that_ran_out_are_counted(url: str) -> None:
 
 def test_the_session_that_blocks_another_is_named(cleared_postgres: str) -> None:
     with Store.open(cleared_postgres) as store, Store.open(cleared_postgres) as other:
-        store.create_study(make_study())
+        store.studies.create(make_study())
         with store._db.engine.begin() as conn:
             conn.execute(text("UPDATE cs_trial SET rank = rank"))
             pid = conn.execute(text("SELECT pg_backend_pid()")).scalar_one()

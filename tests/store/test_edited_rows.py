@@ -29,7 +29,7 @@ from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import AttemptEnd, MetricRow
 from cifarsweep.store import Store, columns
 from cifarsweep.store.admin import check
-from cifarsweep.store.cached import WatchedStore
+from cifarsweep.store.cached import CachedStore
 from cifarsweep.store.database import backend_of
 from cifarsweep.store.records import WorkerInfo
 from cifarsweep.store.schema import UtcDateTime, metadata, study_data
@@ -98,36 +98,36 @@ def values_for(column: Column[Any]) -> list[object]:
 def work_off(store: Store, study: str, worker: str, most: int = 99) -> None:
     """Train with one that fails among them."""
     for place in range(most):
-        if (lease := store.claim(worker, studies=[study])) is None:
+        if (lease := store.queue.claim(worker, studies=[study])) is None:
             return
         counts = [MetricRow("val/confusion/0/1", 2, 3.0)]
-        lease = store.write(lease, rows_at(1, 2) + rows_at(1, 2, name="val/accuracy") + counts, saved_at(2))
+        lease = store.queue.write(lease, rows_at(1, 2) + rows_at(1, 2, name="val/accuracy") + counts, saved_at(2))
         if place == 1 and study == "s":
-            store.fail(lease, AttemptEnd.EXCEPTION, "boom", "trace")
+            store.queue.fail(lease, AttemptEnd.EXCEPTION, "boom", "trace")
         else:
-            store.finish(lease, [MetricRow("train/loss", 3, float("nan"))], None, result(3, 0.5 + place / 20))
+            store.queue.finish(lease, [MetricRow("train/loss", 3, float("nan"))], None, result(3, 0.5 + place / 20))
 
 
 def fill(store: Store) -> None:
     """Study `o` is done; `s` and `z` have trials in many states, and share the worker `w`."""
     for worker in "wv":
-        store.register_worker(WorkerInfo(worker, "host", 1, "cpu", 1, {"python": "3"}))
+        store.queue.register_worker(WorkerInfo(worker, "host", 1, "cpu", 1, {"python": "3"}))
     compared = make_study(name="s")
     claim = Greater(kind="greater", claim="more is better", a="lr=0.1", b="lr=0.05")
     cells, space = (make_cell(0.1), make_cell(0.2)), {"optimizer.lr": Range(low=0.1, high=0.2)}
     search = Search(n_trials=5, sampler="random", space=space, fixed={"dataset": "digits", "epochs": 1})
-    store.create_study(make_study(name="o"))
-    store.create_study(compared.model_copy(update={"hypotheses": (claim,)}))
-    store.create_study(Study(name="z", question="Where?", cells=cells, seeds=(0,), search=search))
+    store.studies.create(make_study(name="o"))
+    store.studies.create(compared.model_copy(update={"hypotheses": (claim,)}))
+    store.studies.create(Study(name="z", question="Where?", cells=cells, seeds=(0,), search=search))
     work_off(store, "o", "v")
     work_off(store, "s", "w", 3)
-    store.add_seeds("s", [], [(3, 6)])
+    store.studies.add_seeds("s", [], [(3, 6)])
     for study in "sz":
         SearchClient(store, print).ask([study])
-        lease = store.claim("w", studies=[study])
+        lease = store.queue.claim("w", studies=[study])
         assert lease is not None
-        store.write(lease, rows_at(1), saved_at(1), {1: False})
-    store.tell()
+        store.queue.write(lease, rows_at(1), saved_at(1), {1: False})
+    store.sync_optuna()
 
 
 @pytest.fixture(autouse=True)
@@ -169,11 +169,11 @@ def edit_file(path: Path, column: Column[Any], value: object, where: str) -> boo
 
 def look(store: Store, reference: object) -> None:
     """Read everything in every way. What can't be read is a sentence with study and column, for `db check` too."""
-    known = {each.study: each for each in store.status(speeds=True)}
-    assert not known["o"].unreadable and store.trials("o") == reference
+    known = {each.study: each for each in store.studies.status(speeds=True)}
+    assert not known["o"].unreadable and store.trials.all("o") == reference
     json.dumps([status_fields(each) for each in known.values()], allow_nan=False)
-    found = store.check()
-    for row in store.studies():
+    found = store.admin.check()
+    for row in store.studies.all():
         try:
             read_all(store, row.name)
         except UnreadableStudy as error:
@@ -190,9 +190,9 @@ def read_all(store: Store, name: str) -> None:
     if name == "s":
         render_study(report)
     assert list(curves(store, name, ()))
-    store.plans(name, 5)
+    store.studies.plans(name, 5)
     for row in report.trials:
-        json.dumps(trial_fields(store.trial(name, row.number), {}), default=str, allow_nan=False)
+        json.dumps(trial_fields(store.trials.get(name, row.number), {}), default=str, allow_nan=False)
     if name == "s":
         next_seeds(report, 6)
         with suppress(StoreError):
@@ -201,8 +201,8 @@ def read_all(store: Store, name: str) -> None:
 
 def watch(path: Path | str) -> None:
     """As the dashboard does."""
-    with WatchedStore.open(path, read_only=True) as store:
-        json.dumps(message(store.pulse()), allow_nan=False)
+    with CachedStore.open(path, read_only=True) as store:
+        json.dumps(message(store.snapshot()), allow_nan=False)
 
 
 def work(store: Store) -> None:
@@ -216,12 +216,12 @@ def work(store: Store) -> None:
     with suppress(UnreadableStudy):
         names = trainable(())
         searching, taken = SearchClient(store, notes.append), set[int]()
-        while (lease := store.claim("n", studies=names)) or searching.ask(names):
+        while (lease := store.queue.claim("n", studies=names)) or searching.ask(names):
             if lease is not None:
                 assert lease.trial_id not in taken
                 taken.add(lease.trial_id)
-                store.finish(store.write(lease, rows_at(5), saved_at(5)), rows_at(6), None, result(6))
-        assert store.unfinished(names) == 0
+                store.queue.finish(store.queue.write(lease, rows_at(5), saved_at(5)), rows_at(6), None, result(6))
+        assert store.queue.unfinished(names) == 0
 
 
 def test_a_text_that_steers_a_terminal_is_an_edit_and_of_no_newer_version() -> None:
@@ -236,7 +236,7 @@ def test_a_text_that_steers_a_terminal_is_an_edit_and_of_no_newer_version() -> N
 @in_every_column
 def test_an_edited_file_is_read_or_complained_of(column: Column[Any], template: Path, tmp_path: Path) -> None:
     with Store.open(template, read_only=True) as store:
-        reference = store.trials("o")
+        reference = store.trials.all("o")
     for value, where in edits(column):
         path = Path(shutil.copy(template, tmp_path / "results.db"))
         if edit_file(path, column, value, where):
@@ -263,7 +263,7 @@ def test_an_edited_file_is_read_or_complained_of(column: Column[Any], template: 
 def test_an_edited_server_is_read_or_complained_of(cleared_postgres: str, statement: str) -> None:
     with Store.open(cleared_postgres) as store:
         fill(store)
-        reference = store.trials("o")
+        reference = store.trials.all("o")
         store._db.write(lambda conn: conn.execute(text(statement)))
 
         look(store, reference)
@@ -282,5 +282,5 @@ def test_a_backup_with_an_edited_row_is_refused_in_a_sentence(template: Path, tm
         with pytest.raises(
             StoreError, match="study 'o', trial 0: .*cs_(attempt.started_at is 'soon'|trial.told is 'yes')"
         ):
-            store.restore(copy)
-        assert store.studies() == []
+            store.admin.restore(copy.admin)
+        assert store.studies.all() == []

@@ -147,15 +147,15 @@ def test_when_optunas_tables_are_refused_their_connections_are_closed(
 ) -> None:
     path = tmp_path / "results.db"
     with Store.open(path, upgrade=True) as store:
-        store.create_study(make_study())
-        store.finish(must_claim(store), [], None, result())
-        store.tell()
+        store.studies.create(make_study())
+        store.queue.finish(must_claim(store), [], None, result())
+        store.sync_optuna()
     with closing(sqlite3.connect(path)) as conn, conn:
         conn.execute("UPDATE alembic_version SET version_num = 'of the future'")
 
     with Store.open(path) as store:
-        store.finish(must_claim(store), [], None, result())
-        assert store.tell() == 0
+        store.queue.finish(must_claim(store), [], None, result())
+        assert store.sync_optuna() == 0
 
     assert left_open() == []
 
@@ -164,21 +164,21 @@ def test_a_wal_database_can_be_read_without_writing_beside_it(tmp_path: Path, mo
     monkeypatch.setattr("cifarsweep.store.sqlite.safe_wal", lambda version: True)
     url = f"sqlite:///{tmp_path / 'results.db'}"
     with Store.open(url, upgrade=True) as store:
-        store.create_study(make_study())
+        store.studies.create(make_study())
 
     with Store.open(url, read_only=True) as store:
-        assert store.unfinished() == 6
+        assert store.queue.unfinished() == 6
 
 
 def test_a_read_only_store_writes_nothing(url: str) -> None:
     with Store.open(url) as store:
-        store.create_study(make_study())
+        store.studies.create(make_study())
 
     with Store.open(url, read_only=True) as store:
-        assert store.unfinished() == 6
+        assert store.queue.unfinished() == 6
         with pytest.raises(StoreError, match="is read-only"):
-            store.claim("w")
-        assert store.check() == []
+            store.queue.claim("w")
+        assert store.admin.check() == []
 
 
 def test_readers_do_not_wait_for_a_writer(busy_store: Store) -> None:
@@ -186,7 +186,7 @@ def test_readers_do_not_wait_for_a_writer(busy_store: Store) -> None:
 
     def look(conn: Connection) -> int:
         insert_rows(conn, lease.trial_id, rows_at(1))
-        return busy_store.unfinished()
+        return busy_store.queue.unfinished()
 
     assert busy_store._db.write(look) == 6
 
@@ -207,12 +207,12 @@ def test_a_lock_that_stays_is_an_outage_not_a_crash(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("cifarsweep.store.sqlite._BUSY_TIMEOUT_MS", 50)
     path = tmp_path / "results.db"
     with Store.open(f"sqlite:///{path}", upgrade=True) as store:
-        store.create_study(make_study())
+        store.studies.create(make_study())
         blocker = sqlite3.connect(path, isolation_level=None)
         blocker.execute("BEGIN EXCLUSIVE")
 
         with pytest.raises(StoreUnavailable, match="has held its lock for too long") as caught:
-            store.claim("w")
+            store.queue.claim("w")
         blocker.execute("ROLLBACK")
         blocker.close()
 
@@ -235,18 +235,18 @@ def test_a_write_has_the_lock_before_its_first_statement(tmp_path: Path) -> None
 
 def test_a_cut_connection_is_replaced(cleared_postgres: str) -> None:
     with Store.open(cleared_postgres) as store:
-        store.create_study(make_study())
-        lease = store.write(must_claim(store), rows_at(1))
+        store.studies.create(make_study())
+        lease = store.queue.write(must_claim(store), rows_at(1))
         cut_connections(cleared_postgres)
 
-        lease = store.write(lease, rows_at(2))
+        lease = store.queue.write(lease, rows_at(2))
 
         assert (lease.flush_seq, steps_of(store)) == (2, [1, 2])
 
 
 def test_a_connection_that_is_cut_within_the_transaction_costs_nothing(cleared_postgres: str) -> None:
     with Store.open(cleared_postgres) as store:
-        store.create_study(make_study())
+        store.studies.create(make_study())
         lease = must_claim(store)
         tries = []
 
@@ -264,7 +264,7 @@ def test_a_connection_that_is_cut_within_the_transaction_costs_nothing(cleared_p
 def die_within_a_transaction(url: str) -> None:
     with Store.open(url) as store:
         lease = must_claim(store, "victim")
-        lease = store.write(lease, rows_at(*range(1, 100)))
+        lease = store.queue.write(lease, rows_at(*range(1, 100)))
 
         def work(conn: Connection) -> None:
             # More than SQLite keeps in memory, so that half of it is in the file when the process ends.
@@ -276,7 +276,7 @@ def die_within_a_transaction(url: str) -> None:
 
 def test_a_writer_that_is_killed_leaves_a_whole_database(url: str) -> None:
     with Store.open(url) as store:
-        store.create_study(make_study())
+        store.studies.create(make_study())
     process = multiprocessing.get_context("spawn").Process(target=die_within_a_transaction, args=(url,))
     process.start()
     process.join(60)
@@ -285,8 +285,8 @@ def test_a_writer_that_is_killed_leaves_a_whole_database(url: str) -> None:
     with Store.open(url) as store:
         assert steps_of(store, "lost") == []
         assert len(steps_of(store)) == 99
-        assert store.check() == []
-        assert store.claim("next").number == 1
+        assert store.admin.check() == []
+        assert store.queue.claim("next").number == 1
 
 
 def begin_to_write_and_be_killed(url: str) -> None:
@@ -305,7 +305,7 @@ def test_who_only_reads_sees_what_was_committed_before_a_writer_was_killed(tmp_p
     """In the middle of a transaction that was larger than memory, so that a half of it is in the file."""
     url = f"sqlite:///{tmp_path / 'results.db'}"
     with Store.open(url, upgrade=True) as store:
-        store.create_study(make_study())
+        store.studies.create(make_study())
         must_claim(store)
     early = Store.open(url, read_only=True) if already_open else None
     process = multiprocessing.get_context("spawn").Process(target=begin_to_write_and_be_killed, args=(url,))
@@ -314,17 +314,17 @@ def test_who_only_reads_sees_what_was_committed_before_a_writer_was_killed(tmp_p
     assert process.exitcode == -signal.SIGKILL
 
     with early or Store.open(url, read_only=True) as reader:
-        assert reader.unfinished() == 6
-        assert reader.metrics("s", ["lost"]) == {}
+        assert reader.queue.unfinished() == 6
+        assert reader.metrics.read("s", ["lost"]) == {}
         with pytest.raises(StoreError, match="is read-only"):
-            reader.claim("w")
+            reader.queue.claim("w")
 
 
 def test_threads_share_a_store(busy_store: Store) -> None:
     def work(name: str) -> list[int]:
         numbers = []
-        while lease := busy_store.claim(name):
-            busy_store.finish(lease, rows_at(1), None, result())
+        while lease := busy_store.queue.claim(name):
+            busy_store.queue.finish(lease, rows_at(1), None, result())
             numbers.append(lease.number)
         return numbers
 
@@ -339,7 +339,7 @@ def test_a_connection_that_gets_no_answer_is_hung_up_on_and_the_work_done_over_a
     """As by a worker whose server was paused; here it is asleep for a minute."""
     waits = iter([60, 0])
     with Store.open(cleared_postgres) as store:
-        timer = threading.Timer(1, store.hang_up)
+        timer = threading.Timer(1, store.abort_connections)
         timer.start()
         began = time.monotonic()
 

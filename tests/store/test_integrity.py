@@ -18,15 +18,15 @@ def run(store: Store, statement: str) -> None:
 @pytest.fixture
 def used_store(busy_store: Store) -> Store:
     """Trial 0 is done and told, trial 1 is leased, the others wait."""
-    lease = busy_store.write(must_claim(busy_store), rows_at(1, 2), saved_at(2))
-    busy_store.finish(lease, rows_at(3), saved_at(3), result(3))
-    busy_store.write(must_claim(busy_store), rows_at(1), saved_at(1))
-    assert busy_store.tell() == 1
+    lease = busy_store.queue.write(must_claim(busy_store), rows_at(1, 2), saved_at(2))
+    busy_store.queue.finish(lease, rows_at(3), saved_at(3), result(3))
+    busy_store.queue.write(must_claim(busy_store), rows_at(1), saved_at(1))
+    assert busy_store.sync_optuna() == 1
     return busy_store
 
 
 def test_a_database_in_use_is_in_order(used_store: Store) -> None:
-    assert used_store.check() == []
+    assert used_store.admin.check() == []
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_a_database_in_use_is_in_order(used_store: Store) -> None:
 def test_damage_is_found(used_store: Store, damage: str, sentence: str | None) -> None:
     run(used_store, damage)
 
-    findings = used_store.check()
+    findings = used_store.admin.check()
 
     assert (findings == []) if sentence is None else any(finding.startswith(sentence) for finding in findings)
 
@@ -56,44 +56,44 @@ def test_a_trial_that_is_told_between_two_readings_is_no_finding(
     theirs = check._theirs
 
     def slowly(db: Database) -> object:
-        used_store.finish(must_claim(used_store), rows_at(1), None, result(1))
-        assert used_store.tell() == 1
+        used_store.queue.finish(must_claim(used_store), rows_at(1), None, result(1))
+        assert used_store.sync_optuna() == 1
         return theirs(db)
 
     monkeypatch.setattr(check, "_theirs", slowly)
 
-    assert used_store.check() == []
+    assert used_store.admin.check() == []
 
 
 def test_a_trial_that_optuna_lost_is_found(used_store: Store) -> None:
     set_trial(used_store, 3, told=True)
 
-    assert used_store.check() == ["trial s/2: was told to Optuna, which does not have it"]
+    assert used_store.admin.check() == ["trial s/2: was told to Optuna, which does not have it"]
 
 
 def test_a_trial_that_optuna_has_twice_is_found(used_store: Store) -> None:
     set_trial(used_store, 1, told=False)
     run(used_store, "UPDATE trial_user_attributes SET value_json = '7' WHERE key = 'cifarsweep_trial'")
-    used_store.tell()
+    used_store.sync_optuna()
     run(used_store, "UPDATE trial_user_attributes SET value_json = '0' WHERE key = 'cifarsweep_trial'")
 
-    assert "trial s/0: Optuna has it 2 times" in used_store.check()
+    assert "trial s/0: Optuna has it 2 times" in used_store.admin.check()
 
 
 def test_metrics_of_no_trial_are_found(used_store: Store) -> None:
     row = {"trial_id": 999, "name": "m", "step": 1, "value": 0.5}
     used_store._db.write(lambda conn: conn.execute(insert(metric), row))
 
-    assert used_store.check() == ["cs_metric: 1 rows belong to trial_id 999, which is not there"]
+    assert used_store.admin.check() == ["cs_metric: 1 rows belong to trial_id 999, which is not there"]
 
 
 def test_many_findings_of_a_kind_are_counted(store: Store) -> None:
-    store.create_study(make_study(5, 5))
-    while store.claim("w"):
+    store.studies.create(make_study(5, 5))
+    while store.queue.claim("w"):
         pass
     run(store, "UPDATE cs_trial SET lease_until = 0")
 
-    findings = store.check()
+    findings = store.admin.check()
 
     assert len(findings) == 21
     assert findings[-1] == "... and 5 more of this kind"
@@ -102,11 +102,11 @@ def test_many_findings_of_a_kind_are_counted(store: Store) -> None:
 def test_a_file_with_a_torn_page_is_reported(tmp_path) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / "results.db"
     with Store.open(f"sqlite:///{path}", upgrade=True) as store:
-        store.create_study(make_study())
-        store.write(must_claim(store), [MetricRow("m", step, 0.5) for step in range(5_000)])
+        store.studies.create(make_study())
+        store.queue.write(must_claim(store), [MetricRow("m", step, 0.5) for step in range(5_000)])
     contents = bytearray(path.read_bytes())
     contents[-4096 * 3 : -4096 * 3 + 200] = b"\xff" * 200
     path.write_bytes(contents)
 
     with Store.open(f"sqlite:///{path}") as store:
-        assert any("damaged" in finding for finding in store.check())
+        assert any("damaged" in finding for finding in store.admin.check())

@@ -18,7 +18,7 @@ from cifarsweep.errors import LeaseLost, StoreError
 from cifarsweep.spec.types import FINAL_STATES, AttemptEnd, MetricRow, TrialState, Wish
 from cifarsweep.store import Store
 from cifarsweep.store.queue import fence
-from cifarsweep.store.records import Lease, Steered, Want
+from cifarsweep.store.records import ClaimRequest, ControlResult, Lease
 from cifarsweep.store.schema import trial
 
 TRIALS = 3
@@ -69,13 +69,13 @@ class Workers(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.study = f"machine-{next(_names)}"
-        self.store.create_study(make_study(1, TRIALS, name=self.study))
+        self.store.studies.create(make_study(1, TRIALS, name=self.study))
         self.trials = [Modelled() for _ in range(TRIALS)]
         self.holders: list[Holder] = []
 
     @rule()
     def claim(self) -> None:
-        self._compare(self.store.claim("w", studies=[self.study]), self._claim_in_the_model())
+        self._compare(self.store.queue.claim("w", studies=[self.study]), self._claim_in_the_model())
 
     def _compare(self, lease: Lease | None, expected: int | None) -> None:
         assert (lease.number if lease else None) == expected
@@ -143,12 +143,12 @@ class Workers(RuleBasedStateMachine):
         pointer = saved_at(steps) if checkpoint and steps else None
         rows, lease = self._rows(holder, more), holder.lease
         if model := self._current(holder):
-            holder.lease = self.store.write(lease, rows, pointer)
+            holder.lease = self.store.queue.write(lease, rows, pointer)
             assert holder.lease.wish is model.wish
             holder.steps = steps
             self._advance(model, steps, pointer is not None)
         else:
-            self._lost(holder, lambda: self.store.write(lease, rows, pointer))
+            self._lost(holder, lambda: self.store.queue.write(lease, rows, pointer))
 
     @precondition(lambda self: self.holders)
     @rule(data=st.data())
@@ -157,27 +157,27 @@ class Workers(RuleBasedStateMachine):
         step = holder.lease.checkpoints[-1].step if holder.lease.checkpoints else 0
         lease = holder.lease
         if model := self._current(holder):
-            holder.lease = self.store.rewind(lease, step)
+            holder.lease = self.store.queue.rewind(lease, step)
             holder.steps = model.steps = step
             model.checkpoints = [kept for kept in model.checkpoints if kept <= step]
             model.expired = False
         else:
-            self._lost(holder, lambda: self.store.rewind(lease, step))
+            self._lost(holder, lambda: self.store.queue.rewind(lease, step))
 
     @precondition(lambda self: self.holders)
     @rule(data=st.data(), more=st.integers(0, 2), chained=st.booleans())
     def finish(self, data: st.DataObject, more: int, chained: bool) -> None:
-        want = Want("w", [self.study]) if chained else None
+        want = ClaimRequest("w", [self.study]) if chained else None
         holder = data.draw(st.sampled_from(self.holders))
         rows, lease, steps = self._rows(holder, more), holder.lease, holder.steps + more
         if model := self._current(holder):
-            following = self.store.finish(lease, rows, None, result(steps), want)
+            following = self.store.queue.finish(lease, rows, None, result(steps), want)
             self._advance(model, steps, False)
             model.leave(TrialState.DONE)
             self.holders.remove(holder)
             self._compare(following, self._claim_in_the_model() if want else None)
         else:
-            self._lost(holder, lambda: self.store.finish(lease, rows, None, result(steps), want))
+            self._lost(holder, lambda: self.store.queue.finish(lease, rows, None, result(steps), want))
 
     @precondition(lambda self: self.holders)
     @rule(data=st.data(), checkpoint=st.booleans())
@@ -186,12 +186,12 @@ class Workers(RuleBasedStateMachine):
         lease = holder.lease
         pointer = saved_at(holder.steps) if checkpoint and holder.steps else None
         if model := self._current(holder):
-            self.store.release(lease, [], pointer)
+            self.store.queue.release(lease, [], pointer)
             self._advance(model, holder.steps, pointer is not None)
             model.leave(model.unheld())
             self.holders.remove(holder)
         else:
-            self._lost(holder, lambda: self.store.release(lease, [], pointer))
+            self._lost(holder, lambda: self.store.queue.release(lease, [], pointer))
 
     @precondition(lambda self: self.holders)
     @rule(data=st.data(), end=st.sampled_from(ENDS))
@@ -202,11 +202,11 @@ class Workers(RuleBasedStateMachine):
             model.failures[end] += 1
             most, last = (5, TrialState.POISONED) if end is AttemptEnd.CRASHED else (2, TrialState.FAILED)
             model.leave(last if model.failures[end] >= most else model.unheld())
-            assert self.store.fail(lease, end, "boom", "") is model.state
+            assert self.store.queue.fail(lease, end, "boom", "") is model.state
             make_due(self.store, lease)
             self.holders.remove(holder)
         else:
-            self._lost(holder, lambda: self.store.fail(lease, end, "boom", ""))
+            self._lost(holder, lambda: self.store.queue.fail(lease, end, "boom", ""))
 
     @precondition(lambda self: self.holders)
     @rule(data=st.data())
@@ -219,7 +219,7 @@ class Workers(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, TRIALS - 1), wish=st.sampled_from(Wish))
     def steer(self, number: int, wish: Wish) -> None:
-        model, act = self.trials[number], self.store.pause if wish is Wish.PAUSE else self.store.cancel
+        model, act = self.trials[number], self.store.control.pause if wish is Wish.PAUSE else self.store.control.cancel
         if model.state in FINAL_STATES and model.state is not wish.state:
             with pytest.raises(StoreError, match="is final"):
                 act(self.study, number)
@@ -236,9 +236,9 @@ class Workers(RuleBasedStateMachine):
     def resume_or_retry(self, number: int) -> None:
         model = self.trials[number]
         if model.state is TrialState.PAUSED or model.wish is Wish.PAUSE:
-            assert self.store.resume(self.study, number) in (Steered(1, 0), Steered(0, 1))
+            assert self.store.control.resume(self.study, number) in (ControlResult(1, 0), ControlResult(0, 1))
         elif model.wish is Wish.CANCEL or (model.state in FINAL_STATES and model.state is not TrialState.DONE):
-            assert self.store.retry(self.study, number) in (Steered(1, 0), Steered(0, 1))
+            assert self.store.control.retry(self.study, number) in (ControlResult(1, 0), ControlResult(0, 1))
             if model.state in FINAL_STATES:
                 model.failures, model.takeovers = dict.fromkeys(ENDS, 0), 0
         else:
@@ -247,8 +247,8 @@ class Workers(RuleBasedStateMachine):
 
     @invariant()
     def the_store_is_as_the_model_says(self) -> None:
-        rows = self.store.trials(self.study)
-        series = self.store.metrics(self.study, ["m"])
+        rows = self.store.trials.all(self.study)
+        series = self.store.metrics.read(self.study, ["m"])
         for number, (row, model) in enumerate(zip(rows, self.trials, strict=True)):
             assert (row.state, len(row.attempts)) == (model.state, model.attempt)
             assert sum(attempt.end is None for attempt in row.attempts) == (model.state is TrialState.LEASED)
@@ -266,7 +266,7 @@ def run_machine(store: Store, **options: Any) -> None:
 
 def test_any_order_of_events_agrees_with_the_model(store: Store) -> None:
     run_machine(store)
-    assert [finding for finding in store.check() if "lease has run out" not in finding] == []
+    assert [finding for finding in store.admin.check() if "lease has run out" not in finding] == []
 
 
 def unfenced(conn: Any, lease: Lease, progress: Any, *, finishing: bool = False) -> fence.Passed:
@@ -286,13 +286,13 @@ def test_without_the_fence_the_model_disagrees(store: Store, monkeypatch: pytest
 
 def frozen_and_woken(store: Store) -> list[tuple[int, float]]:
     """A worker freezes after step 4 and wakes when its successor is at step 6; the rows that remain in the end."""
-    frozen = store.write(must_claim(store, "a"), training_rows(1, 2), saved_at(2))
-    frozen = store.write(frozen, training_rows(3, 4))
-    successor = store.write(taken_over(store, frozen), training_rows(3, 6))
+    frozen = store.queue.write(must_claim(store, "a"), training_rows(1, 2), saved_at(2))
+    frozen = store.queue.write(frozen, training_rows(3, 4))
+    successor = store.queue.write(taken_over(store, frozen), training_rows(3, 6))
     with contextlib.suppress(LeaseLost):
-        store.rewind(frozen, 4)
-    store.finish(successor, training_rows(7, 10), None, result(10))
-    steps, values = store.metrics("s", ["m"])[0, "m"]
+        store.queue.rewind(frozen, 4)
+    store.queue.finish(successor, training_rows(7, 10), None, result(10))
+    steps, values = store.metrics.read("s", ["m"])[0, "m"]
     return list(zip(steps.tolist(), values.tolist(), strict=True))
 
 

@@ -9,9 +9,11 @@ from cifarsweep.store import Store
 
 def test_counts_come_by_trial_and_only_theirs(busy_store: Store) -> None:
     first, second = must_claim(busy_store), must_claim(busy_store)
-    busy_store.write(first, [MetricRow(f"{CONFUSION}0/0", 9, 7.0), MetricRow(f"{CONFUSION}10/2", 9, 3.0)])
+    busy_store.queue.write(first, [MetricRow(f"{CONFUSION}0/0", 9, 7.0), MetricRow(f"{CONFUSION}10/2", 9, 3.0)])
     # Their names stand right before and right behind the others in the order of texts.
-    busy_store.write(second, [*rows_at(9, name="val/confusion"), *rows_at(9, name="val/confusion0")])
+    busy_store.queue.write(second, [*rows_at(9, name="val/confusion"), *rows_at(9, name="val/confusion0")])
 
-    assert busy_store.counts("s", CONFUSION, [0, 1]) == {0: {f"{CONFUSION}0/0": 7.0, f"{CONFUSION}10/2": 3.0}}
-    assert busy_store.counts("s", CONFUSION, [1]) == {}
+    assert busy_store.metrics.read_prefix("s", CONFUSION, [0, 1]) == {
+        0: {f"{CONFUSION}0/0": 7.0, f"{CONFUSION}10/2": 3.0}
+    }
+    assert busy_store.metrics.read_prefix("s", CONFUSION, [1]) == {}

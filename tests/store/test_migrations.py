@@ -18,7 +18,7 @@ from cifarsweep.errors import StoreError
 from cifarsweep.store import Store
 from cifarsweep.store.migrations import HEAD, REVISIONS, shipped_folder
 from cifarsweep.store.schema import PREFIX, VERSION_TABLE, metadata
-from cifarsweep.store.studies import cell_row
+from cifarsweep.store.study_rows import cell_row
 from cifarsweep.store.url import parse_url
 
 
@@ -72,7 +72,7 @@ def test_our_tables_and_optunas_live_side_by_side(empty_url: str, engine: Engine
     if not ours_first:
         optuna_tables(engine)
     with Store.open(empty_url, upgrade=True) as store:
-        store.create_study(make_study(1, 1))
+        store.studies.create(make_study(1, 1))
     optuna_tables(engine)
     Store.open(empty_url, upgrade=True).close()
 
@@ -80,7 +80,7 @@ def test_our_tables_and_optunas_live_side_by_side(empty_url: str, engine: Engine
     assert {"alembic_version", VERSION_TABLE, "cs_trial", "trials", "studies"} <= tables
     assert differences(engine) == []
     with Store.open(empty_url) as store:
-        assert store.unfinished() == 1
+        assert store.queue.unfinished() == 1
 
 
 def test_revisions_are_listed_completely() -> None:
@@ -151,7 +151,7 @@ def test_an_older_file_is_backed_up_as_it_is(old_url: str, engine: Engine, tmp_p
         return
 
     with Store.open(old_url, older=True, read_only=True) as store:
-        store.backup(tmp_path / "copy.db")
+        store.admin.backup(tmp_path / "copy.db")
 
     with pytest.raises(StoreError, match=f"older version .{REVISIONS[0]}.*--db sqlite:///{tmp_path}/copy.db"):
         Store.open(tmp_path / "copy.db", read_only=True)
@@ -202,7 +202,7 @@ def test_settings_that_were_made_up_for_imported_trials_go(old_url: str, engine:
         )
 
     with Store.open(old_url, upgrade=True) as store:
-        old = store.study("old")
+        old = store.studies.get("old")
         assert old.spec.imported and {cell.own_settings for cell in old.spec.cells} == {None}
         assert old.sha256 == old.spec.sha256
     with engine.begin() as conn:
@@ -240,7 +240,7 @@ def test_an_older_database_says_which_images_its_trials_trained_on_first(old_url
 
 def open_and_upgrade(url: str) -> list[str]:
     with Store.open(url, upgrade=True) as store:
-        return store.check()
+        return store.admin.check()
 
 
 def test_two_upgrades_at_once_make_one_schema(empty_url: str, engine: Engine) -> None:
@@ -261,7 +261,7 @@ def test_a_worker_needs_no_right_to_make_tables(new_postgres: str) -> None:
         f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {name}",
     )
     with Store.open(new_postgres) as store:
-        store.create_study(make_study(1, 1))
+        store.studies.create(make_study(1, 1))
 
     try:
         with Store.open(new_postgres.replace("//postgres:@", f"//{name}@")) as store:
@@ -271,10 +271,10 @@ def test_a_worker_needs_no_right_to_make_tables(new_postgres: str) -> None:
 
 
 def work_off(store: Store) -> None:
-    lease = store.write(must_claim(store), rows_at(1), saved_at(1))
-    store.finish(lease, rows_at(2), None, result(2))
-    assert store.tell() == 1
-    assert store.check() == []
+    lease = store.queue.write(must_claim(store), rows_at(1), saved_at(1))
+    store.queue.finish(lease, rows_at(2), None, result(2))
+    assert store.sync_optuna() == 1
+    assert store.admin.check() == []
 
 
 def test_workers_that_vanished_before_the_upgrade_are_no_crashes_after_it(

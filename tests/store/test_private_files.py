@@ -26,7 +26,7 @@ def modes(folder: Path) -> dict[str, int]:
 
 def filled(path: Path) -> None:
     with Store.open(path, upgrade=True) as store:
-        store.create_study(make_study())
+        store.studies.create(make_study())
         with file_lock(store._db.path):
             pass
 
@@ -34,7 +34,7 @@ def filled(path: Path) -> None:
 def test_a_new_database_its_journal_its_lock_and_its_backup_are_its_owners(tmp_path: Path) -> None:
     filled(tmp_path / "r.db")
     with Store.open(tmp_path / "r.db", read_only=True) as store:
-        store.backup(tmp_path / "copy.db")
+        store.admin.backup(tmp_path / "copy.db")
 
     found = modes(tmp_path)
     assert {"r.db", "r.db.lock", "copy.db"} <= set(found) and set(found.values()) == {0o600}

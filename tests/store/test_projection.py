@@ -57,9 +57,9 @@ def theirs(url: str, store: Store) -> Iterator[View]:
 
 
 def finish_all(store: Store) -> None:
-    while lease := store.claim("w"):
+    while lease := store.queue.claim("w"):
         curve = [MetricRow(VAL_ACCURACY, step, step / 100 + lease.number) for step in (1, 2, 3)]
-        store.finish(lease, curve + rows_at(1, 2), None, result(3, accuracy=lease.number / 10))
+        store.queue.finish(lease, curve + rows_at(1, 2), None, result(3, accuracy=lease.number / 10))
 
 
 def numbers(study: optuna.Study) -> list[int]:
@@ -67,10 +67,10 @@ def numbers(study: optuna.Study) -> list[int]:
 
 
 def test_optuna_sees_every_trial_once_and_whole(busy_store: Store, view: View) -> None:
-    busy_store.register_worker(WorkerInfo("w", "box", 1, "cpu", 1))
+    busy_store.queue.register_worker(WorkerInfo("w", "box", 1, "cpu", 1))
     finish_all(busy_store)
 
-    assert busy_store.tell() == 6
+    assert busy_store.sync_optuna() == 6
 
     study = view()
     assert numbers(study) == [0, 1, 2, 3, 4, 5]
@@ -86,9 +86,9 @@ def test_optuna_sees_every_trial_once_and_whole(busy_store: Store, view: View) -
 
 def test_times_are_those_of_the_training(busy_store: Store, view: View) -> None:
     finish_all(busy_store)
-    busy_store.tell()
+    busy_store.sync_optuna()
 
-    row, trial = busy_store.trial("s", 4), view().trials[4]
+    row, trial = busy_store.trials.get("s", 4), view().trials[4]
 
     assert row.started_at is not None and row.finished_at is not None
     assert trial.datetime_start.astimezone() == row.started_at
@@ -98,38 +98,40 @@ def test_times_are_those_of_the_training(busy_store: Store, view: View) -> None:
 def test_telling_again_tells_nothing(busy_store: Store, view: View) -> None:
     finish_all(busy_store)
 
-    assert [busy_store.tell(4), busy_store.tell(), busy_store.tell()] == [4, 2, 0]
+    assert [busy_store.sync_optuna(4), busy_store.sync_optuna(), busy_store.sync_optuna()] == [4, 2, 0]
     assert numbers(view()) == [0, 1, 2, 3, 4, 5]
 
 
 def test_only_final_trials_are_told_and_late_ones_follow(busy_store: Store, view: View) -> None:
     first, second = must_claim(busy_store), must_claim(busy_store)
-    busy_store.finish(second, [], None, result())
-    assert busy_store.tell() == 1
+    busy_store.queue.finish(second, [], None, result())
+    assert busy_store.sync_optuna() == 1
 
-    busy_store.finish(first, [], None, result())
+    busy_store.queue.finish(first, [], None, result())
 
-    assert busy_store.tell() == 1
+    assert busy_store.sync_optuna() == 1
     assert numbers(view()) == [1, 0]
 
 
 def test_failures_and_odd_results_are_told_too(busy_store: Store, view: View) -> None:
     for _ in range(2):
         lease = must_claim(busy_store)
-        busy_store.fail(lease, AttemptEnd.EXCEPTION, "boom", "")
+        busy_store.queue.fail(lease, AttemptEnd.EXCEPTION, "boom", "")
         make_due(busy_store, lease)
     strange = [MetricRow(VAL_ACCURACY, step, value) for step, value in enumerate([float("nan"), float("inf")])]
-    busy_store.finish(must_claim(busy_store), strange, None, TrialResult(Outcome.DIVERGED, 1, {VAL_ACCURACY: 0.1}, "a"))
-    busy_store.finish(must_claim(busy_store), [], None, TrialResult(Outcome.FINISHED, 1, {}, "a"))
+    busy_store.queue.finish(
+        must_claim(busy_store), strange, None, TrialResult(Outcome.DIVERGED, 1, {VAL_ACCURACY: 0.1}, "a")
+    )
+    busy_store.queue.finish(must_claim(busy_store), [], None, TrialResult(Outcome.FINISHED, 1, {}, "a"))
 
-    assert busy_store.tell() == 3
+    assert busy_store.sync_optuna() == 3
 
     failed, diverged, without_value = view().trials
     assert (failed.state, failed.user_attrs["outcome"], failed.user_attrs["error"]) == (FAIL, "failed", "boom")
     assert (diverged.state, diverged.value, diverged.user_attrs["outcome"]) == (COMPLETE, 0.1, "diverged")
     assert str(diverged.intermediate_values) == "{0: nan, 1: inf}"
     assert without_value.state is FAIL
-    assert busy_store.check() == []
+    assert busy_store.admin.check() == []
 
 
 def varied(values: list[object], seeds: int = 1) -> Study:
@@ -176,62 +178,62 @@ def test_numbers_may_widen_without_writing_anew() -> None:
 
 @pytest.mark.parametrize("more", [[(8,), (16,), (32,)], [(8,), (16,), None]])
 def test_an_extension_with_new_choices_is_told_as_a_whole(store: Store, view: View, more: list[object]) -> None:
-    store.create_study(varied([(8,), (16,)]))
+    store.studies.create(varied([(8,), (16,)]))
     finish_all(store)
-    assert store.tell() == 2
+    assert store.sync_optuna() == 2
 
-    store.create_study(varied(more), extend=True)
+    store.studies.create(varied(more), extend=True)
     finish_all(store)
 
-    assert store.tell() == 3
+    assert store.sync_optuna() == 3
     study = view()
     assert sorted(numbers(study)) == [0, 1, 2]
     assert len({str(trial.distributions) for trial in study.trials}) == 1
-    assert store.check() == []
+    assert store.admin.check() == []
 
 
 def test_an_extension_with_numbers_adds_to_what_is_there(busy_store: Store, view: View) -> None:
     finish_all(busy_store)
-    busy_store.tell()
+    busy_store.sync_optuna()
 
-    busy_store.create_study(make_study(4, 3), extend=True)
+    busy_store.studies.create(make_study(4, 3), extend=True)
     finish_all(busy_store)
 
-    assert busy_store.tell() == 6
+    assert busy_store.sync_optuna() == 6
     assert numbers(view()) == list(range(12))
 
 
 def test_a_study_that_somebody_deleted_is_told_again_with_the_next_trial(busy_store: Store, view: View) -> None:
     finish_all(busy_store)
-    busy_store.tell()
+    busy_store.sync_optuna()
     optuna.delete_study(study_name="s", storage=view()._storage)
-    busy_store.create_study(make_study(2, 4), extend=True)
+    busy_store.studies.create(make_study(2, 4), extend=True)
     finish_all(busy_store)
 
-    assert busy_store.tell() == 8
+    assert busy_store.sync_optuna() == 8
 
     assert numbers(view()) == list(range(8))
 
 
 def test_a_view_that_another_process_wrote_anew_is_not_mistaken_for_the_old(url: str, store: Store, view: View) -> None:
-    store.create_study(varied([(8,), (16,)], seeds=2))
+    store.studies.create(varied([(8,), (16,)], seeds=2))
     for lease in [must_claim(store) for _ in range(4)][::-1]:
-        store.finish(lease, [], None, result())
-        assert store.tell() == 1  # so the first that it remembers is the last by number
+        store.queue.finish(lease, [], None, result())
+        assert store.sync_optuna() == 1  # so the first that it remembers is the last by number
     with Store.open(url) as other:
-        store.create_study(varied([(8,), (16,), (32,)], seeds=2), extend=True)
+        store.studies.create(varied([(8,), (16,), (32,)], seeds=2), extend=True)
         finish_all(store)
-        assert other.tell(1) == 1
+        assert other.sync_optuna(1) == 1
 
-    assert store.tell() == 5
+    assert store.sync_optuna() == 5
     assert sorted(numbers(view())) == list(range(6))
-    assert store.check() == []
+    assert store.admin.check() == []
 
 
 def die_before_the_mark(url: str) -> None:
     projection._mark = lambda conn, study_id, numbers: os.kill(os.getpid(), signal.SIGKILL)
     with Store.open(url) as store:
-        store.tell(4)
+        store.sync_optuna(4)
 
 
 def test_a_teller_that_is_killed_doubles_and_loses_nothing(url: str, busy_store: Store, view: View) -> None:
@@ -242,17 +244,17 @@ def test_a_teller_that_is_killed_doubles_and_loses_nothing(url: str, busy_store:
     assert process.exitcode == -signal.SIGKILL
     assert numbers(view()) == [0, 1, 2, 3]
 
-    assert busy_store.tell() == 6
+    assert busy_store.sync_optuna() == 6
 
     assert numbers(view()) == [0, 1, 2, 3, 4, 5]
-    assert busy_store.check() == []
+    assert busy_store.admin.check() == []
 
 
 def test_two_tellers_at_once_double_nothing(url: str, busy_store: Store, view: View) -> None:
     finish_all(busy_store)
-    busy_store.tell(1)
+    busy_store.sync_optuna(1)
     with Store.open(url) as other:
-        while sum(at_once(busy_store.tell, other.tell)):
+        while sum(at_once(busy_store.sync_optuna, other.sync_optuna)):
             pass
 
     assert numbers(view()) == [0, 1, 2, 3, 4, 5]
@@ -267,12 +269,12 @@ def test_a_teller_finds_the_lock_taken_and_goes_on(
 
     def meanwhile(*args: object, **kwargs: object) -> bool:
         with Store.open(url) as other:
-            attempts.append(other.tell())
+            attempts.append(other.sync_optuna())
         return mark(*args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(projection, "_mark", meanwhile)
 
-    assert busy_store.tell() == 6
+    assert busy_store.sync_optuna() == 6
     assert attempts == [0]
 
 
@@ -286,18 +288,18 @@ def test_trouble_with_optuna_is_a_warning_and_no_more(
 
     with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
         patch.setattr(projection, "OptunaLink", refuse)
-        assert [busy_store.tell(), busy_store.tell()] == [0, 0]
+        assert [busy_store.sync_optuna(), busy_store.sync_optuna()] == [0, 0]
 
     assert len(caplog.records) == 1
     assert "tables of another version" in caplog.text
-    assert busy_store.tell() == 6
+    assert busy_store.sync_optuna() == 6
 
 
 def test_telling_says_nothing(busy_store: Store, capfd: pytest.CaptureFixture[str]) -> None:
     before = optuna.logging.get_verbosity()
     finish_all(busy_store)
 
-    busy_store.tell()
+    busy_store.sync_optuna()
 
     assert capfd.readouterr() == ("", "")
     assert optuna.logging.get_verbosity() == before
@@ -305,31 +307,31 @@ def test_telling_says_nothing(busy_store: Store, capfd: pytest.CaptureFixture[st
 
 def test_optuna_is_told_no_counts_of_confusions(busy_store: Store, view: View) -> None:
     lease = must_claim(busy_store)
-    lease = busy_store.write(lease, [MetricRow(f"{CONFUSION}0/0", 9, 7.0)])
+    lease = busy_store.queue.write(lease, [MetricRow(f"{CONFUSION}0/0", 9, 7.0)])
 
-    busy_store.finish(lease, [], None, result(step=9))
-    busy_store.tell()
+    busy_store.queue.finish(lease, [], None, result(step=9))
+    busy_store.sync_optuna()
 
     told = view().trials[0]
     assert CONFUSION not in str((told.user_attrs, told.intermediate_values, told.params))
 
 
 def test_a_killed_attempt_leaves_no_trace_in_optuna(busy_store: Store, view: View) -> None:
-    lease = busy_store.write(must_claim(busy_store), [MetricRow(VAL_ACCURACY, 7, 0.9)])
+    lease = busy_store.queue.write(must_claim(busy_store), [MetricRow(VAL_ACCURACY, 7, 0.9)])
     expire(busy_store, lease)
     finish_all(busy_store)
 
-    busy_store.tell()
+    busy_store.sync_optuna()
 
     assert view().trials[0].intermediate_values == {1: 0.01, 2: 0.02, 3: 0.03}
-    assert len(busy_store.trial("s", 0).attempts) == 2
+    assert len(busy_store.trials.get("s", 0).attempts) == 2
 
 
 def test_a_cut_between_two_trials_doubles_nothing(cleared_postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with Store.open(cleared_postgres) as store:
-        store.create_study(make_study())
+        store.studies.create(make_study())
         finish_all(store)
-        store.tell(1)
+        store.sync_optuna(1)
         freeze, frozen = projection._frozen, []
 
         def cut_at_the_third(*args: Any) -> Any:
@@ -340,18 +342,18 @@ def test_a_cut_between_two_trials_doubles_nothing(cleared_postgres: str, monkeyp
 
         monkeypatch.setattr(projection, "_frozen", cut_at_the_third)
 
-        assert store.tell() == 0
-        assert store.untold() == 5
-        assert store.tell() == 5
-        assert store.check() == []
+        assert store.sync_optuna() == 0
+        assert store.unsynced() == 5
+        assert store.sync_optuna() == 5
+        assert store.admin.check() == []
 
 
 def test_an_answer_that_optuna_lost_doubles_nothing(cleared_postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Optuna itself would add the trial once more: it repeats what failed in COMMIT."""
     with Store.open(cleared_postgres) as store:
-        store.create_study(make_study())
+        store.studies.create(make_study())
         finish_all(store)
-        store.tell(1)
+        store.sync_optuna(1)
         assert store._projection._link is not None
         dialect = store._projection._link._backend.engine.dialect
         commit, freeze, adding = dialect.do_commit, projection._frozen, []
@@ -369,33 +371,33 @@ def test_an_answer_that_optuna_lost_doubles_nothing(cleared_postgres: str, monke
         monkeypatch.setattr(projection, "_frozen", begin_to_add)
         monkeypatch.setattr(dialect, "do_commit", commit_and_vanish)
 
-        assert (store.tell(), store.untold()) == (0, 5)
-        assert (store.tell(), store.check()) == (5, [])
+        assert (store.sync_optuna(), store.unsynced()) == (0, 5)
+        assert (store.sync_optuna(), store.admin.check()) == (5, [])
 
 
 def test_a_study_of_somebody_elses_is_neither_replaced_nor_joined(store: Store, theirs: View) -> None:
     theirs()
 
     with pytest.raises(StudyExists, match=r"Optuna has a study 's' of its own .* use --as NAME"):
-        store.create_study(make_study())
+        store.studies.create(make_study())
 
-    assert store.studies() == []
+    assert store.studies.all() == []
     assert len(theirs().trials) == 3
 
 
 def test_a_study_that_somebody_made_after_ours_stays_and_the_others_are_told(store: Store, theirs: View) -> None:
-    store.create_study(make_study())
-    store.create_study(make_study(name="t"))
+    store.studies.create(make_study())
+    store.studies.create(make_study(name="t"))
     theirs()
     for name in ("s", "t"):
-        lease = store.claim("w", studies=[name])
+        lease = store.queue.claim("w", studies=[name])
         assert lease
-        store.finish(lease, [], None, result())
+        store.queue.finish(lease, [], None, result())
 
-    assert store.tell() == 1
+    assert store.sync_optuna() == 1
 
     assert len(theirs().trials) == 3
-    assert not store.telling_fails
+    assert not store.sync_failing
     for _ in range(5):
-        store.tell()
-    assert store.telling_fails
+        store.sync_optuna()
+    assert store.sync_failing

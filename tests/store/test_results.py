@@ -15,12 +15,12 @@ INFO = WorkerInfo("w", "box", 42, "NVIDIA H200", 4, {"torch": "2.10"})
 
 
 def test_the_status_counts_every_state(busy_store: Store) -> None:
-    busy_store.fail(must_claim(busy_store), AttemptEnd.EXCEPTION, "boom", "")
+    busy_store.queue.fail(must_claim(busy_store), AttemptEnd.EXCEPTION, "boom", "")
     must_claim(busy_store)
     done = must_claim(busy_store)
-    busy_store.finish(done, [MetricRow("elapsed_s", 9, 2.5)], None, TrialResult(Outcome.FINISHED, 9, {}, "a"))
+    busy_store.queue.finish(done, [MetricRow("elapsed_s", 9, 2.5)], None, TrialResult(Outcome.FINISHED, 9, {}, "a"))
 
-    (status,) = busy_store.status("s")
+    (status,) = busy_store.studies.status("s")
 
     assert dict(status.trials) == {
         TrialState.QUEUED: 4,
@@ -35,16 +35,16 @@ def test_the_status_counts_every_state(busy_store: Store) -> None:
 
 
 def test_the_status_of_all_studies_is_a_list(busy_store: Store) -> None:
-    busy_store.create_study(make_study(1, 2, name="a"))
+    busy_store.studies.create(make_study(1, 2, name="a"))
 
-    assert [(one.study, one.trials[TrialState.QUEUED]) for one in busy_store.status()] == [("s", 6), ("a", 2)]
+    assert [(one.study, one.trials[TrialState.QUEUED]) for one in busy_store.studies.status()] == [("s", 6), ("a", 2)]
 
 
 def test_the_status_shows_who_works_at_what(busy_store: Store) -> None:
-    busy_store.register_worker(INFO)
-    busy_store.write(must_claim(busy_store, "w"), rows_at(1, 7))
+    busy_store.queue.register_worker(INFO)
+    busy_store.queue.write(must_claim(busy_store, "w"), rows_at(1, 7))
 
-    (worker,) = busy_store.status("s")[0].workers
+    (worker,) = busy_store.studies.status("s")[0].workers
 
     assert (worker.worker_id, worker.host, worker.device) == ("w", "box", "NVIDIA H200")
     assert (worker.trial, worker.attempt, worker.step, worker.expired) == (0, 1, 7, False)
@@ -53,14 +53,14 @@ def test_the_status_shows_who_works_at_what(busy_store: Store) -> None:
 
 def test_the_status_tells_speed_and_time_left_of_those_who_live(busy_store: Store) -> None:
     done = must_claim(busy_store)
-    busy_store.finish(done, [MetricRow("elapsed_s", 9, 60.0)], None, result())
+    busy_store.queue.finish(done, [MetricRow("elapsed_s", 9, 60.0)], None, result())
     for place, worker in enumerate("ab"):
-        lease = busy_store.claim(worker, slot=place)
+        lease = busy_store.queue.claim(worker, slot=place)
         assert lease is not None
         rows = [MetricRow("images_per_s", step, 100.0 * step) for step in (1, 2)]
-        busy_store.write(lease, [*rows, MetricRow("elapsed_s", 2, 30.0)])
+        busy_store.queue.write(lease, [*rows, MetricRow("elapsed_s", 2, 30.0)])
 
-    (status,) = busy_store.status("s", speeds=True)
+    (status,) = busy_store.studies.status("s", speeds=True)
 
     assert [(worker.slot, worker.elapsed_s, worker.images_per_s) for worker in status.workers] == [
         (0, 30.0, 200.0),
@@ -69,7 +69,7 @@ def test_the_status_tells_speed_and_time_left_of_those_who_live(busy_store: Stor
     assert (status.images_per_s, status.trials_per_h, status.left_s) == (400.0, 120.0, (3 * 60 + 2 * 30) / 2)
     for worker in status.workers:
         set_trial(busy_store, worker.trial + 1, lease_until=0.0)
-    (status,) = busy_store.status("s", speeds=True)
+    (status,) = busy_store.studies.status("s", speeds=True)
     assert (status.images_per_s, status.trials_per_h, status.left_s) == (None, None, None)
 
 
@@ -78,7 +78,7 @@ def test_the_status_shows_leases_that_ran_out(busy_store: Store) -> None:
     set_trial(busy_store, lease.trial_id, lease_until=0.0)
     set_trial(busy_store, older.trial_id, clock="another boot")
 
-    first, second = busy_store.status("s")[0].workers
+    first, second = busy_store.studies.status("s")[0].workers
 
     assert first.expired and first.last_beat_s is not None
     assert second.expired and second.last_beat_s is None
@@ -86,12 +86,12 @@ def test_the_status_shows_leases_that_ran_out(busy_store: Store) -> None:
 
 def test_a_finished_trial_tells_everything(busy_store: Store) -> None:
     before = datetime.now(UTC)
-    busy_store.register_worker(INFO)
-    lease = busy_store.write(must_claim(busy_store, "w"), rows_at(1), saved_at(1))
+    busy_store.queue.register_worker(INFO)
+    lease = busy_store.queue.write(must_claim(busy_store, "w"), rows_at(1), saved_at(1))
     final = {"val/accuracy": 0.75, "val/loss": math.nan, "train/loss": math.inf}
-    busy_store.finish(lease, [], saved_at(9), TrialResult(Outcome.DIVERGED, 9, final, "abc"))
+    busy_store.queue.finish(lease, [], saved_at(9), TrialResult(Outcome.DIVERGED, 9, final, "abc"))
 
-    row = busy_store.trial("s", 0)
+    row = busy_store.trials.get("s", 0)
 
     assert (row.state, row.outcome, row.value, row.step) == (TrialState.DONE, Outcome.DIVERGED, 0.75, 9)
     assert (row.cell, row.seed, dict(row.levels)) == ("lr=0.1", 0, {"optimizer.lr": 0.1})
@@ -105,31 +105,31 @@ def test_a_finished_trial_tells_everything(busy_store: Store) -> None:
 
 
 def test_an_untouched_trial_has_no_history(busy_store: Store) -> None:
-    row = busy_store.trial("s", 5)
+    row = busy_store.trials.get("s", 5)
 
     assert (row.state, row.attempts, row.error, row.started_at, row.value) == (TrialState.QUEUED, (), "", None, None)
 
 
 def test_an_unknown_trial_names_the_range(busy_store: Store) -> None:
     with pytest.raises(StoreError, match=r"no trial 6; its trials are 0 to 5"):
-        busy_store.trial("s", 6)
+        busy_store.trials.get("s", 6)
 
 
 def test_a_worker_that_registers_again_is_one_worker(busy_store: Store) -> None:
-    busy_store.register_worker(INFO)
-    busy_store.register_worker(INFO)
-    busy_store.beat_worker("w")
-    busy_store.end_worker("w")
+    busy_store.queue.register_worker(INFO)
+    busy_store.queue.register_worker(INFO)
+    busy_store.queue.beat_worker("w")
+    busy_store.queue.end_worker("w")
     must_claim(busy_store, "w")
 
-    assert len(busy_store.status("s")[0].workers) == 1
+    assert len(busy_store.studies.status("s")[0].workers) == 1
 
 
 def test_the_next_moment_is_the_soonest(busy_store: Store) -> None:
     for _ in range(6):
         must_claim(busy_store)
-    assert busy_store.next_due() == pytest.approx(60, abs=5)
+    assert busy_store.queue.next_due() == pytest.approx(60, abs=5)
 
     set_trial(busy_store, 1, lease_until=0.0)
 
-    assert busy_store.next_due() == 0.0
+    assert busy_store.queue.next_due() == 0.0

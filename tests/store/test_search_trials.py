@@ -21,7 +21,7 @@ from cifarsweep.spec.reader import read_study
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import MetricRow, Outcome, TrialResult, TrialState, Wish
 from cifarsweep.store import Store
-from cifarsweep.store.records import Lease, Steered
+from cifarsweep.store.records import ControlResult, Lease
 from cifarsweep.store.search import SearchState
 from cifarsweep.store.url import parse_url
 from cifarsweep.worker.search import PruningDecider, SearchClient
@@ -51,7 +51,7 @@ def study(tmp_path: Path, n_trials: int = 6, seeds: int = 1) -> Study:
 
 @pytest.fixture
 def search_store(store: Store, tmp_path: Path) -> Store:
-    store.create_study(study(tmp_path))
+    store.studies.create(study(tmp_path))
     return store
 
 
@@ -88,17 +88,17 @@ def done_at(step: int, accuracy: float) -> TrialResult:
 
 
 def test_a_search_begins_without_trials_and_creating_it_again_changes_nothing(store: Store, tmp_path: Path) -> None:
-    created = store.create_study(study(tmp_path))
-    again = store.create_study(study(tmp_path))
+    created = store.studies.create(study(tmp_path))
+    again = store.studies.create(study(tmp_path))
 
     assert (created.added, again.added) == (6, 0)
-    assert store.claim("w") is None
-    assert store.status("find")[0].to_ask == 6
+    assert store.queue.claim("w") is None
+    assert store.studies.status("find")[0].to_ask == 6
 
 
 def test_a_plain_study_is_no_search(busy_store: Store) -> None:
     assert busy_store.search.state("s") is None
-    assert busy_store.status("s")[0].to_ask == 0
+    assert busy_store.studies.status("s")[0].to_ask == 0
 
 
 def test_a_point_that_was_asked_for_is_a_trial(search_store: Store) -> None:
@@ -107,7 +107,7 @@ def test_a_point_that_was_asked_for_is_a_trial(search_store: Store) -> None:
     lease = must_claim(search_store)
 
     assert (lease.study, lease.number, lease.seed) == ("find", 0, 0)
-    assert search_store.trials("find")[0].levels["optimizer.lr"] == lease.settings.optimizer.lr
+    assert search_store.trials.all("find")[0].levels["optimizer.lr"] == lease.settings.optimizer.lr
     assert [tried.state for tried in state_of(search_store).tried] == ["running"]
 
 
@@ -119,71 +119,71 @@ def test_an_answer_that_is_out_of_date_is_not_added(search_store: Store) -> None
     added = [search_store.search.add("find", 0, cell) for cell in cells if cell]
 
     assert added == [True, False]
-    assert len(search_store.trials("find")) == 1
+    assert len(search_store.trials.all("find")) == 1
 
 
 def test_eight_that_ask_at_once_ask_for_each_point_once(search_store: Store) -> None:
     added = at_once(*[lambda: ask_until_it_has_enough(search_store)] * 8)
 
-    trials = search_store.trials("find")
+    trials = search_store.trials.all("find")
     assert sum(added) == 6 == len(trials)
     assert len({repr(trial.levels) for trial in trials}) == 6
-    assert search_store.status("find")[0].to_ask == 0
+    assert search_store.studies.status("find")[0].to_ask == 0
 
 
 def test_a_search_grows_by_points_and_by_seeds(search_store: Store, tmp_path: Path) -> None:
     ask_until_it_has_enough(search_store)
 
-    grown = search_store.create_study(study(tmp_path, n_trials=8, seeds=2), extend=True)
+    grown = search_store.studies.create(study(tmp_path, n_trials=8, seeds=2), extend=True)
     ask_until_it_has_enough(search_store)
 
-    trials = search_store.trials("find")
+    trials = search_store.trials.all("find")
     assert grown.added == 8 * 2 - 6
     assert len(trials) == 16 and len({(trial.cell, trial.seed) for trial in trials}) == 16
 
 
 def test_nothing_is_asked_for_a_study_that_is_paused_or_cancelled(search_store: Store) -> None:
-    search_store.pause("find")
-    assert not ask(search_store) and search_store.status("find")[0].to_ask == 0
+    search_store.control.pause("find")
+    assert not ask(search_store) and search_store.studies.status("find")[0].to_ask == 0
 
-    search_store.resume("find")
+    search_store.control.resume("find")
     assert ask(search_store)
-    search_store.cancel("find")
+    search_store.control.cancel("find")
     assert not ask(search_store)
 
 
 def test_extending_a_cancelled_search_tells_of_the_points_that_come_back(search_store: Store, tmp_path: Path) -> None:
     ask(search_store)
-    search_store.cancel("find")
+    search_store.control.cancel("find")
 
-    created = search_store.create_study(study(tmp_path, n_trials=8), extend=True)
+    created = search_store.studies.create(study(tmp_path, n_trials=8), extend=True)
 
     assert (created.added, created.revived) == (2, 5)
-    assert search_store.status("find")[0].to_ask == 7
-    assert search_store.create_study(study(tmp_path, n_trials=9), extend=True).revived == 0
+    assert search_store.studies.status("find")[0].to_ask == 7
+    assert search_store.studies.create(study(tmp_path, n_trials=9), extend=True).revived == 0
 
 
 def test_steering_tells_of_the_points_that_are_still_to_be_asked_for(search_store: Store) -> None:
     ask(search_store)
 
-    assert search_store.pause("find") == Steered(1, 0, points=5)
-    found = search_store.status("find")[0]
+    assert search_store.control.pause("find") == ControlResult(1, 0, points=5)
+    found = search_store.studies.status("find")[0]
     assert (found.to_ask, found.held, found.wish) == (0, 5, Wish.PAUSE)
-    assert search_store.pause("find") == Steered(0, 0, points=0)
-    assert search_store.resume("find") == Steered(1, 0, points=5)
-    assert search_store.cancel("find") == Steered(1, 0, points=5)
-    assert search_store.retry("find") == Steered(1, 0, points=5)
-    assert search_store.status("find")[0].to_ask == 5
+    assert search_store.control.pause("find") == ControlResult(0, 0, points=0)
+    assert search_store.control.resume("find") == ControlResult(1, 0, points=5)
+    assert search_store.control.cancel("find") == ControlResult(1, 0, points=5)
+    assert search_store.control.retry("find") == ControlResult(1, 0, points=5)
+    assert search_store.studies.status("find")[0].to_ask == 5
 
 
 def test_a_trial_of_a_search_that_asked_for_none_yet_is_named_as_that(search_store: Store) -> None:
     with pytest.raises(StoreError, match="has no trial 0; it has none yet"):
-        search_store.trial("find", 0)
+        search_store.trials.get("find", 0)
 
 
 def test_a_pause_that_comes_while_a_worker_thinks_keeps_its_point_out(search_store: Store) -> None:
     state = state_of(search_store)
-    search_store.pause("find")
+    search_store.control.pause("find")
     assert state.spec.search is not None
     cell = suggest(state.spec.search, 0, ())
 
@@ -191,23 +191,23 @@ def test_a_pause_that_comes_while_a_worker_thinks_keeps_its_point_out(search_sto
 
 
 def test_the_value_of_a_point_is_the_mean_over_its_seeds(store: Store, tmp_path: Path) -> None:
-    store.create_study(study(tmp_path, seeds=2))
+    store.studies.create(study(tmp_path, seeds=2))
     ask(store)
-    store.finish(must_claim(store), [], None, done_at(9, 0.5))
+    store.queue.finish(must_claim(store), [], None, done_at(9, 0.5))
     assert state_of(store).tried[0].state == "running"
 
-    store.finish(must_claim(store), [], None, done_at(9, 0.7))
+    store.queue.finish(must_claim(store), [], None, done_at(9, 0.7))
 
     assert (state_of(store).tried[0].state, state_of(store).tried[0].value) == ("complete", pytest.approx(0.6))
 
 
 def test_decisions_outlive_the_attempt_that_made_them_and_its_rows(search_store: Store) -> None:
     ask(search_store)
-    lease = search_store.write(must_claim(search_store), rows_at(2), saved_at(2))
-    search_store.write(lease, rows_at(3, 4), None, {3: False, 4: False})
+    lease = search_store.queue.write(must_claim(search_store), rows_at(2), saved_at(2))
+    search_store.queue.write(lease, rows_at(3, 4), None, {3: False, 4: False})
 
     successor = taken_over(search_store, lease)
-    search_store.write(successor, rows_at(3), None, {3: False})
+    search_store.queue.write(successor, rows_at(3), None, {3: False})
 
     assert search_store.search.decisions(lease.trial_id) == {3: False, 4: False}
 
@@ -217,20 +217,20 @@ def test_the_decision_and_the_end_it_makes_are_one(search_store: Store) -> None:
     lease = must_claim(search_store)
     rows = [MetricRow(VAL_ACCURACY, 3, 0.25)]
 
-    search_store.finish(lease, rows, None, pruned_at(3, 0.25), decisions={3: True})
-    search_store.finish(lease, rows, None, pruned_at(3, 0.25), decisions={3: True})
+    search_store.queue.finish(lease, rows, None, pruned_at(3, 0.25), decisions={3: True})
+    search_store.queue.finish(lease, rows, None, pruned_at(3, 0.25), decisions={3: True})
 
-    trial = search_store.trials("find")[0]
+    trial = search_store.trials.all("find")[0]
     assert (trial.state, trial.outcome, trial.step, trial.value) == (TrialState.DONE, Outcome.PRUNED, 3, 0.25)
     assert search_store.search.decisions(lease.trial_id) == {3: True}
-    assert search_store.status("find")[0].pruned == 1
+    assert search_store.studies.status("find")[0].pruned == 1
     assert [tried.state for tried in state_of(search_store).tried] == ["pruned"]
-    assert search_store.check() == []
+    assert search_store.admin.check() == []
 
 
 def test_optuna_sees_the_space_and_what_was_pruned(search_store: Store, url: str) -> None:
     finish_two(search_store)
-    assert search_store.tell() == 2
+    assert search_store.sync_optuna() == 2
 
     complete, pruned = trials_of_optuna(url)
 
@@ -241,7 +241,7 @@ def test_optuna_sees_the_space_and_what_was_pruned(search_store: Store, url: str
         "optimizer.lr": space.FloatDistribution(1e-4, 1.0, log=True),
         "model.widths": space.CategoricalDistribution(["8", "8-16"]),
     }
-    assert search_store.check() == []
+    assert search_store.admin.check() == []
 
 
 def finish_two(store: Store) -> None:
@@ -250,7 +250,7 @@ def finish_two(store: Store) -> None:
         ask(store)
         lease = must_claim(store)
         rows: list[Any] = [MetricRow(VAL_ACCURACY, 3, 0.25 + 0.5 * (1 - number))]
-        store.finish(lease, rows, None, end(3, rows[0].value), decisions={3: bool(number)})
+        store.queue.finish(lease, rows, None, end(3, rows[0].value), decisions={3: bool(number)})
 
 
 def trials_of_optuna(url: str) -> list[optuna.trial.FrozenTrial]:
@@ -269,11 +269,13 @@ def test_a_successor_keeps_to_what_was_decided_and_asks_only_what_was_not(search
     first = must_claim(search_store)
     judge = judge_of(search_store, first)
     assert [judged(judge, step, 0.1) for step in (1, 2, 3)] == [False, False, False]
-    first = search_store.write(first, accuracies(1, 2, value=0.1), saved_at(2), {1: False, 2: False})
-    search_store.write(first, accuracies(3, value=0.1), None, {3: False})
+    first = search_store.queue.write(first, accuracies(1, 2, value=0.1), saved_at(2), {1: False, 2: False})
+    search_store.queue.write(first, accuracies(3, value=0.1), None, {3: False})
     for _ in range(5):
         ask(search_store)
-        search_store.finish(must_claim(search_store, "other"), accuracies(1, 2, 3, 4, value=0.9), None, done_at(4, 0.9))
+        search_store.queue.finish(
+            must_claim(search_store, "other"), accuracies(1, 2, 3, 4, value=0.9), None, done_at(4, 0.9)
+        )
 
     successor = taken_over(search_store, first)
     judge = judge_of(search_store, successor)
@@ -288,7 +290,7 @@ def test_what_was_evaluated_while_nobody_could_judge_counts_later(search_store: 
     for _ in range(5):
         ask(search_store)
         values = [MetricRow(VAL_ACCURACY, step, 0.2 * step) for step in (1, 2, 3, 4)]
-        search_store.finish(must_claim(search_store, "other"), values, None, done_at(4, 0.8))
+        search_store.queue.finish(must_claim(search_store, "other"), values, None, done_at(4, 0.8))
 
     assert judged(judge, 1, 0.2) is False
     judge.note(2, 0.4)
@@ -330,7 +332,7 @@ def dashboard(url: str) -> Iterator[str]:
 
 def test_optuna_dashboard_shows_studies_trials_and_curves(search_store: Store, dashboard: str) -> None:
     finish_two(search_store)
-    search_store.tell()
+    search_store.sync_optuna()
 
     [summary] = fetched(dashboard)["study_summaries"]
     complete, pruned = fetched(f"{dashboard}/{summary['study_id']}")["trials"]

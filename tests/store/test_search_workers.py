@@ -47,7 +47,7 @@ def worker(url: str, store: Store, tmp_path: Path) -> Iterator[Worker]:
     """Starts workers, each in a process group of its own; what is left of them at the end is killed."""
     path = tmp_path / "find.toml"
     path.write_text(FILE)
-    store.create_study(read_study(path))
+    store.studies.create(read_study(path))
     running: list[Process] = []
 
     def start(behaviour: str) -> Process:
@@ -62,17 +62,17 @@ def worker(url: str, store: Store, tmp_path: Path) -> Iterator[Worker]:
 
 def assert_it_is_a_whole_search(store: Store) -> None:
     """As many trials as were asked for, no point twice, every row that training gives, ended where it was decided."""
-    trials = store.trials("find")
+    trials = store.trials.all("find")
     assert [trial.number for trial in trials] == list(range(TRIALS))
     assert {trial.state for trial in trials} == {TrialState.DONE}
     assert len({repr(trial.levels) for trial in trials}) == TRIALS
-    curves = store.metrics("find", [VAL_ACCURACY])
+    curves = store.metrics.read("find", [VAL_ACCURACY])
     for trial in trials:
         steps, values = curves[trial.number, VAL_ACCURACY]
         assert list(steps) == list(range(1, trial.step + 1))
         assert [v.hex() for v in values] == [accuracy_of(trial.settings.optimizer.lr, s).hex() for s in steps.tolist()]
         assert_it_ended_where_it_was_decided(store, trial)
-    assert store.check() == []
+    assert store.admin.check() == []
 
 
 def assert_it_ended_where_it_was_decided(store: Store, trial: Any) -> None:
@@ -84,7 +84,7 @@ def assert_it_ended_where_it_was_decided(store: Store, trial: Any) -> None:
 
 def holder(store: Store, workers: list[Process]) -> Process | None:
     """One of the workers that holds a trial just now."""
-    held = {status.worker_id for status in store.status("find")[0].workers if not status.expired}
+    held = {status.worker_id for status in store.studies.status("find")[0].workers if not status.expired}
     return next((each for each in workers if any(f"-{each.pid}-" in worker_id for worker_id in held)), None)
 
 
@@ -99,7 +99,7 @@ def test_four_workers_search_together(store: Store, worker: Worker) -> None:
 def test_workers_that_are_killed_lose_no_point_and_repeat_none(store: Store, worker: Worker) -> None:
     workers = [worker("slow") for _ in range(4)]
     for many in (2, 5, 8):
-        wait_for(lambda many=many: store.status("find")[0].trials[TrialState.DONE] >= many)
+        wait_for(lambda many=many: store.studies.status("find")[0].trials[TrialState.DONE] >= many)
         victim = wait_for(lambda: holder(store, workers))
         kill(victim)
         workers.remove(victim)
@@ -108,4 +108,4 @@ def test_workers_that_are_killed_lose_no_point_and_repeat_none(store: Store, wor
     assert [process.wait(120) for process in workers] == [0, 0, 0, 0]
 
     assert_it_is_a_whole_search(store)
-    assert sum(len(trial.attempts) for trial in store.trials("find")) > TRIALS
+    assert sum(len(trial.attempts) for trial in store.trials.all("find")) > TRIALS

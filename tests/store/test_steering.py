@@ -20,7 +20,7 @@ from scenes import (
 from cifarsweep.errors import LeaseLost, StoreError, UnknownStudy
 from cifarsweep.spec.types import AttemptEnd, TrialState, Wish
 from cifarsweep.store import Store
-from cifarsweep.store.records import Lease, Steered
+from cifarsweep.store.records import ControlResult, Lease
 from cifarsweep.store.url import parse_url
 
 QUEUED, LEASED, PAUSED, CANCELLED = TrialState.QUEUED, TrialState.LEASED, TrialState.PAUSED, TrialState.CANCELLED
@@ -28,18 +28,18 @@ DONE, FAILED, POISONED = TrialState.DONE, TrialState.FAILED, TrialState.POISONED
 
 
 def states(store: Store) -> list[TrialState]:
-    return [row.state for row in store.trials("s")]
+    return [row.state for row in store.trials.all("s")]
 
 
 def begun(store: Store) -> Lease:
     """A worker at trial 0, with a checkpoint at step 2."""
-    return store.write(must_claim(store), rows_at(1, 2), saved_at(2))
+    return store.queue.write(must_claim(store), rows_at(1, 2), saved_at(2))
 
 
 def crashed(store: Store, worker: str) -> tuple[int, int]:
     """The worker's child dies in the next trial, which is due again at once: its id and attempt."""
     lease = must_claim(store, worker)
-    store.fail(lease, AttemptEnd.CRASHED, "died", "")
+    store.queue.fail(lease, AttemptEnd.CRASHED, "died", "")
     make_due(store, lease)
     return lease.trial_id, lease.attempt
 
@@ -47,17 +47,21 @@ def crashed(store: Store, worker: str) -> tuple[int, int]:
 def failed(store: Store, end: AttemptEnd = AttemptEnd.EXCEPTION) -> int:
     """Let trial 0 fail for good, with a checkpoint at step 2; its attempts."""
     lease = begun(store)
-    while store.fail(lease, end, "boom", "") is QUEUED:
+    while store.queue.fail(lease, end, "boom", "") is QUEUED:
         make_due(store, lease)
         lease = must_claim(store)
     return lease.attempt
 
 
 def test_a_paused_study_gives_nothing_away_until_it_is_resumed(busy_store: Store) -> None:
-    assert busy_store.pause("s") == Steered(6, 0)
-    assert busy_store.claim("w") is None and busy_store.unfinished() == 0 and busy_store.next_due() is None
+    assert busy_store.control.pause("s") == ControlResult(6, 0)
+    assert (
+        busy_store.queue.claim("w") is None
+        and busy_store.queue.unfinished() == 0
+        and busy_store.queue.next_due() is None
+    )
 
-    assert busy_store.resume("s") == Steered(6, 0)
+    assert busy_store.control.resume("s") == ControlResult(6, 0)
 
     assert must_claim(busy_store).number == 0
 
@@ -65,26 +69,26 @@ def test_a_paused_study_gives_nothing_away_until_it_is_resumed(busy_store: Store
 @pytest.mark.parametrize("wish", list(Wish))
 def test_the_holder_learns_of_a_wish_with_its_next_beat_and_then_it_comes_true(busy_store: Store, wish: Wish) -> None:
     lease = begun(busy_store)
-    act = busy_store.pause if wish is Wish.PAUSE else busy_store.cancel
+    act = busy_store.control.pause if wish is Wish.PAUSE else busy_store.control.cancel
 
-    assert act("s", 0) == Steered(0, 1)
+    assert act("s", 0) == ControlResult(0, 1)
     assert states(busy_store)[0] is LEASED
-    lease = busy_store.write(lease, [])
+    lease = busy_store.queue.write(lease, [])
     assert lease.wish is wish
-    busy_store.release(lease, rows_at(3), saved_at(3))
+    busy_store.queue.release(lease, rows_at(3), saved_at(3))
 
-    row = busy_store.trial("s", 0)
+    row = busy_store.trials.get("s", 0)
     assert row.state is wish.state
     assert row.attempts[0].end is (AttemptEnd.RELEASED if wish is Wish.PAUSE else AttemptEnd.CANCELLED)
-    assert busy_store.check() == []
+    assert busy_store.admin.check() == []
 
 
 def test_whoever_resumes_goes_on_from_the_checkpoint(busy_store: Store) -> None:
     lease = begun(busy_store)
-    busy_store.pause("s", 0)
-    busy_store.release(busy_store.write(lease, rows_at(3)), [], None)
+    busy_store.control.pause("s", 0)
+    busy_store.queue.release(busy_store.queue.write(lease, rows_at(3)), [], None)
 
-    busy_store.resume("s", 0)
+    busy_store.control.resume("s", 0)
 
     again = must_claim(busy_store)
     assert (again.number, again.attempt, again.step, again.wish) == (0, 2, 2, None)
@@ -93,43 +97,43 @@ def test_whoever_resumes_goes_on_from_the_checkpoint(busy_store: Store) -> None:
 
 def test_a_wish_can_be_taken_back_before_the_holder_noticed(busy_store: Store) -> None:
     lease = begun(busy_store)
-    busy_store.pause("s", 0)
+    busy_store.control.pause("s", 0)
 
-    assert busy_store.resume("s", 0) == Steered(0, 1)
+    assert busy_store.control.resume("s", 0) == ControlResult(0, 1)
 
-    assert busy_store.write(lease, []).wish is None
+    assert busy_store.queue.write(lease, []).wish is None
 
 
 def test_a_trial_that_ends_before_its_holder_noticed_is_done(busy_store: Store) -> None:
     lease = begun(busy_store)
-    busy_store.cancel("s")
+    busy_store.control.cancel("s")
 
-    busy_store.finish(lease, rows_at(3), None, result(3))
+    busy_store.queue.finish(lease, rows_at(3), None, result(3))
 
     assert states(busy_store) == [DONE] + [CANCELLED] * 5
-    assert busy_store.check() == []
+    assert busy_store.admin.check() == []
 
 
 @pytest.mark.parametrize("wish", list(Wish))
 def test_a_wish_outlives_a_failure_of_the_attempt(busy_store: Store, wish: Wish) -> None:
     lease = begun(busy_store)
-    (busy_store.pause if wish is Wish.PAUSE else busy_store.cancel)("s", 0)
+    (busy_store.control.pause if wish is Wish.PAUSE else busy_store.control.cancel)("s", 0)
 
-    assert busy_store.fail(lease, AttemptEnd.CRASHED, "boom", "") is wish.state
+    assert busy_store.queue.fail(lease, AttemptEnd.CRASHED, "boom", "") is wish.state
 
 
 @pytest.mark.parametrize("wish", list(Wish))
 def test_who_takes_over_from_a_holder_that_died_fulfils_the_wish(busy_store: Store, wish: Wish) -> None:
     lease = begun(busy_store)
-    (busy_store.pause if wish is Wish.PAUSE else busy_store.cancel)("s", 0)
+    (busy_store.control.pause if wish is Wish.PAUSE else busy_store.control.cancel)("s", 0)
     expire(busy_store, lease)
 
     assert must_claim(busy_store, "other").number == 1
 
-    row = busy_store.trial("s", 0)
+    row = busy_store.trials.get("s", 0)
     assert (row.state, row.attempts[0].end) == (wish.state, AttemptEnd.TAKEN_OVER)
     with pytest.raises(LeaseLost):
-        busy_store.write(lease, rows_at(3))
+        busy_store.queue.write(lease, rows_at(3))
 
 
 @pytest.mark.parametrize("wish", list(Wish))
@@ -137,20 +141,20 @@ def test_a_lease_that_ran_out_needs_no_holder(busy_store: Store, wish: Wish) -> 
     lease = begun(busy_store)
     expire(busy_store, lease)
 
-    assert (busy_store.pause if wish is Wish.PAUSE else busy_store.cancel)("s") == Steered(6, 0)
+    assert (busy_store.control.pause if wish is Wish.PAUSE else busy_store.control.cancel)("s") == ControlResult(6, 0)
 
     assert set(states(busy_store)) == {wish.state}
     with pytest.raises(LeaseLost):
-        busy_store.write(lease, rows_at(3))
-    assert busy_store.check() == []
+        busy_store.queue.write(lease, rows_at(3))
+    assert busy_store.admin.check() == []
 
 
-ACTS: dict[str, Callable[[Store], Steered]] = {
-    "pause": lambda store: store.pause("s"),
-    "resume": lambda store: store.resume("s"),
-    "cancel": lambda store: store.cancel("s"),
-    "retry": lambda store: store.retry("s"),
-    "priority": lambda store: store.prioritize(7, "s"),
+ACTS: dict[str, Callable[[Store], ControlResult]] = {
+    "pause": lambda store: store.control.pause("s"),
+    "resume": lambda store: store.control.resume("s"),
+    "cancel": lambda store: store.control.cancel("s"),
+    "retry": lambda store: store.control.retry("s"),
+    "priority": lambda store: store.control.prioritize("s", priority=7),
 }
 
 
@@ -159,26 +163,26 @@ def test_the_second_time_changes_nothing(busy_store: Store, name: str) -> None:
     failed(busy_store)
     must_claim(busy_store)
     if name == "resume":
-        busy_store.pause("s")
+        busy_store.control.pause("s")
     first = ACTS[name](busy_store)
     before = contents(busy_store)
 
-    assert first.now + first.soon > 0
-    assert ACTS[name](busy_store) == Steered(0, 0)
+    assert first.applied + first.pending > 0
+    assert ACTS[name](busy_store) == ControlResult(0, 0)
     assert contents(busy_store) == before
 
 
 @pytest.mark.parametrize("act", ["pause", "resume", "cancel", "retry"])
 def test_a_trial_that_is_done_stays_so(busy_store: Store, act: str) -> None:
-    busy_store.finish(must_claim(busy_store), [], None, result())
+    busy_store.queue.finish(must_claim(busy_store), [], None, result())
     before = contents(busy_store)
 
     with pytest.raises(StoreError, match="trial s/0 is done, which is final; it stays as it is"):
-        getattr(busy_store, act)("s", 0)
+        getattr(busy_store.control, act)("s", 0)
     with pytest.raises(StoreError, match="study 's' has no trial 6; its trials are 0 to 5"):
-        getattr(busy_store, act)("s", 6)
+        getattr(busy_store.control, act)("s", 6)
     with pytest.raises(UnknownStudy):
-        getattr(busy_store, act)("t")
+        getattr(busy_store.control, act)("t")
 
     assert contents(busy_store) == before
 
@@ -187,7 +191,7 @@ def test_a_failed_trial_is_not_paused_but_told_how_it_goes_on(busy_store: Store)
     failed(busy_store)
 
     with pytest.raises(StoreError, match="trial s/0 is failed, which is final; `cifarsweep retry s/0` queues it again"):
-        busy_store.pause("s", 0)
+        busy_store.control.pause("s", 0)
 
 
 @pytest.mark.parametrize("end", [AttemptEnd.EXCEPTION, AttemptEnd.OUT_OF_MEMORY, AttemptEnd.CRASHED])
@@ -195,82 +199,82 @@ def test_a_retry_forgets_the_failures_and_goes_on_from_the_checkpoint(busy_store
     attempts = failed(busy_store, end)
     assert states(busy_store)[0] in (FAILED, POISONED)
 
-    assert busy_store.retry("s") == Steered(1, 0)
+    assert busy_store.control.retry("s") == ControlResult(1, 0)
 
     lease = must_claim(busy_store)
     assert (lease.number, lease.attempt, lease.step) == (0, attempts + 1, 2)
-    assert busy_store.fail(lease, end, "boom", "") is QUEUED
+    assert busy_store.queue.fail(lease, end, "boom", "") is QUEUED
 
 
 def test_a_cancelled_trial_comes_back_by_a_retry(busy_store: Store) -> None:
     held = begun(busy_store)
-    busy_store.cancel("s")
+    busy_store.control.cancel("s")
 
-    assert busy_store.retry("s") == Steered(5, 1)
+    assert busy_store.control.retry("s") == ControlResult(5, 1)
 
     assert states(busy_store) == [LEASED] + [QUEUED] * 5
-    assert busy_store.write(held, []).wish is None
+    assert busy_store.queue.write(held, []).wish is None
 
 
 def test_of_the_two_wishes_the_one_to_cancel_holds(busy_store: Store) -> None:
     lease = begun(busy_store)
-    busy_store.pause("s")
-    assert busy_store.cancel("s") == Steered(5, 1)
+    busy_store.control.pause("s")
+    assert busy_store.control.cancel("s") == ControlResult(5, 1)
 
-    assert busy_store.pause("s") == busy_store.resume("s") == Steered(0, 0)
+    assert busy_store.control.pause("s") == busy_store.control.resume("s") == ControlResult(0, 0)
 
-    assert busy_store.write(lease, []).wish is Wish.CANCEL
+    assert busy_store.queue.write(lease, []).wish is Wish.CANCEL
 
 
 def test_higher_priorities_are_claimed_first(busy_store: Store) -> None:
-    assert busy_store.prioritize(5, "s", 3) == Steered(1, 0)
-    assert busy_store.prioritize(-1, "s", 0) == Steered(1, 0)
+    assert busy_store.control.prioritize("s", 3, priority=5) == ControlResult(1, 0)
+    assert busy_store.control.prioritize("s", 0, priority=-1) == ControlResult(1, 0)
 
     assert [must_claim(busy_store).number for _ in range(6)] == [3, 1, 2, 4, 5, 0]
 
 
 def test_the_priority_of_a_study_is_that_of_trials_to_come(busy_store: Store) -> None:
-    busy_store.create_study(make_study(1, 1, name="t"))
-    busy_store.prioritize(1, "t")
-    busy_store.create_study(make_study(1, 2, name="t"), extend=True)
+    busy_store.studies.create(make_study(1, 1, name="t"))
+    busy_store.control.prioritize("t", priority=1)
+    busy_store.studies.create(make_study(1, 2, name="t"), extend=True)
 
     assert [must_claim(busy_store).study for _ in range(3)] == ["t", "t", "s"]
 
 
 @pytest.mark.parametrize("act", ["pause", "cancel"])
 def test_trials_that_come_to_a_paused_study_wait_and_to_a_cancelled_one_revive_it(store: Store, act: str) -> None:
-    store.create_study(make_study(1, 1))
-    getattr(store, act)("s")
+    store.studies.create(make_study(1, 1))
+    getattr(store.control, act)("s")
 
-    store.create_study(make_study(1, 2), extend=True)
+    store.studies.create(make_study(1, 2), extend=True)
 
     assert states(store) == ([PAUSED, PAUSED] if act == "pause" else [CANCELLED, QUEUED])
 
 
 def test_what_is_retried_in_a_paused_study_waits_too(busy_store: Store) -> None:
     failed(busy_store)
-    busy_store.pause("s")
+    busy_store.control.pause("s")
 
-    busy_store.retry("s", 0)
+    busy_store.control.retry("s", 0)
 
     assert set(states(busy_store)) == {PAUSED}
 
 
 def test_optuna_forgets_a_failure_that_is_retried(busy_store: Store, url: str) -> None:
     failed(busy_store)
-    busy_store.finish(must_claim(busy_store), [], None, result())
-    busy_store.cancel("s", 2)
-    assert busy_store.tell() == 3
+    busy_store.queue.finish(must_claim(busy_store), [], None, result())
+    busy_store.control.cancel("s", 2)
+    assert busy_store.sync_optuna() == 3
 
-    busy_store.retry("s")
-    assert busy_store.check() == [] and busy_store.untold() > 0
-    busy_store.tell()
+    busy_store.control.retry("s")
+    assert busy_store.admin.check() == [] and busy_store.unsynced() > 0
+    busy_store.sync_optuna()
 
     assert optuna_trials(url) == {1: "COMPLETE"}
-    busy_store.finish(must_claim(busy_store), [], None, result())
-    busy_store.tell()
+    busy_store.queue.finish(must_claim(busy_store), [], None, result())
+    busy_store.sync_optuna()
     assert optuna_trials(url) == {0: "COMPLETE", 1: "COMPLETE"}
-    assert busy_store.check() == [] and busy_store.untold() == 0
+    assert busy_store.admin.check() == [] and busy_store.unsynced() == 0
 
 
 def optuna_trials(url: str) -> dict[int, str]:
@@ -289,69 +293,69 @@ def test_a_retry_while_optuna_is_being_told_of_the_failure_is_not_lost(
 
     def told_and_then_retried(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         told(study, trial)
-        busy_store.retry("s")
+        busy_store.control.retry("s")
 
     monkeypatch.setattr(optuna.Study, "add_trial", told_and_then_retried)
-    assert busy_store.tell() == 0
+    assert busy_store.sync_optuna() == 0
     monkeypatch.undo()
-    busy_store.finish(must_claim(busy_store), [], None, result())
+    busy_store.queue.finish(must_claim(busy_store), [], None, result())
 
-    assert busy_store.tell() == 1
+    assert busy_store.sync_optuna() == 1
     assert optuna_trials(url) == {0: "COMPLETE"}
 
 
 def test_a_machine_takes_its_own_crashes_back_and_nobody_elses(busy_store: Store) -> None:
     crashes = [crashed(busy_store, "bad") for _ in range(4)]
     crashed(busy_store, "good")
-    busy_store.tell()
+    busy_store.sync_optuna()
     assert states(busy_store)[0] is POISONED
 
     taken_back = [
-        busy_store.forgive("good", crashes),
-        busy_store.forgive("bad", crashes),
-        busy_store.forgive("bad", crashes),
+        busy_store.queue.retract_crashes("good", crashes),
+        busy_store.queue.retract_crashes("bad", crashes),
+        busy_store.queue.retract_crashes("bad", crashes),
     ]
 
     assert taken_back == [0, 4, 0]
-    assert [attempt.end for attempt in busy_store.trial("s", 0).attempts] == [
+    assert [attempt.end for attempt in busy_store.trials.get("s", 0).attempts] == [
         *[AttemptEnd.BAD_MACHINE] * 4,
         AttemptEnd.CRASHED,
     ]
-    assert busy_store.fail(must_claim(busy_store, "good"), AttemptEnd.CRASHED, "died", "") is QUEUED
-    assert busy_store.check() == []
+    assert busy_store.queue.fail(must_claim(busy_store, "good"), AttemptEnd.CRASHED, "died", "") is QUEUED
+    assert busy_store.admin.check() == []
 
 
 def test_a_trial_that_crashed_on_two_other_machines_stays_poisoned(busy_store: Store) -> None:
     crashes = [crashed(busy_store, "bad")]
     lease = must_claim(busy_store, "good")
-    busy_store.fail(lease, AttemptEnd.CRASHED, "died", "")
+    busy_store.queue.fail(lease, AttemptEnd.CRASHED, "died", "")
     set_trial(busy_store, lease.trial_id, state=QUEUED.value, not_before=None)
     crashed(busy_store, "another")
 
-    busy_store.forgive("bad", crashes)
+    busy_store.queue.retract_crashes("bad", crashes)
 
     assert states(busy_store)[0] is POISONED
 
 
 def test_what_was_cancelled_meanwhile_stays_so_when_a_machine_takes_the_blame(busy_store: Store) -> None:
     crashes = [crashed(busy_store, "bad") for _ in range(5)]
-    busy_store.cancel("s")
+    busy_store.control.cancel("s")
 
-    assert busy_store.forgive("bad", crashes) == 5
+    assert busy_store.queue.retract_crashes("bad", crashes) == 5
 
     assert states(busy_store)[0] is CANCELLED
-    assert busy_store.unfinished() == 0
+    assert busy_store.queue.unfinished() == 0
 
 
 def test_a_checkpoint_since_then_leaves_nothing_to_forgive(busy_store: Store) -> None:
     lease = must_claim(busy_store, "bad")
-    busy_store.fail(lease, AttemptEnd.CRASHED, "died", "")
+    busy_store.queue.fail(lease, AttemptEnd.CRASHED, "died", "")
     make_due(busy_store, lease)
-    successor = busy_store.write(must_claim(busy_store, "good"), rows_at(1), saved_at(1))
+    successor = busy_store.queue.write(must_claim(busy_store, "good"), rows_at(1), saved_at(1))
 
-    assert busy_store.forgive("bad", [(lease.trial_id, lease.attempt)]) == 1
+    assert busy_store.queue.retract_crashes("bad", [(lease.trial_id, lease.attempt)]) == 1
 
-    assert busy_store.write(successor, rows_at(2)).attempt == 2
+    assert busy_store.queue.write(successor, rows_at(2)).attempt == 2
 
 
 def test_a_trial_that_took_another_workers_child_down_is_no_evidence_against_a_machine(busy_store: Store) -> None:
@@ -360,14 +364,14 @@ def test_a_trial_that_took_another_workers_child_down_is_no_evidence_against_a_m
     set_trial(busy_store, crashes[0][0], state=DONE.value)
     crashes.append(crashed(busy_store, "me"))
 
-    assert busy_store.crashed_only_here("me", crashes) == crashes[1:]
-    assert busy_store.crashed_only_here("other", crashes) == []
+    assert busy_store.queue.crashes_only_on("me", crashes) == crashes[1:]
+    assert busy_store.queue.crashes_only_on("other", crashes) == []
 
 
 def test_a_dead_holder_counts_also_where_the_trial_is_paused(busy_store: Store) -> None:
     expire(busy_store, begun(busy_store))
 
-    busy_store.pause("s", 0)
-    busy_store.resume("s", 0)
+    busy_store.control.pause("s", 0)
+    busy_store.control.resume("s", 0)
 
     assert must_claim(busy_store).takeovers == 1

@@ -32,8 +32,8 @@ def claim_all(url: str, worker_id: str) -> list[int]:
     """Claim and finish until nothing is left; returns the numbers of the trials."""
     numbers = []
     with Store.open(url) as store:
-        while lease := store.claim(worker_id):
-            store.finish(lease, rows_at(1, 2), None, result())
+        while lease := store.queue.claim(worker_id):
+            store.queue.finish(lease, rows_at(1, 2), None, result())
             numbers.append(lease.number)
             time.sleep(0.002)  # as if it trained: else one process could be done before the others get the lock
     return numbers
@@ -46,7 +46,7 @@ def test_trials_are_claimed_seed_by_seed(busy_store: Store) -> None:
     assert [lease.seed for lease in leases] == [0, 0, 1, 1, 2, 2]
     assert [lease.cell for lease in leases] == ["lr=0.1", "lr=0.05"] * 3
     assert leases[1].settings.optimizer.lr == 0.05
-    assert busy_store.claim("w") is None
+    assert busy_store.queue.claim("w") is None
 
 
 def test_a_fresh_lease_starts_from_nothing(busy_store: Store) -> None:
@@ -58,7 +58,7 @@ def test_a_fresh_lease_starts_from_nothing(busy_store: Store) -> None:
 
 def test_six_processes_claim_120_trials_once_each(url: str) -> None:
     with Store.open(url) as store:
-        store.create_study(make_study(cells=4, seeds=30))
+        store.studies.create(make_study(cells=4, seeds=30))
     context = multiprocessing.get_context("spawn")
 
     with ProcessPoolExecutor(6, mp_context=context, initializer=meet, initargs=(context.Barrier(6),)) as pool:
@@ -67,30 +67,30 @@ def test_six_processes_claim_120_trials_once_each(url: str) -> None:
     assert sorted(chain(*claimed)) == list(range(120))
     assert sum(bool(numbers) for numbers in claimed) > 1
     with Store.open(url) as store:
-        assert store.status("s")[0].trials[TrialState.DONE] == 120
-        assert {len(row.attempts) for row in store.trials("s")} == {1}
-        assert store.check() == []
+        assert store.studies.status("s")[0].trials[TrialState.DONE] == 120
+        assert {len(row.attempts) for row in store.trials.all("s")} == {1}
+        assert store.admin.check() == []
 
 
 def test_an_expired_lease_is_taken_over_from_its_checkpoint(busy_store: Store) -> None:
     lease = must_claim(busy_store, "dead")
-    lease = busy_store.write(lease, rows_at(1, 2), saved_at(2))
-    lease = busy_store.write(lease, rows_at(3, 4), saved_at(4))
-    busy_store.write(lease, rows_at(5, 6))
+    lease = busy_store.queue.write(lease, rows_at(1, 2), saved_at(2))
+    lease = busy_store.queue.write(lease, rows_at(3, 4), saved_at(4))
+    busy_store.queue.write(lease, rows_at(5, 6))
 
     successor = taken_over(busy_store, lease)
 
     assert (successor.number, successor.attempt, successor.flush_seq) == (0, 2, 0)
     assert successor.checkpoints == (saved_at(4), saved_at(2))
     assert steps_of(busy_store) == [1, 2, 3, 4]
-    first, second = busy_store.trial("s", 0).attempts
+    first, second = busy_store.trials.get("s", 0).attempts
     assert (first.worker_id, first.end, first.first_step) == ("dead", AttemptEnd.TAKEN_OVER, 0)
     assert (second.worker_id, second.end, second.first_step) == ("successor", None, 4)
 
 
 def test_without_a_checkpoint_everything_is_computed_again(busy_store: Store) -> None:
     lease = must_claim(busy_store)
-    lease = busy_store.write(lease, rows_at(1, 2, 3))
+    lease = busy_store.queue.write(lease, rows_at(1, 2, 3))
 
     successor = taken_over(busy_store, lease)
 
@@ -118,20 +118,20 @@ def test_leases_of_before_the_last_boot_have_run_out(busy_store: Store) -> None:
 
 
 def test_no_trial_is_poisoned_by_workers_that_vanish(store: Store) -> None:
-    store.create_study(make_study(1, 1))
+    store.studies.create(make_study(1, 1))
     lease = must_claim(store)
     for place in range(1, 21):
         lease = taken_over(store, lease, f"w{place}")
         assert (lease.attempt, lease.takeovers) == (place + 1, place)
 
-    store.finish(lease, rows_at(1), None, result())
+    store.queue.finish(lease, rows_at(1), None, result())
 
-    ends = [attempt.end for attempt in store.trial("s", 0).attempts]
+    ends = [attempt.end for attempt in store.trials.get("s", 0).attempts]
     assert ends == [AttemptEnd.TAKEN_OVER] * 20 + [AttemptEnd.DONE]
 
 
 def test_a_trial_with_which_many_workers_vanished_waits_behind_all_others(busy_store: Store) -> None:
-    numbers = range(len(busy_store.trials("s")))
+    numbers = range(len(busy_store.trials.all("s")))
     ominous = must_claim(busy_store)
     for _ in range(5):
         ominous = taken_over(busy_store, ominous)
@@ -148,46 +148,46 @@ def test_a_new_checkpoint_forgives_the_workers_that_vanished(busy_store: Store) 
     for _ in range(4):
         lease = taken_over(busy_store, lease)
 
-    lease = busy_store.write(lease, rows_at(1), saved_at(1))
+    lease = busy_store.queue.write(lease, rows_at(1), saved_at(1))
 
     assert taken_over(busy_store, lease).takeovers == 1
 
 
 def test_a_checkpoint_that_was_there_before_forgives_nothing(busy_store: Store) -> None:
-    lease = busy_store.write(must_claim(busy_store), rows_at(1), saved_at(1))
+    lease = busy_store.queue.write(must_claim(busy_store), rows_at(1), saved_at(1))
     for _ in range(4):
-        lease = busy_store.rewind(taken_over(busy_store, lease), 0)
-        lease = busy_store.write(lease, rows_at(1), saved_at(1))
+        lease = busy_store.queue.rewind(taken_over(busy_store, lease), 0)
+        lease = busy_store.queue.write(lease, rows_at(1), saved_at(1))
 
     assert taken_over(busy_store, lease).takeovers == 5
 
 
 def test_claims_can_be_kept_to_some_studies(busy_store: Store) -> None:
-    busy_store.create_study(make_study(1, 1, name="other"))
+    busy_store.studies.create(make_study(1, 1, name="other"))
 
     assert must_claim(busy_store).study == "s"
-    lease = busy_store.claim("w", studies=["other"])
+    lease = busy_store.queue.claim("w", studies=["other"])
 
     assert lease is not None and lease.study == "other"
-    assert busy_store.claim("w", studies=["other"]) is None
-    assert busy_store.unfinished(["other"]) == 1
-    assert busy_store.unfinished() == 7
-    assert 59 < (busy_store.next_due(["other"]) or 0) <= 60
+    assert busy_store.queue.claim("w", studies=["other"]) is None
+    assert busy_store.queue.unfinished(["other"]) == 1
+    assert busy_store.queue.unfinished() == 7
+    assert 59 < (busy_store.queue.next_due(["other"]) or 0) <= 60
 
 
 def test_nothing_is_due_when_all_is_done(store: Store) -> None:
-    store.create_study(make_study(1, 1))
+    store.studies.create(make_study(1, 1))
 
-    store.finish(must_claim(store), [], None, result())
+    store.queue.finish(must_claim(store), [], None, result())
 
-    assert (store.unfinished(), store.next_due(), store.claim("w")) == (0, None, None)
+    assert (store.queue.unfinished(), store.queue.next_due(), store.queue.claim("w")) == (0, None, None)
 
 
 def test_out_of_memory_is_tried_elsewhere_while_there_is_an_elsewhere(busy_store: Store) -> None:
     for worker_id in ("small", "large"):
-        busy_store.register_worker(WorkerInfo(worker_id, "host", 1, "gpu", 1))
+        busy_store.queue.register_worker(WorkerInfo(worker_id, "host", 1, "gpu", 1))
     lease = must_claim(busy_store, "small")
-    busy_store.fail(lease, AttemptEnd.OUT_OF_MEMORY, "no room", "")
+    busy_store.queue.fail(lease, AttemptEnd.OUT_OF_MEMORY, "no room", "")
     set_trial(busy_store, lease.trial_id, not_before=clock_now(busy_store))
 
     assert must_claim(busy_store, "small").number == 1
@@ -196,11 +196,11 @@ def test_out_of_memory_is_tried_elsewhere_while_there_is_an_elsewhere(busy_store
 
 def test_out_of_memory_is_tried_again_here_when_all_others_left(busy_store: Store) -> None:
     for worker_id in ("small", "large"):
-        busy_store.register_worker(WorkerInfo(worker_id, "host", 1, "gpu", 1))
+        busy_store.queue.register_worker(WorkerInfo(worker_id, "host", 1, "gpu", 1))
     lease = must_claim(busy_store, "small")
-    busy_store.fail(lease, AttemptEnd.OUT_OF_MEMORY, "no room", "")
+    busy_store.queue.fail(lease, AttemptEnd.OUT_OF_MEMORY, "no room", "")
     set_trial(busy_store, lease.trial_id, not_before=clock_now(busy_store))
 
-    busy_store.end_worker("large")
+    busy_store.queue.end_worker("large")
 
     assert must_claim(busy_store, "small").number == 0

@@ -17,9 +17,9 @@ from cifarsweep.store.records import Created, FinishedRun
 def test_a_study_is_read_back_as_it_was(store: Store) -> None:
     spec = read_study(find("lr-study"))
 
-    store.create_study(spec)
+    store.studies.create(spec)
 
-    stored = store.study("lr-study")
+    stored = store.studies.get("lr-study")
     assert stored.spec == spec
     assert stored.sha256 == spec.sha256
     assert stored.created_at.tzinfo is not None
@@ -28,7 +28,7 @@ def test_a_study_is_read_back_as_it_was(store: Store) -> None:
 def test_creating_again_does_nothing(busy_store: Store) -> None:
     before = contents(busy_store)
 
-    again = busy_store.create_study(make_study())
+    again = busy_store.studies.create(make_study())
 
     assert (again.added, again.existing) == (0, 6)
     assert contents(busy_store) == before
@@ -39,23 +39,23 @@ def test_a_changed_study_is_refused_with_the_difference(busy_store: Store, exten
     before = contents(busy_store)
 
     with pytest.raises(StudyExists, match=r"-question = 'Which learning rate\?'\n\+question = 'Another'"):
-        busy_store.create_study(make_study(question="Another"), extend=extend)
+        busy_store.studies.create(make_study(question="Another"), extend=extend)
 
     assert contents(busy_store) == before
 
 
 def test_more_seeds_need_extend(busy_store: Store) -> None:
     with pytest.raises(StudyExists, match="--extend"):
-        busy_store.create_study(make_study(2, 4))
+        busy_store.studies.create(make_study(2, 4))
 
 
 def test_extending_keeps_trials_and_numbers_new_ones_on(busy_store: Store) -> None:
-    busy_store.finish(must_claim(busy_store), [], None, result())
+    busy_store.queue.finish(must_claim(busy_store), [], None, result())
 
-    created = busy_store.create_study(make_study(3, 4), extend=True)
+    created = busy_store.studies.create(make_study(3, 4), extend=True)
 
     assert (created.added, created.existing) == (6, 6)
-    rows = busy_store.trials("s")
+    rows = busy_store.trials.all("s")
     assert [row.number for row in rows] == list(range(12))
     assert [(row.cell, row.seed) for row in rows[:6]] == [(f"lr={lr}", seed) for seed in range(3) for lr in (0.1, 0.05)]
     assert {(row.cell, row.seed) for row in rows[6:]} == {("lr=0.025", seed) for seed in range(4)} | {
@@ -63,11 +63,11 @@ def test_extending_keeps_trials_and_numbers_new_ones_on(busy_store: Store) -> No
         ("lr=0.05", 3),
     }
     assert rows[0].value == 0.5
-    assert busy_store.study("s").spec == make_study(3, 4)
+    assert busy_store.studies.get("s").spec == make_study(3, 4)
 
 
 def test_extending_with_nothing_new_does_nothing(busy_store: Store) -> None:
-    assert busy_store.create_study(make_study(), extend=True) == Created(1, 0, 6)
+    assert busy_store.studies.create(make_study(), extend=True) == Created(1, 0, 6)
 
 
 def test_old_cells_take_new_names_and_levels_by_their_settings(busy_store: Store) -> None:
@@ -75,15 +75,15 @@ def test_old_cells_take_new_names_and_levels_by_their_settings(busy_store: Store
     fast, slow = (make_cell(rate, name) for rate, name in ((0.1, "fast"), (0.05, "slow")))
     renamed = Study.from_canonical(old.model_copy(update={"cells": (slow, fast, make_cell(0.7, "wild"))}).canonical())
 
-    created = busy_store.create_study(renamed, extend=True)
+    created = busy_store.studies.create(renamed, extend=True)
 
     assert created.added == 3
-    assert [row.cell for row in busy_store.trials("s")][:2] == ["fast", "slow"]
+    assert [row.cell for row in busy_store.trials.all("s")][:2] == ["fast", "slow"]
 
 
 def create(url: str) -> Created:
     with Store.open(url, upgrade=True) as store:
-        return store.create_study(make_study(4, 25))
+        return store.studies.create(make_study(4, 25))
 
 
 def test_two_creates_at_once_make_one_study(empty_url: str) -> None:
@@ -91,26 +91,26 @@ def test_two_creates_at_once_make_one_study(empty_url: str) -> None:
 
     assert sorted((one.added, one.existing) for one in created) == [(0, 100), (100, 0)]
     with Store.open(empty_url) as store:
-        assert [(row.name, row.trials) for row in store.studies()] == [("s", 100)]
+        assert [(row.name, row.trials) for row in store.studies.all()] == [("s", 100)]
 
 
 def test_an_unknown_study_lists_the_known(busy_store: Store) -> None:
-    busy_store.create_study(make_study(1, 1, name="lr-study"))
+    busy_store.studies.create(make_study(1, 1, name="lr-study"))
 
     with pytest.raises(UnknownStudy, match=r"no study 'lr-stud'\. Did you mean 'lr-study'\? Known: lr-study, s\."):
-        busy_store.study("lr-stud")
+        busy_store.studies.get("lr-stud")
 
 
 def test_an_empty_database_says_how_to_begin(store: Store) -> None:
-    assert store.studies() == []
+    assert store.studies.all() == []
     with pytest.raises(UnknownStudy, match="cifarsweep create"):
-        store.trials("s")
+        store.trials.all("s")
 
 
 def test_studies_are_listed_oldest_first(busy_store: Store) -> None:
-    busy_store.create_study(make_study(1, 2, name="a"))
+    busy_store.studies.create(make_study(1, 2, name="a"))
 
-    rows = busy_store.studies()
+    rows = busy_store.studies.all()
 
     assert [(row.name, row.trials, row.question) for row in rows] == [
         ("s", 6, "Which learning rate?"),
@@ -121,7 +121,7 @@ def test_studies_are_listed_oldest_first(busy_store: Store) -> None:
 def test_names_with_quotes_are_only_names(store: Store) -> None:
     for name in ("'; DROP TABLE cs_study; --", "<script>", "x" * 300, "\x00"):
         with pytest.raises(UnknownStudy):
-            store.study(name)
+            store.studies.get(name)
 
 
 def test_what_was_done_is_told_although_the_answer_was_lost(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +134,7 @@ def test_what_was_done_is_told_although_the_answer_was_lost(store: Store, monkey
             lose_one_commit(store, patch)
             return work()
 
-    assert with_a_lost_answer(lambda: store.create_study(make_study())) == Created(1, added=6, existing=0)
-    assert with_a_lost_answer(lambda: store.add_seeds("s", [(cell, 99)])) == 1
-    assert with_a_lost_answer(lambda: store.import_study(imported, runs)) == 1
-    assert [row.trials for row in store.studies()] == [7, 1]
+    assert with_a_lost_answer(lambda: store.studies.create(make_study())) == Created(1, added=6, existing=0)
+    assert with_a_lost_answer(lambda: store.studies.add_seeds("s", [(cell, 99)])) == 1
+    assert with_a_lost_answer(lambda: store.studies.add_finished(imported, runs)) == 1
+    assert [row.trials for row in store.studies.all()] == [7, 1]

@@ -23,11 +23,11 @@ def ask(store: Store, query: str) -> list[dict[str, Any]]:
 @pytest.fixture
 def told_store(store: Store) -> Store:
     """A study of two cells and two seeds, its first trial done with an awkward loss."""
-    store.create_study(make_study(2, 2, name="lr-study"))
+    store.studies.create(make_study(2, 2, name="lr-study"))
     lease = must_claim(store)
     rows = [MetricRow("val/accuracy", step, number) for step, number in enumerate(NUMBERS)]
     final = {"val/accuracy": 0.75, "val/loss": math.inf, "train/loss": 0.5, "params": 12.0}
-    store.finish(lease, rows, None, TrialResult(Outcome.FINISHED, 7, final, "f" * 64))
+    store.queue.finish(lease, rows, None, TrialResult(Outcome.FINISHED, 7, final, "f" * 64))
     return store
 
 

@@ -6,22 +6,22 @@ import pytest
 from scenes import make_study, must_claim, rows_at
 
 from cifarsweep.spec.types import AttemptEnd, MetricRow
-from cifarsweep.store.cached import WatchedStore
+from cifarsweep.store.cached import CachedStore
 from cifarsweep.store.records import WorkerInfo
 
 
 @pytest.fixture
 def watched(busy_store, url):
-    with WatchedStore.open(url, read_only=True) as opened:
+    with CachedStore.open(url, read_only=True) as opened:
         yield opened
 
 
 def test_a_running_trial_is_told_with_its_newest_values(busy_store, watched):
-    busy_store.register_worker(WorkerInfo("w", "node", 1, "cpu", 2))
-    lease = busy_store.write(must_claim(busy_store), rows_at(*range(50)))
-    busy_store.write(lease, [MetricRow("train/loss", 50, math.nan), MetricRow("epoch", 50, 1.5)])
+    busy_store.queue.register_worker(WorkerInfo("w", "node", 1, "cpu", 2))
+    lease = busy_store.queue.write(must_claim(busy_store), rows_at(*range(50)))
+    busy_store.queue.write(lease, [MetricRow("train/loss", 50, math.nan), MetricRow("epoch", 50, 1.5)])
 
-    seen = watched.pulse()
+    seen = watched.snapshot()
 
     running = seen.running["s", 0]
     assert (running.cell, running.seed, running.newest["epoch"]) == ("lr=0.1", 0, 1.5)
@@ -30,17 +30,17 @@ def test_a_running_trial_is_told_with_its_newest_values(busy_store, watched):
 
 
 def test_workers_that_have_gone_are_not_told(busy_store, watched):
-    busy_store.register_worker(WorkerInfo("w", "node", 1, "cpu", 2))
-    busy_store.end_worker("w")
+    busy_store.queue.register_worker(WorkerInfo("w", "node", 1, "cpu", 2))
+    busy_store.queue.end_worker("w")
 
-    assert watched.pulse().workers == []
+    assert watched.snapshot().workers == []
 
 
 def test_the_newest_errors_come_first(busy_store, watched):
     for text in ("first", "second"):
-        busy_store.fail(must_claim(busy_store), AttemptEnd.EXCEPTION, text, "Traceback")
+        busy_store.queue.fail(must_claim(busy_store), AttemptEnd.EXCEPTION, text, "Traceback")
 
-    errors = watched.pulse().errors
+    errors = watched.snapshot().errors
 
     assert [(error.error, error.study, error.trial, error.end) for error in errors] == [
         ("second", "s", 1, "exception"),
@@ -49,31 +49,33 @@ def test_the_newest_errors_come_first(busy_store, watched):
 
 
 def test_the_stamp_of_a_study_changes_with_every_write_and_only_then(busy_store, watched):
-    busy_store.create_study(make_study(name="other"))
-    stamps = [watched.stamps()]
+    busy_store.studies.create(make_study(name="other"))
+    stamps = [watched.fingerprints()]
     lease = must_claim(busy_store)
-    stamps.append(watched.stamps())
-    lease = busy_store.write(lease, rows_at(1))
-    stamps.append(watched.stamps())
-    busy_store.release(lease, [], None)
-    stamps.append(watched.stamps())
+    stamps.append(watched.fingerprints())
+    lease = busy_store.queue.write(lease, rows_at(1))
+    stamps.append(watched.fingerprints())
+    busy_store.queue.release(lease, [], None)
+    stamps.append(watched.fingerprints())
     must_claim(busy_store)
-    stamps.append(watched.stamps())
+    stamps.append(watched.fingerprints())
 
-    assert watched.stamps() == stamps[-1]
+    assert watched.fingerprints() == stamps[-1]
     assert len({stamp["s"] for stamp in stamps}) == 5
     assert len({stamp["other"] for stamp in stamps}) == 1
 
 
 def test_a_watched_store_reads_what_every_store_reads(busy_store, watched):
     for steps in ((1, 2), (3,)):
-        lease = busy_store.write(must_claim(busy_store), rows_at(*steps))
+        lease = busy_store.queue.write(must_claim(busy_store), rows_at(*steps))
         for _ in range(2):
-            assert _plain(watched.metrics("s", ["train/loss"])) == _plain(busy_store.metrics("s", ["train/loss"]))
-    busy_store.rewind(lease, 0)
+            assert _plain(watched.metrics.read("s", ["train/loss"])) == _plain(
+                busy_store.metrics.read("s", ["train/loss"])
+            )
+    busy_store.queue.rewind(lease, 0)
 
-    assert _plain(watched.metrics("s", ["train/loss"])) == {(0, "train/loss"): [[1, 2], [0.5, 1 / 3]]}
-    assert watched.metrics("s", ["train/loss"], only=[1]) == {}
+    assert _plain(watched.metrics.read("s", ["train/loss"])) == {(0, "train/loss"): [[1, 2], [0.5, 1 / 3]]}
+    assert watched.metrics.read("s", ["train/loss"], only=[1]) == {}
 
 
 def _plain(series):

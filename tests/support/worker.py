@@ -108,14 +108,14 @@ def work(
 
 def assert_everything_is_there_once(store: Store, steps: int = child.STEPS, trials: range = range(TRIALS)) -> None:
     """The oracle: these trials are what an undisturbed run would have left, to the last bit."""
-    curves = store.metrics("demo", [VAL_ACCURACY])
-    for trial in [store.trial("demo", number) for number in trials]:
+    curves = store.metrics.read("demo", [VAL_ACCURACY])
+    for trial in [store.trials.get("demo", number) for number in trials]:
         found, values = curves[trial.number, VAL_ACCURACY]
         assert trial.state is TrialState.DONE
         assert list(found) == list(range(1, steps + 1))
         assert [v.hex() for v in values] == [child.value(trial.seed, step).hex() for step in range(1, steps + 1)]
         assert trial.weights_sha256 == child.chain(trial.seed, steps)
-    assert store.check() == []
+    assert store.admin.check() == []
 
 
 def command(url: str, folder: Path, behaviour: str = "ok", how: str = "work", **options: Any) -> list[str]:

@@ -16,18 +16,18 @@ from cifarsweep.store import Store
 @pytest.fixture
 def store(tmp_path: Path):
     with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True) as store:
-        store.create_study(read_study(find("demo")))
+        store.studies.create(read_study(find("demo")))
         yield store
 
 
 def ends(store: Store) -> list[AttemptEnd | None]:
-    return [attempt.end for trial in store.trials("demo") for attempt in trial.attempts]
+    return [attempt.end for trial in store.trials.all("demo") for attempt in trial.attempts]
 
 
 def test_claims_of_their_own_are_rare(store, tmp_path, monkeypatch):
     claims = []
-    claim = store.claim
-    monkeypatch.setattr(store, "claim", lambda *args, **kwargs: claims.append(1) or claim(*args, **kwargs))
+    claim = store.queue.claim
+    monkeypatch.setattr(store.queue, "claim", lambda *args, **kwargs: claims.append(1) or claim(*args, **kwargs))
     monkeypatch.setattr("cifarsweep.worker.claims._LOOK_EVERY_S", 3600.0)
 
     assert work(store, tmp_path, max_trials=12) == 0
@@ -45,7 +45,7 @@ def test_it_takes_no_more_than_it_may(store, tmp_path, slots):
 
 def answer_is_lost(store: Store, monkeypatch: pytest.MonkeyPatch, also=lambda: None) -> None:
     """The first end of a trial is committed, but its worker learns it only later."""
-    finish, lost = store.finish, []
+    finish, lost = store.queue.finish, []
 
     def finish_unheard(*args):
         granted = finish(*args)
@@ -55,7 +55,7 @@ def answer_is_lost(store: Store, monkeypatch: pytest.MonkeyPatch, also=lambda: N
             raise StoreUnavailable("the connection is gone")
         return granted
 
-    monkeypatch.setattr(store, "finish", finish_unheard)
+    monkeypatch.setattr(store.queue, "finish", finish_unheard)
 
 
 def test_an_end_that_waits_for_the_database_counts_for_its_next_trial(store, tmp_path, monkeypatch):
@@ -72,4 +72,4 @@ def test_a_trial_that_comes_when_the_worker_is_leaving_is_given_back(store, tmp_
     assert work(store, tmp_path) == 130
 
     assert ends(store) == [AttemptEnd.DONE, AttemptEnd.RELEASED]
-    assert store.status("demo")[0].trials[TrialState.QUEUED] == 11
+    assert store.studies.status("demo")[0].trials[TrialState.QUEUED] == 11

@@ -25,7 +25,7 @@ A, B = "a" * 64, "b" * 64
 @pytest.fixture
 def store(tmp_path: Path):
     with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True) as store:
-        store.create_study(read_study(find("demo"), seeds=1))
+        store.studies.create(read_study(find("demo"), seeds=1))
         yield store
 
 
@@ -33,13 +33,13 @@ def begin_elsewhere(
     store: Store, folder: Path, *, saved: bool = True, digits: str = A, device: str = "NVIDIA A100", fake: str = "0"
 ) -> None:
     """Somebody, with another device and software where nothing else is said, trains the first trial up to step 2."""
-    store.register_worker(WorkerInfo("somebody", "there", 1, device, 1, {"fake": fake}))
-    lease = store.claim("somebody", environment=Environment({"digits": digits}))
+    store.queue.register_worker(WorkerInfo("somebody", "there", 1, device, 1, {"fake": fake}))
+    lease = store.queue.claim("somebody", environment=Environment({"digits": digits}))
     assert lease is not None
     rows = [MetricRow("val/accuracy", step, child.value(lease.seed, step)) for step in (1, 2)]
     there = CheckpointFolder(Path(CheckpointDirectory(str(folder / "artifacts"), print).path(lease)))
     state = (2, child.chain(lease.seed, 2))
-    store.release(lease, rows, there.write(2, child.payload(state)) if saved else None)
+    store.queue.release(lease, rows, there.write(2, child.payload(state)) if saved else None)
 
 
 def go_on(store: Store, folder: Path, digest: str = A, *, other_data: bool = False) -> list[str]:
@@ -57,7 +57,7 @@ def test_who_goes_on_with_other_software_says_so_and_the_page_takes_the_promise_
 
     what = "device NVIDIA A100, then no device; fake 0, then 1"
     assert len(notes) == 1 and f"demo/0: goes on from step 2 with something else ({what})" in notes[0]
-    trial = store.trial("demo", 0)
+    trial = store.trials.get("demo", 0)
     assert trial.state is TrialState.DONE
     assert trial.changed == {"device": ("NVIDIA A100", "no device"), "fake": ("0", "1")}
     page = render_study(collect(store, "demo"))
@@ -79,7 +79,7 @@ def test_nothing_is_said_of_a_trial_whose_result_is_of_one_environment(store, tm
     begin_elsewhere(store, tmp_path, **begun)
 
     assert go_on(store, tmp_path) == []
-    assert len(store.trial("demo", 0).attempts) == 2
+    assert len(store.trials.get("demo", 0).attempts) == 2
     assert "continued with something else" not in render_study(collect(store, "demo"))
 
 
@@ -89,9 +89,9 @@ def test_a_trial_does_not_go_on_from_a_checkpoint_of_other_images(store, tmp_pat
     notes = go_on(store, tmp_path, other_data=True)
 
     assert notes == ["demo/0: begins again: its checkpoint was trained on other images than those here"]
-    trial = store.trial("demo", 0)
+    trial = store.trials.get("demo", 0)
     assert [each.first_step for each in trial.attempts] == [0, 0] and trial.changed == {}
-    steps, _ = store.metrics("demo", ["val/accuracy"], only=[0])[0, "val/accuracy"]
+    steps, _ = store.metrics.read("demo", ["val/accuracy"], only=[0])[0, "val/accuracy"]
     assert steps.tolist() == list(range(1, child.STEPS + 1))
-    assert store.check() == []
+    assert store.admin.check() == []
     assert f"{A}" in render_study(collect(store, "demo"))

@@ -21,7 +21,7 @@ TIMING = Timing(lease_s=5.0, beat_s=0.2)
 @pytest.fixture
 def store(tmp_path: Path):
     with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True, timing=TIMING) as store:
-        store.create_study(read_study(find("demo")))
+        store.studies.create(read_study(find("demo")))
         yield store
 
 
@@ -54,7 +54,7 @@ def test_the_next_worker_goes_on_or_begins_again_and_says_so_once(store, work, t
     assert_undisturbed(store)
     assert [notes.starts[number] for number in range(4)] == ([[8]] * 3 + [[0]] if shared else [[0]] * 4)
     assert len(notes.notes_with("not visible")) == len(notes.notes) == (0 if shared else 1)
-    assert {len(trial.attempts) for trial in store.trials("demo")[:3]} == {2}
+    assert {len(trial.attempts) for trial in store.trials.all("demo")[:3]} == {2}
 
 
 def cut_short(s3, path):
@@ -77,7 +77,7 @@ HARMS = [(), (cut_short,), (flip,), (delete,), (flip, cut_short), (delete, delet
 @pytest.fixture
 def marked(store, monkeypatch, tmp_path):
     """Let children know which checkpoints the database points to."""
-    write = store.write
+    write = store.queue.write
 
     def write_and_mark(lease, rows, new, *more):
         renewed = write(lease, rows, new, *more)
@@ -85,7 +85,7 @@ def marked(store, monkeypatch, tmp_path):
             (tmp_path / f"{lease.study}-{lease.number} pointed to {new.step}").touch()
         return renewed
 
-    monkeypatch.setattr(store, "write", write_and_mark)
+    monkeypatch.setattr(store.queue, "write", write_and_mark)
 
 
 def test_damage_in_s3_falls_back_to_the_one_before_and_then_to_the_start(store, work, s3, s3_place, marked):
@@ -113,13 +113,13 @@ def test_a_store_that_is_away_costs_checkpoints_but_not_the_trial(store, work, s
 
     assert_undisturbed(store, range(1))
     assert len(notes.notes_with("no checkpoint at step")) == 3
-    assert len(store.trial("demo", 0).attempts) == 1
+    assert len(store.trials.get("demo", 0).attempts) == 1
 
 
 def test_a_slow_save_is_no_hung_child(store, work, tmp_path):
     work(tmp_path / "slow", "slow-save", max_trials=1)
 
-    assert [attempt.end for attempt in store.trial("demo", 0).attempts] == [AttemptEnd.DONE]
+    assert [attempt.end for attempt in store.trials.get("demo", 0).attempts] == [AttemptEnd.DONE]
 
 
 @pytest.fixture
@@ -147,6 +147,6 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_whole_and_saves_go_on_when_th
     assert_undisturbed(store, range(1))
     assert len(notes.notes) == 1 and "no checkpoint at step 8" in notes.notes[0]
     assert "No space left on device" in notes.notes[0]
-    assert left == [{"step": 4, "chain": child.chain(store.trial("demo", 0).seed, 4)}]
+    assert left == [{"step": 4, "chain": child.chain(store.trials.get("demo", 0).seed, 4)}]
     assert [ref.step for ref in pointers(store, 1)] == [12, 4]
     assert [path.name[:13] for path in small_disk.glob("demo-*/0/*")] == ["step-00000012"]

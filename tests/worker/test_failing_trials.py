@@ -45,10 +45,10 @@ def done(tmp_path_factory):
     ):
         patch.setenv("CIFARSWEEP_DATA", str(folder / "data"))
         catalog.require("digits")  # made here, where files may be large
-        store.create_study(study)
+        store.studies.create(study)
         assert Supervisor(store, plan, notes, EligibleStudies(store, notes.note, catalog.require)).run() == 0
         yield (
-            {trial.cell: trial for trial in store.trials("fates")},
+            {trial.cell: trial for trial in store.trials.all("fates")},
             notes.notes,
             next(folder.glob("artifacts/fates-*")),
         )

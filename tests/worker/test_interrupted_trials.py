@@ -38,7 +38,7 @@ hasty = pytest.mark.parametrize("timing", [pytest.param(HASTY, id="hasty")])
 def store(tmp_path: Path, timing: Timing):
     (tmp_path / "hold").touch()
     with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True, timing=timing) as store:
-        store.create_study(read_study(find("demo")))
+        store.studies.create(read_study(find("demo")))
         yield store
 
 
@@ -54,7 +54,7 @@ def when_some_train(store: Store, act) -> None:
 
     def some_train() -> bool:
         try:
-            return sum(trial.state is TrialState.LEASED and trial.step > 2 for trial in store.trials("demo")) == 2
+            return sum(trial.state is TrialState.LEASED and trial.step > 2 for trial in store.trials.all("demo")) == 2
         except StoreUnavailable:
             return False  # on a slow disk the worker is in a COMMIT nearly all the time
 
@@ -68,33 +68,33 @@ def when_some_train(store: Store, act) -> None:
 
 def test_a_worker_whose_study_is_paused_ends_and_says_so_and_after_a_resume_all_is_there_once(store, tmp_path):
     notes = Notes()
-    when_some_train(store, store.pause)
+    when_some_train(store, store.control.pause)
 
     assert work(store, tmp_path, "held", notes) == 0
 
-    counts = store.status("demo")[0].trials
+    counts = store.studies.status("demo")[0].trials
     assert counts[TrialState.PAUSED] + counts[TrialState.DONE] == TRIALS and counts[TrialState.PAUSED] >= TRIALS - 4
     assert any("paused at step" in line for line in notes.lines)
     assert notes.lines[-1] == f"paused: {counts[TrialState.PAUSED]} trials; `cifarsweep resume STUDY` queues them again"
-    assert store.resume("demo").now == counts[TrialState.PAUSED]
+    assert store.control.resume("demo").now == counts[TrialState.PAUSED]
     assert work(store, tmp_path, "ok", Notes()) == 0
     assert_everything_is_there_once(store)
 
 
 def test_a_cancelled_study_stops_for_good(store, tmp_path):
     for number in range(2, TRIALS):
-        store.cancel("demo", number)
-    store.tell()  # now, for else the worker would while its two trials come to their ends
+        store.control.cancel("demo", number)
+    store.sync_optuna()  # now, for else the worker would while its two trials come to their ends
     notes = Notes()
-    when_some_train(store, store.cancel)
+    when_some_train(store, store.control.cancel)
 
     assert work(store, tmp_path, "held", notes) == 0
 
-    cancelled = [trial for trial in store.trials("demo") if trial.state is TrialState.CANCELLED]
+    cancelled = [trial for trial in store.trials.all("demo") if trial.state is TrialState.CANCELLED]
     assert len(cancelled) == TRIALS
     assert [trial.attempts[0].end for trial in cancelled[:2]] == [AttemptEnd.CANCELLED] * 2
     assert any("cancelled at step" in line for line in notes.lines)
-    assert store.untold() == 0 and store.check() == []
+    assert store.unsynced() == 0 and store.admin.check() == []
 
 
 @hasty
@@ -106,7 +106,7 @@ def test_a_machine_whose_children_always_die_stops_without_costing_the_trials_an
 
     (complaint,) = [line for line in notes.lines if "takes no more trials" in line]
     assert "signal SIGABRT" in complaint
-    trials = store.trials("demo")
+    trials = store.trials.all("demo")
     assert {trial.state for trial in trials} == {TrialState.QUEUED}
     ends = [attempt.end for trial in trials for attempt in trial.attempts]
     assert ends.count(AttemptEnd.BAD_MACHINE) >= 3 and set(ends) <= {AttemptEnd.BAD_MACHINE, AttemptEnd.RELEASED}
@@ -117,18 +117,18 @@ def test_a_machine_whose_children_always_die_stops_without_costing_the_trials_an
 @hasty
 def test_trials_that_die_elsewhere_too_are_no_fault_of_the_machine(store, tmp_path):
     for number in range(2, TRIALS):
-        store.cancel("demo", number)
-    for lease in [store.claim("elsewhere") for _ in range(2)]:
-        store.fail(lease, AttemptEnd.CRASHED, "died", "")
+        store.control.cancel("demo", number)
+    for lease in [store.queue.claim("elsewhere") for _ in range(2)]:
+        store.queue.fail(lease, AttemptEnd.CRASHED, "died", "")
 
     assert work(store, tmp_path, "die", Notes()) == 0
 
-    assert [trial.state for trial in store.trials("demo")[:2]] == [TrialState.POISONED] * 2
+    assert [trial.state for trial in store.trials.all("demo")[:2]] == [TrialState.POISONED] * 2
 
 
 def test_an_outage_of_the_database_is_two_lines_on_the_screen(store, tmp_path, monkeypatch):
     notes, began = Notes(), []
-    write, transaction = store.write, store._db._run
+    write, transaction = store.queue.write, store._db._run
 
     def first_write(*arguments):
         began.append(time.monotonic())
@@ -139,7 +139,7 @@ def test_an_outage_of_the_database_is_two_lines_on_the_screen(store, tmp_path, m
             raise StoreUnavailable("the server can't be reached")
         return transaction(*arguments, **options)
 
-    monkeypatch.setattr(store, "write", first_write)
+    monkeypatch.setattr(store.queue, "write", first_write)
     monkeypatch.setattr(store._db, "_run", away_for_two_seconds)
 
     assert work(store, tmp_path, "slow", notes, 4) == 0
@@ -170,8 +170,8 @@ def test_the_trials_of_a_killed_worker_go_on_elsewhere_within_the_lease_and_ten_
     began = max(killed_at[0], notes.taken[0][0])
     taken_over = [at for at, attempt in notes.taken if attempt == 2][:2]
     assert taken_over[-1] - began < HASTY.lease_s + 10
-    assert AttemptEnd.TAKEN_OVER in {attempt.end for trial in store.trials("demo") for attempt in trial.attempts}
-    assert any(attempt.first_step > 0 for trial in store.trials("demo") for attempt in trial.attempts)
+    assert AttemptEnd.TAKEN_OVER in {attempt.end for trial in store.trials.all("demo") for attempt in trial.attempts}
+    assert any(attempt.first_step > 0 for trial in store.trials.all("demo") for attempt in trial.attempts)
     assert_everything_is_there_once(store)
 
 
@@ -202,7 +202,7 @@ def test_a_stop_amid_an_outage_gives_back_what_it_can_and_says_what_it_could_not
 
     away.clear()
     said = " ".join(notes.lines)
-    leased = store.status("demo")[0].trials[TrialState.LEASED]
+    leased = store.studies.status("demo")[0].trials[TrialState.LEASED]
     assert (leased, said.count("given back"), said.count("could not be given back")) == (
         (0, 2, 0) if back else (2, 2, 2)
     )

@@ -27,7 +27,7 @@ AT_ONCE = Backoff(first_s=0.01, longest_s=0.01, most=3)
 def url(tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path}/test.db"
     with Store.open(url, upgrade=True) as store:
-        store.create_study(read_study(find("demo")))
+        store.studies.create(read_study(find("demo")))
     return url
 
 
@@ -66,7 +66,7 @@ def until_both_train(url: str, process: "subprocess.Popen[bytes]") -> list[psuti
 
 def counts(url: str) -> dict[TrialState, int]:
     with Store.open(url, read_only=True) as store:
-        return dict(store.status("demo")[0].trials)
+        return dict(store.studies.status("demo")[0].trials)
 
 
 def assert_everything_is_there_once(url: str) -> None:
@@ -154,7 +154,7 @@ def test_a_signal_to_every_process_of_the_job_stops_them_as_politely(url, launch
 
     assert process.wait(200) == 143
     with Store.open(url, read_only=True) as store:
-        ends = {attempt.end for trial in store.trials("demo") for attempt in trial.attempts}
+        ends = {attempt.end for trial in store.trials.all("demo") for attempt in trial.attempts}
     assert {end.value for end in ends if end} <= {"done", "released"}
 
 

@@ -33,7 +33,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory):
 def url(tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path}/test.db"
     with Store.open(url, upgrade=True) as store:
-        store.create_study(read_study(find("demo"), seeds=TRIALS // 4))
+        store.studies.create(read_study(find("demo"), seeds=TRIALS // 4))
     return url
 
 
@@ -53,7 +53,7 @@ def submitted(slurm, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def counts(url: str) -> dict[TrialState, int]:
     with Store.open(url, read_only=True) as store:
-        return dict(store.status("demo")[0].trials)
+        return dict(store.studies.status("demo")[0].trials)
 
 
 def jobs(job: str) -> list[str]:
@@ -75,12 +75,12 @@ def until(true: Callable[[], object], folder: Path) -> None:
 def attempts(url: str) -> list[str]:
     """How every attempt ended, after a look that every trial is there once."""
     with Store.open(url) as store:
-        trials, curves = store.trials("demo"), store.metrics("demo", [VAL_ACCURACY])
+        trials, curves = store.trials.all("demo"), store.metrics.read("demo", [VAL_ACCURACY])
         for trial in trials:
             steps, values = curves[trial.number, VAL_ACCURACY]
             assert trial.state is TrialState.DONE and list(steps) == list(range(1, child.STEPS + 1))
             assert list(values) == [child.value(trial.seed, int(step)) for step in steps]
-        assert store.check() == []
+        assert store.admin.check() == []
         return [attempt.end.value for trial in trials for attempt in trial.attempts if attempt.end]
 
 

@@ -28,15 +28,15 @@ class NoBroom:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True) as opened:
-        opened.create_study(read_study(find("demo")))
+        opened.studies.create(read_study(find("demo")))
         yield opened
 
 
 def test_a_rewind_waits_for_a_database_that_is_away(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    lease = store.claim("w")
+    lease = store.queue.claim("w")
     assert lease
     rows = [MetricRow("train/loss", step, 0.5) for step in (1, 2, 3, 4)]
-    lease = store.write(lease, rows, CheckpointRef(4, "/gone/4.pt", "0" * 64, 10))
+    lease = store.queue.write(lease, rows, CheckpointRef(4, "/gone/4.pt", "0" * 64, 10))
     now = [0.0]
     recorder = Recorder(store, lease, OutageBackoff(lambda: now[0], lambda text: None), lambda: now[0], NoBroom())
 
@@ -44,14 +44,14 @@ def test_a_rewind_waits_for_a_database_that_is_away(store: Store, monkeypatch: p
         raise StoreUnavailable("the database is away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "rewind", away)
+        patch.setattr(store.queue, "rewind", away)
         recorder.rewind(2)
         recorder.add((MetricRow("train/loss", 3, 0.25),))
     now[0] = 100.0
     recorder.heard()
     recorder.tend(10.0)
 
-    steps, values = store.metrics("demo", ["train/loss"])[lease.number, "train/loss"]
+    steps, values = store.metrics.read("demo", ["train/loss"])[lease.number, "train/loss"]
     assert steps.tolist() == [1, 2, 3]
     assert values.tolist() == [0.5, 0.5, 0.25]
     assert recorder.lease.step == 0
@@ -59,10 +59,10 @@ def test_a_rewind_waits_for_a_database_that_is_away(store: Store, monkeypatch: p
 
 def test_after_a_fallback_the_checkpoint_it_fell_back_to_is_kept(store: Store) -> None:
     good, damaged, new = (CheckpointRef(step, f"/place/{step}.pt", "0" * 64, 10) for step in (2, 4, 5))
-    lease = store.claim("w")
+    lease = store.queue.claim("w")
     assert lease
     for checkpoint in (good, damaged):
-        lease = store.write(lease, [], checkpoint)
+        lease = store.queue.write(lease, [], checkpoint)
     broom = NoBroom()
     recorder = Recorder(store, lease, OutageBackoff(lambda: 0.0, print), lambda: 0.0, broom)
 
@@ -75,7 +75,7 @@ def test_after_a_fallback_the_checkpoint_it_fell_back_to_is_kept(store: Store) -
 
 
 def test_a_row_that_somebody_wrote_by_hand_costs_the_lease_and_not_the_worker(store: Store) -> None:
-    lease = store.claim("w")
+    lease = store.queue.claim("w")
     assert lease
     recorder = Recorder(store, lease, OutageBackoff(lambda: 0.0, lambda text: None), lambda: 0.0, NoBroom())
     row = MetricRow("train/loss", 7, 0.5)

@@ -55,10 +55,10 @@ def test_nobody_has_to_kill_a_worker_that_waits_for_a_lock(tmp_path: Path) -> No
     url = f"sqlite:///{tmp_path}/test.db"
     (tmp_path / "hold").touch()
     with Store.open(url, upgrade=True) as store:
-        store.create_study(read_study(find("demo")))
+        store.studies.create(read_study(find("demo")))
         asked = command(url, tmp_path, "held", timing=(1.2, 0.5), slots=2)
         with subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as worker:
-            wait_for(lambda: any(trial.step for trial in store.trials("demo")))
+            wait_for(lambda: any(trial.step for trial in store.trials.all("demo")))
             other = sqlite3.connect(tmp_path / "test.db", isolation_level=None, timeout=60)
             other.execute("BEGIN EXCLUSIVE")
             time.sleep(1)  # by now its beat waits for the lock, for half a minute

@@ -36,7 +36,7 @@ def study(name: str) -> Study:
 def store(tmp_path: Path):
     timing = Timing(lease_s=12.0, beat_s=1.0)
     with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True, timing=timing) as store:
-        store.create_study(study("first"))
+        store.studies.create(study("first"))
         yield store
 
 
@@ -54,7 +54,7 @@ def work(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def done(store: Store, name: str) -> int:
-    return store.status(name)[0].trials[TrialState.DONE]
+    return store.studies.status(name)[0].trials[TrialState.DONE]
 
 
 @pytest.fixture(autouse=True)
@@ -85,15 +85,17 @@ def beside(*steps: Callable[[], object]) -> None:
 def test_a_worker_that_waits_keeps_no_child_and_takes_what_comes(store, work):
     beside(
         lambda: wait_for(lambda: done(store, "first") == TRIALS and childless()),
-        lambda: store.create_study(study("second")),
+        lambda: store.studies.create(study("second")),
         lambda: wait_for(lambda: done(store, "second") == TRIALS and childless()),
     )
 
     assert work(room=99, slots=2, wait=True, keep_idle_s=0.3) == 130
 
-    ends = {attempt.end for name in ("first", "second") for trial in store.trials(name) for attempt in trial.attempts}
+    ends = {
+        attempt.end for name in ("first", "second") for trial in store.trials.all(name) for attempt in trial.attempts
+    }
     assert ends == {AttemptEnd.DONE}
-    assert {trial.outcome for trial in store.trials("second")} == {"finished"}
+    assert {trial.outcome for trial in store.trials.all("second")} == {"finished"}
 
 
 @pytest.mark.parametrize("mishap", ["killed", "exception"])
@@ -101,7 +103,7 @@ def test_a_slot_without_memory_for_its_child_is_given_up_and_the_others_go_on(st
     assert work(room=1, mishap=mishap, slots=3) == 0
 
     assert done(store, "first") == TRIALS
-    assert {len(trial.attempts) for trial in store.trials("first")} == {1}
+    assert {len(trial.attempts) for trial in store.trials.all("first")} == {1}
 
 
 def test_slots_that_can_not_start_are_named(store, work):
@@ -120,21 +122,21 @@ def test_a_worker_without_memory_for_any_child_ends_with_a_sentence(store, work)
     ):
         work(room=0, mishap="refused", slots=2)
 
-    assert store.status("first")[0].trials[TrialState.QUEUED] == TRIALS
+    assert store.studies.status("first")[0].trials[TrialState.QUEUED] == TRIALS
 
 
 def test_a_trial_whose_child_does_not_start_is_given_back_and_counts_for_nobody(store, work):
     def come_late() -> None:
         wait_for(lambda: done(store, "first") == TRIALS and childless())
-        store.create_study(study("second"))
+        store.studies.create(study("second"))
 
     threading.Thread(target=come_late, daemon=True).start()
 
     with pytest.raises(DeviceError, match="does not start"):
         work(room=1, mishap="killed", wait=True, keep_idle_s=0.3)
 
-    assert store.status("second")[0].trials[TrialState.QUEUED] == TRIALS
-    assert [attempt.end for trial in store.trials("second") for attempt in trial.attempts] == [AttemptEnd.RELEASED]
+    assert store.studies.status("second")[0].trials[TrialState.QUEUED] == TRIALS
+    assert [attempt.end for trial in store.trials.all("second") for attempt in trial.attempts] == [AttemptEnd.RELEASED]
 
 
 def test_a_slot_that_was_given_up_and_whose_child_starts_after_all_is_kept(monkeypatch):
@@ -174,12 +176,12 @@ def test_a_worker_is_stopped_while_its_child_starts_for_a_trial(store, work, tmp
 
     def come_late() -> None:
         wait_for(lambda: done(store, "first") == TRIALS and childless())
-        store.create_study(study("second"))
-        wait_for(lambda: store.status("second")[0].trials[TrialState.LEASED])
+        store.studies.create(study("second"))
+        wait_for(lambda: store.studies.status("second")[0].trials[TrialState.LEASED])
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=come_late, daemon=True).start()
     command = stuck + child.command(tmp_path)
     assert worker.work(store, tmp_path, display=work.notes, command=command, wait=True, keep_idle_s=0.3) == 130
 
-    assert store.status("second")[0].trials[TrialState.QUEUED] == TRIALS
+    assert store.studies.status("second")[0].trials[TrialState.QUEUED] == TRIALS

@@ -42,7 +42,7 @@ def timing() -> Timing:
 @pytest.fixture
 def store(tmp_path: Path, timing: Timing):
     with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True, timing=timing) as store:
-        store.create_study(read_study(find("demo")))
+        store.studies.create(read_study(find("demo")))
         yield store
 
 
@@ -89,7 +89,7 @@ def test_a_finished_trial_keeps_its_last_checkpoint_only(store, work, tmp_path):
 def test_a_worker_takes_no_more_than_it_may(store, work):
     assert work(max_trials=5) == 0
 
-    assert store.status("demo")[0].trials[TrialState.DONE] == 5
+    assert store.studies.status("demo")[0].trials[TrialState.DONE] == 5
 
 
 @pytest.mark.parametrize(
@@ -107,13 +107,13 @@ def test_whatever_a_child_does_once_the_study_completes(store, work, behaviour):
     assert work(behaviour, slots=4) == 0
 
     assert_everything_is_there_once(store)
-    assert {len(trial.attempts) for trial in store.trials("demo")} == {2}
+    assert {len(trial.attempts) for trial in store.trials.all("demo")} == {2}
 
 
 def test_a_trial_that_always_raises_fails_with_its_traceback_and_the_worker_goes_on(store, work):
     assert work("raise", slots=4) == 0
 
-    trials = store.trials("demo")
+    trials = store.trials.all("demo")
     assert {trial.state for trial in trials} == {TrialState.FAILED}
     assert all("boom" in trial.error and "child.py" in trial.traceback for trial in trials)
     assert {len(trial.attempts) for trial in trials} == {2}
@@ -123,7 +123,7 @@ def test_a_trial_that_always_raises_fails_with_its_traceback_and_the_worker_goes
 def test_a_trial_that_always_kills_its_child_is_poisoned(store, work):
     assert work("crash demo/0", slots=4) == 0
 
-    trial, *others = store.trials("demo")
+    trial, *others = store.trials.all("demo")
     assert trial.state is TrialState.POISONED and {other.state for other in others} == {TrialState.DONE}
     assert "SIGABRT" in trial.traceback and "last words of the child" in trial.traceback
 
@@ -131,7 +131,7 @@ def test_a_trial_that_always_kills_its_child_is_poisoned(store, work):
 def test_out_of_memory_is_retried_once(store, work):
     work("oom", slots=4)
 
-    trial = store.trials("demo")[0]
+    trial = store.trials.all("demo")[0]
     assert trial.state is TrialState.FAILED
     assert [attempt.end for attempt in trial.attempts] == [AttemptEnd.OUT_OF_MEMORY] * 2
 
@@ -140,7 +140,9 @@ def test_a_device_that_broke_costs_one_attempt_not_the_trials_after_it(store, wo
     assert work("broken-gpu") == 0
 
     assert_everything_is_there_once(store)
-    ends = [attempt for trial in store.trials("demo") for attempt in trial.attempts if attempt.end != AttemptEnd.DONE]
+    ends = [
+        attempt for trial in store.trials.all("demo") for attempt in trial.attempts if attempt.end != AttemptEnd.DONE
+    ]
     assert [attempt.end for attempt in ends] == [AttemptEnd.CRASHED]
     assert "an illegal memory access" in ends[0].traceback
 
@@ -151,7 +153,7 @@ def test_a_child_whose_capture_failed_ends_its_trial_and_trains_no_other(store, 
     assert work("uncaptured-once", notes) == 0
 
     assert_everything_is_there_once(store)
-    assert {len(trial.attempts) for trial in store.trials("demo")} == {1}
+    assert {len(trial.attempts) for trial in store.trials.all("demo")} == {1}
     children = [(tmp_path / f"pid-of-demo-{number}").read_text() for number in range(TRIALS)]
     assert len(set(children)) == 2 and children.count(children[0]) == 1
     said = [note for note in notes.notes if "without a CUDA graph" in note]
@@ -171,7 +173,7 @@ def test_a_database_that_is_locked_for_longer_than_a_lease_costs_no_child(store,
 
     assert work("slower", slots=2, max_trials=2) == 0
 
-    ends = [attempt.end for number in (0, 1) for attempt in store.trial("demo", number).attempts]
+    ends = [attempt.end for number in (0, 1) for attempt in store.trials.get("demo", number).attempts]
     assert AttemptEnd.CRASHED not in ends
 
 
@@ -189,13 +191,13 @@ def test_a_log_on_a_full_disk_costs_no_trials(store, work):
     with contextlib.suppress(OSError):
         full.close()
 
-    assert store.status("demo")[0].trials[TrialState.DONE] == 2
+    assert store.studies.status("demo")[0].trials[TrialState.DONE] == 2
 
 
 def test_two_databases_may_share_a_place(store, work, tmp_path):
     with Store.open(f"sqlite:///{tmp_path}/other.db", upgrade=True) as other:
-        other.create_study(read_study(find("demo")))
-        theirs = other.claim("w")
+        other.studies.create(read_study(find("demo")))
+        theirs = other.queue.claim("w")
         file = CheckpointFolder(Path(CheckpointDirectory(str(tmp_path / "artifacts"), print).path(theirs))).write(
             3, b"theirs"
         )
@@ -210,7 +212,7 @@ def test_ctrl_c_gives_the_leases_back_and_the_next_worker_finishes(store, work, 
 
     def interrupt() -> None:
         # Who trains listens to signals; before that, Ctrl-C would end the tests.
-        while not store.status("demo")[0].trials[TrialState.LEASED]:
+        while not store.studies.status("demo")[0].trials[TrialState.LEASED]:
             time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -218,7 +220,7 @@ def test_ctrl_c_gives_the_leases_back_and_the_next_worker_finishes(store, work, 
 
     assert work("held", slots=2) == 130
 
-    counts = store.status("demo")[0].trials
+    counts = store.studies.status("demo")[0].trials
     assert counts[TrialState.LEASED] == 0 and counts[TrialState.QUEUED] > 0
     assert work() == 0
     assert_everything_is_there_once(store)
@@ -234,7 +236,7 @@ def test_a_data_set_that_is_not_here_is_refused_before_anything_is_claimed(store
     with pytest.raises(DataError, match="digits is not here"):
         Supervisor(store, plan, Display(), EligibleStudies(store, print, require)).run()
 
-    assert store.status("demo")[0].trials[TrialState.QUEUED] == TRIALS
+    assert store.studies.status("demo")[0].trials[TrialState.QUEUED] == TRIALS
 
 
 def test_a_child_that_never_starts_is_one_sentence(store, tmp_path):
@@ -247,7 +249,7 @@ def test_a_child_that_never_starts_is_one_sentence(store, tmp_path):
 
 
 def test_a_study_and_a_trial_that_cannot_be_read_are_named_once_and_the_rest_is_trained(store, work, tmp_path):
-    store.create_study(read_study(find("demo"), name="newer"))
+    store.studies.create(read_study(find("demo"), name="newer"))
     with contextlib.closing(sqlite3.connect(tmp_path / "test.db")) as conn:
         conn.execute(
             "UPDATE cs_study SET spec = replace(spec, '\"epochs\":', '\"warp\":9,\"epochs\":') WHERE name = 'newer'"
@@ -262,5 +264,5 @@ def test_a_study_and_a_trial_that_cannot_be_read_are_named_once_and_the_rest_is_
     assert len(named) == 2
     assert "study 'newer' is left to other workers" in named[0] and "newer cifarsweep made it" in named[0]
     assert named[1].startswith("study 'demo', trial 4: cs_trial.seed is 'soon'; it must be a whole number")
-    assert store.status("demo")[0].trials[TrialState.DONE] == TRIALS - 1
-    assert store.status("newer")[0].trials[TrialState.QUEUED] == TRIALS
+    assert store.studies.status("demo")[0].trials[TrialState.DONE] == TRIALS - 1
+    assert store.studies.status("newer")[0].trials[TrialState.QUEUED] == TRIALS

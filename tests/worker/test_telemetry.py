@@ -180,7 +180,7 @@ def test_a_driver_that_hangs_keeps_nobody_waiting(nvml, monkeypatch):
 @pytest.fixture
 def store(tmp_path):
     with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True, timing=PATIENT) as store:
-        store.create_study(read_study(find("demo"), seeds=1))
+        store.studies.create(read_study(find("demo"), seeds=1))
         yield store
 
 
@@ -190,8 +190,8 @@ def test_a_taken_over_trial_goes_on_from_the_energy_of_its_checkpoint(nvml, stor
 
     assert work(store, tmp_path, command=command, slots=2) == 0
 
-    trials, found = store.trials("demo"), store.metrics("demo", [ENERGY, "gpu/slots_busy"])
-    assert [len(trial.attempts) for trial in trials] == [2] * 4 and store.check() == []
+    trials, found = store.trials.all("demo"), store.metrics.read("demo", [ENERGY, "gpu/slots_busy"])
+    assert [len(trial.attempts) for trial in trials] == [2] * 4 and store.admin.check() == []
     joules = [dict(zip(*found[trial.number, ENERGY], strict=True)) for trial in trials]
     # A new count would begin far below what the first four steps took.
     assert all(list(one.values()) == sorted(one.values()) and {4, 6} <= set(one) for one in joules)

@@ -74,7 +74,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True, timing=TIMING) as store:
-        store.create_study(make_study())
+        store.studies.create(make_study())
         yield store
 
 
@@ -158,10 +158,10 @@ def test_a_file_that_was_only_touched_changes_nothing(path, tmp_path):
 
 def assert_unharmed(store: Store, number: int = 0) -> None:
     """The trial is as good as one that nobody has taken, but for its attempts."""
-    trial = store.trial("s", number)
+    trial = store.trials.get("s", number)
     assert (trial.state, trial.error) == (TrialState.QUEUED, "")
     assert {each.end for each in trial.attempts} <= {AttemptEnd.RELEASED}
-    assert store.check() == []
+    assert store.admin.check() == []
 
 
 def test_a_damaged_file_is_refused_before_anything_is_claimed(store, path, tmp_path):
@@ -172,7 +172,7 @@ def test_a_damaged_file_is_refused_before_anything_is_claimed(store, path, tmp_p
         supervisor(store, ["false"], notes, EligibleStudies(store, notes.note, VerifiedData()), tmp_path).run()
 
     assert_unharmed(store)
-    assert store.trial("s", 0).attempts == () and notes.notes == []
+    assert store.trials.get("s", 0).attempts == () and notes.notes == []
 
 
 def test_a_worker_that_loses_its_images_gives_the_trial_back_and_ends_with_a_sentence(store, path, tmp_path):
@@ -197,7 +197,7 @@ def test_a_worker_whose_file_is_replaced_ends_the_trial_on_the_images_it_began_w
         work.run()
     assert before in str(refused.value) and VerifiedData()("mine").sha256 in str(refused.value)
 
-    first, second = store.trials("s")
+    first, second = store.trials.all("s")
     assert first.state is TrialState.DONE and first.attempts[0].versions["data mine"] == before
     assert_unharmed(store, second.number)
 
@@ -224,7 +224,7 @@ def test_a_trial_whose_child_can_not_use_its_images_is_given_back_once(store, tm
         ).run()
 
     assert_unharmed(store)
-    assert len(store.trial("s", 0).attempts) == 1
+    assert len(store.trials.get("s", 0).attempts) == 1
     assert [note for note in notes.notes if "boom" in note] == ["s/0: boom: these images can't be used"]
 
 
@@ -235,7 +235,7 @@ def test_a_child_that_dies_of_a_file_that_was_cut_is_no_crash_of_the_trial(store
 
     assert supervisor(store, child.command(tmp_path, "crash-once"), notes, trainable, tmp_path).run() == 0
 
-    for trial in store.trials("s"):
+    for trial in store.trials.all("s"):
         assert trial.state is TrialState.DONE
         assert [each.end for each in trial.attempts] == [AttemptEnd.RELEASED, AttemptEnd.DONE]
     assert signal.SIGABRT.name in notes.notes[0] and "somebody wrote to the file" in notes.notes[0]
@@ -243,25 +243,25 @@ def test_a_child_that_dies_of_a_file_that_was_cut_is_no_crash_of_the_trial(store
 
 def pinned(store: Store, sha256: str, study: str = "s") -> None:
     """Let a trial of the study be trained on those images by somebody else."""
-    store.claim("somebody", studies=[study], environment=Environment({"mine": sha256}))
+    store.queue.claim("somebody", studies=[study], environment=Environment({"mine": sha256}))
 
 
 def test_a_refused_study_is_named_once_and_others_are_served(store, tmp_path):
     pinned(store, A)
-    store.create_study(make_study("t", "other", seeds=3))
+    store.studies.create(make_study("t", "other", seeds=3))
     notes = Notes()
     trainable = EligibleStudies(store, notes.note, Files(mine=B, other=B))
 
     with pytest.raises(StudyRefused, match=f"{A}.*{B}"):
         supervisor(store, child.command(tmp_path), notes, trainable, tmp_path).run()
 
-    assert [trial.state for trial in store.trials("t")] == [TrialState.DONE] * 3
+    assert [trial.state for trial in store.trials.all("t")] == [TrialState.DONE] * 3
     assert len([note for note in notes.notes if A in note and B in note]) == 1
 
 
 def test_a_study_that_was_asked_for_and_is_refused_keeps_no_other_one_waiting(store):
     pinned(store, A)
-    store.create_study(make_study("t", "other"))
+    store.studies.create(make_study("t", "other"))
     notes: list[str] = []
     trainable = EligibleStudies(store, notes.append, Files(mine=B, other=B))
 
@@ -309,9 +309,9 @@ def test_a_data_set_that_comes_to_a_study_is_looked_at_when_its_first_trial_is_c
     trainable = EligibleStudies(store, notes.note, files)
     trainable([])  # what it knows of the study
     cells = (*make_study().cells, Cell(name="d", levels={}, settings=SETTINGS.model_copy(update={"dataset": "other"})))
-    store.create_study(make_study().model_copy(update={"cells": cells}), extend=True)
+    store.studies.create(make_study().model_copy(update={"cells": cells}), extend=True)
 
     assert supervisor(store, child.command(tmp_path), notes, trainable, tmp_path).run() == 0
 
-    assert [trial.state for trial in store.trials("s")] == [TrialState.DONE] * 4
-    assert {trial.attempts[0].versions.get("data other") for trial in store.trials("s")} == {None, B}
+    assert [trial.state for trial in store.trials.all("s")] == [TrialState.DONE] * 4
+    assert {trial.attempts[0].versions.get("data other") for trial in store.trials.all("s")} == {None, B}

@@ -17,7 +17,8 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from cifarsweep.errors import StoreError
 from cifarsweep.files import part, private_mode, sync
 from cifarsweep.store import migrations, url
-from cifarsweep.store.database import Database, backend_of
+from cifarsweep.store.admin import check
+from cifarsweep.store.database import Database, Part, backend_of
 from cifarsweep.store.driver_errors import is_sqlite, translate, wrapped
 from cifarsweep.store.schema import VERSION_TABLE, metadata, study, trial
 from cifarsweep.store.sqlite import connect_sqlite, sqlite_driver
@@ -27,26 +28,49 @@ from cifarsweep.store.unreadable_rows import everywhere
 _BATCH = 10_000
 
 
-def backup(db: Database, out: Path) -> None:
-    """Write a copy of the database's present state to `out`, which appears when it is complete.
+class Admin(Part):
+    """Care for the whole database."""
 
-    Others go on; in an SQLite database without a write-ahead log their writes wait for the length of the copy. Raises
-    StoreError where `out` exists, can't be written, or the copy turns out damaged.
-    """
-    try:
-        # A link that leads nowhere is a name that is taken, too.
-        if os.path.lexists(out):
-            raise StoreError(f"{out}: exists already; give another name, or delete it")
-        if not out.parent.is_dir():
-            raise StoreError(f"{out}: its folder does not exist; create it, or give another name")
-        # Everything that SQLite may leave beside a file stays in the folder that goes away.
-        with part(out, folder=True, mode=0o700) as folder:
-            copy = folder / "copy.db"
-            os.close(os.open(copy, os.O_CREAT | os.O_WRONLY, private_mode(out.parent)))
-            _copy_file(db, db.path, copy, out) if db.path else _copy_server(db, copy)
-            _appear(copy, out)
-    except OSError as error:
-        raise StoreError(f"{out}: can't be written ({error.strerror}); give another place") from None
+    def check(self) -> list[str]:
+        """What is wrong with the database, a sentence each; empty where all is well."""
+        return check.check(self._db)
+
+    def backup(self, out: Path) -> None:
+        """Write a copy of the database's present state to `out`, which appears when it is complete.
+
+        Others go on; without a write-ahead log, SQLite lets their writes wait for the length of the copy. Raises
+        StoreError where `out` exists, can't be written, or the copy turns out damaged.
+        """
+        db = self._db
+        try:
+            # A link that leads nowhere is a name that is taken, too.
+            if os.path.lexists(out):
+                raise StoreError(f"{out}: exists already; give another name, or delete it")
+            if not out.parent.is_dir():
+                raise StoreError(f"{out}: its folder does not exist; create it, or give another name")
+            # Everything that SQLite may leave beside a file stays in the folder that goes away.
+            with part(out, folder=True, mode=0o700) as folder:
+                copy = folder / "copy.db"
+                os.close(os.open(copy, os.O_CREAT | os.O_WRONLY, private_mode(out.parent)))
+                _copy_file(db, db.path, copy, out) if db.path else _copy_server(db, copy)
+                _appear(copy, out)
+        except OSError as error:
+            raise StoreError(f"{out}: can't be written ({error.strerror}); give another place") from None
+
+    def restore(self, copy: Admin) -> int:
+        """Fill this empty database from a backup, wholly or not at all; returns the number of trials.
+
+        Raises StoreError where the file is damaged or this database holds a study.
+        """
+        origin, db = copy._db, self._db
+        with _blaming(origin, db), _snapshot(origin) as here, db.engine.begin() as there:
+            _check_whole(here)
+            try:
+                return _fill(here, there, db.shown)
+            except (StatementError, AttributeError, TypeError, ValueError) as error:
+                if isinstance(error, DBAPIError) or (problem := next(everywhere(here), None)) is None:
+                    raise
+                raise StoreError(f"{origin.shown}: {problem}") from None
 
 
 def check_backup(file: Path) -> None:
@@ -70,21 +94,6 @@ def _fault(file: Path) -> str:
     except sqlite_driver().DatabaseError as error:
         return str(error)
     return "" if tables else "it holds no studies"
-
-
-def restore(origin: Database, db: Database) -> int:
-    """Copy everything of ours from `origin`, an SQLite file, into the empty `db`; returns the number of trials.
-
-    All of it or nothing. Raises StoreError where the file is damaged or `db` holds a study.
-    """
-    with _blaming(origin, db), _snapshot(origin) as here, db.engine.begin() as there:
-        _check_whole(here)
-        try:
-            return _fill(here, there, db.shown)
-        except (StatementError, AttributeError, TypeError, ValueError) as error:
-            if isinstance(error, DBAPIError) or (problem := next(everywhere(here), None)) is None:
-                raise
-            raise StoreError(f"{origin.shown}: {problem}") from None
 
 
 def _copy_file(db: Database, path: Path, copy: Path, out: Path) -> None:

@@ -20,13 +20,13 @@ from cifarsweep.errors import StoreError, StudyExists, UnreadableStudy
 from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import FINAL_STATES, Outcome, TrialState
-from cifarsweep.store import studies
 from cifarsweep.store.database import Database
 from cifarsweep.store.metrics import read_series
 from cifarsweep.store.optuna_view.parameters import Parameters
 from cifarsweep.store.optuna_view.storage import OptunaLink, Taken, file_lock, quiet
 from cifarsweep.store.records import Series, TrialRow
 from cifarsweep.store.schema import study, trial
+from cifarsweep.store.study_rows import read_study
 from cifarsweep.store.trials import trials_of
 
 #: User attribute of an Optuna trial: the number of the trial here.
@@ -147,7 +147,7 @@ class Projection:
         return self._link.storage
 
     def _tell_study(self, name: str, limit: int) -> int:
-        stored = self._db.read(partial(studies.read, name=name))
+        stored = self._db.read(partial(read_study, name=name))
         parameters = Parameters.of(stored.spec)
         target = self._target(stored.study_id, stored.spec, parameters)
         known = {row.user_attrs.get(NUMBER_ATTRIBUTE) for row in target.get_trials(deepcopy=False)}

@@ -19,7 +19,6 @@ from sqlalchemy import (
     Integer,
     Row,
     ScalarSelect,
-    Select,
     String,
     Update,
     and_,
@@ -36,12 +35,12 @@ from sqlalchemy import (
 from cifarsweep.errors import UnreadableStudy
 from cifarsweep.spec.types import AttemptEnd, CheckpointRef, TrialState, Wish
 from cifarsweep.store import columns, rows
-from cifarsweep.store.cells import Cells
 from cifarsweep.store.database import Backend, backend_of
 from cifarsweep.store.leases import clock_term
 from cifarsweep.store.metrics import drop_beyond
+from cifarsweep.store.queue.cells import CellCache
 from cifarsweep.store.queue.workers import history
-from cifarsweep.store.records import Lease, Want
+from cifarsweep.store.records import ClaimRequest, Lease
 from cifarsweep.store.schema import attempt, checkpoint, study, trial, worker
 from cifarsweep.store.study_data import check_claim, described
 
@@ -51,7 +50,7 @@ MANY_TAKEOVERS = 5
 _LONGEST_S = 1e9
 
 
-class Left(Exception):
+class UnreadableTrial(Exception):
     """A trial that would have been taken, and whose rows can't be read. Claim again, and leave it out."""
 
     def __init__(self, trial_id: int, error: UnreadableStudy) -> None:
@@ -60,7 +59,13 @@ class Left(Exception):
 
 
 def claim(
-    conn: Connection, cells: Cells, want: Want, lease_s: float, *, left: Collection[int] = (), again: bool = False
+    conn: Connection,
+    cells: CellCache,
+    request: ClaimRequest,
+    lease_s: float,
+    *,
+    skipped: Collection[int] = (),
+    again: bool = False,
 ) -> Lease | None:
     """Take the next trial, or None where none is due. Expired leases come first: they hold progress.
 
@@ -69,39 +74,39 @@ def claim(
     A trial with which worker after worker vanished comes last. It may be the cause, as where a limit of memory ends the
     worker together with its child, and then it must not keep the others from being trained; or it was bad luck.
 
-    `left` are the ids of trials to leave out. `again` says that the want may have been granted before, by a COMMIT
-    whose answer was lost. Raises Left for a trial that can't be read, and then nothing must be committed.
+    `skipped` are the ids of trials to leave out. With `again` the request may have been granted before, by a COMMIT
+    whose answer was lost. Raises UnreadableTrial for a trial that can't be read, and then nothing must be committed.
     """
-    if again and (lease := _claimed(conn, cells, want, lease_s)):
+    if again and (lease := _claimed(conn, cells, request, lease_s)):
         return lease
     backend = backend_of(conn)
-    statement = _take(backend, None if want.studies is None else len(want.studies) == 1, bool(left))
-    wanted = {"p_worker": want.worker_id, "p_slot": want.slot, "p_token": want.token, "p_lease_s": lease_s}
-    wanted |= _parameters(conn, want.studies) | ({"p_left": list(left)} if left else {})
+    statement = _claim_statement(backend, None if request.studies is None else len(request.studies) == 1, bool(skipped))
+    wanted = {"p_worker": request.worker_id, "p_slot": request.slot, "p_token": request.token, "p_lease_s": lease_s}
+    wanted |= parameters(conn, request.studies, skipped)
     while (row := conn.execute(statement, wanted | backend.clock_parameters()).first()) is not None:
         if row.attempt > 1 or row.state != TrialState.LEASED:
             _close_expired(conn, row)
         if row.state == TrialState.LEASED:
-            return _lease(conn, cells, row, want, lease_s)
+            return _lease(conn, cells, row, request, lease_s)
     return None
 
 
-def _claimed(conn: Connection, cells: Cells, want: Want, lease_s: float) -> Lease | None:
-    mine = trial.c.state == TrialState.LEASED.value, trial.c.token == want.token
+def _claimed(conn: Connection, cells: CellCache, request: ClaimRequest, lease_s: float) -> Lease | None:
+    mine = trial.c.state == TrialState.LEASED.value, trial.c.token == request.token
     row = conn.execute(select(trial).where(*mine)).first()
     if row is None:
         return None
-    with _leaving(conn, row):
+    with _skipping_unreadable(conn, row):
         lease = cells.lease(conn, rows.read(trial, row), read_checkpoints(conn, row.trial_id), lease_s)
-        lease = _on_images(lease, want)
+        lease = _on_images(lease, request)
         return lease if row.attempt == 1 else replace(lease, history=history(conn, row.trial_id))
 
 
 @cache
-def _take(backend: Backend, one_study: bool | None, leaving: bool) -> Any:
+def _claim_statement(backend: Backend, one_study: bool | None, skipping: bool) -> Any:
     now = backend.now_term()
     lease_s: ColumnElement[float] = bindparam("p_lease_s", type_=Double())
-    readable = [_not_left()] if leaving else []
+    readable = [not_skipped()] if skipping else []
     expired = _first(TrialState.LEASED, one_study, _gone(now), trial.c.takeovers < MANY_TAKEOVERS, *readable)
     ominous = _first(TrialState.LEASED, one_study, _gone(now), trial.c.takeovers >= MANY_TAKEOVERS, *readable)
     due = _first(TrialState.QUEUED, one_study, _is_due(now), _not_shunned(now, lease_s), *readable)
@@ -130,8 +135,9 @@ def _take(backend: Backend, one_study: bool | None, leaving: bool) -> Any:
     )
 
 
-def _not_left() -> ColumnElement[bool]:
-    return trial.c.trial_id.not_in(bindparam("p_left", expanding=True))
+def not_skipped() -> ColumnElement[bool]:
+    """Leave out the trials of the parameter `p_skipped`."""
+    return trial.c.trial_id.not_in(bindparam("p_skipped", expanding=True))
 
 
 def _gone(now: ColumnElement[float]) -> ColumnElement[bool]:
@@ -143,11 +149,11 @@ def _gone(now: ColumnElement[float]) -> ColumnElement[bool]:
 def _first(state: TrialState, one_study: bool | None, *conditions: ColumnElement[bool]) -> ScalarSelect[int]:
     query = select(trial.c.trial_id).where(trial.c.state == state.value, *conditions)
     if one_study is not None:
-        query = query.where(_wanted(one_study))
+        query = query.where(of_studies(one_study))
     return query.order_by(trial.c.rank, trial.c.trial_id).limit(1).with_for_update(skip_locked=True).scalar_subquery()
 
 
-def _wanted(one_study: bool) -> ColumnElement[bool]:
+def of_studies(one_study: bool) -> ColumnElement[bool]:
     """One study by its name, for which there is an index; or several by their ids, for PostgreSQL would sort a join."""
     if one_study:
         named = select(study.c.study_id).where(study.c.name == bindparam("p_study", type_=String()))
@@ -155,12 +161,16 @@ def _wanted(one_study: bool) -> ColumnElement[bool]:
     return trial.c.study_id.in_(bindparam("p_studies", expanding=True))
 
 
-def _parameters(conn: Connection, studies: Sequence[str] | None) -> dict[str, Any]:
+def parameters(conn: Connection, studies: Sequence[str] | None, skipped: Collection[int] = ()) -> dict[str, Any]:
+    """The values for `of_studies` and `not_skipped`."""
+    values = {"p_skipped": list(skipped)} if skipped else {}
     if studies is None:
-        return {}
+        return values
     if len(studies) == 1:
-        return {"p_study": studies[0]}
-    return {"p_studies": list(conn.execute(select(study.c.study_id).where(study.c.name.in_(studies))).scalars())}
+        return values | {"p_study": studies[0]}
+    return values | {
+        "p_studies": list(conn.execute(select(study.c.study_id).where(study.c.name.in_(studies))).scalars())
+    }
 
 
 def _is_due(now: ColumnElement[float]) -> ColumnElement[bool]:
@@ -193,17 +203,17 @@ def _close_expired(conn: Connection, row: Row[Any]) -> None:
     conn.execute(_close(), {"p_trial": row.trial_id, "ended_at": datetime.now(UTC)})
 
 
-def _lease(conn: Connection, cells: Cells, row: Row[Any], want: Want, lease_s: float) -> Lease:
-    with _leaving(conn, row):
+def _lease(conn: Connection, cells: CellCache, row: Row[Any], request: ClaimRequest, lease_s: float) -> Lease:
+    with _skipping_unreadable(conn, row):
         found = rows.read(trial, row)
-        checkpoints = _rewound(conn, row.trial_id) if row.attempt > 1 else ()
-        lease = _on_images(cells.lease(conn, found, checkpoints, lease_s), want)
-        values = {"trial_id": row.trial_id, "attempt": row.attempt, "worker_id": want.worker_id}
+        checkpoints = _rewind(conn, row.trial_id) if row.attempt > 1 else ()
+        lease = _on_images(cells.lease(conn, found, checkpoints, lease_s), request)
+        values = {"trial_id": row.trial_id, "attempt": row.attempt, "worker_id": request.worker_id}
         values |= {"first_step": lease.step, "started_at": datetime.now(UTC)}
-        if want.environment is not None:
+        if request.environment is not None:
             dataset = lease.settings.dataset
-            check_claim(conn, row.study_id, lease.study, dataset, want.environment, row.trial_id)
-            values |= described(want.environment, dataset)
+            check_claim(conn, row.study_id, lease.study, dataset, request.environment, row.trial_id)
+            values |= described(request.environment, dataset)
         _add_attempt(conn, values)
         return lease if row.attempt == 1 else replace(lease, history=history(conn, row.trial_id))
 
@@ -222,22 +232,22 @@ def _add_attempt(conn: Connection, values: dict[str, Any]) -> None:
         ) from None
 
 
-def _on_images(lease: Lease, want: Want) -> Lease:
+def _on_images(lease: Lease, request: ClaimRequest) -> Lease:
     """The lease, with the digest of the images that this worker has for it."""
-    known = {} if want.environment is None else want.environment.data
+    known = {} if request.environment is None else request.environment.data
     return replace(lease, data_sha256=known.get(lease.settings.dataset))
 
 
 @contextmanager
-def _leaving(conn: Connection, row: Row[Any]) -> Iterator[None]:
+def _skipping_unreadable(conn: Connection, row: Row[Any]) -> Iterator[None]:
     try:
         yield
     except columns.BadValue as error:
         name = conn.execute(select(study.c.name).where(study.c.study_id == row.study_id)).scalar()
-        raise Left(row.trial_id, rows.unreadable(name, error, row.number)) from None
+        raise UnreadableTrial(row.trial_id, rows.unreadable(name, error, row.number)) from None
 
 
-def _rewound(conn: Connection, trial_id: int) -> tuple[CheckpointRef, ...]:
+def _rewind(conn: Connection, trial_id: int) -> tuple[CheckpointRef, ...]:
     """Put a trial back to its newest checkpoint: the only progress that lasts."""
     checkpoints = read_checkpoints(conn, trial_id)
     step = checkpoints[0].step if checkpoints else 0
@@ -251,28 +261,3 @@ def read_checkpoints(conn: Connection, trial_id: int) -> tuple[CheckpointRef, ..
     query = select(checkpoint).where(checkpoint.c.trial_id == trial_id).order_by(checkpoint.c.step.desc())
     found = [rows.read(checkpoint, row) for row in conn.execute(query)]
     return tuple(CheckpointRef(one["step"], one["path"], one["sha256"], one["bytes"]) for one in found)
-
-
-def unfinished(conn: Connection, studies: Sequence[str] | None, left: Collection[int] = ()) -> int:
-    """Trials that are queued or leased, but for those that are `left` out."""
-    query = _open(select(func.count()).select_from(trial), studies)
-    query = query.where(_not_left()) if left else query
-    parameters = _parameters(conn, studies) | ({"p_left": list(left)} if left else {})
-    return int(conn.execute(query, parameters).scalar_one())
-
-
-def next_due(conn: Connection, studies: Sequence[str] | None) -> float | None:
-    """Seconds until a queued trial is due or a lease runs out; None where nothing is queued or leased."""
-    clock, now = backend_of(conn).read_clock(conn)
-    moment = case(
-        (trial.c.clock != clock, now),
-        (trial.c.state == TrialState.LEASED.value, trial.c.lease_until),
-        else_=func.coalesce(trial.c.not_before, now),
-    )
-    soonest = conn.execute(_open(select(func.min(moment)), studies), _parameters(conn, studies)).scalar_one()
-    return None if soonest is None else max(0.0, float(soonest) - now)
-
-
-def _open(query: Select[Any], studies: Sequence[str] | None) -> Select[Any]:
-    query = query.where(trial.c.state.in_((TrialState.QUEUED.value, TrialState.LEASED.value)))
-    return query if studies is None else query.where(_wanted(len(studies) == 1))

@@ -6,18 +6,21 @@ holds is not touched: it gets a wish, which the guard of its holder's next write
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from functools import wraps
+from typing import Any, Concatenate, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select, update
 
 from cifarsweep.errors import StoreError
 from cifarsweep.spec.types import FINAL_STATES, AttemptEnd, TrialState, Wish
-from cifarsweep.store.database import backend_of
-from cifarsweep.store.records import Steered
+from cifarsweep.store.database import P, Part, backend_of
+from cifarsweep.store.records import ControlResult
 from cifarsweep.store.schema import attempt, study, trial
-from cifarsweep.store.studies import first_state, study_id
+from cifarsweep.store.study_rows import first_state, study_id
 from cifarsweep.store.trials import no_such_trial
+from cifarsweep.store.unreadable_rows import naming_rows
 
 _RETRIED = (TrialState.FAILED, TrialState.POISONED, TrialState.CANCELLED)
 _OPEN = tuple(state for state in TrialState if state not in FINAL_STATES)
@@ -36,54 +39,78 @@ class _Scope(NamedTuple):
         return int(self.study.points or 0) - int(self.study.asked)
 
 
-def pause(conn: Connection, name: str, number: int | None) -> Steered:
-    """Let trials wait. Raises UnknownStudy, or StoreError where the one trial is final."""
-    scope = _locked(conn, name, number)
-    points = _set_wish(conn, scope, (None,), Wish.PAUSE)
-    # Of two wishes the one to cancel holds.
-    return _wish(conn, and_(scope.trials, trial.c.wish.is_distinct_from(Wish.CANCEL.value)), Wish.PAUSE, points)
+def _changing(
+    method: Callable[Concatenate[Control, Connection, str, P], ControlResult],
+) -> Callable[Concatenate[Control, str, P], ControlResult]:
+    """Run a method in a transaction. The answer that tells of most holds: a retry changes nothing any more."""
+
+    @wraps(method)
+    def call(self: Control, study_name: str, /, *args: P.args, **kwargs: P.kwargs) -> ControlResult:
+        with naming_rows(self._db, study_name):
+            return self._change(
+                lambda conn: method(self, conn, study_name, *args, **kwargs),
+                lambda result: result.applied + result.pending + result.points,
+            )
+
+    return call
 
 
-def cancel(conn: Connection, name: str, number: int | None) -> Steered:
-    """Give trials up for good. Raises UnknownStudy, or StoreError where the one trial has ended otherwise."""
-    scope = _locked(conn, name, number, TrialState.CANCELLED)
-    points = _set_wish(conn, scope, (None, Wish.PAUSE), Wish.CANCEL)
-    return _wish(conn, scope.trials, Wish.CANCEL, points)
+class Control(Part):
+    """What people do to a study, or to one trial of it. Every method raises UnknownStudy, or StoreError where noted."""
 
+    @_changing
+    def pause(self, conn: Connection, study_name: str, number: int | None = None) -> ControlResult:
+        """Let trials wait; a trial that a worker holds stops at a checkpoint. A final trial raises StoreError."""
+        scope = _locked(conn, study_name, number)
+        points = _set_wish(conn, scope, (None,), Wish.PAUSE)
+        # Of two wishes the one to cancel holds.
+        return _wish(conn, and_(scope.trials, trial.c.wish.is_distinct_from(Wish.CANCEL.value)), Wish.PAUSE, points)
 
-def resume(conn: Connection, name: str, number: int | None) -> Steered:
-    """Undo `pause`, also where its holder has not noticed yet. Raises UnknownStudy, or StoreError as `pause` does."""
-    scope = _locked(conn, name, number)
-    points = _set_wish(conn, scope, (Wish.PAUSE,), None)
-    now = _move(conn, scope.trials, trial.c.state == TrialState.PAUSED, state=TrialState.QUEUED.value)
-    return Steered(now, _move(conn, scope.trials, trial.c.wish == Wish.PAUSE.value, wish=None), points)
+    @_changing
+    def resume(self, conn: Connection, study_name: str, number: int | None = None) -> ControlResult:
+        """Undo `pause`, also where the holder has not noticed it yet. A final trial raises StoreError."""
+        scope = _locked(conn, study_name, number)
+        points = _set_wish(conn, scope, (Wish.PAUSE,), None)
+        now = _move(conn, scope.trials, trial.c.state == TrialState.PAUSED, state=TrialState.QUEUED.value)
+        return ControlResult(now, _move(conn, scope.trials, trial.c.wish == Wish.PAUSE.value, wish=None), points)
 
+    @_changing
+    def cancel(self, conn: Connection, study_name: str, number: int | None = None) -> ControlResult:
+        """Give trials up for good. A trial that has ended otherwise raises StoreError."""
+        scope = _locked(conn, study_name, number, TrialState.CANCELLED)
+        points = _set_wish(conn, scope, (None, Wish.PAUSE), Wish.CANCEL)
+        return _wish(conn, scope.trials, Wish.CANCEL, points)
 
-def retry(conn: Connection, name: str, number: int | None) -> Steered:
-    """Queue failed, poisoned and cancelled trials again, as if they had never failed, from their newest checkpoint.
+    @_changing
+    def retry(self, conn: Connection, study_name: str, number: int | None = None) -> ControlResult:
+        """Queue failed, poisoned and cancelled trials again, as if they had never failed, from their newest checkpoint.
 
-    In a paused study they are paused. Raises UnknownStudy, or StoreError where the one trial is done or none was
-    trained here.
-    """
-    scope = _locked(conn, name, number, *_RETRIED)
-    if '"imported":true' in scope.study.spec:
-        raise StoreError(f"study {name!r} was imported: its trials were trained elsewhere, so none can be queued")
-    points = _set_wish(conn, scope, (Wish.CANCEL,), None)
-    counters = {"crashes": 0, "takeovers": 0, "exceptions": 0, "out_of_memory": 0}
-    fresh = {"state": first_state(scope.study).value, "not_before": None, "shunned_by": None, "told": False}
-    now = _move(conn, scope.trials, trial.c.state.in_(_RETRIED), **fresh, **counters)
-    if now:
-        # Optuna has no way back from a failure, so its view of the study is written anew.
-        _set_study(conn, scope, stale=True)
-    return Steered(now, _move(conn, scope.trials, trial.c.wish == Wish.CANCEL.value, wish=None), points)
+        In a paused study they are paused. A trial that is done, or an imported study, raises StoreError.
+        """
+        scope = _locked(conn, study_name, number, *_RETRIED)
+        if '"imported":true' in scope.study.spec:
+            raise StoreError(
+                f"study {study_name!r} was imported: its trials were trained elsewhere, so none can be queued"
+            )
+        points = _set_wish(conn, scope, (Wish.CANCEL,), None)
+        counters = {"crashes": 0, "takeovers": 0, "exceptions": 0, "out_of_memory": 0}
+        fresh = {"state": first_state(scope.study).value, "not_before": None, "shunned_by": None, "told": False}
+        now = _move(conn, scope.trials, trial.c.state.in_(_RETRIED), **fresh, **counters)
+        if now:
+            # Optuna has no way back from a failure, so its view of the study is written anew.
+            _set_study(conn, scope, stale=True)
+        return ControlResult(now, _move(conn, scope.trials, trial.c.wish == Wish.CANCEL.value, wish=None), points)
 
-
-def prioritize(conn: Connection, name: str, number: int | None, priority: int) -> Steered:
-    """Let trials be claimed before those of a lower priority. Raises UnknownStudy, or StoreError as `pause` does."""
-    scope = _locked(conn, name, number)
-    if scope.whole:
-        _set_study(conn, scope, rank=-priority)
-    return Steered(_move(conn, scope.trials, trial.c.state.in_(_OPEN), trial.c.rank != -priority, rank=-priority))
+    @_changing
+    def prioritize(
+        self, conn: Connection, study_name: str, number: int | None = None, *, priority: int
+    ) -> ControlResult:
+        """Let trials be claimed before those of a lower priority; 0 is the default. A final trial raises StoreError."""
+        scope = _locked(conn, study_name, number)
+        if scope.whole:
+            _set_study(conn, scope, rank=-priority)
+        others = trial.c.state.in_(_OPEN), trial.c.rank != -priority
+        return ControlResult(_move(conn, scope.trials, *others, rank=-priority))
 
 
 def _locked(conn: Connection, name: str, number: int | None, *also: TrialState) -> _Scope:
@@ -119,11 +146,11 @@ def _set_wish(conn: Connection, scope: _Scope, before: tuple[Wish | None, ...], 
     return scope.points
 
 
-def _wish(conn: Connection, trials: ColumnElement[bool], wish: Wish, points: int) -> Steered:
+def _wish(conn: Connection, trials: ColumnElement[bool], wish: Wish, points: int) -> ControlResult:
     waiting = trial.c.state.in_((TrialState.QUEUED, TrialState.PAUSED)) & (trial.c.state != wish.state.value)
     now = _take_back(conn, trials, wish.state) + _move(conn, trials, waiting, state=wish.state.value)
     held = and_(trial.c.state == TrialState.LEASED.value, trial.c.wish.is_distinct_from(wish.value))
-    return Steered(now, _move(conn, trials, held, wish=wish.value), points)
+    return ControlResult(now, _move(conn, trials, held, wish=wish.value), points)
 
 
 def _take_back(conn: Connection, trials: ColumnElement[bool], state: TrialState) -> int:

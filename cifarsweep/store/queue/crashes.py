@@ -21,14 +21,14 @@ _MACHINE = func.coalesce(
 )
 
 
-def guilty(conn: Connection, trial_id: int, crashes: int) -> bool:
+def trial_is_at_fault(conn: Connection, trial_id: int, crashes: int) -> bool:
     """Whether it is the trial that is to blame for its last crashes: they were many, or on two machines."""
     ended = select(_MACHINE).where(attempt.c.trial_id == trial_id, attempt.c.ending == AttemptEnd.CRASHED.value)
     machines = conn.execute(ended.order_by(attempt.c.attempt.desc()).limit(crashes)).scalars()
     return crashes >= MOST_CRASHES or len(set(machines)) > 1
 
 
-def only_here(conn: Connection, worker_id: str, crashes: Sequence[Crash]) -> list[Crash]:
+def only_on(conn: Connection, worker_id: str, crashes: Sequence[Crash]) -> list[Crash]:
     """Those whose trials took no child down on another machine: such a trial is no evidence against this one."""
     here = select(worker.c.host).where(worker.c.worker_id == worker_id).scalar_subquery()
     ends = (AttemptEnd.CRASHED.value, AttemptEnd.BAD_MACHINE.value)
@@ -41,7 +41,7 @@ def only_here(conn: Connection, worker_id: str, crashes: Sequence[Crash]) -> lis
     return [crash for crash in crashes if crash[0] not in suspects]
 
 
-def forgive(conn: Connection, worker_id: str, crashes: Sequence[Crash]) -> int:
+def retract(conn: Connection, worker_id: str, crashes: Sequence[Crash]) -> int:
     """Take the worker's crashes back; a trial that they poisoned is queued again. Returns how many were taken back.
 
     The attempts tell which were: only those that this worker ended as crashed, each once.
@@ -61,13 +61,13 @@ def forgive(conn: Connection, worker_id: str, crashes: Sequence[Crash]) -> int:
             # A checkpoint since then has set the count to 0.
             fewer = max(0, row.crashes - count) if isinstance(row.crashes, int) else 0
             conn.execute(update(trial).where(trial.c.trial_id == trial_id).values(crashes=fewer))
-            if row.state == TrialState.POISONED and not guilty(conn, trial_id, fewer):
-                _revive(conn, trial_id, row.study_id)
+            if row.state == TrialState.POISONED and not trial_is_at_fault(conn, trial_id, fewer):
+                _requeue(conn, trial_id, row.study_id)
         marked += count
     return marked
 
 
-def _revive(conn: Connection, trial_id: int, study_id: int) -> None:
+def _requeue(conn: Connection, trial_id: int, study_id: int) -> None:
     wish = select(study.c.wish).where(study.c.study_id == study_id).scalar_subquery()
     state = case(
         (wish == Wish.PAUSE.value, TrialState.PAUSED.value),

@@ -20,7 +20,7 @@ from cifarsweep.store.columns import kind_of
 from cifarsweep.store.database import Backend, backend_of
 from cifarsweep.store.leases import Timing, clock_term
 from cifarsweep.store.metrics import drop_beyond, insert_rows
-from cifarsweep.store.queue.crashes import MOST_CRASHES, guilty
+from cifarsweep.store.queue.crashes import MOST_CRASHES, trial_is_at_fault
 from cifarsweep.store.records import Lease
 from cifarsweep.store.schema import attempt, checkpoint, storable, trial
 
@@ -35,11 +35,11 @@ _COUNTER = {
 _RESULT = ("state", "outcome", "value", "final", "weights_sha256")
 
 
-class Passed(NamedTuple):
+class GuardResult(NamedTuple):
     """What the guard says to whom it lets pass."""
 
     #: this very write was committed before and only the answer was lost: its rows are there already
-    again: bool
+    already_committed: bool
     #: what somebody wants of the trial
     wish: Wish | None
 
@@ -77,7 +77,7 @@ def _guard(backend: Backend, finishing: bool) -> Update:
     return statement
 
 
-def guard(conn: Connection, lease: Lease, progress: Mapping[str, Any], *, finishing: bool = False) -> Passed:
+def guard(conn: Connection, lease: Lease, progress: Mapping[str, Any], *, finishing: bool = False) -> GuardResult:
     """Renew the lease and advance the fence. Raises LeaseLost where somebody else has the trial, or nobody."""
     backend = backend_of(conn)
     after = lease.flush_seq + 1
@@ -88,7 +88,7 @@ def guard(conn: Connection, lease: Lease, progress: Mapping[str, Any], *, finish
         found = conn.execute(_guard(backend, finishing), values | clock | {"p_expected": expected}).first()
         if found is not None:
             # A wish that has no name here is one of a newer version, or a slip of somebody's hand.
-            return Passed(expected == after, next((wish for wish in Wish if wish == found.wish), None))
+            return GuardResult(expected == after, next((wish for wish in Wish if wish == found.wish), None))
     raise LeaseLost(
         f"trial {lease.study}/{lease.number}: the lease of attempt {lease.attempt} is gone; "
         "its rows since the last checkpoint are dropped"
@@ -98,8 +98,8 @@ def guard(conn: Connection, lease: Lease, progress: Mapping[str, Any], *, finish
 def write(conn: Connection, lease: Lease, rows: Sequence[MetricRow], new: CheckpointRef | None) -> Lease:
     """Record rows and a checkpoint under the guard."""
     passed = guard(conn, lease, _progress(rows, new))
-    insert_rows(conn, lease.trial_id, rows, again=passed.again)
-    checkpoints = lease.checkpoints if new is None else _point(conn, lease, new)
+    insert_rows(conn, lease.trial_id, rows, again=passed.already_committed)
+    checkpoints = lease.checkpoints if new is None else _add_checkpoint(conn, lease, new)
     return replace(lease, flush_seq=lease.flush_seq + 1, checkpoints=checkpoints, wish=passed.wish)
 
 
@@ -136,10 +136,10 @@ def release(conn: Connection, lease: Lease, rows: Sequence[MetricRow], new: Chec
         return
     if passed.wish is Wish.CANCEL:
         conn.execute(_attempt(), _mine(lease) | {"ending": AttemptEnd.CANCELLED.value})
-    _set(conn, lease, state=_unheld(passed.wish).value)
+    _set(conn, lease, state=_released_state(passed.wish).value)
 
 
-def _unheld(wish: Wish | None) -> TrialState:
+def _released_state(wish: Wish | None) -> TrialState:
     """What becomes of a trial that is not final when nobody holds it any more."""
     return TrialState.QUEUED if wish is None else wish.state
 
@@ -165,13 +165,13 @@ def fail(
     if passed is None:
         return TrialState(row.state)
     count = row._mapping[counter] + 1
-    if count >= most or (end is AttemptEnd.CRASHED and guilty(conn, lease.trial_id, count)):
+    if count >= most or (end is AttemptEnd.CRASHED and trial_is_at_fault(conn, lease.trial_id, count)):
         _set(conn, lease, state=last_state.value, **{counter: count})
         return last_state
     # The guard has just set the beat, so it is the moment that the wait counts from.
     not_before = row.beat + timing.backoff_s(count - 1)
     shunned_by = row.worker_id if end is AttemptEnd.OUT_OF_MEMORY else None
-    state = _unheld(passed.wish)
+    state = _released_state(passed.wish)
     _set(conn, lease, state=state.value, not_before=not_before, shunned_by=shunned_by, **{counter: count})
     return state
 
@@ -189,7 +189,7 @@ def _end(
     result: Mapping[str, Any] | None = None,
     error: str = "",
     traceback: str = "",
-) -> Passed | None:
+) -> GuardResult | None:
     """Record the last of an attempt and close it; None where that happened before and only the answer was lost."""
     try:
         passed = guard(conn, lease, _progress(rows, new) | dict(result or {}), finishing=result is not None)
@@ -197,9 +197,9 @@ def _end(
         if _ended_before(conn, lease, end):
             return None
         raise
-    insert_rows(conn, lease.trial_id, rows, again=passed.again)
+    insert_rows(conn, lease.trial_id, rows, again=passed.already_committed)
     if new is not None:
-        _point(conn, lease, new)
+        _add_checkpoint(conn, lease, new)
     words = {"error": storable(error) or None, "traceback": storable(traceback) or None}
     closed = {"ending": end.value, "ended_at": datetime.now(UTC), **words}
     conn.execute(_attempt(), _mine(lease) | closed)
@@ -231,7 +231,7 @@ def _progress(rows: Sequence[MetricRow], new: CheckpointRef | None) -> dict[str,
     }
 
 
-def _point(conn: Connection, lease: Lease, new: CheckpointRef) -> tuple[CheckpointRef, ...]:
+def _add_checkpoint(conn: Connection, lease: Lease, new: CheckpointRef) -> tuple[CheckpointRef, ...]:
     """Point to a new checkpoint and keep the one before it. Returns both, newest first."""
     kept = tuple(old for old in lease.checkpoints if old.step < new.step)[:1]
     kept_steps = [old.step for old in kept]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from cifarsweep.spec.provenance import DEVICE, without_data
-from cifarsweep.store import rows
+from cifarsweep.store import columns, rows
 from cifarsweep.store.database import backend_of
 from cifarsweep.store.records import Segment, WorkerInfo
 from cifarsweep.store.schema import attempt, storable, worker
@@ -77,6 +78,30 @@ def versions_of(of_worker: Mapping[str, str], of_attempt: str | None) -> dict[st
     """What an attempt without a device of its own trained with: its worker's versions, and the images of its own."""
     own = parsed_versions(of_attempt)
     return {**(without_data(of_worker) if own else of_worker), **own}
+
+
+class KnownWorker(NamedTuple):
+    """What a worker said of itself."""
+
+    host: str
+    device: str
+    versions: Mapping[str, str]
+
+
+NO_WORKER = KnownWorker("", "", {})
+
+
+def workers_of(conn: Connection, ids: Any) -> dict[str, KnownWorker]:
+    """What is known of those workers, by their ids.
+
+    One whose row can't be read is as one that nobody knows: it may have worked for many studies. `db check` names it.
+    """
+    found = {}
+    for row in conn.execute(select(worker).where(worker.c.worker_id.in_(ids))):
+        with suppress(columns.BadValue):
+            one = rows.read(worker, row)
+            found[one["worker_id"]] = KnownWorker(one["host"], one["device"], parsed_versions(one["versions"]))
+    return found
 
 
 def beat(conn: Connection, worker_id: str) -> None:

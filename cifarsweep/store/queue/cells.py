@@ -27,7 +27,7 @@ class _Known:
     settings: Settings
 
 
-class Cells:
+class CellCache:
     """A memory of the cells that were claimed last."""
 
     def __init__(self) -> None:

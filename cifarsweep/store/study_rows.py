@@ -1,0 +1,98 @@
+"""Rows of studies, cells and trials, as several parts of the store read and write them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select
+
+from cifarsweep.errors import UnknownStudy, UnreadableStudy
+from cifarsweep.spec.study import Cell
+from cifarsweep.spec.types import NAME_PATTERN, TrialState, Wish
+from cifarsweep.spec.validation import nearest
+from cifarsweep.store import columns, rows
+from cifarsweep.store.records import StoredStudy
+from cifarsweep.store.schema import study, trial
+
+
+def study_id(conn: Connection, name: str) -> int:
+    """The id of the study of that name. Raises UnknownStudy."""
+    # A name that no study can have is not even asked for: PostgreSQL refuses some characters.
+    if NAME_PATTERN.fullmatch(name):
+        found = conn.execute(select(study.c.study_id).where(study.c.name == name)).scalar_one_or_none()
+        if found is not None:
+            return int(found)
+    raise _unknown(conn, name)
+
+
+def _unknown(conn: Connection, name: str) -> UnknownStudy | UnreadableStudy:
+    found = list(conn.execute(select(study.c.name).order_by(study.c.name)).scalars())
+    names = [rows.as_name(each) for each in found]
+    if name in names:
+        try:
+            rows.column(study.c.name, found[names.index(name)])
+        except columns.BadValue as error:
+            return rows.unreadable(name, error)
+    known = f"Known: {', '.join(names)}." if names else "It holds none; make one with `cifarsweep create STUDY`."
+    return UnknownStudy(f"the database has no study {name[:64]!r}.{nearest(name, names)} {known}")
+
+
+def read_study(conn: Connection, name: str) -> StoredStudy:
+    """The study of that name. Raises UnknownStudy, or UnreadableStudy where it can't be read."""
+    return stored(conn.execute(select(study).where(study.c.study_id == study_id(conn, name))).one())
+
+
+def stored(row: Row[Any]) -> StoredStudy:
+    """A row of `cs_study`. Raises UnreadableStudy."""
+    try:
+        found = rows.read(study, row)
+        if problem := rows.contradiction(found):
+            raise columns.BadValue(problem)
+    except columns.BadValue as error:
+        raise rows.unreadable(row.name, error) from None
+    return StoredStudy(found["study_id"], found["name"], found["sha256"], found["created_at"], found["spec"])
+
+
+def first_state(row: Row[Any]) -> TrialState:
+    """The state of a new trial of the study."""
+    return TrialState.PAUSED if row.wish == Wish.PAUSE else TrialState.QUEUED
+
+
+def cell_row(study_id: int, position: int, one: Cell) -> dict[str, Any]:
+    """A cell as its table has it."""
+    return {
+        "study_id": study_id,
+        "position": position,
+        "name": one.name,
+        "levels": json.dumps(one.levels),
+        "settings": _settings(one),
+        "settings_sha256": cell_digest(one),
+    }
+
+
+def _settings(one: Cell) -> str:
+    return columns.UNKNOWN if one.own_settings is None else one.own_settings.model_dump_json()
+
+
+def cell_digest(one: Cell) -> str:
+    """The digest that tells cells apart: of the settings, or of the name where the settings are unknown."""
+    text = one.name if one.own_settings is None else _settings(one)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def add_trials(conn: Connection, row: Row[Any], planned: Sequence[tuple[int, int]]) -> int:
+    """Add those trials, by cell and seed, that are not there yet; how many. `row` is the study's, locked."""
+    there = conn.execute(
+        select(trial.c.cell_id, trial.c.seed, trial.c.number).where(trial.c.study_id == row.study_id)
+    ).all()
+    known = {(old.cell_id, old.seed) for old in there}
+    number = max((old.number for old in there), default=-1)
+    added = [pair for pair in planned if pair not in known]
+    values = [{"cell_id": c, "seed": seed, "number": n} for n, (c, seed) in enumerate(added, start=number + 1)]
+    if values:
+        common = {"study_id": row.study_id, "state": first_state(row).value, "rank": row.rank}
+        conn.execute(insert(trial).values(common), values)
+    return len(values)
