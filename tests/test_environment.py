@@ -127,6 +127,6 @@ def test_every_process_that_is_started_says_what_it_knows():
     starts = {p.name: p.read_text() for p in places if re.search(r"subprocess\.(run|Popen)\(", p.read_text())}
 
     assert "process.py" in starts and "precheck.py" in starts
-    for name in starts.keys() - {"launch.py"}:
+    for name in starts.keys() - {"local.py"}:
         calls = len(re.findall(r"subprocess\.(run|Popen|check_output|call)\(", starts[name]))
         assert calls == len(re.findall(r"env=(without_database|child_environment)\(\)", starts[name])), name

@@ -1,9 +1,9 @@
-"""Reads TensorBoard's event files of one folder: what was written last, without what a restart made void.
+"""Reads the scalars of TensorBoard's event files of one folder, without values that a restart made void.
 
-A restart is seen as TensorBoard sees it, by a session that starts at a step, and where no session is told of, by a
-file that begins a tag anew: from there on, what the earlier files say is void. Seconds of training are estimated from
-the moments at which values were written. Restarts, steps back of the clock, and intervals of more than ten minutes that
-are also ten times as long as usual count nothing.
+As in TensorBoard, a session that starts at a step is a restart: later steps of earlier files are void. If no session
+is recorded, a file that begins a tag again is a restart too. Seconds of training are estimated from the times at which
+values were written. Restarts, steps back of the clock, and intervals of more than ten minutes that are also ten times
+as long as usual count nothing.
 """
 
 from __future__ import annotations
@@ -13,55 +13,44 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby, pairwise
 from pathlib import Path
 from statistics import median_low
 from typing import Any
 
-from cifarsweep.export.series import missing
+from cifarsweep.export.tensorboard import PLUGIN, record_types
 from cifarsweep.spec.types import Value
 from cifarsweep.text import quoted
 
-#: An interval of more seconds, and of so many times the usual one, is no training.
+#: A longer interval, in seconds and in usual intervals, is a pause.
 _PAUSE_S, _PAUSE_FACTOR = 600.0, 10
-#: A page knows no integers beyond.
+#: JavaScript has no larger integers.
 _MOST_STEPS = 2**53
-#: Of the kinds of things that are left out, tags are named up to here.
+#: Tags that are named for each reason.
 _NAMED = 3
-#: Names our own record in an event file; see `tensorboard.py`.
-PLUGIN = "cifarsweep"
 _HPARAMS = "hparams"
-
-
-def record_types() -> tuple[Any, Any]:
-    """The types Event and Summary. Raises OutputError where tensorboard is not installed."""
-    try:
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
-    except ModuleNotFoundError:
-        raise missing("tensorboard") from None
-    return Event, Summary
 
 
 @dataclass(slots=True)
 class LeftOut:
-    """What an import can't take, counted by reason, with a few of the tags or files."""
+    """Counts of what an import can't take, by reason, with the tags or files."""
 
     counts: Counter[str] = field(default_factory=Counter)
     names: dict[str, dict[str, None]] = field(default_factory=dict)
 
     def add(self, reason: str, name: str, count: int = 1) -> None:
-        """Count something of the tag or file `name`."""
+        """Count values of a tag, or a file."""
         self.counts[reason] += count
         self.names.setdefault(reason, {})[name] = None
 
     def update(self, other: LeftOut) -> None:
-        """Count what another folder left out too."""
+        """Add the counts of another folder."""
         for reason, count in other.counts.items():
             self.counts[reason] += count
             self.names.setdefault(reason, {}).update(other.names[reason])
 
     def sentences(self) -> Iterator[str]:
-        """One for each reason, the most frequent first."""
+        """Yield a sentence for each reason, the most frequent first."""
         for reason, count in self.counts.most_common():
             names = list(self.names[reason])
             more = ", ..." if len(names) > _NAMED else ""
@@ -70,7 +59,7 @@ class LeftOut:
 
 @dataclass(slots=True)
 class Point:
-    """A value, and the seconds of training up to then."""
+    """A value, and the seconds of training before it."""
 
     value: float
     elapsed_s: float
@@ -78,25 +67,24 @@ class Point:
 
 @dataclass(slots=True)
 class Scalars:
-    """What the files of one folder hold."""
+    """The scalars of one folder, by tag and step, and what else its files say."""
 
     series: dict[str, dict[int, Point]] = field(default_factory=dict)
-    """By tag and step."""
     hparams: dict[str, Value] = field(default_factory=dict)
     record: bytes = b""
-    """What our own export says of the trial, as JSON."""
+    """The record of our own export, as JSON."""
     cut: list[tuple[Path, str]] = field(default_factory=list)
-    """Files that are read up to some place only, and why."""
+    """Files that could be read only in part, and why."""
     left_out: LeftOut = field(default_factory=LeftOut)
     _timeline: list[tuple[float, float]] = field(default_factory=list)
-    """Moments of the present session, in seconds since 1970, with the seconds of training up to then."""
+    """Times of the current session, in seconds since 1970, with the seconds of training before them."""
     _writers: dict[str, int] = field(default_factory=dict)
-    """Which tags go together, because one file has them: two writers may log to one folder at once."""
+    """The writer of each tag: two may log to one folder at once, and a file has the tags of one."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Written:
-    """A value as a file has it."""
+class _Value:
+    """A value of a file."""
 
     tag: str
     step: int
@@ -105,26 +93,26 @@ class _Written:
 
 
 @dataclass(frozen=True, slots=True)
-class _Start:
-    """A session that starts at a step: later steps of what came before are void."""
+class _SessionStart:
+    """A session that starts at a step; later steps of earlier values are void."""
 
     step: int
 
 
 def read_folder(files: list[Path]) -> Scalars:
-    """The scalars of the event files of one folder. What can't be read is noted in what is returned."""
-    found = Scalars()
-    for file in sorted(files, key=_by_number):
-        _merge(found, list(_entries(file, found)))
-    return found
+    """Read the event files of one folder. The result also notes what can't be read."""
+    scalars = Scalars()
+    for file in sorted(files, key=_age):
+        _merge(scalars, list(_entries(file, scalars)))
+    return scalars
 
 
-def _by_number(file: Path) -> list[str | int]:
-    """Names in the order in which they were made: their numbers are seconds, processes and counts."""
+def _age(file: Path) -> list[str | int]:
+    """A sort key that follows the times, processes and counts in the names."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", file.name)]
 
 
-def _entries(file: Path, found: Scalars) -> Iterator[_Written | _Start]:
+def _entries(file: Path, scalars: Scalars) -> Iterator[_Value | _SessionStart]:
     Event, _ = record_types()
     from google.protobuf.message import DecodeError
 
@@ -134,19 +122,19 @@ def _entries(file: Path, found: Scalars) -> Iterator[_Written | _Start]:
             try:
                 event = Event.FromString(record)
             except DecodeError:
-                found.left_out.add("records that are no events of TensorBoard", file.name)
+                scalars.left_out.add("records that are no events of TensorBoard", file.name)
                 continue
             count += 1
-            yield from _of_event(event, found)
+            yield from _event_entries(event, scalars)
     except _Unreadable as error:
         if count:
-            found.cut.append((file, str(error)))
+            scalars.cut.append((file, str(error)))
         else:
-            found.left_out.add(error.reason, file.name)
+            scalars.left_out.add(error.reason, file.name)
 
 
 class _Unreadable(Exception):
-    """A file that ends in the middle of a record, is damaged from somewhere on, or has no record that can be read."""
+    """A file that ends within a record, is damaged, or is no event file."""
 
     def __init__(self, cut: str, reason: str = "files that are no event files of TensorBoard") -> None:
         super().__init__(cut)
@@ -177,24 +165,24 @@ def _records(file: Path) -> Iterator[bytes]:
             reader.file_handle.close()
 
 
-def _of_event(event: Any, found: Scalars) -> Iterator[_Written | _Start]:
+def _event_entries(event: Any, scalars: Scalars) -> Iterator[_Value | _SessionStart]:
     if event.HasField("session_log") and event.session_log.status == event.session_log.START:
-        yield _Start(event.step)
+        yield _SessionStart(event.step)
     for value in event.summary.value:
         if value.metadata.plugin_data.plugin_name == PLUGIN:
-            found.record = b"".join(value.tensor.string_val)
+            scalars.record = b"".join(value.tensor.string_val)
         elif value.metadata.plugin_data.plugin_name == _HPARAMS:
-            found.hparams |= _hparams(value.metadata.plugin_data.content)
-        elif (number := _number(value, found.left_out)) is None:
+            scalars.hparams |= _hparams(value.metadata.plugin_data.content)
+        elif (number := _number(value, scalars.left_out)) is None:
             continue
         elif not 0 <= event.step < _MOST_STEPS:
-            found.left_out.add(f"values at steps below 0 or from {_MOST_STEPS} on", value.tag)
+            scalars.left_out.add(f"values at steps below 0 or from {_MOST_STEPS} on", value.tag)
         else:
-            yield _Written(value.tag, event.step, number, event.wall_time)
+            yield _Value(value.tag, event.step, number, event.wall_time)
 
 
 def _number(value: Any, left_out: LeftOut) -> float | None:
-    """The one number of a summary; what holds another thing is counted."""
+    """The number of a summary. Summaries that hold no single number are counted, and give None."""
     kind = value.WhichOneof("value")
     if kind == "simple_value":
         return float(value.simple_value)
@@ -211,7 +199,7 @@ def _number(value: Any, left_out: LeftOut) -> float | None:
         array = make_ndarray(value.tensor).reshape(-1)
         if array.dtype.kind in "fiu" and array.size == 1:
             return float(array[0])
-    except Exception:  # of every kind, for types that numpy has not and for bytes of another length
+    except Exception:  # of any kind, for types that numpy lacks and for bytes of another length
         left_out.add("tensors of a type that can't be read", value.tag)
         return None
     left_out.add("tensors of a type that is no number", value.tag)
@@ -219,7 +207,7 @@ def _number(value: Any, left_out: LeftOut) -> float | None:
 
 
 def _hparams(content: bytes) -> dict[str, Value]:
-    """What SummaryWriter.add_hparams or Keras say a run was started with."""
+    """The hyperparameters that SummaryWriter.add_hparams or Keras wrote."""
     from google.protobuf.message import DecodeError
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
@@ -227,96 +215,95 @@ def _hparams(content: bytes) -> dict[str, Value]:
         data = HParamsPluginData.FromString(content)
     except DecodeError:
         return {}
-    found: dict[str, Value] = {}
+    hparams: dict[str, Value] = {}
     for name, value in data.session_start_info.hparams.items():
         kind = value.WhichOneof("kind")
         if kind in ("number_value", "string_value", "bool_value"):
-            found[name] = getattr(value, kind)
-    return found
+            hparams[name] = getattr(value, kind)
+    return hparams
 
 
-def _merge(found: Scalars, entries: list[_Written | _Start]) -> None:
-    """Put what a file says after what the files before it say."""
+def _merge(scalars: Scalars, entries: list[_Value | _SessionStart]) -> None:
+    """Add the entries of the next file."""
     first: dict[str, int] = {}
     for entry in entries:
-        if isinstance(entry, _Written):
+        if isinstance(entry, _Value):
             first.setdefault(entry.tag, entry.step)
-    again = first.keys() & found.series.keys()
-    if again and not any(isinstance(entry, _Start) for entry in entries):
-        writers = {found._writers[tag] for tag in again}
-        others = {tag for tag, writer in found._writers.items() if writer in writers} - again
-        # A file of a few tags may have been added later; one that has most of them is the run, begun anew.
+    again = first.keys() & scalars.series.keys()
+    if again and not any(isinstance(entry, _SessionStart) for entry in entries):
+        writers = {scalars._writers[tag] for tag in again}
+        others = {tag for tag, writer in scalars._writers.items() if writer in writers} - again
+        # A file with few of the tags may have been added later; one with most of them is the run, begun again.
         for tag in again | (others if len(others) <= len(again) else set()):
-            _cut(found, tag, first[tag] if tag in again else max(first[one] for one in again))
-    _join(found, first.keys(), again)
-    begun = next((entry.moment for entry in entries if isinstance(entry, _Written)), math.nan)
-    if again and begun > max((moment for moment, _ in found._timeline), default=begun):
-        found._timeline.clear()
-    _add(found, entries, again or found.series.keys())
+            _void_from(scalars, tag, first[tag] if tag in again else max(first[other] for other in again))
+    _join_writers(scalars, first.keys(), again)
+    begun = next((entry.moment for entry in entries if isinstance(entry, _Value)), math.nan)
+    if again and begun > max((moment for moment, _ in scalars._timeline), default=begun):
+        scalars._timeline.clear()
+    _add(scalars, entries, again or scalars.series.keys())
 
 
-def _join(found: Scalars, tags: Iterable[str], again: Collection[str]) -> None:
-    joined = {found._writers[tag] for tag in again}
-    number = min(joined, default=len(found._writers))
-    for tag in [*tags, *(tag for tag, writer in found._writers.items() if writer in joined)]:
-        found._writers[tag] = number
+def _join_writers(scalars: Scalars, tags: Iterable[str], again: Collection[str]) -> None:
+    joined = {scalars._writers[tag] for tag in again}
+    number = min(joined, default=len(scalars._writers))
+    for tag in [*tags, *(tag for tag, writer in scalars._writers.items() if writer in joined)]:
+        scalars._writers[tag] = number
 
 
-def _cut(found: Scalars, tag: str, step: int) -> None:
-    kept = {at: point for at, point in found.series[tag].items() if at < step}
-    if void := len(found.series[tag]) - len(kept):
-        found.left_out.add("values that a restart made void", tag, void)
-    found.series[tag] = kept
+def _void_from(scalars: Scalars, tag: str, step: int) -> None:
+    kept = {at: point for at, point in scalars.series[tag].items() if at < step}
+    if void := len(scalars.series[tag]) - len(kept):
+        scalars.left_out.add("values that a restart made void", tag, void)
+    scalars.series[tag] = kept
 
 
-def _add(found: Scalars, entries: list[_Written | _Start], again: Collection[str]) -> None:
-    limit = max(_PAUSE_S, _PAUSE_FACTOR * _usual(entries))
+def _add(scalars: Scalars, entries: list[_Value | _SessionStart], again: Collection[str]) -> None:
+    limit = max(_PAUSE_S, _PAUSE_FACTOR * _usual_interval(entries))
     before, elapsed = None, 0.0
     for entry in entries:
-        if isinstance(entry, _Start):
-            for tag in found.series:
-                _cut(found, tag, entry.step)
+        if isinstance(entry, _SessionStart):
+            for tag in scalars.series:
+                _void_from(scalars, tag, entry.step)
             continue
         moment = entry.moment if math.isfinite(entry.moment) and entry.moment > 0 else None
         if moment is not None:
             if before is None:
-                elapsed = _begun(found, moment, limit, again)
+                elapsed = _elapsed_before(scalars, moment, limit, again)
             elif 0 < moment - before <= limit:
                 elapsed += moment - before
             before = moment
-            found._timeline.append((moment, elapsed))
-        points = found.series.setdefault(entry.tag, {})
+            scalars._timeline.append((moment, elapsed))
+        points = scalars.series.setdefault(entry.tag, {})
         if entry.step in points and points[entry.step].value != entry.value:
-            found.left_out.add("values of a step that was written again", entry.tag)
+            scalars.left_out.add("values of a step that was written again", entry.tag)
         points[entry.step] = Point(entry.value, elapsed)
 
 
-def _usual(entries: list[_Written | _Start]) -> float:
-    """The usual interval between two steps, in seconds."""
-    moments = [entry for entry in entries if isinstance(entry, _Written) and math.isfinite(entry.moment)]
-    firsts = [one for one, other in zip(moments, [None, *moments], strict=False) if not other or one.step != other.step]
-    gaps = [later.moment - one.moment for one, later in zip(firsts, firsts[1:], strict=False)]
-    rising = [gap for gap in gaps if gap > 0]
-    return median_low(rising) if rising else 0.0
+def _usual_interval(entries: list[_Value | _SessionStart]) -> float:
+    """The median interval between two steps, in seconds."""
+    values = [entry for entry in entries if isinstance(entry, _Value) and math.isfinite(entry.moment)]
+    firsts = [next(group) for _, group in groupby(values, lambda entry: entry.step)]
+    gaps = [later.moment - earlier.moment for earlier, later in pairwise(firsts)]
+    return median_low([gap for gap in gaps if gap > 0] or [0.0])
 
 
-def _begun(found: Scalars, moment: float, limit: float, again: Collection[str]) -> float:
-    """Seconds of training before the first value of a file: what was kept of tags, or what another writer has then."""
-    moments = [at for at, _ in found._timeline]
+def _elapsed_before(scalars: Scalars, moment: float, limit: float, again: Collection[str]) -> float:
+    """Seconds of training before a file's first value: those of the values kept, or of another writer at that time."""
+    moments = [at for at, _ in scalars._timeline]
     if moments and min(moments) <= moment <= max(moments) + limit:
-        at, elapsed = max(one for one in found._timeline if one[0] <= moment)
+        at, elapsed = max(point for point in scalars._timeline if point[0] <= moment)
         return elapsed + moment - at
-    found._timeline.clear()
-    return max((point.elapsed_s for tag in again for point in found.series[tag].values()), default=0.0)
+    scalars._timeline.clear()
+    return max((point.elapsed_s for tag in again for point in scalars.series[tag].values()), default=0.0)
 
 
 def seconds(series: Mapping[str, Mapping[int, Point]]) -> dict[int, float]:
-    """Seconds of training by step, none later than those of a later step: `add_hparams` writes step 0 at the end."""
-    found: dict[int, float] = {}
+    """Seconds of training by step, never above those of a later step: `add_hparams` writes step 0 at the end."""
+    elapsed: dict[int, float] = {}
     for points in series.values():
         for step, point in points.items():
-            found[step] = max(point.elapsed_s, found.get(step, 0.0))
+            elapsed[step] = max(point.elapsed_s, elapsed.get(step, 0.0))
     after = math.inf
-    for step in sorted(found, reverse=True):
-        after = found[step] = min(after, found[step])
-    return found
+    for step in sorted(elapsed, reverse=True):
+        after = elapsed[step] = min(after, elapsed[step])
+    return elapsed

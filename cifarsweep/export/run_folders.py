@@ -1,4 +1,4 @@
-"""Which folders of event files are runs, which are parts of a run, and what runs are called.
+"""Tells which folders of event files are runs or parts of runs, and names the runs.
 
 `SummaryWriter.add_scalars` and `add_hparams` write to folders below that of their run, and Keras to `train` and
 `validation`.
@@ -19,7 +19,7 @@ from cifarsweep.export.event_files import LeftOut, Scalars, read_folder
 from cifarsweep.spec.types import Value
 from cifarsweep.text import quoted
 
-#: Folders that hold a part of a run, by what its metrics are called.
+#: Names of folders that hold a part of a run, with the prefix of its metrics.
 _PARTS = {
     "train": "train",
     "training": "train",
@@ -31,7 +31,7 @@ _PARTS = {
     "evaluation": "val",
     "test": "test",
 }
-#: `add_hparams` names its folder by the time.
+#: `add_hparams` names its folder after the time.
 _MOMENT = re.compile(r"\d{9,11}(\.\d+)?")
 #: `seed=3`, `seed_3`, `s3` at the end or between separators; as many digits as a database keeps.
 _SEED = re.compile(r"(?:^|[-_./, ])(?:seed|s)[=_-]?(\d{1,18})(?=$|[-_./, ])", re.IGNORECASE)
@@ -40,30 +40,30 @@ _LONGEST_CELL = 300
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A folder of event files that belongs to a run: the run's own, with no name, or one below."""
+    """A folder of event files of a run: its own, with an empty name, or one below."""
 
     folder: Path
     name: str
     scalars: Scalars
     main: str = ""
-    """The tag of `add_scalars`, which its curves stand under."""
+    """The tag that `add_scalars` was called with, if it wrote this folder."""
 
     def metric(self, tag: str) -> str:
-        """What the run calls the tag of this part."""
+        """The run's name for a tag of this part."""
         if self.main:
             return f"{self.main}/{self.name}"
         return f"{self.name}/{tag}" if self.name and not tag.startswith(f"{self.name}/") else tag
 
 
 def run_parts(root: Path, left_out: LeftOut) -> dict[Path, list[Part]]:
-    """The runs below a folder by their folders, in order, each with its parts; its own folder comes first."""
+    """The runs below a folder: sorted folders, each with its parts, its own first."""
     scalars = {folder: read_folder(files) for folder, files in sorted(_event_files(root, left_out).items())}
     runs: dict[Path, list[Part]] = {}
     for folder in scalars:
         above = next((each for each in folder.parents if each in scalars and each != folder), None)
         run, part = _place(folder, root, above, scalars)
         runs.setdefault(run, []).append(part)
-    # What belongs to a part belongs to its run.
+    # Parts of a part belong to its run.
     for run in sorted(runs, key=lambda each: len(each.parts), reverse=True):
         owner = next((each for each in runs if each != run and any(part.folder == run for part in runs[each])), None)
         if owner is not None:
@@ -72,7 +72,7 @@ def run_parts(root: Path, left_out: LeftOut) -> dict[Path, list[Part]]:
 
 
 def _place(folder: Path, root: Path, above: Path | None, scalars: Mapping[Path, Scalars]) -> tuple[Path, Part]:
-    """The folder of the run that a folder belongs to, and which part of it this is."""
+    """The folder of the run that a folder belongs to, and its part of that run."""
     found = scalars[folder]
     if above is not None:
         if _holds_results(folder, found) and not _compares(above, scalars):
@@ -95,20 +95,20 @@ def _holds_results(folder: Path, found: Scalars) -> bool:
 
 
 def _compares(above: Path, scalars: Mapping[Path, Scalars]) -> bool:
-    """Whether one writer, with no curve of its own, wrote the results of several runs."""
+    """Whether the folder compares runs: it has no curve of its own, and results of several runs below."""
     results = [each for each, found in scalars.items() if each.parent == above and _holds_results(each, found)]
     return len(results) > 1 and not scalars[above].series
 
 
 def _is_part(folder: Path, name: str, scalars: Mapping[Path, Scalars]) -> bool:
-    """Whether a folder `test` is no run of that name: its run wrote above, or it has no neighbours but other parts."""
+    """Whether a folder such as `test` is a part: its run wrote above, or other parts are its only neighbours."""
     beside = [each.name for each in scalars if each.parent == folder.parent and each != folder]
     others = {_PARTS.get(each.casefold()) for each in beside}
     return folder.parent in scalars or not beside or bool(others - {None, name})
 
 
 def _event_files(root: Path, left_out: LeftOut) -> dict[Path, list[Path]]:
-    """The event files by their folders; hidden ones and links to folders are passed over."""
+    """The event files by folder, without hidden ones and links to folders."""
 
     def refuse(error: OSError) -> None:
         if Path(error.filename) == root:
@@ -135,9 +135,9 @@ def _visible(names: Sequence[str]) -> list[str]:
 
 
 def cell_and_seed(label: str, hparams: Mapping[str, Value]) -> tuple[str, int]:
-    """Split the seed off the name of a run: what is left names the cell.
+    """Split the name of a run into cell and seed.
 
-    Where no seed is in the name, it is the one that the run's hyperparameters tell, else 0.
+    Without a seed in the name it is that of the run's hyperparameters, else 0.
     """
     label = escaped(unicodedata.normalize("NFC", label))
     found = list(_SEED.finditer(label))
@@ -146,19 +146,19 @@ def cell_and_seed(label: str, hparams: Mapping[str, Value]) -> tuple[str, int]:
         # TensorBoard keeps every number as a float.
         known = isinstance(told, float) and told.is_integer() and 0 <= told < 2**63
         return _shortened(label), int(told) if known and isinstance(told, float) else 0
-    # `seed` says it; a stride or a split may be called s2.
+    # `seed` is certain; s2 may be a stride or a split.
     last = max(found, key=lambda each: ("seed" in each[0].casefold(), each.start()))
     cell = (label[: last.start()] + label[last.end() :]).strip("-_./, ")
     return _shortened(cell or "run"), int(last[1])
 
 
 def escaped(name: str) -> str:
-    """The name of a folder without what neither a database nor a page can take, such as bytes that are no UTF-8."""
+    """The name of a folder with escapes for what databases and pages can't hold, such as bytes that are no UTF-8."""
     return "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in name)
 
 
 def _shortened(cell: str) -> str:
-    """The name, or as much of it as a database keeps; names that are alike up to there stay apart."""
+    """The name, cut to what a database keeps; different names stay different."""
     if len(cell) <= _LONGEST_CELL:
         return cell or "run"
     return f"{cell[: _LONGEST_CELL - 9]}~{hashlib.sha256(cell.encode()).hexdigest()[:8]}"

@@ -1,6 +1,6 @@
-"""A study's metrics, one curve after the other.
+"""A study's metrics as curves.
 
-Some trials are read at a time, so that a study of any size fits into memory and is not one transaction a trial.
+They are read some trials at a time: a study of any size fits into memory, without a transaction for each trial.
 """
 
 from __future__ import annotations
@@ -35,26 +35,26 @@ class Curve:
 
 
 def curves(store: Store, study: str, names: Sequence[str]) -> Iterator[list[Curve]]:
-    """The curves of a study, those of one trial at a time; all metrics where `names` is empty.
+    """Yield the curves of each trial of a study; of all metrics if `names` is empty.
 
-    Raises UnknownStudy, or OutputError for a metric that the study has no row of.
+    Raises UnknownStudy, or OutputError for a metric without rows in the study.
     """
     known = store.metrics.names(study)
     if unknown := sorted(set(names) - set(known)):
-        # One for each pair of classes would bury the others.
+        # The metrics of pairs of classes would bury the others.
         listed = ", ".join(name for name in known if not name.startswith(CONFUSION)) or "none yet"
         raise OutputError(f"study {study!r} has no metric {unknown[0]!r}; it has: {listed}")
     for page in _pages(store, study, names):
-        by_trial: dict[int, list[Curve]] = {trial.number: [] for trial in page}
-        series = store.metrics.read(study, names or known, only=list(by_trial))
-        of = {trial.number: trial for trial in page}
+        curves_by_number: dict[int, list[Curve]] = {trial.number: [] for trial in page}
+        series = store.metrics.read(study, names or known, only=list(curves_by_number))
+        trials = {trial.number: trial for trial in page}
         for number, name in sorted(series):
-            by_trial[number].append(Curve(of[number], name, *series.pop((number, name))))
-        yield from by_trial.values()
+            curves_by_number[number].append(Curve(trials[number], name, *series.pop((number, name))))
+        yield from curves_by_number.values()
 
 
 def _pages(store: Store, study: str, names: Sequence[str]) -> Iterator[list[TrialRow]]:
-    """Trials to read at a time, of `_ROWS` rows together, or one that has more."""
+    """Yield trials to read at a time, of `_ROWS` rows together, or a single one with more."""
     trials = store.trials.all(study)
     for start in range(0, len(trials), _TRIALS):
         some = trials[start : start + _TRIALS]
@@ -76,5 +76,5 @@ def points(curve: Curve) -> Iterator[tuple[int, float]]:
 
 
 def missing(extra: str) -> OutputError:
-    """What to say where a package is not installed."""
+    """The error of a package that is not installed."""
     return OutputError(f"{extra} needs one more package: {install_command(extra)}")

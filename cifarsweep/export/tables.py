@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 _LONGEST_SHOWN = 200
 #: Rows of one group of a Parquet file.
 _ROWS = 100_000
-#: What a spreadsheet takes for the beginning of a formula (https://owasp.org/www-community/attacks/CSV_Injection).
+#: The beginning of a formula in a spreadsheet (https://owasp.org/www-community/attacks/CSV_Injection).
 _FORMULA = re.compile(r"^[=+\-@\t\r\n]")
 
 
 def write_csv(found: Iterator[list[Curve]], file: TextIO) -> None:
-    """Comma-separated values. Texts that a spreadsheet would run as formulas get an apostrophe in front."""
+    """Write comma-separated values. Texts that a spreadsheet would run as formulas get an apostrophe in front."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
     for curve in chain.from_iterable(found):
@@ -49,7 +49,7 @@ def _csv_line(*labels: object) -> str:
 
 
 def write_jsonl(found: Iterator[list[Curve]], file: TextIO) -> None:
-    """A JSON object a line. JSON has no nan or infinity: these are the texts "nan", "inf" and "-inf"."""
+    """Write a JSON object a line. JSON has no nan or infinity: these are the texts "nan", "inf" and "-inf"."""
     for curve in chain.from_iterable(found):
         labels = (curve.trial.number, curve.trial.cell, curve.trial.seed, curve.name)
         head = json.dumps(dict(zip(COLUMNS, labels, strict=False)))[:-1]
@@ -62,7 +62,7 @@ def write_jsonl(found: Iterator[list[Curve]], file: TextIO) -> None:
 
 
 def write_parquet(found: Iterator[list[Curve]], path: Path) -> None:
-    """Parquet, with row groups of about `_ROWS` rows. Raises OutputError where pyarrow is not installed."""
+    """Write Parquet with row groups of about `_ROWS` rows. Raises OutputError if pyarrow is not installed."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -76,7 +76,7 @@ def write_parquet(found: Iterator[list[Curve]], path: Path) -> None:
 
 
 def _row_groups(curves: Iterator[Curve]) -> Iterator[list[Curve]]:
-    """The curves in their order, and of long ones the parts, `_ROWS` rows together; the last have fewer."""
+    """Group the curves, and parts of long ones, by `_ROWS` rows; the last group has fewer."""
     group: list[Curve] = []
     room = _ROWS
     for curve in curves:
@@ -140,7 +140,7 @@ def _is_database(out: Path, store: Store) -> bool:
 
 @contextmanager
 def _replacing(out: Path, *, force: bool, folder: bool) -> Iterator[Path]:
-    """A path to write to, which takes the place of `out` at the end. Raises OutputError if that is taken."""
+    """Yield a path to write to, which replaces `out` at the end. Raises OutputError if that must not be replaced."""
     place = Path(os.path.realpath(out))
     shown = str(out) if len(str(out)) <= _LONGEST_SHOWN else f"{str(out)[:_LONGEST_SHOWN]}..."
 
@@ -169,7 +169,7 @@ def _to_standard_output(found: Iterator[list[Curve]], kind: str) -> None:
         raise OutputError("standard output is closed; name a path with --out")
     output = data_output()
     if isinstance(output, TextIOWrapper):
-        # As in a file, whatever the terminal speaks: a name of a cell must not change on its way.
+        # As in a file, whatever the terminal's encoding is: names of cells must not change.
         output.reconfigure(encoding="utf-8", newline="")
     _TEXTS[kind](found, output)
 

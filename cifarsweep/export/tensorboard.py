@@ -1,7 +1,7 @@
-"""A study's metrics as TensorBoard's event files: a run folder a trial, every value as it is, to its last bit.
+"""Writes a study's metrics as TensorBoard's event files: a run folder a trial, with exact values.
 
-Beside the scalars a run holds one record of our own, under a plugin's name that TensorBoard passes over: what the trial
-is called, its levels and how it ended, so that an import brings it back as it was.
+Beside the scalars a run holds a record of our own, under a plugin name that TensorBoard ignores: the trial's cell, its
+levels and how it ended, so that an import restores it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from cifarsweep.export.event_files import PLUGIN, record_types
-from cifarsweep.export.series import Curve, points
+from cifarsweep.export.series import Curve, missing, points
 from cifarsweep.spec.metrics import CONFUSION, ELAPSED
 from cifarsweep.spec.settings import Frozen
 from cifarsweep.spec.study import Prose, Study
@@ -28,15 +27,27 @@ if TYPE_CHECKING:
 
 #: The event file of every run.
 _EVENT_FILE = "events.out.tfevents.0.cifarsweep"
-#: Beside letters and digits of any script.
+#: Safe beside them are letters and digits of any script.
 _UNSAFE_IN_PATHS = re.compile(r"[^\w.=, -]+")
 #: Bytes of a cell's part of a folder's name; file systems allow 255 for all of it.
 _LONGEST = 160
+#: Names our own record in an event file.
+PLUGIN = "cifarsweep"
 _RECORD_TAG = "cifarsweep/trial"
 
 
+def record_types() -> tuple[Any, Any]:
+    """The types Event and Summary. Raises OutputError if tensorboard is not installed."""
+    try:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+    except ModuleNotFoundError:
+        raise missing("tensorboard") from None
+    return Event, Summary
+
+
 class TrialRecord(Frozen):
-    """What an exported run says of its trial and its study."""
+    """The record of a trial and its study in an exported run."""
 
     study: str
     question: Annotated[Prose, Field(min_length=1)]
@@ -58,7 +69,7 @@ class TrialRecord(Frozen):
 
 
 def write_runs(found: Iterator[list[Curve]], folder: Path, study: Study) -> None:
-    """Fill an empty folder with event files, a run a trial. Raises OutputError where tensorboard is not installed."""
+    """Fill an empty folder with event files, a run a trial. Raises OutputError if tensorboard is not installed."""
     Event, _ = record_types()
     from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -81,11 +92,11 @@ def write_runs(found: Iterator[list[Curve]], folder: Path, study: Study) -> None
 
 
 def _cell_name(cell: str, names: dict[str, str]) -> str:
-    """A name that is safe in any file system, the same for all trials of a cell and for no other; `names` has them."""
+    """A unique name of a cell that is safe in any file system; `names` keeps those that were given."""
     if cell not in names:
         safe = _UNSAFE_IN_PATHS.sub("_", unicodedata.normalize("NFC", cell)).strip("._ ")
         safe = safe.encode()[:_LONGEST].decode(errors="ignore").strip("._ ") or "cell"
-        # Some file systems know no case.
+        # Some file systems ignore case.
         taken = {name.casefold() for name in names.values()}
         number, name = 1, safe
         while name.casefold() in taken:
@@ -120,7 +131,7 @@ def _record(trial: TrialRow, study: Study) -> Any:
 
 
 def _scalars(values: Sequence[tuple[str, float]]) -> Any:
-    """Numbers of 64 bits, as SummaryWriter writes them with `double_precision`."""
+    """A summary of 64-bit numbers, as SummaryWriter writes them with `double_precision`."""
     _, Summary = record_types()
     from tensorboard.compat.proto.tensor_pb2 import TensorProto
     from tensorboard.compat.proto.types_pb2 import DT_DOUBLE
@@ -137,7 +148,7 @@ def _scalars(values: Sequence[tuple[str, float]]) -> Any:
 
 def _by_step(group: Sequence[Curve]) -> Iterator[tuple[int, list[tuple[str, float]]]]:
     steps: dict[int, list[tuple[str, float]]] = {}
-    # Thousands of names with one point each would bury the curves.
+    # The metrics of pairs of classes would bury the others.
     for curve in (curve for curve in group if not curve.name.startswith(CONFUSION)):
         for step, value in points(curve):
             steps.setdefault(step, []).append((curve.name, value))
@@ -145,7 +156,7 @@ def _by_step(group: Sequence[Curve]) -> Iterator[tuple[int, list[tuple[str, floa
 
 
 def _wall_times(group: Sequence[Curve]) -> Callable[[int], float]:
-    """Seconds since 1970 by step: the trial's start and its training time, without what was lost in between."""
+    """Seconds since 1970 by step: the trial's start plus its training time, without steps that were lost."""
     begun = group[0].trial.started_at
     start = begun.timestamp() if begun else 0.0
     elapsed = next((curve for curve in group if curve.name == ELAPSED), None)

@@ -1,4 +1,4 @@
-"""Old runs from TensorBoard's event files: which folders are a run, what it is called, and the study they become."""
+"""Imports runs from TensorBoard's event files: their metrics, and the study that they become."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cifarsweep.text import quoted
 
 _LONGEST_NAME = 64
 _MOST_LISTED, _LONGEST_TOLD = 30, 3000
-#: What a report draws curves against, or tells of a network: no amount below zero, nan or infinite.
+#: Metrics that reports draw curves against or tell of a network: never below zero, nan or infinite.
 _AMOUNTS = frozenset({EPOCH, IMAGES, ELAPSED, FLOPS, ENERGY, "params", "flops_per_image"})
 #: A share may be a little above one by rounding.
 _ABOVE_ONE, _MOST_PERCENT = 1.001, 100.001
@@ -37,37 +37,37 @@ class Run(FinishedRun):
 
     path: Path
     record: TrialRecord | None = None
-    """What our own export says of it."""
+    """The record of our own export, if there is one."""
 
 
 @dataclass(slots=True)
 class Imported:
-    """The runs below a folder, and what is to be said of them."""
+    """The runs below a folder, and notes for the user."""
 
     runs: list[Run] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     changes: list[str] = field(default_factory=list)
-    """What is not as the files have it: percent that became shares."""
+    """Values that differ from the files: percent that became shares."""
     left_out: LeftOut = field(default_factory=LeftOut)
 
 
 @dataclass(slots=True)
 class _Series:
-    """One curve of a run, before it has its last name."""
+    """One curve of a run, which may still be renamed."""
 
     tag: str
     part: str
-    """Which part of the run wrote it, such as `train`; empty for the run itself."""
+    """The part of the run that wrote it, such as `train`; empty for the run itself."""
     folder: str
     name: str
     points: Mapping[int, Point]
 
 
 def read_runs(folder: Path, names: Mapping[str, str]) -> Imported:
-    """The runs below a folder, one for each folder with event files that is no part of another run.
+    """Read the runs below a folder: one for each folder with event files that is no part of another run.
 
-    `names` says what to call a tag instead. Raises DataError where there is none, no run has a tag of `names`, or two
-    runs would be the same trial.
+    `names` gives tags other names. Raises DataError if there is no run, no run has a tag of `names`, or two runs would
+    be the same trial.
     """
     found = Imported()
     series: dict[Path, list[_Series]] = {}
@@ -94,7 +94,7 @@ def read_runs(folder: Path, names: Mapping[str, str]) -> Imported:
             found.left_out.add("runs without a value that can be imported", path.name)
     if not found.runs:
         raise _nothing(folder, found.left_out)
-    # Our own come back in the order of their numbers.
+    # Exported trials return in the order of their numbers.
     found.runs.sort(key=lambda run: run.record.number if run.record else math.inf)
     _check_twice(found.runs)
     return found
@@ -131,7 +131,7 @@ def _series(parts: Sequence[Part], left_out: LeftOut) -> list[_Series]:
 
 
 def _rename(runs: Mapping[Path, list[_Series]], names: Mapping[str, str], folder: Path) -> None:
-    """Give the series of all runs the names that were asked for. Raises DataError where that can't be done."""
+    """Rename the series of all runs. Raises DataError if that is not possible."""
     for old, new in names.items():
         if not _can_name(new):
             raise DataError(f"--rename {old}={new}: a metric's name has 1 to {_LONGEST_NAME} printable characters")
@@ -169,7 +169,7 @@ def _can_name(name: str) -> bool:
 
 
 def _values(series: Sequence[_Series], estimated: bool, left_out: LeftOut) -> Values:
-    """The values that a database can keep, with the seconds of training, which are `estimated` where none are told."""
+    """The values that a database can keep, with seconds of training, `estimated` if the run has none."""
     found: Values = {}
     for one in series:
         if _can_name(one.name):
@@ -195,7 +195,7 @@ def _falls(points: Mapping[int, float]) -> bool:
 
 
 def _percent_to_shares(runs: Sequence[Sequence[_Series]], values: Sequence[Values]) -> Iterator[str]:
-    """Divide accuracies in percent by 100, all that were written under one tag; what was done, in sentences."""
+    """Divide accuracies in percent by 100, for all runs with the same tag; yield a sentence for each change."""
     tops: dict[tuple[str, str], list[tuple[float, Values]]] = {}
     lows: Counter[str] = Counter()
     for series, found in zip(runs, values, strict=True):
@@ -255,9 +255,9 @@ def _hparams(parts: Sequence[Part]) -> Mapping[str, Value]:
 
 
 def imported_study(name: str, folder: Path, runs: Sequence[Run], changes: Sequence[str] = ()) -> Study:
-    """The study that old runs become: a cell for each name, and nothing to train. Raises SpecError for a bad name.
+    """The study of imported runs: a cell for each name, and nothing to train. Raises SpecError for a bad name.
 
-    Its page tells of the `changes`.
+    Its page names the `changes`.
     """
     changed = f" Changed at the import: {escaped('; '.join(changes)[:_LONGEST_TOLD])}." if changes else ""
     levels = {run.cell: run.record.levels if run.record else {} for run in reversed(runs)}
@@ -291,7 +291,7 @@ TIMES = (
 
 
 def _common_record(runs: Sequence[Run]) -> TrialRecord | None:
-    """What all runs say of their study, where it is one; levels that it does not know would be no levels."""
+    """The record of the runs' study, if they are all of one, with levels that it knows."""
     record = runs[0].record
     if record is None:
         return None
