@@ -1,4 +1,4 @@
-"""Full disks, closed and narrow outputs, folders without rights, Ctrl-C: a sentence and an exit code, no traceback."""
+"""The start and end of commands: full disks, closed and narrow outputs, folders without rights, Ctrl-C."""
 
 import json
 import os
