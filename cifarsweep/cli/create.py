@@ -46,13 +46,13 @@ def create(
     from cifarsweep.spec.overrides import parse_overrides
     from cifarsweep.spec.reader import find, read_study
     from cifarsweep.store import Store
-    from cifarsweep.worker.precheck import vet
+    from cifarsweep.worker.precheck import check_trainable
 
     overrides = parse_overrides(settings or [])
     notes: list[str] = []
     plan = read_study(find(study), overrides=overrides, seeds=seeds, name=name, note=notes.append)
     _check_data(plan)
-    vet(plan, notes.append)
+    check_trainable(plan, notes.append)
     with Store.open(db, upgrade=True) as store:
         report_upgrade(store)
         created = store.studies.create(plan, extend=extend, other_data=other_data)

@@ -166,9 +166,11 @@ def _arguments(
 
 
 def _here(gpus: str | None, cpus: int | None, arguments: list[str]) -> tuple[WorkerCommand, ...]:
-    from cifarsweep.worker.gpus import choose
+    from cifarsweep.worker.gpus import parse_gpus
 
-    return _members((), cpus, arguments) if cpus else _members(choose("all" if gpus is None else gpus), 0, arguments)
+    if cpus:
+        return _members((), cpus, arguments)
+    return _members(parse_gpus("all" if gpus is None else gpus), 0, arguments)
 
 
 def _members(gpus: range | list[int] | tuple[()], cpus: int, arguments: list[str]) -> tuple[WorkerCommand, ...]:

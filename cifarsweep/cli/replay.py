@@ -76,9 +76,9 @@ def _print(trial: str, verdict: ReplayResult, row: TrialRow) -> None:
     if row.changed:
         was = f"It was continued with something else than before: {changes_text(row.changed)}"
         typer.echo(f"{was}. For such a trial the same bits are not promised.")
-    for line in verdict.surroundings:
+    for line in verdict.environment_differences:
         typer.echo(f"differs: {line}")
-    if not (verdict.reproduced or verdict.surroundings):
+    if not (verdict.reproduced or verdict.environment_differences):
         typer.echo("Device and versions are the same as then.")
 
 

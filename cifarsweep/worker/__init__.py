@@ -3,10 +3,10 @@
 The life of a trial:
 
     claim     store/queue/claim.py     one UPDATE takes a queued trial, or one whose lease has ended
-    start     worker/slot.py           Slot.take sends Train to the child
+    start     worker/slot.py           Slot.start_trial sends Train to the child
     train     worker/child/main.py     serve() runs train() of training/loop.py and writes its events
-    receive   worker/slot.py           Slot.hear reads them, Attempt.record says what they mean
-    buffer    worker/recorder.py       Recorder.add, Recorder.point
+    receive   worker/slot.py           Slot.read_events -> Attempt.on_event
+    buffer    worker/recorder.py       Recorder.add, Recorder.set_checkpoint
     write     store/queue/fence.py     guard() renews the lease and fences; then rows and pointer, in one transaction
     finish    store/queue/fence.py     finish(), and the next claim in the same transaction
     sync      store/optuna_view/       the outbox to Optuna

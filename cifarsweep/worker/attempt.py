@@ -21,25 +21,26 @@ from cifarsweep.worker.recorder import Recorder
 from cifarsweep.worker.telemetry import AttemptTelemetry
 
 #: A trial whose worker vanished has a checkpoint after so many seconds, so that it gets on however often that happens.
-_SOON_S = 2.0
+_EARLY_SAVE_S = 2.0
 
 
 class Attempt:
     """Whatever writes for the trial raises LeaseLost once another worker owns it."""
 
-    def __init__(self, slot: int, lease: Lease, shared: WorkerContext) -> None:
-        self.recorder = Recorder(shared.store, lease, shared.patience, shared.clock, shared.artifacts.broom(lease))
-        self.began_at = shared.clock()
+    def __init__(self, slot: int, lease: Lease, context: WorkerContext) -> None:
+        cleaner = context.checkpoints.cleaner(lease)
+        self.recorder = Recorder(context.store, lease, context.backoff, context.clock, cleaner)
+        self.began_at = context.clock()
         #: Whether the child was asked to stop, because somebody paused or cancelled the trial.
-        self.obeying = False
-        self._slot, self._shared = slot, shared
-        self._judge = shared.judge(lease)
-        self._images = shared.data.found(lease.settings.dataset)
-        self._gauges = AttemptTelemetry(shared.telemetry, slot)
+        self.stop_sent = False
+        self._slot, self._context = slot, context
+        self._pruning_decider = context.pruning_decider(lease)
+        self._data_set = context.eligible.data_set(lease.settings.dataset)
+        self._telemetry = AttemptTelemetry(context.telemetry, slot)
         self._started: events.Started | None = None
         self._rejected: list[events.Rejected] = []
         #: What to say once it is true.
-        self._goodbye = ""
+        self._closing_message = ""
 
     @property
     def lease(self) -> Lease:
@@ -55,19 +56,19 @@ class Attempt:
         """What the child is asked to do."""
         lease = self.lease
         return protocol.Train(
-            label=_title(lease),
-            settings=_plain(lease.settings),
+            label=_trial_name(lease),
+            settings=_settings_json(lease.settings),
             seed=lease.seed,
-            folder=self._shared.artifacts.path(lease),
+            folder=self._context.checkpoints.path(lease),
             resume=() if _on_other_images(lease) else lease.checkpoints,
-            save_every_s=self._shared.plan.save_every_s,
-            first_save_s=_SOON_S if lease.takeovers else None,
+            save_every_s=self._context.config.save_every_s,
+            first_save_s=_EARLY_SAVE_S if lease.takeovers else None,
             data=self._data_file(),
         )
 
     def _data_file(self) -> protocol.DataFile | None:
         """The images that the lease is for; the file need not be read again where it is still theirs."""
-        sha256, images = self.lease.data_sha256, self._images
+        sha256, images = self.lease.data_sha256, self._data_set
         if sha256 is None:
             return None
         return protocol.DataFile(sha256, images.stamp if images is not None and images.sha256 == sha256 else None)
@@ -75,137 +76,137 @@ class Attempt:
     def announce(self) -> None:
         """Show that it begins, and say so where it is a risk."""
         lease = self.lease
-        self._shared.display.begin(self._slot, lease)
+        self._context.display.begin(self._slot, lease)
         if lease.takeovers >= MANY_TAKEOVERS:
             self._note(
                 f"{lease.takeovers} workers in a row vanished with this trial before a new checkpoint; it is trained "
                 "when nothing else waits. If it is what ends them, by its memory for instance, "
-                f"`cifarsweep cancel {_title(lease)}` gives it up"
+                f"`cifarsweep cancel {_trial_name(lease)}` gives it up"
             )
         if _on_other_images(lease):
             self._note("begins again: its checkpoint was trained on other images than those here")
 
-    def record(self, reply: protocol.Reply) -> None:
+    def on_event(self, reply: protocol.Reply) -> None:
         """Take in what the child says of the trial."""
-        self.recorder.heard()
+        self.recorder.mark_alive()
         match reply:
             case events.Started():
-                self._begun(reply)
+                self._on_started(reply)
             case events.Progress():
-                self._shared.display.progress(self._slot, reply)
+                self._context.display.progress(self._slot, reply)
             case events.Metrics():
                 self.recorder.add(reply.rows)
-                self._shared.display.metrics(self._slot, reply)
-                self._evaluated(reply.rows)
+                self._context.display.metrics(self._slot, reply)
+                self._on_evaluation(reply.rows)
             case events.Saved():
-                self._shared.suspicion.got_on()
-                self.recorder.add(self._gauges.at_checkpoint(reply.checkpoint.step))
-                self.recorder.point(reply.checkpoint)
+                self._context.crash_loop.record_progress()
+                self.recorder.add(self._telemetry.at_checkpoint(reply.checkpoint.step))
+                self.recorder.set_checkpoint(reply.checkpoint)
             case events.SaveFailed() | events.CaptureFailed():
-                self._note(_setback(reply))
+                self._note(_setback_text(reply))
             case events.Rejected():
                 self._rejected.append(reply)
             case events.Finished():
-                self._shared.suspicion.got_on()
-                self.end(str(reply.result.outcome), reply.result)
-                self.recorder.finish(self._priced(reply.result), self._shared.want(self._slot))
+                self._context.crash_loop.record_progress()
+                self.show_end(str(reply.result.outcome), reply.result)
+                self.recorder.finish(self._with_costs(reply.result), self._context.claim_request(self._slot))
             case events.Stopped():
                 at, wish = f"at step {reply.step:,}", self.lease.wish
-                self._goodbye = f"{wish.state} {at}" if wish else f"stopped {at}, given back"
+                self._closing_message = f"{wish.state} {at}" if wish else f"stopped {at}, given back"
                 self.recorder.release()
             case protocol.Failed() | protocol.DataRefused():
-                self._failed(reply)
+                self._on_failure(reply)
 
-    def crashed(self, error: str, story: str) -> None:
+    def on_crash(self, error: str, story: str) -> None:
         """The child died or hung."""
         dataset = self.lease.settings.dataset
-        if not self._shared.data.is_still(dataset, self._images):
+        if not self._context.eligible.is_unchanged(dataset, self._data_set):
             # Who reads beyond the end of a file that was cut is killed.
-            self._give_back(f"somebody wrote to the file of data set {dataset!r}, or removed it ({error})")
+            self._release_for_data(f"somebody wrote to the file of data set {dataset!r}, or removed it ({error})")
             return
-        self._shared.suspicion.crashed(self.lease, self.began_at, self._shared.clock(), error)
+        self._context.crash_loop.record_crash(self.lease, self.began_at, self._context.clock(), error)
         self.recorder.fail(AttemptEnd.CRASHED, error, story)
 
-    def _give_back(self, reason: str) -> None:
+    def _release_for_data(self, reason: str) -> None:
         """Let another worker, or this one later, go on with a trial whose images can't be used here."""
-        self._shared.data.distrust(self.lease.settings.dataset, self._images, reason)
+        self._context.eligible.reject_data(self.lease.settings.dataset, self._data_set, reason)
         self._note(reason)
-        self._goodbye = "given back, since its images can't be used here"
+        self._closing_message = "given back, since its images can't be used here"
         self.recorder.release()
 
-    def end(self, how: str, result: TrialResult | None = None) -> None:
+    def show_end(self, how: str, result: TrialResult | None = None) -> None:
         """Show how it ended."""
-        self._shared.display.end(self._slot, self.lease, how, result)
+        self._context.display.end(self._slot, self.lease, how, result)
 
-    def left(self) -> None:
+    def on_closed(self) -> None:
         """Say how the slot leaves it: given back, or with an end that the database has not taken."""
         if not self.recorder.closed:
-            free = f"it is free within {self._shared.plan.timing.lease_s:g} s, when its lease ends"
+            free = f"it is free within {self._context.config.timing.lease_s:g} s, when its lease ends"
             self._note(f"could not be given back, since the database is away; {free}")
-        elif self._goodbye:
-            self.end(self._goodbye)
+        elif self._closing_message:
+            self.show_end(self._closing_message)
 
     def _note(self, text: str) -> None:
-        self._shared.display.note(f"{_title(self.lease)}: {text}")
+        self._context.display.note(f"{_trial_name(self.lease)}: {text}")
 
-    def _begun(self, started: events.Started) -> None:
-        self._shared.artifacts.explain(_title(self.lease), self._rejected, started.start_step)
+    def _on_started(self, started: events.Started) -> None:
+        self._context.checkpoints.report_rejected(_trial_name(self.lease), self._rejected, started.start_step)
         known = self.lease.checkpoints[0].step if self.lease.checkpoints else 0
         if started.start_step < known:
             self.recorder.rewind(started.start_step)
         if note := _continuation_note(self.lease, started.start_step):
             self._note(note)
         self._started = started
-        earlier = self.recorder.committed(ENERGY) if started.start_step else None
-        self._gauges = AttemptTelemetry(self._shared.telemetry, self._slot, started.start_step, earlier)
-        self._shared.display.started(self._slot, started)
+        earlier = self.recorder.last_committed(ENERGY) if started.start_step else None
+        self._telemetry = AttemptTelemetry(self._context.telemetry, self._slot, started.start_step, earlier)
+        self._context.display.started(self._slot, started)
 
-    def _evaluated(self, rows: Sequence[MetricRow]) -> None:
+    def _on_evaluation(self, rows: Sequence[MetricRow]) -> None:
         """Set beside an evaluation what the hardware did until then, and weigh whether the trial goes on."""
         at = next((row for row in rows if row.name == VAL_ACCURACY), None)
         if at is None:
             return
-        self.recorder.add(self._gauges.at_evaluation(at.step))
+        self.recorder.add(self._telemetry.at_evaluation(at.step))
         # The last evaluation ends the trial anyway.
-        if (self._started is None or at.step < self._started.total_steps) and self._falls_behind(at):
+        if (self._started is None or at.step < self._started.total_steps) and self._should_prune(at):
             result = TrialResult(Outcome.PRUNED, at.step, {row.name: row.value for row in rows}, "")
-            self.end(str(result.outcome), result)
-            self.recorder.finish(self._priced(result))
+            self.show_end(str(result.outcome), result)
+            self.recorder.finish(self._with_costs(result))
 
-    def _falls_behind(self, at: MetricRow) -> bool:
+    def _should_prune(self, at: MetricRow) -> bool:
         """Whether its study ends the trial here: decided once, and recorded with the end that it may make.
 
         A trial goes on while the database is away.
         """
-        self._judge.note(at.step, at.value)
-        if not self._shared.patience.may_try():
+        self._pruning_decider.observe(at.step, at.value)
+        if not self._context.backoff.ready():
             return False
         try:
-            prune = self._judge(at.step)
+            prune = self._pruning_decider(at.step)
         except StoreUnavailable as error:
-            self._shared.patience.failed(error)
+            self._context.backoff.record_failure(error)
             return False
         except UnreadableStudy as error:
             self._note(f"it is not ended early: {error}")
             return False
         if prune is not None:
-            self.recorder.decide(at.step, prune)
+            self.recorder.record_pruning(at.step, prune)
         return bool(prune)
 
-    def _priced(self, result: TrialResult) -> TrialResult:
+    def _with_costs(self, result: TrialResult) -> TrialResult:
         """The result with what the model and its training cost, which reports set beside its accuracy."""
         if self._started is None:
             return result
         price = {"params": float(self._started.params), "flops_per_image": float(self._started.flops_per_image)}
-        return replace(result, final={**result.final, **self._gauges.final(), **price})
+        return replace(result, final={**result.final, **self._telemetry.final(), **price})
 
-    def _failed(self, failure: protocol.Failed | protocol.DataRefused) -> None:
+    def _on_failure(self, failure: protocol.Failed | protocol.DataRefused) -> None:
         if isinstance(failure, protocol.DataRefused):
-            self._give_back(failure.reason)
+            self._release_for_data(failure.reason)
             return
         end = AttemptEnd.OUT_OF_MEMORY if failure.out_of_memory else AttemptEnd.EXCEPTION
         self.recorder.fail(end, failure.error, failure.traceback)
-        self.end(f"failed: {failure.error.splitlines()[0]}")
+        self.show_end(f"failed: {failure.error.splitlines()[0]}")
 
 
 def _on_other_images(lease: Lease) -> bool:
@@ -237,12 +238,12 @@ def _before(lease: Lease, start_step: int) -> Segment | None:
 
 
 @lru_cache
-def _plain(settings: Settings) -> dict[str, Any]:
+def _settings_json(settings: Settings) -> dict[str, Any]:
     """As JSON has it; the trials of a cell share their settings."""
     return settings.model_dump(mode="json")
 
 
-def _setback(event: events.SaveFailed | events.CaptureFailed) -> str:
+def _setback_text(event: events.SaveFailed | events.CaptureFailed) -> str:
     """What did not go well, though the trial goes on."""
     if isinstance(event, events.SaveFailed):
         return f"no checkpoint at step {event.step:,}: {event.reason}"
@@ -250,5 +251,5 @@ def _setback(event: events.SaveFailed | events.CaptureFailed) -> str:
     return f"trains without a CUDA graph from step {event.step:,} on, more slowly and to the same bits: {why}"
 
 
-def _title(lease: Lease) -> str:
+def _trial_name(lease: Lease) -> str:
     return f"{lease.study}/{lease.number}"

@@ -1,4 +1,4 @@
-"""The place of the checkpoints as one worker sees it, shared by its slots. Imports no torch."""
+"""The location of the checkpoints as one worker sees it, shared by its slots. Imports no torch."""
 
 from __future__ import annotations
 
@@ -11,87 +11,87 @@ from cifarsweep.checkpoints.location import open_folder
 from cifarsweep.store.records import Lease
 from cifarsweep.training import events
 
-#: How long a worker that ends waits for files to be removed from a remote place.
-_TIDY_WITHIN_S = 15.0
+#: How long a worker that ends waits for files to be removed from a remote location.
+_CLOSE_TIMEOUT_S = 15.0
 
 
 class CheckpointDirectory:
     """Gives each trial its folder, and says once that the checkpoints of others can't be seen from here."""
 
-    def __init__(self, place: str, note: Callable[[str], None]) -> None:
-        self._place, self._note = place, note
-        self._said = False
-        self._chores = BackgroundThread()
+    def __init__(self, location: str, note: Callable[[str], None]) -> None:
+        self._location, self._note = location, note
+        self._reported_unseen = False
+        self._background = BackgroundThread()
 
     def path(self, lease: Lease) -> str:
         """Where the child keeps the checkpoints of a trial."""
-        return f"{self._place}/{lease.folder}/{lease.number}"
+        return f"{self._location}/{lease.folder}/{lease.number}"
 
-    def broom(self, lease: Lease) -> CheckpointCleaner:
+    def cleaner(self, lease: Lease) -> CheckpointCleaner:
         """What removes checkpoints of a trial without keeping a heartbeat waiting."""
         folder = open_folder(self.path(lease))
         # On a disk at once: that takes microseconds.
-        return CheckpointCleaner(folder, _at_once if isinstance(folder, CheckpointFolder) else self._chores.add)
+        return CheckpointCleaner(folder, _run_now if isinstance(folder, CheckpointFolder) else self._background.add)
 
-    def explain(self, title: str, rejected: Sequence[events.Rejected], start_step: int) -> None:
+    def report_rejected(self, title: str, rejected: Sequence[events.Rejected], start_step: int) -> None:
         """Say why a trial does not go on from its newest checkpoint."""
         if rejected and start_step == 0 and all(each.not_found for each in rejected):
-            if not self._said:
+            if not self._reported_unseen:
                 self._note(
-                    f"{title}: checkpoints of other machines, or deleted ones, are not visible in {self._place}: such "
-                    "trials begin again; share a place with --artifacts"
+                    f"{title}: checkpoints of other machines, or deleted ones, are not visible in {self._location}: "
+                    "such trials begin again; share a place with --artifacts"
                 )
-            self._said = True
+            self._reported_unseen = True
             return
         for each in rejected:
             self._note(f"{title}: checkpoint {each.path} was not accepted: {each.reason}")
 
     def close(self) -> None:
         """Finish what is still to be removed, but not for ever."""
-        self._chores.close()
+        self._background.close()
 
 
 class CheckpointCleaner:
-    """Removes files of one trial, whenever `do` finds the time."""
+    """Removes files of one trial, whenever `run_task` finds the time."""
 
-    def __init__(self, folder: Folder, do: Callable[[Callable[[], None]], None]) -> None:
-        self._folder, self._do = folder, do
+    def __init__(self, folder: Folder, run_task: Callable[[Callable[[], None]], None]) -> None:
+        self._folder, self._run_task = folder, run_task
 
     def remove(self, paths: Iterable[str]) -> None:
         """As `Folder.remove`."""
         names = tuple(paths)
         if names:
-            self._do(lambda: self._folder.remove(names))
+            self._run_task(lambda: self._folder.remove(names))
 
     def keep_only(self, path: str) -> None:
         """As `Folder.keep_only`."""
-        self._do(lambda: self._folder.keep_only(path))
+        self._run_task(lambda: self._folder.keep_only(path))
 
 
 class BackgroundThread:
     """Does one thing after another in a thread, which starts with the first."""
 
     def __init__(self) -> None:
-        self._waiting: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def add(self, chore: Callable[[], None]) -> None:
+    def add(self, task: Callable[[], None]) -> None:
         """Do it soon."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, daemon=True)
             self._thread.start()
-        self._waiting.put(chore)
+        self._tasks.put(task)
 
     def close(self) -> None:
         """Wait for what was added, at most for a while."""
         if self._thread is not None:
-            self._waiting.put(None)
-            self._thread.join(_TIDY_WITHIN_S)
+            self._tasks.put(None)
+            self._thread.join(_CLOSE_TIMEOUT_S)
 
     def _work(self) -> None:
-        while (chore := self._waiting.get()) is not None:
-            chore()
+        while (task := self._tasks.get()) is not None:
+            task()
 
 
-def _at_once(chore: Callable[[], None]) -> None:
-    chore()
+def _run_now(task: Callable[[], None]) -> None:
+    task()

@@ -20,75 +20,75 @@ from cifarsweep.worker.sensors import faster_precision
 from cifarsweep.worker.slot import Slot
 
 #: How long a look at the studies holds, and how long a slot that found no trial waits for its next look, in seconds.
-_LOOK_EVERY_S = 1.0
+_POLL_EVERY_S = 1.0
 
 
 class TrialClaimer:
     """Claims trials for the slots of one worker.
 
-    `trainable` is asked again at every look, since studies may come while the worker waits. `busy` counts the trials
-    under way. `finished` says that nothing is left to do; `look_at` is the time of the next look for a trial.
+    `eligible` is asked again at every look, since studies may come while the worker waits. `busy` counts the trials
+    under way. `finished` says that nothing is left to do; `next_poll_at` is the time of the next look for a trial.
     """
 
     def __init__(
         self,
         worker_id: str,
         store: Store,
-        plan: WorkerConfig,
+        config: WorkerConfig,
         display: Display,
-        trainable: EligibleStudies,
-        patience: OutageBackoff,
+        eligible: EligibleStudies,
+        backoff: OutageBackoff,
         busy: Callable[[], int],
         clock: Callable[[], float],
     ) -> None:
-        self._id, self._store, self._plan, self._display = worker_id, store, plan, display
-        self._trainable, self._patience, self._busy, self._clock = trainable, patience, busy, clock
-        self._searching = SearchClient(store, display.note)
-        self.judge = self._searching.judge
+        self._id, self._store, self._config, self._display = worker_id, store, config, display
+        self._eligible, self._backoff, self._busy, self._clock = eligible, backoff, busy, clock
+        self._search = SearchClient(store, display.note)
+        self.pruning_decider = self._search.pruning_decider
         self.finished = False
-        self.look_at = clock()
+        self.next_poll_at = clock()
         #: What the database was told of this worker.
         self.registered: WorkerInfo | None = None
         self._studies: Sequence[str] = ()
-        self._studies_at = float("-inf")
+        self._studies_found_at = float("-inf")
         #: Whether there is work left of which this machine can do none.
-        self._refused = False
-        self._named: set[str] = set()
+        self._all_refused = False
+        self._noted: set[str] = set()
 
-    def next_for(self, slot: Slot) -> Lease | None:
+    def claim_for(self, slot: Slot) -> Lease | None:
         """Claim a trial for an idle slot; None where none is due now. Raises StoreUnavailable, and DataError."""
         assert slot.ready is not None
-        studies = self._fresh_studies()
+        studies = self._current_studies()
         self._register(slot.ready)
         lease = self._claim(studies, slot.number, slot.ready)
-        asked = lease is None and self._searching.ask(studies)
+        asked = lease is None and self._search.add_next_point(studies)
         if asked:
             lease = self._claim(studies, slot.number, slot.ready)
-        self._patience.succeeded()
-        self.name_the_left()
+        self._backoff.record_success()
+        self.note_untakable()
         if lease is None:
-            self.look_at = self._clock() + _LOOK_EVERY_S
-            nothing_left = bool(studies) or not self._refused
+            self.next_poll_at = self._clock() + _POLL_EVERY_S
+            nothing_left = bool(studies) or not self._all_refused
             self.finished = (
-                nothing_left and not (asked or self._plan.wait) and self._store.queue.unfinished(studies) == 0
+                nothing_left and not (asked or self._config.wait) and self._store.queue.unfinished(studies) == 0
             )
         return lease
 
-    def want(self, number: int, ready: Ready) -> ClaimRequest | None:
+    def claim_request(self, number: int, ready: Ready) -> ClaimRequest | None:
         """The next trial for a slot whose trial is done, in one transaction with its end.
 
         Only while we know what can be trained here: once a second the slot waits for `next_for`, which looks again.
         """
-        fresh = self._clock() - self._studies_at < _LOOK_EVERY_S and not self._trainable.outdated
+        fresh = self._clock() - self._studies_found_at < _POLL_EVERY_S and not self._eligible.outdated
         if not (fresh and self._studies):
             return None
         return ClaimRequest(self._id, self._studies, number, self._environment(ready))
 
-    def name_the_left(self) -> None:
+    def note_untakable(self) -> None:
         """Say once of each trial that nobody can take why that is."""
         for sentence in self._store.queue.skipped:
-            if sentence not in self._named:
-                self._named.add(sentence)
+            if sentence not in self._noted:
+                self._noted.add(sentence)
                 self._display.note(f"{sentence}; no worker takes it")
 
     def _claim(self, studies: Sequence[str], number: int, ready: Ready) -> Lease | None:
@@ -97,36 +97,36 @@ class TrialClaimer:
         try:
             return self._store.queue.claim(self._id, studies=studies, slot=number, environment=self._environment(ready))
         except StudyRefused as error:
-            self._trainable.reconsider(error)
+            self._eligible.on_refused(error)
             return None
 
     def _environment(self, ready: Ready) -> Environment:
         """What a slot's child trains with."""
-        data, other_data = dict(self._trainable.digests), self._trainable.other_data
+        data, other_data = dict(self._eligible.digests), self._eligible.other_data
         mine, told = versions(ready.versions, {}), self.registered
         if told is not None and (told.device, without_data(told.versions)) == (ready.device, mine):
             return Environment(data, other_data=other_data)
         # The child of another slot began after an upgrade of torch, and its versions are the worker's now.
         return Environment(data, ready.device, mine, other_data)
 
-    def _fresh_studies(self) -> Sequence[str]:
+    def _current_studies(self) -> Sequence[str]:
         """The studies to claim from, looked up about once a second rather than for every trial."""
-        if self._clock() - self._studies_at >= _LOOK_EVERY_S or self._trainable.outdated:
-            self._studies = self._look_for_studies()
-            self._studies_at = self._clock()
+        if self._clock() - self._studies_found_at >= _POLL_EVERY_S or self._eligible.outdated:
+            self._studies = self._find_studies()
+            self._studies_found_at = self._clock()
         return self._studies
 
-    def _look_for_studies(self) -> Sequence[str]:
-        self._refused = False
+    def _find_studies(self) -> Sequence[str]:
+        self._all_refused = False
         try:
-            return self._trainable(self._plan.studies)
+            return self._eligible(self._config.studies)
         except (DataError, UnreadableStudy) as error:
             # Who waits for studies to come need not leave because one came without its images; and what trains on
             # images that were here when it began may come to its end.
-            if not self._plan.wait and not self._busy():
+            if not self._config.wait and not self._busy():
                 raise
-            self._refused = True
-            self._trainable.note_once(str(error))
+            self._all_refused = True
+            self._eligible.note_once(str(error))
             return ()
 
     def _register(self, ready: Ready) -> None:
@@ -136,8 +136,8 @@ class TrialClaimer:
             host=socket.gethostname(),
             pid=os.getpid(),
             device=ready.device,
-            slots=self._plan.slots,
-            versions=versions(ready.versions, self._trainable.digests),
+            slots=self._config.slots,
+            versions=versions(ready.versions, self._eligible.digests),
         )
         if info != self.registered:
             self._store.queue.register_worker(info)

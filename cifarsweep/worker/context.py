@@ -45,19 +45,19 @@ class WorkerConfig:
 class WorkerContext:
     """What the slots of one worker have in common."""
 
-    plan: WorkerConfig
+    config: WorkerConfig
     store: Store
     display: Display
-    patience: OutageBackoff
-    suspicion: CrashLoopDetector
-    artifacts: CheckpointDirectory
+    backoff: OutageBackoff
+    crash_loop: CrashLoopDetector
+    checkpoints: CheckpointDirectory
     telemetry: Telemetry
     #: what the slot of that number wants next; None where it has to ask again
-    want: Callable[[int], ClaimRequest | None]
+    claim_request: Callable[[int], ClaimRequest | None]
     #: who decides about the early end of a trial
-    judge: Callable[[Lease], PruningDecider]
+    pruning_decider: Callable[[Lease], PruningDecider]
     #: what is known of the images on this machine
-    data: EligibleStudies
+    eligible: EligibleStudies
     clock: Callable[[], float] = time.monotonic
 
 

@@ -79,8 +79,8 @@ def _cuda(driver: str, supported: str | None) -> Finding:
     if build is None or build.get("hip"):
         return Finding("CUDA", "warn", "which CUDA torch is built for can't be read: try `cifarsweep worker`")
     torch, built_for = str(build.get("__version__")), build.get("cuda")
-    if complaint := gpus.misfit(torch, built_for, driver, supported):
-        return Finding("CUDA", "fail", complaint)
+    if mismatch := gpus.cuda_mismatch(torch, built_for, driver, supported):
+        return Finding("CUDA", "fail", mismatch)
     return Finding(
         "CUDA", "ok", f"driver {driver} supports {supported or 'an unknown version'}, torch needs {built_for}"
     )

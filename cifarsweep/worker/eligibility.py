@@ -33,7 +33,7 @@ class EligibleStudies:
         self.outdated = False
         self._datasets: dict[str, set[str]] = {}
         self._found: dict[str, DataSetInfo] = {}
-        self._distrusted: dict[str, tuple[DataSetInfo | None, str]] = {}
+        self._rejected: dict[str, tuple[DataSetInfo | None, str]] = {}
         self._noted: set[str] = set()
 
     def __call__(self, asked: Sequence[str]) -> list[str]:
@@ -43,7 +43,7 @@ class EligibleStudies:
         can, UnknownStudy where a name is not in the database.
         """
         self.outdated = False
-        left = self._with_work_left(asked)
+        left = self._unfinished(asked)
         errors = self._errors(left)
         trainable = [name for name in left if name not in errors]
         # The last one is raised, and not noted as well.
@@ -55,28 +55,28 @@ class EligibleStudies:
             raise errors[alone]
         return trainable
 
-    def found(self, dataset: str) -> DataSetInfo | None:
+    def data_set(self, dataset: str) -> DataSetInfo | None:
         """The data set as it was at the last look."""
         return self._found.get(dataset)
 
-    def is_still(self, dataset: str, before: DataSetInfo | None) -> bool:
+    def is_unchanged(self, dataset: str, before: DataSetInfo | None) -> bool:
         """Whether the data set is what it was, by a look at its file now."""
         try:
             return before is None or self._require(dataset) == before
         except DataError:
             return False
 
-    def distrust(self, dataset: str, before: DataSetInfo | None, reason: str) -> None:
+    def reject_data(self, dataset: str, before: DataSetInfo | None, reason: str) -> None:
         """Leave the data set alone for as long as its file stays as it was: a child could not use it."""
-        self._distrusted[dataset] = before, reason
+        self._rejected[dataset] = before, reason
         self.outdated = True
 
-    def reconsider(self, refused: StudyRefused) -> None:
+    def on_refused(self, refused: StudyRefused) -> None:
         """Look again at a study that refused a claim: by its first trials, or by a cell that came to it."""
         self._datasets.get(refused.study, set()).add(refused.dataset)
         self.outdated = True
 
-    def _with_work_left(self, asked: Sequence[str]) -> list[str]:
+    def _unfinished(self, asked: Sequence[str]) -> list[str]:
         found = (
             [each for name in asked for each in self._store.studies.status(name)]
             if asked
@@ -110,7 +110,7 @@ class EligibleStudies:
 
     def _verified(self, dataset: str) -> str:
         found = self._found[dataset] = self._require(dataset)
-        before, reason = self._distrusted.get(dataset, (None, ""))
+        before, reason = self._rejected.get(dataset, (None, ""))
         if before == found:
             raise DataError(reason)
         return found.sha256

@@ -105,7 +105,7 @@ def supported_cuda() -> str | None:
     return f"{known // 1000}.{known % 1000 // 10}" if known else None
 
 
-def misfit(torch: str, built_for: str | None, driver: str, supported: str | None) -> str | None:
+def cuda_mismatch(torch: str, built_for: str | None, driver: str, supported: str | None) -> str | None:
     """Why this torch can't use the GPUs here, as far as versions tell; None where they fit.
 
     `built_for` is torch's CUDA, None without one. A driver runs every CUDA of its major version and all older ones
@@ -138,7 +138,7 @@ def visible(found: Sequence[Gpu], environ: Mapping[str, str] | None = None) -> l
         return list(range(len(found)))
     names = chosen.split(",")
     if chosen.startswith("MIG-"):
-        return [_owner(names[0], found)] if found else []
+        return [_gpu_of_part(names[0], found)] if found else []
     uuids = chosen.startswith("GPU-")
     numbers = _by_uuid(names, found) if uuids else [_leading_number(name.strip()) for name in names]
     shown = numbers[: next((at for at, number in enumerate(numbers) if number < 0), len(numbers))]
@@ -156,7 +156,7 @@ def _by_uuid(names: Sequence[str], found: Sequence[Gpu]) -> list[int]:
     ]
 
 
-def _owner(part: str, found: Sequence[Gpu]) -> int:
+def _gpu_of_part(part: str, found: Sequence[Gpu]) -> int:
     """The GPU of a part, which only the older way of naming parts tells (MIG-GPU-UUID/1/0)."""
     uuid = part.removeprefix("MIG-").partition("/")[0]
     return next((number for number, gpu in enumerate(found) if gpu.uuid == uuid), 0)
@@ -168,14 +168,14 @@ def _leading_number(text: str) -> int:
     return int(digits[0]) if digits else -1
 
 
-def usable() -> int:
+def count_visible() -> int:
     """How many GPUs a training process sees, which numbers them from 0. Raises DeviceError where there is no driver."""
     return len(visible(installed()))
 
 
-def choose(wanted: str) -> list[int]:
+def parse_gpus(wanted: str) -> list[int]:
     """Read `all` or numbers with commas between. Raises DeviceError where one of them is not here."""
-    count = usable()
+    count = count_visible()
     numbers = list(range(count)) if wanted == "all" else _numbers(wanted)
     missing = [number for number in numbers if number >= count]
     if missing or not numbers:

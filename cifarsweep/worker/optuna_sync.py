@@ -11,9 +11,9 @@ from cifarsweep.store import Store
 from cifarsweep.store.records import StudyStatus
 
 #: Trials of one go; the rest waits for the next beat.
-_AT_ONCE = 20
+_BATCH = 20
 #: How long a worker that is done sees to Optuna's view; what is left then, the next worker tells.
-_TELL_WITHIN_S = 60.0
+_FINAL_SYNC_S = 60.0
 
 
 class OptunaSync:
@@ -23,28 +23,26 @@ class OptunaSync:
         self._store = store
         self._thread: Thread | None = None
 
-    def nudge(self) -> None:
+    def trigger(self) -> None:
         """Begin to tell, unless that is under way."""
         if self._thread is None:
             # Optuna would import it in the thread, and half imported it breaks what our loop asks of SQLAlchemy.
             import sqlalchemy.orm  # noqa: F401
         if self._thread is None or not self._thread.is_alive():
-            # Of a daemon, so that a database that hangs keeps no worker from ending.
-            self._thread = Thread(
-                target=self._store.sync_optuna, kwargs={"limit": _AT_ONCE}, name="teller", daemon=True
-            )
+            # A daemon thread: a database that hangs must not block the worker's exit.
+            self._thread = Thread(target=self._store.sync_optuna, kwargs={"limit": _BATCH}, name="teller", daemon=True)
             self._thread.start()
 
-    def wait(self, timeout_s: float) -> None:
+    def join(self, timeout_s: float) -> None:
         """Until what is under way is done, or the time is over."""
         if self._thread is not None:
             self._thread.join(timeout_s)
 
 
-def sync_remaining(store: Store, hurried: Callable[[], object]) -> None:
-    """Wait while another worker tells, since it may have looked before our last trial was done; until `hurried`."""
-    give_up = time.monotonic() + _TELL_WITHIN_S
-    while not hurried() and store.unsynced() and time.monotonic() < give_up:
+def sync_remaining(store: Store, stop_requested: Callable[[], object]) -> None:
+    """Sync all that is finished, and wait while another worker does: it may have begun before our last trial ended."""
+    give_up = time.monotonic() + _FINAL_SYNC_S
+    while not stop_requested() and store.unsynced() and time.monotonic() < give_up:
         if store.sync_optuna(limit=500):
             continue
         if store.sync_failing:

@@ -9,7 +9,7 @@ from cifarsweep.errors import StoreUnavailable
 
 #: How long a worker rides an outage out, and the longest pause between two tries while it is about to end, in seconds.
 GIVE_UP_S = 1800.0
-_HURRIED_PAUSE_S = 1.0
+_SHORTENED_PAUSE_S = 1.0
 
 
 class OutageBackoff:
@@ -25,20 +25,20 @@ class OutageBackoff:
         self._next_try = 0.0
 
     @property
-    def exhausted(self) -> bool:
+    def gave_up(self) -> bool:
         """Whether the outage has lasted as long as a worker waits."""
         return self._away_since is not None and self._clock() - self._away_since > GIVE_UP_S
 
-    def may_try(self) -> bool:
+    def ready(self) -> bool:
         """Whether it is time for the next try."""
         return self._clock() >= self._next_try
 
-    def hurry(self) -> None:
+    def shorten(self) -> None:
         """The worker is about to end: whatever it still has to write can't wait."""
-        self._longest_s = min(self._longest_s, _HURRIED_PAUSE_S)
+        self._longest_s = min(self._longest_s, _SHORTENED_PAUSE_S)
         self._next_try = self._clock()
 
-    def failed(self, error: StoreUnavailable) -> None:
+    def record_failure(self, error: StoreUnavailable) -> None:
         """Note an outage; the next try is 0.5 s x 2^k away, with jitter so that workers don't come back in step."""
         now = self._clock()
         if self._away_since is None:
@@ -48,7 +48,7 @@ class OutageBackoff:
         self._tries += 1
         self._next_try = now + pause * random.uniform(0.5, 1.5)  # noqa: S311 - not for secrets
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         """Note that the database answers."""
         if self._away_since is not None:
             self._note(f"the database is back after {self._clock() - self._away_since:.0f} s")

@@ -1,7 +1,7 @@
-"""What only the images or timm can tell of a study, said before anything is written.
+"""Checks of a study that need its images or timm, made before anything is written.
 
-`vet` imports no torch. Where a study has models of timm it asks one child process, which is this module's `main`:
-cells as JSON on stdin, what it found as JSON on stdout.
+`check_trainable` imports no torch. For models of timm it runs this module's `main` in one child process: cells as JSON
+on stdin, problems as JSON on stdout.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ class Problem(TypedDict):
 class Answer(TypedDict):
     """What a child says of cells: what could not train, and what could not train everywhere."""
 
-    complaints: list[Problem]
+    problems: list[Problem]
     notes: list[Problem]
 
 
-def vet(study: Study, note: Callable[[str], None] = lambda text: None) -> None:
+def check_trainable(study: Study, note: Callable[[str], None] = lambda text: None) -> None:
     """Raise SpecError that names the study, the cells, the key and the reason of everything that could not train.
 
     What depends on images is checked where the data set is built in or on this machine. `note` hears of cells that
     train on a processor and not on a GPU.
     """
     here = {name: info(name) for name in {cell.settings.dataset for cell in study.cells}}
-    complaints: list[Problem] = []
+    problems: list[Problem] = []
     for cell in study.cells:
         images = training_images(cell.settings, here[cell.settings.dataset])
-        text = _misfit(cell.settings, images) if images is not None else None
-        complaints += [Problem(cell=cell.name, text=text)] if text else []
-    answer = _of_timm([cell for cell in study.cells if isinstance(cell.settings.model, Timm)], here)
-    complaints += answer["complaints"]
-    if complaints:
-        raise SpecError("\n".join(_sentences(study.name, complaints)))
+        text = _budget_problem(cell.settings, images) if images is not None else None
+        problems += [Problem(cell=cell.name, text=text)] if text else []
+    answer = _ask_child([cell for cell in study.cells if isinstance(cell.settings.model, Timm)], here)
+    problems += answer["problems"]
+    if problems:
+        raise SpecError("\n".join(_sentences(study.name, problems)))
     for text in _sentences(study.name, answer["notes"]):
         note(text)
 
@@ -63,7 +63,7 @@ def training_images(settings: Settings, found: DataSetInfo | None) -> int | None
     return known.train - round(held_out * known.train)
 
 
-def _misfit(settings: Settings, images: int) -> str | None:
+def _budget_problem(settings: Settings, images: int) -> str | None:
     try:
         budget = Budget.of(settings, images)
         warmup_steps(settings.schedule, budget.total_steps, budget.steps_per_epoch)
@@ -72,10 +72,10 @@ def _misfit(settings: Settings, images: int) -> str | None:
     return None
 
 
-def _of_timm(cells: list[Cell], here: dict[str, DataSetInfo | None]) -> Answer:
+def _ask_child(cells: list[Cell], here: dict[str, DataSetInfo | None]) -> Answer:
     """Ask a child once for all cells."""
     if not cells:
-        return Answer(complaints=[], notes=[])
+        return Answer(problems=[], notes=[])
     questions = []
     for cell in cells:
         found = here[cell.settings.dataset]
@@ -106,17 +106,17 @@ def run_module(module: str, arguments: Sequence[str] = (), stdin: str = "") -> s
     return done.stdout
 
 
-def _sentences(study: str, complaints: list[Problem]) -> Iterator[str]:
+def _sentences(study: str, problems: list[Problem]) -> Iterator[str]:
     """One sentence for each different mistake."""
     cells: dict[str, list[str]] = {}
-    for complaint in complaints:
-        cells.setdefault(complaint["text"], []).append(complaint["cell"])
+    for problem in problems:
+        cells.setdefault(problem["text"], []).append(problem["cell"])
     for text, names in cells.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         yield f"study {study!r}, cell {names[0]!r}{more}: {text}"
 
 
-def _complain(settings: Settings, classes: int, images: int | None) -> None:
+def _check_timm(settings: Settings, classes: int, images: int | None) -> None:
     """Raise what a worker would raise when it begins this cell. Imports torch."""
     from cifarsweep.models import cost, smallest_batch
     from cifarsweep.models.timm_models import check_weights
@@ -129,7 +129,7 @@ def _complain(settings: Settings, classes: int, images: int | None) -> None:
         check_weights(settings.model)
 
 
-def _warn(settings: Settings, classes: int) -> str | None:
+def _gpu_warning(settings: Settings, classes: int) -> str | None:
     """What a GPU would refuse, which only the worker has. Imports torch."""
     from cifarsweep.models.determinism import inexact_on_gpu
 
@@ -145,14 +145,14 @@ def _warn(settings: Settings, classes: int) -> str | None:
 
 def main() -> None:
     """Answer the questions on stdin."""
-    answer = Answer(complaints=[], notes=[])
+    answer = Answer(problems=[], notes=[])
     for cell, text, classes, images in json.load(sys.stdin):
         settings = Settings.model_validate_json(text)
         try:
-            _complain(settings, classes, images)
-            warning = _warn(settings, classes)
+            _check_timm(settings, classes, images)
+            warning = _gpu_warning(settings, classes)
         except CifarsweepError as error:
-            answer["complaints"].append(Problem(cell=cell, text=str(error)))
+            answer["problems"].append(Problem(cell=cell, text=str(error)))
             continue
         if warning:
             answer["notes"].append(Problem(cell=cell, text=warning))

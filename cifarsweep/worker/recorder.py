@@ -16,24 +16,24 @@ FULL_BUFFER = 100_000
 #: Rows that are written without waiting for the next beat.
 BATCH = 10_000
 #: Checkpoints that an unfinished trial keeps: the newest, and the one before it in case that is damaged.
-_KEPT = 2
+_KEPT_CHECKPOINTS = 2
 
 
 class Recorder:
     """Holds the lease on one trial. Raises LeaseLost from `flush` once another worker owns the trial."""
 
     def __init__(
-        self, store: Store, lease: Lease, patience: OutageBackoff, clock: Callable[[], float], broom: CheckpointCleaner
+        self, store: Store, lease: Lease, backoff: OutageBackoff, clock: Callable[[], float], cleaner: CheckpointCleaner
     ) -> None:
         self.lease = lease
         self.closed = False
         #: The trial that was taken together with the end of this one, and whether one may be.
-        self.granted: Lease | None = None
-        self.wanting = False
+        self.next_lease: Lease | None = None
+        self.wants_next = False
         #: Whether the trial was ended while its child trains on.
         self.pruned = False
-        self._store, self._patience, self._clock = store, patience, clock
-        self._broom = broom
+        self._store, self._backoff, self._clock = store, backoff, clock
+        self._cleaner = cleaner
         self._rows: list[MetricRow] = []
         self._decisions: dict[int, bool] = {}
         self._checkpoint: CheckpointRef | None = None
@@ -41,7 +41,7 @@ class Recorder:
         self._superseded: list[str] = []
         self._rewind_to: int | None = None
         self._ending: Callable[[], object] | None = None
-        self._heard = False
+        self._alive = False
         self._done = False
         self._written_at = clock()
 
@@ -55,35 +55,35 @@ class Recorder:
         """Whether the trial's end waits to be written."""
         return self._ending is not None
 
-    def heard(self) -> None:
+    def mark_alive(self) -> None:
         """Note that the child lives; without that no beat renews the lease, so a hung child loses it."""
-        self._heard = True
+        self._alive = True
 
     def add(self, rows: tuple[MetricRow, ...]) -> None:
         """Buffer rows until the next beat."""
         self._rows.extend(rows)
 
-    def point(self, checkpoint: CheckpointRef) -> None:
+    def set_checkpoint(self, checkpoint: CheckpointRef) -> None:
         """Make a checkpoint the durable progress, with every row up to its step; written at once."""
         if self._checkpoint is not None:
             self._superseded.append(self._checkpoint.path)
         self._checkpoint = checkpoint
         self._written_at = float("-inf")
 
-    def decide(self, step: int, prune: bool) -> None:
+    def record_pruning(self, step: int, prune: bool) -> None:
         """Note whether the trial ends at `step`; `finish` follows where it does, so both come in one transaction."""
         self._decisions[step] = prune
 
     def discard(self, checkpoint: CheckpointRef) -> None:
         """Remove a checkpoint that came after the end, and that nothing points to."""
-        self._broom.remove([checkpoint.path])
+        self._cleaner.remove([checkpoint.path])
 
-    def committed(self, name: str) -> MetricRow | None:
+    def last_committed(self, name: str) -> MetricRow | None:
         """The newest row of a metric that stands in the database; None where there is none or it is away."""
         try:
             series = self._store.metrics.read(self.lease.study, [name], only=[self.lease.number])
         except StoreUnavailable as error:
-            self._patience.failed(error)
+            self._backoff.record_failure(error)
             return None
         except UnreadableStudy:
             return None
@@ -97,11 +97,11 @@ class Recorder:
 
     def finish(self, result: TrialResult, want: ClaimRequest | None = None) -> None:
         """End the trial as done; its last checkpoint was pointed to before. `want` takes the next one with it."""
-        self._done, self.wanting = True, want is not None
+        self._done, self.wants_next = True, want is not None
         self.pruned = result.outcome is Outcome.PRUNED
 
         def ending() -> None:
-            self.granted = self._store.queue.finish(
+            self.next_lease = self._store.queue.finish(
                 self.lease, self._rows, self._checkpoint, result, want, self._decisions
             )
 
@@ -119,33 +119,33 @@ class Recorder:
         self._ending = ending
         self.flush()
 
-    def tend(self, beat_s: float) -> None:
+    def flush_if_due(self, beat_s: float) -> None:
         """Write when a beat is due, a batch is full or an end waits."""
-        due = self._clock() - self._written_at >= beat_s and (self._heard or self._checkpoint is not None)
+        due = self._clock() - self._written_at >= beat_s and (self._alive or self._checkpoint is not None)
         if due or self._ending is not None or len(self._rows) >= BATCH:
             self.flush()
 
     def flush(self) -> None:
         """Write everything in one guarded transaction, unless the database is away."""
-        if self.closed or not self._patience.may_try():
+        if self.closed or not self._backoff.ready():
             return
         try:
             self._write()
         except StoreUnavailable as error:
-            self._patience.failed(error)
+            self._backoff.record_failure(error)
             return
         except LeaseLost:
-            self._patience.succeeded()  # the database has answered
+            self._backoff.record_success()  # the database has answered
             raise
         except RowConflict as error:
-            self._patience.succeeded()
+            self._backoff.record_success()
             raise LeaseLost(f"trial {self.lease.study}/{self.lease.number}: {error}") from None
-        self._patience.succeeded()
+        self._backoff.record_success()
         self._rows.clear()
         self._decisions.clear()
-        self._heard = False
+        self._alive = False
         self._written_at = self._clock()
-        self._prune()
+        self._delete_superseded()
 
     def _write(self) -> None:
         if self._rewind_to is not None:
@@ -160,13 +160,13 @@ class Recorder:
         else:
             self.lease = self._store.queue.write(self.lease, self._rows, self._checkpoint, self._decisions)
 
-    def _prune(self) -> None:
+    def _delete_superseded(self) -> None:
         """Remove the files that the database no longer points to; only the committed state can tell which."""
         if self._checkpoint is not None:
             self._committed.insert(0, self._checkpoint.path)
             self._checkpoint = None
-            self._broom.remove(self._superseded + self._committed[_KEPT:])
+            self._cleaner.remove(self._superseded + self._committed[_KEPT_CHECKPOINTS:])
             self._superseded.clear()
-            del self._committed[_KEPT:]
+            del self._committed[_KEPT_CHECKPOINTS:]
         if self.closed and self._done and self._committed:
-            self._broom.keep_only(self._committed[0])
+            self._cleaner.keep_only(self._committed[0])

@@ -59,7 +59,7 @@ class ReplayResult:
 
     weights: bool
     deviations: tuple[Deviation, ...]
-    surroundings: tuple[str, ...]
+    environment_differences: tuple[str, ...]
     rows: int
 
     @property
@@ -101,7 +101,7 @@ def repeat(
     """
     child = ChildProcess(command)
     try:
-        return _ReplayRun(child, progress, digests).listen(_request(original.trial, folder))
+        return _ReplayRun(child, progress, digests).run(_request(original.trial, folder))
     finally:
         child.kill()
 
@@ -119,7 +119,7 @@ class _ReplayRun:
     ready: protocol.Ready | None = None
     rows: list[MetricRow] = field(default_factory=list)
 
-    def listen(self, request: protocol.Train) -> Repetition:
+    def run(self, request: protocol.Train) -> Repetition:
         for reply in self.child.replies():
             match reply:
                 case protocol.Ready():
@@ -138,7 +138,7 @@ class _ReplayRun:
                 case protocol.Failed():
                     raise CifarsweepError(f"the repetition failed: {reply.error}\n{reply.traceback}")
         self.child.close()
-        raise CifarsweepError(f"the repetition did not end: {self.child.obituary()}")
+        raise CifarsweepError(f"the repetition did not end: {self.child.exit_report()}")
 
     def _repetition(self, ready: protocol.Ready, result: TrialResult) -> Repetition:
         # Which class was taken for which follows from the weights, and is no part of `final`.
@@ -154,7 +154,7 @@ def compare(original: Original, again: Repetition) -> ReplayResult:
     return ReplayResult(
         weights=original.trial.weights_sha256 == again.result.weights_sha256,
         deviations=tuple(each for each in found if each is not None),
-        surroundings=tuple(_surroundings(original.trial, again)),
+        environment_differences=tuple(_environment_differences(original.trial, again)),
         rows=len(original.rows),
     )
 
@@ -174,7 +174,7 @@ def _gap(first: float, second: float) -> float:
     return gap if gap == gap else float("inf")
 
 
-def _surroundings(trial: TrialRow, again: Repetition) -> Iterable[str]:
+def _environment_differences(trial: TrialRow, again: Repetition) -> Iterable[str]:
     """What differs between the repetition and the attempts that trained the original, which may be several."""
     other_data = {key for attempt in trial.trained_by for key in attempt.versions if key.startswith(DATA_VERSION)}
     other_data.discard(DATA_VERSION + trial.settings.dataset)

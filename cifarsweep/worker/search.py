@@ -19,25 +19,25 @@ class SearchClient:
     def __init__(self, store: Store, note: Callable[[str], None]) -> None:
         self._store, self._note = store, note
         self._searches: dict[str, Search | None] = {}
-        self._ended: set[str] = set()
+        self._exhausted: set[str] = set()
         #: Of the trials that came to their end, which won't change any more.
         self._curves: dict[str, dict[int, Curve]] = {}
 
-    def ask(self, studies: Sequence[str]) -> bool:
+    def add_next_point(self, studies: Sequence[str]) -> bool:
         """Ask the first study that wants more for a point. False where none does, else look into the queue again.
 
         Of two workers that ask at once one adds its point, and the other finds it there.
         """
         for name in studies:
             try:
-                if name not in self._ended and self._asked(name):
+                if name not in self._exhausted and self._add_point(name):
                     return True
             except UnreadableStudy as error:
-                self._ended.add(name)
+                self._exhausted.add(name)
                 self._note(str(error))
         return False
 
-    def _asked(self, name: str) -> bool:
+    def _add_point(self, name: str) -> bool:
         """Whether the study wanted another point and got it."""
         if self.search(name) is None:
             return False
@@ -58,11 +58,11 @@ class SearchClient:
         except SpecError as error:
             cell, reason = None, str(error)
         if cell is None:
-            self._ended.add(name)
+            self._exhausted.add(name)
             self._note(f"study {name!r}: {reason}")
         return cell
 
-    def judge(self, lease: Lease) -> PruningDecider:
+    def pruning_decider(self, lease: Lease) -> PruningDecider:
         """Who decides about the early end of a trial. Reads nothing yet."""
         return PruningDecider(self._store, lease, self.search, self._curves.setdefault(lease.study, {}))
 
@@ -85,11 +85,11 @@ class PruningDecider:
     ) -> None:
         self._store, self._lease, self._search_of, self._finished = store, lease, search_of, finished
         self._decided: dict[int, bool] | None = None
-        self._seen: dict[int, float] = {}
+        self._observed: dict[int, float] = {}
 
-    def note(self, step: int, accuracy: float) -> None:
+    def observe(self, step: int, accuracy: float) -> None:
         """Remember what was evaluated, whether or not it can be judged now."""
-        self._seen[step] = accuracy
+        self._observed[step] = accuracy
 
     def __call__(self, step: int) -> bool | None:
         """Whether the trial ends at `step`, which was noted; None where its study ends none early.
@@ -100,13 +100,13 @@ class PruningDecider:
         if search is None or search.pruner == "none":
             return None
         if self._decided is None:
-            self._seen = self._before(step) | self._seen
+            self._observed = self._observed_before(step) | self._observed
             self._decided = self._store.search.decisions(self._lease.trial_id)
         if step not in self._decided:
-            self._decided[step] = self._look(search.pruner, step)
+            self._decided[step] = self._decide(search.pruner, step)
         return self._decided[step]
 
-    def _before(self, step: int) -> dict[int, float]:
+    def _observed_before(self, step: int) -> dict[int, float]:
         """What earlier attempts evaluated before this step."""
         number = self._lease.number
         found = self._store.metrics.read(self._lease.study, [VAL_ACCURACY], only=[number]).get((number, VAL_ACCURACY))
@@ -114,12 +114,12 @@ class PruningDecider:
             return {}
         return {at: value for at, value in zip(*(array.tolist() for array in found), strict=True) if at < step}
 
-    def _look(self, pruner: Pruner, step: int) -> bool:
+    def _decide(self, pruner: Pruner, step: int) -> bool:
         from cifarsweep.search import should_prune
 
         fresh = self._store.search.curves(self._lease.study, self._finished)
         self._finished |= {number: curve for number, curve in fresh.items() if curve.complete}
         known = self._finished | fresh
-        known[self._lease.number] = Curve(tuple(value for at, value in sorted(self._seen.items()) if at <= step))
+        known[self._lease.number] = Curve(tuple(value for at, value in sorted(self._observed.items()) if at <= step))
         curves = [known[number] for number in sorted(known)]
         return should_prune(pruner, self._lease.study, self._lease.number, curves)

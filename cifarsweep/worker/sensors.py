@@ -31,12 +31,12 @@ CPUINFO = Path("/proc/cpuinfo")
 #: alone convolutions took 1.7 times as long (benchmarks/LOG.md).
 _TILES, _VECTORS = "amx_bf16", "avx512_bf16"
 #: A look at every process of the machine takes milliseconds, so children of the child are looked for now and then.
-_KIN_EVERY = 10
+_DISCOVER_EVERY = 10
 #: The reasons for slow clocks that slow training down: power and heat, not idleness or a person's choice.
-_HELD_BACK = ("SwPowerCap", "HwSlowdown", "SwThermalSlowdown", "HwThermalSlowdown", "HwPowerBrakeSlowdown")
+_THROTTLE_REASONS = ("SwPowerCap", "HwSlowdown", "SwThermalSlowdown", "HwThermalSlowdown", "HwPowerBrakeSlowdown")
 #: After these the driver answers nothing any more. Any other error costs one reading: a GPU knows less than another,
 #: containers hide some things, drivers are busy, and functions go with new versions of driver or library.
-_LOST = ("GpuIsLost", "ResetRequired", "Uninitialized", "DriverNotLoaded", "LibRmVersionMismatch")
+_DRIVER_LOST = ("GpuIsLost", "ResetRequired", "Uninitialized", "DriverNotLoaded", "LibRmVersionMismatch")
 
 
 def _memory_used(nvml: Any, gpu: Any) -> float:
@@ -49,7 +49,7 @@ def _memory_used(nvml: Any, gpu: Any) -> float:
 
 def _throttled(nvml: Any, gpu: Any) -> float:
     reasons = nvml.nvmlDeviceGetCurrentClocksEventReasons(gpu)
-    return float(any(reasons & getattr(nvml, f"nvmlClocksEventReason{name}") for name in _HELD_BACK))
+    return float(any(reasons & getattr(nvml, f"nvmlClocksEventReason{name}") for name in _THROTTLE_REASONS))
 
 
 #: NVML gives per cent, mW, degrees Celsius and MHz (https://docs.nvidia.com/deploy/nvml-api).
@@ -70,7 +70,7 @@ class GpuSensor:
         import pynvml
 
         self._nvml = pynvml
-        self._lost = tuple(getattr(pynvml, f"NVMLError_{name}") for name in _LOST)
+        self._lost = tuple(getattr(pynvml, f"NVMLError_{name}") for name in _DRIVER_LOST)
         self._read_at, self._joules = time.monotonic(), 0.0
         #: Whether the GPU counts its energy, as its first reading tells.
         self._counts: bool | None = None
@@ -91,7 +91,7 @@ class GpuSensor:
         if self._counts is None:
             self._counts = counted is not None
         values = {name: value for name, value in found.items() if value is not None}
-        return values, (counted if self._counts else self._added_up(values.get(GPU_POWER)))
+        return values, (counted if self._counts else self._integrated(values.get(GPU_POWER)))
 
     def _ask(self, gauge: Callable[[Any, Any], float]) -> float | None:
         try:
@@ -101,7 +101,7 @@ class GpuSensor:
         except (self._nvml.NVMLError, AttributeError):
             return None
 
-    def _added_up(self, watts: float | None) -> float | None:
+    def _integrated(self, watts: float | None) -> float | None:
         """Power times time, for GPUs older than Volta, which don't count their energy."""
         now = time.monotonic()
         self._joules += (watts or 0.0) * (now - self._read_at)
@@ -130,28 +130,28 @@ class ProcessTree:
         self.pid = pid
         self._gone = psutil.Error
         self._members: set[Process] = set()
-        self._looks = 0
+        self._reads = 0
         with contextlib.suppress(psutil.Error):
             self._members = {psutil.Process(pid)}
         self.read()  # for the next reading to count from
 
     def read(self) -> Mapping[str, float]:
         """Processor cores kept busy since the last reading, and resident memory in bytes, shared pages included."""
-        if self._looks % _KIN_EVERY == 0:
-            self._meet()
-        self._looks += 1
-        known = [one for member in tuple(self._members) if (one := self._one(member)) is not None]
+        if self._reads % _DISCOVER_EVERY == 0:
+            self._discover_children()
+        self._reads += 1
+        known = [one for member in tuple(self._members) if (one := self._read_process(member)) is not None]
         if all(member.pid != self.pid for member in self._members):
             return {}  # what it started may outlive it for a moment
         return {CPU_UTILISATION: sum(cores for cores, _ in known), MEMORY: float(sum(rss for _, rss in known))}
 
-    def _meet(self) -> None:
+    def _discover_children(self) -> None:
         for member in [each for each in self._members if each.pid == self.pid]:
             with contextlib.suppress(self._gone):
                 # A set keeps the members that it has, which know their last reading.
                 self._members |= set(member.children(recursive=True))
 
-    def _one(self, member: Process) -> tuple[float, int] | None:
+    def _read_process(self, member: Process) -> tuple[float, int] | None:
         try:
             with member.oneshot():
                 return member.cpu_percent() / 100, member.memory_info().rss

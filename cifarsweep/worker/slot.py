@@ -14,11 +14,11 @@ from cifarsweep.worker.child.process import LONGEST_START_S, ChildProcess
 from cifarsweep.worker.context import WorkerContext
 
 #: Children that may die in a row before they are ready; then the machine is at fault, not a trial.
-_MOST_FALSE_STARTS = 3
+_MAX_FAILED_STARTS = 3
 #: The wait before the next one, doubled each time: memory that others hold may come back. Seconds.
-_AFTER_FALSE_START_S = 1.0
+_RESTART_DELAY_S = 1.0
 #: After these a child waits for the next trial.
-_LAST_WORDS = (events.Finished, events.Stopped, protocol.Failed, protocol.DataRefused)
+_TERMINAL_EVENTS = (events.Finished, events.Stopped, protocol.Failed, protocol.DataRefused)
 
 
 class Slot:
@@ -27,131 +27,137 @@ class Slot:
     `failure` is why its children do not start, once it has given up; then it takes nothing more.
     """
 
-    def __init__(self, number: int, shared: WorkerContext) -> None:
+    def __init__(self, number: int, context: WorkerContext) -> None:
         self.number = number
         #: Whether the worker is about to go: a trial that still comes is given back.
-        self.leaving = False
+        self.shutting_down = False
         #: What the last child said of its device.
         self.ready: protocol.Ready | None = None
         self.attempt: Attempt | None = None
         self.failure = ""
-        #: None before the next start: at `_start_at` after one that failed, with the next trial while the slot rests.
+        #: None before the next start: at `_restart_at` after one that failed, with the next trial while the slot rests.
         self.child: ChildProcess | None = None
-        self._resting = self._up = False
-        self._shared, self._taken = shared, 0
+        self._suspended = self._child_ready = False
+        self._context, self._trials_taken = context, 0
         #: Whether the child trains, if only to come to the end of a trial that was ended early; and the last attempt.
-        self._busy = False
-        self._last: Attempt | None = None
-        self._false_starts = 0
+        self._child_busy = False
+        self._previous: Attempt | None = None
+        self._failed_starts = 0
         #: Whether the child should train no other trial.
-        self._spent = False
-        self._start_at = self._heard_at = self._worked_at = shared.clock()
-        self._start()
+        self._needs_new_child = False
+        self._restart_at = self._last_event_at = self._last_busy_at = context.clock()
+        self._start_child()
 
     @property
     def idle(self) -> bool:
         """Whether it waits for a trial."""
-        return (self._up or self._resting) and self.attempt is None and not self._busy
+        return (self._child_ready or self._suspended) and self.attempt is None and not self._child_busy
 
     @property
-    def claims(self) -> int:
+    def trials_taken(self) -> int:
         """Trials taken, with the one that may come with an end that waits to be written."""
-        return self._taken + (self.attempt is not None and self.attempt.recorder.wanting)
+        return self._trials_taken + (self.attempt is not None and self.attempt.recorder.wants_next)
 
     @property
-    def listening(self) -> bool:
+    def accepts_events(self) -> bool:
         """Whether the child's replies should be read; a full buffer makes the child wait on its pipe."""
         there = self.attempt is None or (self.attempt.open and not self.attempt.recorder.full)
         return self.child is not None and there
 
-    def take(self, lease: Lease) -> None:
+    def start_trial(self, lease: Lease) -> None:
         """Begin to train a claimed trial."""
-        self.attempt = Attempt(self.number, lease, self._shared)
-        self._heard_at = self.attempt.began_at
-        self._taken += 1
-        if self.leaving:
-            self._guarded(self.attempt.recorder.release)
+        self.attempt = Attempt(self.number, lease, self._context)
+        self._last_event_at = self.attempt.began_at
+        self._trials_taken += 1
+        if self.shutting_down:
+            self._with_lease(self.attempt.recorder.release)
             return
         self.attempt.announce()
-        self._busy = True
+        self._child_busy = True
         if self.child is None:
-            self._start()
+            self._start_child()
         if self.child is not None:
             self.child.send(self.attempt.request())
 
-    def hear(self) -> None:
+    def read_events(self) -> None:
         """Read what the child has to say. Raises DeviceError where it has no device."""
         child = self.child
         assert child is not None
         try:
             replies = child.read()
             if replies is None:
-                self._child_lost("")
+                self._on_child_exit("")
                 return
-            self._heard_at = self._shared.clock()
+            self._last_event_at = self._context.clock()
             for reply in replies:
-                self._guarded(lambda reply=reply: self._handle(reply))  # type: ignore[misc]
+                self._with_lease(lambda reply=reply: self._on_reply(reply))  # type: ignore[misc]
                 if self.child is not child:
                     return
         except protocol.ProtocolError as error:
-            self._child_lost(str(error))
+            self._on_child_exit(str(error))
 
-    def tend(self) -> None:
+    def poll(self) -> None:
         """Renew the lease, retry what waits for the database, see to the child."""
-        self._tend_child()
-        attempt, lease_s = self.attempt, self._shared.plan.timing.lease_s
+        self._manage_child()
+        attempt, lease_s = self.attempt, self._context.config.timing.lease_s
         if attempt is None:
-            if self._busy and self._up and self._silent_for(lease_s):
+            if self._child_busy and self._child_ready and self._silent_for(lease_s):
                 self._replace_child()
             return
-        if not self._up:
-            attempt.recorder.heard()  # a child that starts for a trial is no hung one, until it counts as such
-        self._guarded(lambda: attempt.recorder.tend(self._shared.plan.timing.beat_s))
-        if self.attempt is attempt and attempt.open and self._up and self.listening and self._silent_for(lease_s):
+        if not self._child_ready:
+            attempt.recorder.mark_alive()  # a child that starts for a trial is no hung one, until it counts as such
+        self._with_lease(lambda: attempt.recorder.flush_if_due(self._context.config.timing.beat_s))
+        if (
+            self.attempt is attempt
+            and attempt.open
+            and self._child_ready
+            and self.accepts_events
+            and self._silent_for(lease_s)
+        ):
             silent = f"no progress for {lease_s:g} s"
             words = self._replace_child()
-            attempt.end(f"crashed: {silent}")
-            self._crashed(attempt, silent, words)
-        self._settle()
-        self._obey()
+            attempt.show_end(f"crashed: {silent}")
+            self._record_crash(attempt, silent, words)
+        self._close_finished()
+        self._apply_stop_request()
 
-    def _tend_child(self) -> None:
+    def _manage_child(self) -> None:
         """End a child that has nothing to do or is not ready in time, start one that is due."""
-        now = self._shared.clock()
+        now = self._context.clock()
         if not self.idle:
-            self._worked_at = now
-        elif self._up and now - self._worked_at > self._shared.plan.keep_idle_s:
+            self._last_busy_at = now
+        elif self._child_ready and now - self._last_busy_at > self._context.config.keep_idle_s:
             self._end_child()
-            self._resting = True
-        if self.child is None and not self._resting and not self.failure and now >= self._start_at:
-            self._start()
-        elif self.child is not None and not self._up and self._silent_for(LONGEST_START_S):
-            self._child_lost(f"it was not ready after {LONGEST_START_S:.0f} s")
+            self._suspended = True
+        if self.child is None and not self._suspended and not self.failure and now >= self._restart_at:
+            self._start_child()
+        elif self.child is not None and not self._child_ready and self._silent_for(LONGEST_START_S):
+            self._on_child_exit(f"it was not ready after {LONGEST_START_S:.0f} s")
 
-    def _obey(self) -> None:
+    def _apply_stop_request(self) -> None:
         """Stop a trial that somebody paused or cancelled."""
-        if self.attempt is not None and self.attempt.lease.wish is not None and not self.attempt.obeying:
-            self.attempt.obeying = True
-            self.ask_to_stop()
+        if self.attempt is not None and self.attempt.lease.wish is not None and not self.attempt.stop_sent:
+            self.attempt.stop_sent = True
+            self.request_stop()
 
-    def ask_to_stop(self) -> None:
+    def request_stop(self) -> None:
         """Ask the child for a checkpoint and the end of its trial; one that is not ready yet has nothing to save."""
         if self.attempt is None or not self.attempt.open:
             return
-        if self._up and self.child is not None:
+        if self._child_ready and self.child is not None:
             self.child.send(protocol.Stop())
         else:
             self._end_child()
-            self._resting = True
-            self._give_back()
+            self._suspended = True
+            self._release()
 
-    def drop(self) -> None:
+    def abandon(self) -> None:
         """Give the lease back without waiting for the child; the trial goes on from its last checkpoint."""
         self.kill()
         if self.attempt is not None:
             with suppress(LeaseLost):
                 self.attempt.recorder.release() if self.attempt.open else self.attempt.recorder.flush()
-                self.attempt.left()
+                self.attempt.on_closed()
         self.attempt = None
 
     def kill(self) -> None:
@@ -166,122 +172,122 @@ class Slot:
 
     def _silent_for(self, seconds: float) -> bool:
         """Whether the child has said nothing for so long; what waits to be read, while a database was slow, counts."""
-        silent = self._shared.clock() - self._heard_at > seconds
-        return silent and self.child is not None and not self.child.has_spoken()
+        silent = self._context.clock() - self._last_event_at > seconds
+        return silent and self.child is not None and not self.child.has_output()
 
-    def _guarded(self, action: Callable[[], object]) -> None:
+    def _with_lease(self, action: Callable[[], object]) -> None:
         """Run what writes for the trial; if the lease is lost, so is everything that the child still says of it."""
         try:
             action()
         except LeaseLost as error:
-            self._lost(error)
+            self._on_lease_lost(error)
             self._replace_child()
-        self._settle()
+        self._close_finished()
 
-    def _lost(self, error: LeaseLost) -> None:
+    def _on_lease_lost(self, error: LeaseLost) -> None:
         if self.attempt is not None:
-            self._shared.display.note(f"slot {self.number}: {error}")
-            self.attempt.end("lost")
+            self._context.display.note(f"slot {self.number}: {error}")
+            self.attempt.show_end("lost")
         self.attempt = None
 
-    def _crashed(self, attempt: Attempt, error: str, story: str) -> None:
+    def _record_crash(self, attempt: Attempt, error: str, story: str) -> None:
         """Record that the child is gone, whose successor is there already."""
         try:
-            attempt.crashed(error, story)
+            attempt.on_crash(error, story)
         except LeaseLost as lost:
-            self._lost(lost)
-        self._settle()
+            self._on_lease_lost(lost)
+        self._close_finished()
 
-    def _give_back(self) -> None:
+    def _release(self) -> None:
         """Leave a trial that no child has begun: it goes to whoever asks next, and counts for nobody."""
         attempt = self.attempt
         if attempt is None or not attempt.open:
             return
-        self._taken -= 1
+        self._trials_taken -= 1
         known = attempt.lease.checkpoints[0].step if attempt.lease.checkpoints else 0
         try:
-            attempt.record(events.Stopped(known))
+            attempt.on_event(events.Stopped(known))
         except LeaseLost as lost:
-            self._lost(lost)
-        self._settle()
+            self._on_lease_lost(lost)
+        self._close_finished()
 
-    def _settle(self) -> None:
+    def _close_finished(self) -> None:
         """Leave an attempt whose end is written, for the trial that came with it where one did."""
         if self.attempt is None or not self.attempt.recorder.closed:
             return
-        self._last, self.attempt = self.attempt, None
-        self._last.left()
-        recorder = self._last.recorder
-        if recorder.pruned and self._busy and self.child is not None:
+        self._previous, self.attempt = self.attempt, None
+        self._previous.on_closed()
+        recorder = self._previous.recorder
+        if recorder.pruned and self._child_busy and self.child is not None:
             # Now that it stands in the database, the child may know.
             self.child.send(protocol.Stop())
-        elif recorder.granted is not None:
-            self.take(recorder.granted)
+        elif recorder.next_lease is not None:
+            self.start_trial(recorder.next_lease)
 
-    def _handle(self, reply: protocol.Reply) -> None:
-        self._busy = self._busy and not isinstance(reply, _LAST_WORDS)
-        self._spent = self._spent or isinstance(reply, events.CaptureFailed)
+    def _on_reply(self, reply: protocol.Reply) -> None:
+        self._child_busy = self._child_busy and not isinstance(reply, _TERMINAL_EVENTS)
+        self._needs_new_child = self._needs_new_child or isinstance(reply, events.CaptureFailed)
         match reply:
             case protocol.Ready():
-                self.ready, self._up, self._false_starts, self.failure = reply, True, 0, ""
+                self.ready, self._child_ready, self._failed_starts, self.failure = reply, True, 0, ""
                 assert self.child is not None
-                self._shared.telemetry.watch(self.number, self.child.pid, reply.gpu)
+                self._context.telemetry.add_child(self.number, self.child.pid, reply.gpu)
             case protocol.DeviceUnavailable(for_now=True):
                 self._end_child()
-                self._not_started(reply.reason)
+                self._on_failed_start(reply.reason)
             case protocol.DeviceUnavailable():
                 raise DeviceError(reply.reason)
             case _ if self.attempt is not None and self.attempt.open:
-                self.attempt.record(reply)
-            case events.Saved() if self._busy and self.attempt is None and self._last is not None:
-                self._last.recorder.discard(reply.checkpoint)
-        if self._spent and not self._busy:
+                self.attempt.on_event(reply)
+            case events.Saved() if self._child_busy and self.attempt is None and self._previous is not None:
+                self._previous.recorder.discard(reply.checkpoint)
+        if self._needs_new_child and not self._child_busy:
             self._replace_child()  # before the next trial, which may have come with the end of this one
 
-    def _child_lost(self, reason: str) -> None:
+    def _on_child_exit(self, reason: str) -> None:
         assert self.child is not None
-        self.child.kill() if reason else self.child.bury()
-        story = f"{reason}\n{self.child.obituary()}".strip()
-        if not self._up:
+        self.child.kill() if reason else self.child.reap()
+        story = f"{reason}\n{self.child.exit_report()}".strip()
+        if not self._child_ready:
             self._end_child()
-            self._not_started(story)
+            self._on_failed_start(story)
             return
         self._replace_child()
         if self.attempt is not None and self.attempt.open:
             cause = story.splitlines()[0]
-            self.attempt.end(f"crashed: {cause}")
-            self._crashed(self.attempt, cause, story)
+            self.attempt.show_end(f"crashed: {cause}")
+            self._record_crash(self.attempt, cause, story)
 
-    def _start(self) -> None:
+    def _start_child(self) -> None:
         """Start a child, which may take its time until it is ready."""
-        self._resting = self._up = False
-        self._heard_at = self._shared.clock()
+        self._suspended = self._child_ready = False
+        self._last_event_at = self._context.clock()
         try:
-            self.child = ChildProcess(self._shared.plan.command)
+            self.child = ChildProcess(self._context.config.command)
         except DeviceError as error:
-            self._not_started(str(error))
+            self._on_failed_start(str(error))
 
     def _end_child(self) -> str:
         """End the child, with what it said last."""
         child, self.child = self.child, None
-        self._up = self._busy = self._spent = False
-        self._shared.telemetry.leave(self.number)
+        self._child_ready = self._child_busy = self._needs_new_child = False
+        self._context.telemetry.remove_child(self.number)
         if child is None:
             return ""
-        words = child.last_words()
+        words = child.stderr_tail()
         child.kill()
         return words
 
     def _replace_child(self) -> str:
         words = self._end_child()
-        self._start()
+        self._start_child()
         return words
 
-    def _not_started(self, story: str) -> None:
+    def _on_failed_start(self, story: str) -> None:
         """Try again later, or give up: where this is for want of memory, others may train with what there is."""
-        self._busy = False
-        self._false_starts += 1
-        self._start_at = self._shared.clock() + _AFTER_FALSE_START_S * 2 ** (self._false_starts - 1)
-        if self._false_starts >= _MOST_FALSE_STARTS:
+        self._child_busy = False
+        self._failed_starts += 1
+        self._restart_at = self._context.clock() + _RESTART_DELAY_S * 2 ** (self._failed_starts - 1)
+        if self._failed_starts >= _MAX_FAILED_STARTS:
             self.failure = story
-        self._give_back()
+        self._release()

@@ -15,17 +15,17 @@ from cifarsweep.files import scratch
 from cifarsweep.spec.settings import EarlyStop, Settings
 from cifarsweep.training import events
 from cifarsweep.worker.child import protocol
-from cifarsweep.worker.child.process import LONGEST_START_S, ChildProcess, in_short, wait_for_any
+from cifarsweep.worker.child.process import LONGEST_START_S, ChildProcess, one_line, wait_for_any
 
 #: Numbers of slots that are tried, in this order.
 SIZES = (1, 2, 4, 8)
 #: Steps of a child before its rate counts: the first ones load libraries, let cuDNN choose and capture a graph.
 _WARM_STEPS = 5
 #: How long a rate is taken, and how long a child may say nothing at all before it counts as hung. Seconds.
-_MEASURED_S, _PATIENCE_S = 3.0, 120.0
-_FOREVER = 10**9
+_MEASURED_S, _SILENCE_LIMIT_S = 3.0, 120.0
+_NEVER = 10**9
 #: A learning rate at which no network diverges while it is timed; the time of a step does not depend on it.
-_SAFE_RATE = 1e-12
+_STABLE_LEARNING_RATE = 1e-12
 
 
 class _DoesNotFit(Exception):
@@ -69,11 +69,11 @@ def find_slots(command: Sequence[str], settings: Settings, note: Callable[[str],
         return best_slots(probe.rate, note)
 
 
-def endless(settings: Settings) -> Settings:
+def benchmark_settings(settings: Settings) -> Settings:
     """The same training without an end, an evaluation or an early stop, at a rate at which it does not diverge."""
     schedule = settings.schedule.model_copy(update={"warmup_epochs": 0.0, "warmup_steps": 0})
-    optimizer = settings.optimizer.model_copy(update={"lr": _SAFE_RATE})
-    changes = {"epochs": None, "steps": _FOREVER, "eval_every": _FOREVER, "optimizer": optimizer}
+    optimizer = settings.optimizer.model_copy(update={"lr": _STABLE_LEARNING_RATE})
+    changes = {"epochs": None, "steps": _NEVER, "eval_every": _NEVER, "optimizer": optimizer}
     return settings.model_copy(update={**changes, "schedule": schedule, "early_stop": EarlyStop()})
 
 
@@ -84,19 +84,19 @@ class _TunedChild:
     child: ChildProcess
     heard_at: float
     ready: protocol.Ready | None = None
-    signs: list[tuple[float, int]] = field(default_factory=list)
+    samples: list[tuple[float, int]] = field(default_factory=list)
 
-    def hear(self, now: float) -> None:
+    def read_events(self, now: float) -> None:
         """Raises DeviceError for a device that is not here, _DoesNotFit for whatever ends or fails a child."""
         replies = self.child.read()
         if replies is None:
-            self.child.bury()
-            raise _DoesNotFit(self.child.obituary())
+            self.child.reap()
+            raise _DoesNotFit(self.child.exit_report())
         self.heard_at = now
         for reply in replies:
-            self._note(reply, now)
+            self._on_reply(reply, now)
 
-    def _note(self, reply: protocol.Reply, now: float) -> None:
+    def _on_reply(self, reply: protocol.Reply, now: float) -> None:
         match reply:
             case protocol.Ready():
                 self.ready = reply
@@ -113,17 +113,17 @@ class _TunedChild:
             case events.Finished():
                 raise CifarsweepError("--slots auto: the loss of the study's first cell is not finite from the start")
             case events.Progress() if reply.step >= _WARM_STEPS:
-                self.signs.append((now, reply.step))
+                self.samples.append((now, reply.step))
 
     @property
-    def rated(self) -> bool:
+    def has_rate(self) -> bool:
         """Whether it was seen to get on for long enough, however slowly."""
-        return len(self.signs) > 1 and self.signs[-1][0] - self.signs[0][0] >= _MEASURED_S
+        return len(self.samples) > 1 and self.samples[-1][0] - self.samples[0][0] >= _MEASURED_S
 
     @property
     def rate(self) -> float:
         """Steps per second between the first and the last sign."""
-        (began, before), (ended, after) = self.signs[0], self.signs[-1]
+        (began, before), (ended, after) = self.samples[0], self.samples[-1]
         return (after - before) / (ended - began)
 
 
@@ -132,8 +132,8 @@ class SlotTuner:
 
     def __init__(self, command: Sequence[str], settings: Settings, note: Callable[[str], None]) -> None:
         self._command, self._batch_size, self._say = command, settings.batch_size, note
-        self._settings: dict[str, Any] = json.loads(endless(settings).model_dump_json())
-        self._probed: list[_TunedChild] = []
+        self._settings: dict[str, Any] = json.loads(benchmark_settings(settings).model_dump_json())
+        self._children: list[_TunedChild] = []
         self._cleanup = contextlib.ExitStack()
         self._folder = self._cleanup.enter_context(scratch())
 
@@ -141,7 +141,7 @@ class SlotTuner:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for each in self._probed:
+        for each in self._children:
             each.child.kill()
         self._cleanup.close()
 
@@ -149,7 +149,7 @@ class SlotTuner:
         """Start the first child and ask where it trains. Raises CifarsweepError where it does not start."""
         try:
             first = self._start()
-            self._until(lambda: first.ready is not None)
+            self._wait_until(lambda: first.ready is not None)
         except _DoesNotFit as error:
             raise CifarsweepError(f"--slots auto: {error}") from None
         return first.ready is not None and "cuda" in first.ready.versions
@@ -164,25 +164,25 @@ class SlotTuner:
         except _DoesNotFit as error:
             if slots == 1 and str(error) != "out of memory":
                 raise CifarsweepError(f"--slots auto: {error}") from None
-            self._say(f"slots: {slots} at once do not fit: {in_short(str(error))}")
+            self._say(f"slots: {slots} at once do not fit: {one_line(str(error))}")
             return None
 
     def _rate(self, slots: int) -> float:
-        while len(self._probed) < slots:
+        while len(self._children) < slots:
             self._start()
-        self._until(lambda: all(each.signs for each in self._probed))
-        for each in self._probed:  # only from here on do all of them train
-            each.signs.clear()
-        self._until(lambda: all(each.rated for each in self._probed))
-        return self._batch_size * sum(each.rate for each in self._probed)
+        self._wait_until(lambda: all(each.samples for each in self._children))
+        for each in self._children:  # only from here on do all of them train
+            each.samples.clear()
+        self._wait_until(lambda: all(each.has_rate for each in self._children))
+        return self._batch_size * sum(each.rate for each in self._children)
 
     def _start(self) -> _TunedChild:
         try:
             started = _TunedChild(ChildProcess(self._command), time.monotonic())
         except DeviceError as error:
             raise _DoesNotFit(str(error)) from None
-        self._probed.append(started)
-        number = len(self._probed)
+        self._children.append(started)
+        number = len(self._children)
         started.child.send(
             protocol.Train(
                 label=f"probe/{number}",
@@ -190,22 +190,24 @@ class SlotTuner:
                 seed=number,
                 folder=str(self._folder / str(number)),
                 resume=(),
-                save_every_s=float(_FOREVER),
+                save_every_s=float(_NEVER),
             )
         )
         return started
 
-    def _until(self, done: Callable[[], bool]) -> None:
+    def _wait_until(self, done: Callable[[], bool]) -> None:
         """Hear the children until `done`. A slow network takes its time; only silence is an error."""
-        by_child = {each.child: each for each in self._probed}
+        by_child = {each.child: each for each in self._children}
         while not done():
-            if any(self._silent(each) for each in self._probed):
-                raise _DoesNotFit(f"a training process said nothing for {_PATIENCE_S:.0f} s; give a number instead")
+            if any(self._silent(each) for each in self._children):
+                raise _DoesNotFit(
+                    f"a training process said nothing for {_SILENCE_LIMIT_S:.0f} s; give a number instead"
+                )
             for child in wait_for_any(by_child, 0.25):
                 with contextlib.suppress(protocol.ProtocolError):
-                    by_child[child].hear(time.monotonic())
+                    by_child[child].read_events(time.monotonic())
 
     def _silent(self, each: _TunedChild) -> bool:
         # Until it is ready it imports and says nothing; what it then does slowly, it says.
-        longest = _PATIENCE_S if each.ready else LONGEST_START_S
-        return time.monotonic() - each.heard_at > longest and not each.child.has_spoken()
+        longest = _SILENCE_LIMIT_S if each.ready else LONGEST_START_S
+        return time.monotonic() - each.heard_at > longest and not each.child.has_output()

@@ -10,7 +10,7 @@ from cifarsweep.errors import DeviceError, StoreUnavailable
 from cifarsweep.store import Store
 from cifarsweep.store.records import ClaimRequest
 from cifarsweep.worker.checkpoint_cleanup import CheckpointDirectory
-from cifarsweep.worker.child.process import in_short, wait_for_any
+from cifarsweep.worker.child.process import one_line, wait_for_any
 from cifarsweep.worker.claims import TrialClaimer
 from cifarsweep.worker.context import WorkerConfig, WorkerContext, worker_id
 from cifarsweep.worker.crash_loop import CrashLoopDetector
@@ -30,172 +30,176 @@ EXIT_FAULTY_HOST = 70
 _GRACE_S = 30.0
 _TICK_S = 0.25
 #: How long the end of a worker waits for what is being told.
-_END_OF_TELLING_S = 5.0
+_SYNC_GRACE_S = 5.0
 
 
 class Supervisor:
     """One process that owns the database handle and `slots` children."""
 
-    def __init__(self, store: Store, plan: WorkerConfig, display: Display, trainable: EligibleStudies) -> None:
-        self._store, self._plan, self._display, self._trainable = store, plan, display, trainable
+    def __init__(self, store: Store, config: WorkerConfig, display: Display, eligible: EligibleStudies) -> None:
+        self._store, self._config, self._display, self._eligible = store, config, display, eligible
         self._clock = time.monotonic
-        self._patience = OutageBackoff(self._clock, display.note, plan.timing.beat_s)
+        self._backoff = OutageBackoff(self._clock, display.note, config.timing.beat_s)
         self._id = worker_id()
-        self._claims = TrialClaimer(self._id, store, plan, display, trainable, self._patience, self._busy, self._clock)
-        self._suspicion = CrashLoopDetector(store, self._id, self._patience, display.note)
-        self._teller = OptunaSync(store)
-        self._artifacts = CheckpointDirectory(str(plan.artifacts), display.note)
-        self._telemetry = Telemetry(display.note, self._busy)
-        self._shared = WorkerContext(
-            plan=plan,
+        self._claims = TrialClaimer(
+            self._id, store, config, display, eligible, self._backoff, self._count_busy, self._clock
+        )
+        self._crash_loop = CrashLoopDetector(store, self._id, self._backoff, display.note)
+        self._optuna_sync = OptunaSync(store)
+        self._checkpoints = CheckpointDirectory(str(config.artifacts), display.note)
+        self._telemetry = Telemetry(display.note, self._count_busy)
+        self._context = WorkerContext(
+            config=config,
             store=store,
             display=display,
-            patience=self._patience,
-            suspicion=self._suspicion,
-            artifacts=self._artifacts,
+            backoff=self._backoff,
+            crash_loop=self._crash_loop,
+            checkpoints=self._checkpoints,
             telemetry=self._telemetry,
-            want=self._want,
-            judge=self._claims.judge,
-            data=trainable,
+            claim_request=self._claim_request,
+            pruning_decider=self._claims.pruning_decider,
+            eligible=eligible,
             clock=self._clock,
         )
-        self._watchdog = Watchdog(self._clock, store.abort_connections, self._desert)
+        self._watchdog = Watchdog(self._clock, store.abort_connections, self._exit_now)
         self._slots: list[Slot] = []
         self._signals = SignalInbox()
         self._stop_by: float | None = None
         self._exit_code = 0
-        self._bad_machine = False
-        self._beat_at = self._clock()
+        self._host_is_faulty = False
+        self._last_heartbeat = self._clock()
 
     def run(self) -> int:
         """Work until there is nothing left to do; return the exit code.
 
         Raises DeviceError where the device is not here, DataError where of what is left nothing can be trained here.
         """
-        self._trainable(self._plan.studies)
+        self._eligible(self._config.studies)
         with self._signals, self._display, self._watchdog:
             try:
-                self._slots = [Slot(number, self._shared) for number in range(self._plan.slots)]
-                while not self._over():
-                    self._turn()
+                self._slots = [Slot(number, self._context) for number in range(self._config.slots)]
+                while not self._is_done():
+                    self._run_once()
             except DeviceError:
-                self._bad_machine = True
+                self._host_is_faulty = True
                 raise
             finally:
                 # Children first: nothing may train for a lease that was given back.
                 for slot in self._slots:
-                    slot.close() if slot.idle else slot.drop()
+                    slot.close() if slot.idle else slot.abandon()
                 self._telemetry.close()
-                if self._bad_machine:
-                    self._suspicion.take_the_blame()
-            self._leave()
+                if self._host_is_faulty:
+                    self._crash_loop.retract_crashes()
+            self._shut_down()
         if self._claims.finished:
             with suppress(StoreUnavailable):
-                self._trainable(self._plan.studies)
+                self._eligible(self._config.studies)
         return self._exit_code
 
-    def _turn(self) -> None:
+    def _run_once(self) -> None:
         """Hear what children say, tend leases, fill idle slots, see to the rest."""
-        by_child = {slot.child: slot for slot in self._slots if slot.child is not None and slot.listening}
+        by_child = {slot.child: slot for slot in self._slots if slot.child is not None and slot.accepts_events}
         for child in wait_for_any(by_child, self._timeout()):
-            by_child[child].hear()
+            by_child[child].read_events()
         for slot in self._slots:
-            slot.tend()
-        self._drop_slots()
-        self._obey_signals()
-        self._ride_out()
-        self._doubt()
-        self._fill()
-        self._chores()
+            slot.poll()
+        self._remove_failed_slots()
+        self._handle_signals()
+        self._check_outage()
+        self._check_crash_loop()
+        self._claim_trials()
+        self._heartbeat()
         self._watchdog.feed()
 
-    def _drop_slots(self) -> None:
+    def _remove_failed_slots(self) -> None:
         """Go on with fewer slots where some have no memory to start in. Raises DeviceError where none is left."""
         for slot in [slot for slot in self._slots if slot.failure and slot.attempt is None]:
             self._slots.remove(slot)
             if not self._slots:
                 raise DeviceError(f"the training process does not start on this machine: {slot.failure}")
-            why, left = in_short(slot.failure), len(self._slots)
+            why, left = one_line(slot.failure), len(self._slots)
             self._display.note(f"slot {slot.number} ends, its training process does not start: {why}; {left} go on")
 
     def _timeout(self) -> float:
         """No wait where an idle slot may look for a trial right now."""
         may_claim = (
-            any(slot.idle for slot in self._slots) and not self._stopping and self._claims.look_at <= self._clock()
+            any(slot.idle for slot in self._slots) and not self._stopping and self._claims.next_poll_at <= self._clock()
         )
-        return 0.0 if may_claim and not self._spent else _TICK_S
+        return 0.0 if may_claim and not self._claim_limit_reached else _TICK_S
 
     @property
     def _stopping(self) -> bool:
         return self._stop_by is not None
 
     @property
-    def _spent(self) -> bool:
-        most = self._plan.max_trials
-        return most is not None and sum(slot.claims for slot in self._slots) >= most
+    def _claim_limit_reached(self) -> bool:
+        most = self._config.max_trials
+        return most is not None and sum(slot.trials_taken for slot in self._slots) >= most
 
-    def _over(self) -> bool:
+    def _is_done(self) -> bool:
         if self._stop_by is not None:
-            return not self._busy() or self._clock() > self._stop_by
-        return not self._busy() and (self._claims.finished or self._spent)
+            return not self._count_busy() or self._clock() > self._stop_by
+        return not self._count_busy() and (self._claims.finished or self._claim_limit_reached)
 
-    def _busy(self) -> int:
+    def _count_busy(self) -> int:
         return sum(slot.attempt is not None for slot in self._slots)
 
-    def _fill(self) -> None:
+    def _claim_trials(self) -> None:
         """Claim a trial for every idle slot."""
-        if self._stopping or self._claims.look_at > self._clock() or not self._patience.may_try():
+        if self._stopping or self._claims.next_poll_at > self._clock() or not self._backoff.ready():
             return
         for slot in self._slots:
-            if slot.idle and not self._spent:
+            if slot.idle and not self._claim_limit_reached:
                 try:
-                    lease = self._claims.next_for(slot)
+                    lease = self._claims.claim_for(slot)
                 except StoreUnavailable as error:
-                    self._patience.failed(error)
+                    self._backoff.record_failure(error)
                     return
                 if lease is None:
                     break
-                slot.take(lease)
+                slot.start_trial(lease)
 
-    def _want(self, number: int) -> ClaimRequest | None:
+    def _claim_request(self, number: int) -> ClaimRequest | None:
         ready = next((slot.ready for slot in self._slots if slot.number == number), None)
-        return None if self._stopping or self._spent or ready is None else self._claims.want(number, ready)
+        if self._stopping or self._claim_limit_reached or ready is None:
+            return None
+        return self._claims.claim_request(number, ready)
 
-    def _chores(self) -> None:
+    def _heartbeat(self) -> None:
         """Once a beat: show that we live, and pass on to Optuna what is finished."""
-        if self._clock() - self._beat_at < self._plan.timing.beat_s or not self._patience.may_try():
+        if self._clock() - self._last_heartbeat < self._config.timing.beat_s or not self._backoff.ready():
             return
-        self._beat_at = self._clock()
+        self._last_heartbeat = self._clock()
         try:
             if self._claims.registered:
                 self._store.queue.beat_worker(self._id)
-            self._teller.nudge()
+            self._optuna_sync.trigger()
         except StoreUnavailable as error:
-            self._patience.failed(error)
+            self._backoff.record_failure(error)
 
-    def _ride_out(self) -> None:
+    def _check_outage(self) -> None:
         """Give up on a database that stayed away for half an hour."""
-        if self._patience.exhausted and not self._stopping:
+        if self._backoff.gave_up and not self._stopping:
             self._display.note(
                 "the database has been away for 30 minutes: stopping; trials go on from their checkpoints"
             )
             self._exit_code = EXIT_TEMPFAIL
             self._stop()
 
-    def _doubt(self) -> None:
+    def _check_crash_loop(self) -> None:
         """Stop where it is the machine that takes children down."""
-        if not self._stopping and self._suspicion.convicts():
-            self._bad_machine, self._exit_code = True, EXIT_FAULTY_HOST
+        if not self._stopping and self._crash_loop.host_is_faulty():
+            self._host_is_faulty, self._exit_code = True, EXIT_FAULTY_HOST
             self._stop()
 
     def _stop(self) -> None:
         self._stop_by = self._clock() + _GRACE_S
-        self._patience.hurry()
+        self._backoff.shorten()
         for slot in self._slots:
-            slot.leaving = True
-            slot.ask_to_stop()
+            slot.shutting_down = True
+            slot.request_stop()
 
-    def _obey_signals(self) -> None:
+    def _handle_signals(self) -> None:
         if not self._signals.heard:
             return
         if not self._stopping:
@@ -205,7 +209,7 @@ class Supervisor:
         elif self._signals.asked_twice:
             self._stop_by = float("-inf")
 
-    def _desert(self) -> None:
+    def _exit_now(self) -> None:
         """End at once, from beside a main loop that stands still; the children must not outlive us."""
         for slot in self._slots:
             slot.kill()
@@ -213,27 +217,27 @@ class Supervisor:
         os.write(2, text.encode())
         os._exit(128 + self._watchdog.first_signal)
 
-    def _leave(self) -> None:
+    def _shut_down(self) -> None:
         """Complete Optuna's view, which others may be at as well, and sign off."""
-        self._artifacts.close()
-        self._claims.name_the_left()
+        self._checkpoints.close()
+        self._claims.note_untakable()
         try:
             if self._claims.finished:
-                self._name_what_is_left()
-            self._teller.wait(_END_OF_TELLING_S)
-            sync_remaining(self._store, self._hurried)
+                self._note_unfinished()
+            self._optuna_sync.join(_SYNC_GRACE_S)
+            sync_remaining(self._store, self._stop_requested)
             if self._claims.registered:
                 self._store.queue.end_worker(self._id)
         except StoreUnavailable as error:
             self._display.note(f"could not sign off: {error}")
 
-    def _name_what_is_left(self) -> None:
-        wanted = self._plan.studies
+    def _note_unfinished(self) -> None:
+        wanted = self._config.studies
         for text in unfinished_notes(
             [each for each in self._store.studies.status() if not wanted or each.study in wanted]
         ):
             self._display.note(text)
 
-    def _hurried(self) -> bool:
+    def _stop_requested(self) -> bool:
         self._watchdog.feed()
         return bool(self._signals.heard)

@@ -18,7 +18,7 @@ from cifarsweep.worker.sensors import GpuSensor, ProcessTree
 
 SAMPLE_EVERY_S = 1.0
 #: How long a worker that ends waits for a sample in the making.
-_LEAVE_WITHIN_S = 1.0
+_CLOSE_TIMEOUT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Totals:
     gauges: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     energy_j: float | None = None
 
-    def plus(self, values: Mapping[str, float], energy_j: float | None) -> Totals:
+    def add_sample(self, values: Mapping[str, float], energy_j: float | None) -> Totals:
         """The totals with one more sample."""
         added = {name: (self._of(name)[0] + value, self._of(name)[1] + 1) for name, value in values.items()}
         return Totals({**self.gauges, **added}, energy_j)
@@ -54,19 +54,19 @@ class Telemetry:
         self._thread: threading.Thread | None = None
         self._gpu: str | None = None
         self._pids: dict[int, int] = {}
-        self._families: dict[int, ProcessTree] = {}
+        self._process_trees: dict[int, ProcessTree] = {}
         #: Replaced, never changed, so that no lock is needed.
         self._totals: dict[int, Totals] = {}
 
-    def watch(self, slot: int, pid: int, gpu: str | None) -> None:
+    def add_child(self, slot: int, pid: int, gpu: str | None) -> None:
         """Sample the child `pid` from now on; `gpu` is the address of the worker's GPU, None on the processor."""
         self._pids[slot] = pid
         if self._thread is None:
             self._gpu = gpu
-            self._thread = threading.Thread(target=self._work, daemon=True)
+            self._thread = threading.Thread(target=self._run, daemon=True)
             self._thread.start()
 
-    def leave(self, slot: int) -> None:
+    def remove_child(self, slot: int) -> None:
         """Sample the slot's child no more: its number may be another's soon."""
         self._pids.pop(slot, None)
 
@@ -78,9 +78,9 @@ class Telemetry:
         """Stop sampling, without waiting long for a driver."""
         self._over.set()
         if self._thread is not None:
-            self._thread.join(_LEAVE_WITHIN_S)
+            self._thread.join(_CLOSE_TIMEOUT_S)
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         if self._gpu is not None:
             try:
                 with closing(GpuSensor(self._gpu)) as sensor:
@@ -98,13 +98,13 @@ class Telemetry:
     def _sample(self, device: Mapping[str, float], energy_j: float | None) -> None:
         slots = {CPU_SLOTS if self._gpu is None else GPU_SLOTS: float(self._busy())}
         for slot, pid in tuple(self._pids.items()):
-            family = self._families.get(slot)
-            if family is None or family.pid != pid:
-                family = self._families[slot] = ProcessTree(pid)
+            tree = self._process_trees.get(slot)
+            if tree is None or tree.pid != pid:
+                tree = self._process_trees[slot] = ProcessTree(pid)
                 values: Mapping[str, float] = {}
             else:
-                values = family.read()
-            self._totals[slot] = self.totals(slot).plus({**slots, **device, **values}, energy_j)
+                values = tree.read()
+            self._totals[slot] = self.totals(slot).add_sample({**slots, **device, **values}, energy_j)
 
 
 class AttemptTelemetry:
@@ -116,18 +116,18 @@ class AttemptTelemetry:
 
     def __init__(self, telemetry: Telemetry, slot: int, start_step: int = 0, earlier: MetricRow | None = None) -> None:
         self._telemetry, self._slot = telemetry, slot
-        self._began = self._seen = self._look()
+        self._began = self._last_evaluation = self._totals()
         self._meter = self._began.energy_j
         self._used_before = 0.0 if start_step == 0 else earlier.value if earlier else None
         self._latest = earlier
 
     def at_evaluation(self, step: int) -> tuple[MetricRow, ...]:
         """Rows of what was sampled since the last evaluation; none where that is nothing."""
-        now = self._look()
-        means = now.means_since(self._seen)
+        now = self._totals()
+        means = now.means_since(self._last_evaluation)
         if not means:
             return ()
-        self._seen = now
+        self._last_evaluation = now
         return (*(MetricRow(name, step, value) for name, value in means.items()), *self.at_checkpoint(step))
 
     def at_checkpoint(self, step: int) -> tuple[MetricRow, ...]:
@@ -144,13 +144,13 @@ class AttemptTelemetry:
     def final(self) -> dict[str, float]:
         """The energy as it was last recorded, and the means of the whole attempt."""
         energy = {} if self._energy_j() is None or self._latest is None else {ENERGY: self._latest.value}
-        return self._look().means_since(self._began) | energy
+        return self._totals().means_since(self._began) | energy
 
-    def _look(self) -> Totals:
+    def _totals(self) -> Totals:
         return self._telemetry.totals(self._slot)
 
     def _energy_j(self) -> float | None:
-        meter = self._look().energy_j
+        meter = self._totals().energy_j
         if meter is None or self._used_before is None:
             return None
         # A child may be faster than the first sample.

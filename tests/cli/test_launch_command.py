@@ -66,7 +66,7 @@ def test_launch_passes_on_that_workers_do_without_graphs(monkeypatch, tmp_path):
     started = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CIFARSWEEP_DB", "sqlite:///x.db")  # what launch sets is undone with it
-    monkeypatch.setattr("cifarsweep.worker.gpus.choose", lambda wanted: [0, 1])
+    monkeypatch.setattr("cifarsweep.worker.gpus.parse_gpus", lambda wanted: [0, 1])
     monkeypatch.setattr("cifarsweep.cli.launch._check_work", lambda *_: None)
     monkeypatch.setattr("cifarsweep.cli.launch._run", lambda members, logs: started.extend(members) or 0)
 

@@ -123,7 +123,7 @@ def fill(store: Store) -> None:
     work_off(store, "s", "w", 3)
     store.studies.add_seeds("s", [], [(3, 6)])
     for study in "sz":
-        SearchClient(store, print).ask([study])
+        SearchClient(store, print).add_next_point([study])
         lease = store.queue.claim("w", studies=[study])
         assert lease is not None
         store.queue.write(lease, rows_at(1), saved_at(1), {1: False})
@@ -216,7 +216,7 @@ def work(store: Store) -> None:
     with suppress(UnreadableStudy):
         names = trainable(())
         searching, taken = SearchClient(store, notes.append), set[int]()
-        while (lease := store.queue.claim("n", studies=names)) or searching.ask(names):
+        while (lease := store.queue.claim("n", studies=names)) or searching.add_next_point(names):
             if lease is not None:
                 assert lease.trial_id not in taken
                 taken.add(lease.trial_id)

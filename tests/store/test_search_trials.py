@@ -267,8 +267,8 @@ def test_a_successor_keeps_to_what_was_decided_and_asks_only_what_was_not(search
     """At step 3 nothing was known that could end the trial; later everything speaks against it."""
     ask(search_store)
     first = must_claim(search_store)
-    judge = judge_of(search_store, first)
-    assert [judged(judge, step, 0.1) for step in (1, 2, 3)] == [False, False, False]
+    decider = judge_of(search_store, first)
+    assert [judged(decider, step, 0.1) for step in (1, 2, 3)] == [False, False, False]
     first = search_store.queue.write(first, accuracies(1, 2, value=0.1), saved_at(2), {1: False, 2: False})
     search_store.queue.write(first, accuracies(3, value=0.1), None, {3: False})
     for _ in range(5):
@@ -278,35 +278,35 @@ def test_a_successor_keeps_to_what_was_decided_and_asks_only_what_was_not(search
         )
 
     successor = taken_over(search_store, first)
-    judge = judge_of(search_store, successor)
+    decider = judge_of(search_store, successor)
 
-    assert [judged(judge, step, 0.1) for step in (3, 4)] == [False, True]
+    assert [judged(decider, step, 0.1) for step in (3, 4)] == [False, True]
 
 
 def test_what_was_evaluated_while_nobody_could_judge_counts_later(search_store: Store) -> None:
     """Step 2 comes while the database is away: at step 3 the trial is compared as one of three evaluations."""
     ask(search_store)
-    judge = judge_of(search_store, must_claim(search_store))
+    decider = judge_of(search_store, must_claim(search_store))
     for _ in range(5):
         ask(search_store)
         values = [MetricRow(VAL_ACCURACY, step, 0.2 * step) for step in (1, 2, 3, 4)]
         search_store.queue.finish(must_claim(search_store, "other"), values, None, done_at(4, 0.8))
 
-    assert judged(judge, 1, 0.2) is False
-    judge.note(2, 0.4)
+    assert judged(decider, 1, 0.2) is False
+    decider.observe(2, 0.4)
 
     # Above the median of the second evaluations, 0.4, but below that of the third, which this one is.
-    assert judged(judge, 3, 0.5) is True
+    assert judged(decider, 3, 0.5) is True
 
 
-def judged(judge: PruningDecider, step: int, accuracy: float) -> bool | None:
-    judge.note(step, accuracy)
-    return judge(step)
+def judged(decider: PruningDecider, step: int, accuracy: float) -> bool | None:
+    decider.observe(step, accuracy)
+    return decider(step)
 
 
 def judge_of(store: Store, lease: Lease) -> PruningDecider:
-    """The judge of a worker that knows nothing yet."""
-    return SearchClient(store, print).judge(lease)
+    """The decider of a worker that knows nothing yet."""
+    return SearchClient(store, print).pruning_decider(lease)
 
 
 def accuracies(*steps: int, value: float) -> list[MetricRow]:

@@ -16,9 +16,9 @@ def attempt():
     def make(takeovers):
         settings = Settings(dataset="digits", epochs=1)
         lease = Lease(1, "s", "s-1", 3, "c", 0, settings, takeovers + 1, 0, (), 60.0, takeovers)
-        shared = MagicMock()
-        shared.plan.save_every_s = 60.0
-        return Attempt(0, lease, shared), shared.display
+        context = MagicMock()
+        context.config.save_every_s = 60.0
+        return Attempt(0, lease, context), context.display
 
     return make
 

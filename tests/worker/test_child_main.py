@@ -14,7 +14,7 @@ from cifarsweep.spec.types import CheckpointRef, MetricRow
 from cifarsweep.training import events
 from cifarsweep.worker.child import main as child
 from cifarsweep.worker.child import protocol
-from cifarsweep.worker.child.main import _with_signs_of_life, serve
+from cifarsweep.worker.child.main import _with_keep_alive, serve
 from cifarsweep.worker.child.protocol import KeepAlive, Ready, Train, decode_reply
 
 REQUEST = Train("a/0", {"determinism": "exact"}, 0, "folder", (), 60.0)
@@ -87,7 +87,7 @@ def test_the_first_steps_may_take_longer_than_a_lease():
 
 
 def test_a_child_that_hangs_in_its_first_steps_falls_silent_in_the_end(monkeypatch):
-    monkeypatch.setattr(child, "_LONGEST_PREPARATION_S", 0.0)
+    monkeypatch.setattr(child, "_LONGEST_KEEP_ALIVE_S", 0.0)
     seconds, later = [], threading.Event()
     monkeypatch.setattr(child.time, "sleep", lambda s: later.set() if len(seconds) > 2 else seconds.append(s))
 
@@ -104,14 +104,14 @@ class EventWriter:
     speaks = False
 
     @contextlib.contextmanager
-    def preparing(self):
+    def keep_alive(self):
         self.speaks = True
         yield
         self.speaks = False
 
 
 def test_silence_counts_again_once_training_is_under_way():
-    mouth, slow = EventWriter(), []
+    writer, slow = EventWriter(), []
 
     def train():
         for event in (
@@ -123,11 +123,11 @@ def test_silence_counts_again_once_training_is_under_way():
             events.Saving(2),
             SAVED,
         ):
-            slow.append((type(event).__name__, mouth.speaks))
+            slow.append((type(event).__name__, writer.speaks))
             yield event
-        slow.append(("the end", mouth.speaks))
+        slow.append(("the end", writer.speaks))
 
-    list(_with_signs_of_life(train(), mouth))
+    list(_with_keep_alive(train(), writer))
 
     assert slow == [
         *(("Rejected", True), ("Started", True), ("Progress", True), ("Metrics", True)),

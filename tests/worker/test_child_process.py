@@ -10,7 +10,7 @@ from cifarsweep.spec.types import MetricRow
 from cifarsweep.training import events
 from cifarsweep.worker.child import main as child_main
 from cifarsweep.worker.child import protocol
-from cifarsweep.worker.child.process import ChildProcess, child_command, in_short
+from cifarsweep.worker.child.process import ChildProcess, child_command, one_line
 from cifarsweep.worker.child.trainer import DeviceTrainer
 
 ROW = events.Metrics((MetricRow("train/loss", 1, 0.5),))
@@ -41,9 +41,9 @@ def test_how_a_child_ends_is_its_own_word_though_its_pipe_closes_first():
     wait([child.fileno()])
     assert child.read() is None
 
-    child.bury()
+    child.reap()
 
-    assert child.obituary() == "the training process ended by exit code 7"
+    assert child.exit_report() == "the training process ended by exit code 7"
 
 
 def test_a_child_that_closes_its_pipe_and_stays_is_ended(monkeypatch):
@@ -51,9 +51,9 @@ def test_a_child_that_closes_its_pipe_and_stays_is_ended(monkeypatch):
     child = ChildProcess([sys.executable, "-c", "import os, time; os.close(1); time.sleep(600)"])
     wait([child.fileno()])
 
-    child.bury()
+    child.reap()
 
-    assert "SIGKILL" in child.obituary()
+    assert "SIGKILL" in child.exit_report()
 
 
 def test_a_system_that_starts_no_more_processes_is_one_sentence(monkeypatch):
@@ -94,7 +94,7 @@ def test_a_child_without_memory_for_torch_says_so():
     child = ChildProcess(limited)
     wait([child.fileno()])
     (reply,) = child.read() or ()
-    child.bury()
+    child.reap()
 
     assert isinstance(reply, protocol.DeviceUnavailable) and reply.for_now
     assert reply.reason.startswith("device cpu: there is no memory to start in: ")
@@ -102,7 +102,7 @@ def test_a_child_without_memory_for_torch_says_so():
 
 def test_the_end_of_a_child_in_one_line():
     assert (
-        in_short("ended by exit code 1\nTraceback:\n  MemoryError: torch\n")
+        one_line("ended by exit code 1\nTraceback:\n  MemoryError: torch\n")
         == "ended by exit code 1 (MemoryError: torch)"
     )
-    assert in_short("ended by signal SIGKILL") == "ended by signal SIGKILL"
+    assert one_line("ended by signal SIGKILL") == "ended by signal SIGKILL"

@@ -90,9 +90,9 @@ def test_names_are_read_as_torch_reads_them(chosen):
 def test_a_choice_that_is_not_visible_names_the_variable(nvml, monkeypatch):
     monkeypatch.setenv(gpus.VISIBLE, "2,-1")
 
-    assert gpus.choose("all") == [0]
+    assert gpus.parse_gpus("all") == [0]
     with pytest.raises(DeviceError, match=r"no GPU 1: CUDA_VISIBLE_DEVICES=2,-1 leaves 1 of this machine's"):
-        gpus.choose("1")
+        gpus.parse_gpus("1")
 
 
 def test_every_gpu_is_described(nvml):
@@ -117,7 +117,7 @@ def test_what_a_driver_does_not_say_is_left_out(nvml, function, unknown, error):
     for gpu in installed():
         assert gpu.fault == ""
         assert {name: getattr(gpu, name) for name in unknown} == unknown
-    assert gpus.usable() == 4
+    assert gpus.count_visible() == 4
 
 
 def test_a_gpu_that_fell_off_the_bus_is_told_from_the_others(nvml):
@@ -156,7 +156,7 @@ def test_gpus_that_can_not_be_counted_are_not_none(nvml, error):
     nvml.broken = {"nvmlDeviceGetCount": getattr(nvml, f"NVMLError_{error}") if isinstance(error, str) else error}
 
     with pytest.raises(DeviceError, match="does not answer"):
-        gpus.usable()
+        gpus.count_visible()
 
 
 def test_a_driver_that_fails_at_its_end_has_said_what_it_knew(monkeypatch):

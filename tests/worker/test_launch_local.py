@@ -20,7 +20,7 @@ from cifarsweep.store import Store
 from cifarsweep.worker import gpus
 from cifarsweep.worker.launch.local import Backoff, WorkerCommand, WorkerGroup
 
-AT_ONCE = Backoff(first_s=0.01, longest_s=0.01, most=3)
+AT_ONCE = Backoff(first_s=0.01, longest_s=0.01, max_crashes=3)
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ def test_workers_of_a_launcher_that_was_killed_stop_in_good_order(url, launcher)
 def test_gpus_are_chosen_as_training_numbers_them(monkeypatch, visible, wanted, expected):
     pretend(monkeypatch, 3, visible)
 
-    assert gpus.choose(wanted) == expected
+    assert gpus.parse_gpus(wanted) == expected
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_gpus_that_are_not_here_are_refused(monkeypatch, count, wanted, sentence
     pretend(monkeypatch, count, None)
 
     with pytest.raises(DeviceError, match=sentence):
-        gpus.choose(wanted)
+        gpus.parse_gpus(wanted)
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, count: int, visible: str | None) -> None:

@@ -15,13 +15,13 @@ class Clock:
 
 def test_the_pauses_grow_up_to_a_limit():
     clock = Clock()
-    patience = OutageBackoff(clock, [].append, longest_s=8.0)
+    backoff = OutageBackoff(clock, [].append, longest_s=8.0)
     pauses = []
 
     for _ in range(12):
-        patience.failed(AWAY)
+        backoff.record_failure(AWAY)
         start = clock.now
-        while not patience.may_try():
+        while not backoff.ready():
             clock.now += 0.05
         pauses.append(clock.now - start)
 
@@ -31,49 +31,49 @@ def test_the_pauses_grow_up_to_a_limit():
 
 def test_who_is_about_to_end_tries_at_once_and_every_second():
     clock = Clock()
-    patience = OutageBackoff(clock, [].append)
+    backoff = OutageBackoff(clock, [].append)
     for _ in range(9):
-        patience.failed(AWAY)
+        backoff.record_failure(AWAY)
 
-    patience.hurry()
+    backoff.shorten()
 
-    assert patience.may_try()
-    patience.failed(AWAY)
+    assert backoff.ready()
+    backoff.record_failure(AWAY)
     clock.now += 1.5
-    assert patience.may_try()
+    assert backoff.ready()
 
 
 def test_one_success_ends_the_outage():
-    patience = OutageBackoff(Clock(), [].append)
-    patience.failed(AWAY)
+    backoff = OutageBackoff(Clock(), [].append)
+    backoff.record_failure(AWAY)
 
-    patience.succeeded()
+    backoff.record_success()
 
-    assert not patience.exhausted and patience.may_try()
+    assert not backoff.gave_up and backoff.ready()
 
 
 def test_patience_ends_after_half_an_hour_of_outage_and_not_of_work():
     clock = Clock()
-    patience = OutageBackoff(clock, [].append)
+    backoff = OutageBackoff(clock, [].append)
     clock.now = 10 * GIVE_UP_S
-    patience.failed(AWAY)
-    assert not patience.exhausted
+    backoff.record_failure(AWAY)
+    assert not backoff.gave_up
 
     clock.now += GIVE_UP_S + 1
 
-    assert patience.exhausted
+    assert backoff.gave_up
 
 
 def test_an_outage_is_two_lines_however_many_tries():
     clock, notes = Clock(), []
-    patience = OutageBackoff(clock, notes.append)
-    patience.succeeded()
+    backoff = OutageBackoff(clock, notes.append)
+    backoff.record_success()
 
     for _ in range(5):
-        patience.failed(AWAY)
+        backoff.record_failure(AWAY)
         clock.now += 18
-    patience.succeeded()
-    patience.succeeded()
+    backoff.record_success()
+    backoff.record_success()
 
     assert notes == [
         "the database is away, training goes on without it: postgresql://box/results: can't be reached",

@@ -39,7 +39,7 @@ def tried(dataset: str = "mine", **changes: object) -> Settings:
 
 @pytest.mark.usefixtures("no_child")
 def test_what_fits_passes_without_a_child():
-    precheck.vet(study(tried(), tried(batch_size=1000), tried(schedule=Schedule(warmup_epochs=1.9))))
+    precheck.check_trainable(study(tried(), tried(batch_size=1000), tried(schedule=Schedule(warmup_epochs=1.9))))
 
 
 @pytest.mark.usefixtures("no_child")
@@ -55,13 +55,13 @@ def test_what_fits_passes_without_a_child():
 )
 def test_what_does_not_fit_the_images_names_study_cell_and_key(settings, says):
     with pytest.raises(SpecError, match=f"study 'tried', cell 'cell 1': .*{says}"):
-        precheck.vet(study(tried(), settings))
+        precheck.check_trainable(study(tried(), settings))
 
 
 @pytest.mark.usefixtures("no_child")
 def test_the_same_mistake_in_several_cells_is_said_once():
     with pytest.raises(SpecError) as caught:
-        precheck.vet(study(*(tried(batch_size=2000, log_every=n) for n in (1, 2, 3))))
+        precheck.check_trainable(study(*(tried(batch_size=2000, log_every=n) for n in (1, 2, 3))))
 
     assert str(caught.value).startswith("study 'tried', cell 'cell 0' and 2 more: batch_size")
     assert "\n" not in str(caught.value)
@@ -69,7 +69,7 @@ def test_the_same_mistake_in_several_cells_is_said_once():
 
 @pytest.mark.usefixtures("no_child")
 def test_images_that_are_elsewhere_are_left_to_the_worker():
-    precheck.vet(study(tried("elsewhere", batch_size=10**6)))
+    precheck.check_trainable(study(tried("elsewhere", batch_size=10**6)))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="timm is an extra and is not installed")
@@ -82,7 +82,7 @@ def test_models_of_timm_are_tried_in_one_child(monkeypatch):
 
     with pytest.raises(SpecError) as caught:
         models = [tried(model=model, batch_size=27) for model in (typo, coarse, odd)]
-        precheck.vet(study(tried(), *models, tried(model=Timm(name="timm:test_vit"))))
+        precheck.check_trainable(study(tried(), *models, tried(model=Timm(name="timm:test_vit"))))
 
     first, second, third = str(caught.value).splitlines()
     assert "'cell 1': model.name: timm has no model 'timm:resnett18'. The nearest: timm:resnet18" in first
@@ -103,7 +103,7 @@ def test_what_a_gpu_refuses_to_train_exactly_is_noted_and_no_error(monkeypatch):
     blurred, usual = Timm(name="timm:resnetblur18", img_size=32), Timm(name="timm:test_vit")
     notes: list[str] = []
 
-    precheck.vet(
+    precheck.check_trainable(
         study(
             tried(model=usual), tried(model=blurred), tried(model=blurred, log_every=7),
             tried(model=blurred, determinism="fast"),

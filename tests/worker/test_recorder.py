@@ -48,8 +48,8 @@ def test_a_rewind_waits_for_a_database_that_is_away(store: Store, monkeypatch: p
         recorder.rewind(2)
         recorder.add((MetricRow("train/loss", 3, 0.25),))
     now[0] = 100.0
-    recorder.heard()
-    recorder.tend(10.0)
+    recorder.mark_alive()
+    recorder.flush_if_due(10.0)
 
     steps, values = store.metrics.read("demo", ["train/loss"])[lease.number, "train/loss"]
     assert steps.tolist() == [1, 2, 3]
@@ -67,8 +67,8 @@ def test_after_a_fallback_the_checkpoint_it_fell_back_to_is_kept(store: Store) -
     recorder = Recorder(store, lease, OutageBackoff(lambda: 0.0, print), lambda: 0.0, broom)
 
     recorder.rewind(2)
-    recorder.point(new)
-    recorder.tend(10.0)
+    recorder.set_checkpoint(new)
+    recorder.flush_if_due(10.0)
 
     assert broom.removed == [damaged.path]
     assert [ref.step for ref in recorder.lease.checkpoints] == [5, 2]

@@ -49,7 +49,7 @@ AGAIN = Repetition(TrialResult(Outcome.FINISHED, 2, {}, "a"), ROWS, "cpu", {"tor
 
 def test_the_same_bits_are_reproduced_nan_included():
     verdict = compare(original(), AGAIN)
-    assert verdict.reproduced and verdict.rows == 3 and verdict.surroundings == ()
+    assert verdict.reproduced and verdict.rows == 3 and verdict.environment_differences == ()
 
 
 @pytest.mark.parametrize(
@@ -76,12 +76,12 @@ def test_other_weights_are_not_reproduced_though_all_rows_are_the_same():
 def test_surroundings_name_the_attempt_where_there_were_several():
     attempts = attempt(1, torch="2"), attempt(2, device="H200", first_step=1, torch="3")
     verdict = compare(original(attempts=attempts), AGAIN)
-    assert verdict.surroundings == ("device: H200 in attempt 2, cpu now", "torch: 3 in attempt 2, 2 now")
+    assert verdict.environment_differences == ("device: H200 in attempt 2, cpu now", "torch: 3 in attempt 2, 2 now")
 
 
 def test_an_attempt_that_trained_nothing_of_the_result_is_not_named():
     attempts = attempt(1, torch="1"), attempt(2, device="H200", torch="2")
-    assert compare(original(attempts=attempts), AGAIN).surroundings == ("device: H200, cpu now",)
+    assert compare(original(attempts=attempts), AGAIN).environment_differences == ("device: H200, cpu now",)
 
 
 def test_a_child_trains_it_again_from_the_start(tmp_path):

@@ -42,7 +42,7 @@ def store(tmp_path: Path):
 
 @pytest.fixture
 def work(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(slot, "_AFTER_FALSE_START_S", 0.05)
+    monkeypatch.setattr(slot, "_RESTART_DELAY_S", 0.05)
     notes = Notes()
 
     def _work(room: int, mishap: str = "exception", **plan: object) -> int:
@@ -145,11 +145,11 @@ def test_a_slot_that_was_given_up_and_whose_child_starts_after_all_is_kept(monke
     monkeypatch.setattr(slot, "ChildProcess", mock.Mock(side_effect=DeviceError("no memory")))
     given_up = slot.Slot(0, mock.Mock(clock=itertools.count().__next__))
     while not given_up.failure:
-        given_up.tend()
+        given_up.poll()
 
     monkeypatch.setattr(slot, "ChildProcess", lambda command: child)
-    given_up._start()
-    given_up.hear()
+    given_up._start_child()
+    given_up.read_events()
 
     assert given_up.idle and not given_up.failure
 

@@ -17,7 +17,7 @@ from cifarsweep.spec.settings import ConvNet, Optimizer, Schedule, Settings
 from cifarsweep.training import events
 from cifarsweep.training.loop import Run, train
 from cifarsweep.worker import slot_tuning
-from cifarsweep.worker.slot_tuning import SIZES, best_slots, endless, find_slots, processor_slots
+from cifarsweep.worker.slot_tuning import SIZES, benchmark_settings, best_slots, find_slots, processor_slots
 
 
 def decide(*rates):
@@ -65,7 +65,7 @@ def test_a_processor_gives_each_trial_its_threads(monkeypatch):
 def test_a_probe_never_ends_by_itself():
     short = Settings(epochs=1, schedule=Schedule(warmup_epochs=0.5), eval_every=3)
 
-    changed = endless(short)
+    changed = benchmark_settings(short)
 
     assert changed.log_every == short.log_every
     assert changed.steps == changed.eval_every == 10**9 and changed.epochs is None
@@ -85,7 +85,7 @@ def test_a_probe_does_not_diverge_whatever_the_rate(tmp_path):
 
     assert isinstance(ended(wild.model_copy(update={"steps": 100})), events.Finished)
     asked = itertools.count()
-    assert isinstance(ended(endless(wild)), events.Stopped)
+    assert isinstance(ended(benchmark_settings(wild)), events.Stopped)
 
 
 def test_a_network_that_diverges_all_the_same_is_one_sentence(tmp_path):
@@ -132,7 +132,7 @@ def test_a_child_without_a_gpu_means_the_processor(tmp_path, monkeypatch):
     ],
 )
 def test_a_child_that_finds_no_room_to_start_means_that_so_many_do_not_fit(tmp_path, monkeypatch, mishap, why):
-    monkeypatch.setattr(slot_tuning, "_PATIENCE_S", 0.4 if mishap == "silent" else 120.0)
+    monkeypatch.setattr(slot_tuning, "_SILENCE_LIMIT_S", 0.4 if mishap == "silent" else 120.0)
     notes: list[str] = []
 
     assert find_slots(command(tmp_path, room=1, crowded_out=mishap), Settings(epochs=1), notes.append) == 1
@@ -165,10 +165,10 @@ def test_a_slow_network_is_rated_after_some_time_and_not_after_some_steps(monkey
     monkeypatch.setattr(slot_tuning, "_MEASURED_S", 3.0)
     slow = slot_tuning._TunedChild(None, 0.0)  # type: ignore[arg-type]
     for now, step in ((0.0, 4), (40.0, 5), (48.0, 6)):
-        assert not slow.rated
-        slow._note(events.Progress(step, 0.0, None, None, 0.0), now)
+        assert not slow.has_rate
+        slow._on_reply(events.Progress(step, 0.0, None, None, 0.0), now)
 
-    assert slow.rated and slow.rate == 1 / 8
+    assert slow.has_rate and slow.rate == 1 / 8
 
 
 def test_a_child_that_dies_is_one_sentence(tmp_path):

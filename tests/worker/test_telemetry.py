@@ -42,7 +42,7 @@ def watching():
     def _watching(gpu: str | None) -> tuple[Telemetry, list[str]]:
         notes: list[str] = []
         opened.append(Telemetry(notes.append, lambda: 3))
-        opened[0].watch(0, os.getpid(), gpu)
+        opened[0].add_child(0, os.getpid(), gpu)
         return opened[0], notes
 
     yield _watching
@@ -54,10 +54,10 @@ def watching():
 def test_a_mean_is_that_of_the_samples_since_the_last_look(before, after):
     look = Totals()
     for value in before:
-        look = look.plus({"x": value}, None)
+        look = look.add_sample({"x": value}, None)
     now = look
     for value in after:
-        now = now.plus({"x": value}, None)
+        now = now.add_sample({"x": value}, None)
 
     means = now.means_since(look)
 
@@ -72,7 +72,7 @@ def gauges(**arguments) -> tuple[SimpleNamespace, AttemptTelemetry]:
 def test_energy_counts_from_where_the_trial_stood():
     source, resumed = gauges(start_step=40, earlier=MetricRow(ENERGY, 40, 700.0))
 
-    source.now = source.now.plus(SAMPLE, 5030.0)
+    source.now = source.now.add_sample(SAMPLE, 5030.0)
 
     assert resumed.at_evaluation(50) == (MetricRow("gpu/power_w", 50, 300.0), MetricRow(ENERGY, 50, 730.0))
     assert resumed.final() == {"gpu/power_w": 300.0, ENERGY: 730.0}
@@ -80,7 +80,7 @@ def test_energy_counts_from_where_the_trial_stood():
 
 def test_energy_stands_once_at_a_step():
     source, resumed = gauges(start_step=40, earlier=MetricRow(ENERGY, 40, 700.0))
-    source.now = source.now.plus(SAMPLE, 5030.0)
+    source.now = source.now.add_sample(SAMPLE, 5030.0)
 
     assert resumed.at_checkpoint(40) == ()
     assert [row.name for row in resumed.at_evaluation(40)] == ["gpu/power_w"]
@@ -90,7 +90,7 @@ def test_energy_stands_once_at_a_step():
 def test_a_trial_that_was_stopped_before_its_first_step_leaves_no_energy():
     source, fresh = gauges()
 
-    source.now = source.now.plus(SAMPLE, 5030.0)
+    source.now = source.now.add_sample(SAMPLE, 5030.0)
 
     assert fresh.at_checkpoint(0) == ()
     assert fresh.at_checkpoint(1) == (MetricRow(ENERGY, 1, 30.0),)
@@ -99,7 +99,7 @@ def test_a_trial_that_was_stopped_before_its_first_step_leaves_no_energy():
 def test_energy_is_left_out_where_what_came_before_is_not_known():
     source, resumed = gauges(start_step=40)
 
-    source.now = source.now.plus(SAMPLE, 5030.0)
+    source.now = source.now.add_sample(SAMPLE, 5030.0)
 
     assert resumed.at_evaluation(50) == (MetricRow("gpu/power_w", 50, 300.0),)
     assert ENERGY not in resumed.final()
@@ -107,7 +107,7 @@ def test_energy_is_left_out_where_what_came_before_is_not_known():
 
 def test_evaluations_faster_than_the_samples_get_no_rows():
     source, fresh = gauges()
-    source.now = source.now.plus(SAMPLE, 5001.0)
+    source.now = source.now.add_sample(SAMPLE, 5001.0)
 
     assert fresh.at_evaluation(1) != () and fresh.at_evaluation(2) == ()
 
@@ -142,7 +142,7 @@ def test_a_driver_that_fails_is_noted_once_and_processes_are_sampled_on(nvml, wa
     if call == "nvmlInit":
         sampler.close()
         sampler = Telemetry(notes.append, lambda: 1)
-        sampler.watch(0, os.getpid(), ADDRESS)
+        sampler.add_child(0, os.getpid(), ADDRESS)
     try:
         wait_for(lambda: notes)
         seen = sampler.totals(0)
@@ -162,11 +162,11 @@ def test_the_child_names_its_gpu_as_the_driver_does(monkeypatch):
 
 
 def test_a_driver_that_hangs_keeps_nobody_waiting(nvml, monkeypatch):
-    monkeypatch.setattr(telemetry, "_LEAVE_WITHIN_S", 0.05)
+    monkeypatch.setattr(telemetry, "_CLOSE_TIMEOUT_S", 0.05)
     released, reached = threading.Event(), threading.Event()
     monkeypatch.setattr(nvml, "nvmlInit", lambda: (reached.set(), released.wait(60)))
     sampler = Telemetry(print, lambda: 1)
-    sampler.watch(0, os.getpid(), ADDRESS)
+    sampler.add_child(0, os.getpid(), ADDRESS)
     assert reached.wait(30)
 
     began = time.monotonic()

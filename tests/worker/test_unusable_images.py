@@ -294,7 +294,7 @@ def test_what_a_child_could_not_use_is_left_until_its_file_changes(store):
     files = Files(mine=A)
     trainable = EligibleStudies(store, print, files)
     trainable([])
-    trainable.distrust("mine", trainable.found("mine"), "it can't be mapped")
+    trainable.reject_data("mine", trainable.data_set("mine"), "it can't be mapped")
 
     for _ in range(2):
         with pytest.raises(DataError, match="can't be mapped"):

@@ -42,7 +42,7 @@ Trainer = Callable[[Train, Callable[[], bool]], Iterator[Event]]
 
 
 #: How long a trial may take to its next event while that may be slow, in seconds, before it counts as hung.
-_LONGEST_PREPARATION_S = 600.0
+_LONGEST_KEEP_ALIVE_S = 600.0
 #: mallopt(3): the size from which a block is mapped on its own, and the free memory at the top that is given back.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
@@ -86,45 +86,45 @@ class EventWriter:
 
     def __init__(self, pipe: BinaryIO) -> None:
         self._pipe = pipe
-        self._one_at_a_time = threading.Lock()
-        self._preparing = threading.Event()
+        self._lock = threading.Lock()
+        self._keeping_alive = threading.Event()
         self._since = 0.0
-        threading.Thread(target=self._speak, daemon=True).start()
+        threading.Thread(target=self._send_keep_alives, daemon=True).start()
 
-    def say(self, message: Reply) -> None:
+    def send(self, message: Reply) -> None:
         """Write one reply as one line, whoever else speaks."""
-        with self._one_at_a_time:
+        with self._lock:
             self._pipe.write(encode(message))
             self._pipe.flush()
 
     @contextlib.contextmanager
-    def preparing(self) -> Iterator[None]:
+    def keep_alive(self) -> Iterator[None]:
         """Give signs of life until the block is over."""
         self._since = time.monotonic()
-        self._preparing.set()
+        self._keeping_alive.set()
         try:
             yield
         finally:
-            self._preparing.clear()
+            self._keeping_alive.clear()
 
-    def _speak(self) -> None:
-        while self._preparing.wait():
+    def _send_keep_alives(self) -> None:
+        while self._keeping_alive.wait():
             time.sleep(1.0)
-            if self._preparing.is_set() and time.monotonic() - self._since < _LONGEST_PREPARATION_S:
-                self.say(KeepAlive())
+            if self._keeping_alive.is_set() and time.monotonic() - self._since < _LONGEST_KEEP_ALIVE_S:
+                self.send(KeepAlive())
 
 
-def _nothing() -> None:
+def _no_op() -> None:
     """For a device that can't be lost and has no memory of its own."""
 
 
 def serve(
     train: Trainer,
     ready: Ready,
-    mailbox: RequestReader,
+    requests: RequestReader,
     pipe: BinaryIO,
-    check: Callable[[], None] = _nothing,
-    free_memory: Callable[[], None] = _nothing,
+    check: Callable[[], None] = _no_op,
+    free_memory: Callable[[], None] = _no_op,
 ) -> None:
     """Answer requests until stdin ends. An exception of a trial is a reply, not the end of the child.
 
@@ -132,28 +132,28 @@ def serve(
     CUDA may report what one trial broke only to the next, so `check`, which raises then, is asked after a failure.
     `free_memory` is called once nothing holds a trial any more: other children may need the memory of a shared GPU.
     """
-    mouth = EventWriter(pipe)
-    mouth.say(ready)
+    writer = EventWriter(pipe)
+    writer.send(ready)
     while True:
-        request = mailbox.next()
+        request = requests.next()
         try:
-            with mouth.preparing():
-                events = train(request, mailbox.stop.is_set)
-            for event in _with_signs_of_life(events, mouth):
-                mouth.say(event)
+            with writer.keep_alive():
+                events = train(request, requests.stop.is_set)
+            for event in _with_keep_alive(events, writer):
+                writer.send(event)
         except DataUnusable as error:
-            mouth.say(DataRefused(str(error)))
+            writer.send(DataRefused(str(error)))
         except Exception as error:  # whatever a trial raises is that trial's result
             kind = classify(error)
             if kind is Failure.DEVICE_LOST:
                 raise
             if kind is Failure.OWN:
                 check()
-            mouth.say(_failed(error, kind, request))
+            writer.send(_failed(error, kind, request))
         free_memory()
 
 
-def _with_signs_of_life(events: Iterator[Event], mouth: EventWriter) -> Iterator[Event]:
+def _with_keep_alive(events: Iterator[Event], writer: EventWriter) -> Iterator[Event]:
     """The events; the child says that it lives while the next one may be long in coming.
 
     A checkpoint waits for a disk or a network. The steps before the first row load CUDA's libraries, which are 2 GB on
@@ -161,7 +161,7 @@ def _with_signs_of_life(events: Iterator[Event], mouth: EventWriter) -> Iterator
     """
     slow, begun = True, False
     while True:
-        with mouth.preparing() if slow else contextlib.nullcontext():
+        with writer.keep_alive() if slow else contextlib.nullcontext():
             event = next(events, None)
         if event is None:
             return
@@ -214,7 +214,7 @@ def _keep_freed_memory() -> None:
 def main() -> None:
     """Serve real training on the device that the command line names."""
     replies = take_stdout()
-    mailbox = RequestReader(take_stdin())
+    requests = RequestReader(take_stdin())
 
     prepare_process()
     try:
@@ -235,7 +235,7 @@ def main() -> None:
         return
     versions = {"python": platform.python_version(), **trainer.versions()}
     ready = Ready(trainer.device_name, versions, trainer.gpu)
-    serve(trainer.train, ready, mailbox, replies, trainer.check, trainer.free_memory)
+    serve(trainer.train, ready, requests, replies, trainer.check, trainer.free_memory)
 
 
 if __name__ == "__main__":

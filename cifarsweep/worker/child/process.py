@@ -38,7 +38,7 @@ def child_environment() -> dict[str, str]:
     return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **without_database()}
 
 
-def in_short(story: str) -> str:
+def one_line(story: str) -> str:
     """How a child ended and the last that it said, in one line."""
     first, *more = story.strip().splitlines() or [""]
     return f"{first} ({more[-1].strip()})" if more else first
@@ -71,7 +71,7 @@ class ChildProcess:
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
         os.set_blocking(self._stdout.fileno(), False)
         self._partial = b""
-        self._last_words = ""
+        self._stderr_tail = ""
         self._killed = False
 
     @property
@@ -88,7 +88,7 @@ class ChildProcess:
         with contextlib.suppress(BrokenPipeError):
             self._stdin.write(encode(request))
 
-    def has_spoken(self) -> bool:
+    def has_output(self) -> bool:
         """Whether there is something to read."""
         return bool(wait([self._stdout.fileno()], 0))
 
@@ -121,7 +121,7 @@ class ChildProcess:
         self._process.wait()
         self._close_pipes()
 
-    def bury(self) -> None:
+    def reap(self) -> None:
         """End a child that has closed its pipe; it may be about to end by itself, and its own exit code tells more."""
         give_up = time.monotonic() + _LONGEST_END_S
         with contextlib.suppress(ChildProcessError):
@@ -142,22 +142,22 @@ class ChildProcess:
             self.kill()
         self._close_pipes()
 
-    def obituary(self) -> str:
+    def exit_report(self) -> str:
         """How the child ended and the last that it wrote to stderr."""
         code = self._process.poll()
         how = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
-        return f"the training process ended by {how}\n{self.last_words()}".rstrip()
+        return f"the training process ended by {how}\n{self.stderr_tail()}".rstrip()
 
-    def last_words(self) -> str:
+    def stderr_tail(self) -> str:
         """The end of the child's stderr, at most 4,000 characters."""
         if self._errors.closed:
-            return self._last_words
+            return self._stderr_tail
         size = self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(0, size - _TAIL))
         return self._errors.read().decode(errors="replace")
 
     def _close_pipes(self) -> None:
-        self._last_words = self.last_words()
+        self._stderr_tail = self.stderr_tail()
         for pipe in (self._stdin, self._stdout, self._errors):
             with contextlib.suppress(OSError):
                 pipe.close()

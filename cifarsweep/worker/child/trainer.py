@@ -148,7 +148,8 @@ def _refuse_idle_gpus() -> None:
     seen = [here[number] for number in gpus.visible(here)]
     if not seen:
         return
-    why = seen[0].fault or gpus.misfit(torch.__version__, torch.version.cuda, seen[0].driver, supported) or _complaint()
+    mismatch = gpus.cuda_mismatch(torch.__version__, torch.version.cuda, seen[0].driver, supported)
+    why = seen[0].fault or mismatch or _cuda_error()
     raise DeviceError(f"{seen[0].name} can't be used: {why}")
 
 
@@ -161,7 +162,7 @@ def _too_old_or_new(name: str, index: int) -> str:
     )
 
 
-def _complaint() -> str:
+def _cuda_error() -> str:
     """What torch says when it is made to start CUDA."""
     try:
         torch.cuda.init()  # type: ignore[no-untyped-call]

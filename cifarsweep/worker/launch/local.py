@@ -23,10 +23,10 @@ from cifarsweep.worker.signals import BATCH_SIGNALS, INTERACTIVE_SIGNALS, Signal
 from cifarsweep.worker.supervisor import EXIT_FAULTY_HOST
 
 #: Exit codes that another start would not change: nothing left to do, bad input, a bad machine.
-_FINAL = (0, SpecError.exit_code, EXIT_FAULTY_HOST)
+_NO_RESTART_CODES = (0, SpecError.exit_code, EXIT_FAULTY_HOST)
 #: A worker that was asked to stop, by us or by somebody else, has done so.
-_OBEYED = tuple(128 + number for number in INTERACTIVE_SIGNALS + BATCH_SIGNALS)
-#: Workers write checkpoints for 30 s at most; who is not gone by then hangs. Seconds.
+_STOP_CODES = tuple(128 + number for number in INTERACTIVE_SIGNALS + BATCH_SIGNALS)
+#: Workers write checkpoints for 30 s at most; one that is not gone by then hangs. Seconds.
 _GRACE_S = 45.0
 _TICK_S = 0.2
 
@@ -43,13 +43,13 @@ class WorkerCommand:
 class Backoff:
     """Seconds before start number n + 1 of a worker that crashes, and when to give it up.
 
-    A worker that ran for `well_s` has recovered: its crashes count from 0 again.
+    A worker that ran for `stable_after_s` has recovered: its crashes count from 0 again.
     """
 
     first_s: float = 1.0
     longest_s: float = 60.0
-    well_s: float = 60.0
-    most: int = 8
+    stable_after_s: float = 60.0
+    max_crashes: int = 8
 
     def pause_s(self, crashes: int) -> float:
         """The wait after so many crashes in a row: doubled each time."""
@@ -82,19 +82,19 @@ class _ManagedWorker:
         self._command, self._log, self._say, self._backoff = member.command, log, say, backoff
         self._crashes = 0
         self._start_at = self._started_at = time.monotonic()
-        self._read = log.stat().st_size if log.exists() else 0
+        self._log_read = log.stat().st_size if log.exists() else 0
         self._process: subprocess.Popen[bytes] | None = None
 
-    def tend(self, *, stopping: bool) -> None:
+    def poll(self, *, stopping: bool) -> None:
         """Start the worker where it is due, note its end, and pass on what it said."""
         process = self._process
         if process is None:
             self._begin(stopping=stopping)
             return
         ended = process.poll()
-        self._pass_on()
+        self._forward_log()
         if ended is not None:
-            self._bury(process, ended, stopping=stopping)
+            self._on_exit(process, ended, stopping=stopping)
 
     def send(self, number: int) -> None:
         """Pass a signal on, where there is still somebody to hear it."""
@@ -106,7 +106,7 @@ class _ManagedWorker:
         """End the worker at once; its training processes notice and end too."""
         if self._process is not None:
             self._process.kill()
-            self._bury(self._process, self._process.wait(), stopping=True)
+            self._on_exit(self._process, self._process.wait(), stopping=True)
 
     def _begin(self, *, stopping: bool) -> None:
         if self.code is None and stopping:
@@ -122,32 +122,32 @@ class _ManagedWorker:
                 self._command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
 
-    def _bury(self, process: subprocess.Popen[bytes], ended: int, *, stopping: bool) -> None:
+    def _on_exit(self, process: subprocess.Popen[bytes], ended: int, *, stopping: bool) -> None:
         assert process.stdin is not None
         process.stdin.close()
         self._process = None
         code = ended if ended >= 0 else 128 - ended
-        if stopping or code in _FINAL or ended in _OBEYED:
+        if stopping or code in _NO_RESTART_CODES or ended in _STOP_CODES:
             self.code = code
-            self._say(f"ended, {_described(ended)}")
+            self._say(f"ended, {_exit_text(ended)}")
             return
         ran_s = time.monotonic() - self._started_at
-        self._crashes = 1 if ran_s >= self._backoff.well_s else self._crashes + 1
+        self._crashes = 1 if ran_s >= self._backoff.stable_after_s else self._crashes + 1
         away = code == StoreUnavailable.exit_code
-        if self._crashes >= self._backoff.most and not away:
+        if self._crashes >= self._backoff.max_crashes and not away:
             self.code = code
-            self._say(f"crashed, {_described(ended)}, {self._crashes} times in a row: given up; see {self._log}")
+            self._say(f"crashed, {_exit_text(ended)}, {self._crashes} times in a row: given up; see {self._log}")
             return
         pause_s = self._backoff.pause_s(self._crashes)
         self._start_at = time.monotonic() + pause_s
-        what = "the database is away" if away else f"crashed, {_described(ended)}"
+        what = "the database is away" if away else f"crashed, {_exit_text(ended)}"
         self._say(f"{what}: starts again in {pause_s:.0f} s; see {self._log}")
 
-    def _pass_on(self) -> None:
+    def _forward_log(self) -> None:
         with suppress(FileNotFoundError), self._log.open("rb") as log:
-            log.seek(self._read)
+            log.seek(self._log_read)
             whole, newline, _ = log.read().rpartition(b"\n")
-            self._read += len(whole + newline)
+            self._log_read += len(whole + newline)
             for line in whole.decode(errors="replace").splitlines():
                 self._say(line)
 
@@ -166,8 +166,8 @@ class WorkerGroup:
             logs.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CifarsweepError(f"{logs}: no logs can be written there ({error.strerror}); give --logs") from None
-        self._keepers = [
-            _ManagedWorker(each, logs / f"{each.name}.log", _speaking_for(each.name, say), backoff or Backoff())
+        self._workers = [
+            _ManagedWorker(each, logs / f"{each.name}.log", _line_writer(each.name, say), backoff or Backoff())
             for each in members
         ]
         self._signals = SignalInbox()
@@ -186,34 +186,34 @@ class WorkerGroup:
             try:
                 self._run()
             finally:
-                for keeper in self._keepers:
-                    keeper.kill()
-        codes = [keeper.code or 0 for keeper in self._keepers]
+                for worker in self._workers:
+                    worker.kill()
+        codes = [worker.code or 0 for worker in self._workers]
         signals = self._signals.heard
         return 128 + signals[0] if signals and any(codes) else max(codes, default=0)
 
     def _run(self) -> None:
         heard = 0
         give_up = float("inf")
-        while any(keeper.code is None for keeper in self._keepers) and time.monotonic() < give_up:
+        while any(worker.code is None for worker in self._workers) and time.monotonic() < give_up:
             for number in self._signals.heard[heard:]:
                 heard += 1
                 give_up = min(give_up, time.monotonic() + _GRACE_S)
                 self._forward(number, again=heard > 1)
-            for keeper in self._keepers:
-                keeper.tend(stopping=bool(heard))
+            for worker in self._workers:
+                worker.poll(stopping=bool(heard))
             time.sleep(_TICK_S)
 
     def _forward(self, number: int, *, again: bool) -> None:
         # SIGUSR1 may reach a worker beside the SIGTERM that systemd or Slurm sends to every process: it never means
         # "at once". Two different signals do, and, unlike two of one kind, they can't become one on the way.
         numbers = (signal.SIGUSR1,) if not again else INTERACTIVE_SIGNALS if number in INTERACTIVE_SIGNALS else ()
-        for keeper in self._keepers:
+        for worker in self._workers:
             for each in numbers:
-                keeper.send(each)
+                worker.send(each)
 
 
-def _speaking_for(name: str, say: Callable[[str, str], None]) -> Callable[[str], None]:
+def _line_writer(name: str, say: Callable[[str, str], None]) -> Callable[[str], None]:
     def speak(line: str) -> None:
         # A screen or a log that takes no more is no reason to leave workers alone.
         with suppress(OSError):
@@ -222,7 +222,7 @@ def _speaking_for(name: str, say: Callable[[str, str], None]) -> Callable[[str],
     return speak
 
 
-def _described(ended: int) -> str:
+def _exit_text(ended: int) -> str:
     if ended < 0:
         return f"killed by {signal.Signals(-ended).name}"
-    return f"exit code {ended}" + (", asked to stop" if ended in _OBEYED else "")
+    return f"exit code {ended}" + (", asked to stop" if ended in _STOP_CODES else "")
