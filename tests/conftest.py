@@ -1,6 +1,7 @@
 """What tests of several rooms need."""
 
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -106,6 +107,20 @@ def set_read_only() -> Iterator[Callable[[Path], None]]:
     for folder in mounted:
         # Lazily: a test that failed may hold a file there open.
         subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A real browser."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("no Chromium on PATH: the pages are not tried in a browser")
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield found
+        found.close()
 
 
 @pytest.fixture

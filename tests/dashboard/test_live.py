@@ -1,13 +1,12 @@
 """The dashboard in a real browser: a curve grows while a worker trains, and nothing that a reader chose is lost."""
 
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from support.worker import command as command_of_worker
 
 from cifarsweep.spec.metrics import CONFUSION
@@ -16,19 +15,8 @@ from cifarsweep.spec.types import AttemptEnd, MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store, leases
 from cifarsweep.store.records import Lease, WorkerInfo
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH: the dashboard is not tried in a browser")
-
 HOSTILE = "<script>window.hacked=1</script><img src=http://x.test/ onerror=window.hacked=1>\"'"
 POINTS = "document.getElementById('curves-plot').data.at(-1).x.length"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield found
-        found.close()
 
 
 @pytest.fixture

@@ -27,16 +27,6 @@ epochs = 1
 """
 
 
-@pytest.fixture
-def write(tmp_path: Path):
-    def _write(text: str) -> Path:
-        path = tmp_path / "study.toml"
-        path.write_text(text)
-        return path
-
-    return _write
-
-
 def test_factors_are_crossed_and_seeds_come_round_by_round(write):
     study = read_study(write(MINIMAL))
 

@@ -1,7 +1,6 @@
 """The `[search]` table of a study file: what it becomes, and what is said of a bad one."""
 
 import tomllib
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -28,16 +27,6 @@ n_trials = 40
 batch_size = { low = 16, high = 64, step = 16 }
 "model.norm" = { choices = ["batch", "layer"] }
 """
-
-
-@pytest.fixture
-def write(tmp_path: Path):
-    def _write(text: str) -> Path:
-        path = tmp_path / "study.toml"
-        path.write_text(text)
-        return path
-
-    return _write
 
 
 def test_a_search_has_one_seed_and_no_trials_before_it_asks(write):

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from scenes import administer, cut_connections, make_study
+from scenes import administer, cut_connections, make_study, must_claim, result, rows_at, saved_at
 
+from cifarsweep.spec.types import MetricRow
 from cifarsweep.store import Store
 from cifarsweep.store.schema import metadata
 
@@ -93,6 +94,18 @@ def busy_store(store: Store) -> Store:
     """A store with the study `s` of 2 cells and 3 seeds."""
     store.studies.create(make_study())
     return store
+
+
+@pytest.fixture
+def used_store(busy_store: Store) -> Store:
+    """Trial 0 is done and told, trial 1 is leased with a checkpoint, the others wait."""
+    lease = busy_store.queue.write(
+        must_claim(busy_store), [*rows_at(1, 2), MetricRow("x", 1, float("nan"))], saved_at(2)
+    )
+    busy_store.queue.finish(lease, rows_at(3), saved_at(3), result(3))
+    busy_store.queue.write(must_claim(busy_store), rows_at(1), saved_at(1))
+    assert busy_store.sync_optuna() == 1
+    return busy_store
 
 
 @pytest.fixture

@@ -14,18 +14,6 @@ from cifarsweep.store import Store
 from cifarsweep.store.schema import checkpoint
 
 
-@pytest.fixture
-def used_store(busy_store: Store) -> Store:
-    """Trial 0 is done and told, trial 1 is leased with a checkpoint, the others wait."""
-    lease = busy_store.queue.write(
-        must_claim(busy_store), [*rows_at(1, 2), MetricRow("x", 1, float("nan"))], saved_at(2)
-    )
-    busy_store.queue.finish(lease, rows_at(3), saved_at(3), result(3))
-    busy_store.queue.write(must_claim(busy_store), rows_at(1), saved_at(1))
-    assert busy_store.sync_optuna() == 1
-    return busy_store
-
-
 @pytest.fixture(params=["read_only_mount", "read_only_mount with WAL", "reader"])
 def unwritable(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str | Path:
     """A database with the study `s` that may only be read."""

@@ -1,7 +1,7 @@
 """Each kind of damage has a sentence, and a database in use has none."""
 
 import pytest
-from scenes import make_study, must_claim, result, rows_at, saved_at, set_trial
+from scenes import make_study, must_claim, result, rows_at, set_trial
 from sqlalchemy import insert, text
 
 from cifarsweep.spec.types import MetricRow
@@ -13,16 +13,6 @@ from cifarsweep.store.schema import metric
 
 def run(store: Store, statement: str) -> None:
     store._db.write(lambda conn: conn.execute(text(statement)))
-
-
-@pytest.fixture
-def used_store(busy_store: Store) -> Store:
-    """Trial 0 is done and told, trial 1 is leased, the others wait."""
-    lease = busy_store.queue.write(must_claim(busy_store), rows_at(1, 2), saved_at(2))
-    busy_store.queue.finish(lease, rows_at(3), saved_at(3), result(3))
-    busy_store.queue.write(must_claim(busy_store), rows_at(1), saved_at(1))
-    assert busy_store.sync_optuna() == 1
-    return busy_store
 
 
 def test_a_database_in_use_is_in_order(used_store: Store) -> None:

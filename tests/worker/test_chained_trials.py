@@ -2,22 +2,13 @@
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
 from support.worker import work
 
 from cifarsweep.errors import StoreUnavailable
-from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.types import AttemptEnd, TrialState
 from cifarsweep.store import Store
-
-
-@pytest.fixture
-def store(tmp_path: Path):
-    with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True) as store:
-        store.studies.create(read_study(find("demo")))
-        yield store
 
 
 def ends(store: Store) -> list[AttemptEnd | None]:

@@ -13,6 +13,7 @@ from cifarsweep.cli.replay import _print
 from cifarsweep.report.render import render_study
 from cifarsweep.report.summary import study_fields
 from cifarsweep.spec.reader import find, read_study
+from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import MetricRow, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.records import Environment, WorkerInfo
@@ -23,10 +24,8 @@ A, B = "a" * 64, "b" * 64
 
 
 @pytest.fixture
-def store(tmp_path: Path):
-    with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True) as store:
-        store.studies.create(read_study(find("demo"), seeds=1))
-        yield store
+def study() -> Study:
+    return read_study(find("demo"), seeds=1)
 
 
 def begin_elsewhere(

@@ -9,7 +9,6 @@ from support import child, worker
 from support.child import TOGETHER, Saves
 from support.worker import Notes, assert_everything_is_there_once
 
-from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.types import AttemptEnd
 from cifarsweep.store import Store
 from cifarsweep.store.leases import Timing
@@ -19,10 +18,8 @@ TIMING = Timing(lease_s=5.0, beat_s=0.2)
 
 
 @pytest.fixture
-def store(tmp_path: Path):
-    with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True, timing=TIMING) as store:
-        store.studies.create(read_study(find("demo")))
-        yield store
+def timing() -> Timing:
+    return TIMING
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from support import worker
 from support.worker import TRIALS, Notes, assert_everything_is_there_once
 
 from cifarsweep.errors import StoreUnavailable
-from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.types import AttemptEnd, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.leases import Timing
@@ -34,12 +33,10 @@ def timing() -> Timing:
 hasty = pytest.mark.parametrize("timing", [pytest.param(HASTY, id="hasty")])
 
 
-@pytest.fixture
-def store(tmp_path: Path, timing: Timing):
+@pytest.fixture(autouse=True)
+def hold(tmp_path: Path) -> None:
+    """Trials that are to be held are, from the beginning."""
     (tmp_path / "hold").touch()
-    with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True, timing=timing) as store:
-        store.studies.create(read_study(find("demo")))
-        yield store
 
 
 def work(store: Store, folder: Path, behaviour: str, notes: Notes, slots: int = 2) -> int:

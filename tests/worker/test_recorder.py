@@ -1,12 +1,8 @@
 """The recorder while the database comes and goes; everything else of it is tested through whole workers."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from cifarsweep.errors import LeaseLost, StoreUnavailable
-from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.types import CheckpointRef, MetricRow
 from cifarsweep.store import Store
 from cifarsweep.store.metrics import insert_rows
@@ -23,13 +19,6 @@ class NoBroom:
 
     def keep_only(self, path):
         pass
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True) as opened:
-        opened.studies.create(read_study(find("demo")))
-        yield opened
 
 
 def test_a_rewind_waits_for_a_database_that_is_away(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

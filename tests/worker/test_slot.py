@@ -19,7 +19,6 @@ from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import AttemptEnd, TrialState
 from cifarsweep.store import Store
-from cifarsweep.store.leases import Timing
 from cifarsweep.worker import slot
 from cifarsweep.worker.child import process, protocol
 
@@ -32,12 +31,9 @@ def study(name: str) -> Study:
     return STUDY.model_copy(update={"name": name, "cells": STUDY.cells[:2], "seeds": STUDY.seeds[:2], "hypotheses": ()})
 
 
-@pytest.fixture
-def store(tmp_path: Path):
-    timing = Timing(lease_s=12.0, beat_s=1.0)
-    with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True, timing=timing) as store:
-        store.studies.create(study("first"))
-        yield store
+@pytest.fixture(name="study")
+def first_study() -> Study:
+    return study("first")
 
 
 @pytest.fixture

@@ -35,18 +35,6 @@ hasty = pytest.mark.parametrize("timing", [pytest.param(HASTY, id="hasty")])
 
 
 @pytest.fixture
-def timing() -> Timing:
-    return PATIENT
-
-
-@pytest.fixture
-def store(tmp_path: Path, timing: Timing):
-    with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True, timing=timing) as store:
-        store.studies.create(read_study(find("demo")))
-        yield store
-
-
-@pytest.fixture
 def work(store: Store, tmp_path: Path):
     def _work(behaviour: str = "ok", display: Display | None = None, **plan: object) -> int:
         return worker.work(store, tmp_path, behaviour, display or Notes(), **plan)

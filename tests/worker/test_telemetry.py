@@ -16,8 +16,8 @@ from support.worker import work
 
 from cifarsweep.spec.metrics import ENERGY, TELEMETRY, TIMING_METRICS
 from cifarsweep.spec.reader import find, read_study
+from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import MetricRow
-from cifarsweep.store import Store
 from cifarsweep.store.leases import Timing
 from cifarsweep.worker import telemetry
 from cifarsweep.worker.child.trainer import DeviceTrainer
@@ -178,10 +178,13 @@ def test_a_driver_that_hangs_keeps_nobody_waiting(nvml, monkeypatch):
 
 
 @pytest.fixture
-def store(tmp_path):
-    with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True, timing=PATIENT) as store:
-        store.studies.create(read_study(find("demo"), seeds=1))
-        yield store
+def timing() -> Timing:
+    return PATIENT
+
+
+@pytest.fixture
+def study() -> Study:
+    return read_study(find("demo"), seeds=1)
 
 
 def test_a_taken_over_trial_goes_on_from_the_energy_of_its_checkpoint(nvml, store, tmp_path):

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,10 +71,8 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True, timing=TIMING) as store:
-        store.studies.create(make_study())
-        yield store
+def study() -> Study:
+    return make_study()
 
 
 def supervisor(store: Store, command: list[str], notes: Notes, trainable: EligibleStudies, folder: Path) -> Supervisor:
