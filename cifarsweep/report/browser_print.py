@@ -1,4 +1,4 @@
-"""Pages as PDF and as pictures, by the Chromium that is installed here. It is given no way to the network."""
+"""Prints pages as PDF and draws them as PNG with an installed Chromium, which gets no way to the network."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 VARIABLE = "CIFARSWEEP_CHROMIUM"
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-_PATIENCE_S = 120
-#: Width of a picture in pixels, and the most that a page may be high: Chromium draws no more than this at once.
-WIDTH, _HIGHEST = 1280, 16_000
-#: Only the page may be read: names resolve to nothing, and Chromium's own services are off.
-_ALONE = (
-    # A mouse that hovers, as on a desk: without one plotly shows its buttons all the time.
+_TIMEOUT_S = 120
+#: Width of a picture in pixels, and the greatest height that Chromium draws at once.
+WIDTH, _MOST_HEIGHT = 1280, 16_000
+#: No host name resolves, and Chromium's own services are off.
+_OFFLINE = (
+    # A mouse that can hover: without one plotly always shows its buttons.
     "--blink-settings=primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4",
     "--host-resolver-rules=MAP * ~NOTFOUND",
     "--disable-background-networking",
@@ -37,7 +37,7 @@ _ALONE = (
 
 
 def find_chromium(env: Mapping[str, str] | None = None) -> str:
-    """The browser that `$CIFARSWEEP_CHROMIUM` names, else the first on PATH. Raises OutputError where there is none."""
+    """Find the browser that `$CIFARSWEEP_CHROMIUM` names, else the first on PATH. Raises OutputError."""
     env = os.environ if env is None else env
     if named := env.get(VARIABLE):
         if found := shutil.which(named):
@@ -53,34 +53,34 @@ def find_chromium(env: Mapping[str, str] | None = None) -> str:
 
 
 def write_pdf(page: Path) -> Path:
-    """Print a page into a PDF beside it; returns its path. Raises OutputError."""
+    """Print a page into a PDF beside it and return its path. Raises OutputError."""
     out = page.with_suffix(".pdf")
     with scratch() as folder:
         made = folder / "page.pdf"
-        _run(page, made, folder, "--no-pdf-header-footer", f"--print-to-pdf={made}")
-        _put(made.read_bytes(), out)
+        _draw(page, made, folder, "--no-pdf-header-footer", f"--print-to-pdf={made}")
+        _write(made.read_bytes(), out)
     return out
 
 
 def write_png(page: Path) -> tuple[Path, bool]:
-    """Draw a page into a PNG beside it; returns its path, and whether the whole page is on it. Raises OutputError."""
+    """Draw a page into a PNG beside it. Return its path, and whether it shows the whole page. Raises OutputError."""
     from PIL import Image
 
     out = page.with_suffix(".png")
     with scratch() as folder:
         made = folder / "page.png"
-        # The height of a page is known only when it is drawn: a window that is too high, and the empty rest cut off.
-        _run(page, made, folder, f"--window-size={WIDTH},{_HIGHEST}", f"--screenshot={made}")
+        # The height is unknown before drawing: draw in a window that is too high, and cut off the empty rest.
+        _draw(page, made, folder, f"--window-size={WIDTH},{_MOST_HEIGHT}", f"--screenshot={made}")
         with Image.open(made) as drawn:
             picture = drawn.convert("RGB")
-        height = _used(picture)
+        height = _content_height(picture)
         picture.crop((0, 0, picture.width, height)).save(made)
-        _put(made.read_bytes(), out)
+        _write(made.read_bytes(), out)
     return out, height < picture.height
 
 
-def _used(picture: Image) -> int:
-    """Rows down to the last one that is not paper, and a margin."""
+def _content_height(picture: Image) -> int:
+    """Rows down to the last one with any content, and a margin."""
     from PIL import Image, ImageChops
 
     paper = Image.new("RGB", picture.size, picture.getpixel((0, picture.height - 1)))
@@ -88,19 +88,19 @@ def _used(picture: Image) -> int:
     return min((box[3] if box else 0) + 40, picture.height)
 
 
-def _run(page: Path, made: Path, folder: Path, *options: str) -> None:
-    # Root, as in a container, has no sandbox to offer; the pages are our own, and their policy forbids foreign scripts.
+def _draw(page: Path, made: Path, folder: Path, *options: str) -> None:
+    # Chromium has no sandbox for root, the usual user in a container. The pages are ours and forbid foreign scripts.
     sandbox = ("--no-sandbox",) if os.geteuid() == 0 else ()
     command = [
         *(find_chromium(), "--headless", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={folder / 'profile'}"),
-        *(*_ALONE, *sandbox, "--virtual-time-budget=30000", *options, page.resolve().as_uri()),
+        *(*_OFFLINE, *sandbox, "--virtual-time-budget=30000", *options, page.resolve().as_uri()),
     ]
     try:
         ended = subprocess.run(
-            command, capture_output=True, text=True, timeout=_PATIENCE_S, check=False, env=without_database()
+            command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False, env=without_database()
         )
     except subprocess.TimeoutExpired:
-        raise OutputError(f"{page}: Chromium did not draw it within {_PATIENCE_S} s; try again, or print it") from None
+        raise OutputError(f"{page}: Chromium did not draw it within {_TIMEOUT_S} s; try again, or print it") from None
     except OSError as error:
         raise OutputError(f"{command[0]}: can't be started: {error.strerror}; let ${VARIABLE} name another") from None
     if not made.is_file():
@@ -108,7 +108,7 @@ def _run(page: Path, made: Path, folder: Path, *options: str) -> None:
         raise OutputError(f"{page}: Chromium drew nothing and ended with {ended.returncode}: {last}")
 
 
-def _put(content: bytes, out: Path) -> None:
+def _write(content: bytes, out: Path) -> None:
     try:
         write_atomically(out, content)
     except OSError as error:

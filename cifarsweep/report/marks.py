@@ -9,6 +9,7 @@ from typing import Any
 
 from cifarsweep.analysis.verdicts import Verdict
 from cifarsweep.report.hypothesis_text import kind_text
+from cifarsweep.stats import Interval
 
 #: Width of the picture of a verdict, in pixels.
 WIDTH = 240
@@ -27,6 +28,16 @@ class Scale:
         """The distance from the lower end; a value beyond an end is held there."""
         share = (value - self.low) / (self.high - self.low) if self.high > self.low else 0.5
         return round(self.margin + min(max(share, 0.0), 1.0) * (self.length - 2 * self.margin), 1)
+
+
+def interval_mark(value: float, interval: Interval | None, scale: Scale, label: str) -> dict[str, Any]:
+    """A value and its interval in pixels; an end of the interval beyond the scale gets no cap."""
+    ends = (interval.low, interval.high) if interval else ()
+    return {
+        "value": scale.pixel(value),
+        "ends": [{"x": scale.pixel(end), "cap": scale.low <= end <= scale.high} for end in ends],
+        "label": label,
+    }
 
 
 def forest_mark(verdict: Verdict) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.errors import CifarsweepError, UnreadableStudy
 from cifarsweep.files import write_atomically
 from cifarsweep.formatting import timestamp
-from cifarsweep.report.comparison_page import compare_view
+from cifarsweep.report.comparison_page import comparison_view
 from cifarsweep.report.palette import colour_rules
 from cifarsweep.report.study_page import study_view
 from cifarsweep.report.summary import index_row
@@ -63,7 +63,7 @@ def write_comparison(found: Comparison, out: Path) -> Path:
     # Of two databases the study that stands beside the page would be one of the two: which, nobody knows.
     beside = {name: page_name(name) for name in names if (out / page_name(name)).is_file() and len(set(names)) > 1}
     html = template.render(
-        compare_view(found), beside=beside, policy=_policy([]), live=None, style=_style("report.css")
+        comparison_view(found), beside=beside, policy=_policy([]), live=None, style=_style("report.css")
     )
     with _folder(out):
         write_atomically(path, html.encode())

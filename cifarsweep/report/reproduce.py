@@ -1,17 +1,17 @@
-"""How to make a study again: the commands, the code, the images, and what its trials ran with."""
+"""How to reproduce a study: commands, code, images, and the environments of its trials."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
-from cifarsweep.analysis.records import ReportStudy, ReportTrial
+from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.data.catalog import BUILT_IN
 from cifarsweep.environment import without_database
 from cifarsweep.formatting import plural
@@ -20,48 +20,44 @@ from cifarsweep.spec.types import DATA_VERSION
 from cifarsweep.spec.writer import study_toml
 from cifarsweep.version import __version__
 
-#: More trials than this are counted rather than named.
+#: More trials than this are counted instead of named.
 _NAMED = 12
+_GIT_TIMEOUT_S = 5
 
+#: Versions by name.
 Environment = tuple[tuple[str, str], ...]
 
 
-def environments(report: ReportStudy) -> list[tuple[Environment, int]]:
-    """What trials ran with, versions by name, with the number of trials; most trials first.
-
-    Images are among them where the trials of the study had different ones.
-    """
-    mixed = _mixed_data(report)
-    return Counter(found for trial in report.trials for found in _environments(trial, mixed)).most_common()
+def environment_numbers(report: ReportStudy) -> dict[int, tuple[int, ...]]:
+    """The environments that each started trial ran in, in order, numbered from 1 as the page lists them."""
+    by_trial = _environments(report)
+    numbers = {environment: number for number, (environment, _) in enumerate(_counted(by_trial), start=1)}
+    return {trial: tuple(numbers[one] for one in found) for trial, found in by_trial.items() if found}
 
 
-def environment_numbers(report: ReportStudy) -> Mapping[int, tuple[int, ...]]:
-    """Which environments each trial that has begun ran in, one after the other, by its number; counted from 1."""
-    mixed = _mixed_data(report)
-    places = {found: place for place, (found, _) in enumerate(environments(report), start=1)}
-    numbers = {trial.number: [places[found] for found in _environments(trial, mixed)] for trial in report.trials}
-    return {number: tuple(found) for number, found in numbers.items() if found}
+def _counted(by_trial: Mapping[int, Sequence[Environment]]) -> list[tuple[Environment, int]]:
+    """Each environment with its number of trials, most trials first."""
+    return Counter(environment for found in by_trial.values() for environment in found).most_common()
 
 
-def _mixed_data(report: ReportStudy) -> set[str]:
-    """The data sets of which trials had different images, as versions name them."""
+def _environments(report: ReportStudy) -> dict[int, list[Environment]]:
+    """The environments of each trial; digests of images are part of them if trials had different images."""
     digests: dict[str, set[str]] = {}
-    for key, sha256 in (item for trial in report.trials for each in trial.environments for item in each.items()):
-        if key.startswith(DATA_VERSION):
-            digests.setdefault(key, set()).add(sha256)
-    return {key for key, found in digests.items() if len(found) > 1}
-
-
-def _environments(trial: ReportTrial, mixed: Collection[str]) -> list[Environment]:
-    found = [
-        tuple(sorted((k, v) for k, v in versions.items() if k in mixed or not k.startswith(DATA_VERSION)))
-        for versions in trial.environments
-    ]
-    return [each for each in dict.fromkeys(found) if each]
+    for key, value in (item for trial in report.trials for found in trial.environments for item in found.items()):
+        digests.setdefault(key, set()).add(value)
+    same_data = {key for key, values in digests.items() if key.startswith(DATA_VERSION) and len(values) == 1}
+    environments = {
+        trial.number: [
+            tuple(sorted((key, value) for key, value in found.items() if key not in same_data))
+            for found in trial.environments
+        ]
+        for trial in report.trials
+    }
+    return {number: [one for one in dict.fromkeys(found) if one] for number, found in environments.items()}
 
 
 def _changed(report: ReportStudy) -> Iterator[str]:
-    """Which trials changed their software, device or images on their way, and what follows from it."""
+    """Sentences on trials whose software, device or images changed between attempts."""
     found: dict[str, list[int]] = {}
     for trial in report.trials:
         if trial.changed:
@@ -76,7 +72,7 @@ def _changed(report: ReportStudy) -> Iterator[str]:
 
 
 def reproduce_view(report: ReportStudy) -> dict[str, Any]:
-    """The variables of the section."""
+    """The variables of the section on reproduction."""
     study = report.written or report.study
     return {
         "commands": list(commands(report)),
@@ -86,15 +82,15 @@ def reproduce_view(report: ReportStudy) -> dict[str, Any]:
         "code": code_version(),
         "data": report.data_digest or None,
         "environments": [
-            {"text": ", ".join(f"{k} {v}" for k, v in found), "trials": plural(count, "trial")}
-            for found, count in environments(report)
+            {"text": ", ".join(f"{name} {version}" for name, version in found), "trials": plural(count, "trial")}
+            for found, count in _counted(_environments(report))
         ],
-        "changed": [text for text in _changed(report)],
+        "changed": list(_changed(report)),
     }
 
 
 def commands(report: ReportStudy) -> Iterator[str]:
-    """The command lines, from the images to the check of a trial against its repetition."""
+    """Command lines from the images to the replay of a trial."""
     name = report.study.name
     if report.study.imported:
         yield f"cifarsweep import-tensorboard DIR --as {name}"
@@ -115,31 +111,28 @@ def commands(report: ReportStudy) -> Iterator[str]:
         yield extend
         yield f"{worker}    # these two again until nothing is added"
     yield f"cifarsweep report {name}"
-    # Of a trial that changed nothing on its way, where there is one: for the others nothing is promised.
+    # Prefer a trial in which nothing changed between attempts: the same bits are promised for such trials alone.
     if done := sorted((trial for trial in report.trials if trial.done), key=lambda trial: bool(trial.changed)):
         same = "does this trial come out the same, bit for bit?"
         question = "how near does this trial come, which changed on its way?" if done[0].changed else same
         yield f"cifarsweep replay {name}/{done[0].number}    # {question}"
 
 
-_PATIENCE_S = 5
-
-
 @lru_cache(maxsize=1)
 def code_version() -> str:
-    """The version, with its commit where the package runs from a checkout or was installed from one. Never fails."""
+    """The version, and the commit if the package runs from a checkout or was installed from one. Never fails."""
     commit = _of_checkout(Path(__file__).parents[2]) or _of_install()
     return f"cifarsweep {__version__}, commit {commit}" if commit else f"cifarsweep {__version__}"
 
 
 def _of_checkout(root: Path) -> str | None:
-    # Only its own: an environment may stand inside the checkout of something else.
+    # Ask for this checkout alone: an environment may lie inside the checkout of another project.
     if not (root / ".git").exists():
         return None
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
         ended = subprocess.run(
-            command, capture_output=True, text=True, timeout=_PATIENCE_S, check=False, env=without_database()
+            command, capture_output=True, text=True, timeout=_GIT_TIMEOUT_S, check=False, env=without_database()
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -147,7 +140,7 @@ def _of_checkout(root: Path) -> str | None:
 
 
 def _of_install() -> str | None:
-    """As pip writes it down (https://packaging.python.org/en/latest/specifications/direct-url/)."""
+    """Read the commit that pip recorded (https://packaging.python.org/en/latest/specifications/direct-url/)."""
     try:
         origin = json.loads(distribution("cifarsweep").read_text("direct_url.json") or "{}")
         commit = origin.get("vcs_info", {}).get("commit_id")

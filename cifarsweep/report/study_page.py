@@ -21,7 +21,7 @@ from cifarsweep.formatting import (
 )
 from cifarsweep.report.figures import CLASSES_SHOWN, POINTS, class_payload, cost_payload, curve_payload, gap_payload
 from cifarsweep.report.folding import shown_cells, shown_trials
-from cifarsweep.report.marks import Scale
+from cifarsweep.report.marks import Scale, interval_mark
 from cifarsweep.report.notes import curve_note, figure_notes, folding_notes, warnings
 from cifarsweep.report.palette import CellStyle, cell_styles
 from cifarsweep.report.reproduce import reproduce_view
@@ -131,7 +131,9 @@ def _result_row(
         "style": style,
         "mean": mean_text(accuracy, VAL_ACCURACY) if accuracy else None,
         "range": range_text(accuracy, VAL_ACCURACY) if accuracy else None,
-        "mark": _mark(accuracy, scale) if accuracy and scale else None,
+        "mark": interval_mark(accuracy.mean, accuracy.interval, scale, _mark_label(accuracy))
+        if accuracy and scale
+        else None,
         "n": accuracy.n if accuracy else 0,
         "planned": len(result.trials),
         "time": duration(result.seconds),
@@ -148,17 +150,9 @@ def _trouble(result: CellResult) -> str:
     return ", ".join(f"{count} {what}" for count, what in counts if count)
 
 
-def _mark(accuracy: Summary, scale: Scale) -> dict[str, Any]:
-    interval = accuracy.interval
-    ends = (interval.low, interval.high) if interval else None
-    label = f"mean {mean_text(accuracy, VAL_ACCURACY)}"
-    if ends:
-        label += f", 95 % interval {interval_text(accuracy, VAL_ACCURACY)}"
-    return {
-        "mean": scale.pixel(accuracy.mean),
-        "ends": [{"x": scale.pixel(end), "cap": scale.low <= end <= scale.high} for end in ends] if ends else [],
-        "label": label,
-    }
+def _mark_label(accuracy: Summary) -> str:
+    mean = f"mean {mean_text(accuracy, VAL_ACCURACY)}"
+    return f"{mean}, 95 % interval {interval_text(accuracy, VAL_ACCURACY)}" if accuracy.interval else mean
 
 
 def _common_settings(report: ReportStudy) -> list[dict[str, Any]]:

@@ -1,8 +1,8 @@
-"""The table of all trials: what became of each, where it ran, how its curve went."""
+"""The table of trials, with their attempts and errors, and the table of settings that differ."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,12 @@ from cifarsweep.spec.types import Value
 
 SPARK_WIDTH, SPARK_HEIGHT = 72, 22
 _SPARK_POINTS = 36
-#: Signs of an error that stand in the line which opens it.
-_SAID = 160
+#: Characters of an error's last line that the closed entry shows.
+_LAST_LINE = 160
 
 
 def trials_view(report: ReportStudy, styles: Mapping[str, CellStyle], trials: Sequence[ReportTrial]) -> dict[str, Any]:
-    """The variables of the section: its rows and the metric of its small curves."""
+    """The variables of the section on trials."""
     metric = next((name for name in (VAL_ACCURACY, TRAIN_LOSS) if any(key == name for _, key in report.series)), None)
     numbers = environment_numbers(report)
     sparks = _sparks(report, metric, trials) if metric else {}
@@ -41,6 +41,7 @@ def _row(
     trial: ReportTrial, styles: Mapping[str, CellStyle], environments: Sequence[int], spark: str | None
 ) -> dict[str, Any]:
     last = trial.attempts[-1] if trial.attempts else None
+    devices = ", then ".join(dict.fromkeys(attempt.device for attempt in trial.trained_by))
     accuracy = trial.accuracy
     return {
         "number": trial.number,
@@ -51,35 +52,33 @@ def _row(
         "accuracy": value_text(accuracy, VAL_ACCURACY) if accuracy is not None else None,
         "steps": f"{trial.steps:,}" if trial.steps else None,
         "time": duration(trial.elapsed_s),
-        "beside": duration(time_beside(trial)),
-        "where": f"{last.host}, {_devices(trial)}" if last else None,
+        "overhead": duration(overhead_s(trial)),
+        "where": f"{last.host}, {devices}" if last else None,
         "environments": environments,
         "changed": changes_text(trial.changed) if trial.changed else None,
         "spark": spark,
         "attempts": [_attempt_row(attempt) for attempt in trial.attempts],
         "error": trial.error or None,
-        "said": _last_line(trial.error) if trial.error else None,
+        "last_line": _last_line(trial.error) if trial.error else None,
     }
 
 
-def _devices(trial: ReportTrial) -> str:
-    """Every device that it was trained on, one after the other."""
-    return ", then ".join(dict.fromkeys(each.device for each in trial.trained_by))
-
-
 def _last_line(error: str) -> str:
-    """What a traceback ends with, which says what went wrong."""
+    """The last line of a traceback, which names the error."""
     last = (error.strip().splitlines() or [""])[-1].strip()
-    return last if len(last) <= _SAID else f"{last[: _SAID - 1]}…"
+    return last if len(last) <= _LAST_LINE else f"{last[: _LAST_LINE - 1]}…"
 
 
-def time_beside(trial: ReportTrial) -> float | None:
-    """Seconds that the attempts of a finished trial took beyond the training that counts; None where unknown."""
-    spans = [(attempt.started, attempt.ended) for attempt in trial.attempts]
-    if not trial.done or trial.elapsed_s is None or not spans:
+def overhead_s(trial: ReportTrial) -> float | None:
+    """Seconds that attempts of a finished trial took beyond the training that counts; None if unknown."""
+    spans = [
+        (attempt.ended - attempt.started).total_seconds()
+        for attempt in trial.attempts
+        if attempt.started and attempt.ended
+    ]
+    if not trial.done or trial.elapsed_s is None or not spans or len(spans) < len(trial.attempts):
         return None
-    known = [(ended - started).total_seconds() for started, ended in spans if started and ended]
-    return max(sum(known) - trial.elapsed_s, 0.0) if len(known) == len(spans) else None
+    return max(sum(spans) - trial.elapsed_s, 0.0)
 
 
 def _attempt_row(attempt: ReportAttempt) -> dict[str, Any]:
@@ -94,7 +93,7 @@ def _attempt_row(attempt: ReportAttempt) -> dict[str, Any]:
 
 
 def _sparks(report: ReportStudy, metric: str, trials: Sequence[ReportTrial]) -> dict[int, str]:
-    """For each trial with two finite values or more, its curve as an SVG path; all share their axes."""
+    """The curve of each trial with two finite values or more, as an SVG path; all share their axes."""
     found: dict[int, Series] = {}
     for trial in trials:
         steps, values = report.series.get((trial.number, metric), (np.empty(0, np.int64), np.empty(0)))
@@ -118,7 +117,7 @@ def _path(across: np.ndarray[Any, Any], up: np.ndarray[Any, Any]) -> str:
 
 
 def differing_settings(report: ReportStudy) -> dict[str, Any]:
-    """The settings in which cells differ, as far as they are known, as a table: the keys, and each cell's values."""
+    """A table of the settings in which cells differ: its keys, and the values of each cell."""
     imported = report.study.imported
     cells = [(cell.name, cell.levels if imported else flat_settings(cell.settings)) for cell in report.study.cells]
     keys = [
@@ -126,11 +125,9 @@ def differing_settings(report: ReportStudy) -> dict[str, Any]:
         for key in dict.fromkeys(key for _, settings in cells for key in settings)
         if len({repr(settings.get(key)) for _, settings in cells}) > 1
     ]
-    rows = [(name, list(_values(settings, keys))) for name, settings in cells]
+    rows = [(name, [_value_text(settings.get(key)) for key in keys]) for name, settings in cells]
     return {"keys": keys, "rows": rows}
 
 
-def _values(settings: Mapping[str, Value], keys: Sequence[str]) -> Iterator[str]:
-    for key in keys:
-        value = settings.get(key)
-        yield "" if value is None else level_text(value)
+def _value_text(value: Value) -> str:
+    return "" if value is None else level_text(value)

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from cifarsweep.analysis.comparison import compare
-from cifarsweep.report.comparison_page import compare_view, lead
+from cifarsweep.report.comparison_page import comparison_view, lead
 from cifarsweep.report.render import write_comparison, write_pages
 from cifarsweep.report.summary import comparison_fields, study_fields
 
@@ -134,7 +134,7 @@ def test_the_lead_counts_what_can_not_be_told_apart_from_no_difference(make: Any
     found = compare(a, a)
 
     assert lead(found).endswith("for 1 no difference is shown, 1 has too few seeds to tell, 1 has no result yet.")
-    rows = {row["cell"]: row for row in compare_view(found)["rows"]}
+    rows = {row["cell"]: row for row in comparison_view(found)["rows"]}
     assert [rows[f"batch_size={size}"]["p"] for size in (8, 16, 32)] == ["1", None, None]
     assert rows["batch_size=16"]["pairs"] == "2 pairs, all alike"
 
@@ -145,7 +145,7 @@ def test_pairs_that_are_all_alike_have_no_interval(make: Any) -> None:
 
     found = compare(a, b)
 
-    row = compare_view(found)["rows"][0]
+    row = comparison_view(found)["rows"][0]
     assert (row["difference"], row["pairs"], row["mark"]["ends"]) == ("5.00", "3 pairs, all alike", [])
     assert row["finding"] == "no difference shown" and row["p"] == "0.25"
     assert comparison_fields(found)["cells"][0]["interval"] is None

@@ -9,17 +9,17 @@ import pytest
 
 from cifarsweep.report.render import render_study
 from cifarsweep.report.reproduce import commands, environment_numbers
-from cifarsweep.report.trials_section import SPARK_HEIGHT, SPARK_WIDTH, differing_settings, time_beside, trials_view
+from cifarsweep.report.trials_section import SPARK_HEIGHT, SPARK_WIDTH, differing_settings, overhead_s, trials_view
 
 
-def test_time_beside_training_is_that_of_all_attempts(make: Any) -> None:
+def test_overhead_s_training_is_that_of_all_attempts(make: Any) -> None:
     lost = make.attempt(1, end="taken_over")  # 14 s
     trial = make.trial(0, "base", 0, elapsed_s=12.5, attempts=(lost, make.attempt(2)))
 
-    assert time_beside(trial) == pytest.approx(15.5)
-    assert time_beside(replace(trial, elapsed_s=60.0)) == 0
-    assert time_beside(replace(trial, attempts=(make.attempt(1, ended=None),))) is None
-    assert time_beside(replace(trial, state="leased")) is None
+    assert overhead_s(trial) == pytest.approx(15.5)
+    assert overhead_s(replace(trial, elapsed_s=60.0)) == 0
+    assert overhead_s(replace(trial, attempts=(make.attempt(1, ended=None),))) is None
+    assert overhead_s(replace(trial, state="leased")) is None
 
 
 def test_every_curve_stays_in_its_frame_and_gaps_are_left_out(make: Any) -> None:
