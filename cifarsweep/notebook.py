@@ -33,7 +33,7 @@ class Results:
 
     def __init__(self, url: str) -> None:
         self._store = Store.open(url, read_only=True)
-        # `open(url).study(name)` leaves nobody who could close it.
+        # After `open(url).study(name)` no variable refers to these results, so nothing could close them.
         self._store.close_when_unused()
 
     def __enter__(self) -> Self:
@@ -50,13 +50,13 @@ class Results:
         self._store.close()
 
     def studies(self) -> pd.DataFrame:
-        """A row a study: name, question, trials, when it was created. Warns of each that can't be read."""
+        """A row a study: name, question, trials, time of creation. Warns of each that can't be read."""
         columns = ("name", "question", "trials", "created_at")
-        found = self._store.studies.all()
-        for row in found:
+        rows = self._store.studies.all()
+        for row in rows:
             if row.unreadable:
                 warnings.warn(row.unreadable, stacklevel=2)
-        return _frame([[getattr(row, column) for column in columns] for row in found], columns)
+        return _frame([[getattr(row, column) for column in columns] for row in rows], columns)
 
     def study(self, name: str) -> StudyResults:
         """One study. Raises UnknownStudy, which lists what there is."""
@@ -68,7 +68,7 @@ class Results:
 
 
 class StudyResults:
-    """What is known of one study, read anew at every call, so that it follows a study under way."""
+    """The results of one study. Every call reads again, so that it follows a study under way."""
 
     def __init__(self, store: Store, name: str) -> None:
         self._store, self._name = store, name
@@ -77,15 +77,15 @@ class StudyResults:
         return f"<study {self._name!r} of {self._store.shown_url}>"
 
     def trials(self) -> pd.DataFrame:
-        """A row a trial, by its number: cell, seed, state, a column for every level and for every last metric.
+        """A row a trial, by number: cell, seed, state, and a column for each level and each last metric.
 
-        A metric whose name is taken has `last/` in front, but for the training time, which is the trial's own.
+        A metric whose name is taken gets `last/` in front, except the training time, which the trial has itself.
         """
         rows = self._store.trials.all(self._name)
         levels = list(dict.fromkeys(key for row in rows for key in row.levels))
         finals = sorted({name for row in rows for name in row.final} - {ELAPSED})
         plain = ("number", "cell", "seed", "state", "outcome", "step", "elapsed_s", "weights_sha256")
-        found = [
+        table = [
             [
                 *(getattr(row, column) for column in plain),
                 len(row.attempts),
@@ -99,10 +99,10 @@ class StudyResults:
         columns = ["trial", *plain[1:], "attempts", "host", "device"]
         for name in (*levels, *finals):
             columns.append(_free(name, columns))
-        return _frame(found, columns).set_index("trial")
+        return _frame(table, columns).set_index("trial")
 
     def metrics(self, names: str | Sequence[str] | None = None) -> pd.DataFrame:
-        """Long form: trial, cell, seed, name, step, value; all metrics where no names are given."""
+        """A row a value: trial, cell, seed, name, step, value; of all metrics if no names are given."""
         from cifarsweep.export.series import COLUMNS, curves
 
         wanted = [names] if isinstance(names, str) else list(names or ())
@@ -140,17 +140,17 @@ class StudyResults:
     def figure(self, metric: str = VAL_ACCURACY, x: str = STEP) -> go.Figure:
         """Mean and 95 % band over the seeds, a curve a cell. `x` is `step` or a metric such as `elapsed_s`.
 
-        Raises OutputError for a metric that the study has no row of.
+        Raises OutputError for a metric without rows in the study.
         """
         from cifarsweep.export.series import curves
 
         wanted = [metric] if x == STEP else [metric, x]
         cells: dict[str, list[Curve]] = {}
         for group in curves(self._store, self._name, wanted):
-            found = {curve.name: (curve.steps, curve.values) for curve in group}
-            if all(name in found for name in wanted):
-                steps, values = found[metric]
-                across = steps if x == STEP else np.interp(steps, *found[x])
+            by_name = {curve.name: (curve.steps, curve.values) for curve in group}
+            if all(name in by_name for name in wanted):
+                steps, values = by_name[metric]
+                across = steps if x == STEP else np.interp(steps, *by_name[x])
                 cells.setdefault(group[0].trial.cell, []).append((across, values))
         return _drawn(cells, metric, x)
 
@@ -161,14 +161,14 @@ def _drawn(cells: Mapping[str, Sequence[Curve]], metric: str, x: str) -> go.Figu
     from cifarsweep.stats import band
 
     figure = go.Figure()
-    for place, (cell, seeds) in enumerate(cells.items()):
-        found, colour = band(seeds), COLOURS[place % len(COLOURS)]
-        around = [*found.grid, *found.grid[::-1]], [*found.high, *found.low[::-1]]
+    for index, (cell, seeds) in enumerate(cells.items()):
+        mean, colour = band(seeds), COLOURS[index % len(COLOURS)]
+        around = [*mean.grid, *mean.grid[::-1]], [*mean.high, *mean.low[::-1]]
         shared = {"legendgroup": cell, "mode": "lines"}
         area = {"fill": "toself", "fillcolor": colour, "opacity": 0.15, "line": {"width": 0}, "hoverinfo": "skip"}
         figure.add_scatter(x=around[0], y=around[1], showlegend=False, **area, **shared)
         figure.add_scatter(
-            x=found.grid, y=found.mean, name=f"{cell} (n = {len(seeds)})", line={"color": colour}, **shared
+            x=mean.grid, y=mean.mean, name=f"{cell} (n = {len(seeds)})", line={"color": colour}, **shared
         )
     return figure.update_layout(xaxis_title=x, yaxis_title=metric, template="plotly_white", hovermode="x unified")
 
@@ -176,13 +176,13 @@ def _drawn(cells: Mapping[str, Sequence[Curve]], metric: str, x: str) -> go.Figu
 def open(url: str) -> Results:  # noqa: A001 - the name that reads best behind `cifarsweep.`
     """Open a database of studies for reading, as a context manager, until `close`, or until nothing refers to it.
 
-    `url` is an SQLAlchemy URL such as `sqlite:///cifarsweep.db`. Raises StoreError where it can't be opened.
+    `url` is an SQLAlchemy URL such as `sqlite:///cifarsweep.db`. Raises StoreError if it can't be opened.
     """
     return Results(url)
 
 
 def _free(name: str, taken: Collection[str]) -> str:
-    """The name, or with `last/` in front, as often as it takes: pandas can't write two columns of one name."""
+    """The name, with `last/` in front until it is free: pandas can't write two columns of one name."""
     return _free(f"last/{name}", taken) if name in taken else name
 
 

@@ -1,7 +1,7 @@
 """Search spaces and Optuna: which point to try next, and whether to end a trial early.
 
-Both are functions of their arguments alone. Optuna keeps nothing for us: an in-memory study is built from our own rows
-for every question, so that no worker has to be asked what it remembers, and no pickle is read from a database.
+Both depend on their arguments alone. Each call builds an Optuna study in memory from our own rows, so that no worker
+needs to remember anything, and no pickle is read from a database.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from cifarsweep.spec.types import Value
 
 Point = dict[str, Value]
 
-#: Points that the sampler may repeat, or the settings refuse, before any other point will do; and how many of those.
+#: Points of the sampler that may be known or refused before any other point will do; and how many of those.
 _TRIES, _OTHERS = 20, 200
-#: A space of at most so many points is gone through to the last one.
+#: The largest space whose points are all tried.
 _COUNTABLE = 10_000
-#: Median: trials that run to their end first, and the evaluation before which nothing is ended.
+#: Median: complete trials that it needs, and evaluations that no trial ends before.
 _STARTUP, _WARMUP = 5, 2
-#: Hyperband: of so many trials one goes on beyond each rung (Li et al. 2018).
+#: Hyperband: one of so many trials goes on beyond each rung (Li et al. 2018).
 _REDUCTION = 3
 
 
 def suggest(search: Search, number: int, tried: Sequence[Tried]) -> Cell | None:
-    """The cell of point `number`; None where no point is left that is new and that the settings take.
+    """The cell of point `number`; None if no new point is left that the settings accept.
 
-    `tried` are all earlier points in their order. The same arguments give the same cell.
+    `tried` are all earlier points in order. The same arguments give the same cell.
     """
     entropy = np.random.SeedSequence([search.seed, number])
     seed = int(entropy.generate_state(1)[0])
     known = {_key(each.params) for each in tried}
     for point in _candidates(search, seed, tried):
         if _key(point) not in known:
-            # A refused point is not worth a second look either.
+            # Refused points are not tried again either.
             known.add(_key(point))
             with contextlib.suppress(SpecError):
                 return point_cell(search, point, "search")
@@ -55,23 +55,23 @@ def _key(point: Mapping[str, Value]) -> str:
 
 
 def _candidates(search: Search, seed: int, tried: Sequence[Tried]) -> Iterator[Point]:
-    """What the sampler says, and then, where all of that is known or refused, anything else."""
-    asked = _asked_of_cmaes(search, seed, tried) if search.sampler == "cmaes" else _asked(search, seed, tried)
-    yield from asked
+    """Yield points of the sampler and then, if all are known or refused, any others."""
+    points = _cmaes_points(search, seed, tried) if search.sampler == "cmaes" else _sampler_points(search, seed, tried)
+    yield from points
     if search.size is not None and search.size <= _COUNTABLE:
-        points = list(search.every_point())
-        yield from (points[place] for place in np.random.default_rng(seed).permutation(len(points)))
+        every = list(search.every_point())
+        yield from (every[index] for index in np.random.default_rng(seed).permutation(len(every)))
     else:
         rest = search.model_copy(update={"sampler": "random"})
-        yield from _asked(rest, seed + 1, (), _OTHERS)
+        yield from _sampler_points(rest, seed + 1, (), _OTHERS)
 
 
-def _asked(search: Search, seed: int, tried: Sequence[Tried], tries: int = _TRIES) -> Iterator[Point]:
+def _sampler_points(search: Search, seed: int, tried: Sequence[Tried], tries: int = _TRIES) -> Iterator[Point]:
     with _quiet() as optuna:
         if search.sampler == "random":
             sampler = optuna.samplers.RandomSampler(seed=seed)
         else:
-            # The constant liar keeps points away from those that are being tried, by other workers for example.
+            # The constant liar keeps new points away from those under way, at other workers for example.
             sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
         study = optuna.create_study(direction="maximize", sampler=sampler, pruner=optuna.pruners.NopPruner())
         distributions = {key: _distribution(optuna, search, key) for key in sorted(search.space)}
@@ -84,7 +84,7 @@ def _asked(search: Search, seed: int, tried: Sequence[Tried], tries: int = _TRIE
 def _distribution(optuna: Any, search: Search, key: str) -> Any:
     parameter = search.space[key]
     if isinstance(parameter, Choices):
-        # By its place, because Optuna knows no lists and takes True and 1 for the same choice.
+        # By index, because Optuna has no lists and takes True and 1 for the same choice.
         return optuna.distributions.CategoricalDistribution(range(len(parameter.choices)))
     if parameter.whole:
         step = parameter.step or 1
@@ -117,8 +117,8 @@ def _frozen(optuna: Any, search: Search, distributions: Mapping[str, Any], tried
     )
 
 
-def _asked_of_cmaes(search: Search, seed: int, tried: Sequence[Tried]) -> Iterator[Point]:
-    """CMA-ES (Hansen 2016) on the unit cube. Optuna's sampler keeps its state as a pickle; ours is told all again."""
+def _cmaes_points(search: Search, seed: int, tried: Sequence[Tried]) -> Iterator[Point]:
+    """CMA-ES (Hansen 2016) on the unit cube. Optuna's sampler pickles its state; ours gets all points again."""
     try:
         from cmaes import CMA
     except ModuleNotFoundError:
@@ -160,7 +160,7 @@ def _from_unit(search: Search, keys: Sequence[str], shares: NDArray[np.float64])
 
 
 def _scale(search: Search, key: str) -> tuple[float, float, bool]:
-    """Both ends, as logarithms where the range is searched in them."""
+    """Both ends, and whether they are logarithms."""
     parameter = search.space[key]
     assert not isinstance(parameter, Choices)
     low, high = float(parameter.low), float(parameter.high)
@@ -168,7 +168,7 @@ def _scale(search: Search, key: str) -> tuple[float, float, bool]:
 
 
 def should_prune(pruner: Pruner, study: str, number: int, curves: Sequence[Curve]) -> bool:
-    """Whether trial `number` should end at the last value of its curve. `curves` are those of all trials by number.
+    """Whether trial `number` should end at the last value of its curve. `curves` has those of all trials, by number.
 
     Trials are compared evaluation by evaluation, whatever number of steps lies between two. `study` is its name, by
     which Hyperband deals out its brackets.
@@ -184,8 +184,8 @@ def _behind_the_median(study: str, number: int, curves: Sequence[Curve]) -> bool
     if len(rivals) < _STARTUP or len(mine) < _WARMUP:
         return False
     with _quiet() as optuna:
-        judge = optuna.pruners.MedianPruner(_STARTUP, _WARMUP)
-        memory = optuna.create_study(study_name=study, direction="maximize", pruner=judge)
+        optuna_pruner = optuna.pruners.MedianPruner(_STARTUP, _WARMUP)
+        memory = optuna.create_study(study_name=study, direction="maximize", pruner=optuna_pruner)
         now = len(mine)
         for values in rivals:
             seen = {now: values[now - 1]} if now <= len(values) else {}
@@ -193,7 +193,7 @@ def _behind_the_median(study: str, number: int, curves: Sequence[Curve]) -> bool
         asked = optuna.trial.create_trial(
             state=optuna.trial.TrialState.RUNNING, intermediate_values=dict(enumerate(mine, start=1))
         )
-        return bool(judge.prune(memory, asked))
+        return bool(optuna_pruner.prune(memory, asked))
 
 
 def _stopped_at_a_rung(study: str, number: int, curves: Sequence[Curve]) -> bool:
@@ -202,21 +202,21 @@ def _stopped_at_a_rung(study: str, number: int, curves: Sequence[Curve]) -> bool
     if now not in rungs:
         return False
     with _quiet() as optuna:
-        judge = optuna.pruners.HyperbandPruner(1, longest + 1, _REDUCTION)
-        memory = optuna.create_study(study_name=study, direction="maximize", pruner=judge)
+        optuna_pruner = optuna.pruners.HyperbandPruner(1, longest + 1, _REDUCTION)
+        memory = optuna.create_study(study_name=study, direction="maximize", pruner=optuna_pruner)
         trials = [memory.ask() for _ in curves]
-        # Optuna writes down what a trial has at a rung when it is asked there: so ask for all, for ours at last.
-        for place in [*(place for place in range(len(curves)) if place != number), number]:
+        # Optuna records a trial's value at a rung when it is asked there: so ask for all trials, for ours last.
+        for index in [*(index for index in range(len(curves)) if index != number), number]:
             for rung in rungs:
-                if rung <= len(curves[place].values):
-                    trials[place].report(curves[place].values[rung - 1], rung)
-                    verdict = trials[place].should_prune()
+                if rung <= len(curves[index].values):
+                    trials[index].report(curves[index].values[rung - 1], rung)
+                    verdict = trials[index].should_prune()
     return bool(verdict)
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[Any]:
-    """Optuna, without what it announces."""
+    """Yield Optuna with its messages turned off."""
     import optuna
 
     before = optuna.logging.get_verbosity()

@@ -86,37 +86,38 @@ def _until_decided(store: Store, name: str, max_seeds: int | None, look: bool) -
     if not most:
         raise typer.BadParameter("give --max-seeds N: how many seeds a cell may have, before the first look")
     check_trial_count(len(report.study.cells) * most, f"{name}: --max-seeds {most}")
-    found = next_seeds(report, most)
+    extension = next_seeds(report, most)
     # A plan that is made while trials are open is kept too: only that makes it a plan.
-    planned = found.plans != report.plans and bool(found.added or (found.unfinished and not found.unplanned))
-    if found.added:
-        _say_unplanned(report.study, found.plans)
-    if (planned or found.added) and not look:
-        store.studies.add_seeds(name, found.added, found.plans)
-    for line in _lines(name, found, most, look, planned):
+    is_plan = bool(extension.added or (extension.unfinished and not extension.unplanned))
+    planned = is_plan and extension.plans != report.plans
+    if extension.added:
+        _say_unplanned(report.study, extension.plans)
+    if (planned or extension.added) and not look:
+        store.studies.add_seeds(name, extension.added, extension.plans)
+    for line in _lines(name, extension, most, look, planned):
         typer.echo(line)
 
 
-def _lines(name: str, found: Extension, most: int, look: bool, planned: bool) -> list[str]:
+def _lines(name: str, extension: Extension, most: int, look: bool, planned: bool) -> list[str]:
     """The look and what it added, in lines. Results are not told before all trials of the look are finished."""
     from cifarsweep.formatting import plural
     from cifarsweep.report.notes import plan_text
     from cifarsweep.report.verdict_text import sentence_and_warning
 
-    plan = f"{name}: looks at {plan_text(found.plans)}"
-    if found.unfinished:
-        waiting = f"{name}: {plural(found.unfinished, 'trial')} not finished; look again when all are"
+    plan = f"{name}: looks at {plan_text(extension.plans)}"
+    if extension.unfinished:
+        waiting = f"{name}: {plural(extension.unfinished, 'trial')} not finished; look again when all are"
         return [plan, waiting] if planned else [waiting]
-    lines = [f"- {sentence_and_warning(verdict)}" for verdict in found.verdicts]
+    lines = [f"- {sentence_and_warning(verdict)}" for verdict in extension.verdicts]
     lines.append(plan)
     would = "would be added" if look else "added"
-    counts = Counter(cell for cell, _ in found.added)
+    counts = Counter(cell for cell, _ in extension.added)
     lines += [f"{plural(count, 'seed')} {would}: {cell}" for cell, count in counts.items()]
-    if found.added:
-        trials = plural(len(found.added), "trial")
+    if extension.added:
+        trials = plural(len(extension.added), "trial")
         lines.append(f"{name}: {trials} {would}, of up to {most} seeds a cell; a worker can take them")
-    elif found.stuck:
-        lines.append(f"{name}: {len(found.stuck)} stay undecided; within {most} seeds no look is left that helps")
+    elif extension.stuck:
+        lines.append(f"{name}: {len(extension.stuck)} stay undecided; within {most} seeds no look is left that helps")
     else:
         lines.append(f"{name}: every hypothesis is decided")
     return lines

@@ -34,15 +34,15 @@ def import_tensorboard(
     from cifarsweep.store import Store
 
     names = key_values(rename or (), "--rename", "OLD=NEW")
-    found = read_runs(folder, names)
-    runs = found.runs
-    changes = [*(f"{old} is called {new}" for old, new in names.items()), *found.changes]
+    imported = read_runs(folder, names)
+    runs = imported.runs
+    changes = [*(f"{old} is called {new}" for old, new in names.items()), *imported.changes]
     study = imported_study(name, folder, runs, changes)
     with Store.open(db, upgrade=True) as store:
         report_upgrade(store)
         count = store.studies.add_finished(study, runs)
     typer.echo(f"{name}: {count} trials of {len(study.cells)} cells imported")
-    for note in (*found.notes, *found.changes, *found.left_out.sentences()):
+    for note in (*imported.notes, *imported.changes, *imported.left_out.sentences()):
         typer.echo(f"note: {note}", err=True)
     if not any(row.name == VAL_ACCURACY for run in runs for row in run.rows):
         tags = sorted({row.name for run in runs for row in run.rows})

@@ -157,12 +157,12 @@ def _arguments(
     no_graphs: bool,
 ) -> list[str]:
     """The arguments of every worker."""
-    found = [f"--slots={slots}", *(f"--study={name}" for name in studies)]
-    found += ["--wait"] if wait else []
-    found += ["--other-data"] if other_data else []
-    found += [] if save_every is None else [f"--save-every={save_every}"]
-    found += [f"--artifacts={artifacts}"] if artifacts else []
-    return found + (["--no-graphs"] if no_graphs else [])
+    arguments = [f"--slots={slots}", *(f"--study={name}" for name in studies)]
+    arguments += ["--wait"] if wait else []
+    arguments += ["--other-data"] if other_data else []
+    arguments += [] if save_every is None else [f"--save-every={save_every}"]
+    arguments += [f"--artifacts={artifacts}"] if artifacts else []
+    return arguments + (["--no-graphs"] if no_graphs else [])
 
 
 def _here(gpus: str | None, cpus: int | None, arguments: list[str]) -> tuple[WorkerCommand, ...]:

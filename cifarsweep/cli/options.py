@@ -90,13 +90,13 @@ def key_value(text: str, hint: str, form: str = "KEY=VALUE") -> tuple[str, str]:
 
 def key_values(texts: Iterable[str], hint: str, form: str = "KEY=VALUE") -> dict[str, str]:
     """Both sides of each text. Raises typer.BadParameter, which names `hint`, also for a key that comes twice."""
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for text in texts:
         key, value = key_value(text, hint, form)
-        if key in found:
+        if key in values:
             raise typer.BadParameter(f"{key!r} is given twice; give one of them", param_hint=hint)
-        found[key] = value
-    return found
+        values[key] = value
+    return values
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -107,8 +107,8 @@ def console(*, stderr: bool = False) -> Console:
     if width is None:
         # Rich would believe any value.
         os.environ.pop("COLUMNS", None)
-    found = Screen(stderr=stderr)
-    return found if found.is_terminal else Screen(stderr=stderr, width=width or _WIDE)
+    screen = Screen(stderr=stderr)
+    return screen if screen.is_terminal else Screen(stderr=stderr, width=width or _WIDE)
 
 
 def _columns() -> int | None:

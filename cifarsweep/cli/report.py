@@ -53,15 +53,15 @@ def _report(names: Sequence[str] | None, db: str, out: Path, *, single_file: boo
     from cifarsweep.report.render import write_pages
     from cifarsweep.report.summary import study_fields
 
-    found, left_out = _collected(names, db, drawn=not as_json)
+    reports, left_out = _collected(names, db, drawn=not as_json)
     for error in left_out:
         typer.echo(f"left out: {error}", err=True)
     if as_json:
-        typer.echo(json.dumps([study_fields(each) for each in found], indent=2))
+        typer.echo(json.dumps([study_fields(report) for report in reports], indent=2))
         return []
-    paths = write_pages(found, out, single_file=single_file, left_out=left_out)
-    for each in found:
-        _print(each)
+    paths = write_pages(reports, out, single_file=single_file, left_out=left_out)
+    for report in reports:
+        _print(report)
     return paths
 
 
@@ -73,17 +73,17 @@ def _collected(names: Sequence[str] | None, db: str, *, drawn: bool) -> tuple[li
     with Store.open(db, read_only=True) as store:
         if names:
             return [collect(store, name, drawn=drawn) for name in names], []
-        found: list[ReportStudy] = []
+        reports: list[ReportStudy] = []
         errors: list[UnreadableStudy] = []
         for row in store.studies.all():
             try:
-                found.append(collect(store, row.name, drawn=drawn))
+                reports.append(collect(store, row.name, drawn=drawn))
             except UnreadableStudy as error:
                 errors.append(error)
-        if not found:
+        if not reports:
             none = UnknownStudy(f"{store.shown_url}: holds no study yet; create one with `cifarsweep create demo`")
             raise next(iter(errors), none)
-        return found, errors
+        return reports, errors
 
 
 def _print(report: ReportStudy) -> None:
@@ -101,12 +101,12 @@ def _compare(a: str, b: str, db: str, out: Path, *, as_json: bool) -> list[Path]
     from cifarsweep.report.render import write_comparison
     from cifarsweep.report.summary import comparison_fields
 
-    found: Comparison = compare(_side(a, db), _side(b, db))
+    comparison: Comparison = compare(_side(a, db), _side(b, db))
     if as_json:
-        typer.echo(json.dumps(comparison_fields(found), indent=2))
+        typer.echo(json.dumps(comparison_fields(comparison), indent=2))
         return []
-    typer.echo(lead(found))
-    return [write_comparison(found, out)]
+    typer.echo(lead(comparison))
+    return [write_comparison(comparison, out)]
 
 
 def _side(text: str, db: str) -> ReportStudy:

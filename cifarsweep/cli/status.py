@@ -44,15 +44,15 @@ def status(
         raise typer.BadParameter("--watch is for people and --json for programs: give one of them")
     with Store.open(db, read_only=True) as store:
         if as_json:
-            found = [status_fields(each) for each in store.studies.status(study, speeds=True)]
-            typer.echo(json.dumps(found[0] if len(found) == 1 else found, indent=2))
+            studies = [status_fields(row) for row in store.studies.status(study, speeds=True)]
+            typer.echo(json.dumps(studies[0] if len(studies) == 1 else studies, indent=2))
         elif watch:
             follow(store, study)
         else:
             console().print(status_tables(store.studies.status(study, speeds=True)))
 
 
-def status_fields(found: StudyStatus) -> dict[str, Any]:
+def status_fields(status: StudyStatus) -> dict[str, Any]:
     """One study's status as plain values: counts of every state, its pace, and its workers."""
     workers = [
         {
@@ -67,12 +67,12 @@ def status_fields(found: StudyStatus) -> dict[str, Any]:
             "slot": worker.slot,
             "images_per_s": worker.images_per_s,
         }
-        for worker in found.workers
+        for worker in status.workers
     ]
-    pace = {"trials_per_h": found.trials_per_h, "images_per_s": found.images_per_s, "left_s": found.left_s}
-    search = {"to_ask": found.to_ask, "held": found.held, "wish": found.wish, "pruned": found.pruned}
-    known = {"study": found.study, "trials": dict(found.trials), **search, **pace, "workers": workers}
-    return known | {"unreadable": found.unreadable or None}
+    pace = {"trials_per_h": status.trials_per_h, "images_per_s": status.images_per_s, "left_s": status.left_s}
+    search = {"to_ask": status.to_ask, "held": status.held, "wish": status.wish, "pruned": status.pruned}
+    known = {"study": status.study, "trials": dict(status.trials), **search, **pace, "workers": workers}
+    return known | {"unreadable": status.unreadable or None}
 
 
 def follow(store: Store, study: str | None) -> None:
@@ -97,7 +97,7 @@ def follow(store: Store, study: str | None) -> None:
 class _Poll:
     """The last answer of the database, and a sentence if it has not answered since."""
 
-    found: list[StudyStatus]
+    studies: list[StudyStatus]
     away: str = ""
 
 
@@ -110,7 +110,7 @@ def _polls(store: Store, study: str | None) -> Iterator[_Poll]:
         try:
             poll = _Poll(store.studies.status(study, speeds=True))
         except StoreUnavailable as error:
-            poll = _Poll(poll.found, poll.away or f"the database is away since {_now()}: {error}")
+            poll = _Poll(poll.studies, poll.away or f"the database is away since {_now()}: {error}")
 
 
 def _now() -> str:
@@ -121,7 +121,7 @@ def _picture(poll: _Poll) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    tables = status_tables(poll.found)
+    tables = status_tables(poll.studies)
     return Group(tables, Text(poll.away, style="yellow")) if poll.away else tables
 
 
@@ -131,33 +131,33 @@ def _changes(polls: Iterator[_Poll]) -> Iterator[str]:
     for poll in polls:
         if poll.away != away:
             yield poll.away or "the database is back"
-        now = {each.study: _line(each) for each in poll.found}
+        now = {status.study: _line(status) for status in poll.studies}
         for name, line in now.items():
             if before.get(name) != line:
                 yield f"{one_line(name)}: {line}"
         before, away = now, poll.away
 
 
-def _line(found: StudyStatus) -> str:
-    counts = [f"{found.trials[TrialState.DONE]} of {_planned(found)} done"]
-    others = ((state, count) for state, count in found.trials.items() if count and state is not TrialState.DONE)
+def _line(status: StudyStatus) -> str:
+    counts = [f"{status.trials[TrialState.DONE]} of {_planned(status)} done"]
+    others = ((state, count) for state, count in status.trials.items() if count and state is not TrialState.DONE)
     counts += [f"{count} {state_text(state)}" for state, count in others]
-    counts += [_held_points(found)] if found.held else []
-    return "; ".join([", ".join(counts), *filter(None, _pace(found))])
+    counts += [_held_points(status)] if status.held else []
+    return "; ".join([", ".join(counts), *filter(None, _pace(status))])
 
 
-def _held_points(found: StudyStatus) -> str:
+def _held_points(status: StudyStatus) -> str:
     """The points that a search will not ask for, in words."""
-    return f"{found.held} points {'paused' if found.wish is Wish.PAUSE else 'given up'}"
+    return f"{status.held} points {'paused' if status.wish is Wish.PAUSE else 'given up'}"
 
 
-def _planned(found: StudyStatus) -> int:
-    return sum(found.trials.values()) + found.to_ask
+def _planned(status: StudyStatus) -> int:
+    return sum(status.trials.values()) + status.to_ask
 
 
-def _pace(found: StudyStatus) -> tuple[str, str, str]:
+def _pace(status: StudyStatus) -> tuple[str, str, str]:
     """Trials an hour, images a second and time left; empty if unknown."""
-    hourly, images, left = found.trials_per_h, found.images_per_s, found.left_s
+    hourly, images, left = status.trials_per_h, status.images_per_s, status.left_s
     return (
         f"{hourly:,.1f} trials/h" if hourly is not None else "",
         f"{images:,.0f} images/s" if images is not None else "",
@@ -165,16 +165,16 @@ def _pace(found: StudyStatus) -> tuple[str, str, str]:
     )
 
 
-def status_tables(found: Sequence[StudyStatus]) -> RenderableType:
+def status_tables(studies: Sequence[StudyStatus]) -> RenderableType:
     """Studies with their progress, and below them the trials under way."""
     from rich.console import Group
     from rich.text import Text
 
-    left_out = [Text(each.unreadable, style="yellow") for each in found if each.unreadable]
-    return Group(_study_table(found), _worker_table(found), *left_out)
+    left_out = [Text(status.unreadable, style="yellow") for status in studies if status.unreadable]
+    return Group(_study_table(studies), _worker_table(studies), *left_out)
 
 
-def _study_table(found: Sequence[StudyStatus]) -> Table:
+def _study_table(studies: Sequence[StudyStatus]) -> Table:
     from rich.progress_bar import ProgressBar
     from rich.table import Table
 
@@ -183,38 +183,38 @@ def _study_table(found: Sequence[StudyStatus]) -> Table:
     table.add_column("ended", min_width=10)
     # Rare states have a column only if a trial is in one, so that the table mostly fits into eighty columns.
     usual = (TrialState.DONE, TrialState.LEASED, TrialState.QUEUED)
-    states = [*usual, *(s for s in TrialState if s not in usual and any(each.trials[s] for each in found))]
-    searching = any(each.to_ask for each in found)
+    states = [*usual, *(s for s in TrialState if s not in usual and any(status.trials[s] for status in studies))]
+    searching = any(status.to_ask for status in studies)
     for name in [*states, *(["to ask"] if searching else [])]:
         table.add_column(state_text(name), justify="right")
     table.add_column("pace")
-    for each in found:
-        ended = sum(each.trials[state] for state in FINAL_STATES)
-        bar = ProgressBar(total=max(_planned(each), 1), completed=ended, width=10)
-        counts = [_count(each, state) for state in states] + ([str(each.to_ask)] if searching else [])
-        pace = [*_pace(each), _held_points(each) if each.held else ""]
-        table.add_row(one_line(each.study), bar, *counts, ", ".join(filter(None, pace)))
+    for status in studies:
+        ended = sum(status.trials[state] for state in FINAL_STATES)
+        bar = ProgressBar(total=max(_planned(status), 1), completed=ended, width=10)
+        counts = [_count(status, state) for state in states] + ([str(status.to_ask)] if searching else [])
+        pace = [*_pace(status), _held_points(status) if status.held else ""]
+        table.add_row(one_line(status.study), bar, *counts, ", ".join(filter(None, pace)))
     return table
 
 
-def _count(found: StudyStatus, state: TrialState) -> str:
-    pruned = f" ({found.pruned} pruned)" if state is TrialState.DONE and found.pruned else ""
-    return f"{found.trials[state]}{pruned}"
+def _count(status: StudyStatus, state: TrialState) -> str:
+    pruned = f" ({status.pruned} pruned)" if state is TrialState.DONE and status.pruned else ""
+    return f"{status.trials[state]}{pruned}"
 
 
-def _worker_table(found: Sequence[StudyStatus]) -> RenderableType:
+def _worker_table(studies: Sequence[StudyStatus]) -> RenderableType:
     from rich.table import Table
 
     columns = ("worker", "host", "device", "slot", "trial", "attempt", "step", "last beat")
     table = Table(*columns, title="Trials under way", title_justify="left")
-    for each in found:
-        for worker in each.workers:
+    for status in studies:
+        for worker in status.workers:
             slot = "" if worker.slot is None else str(worker.slot)
-            names = (worker.worker_id, worker.host, worker.device, slot, f"{each.study}/{worker.trial}")
+            names = (worker.worker_id, worker.host, worker.device, slot, f"{status.study}/{worker.trial}")
             table.add_row(*map(one_line, names), str(worker.attempt), f"{worker.step:,}", _heartbeat(worker))
     if table.row_count:
         return table
-    waiting = any(each.trials[TrialState.QUEUED] or each.to_ask for each in found)
+    waiting = any(status.trials[TrialState.QUEUED] or status.to_ask for status in studies)
     return "no trial is under way" + ("; `cifarsweep worker` takes what is queued" if waiting else "")
 
 

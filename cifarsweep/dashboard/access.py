@@ -140,10 +140,10 @@ def _cookie_name(scope: Scope) -> str:
 
 def _cookie(headers: Headers, name: str) -> str:
     try:
-        found = SimpleCookie(headers.get("cookie", "")).get(name)
+        cookie = SimpleCookie(headers.get("cookie", "")).get(name)
     except CookieError:
         return ""
-    return found.value if found else ""
+    return cookie.value if cookie else ""
 
 
 def _cookie_value(token: str) -> str:
@@ -171,8 +171,8 @@ class GuessLimiter:
 
     def wait_s(self, address: str) -> int:
         """Whole seconds until the address may try again; 0 if it may now."""
-        found = self._guesses.get(_network(address))
-        return max(0, math.ceil(found.until - self._clock())) if found else 0
+        guesses = self._guesses.get(_network(address))
+        return max(0, math.ceil(guesses.until - self._clock())) if guesses else 0
 
     def record(self, address: str) -> None:
         """Count a wrong token."""
@@ -191,9 +191,9 @@ class GuessLimiter:
 
 def _network(address: str) -> str:
     try:
-        found = ipaddress.ip_address(address.partition("%")[0])
+        parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return address
-    if found.version == 4:
-        return str(found)
-    return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))
+    if parsed.version == 4:
+        return str(parsed)
+    return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False))

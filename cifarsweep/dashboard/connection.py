@@ -54,7 +54,7 @@ class StoreConnection:
     def _file(self) -> object:
         """The identity of the SQLite file, if the database is one."""
         try:
-            found = self._path.stat() if self._path else None
+            status = self._path.stat() if self._path else None
         except OSError:
             return None
-        return found and (found.st_dev, found.st_ino)
+        return status and (status.st_dev, status.st_ino)

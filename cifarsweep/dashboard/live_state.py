@@ -107,9 +107,9 @@ def _error(error: RecentError) -> dict[str, Any]:
 def warnings(pulse: Snapshot) -> Mapping[str, list[str]]:
     """Sentences about silent workers, and trials without a worker, by the page that shows them."""
     working = any(not _is_silent(worker.last_beat_s) for worker in pulse.workers)
-    found = {page_name(status.study): list(_sentences([status], working)) for status in pulse.studies}
-    found[INDEX] = list(_sentences(pulse.studies, working))
-    return {page: sentences for page, sentences in found.items() if sentences}
+    by_page = {page_name(status.study): list(_sentences([status], working)) for status in pulse.studies}
+    by_page[INDEX] = list(_sentences(pulse.studies, working))
+    return {page: sentences for page, sentences in by_page.items() if sentences}
 
 
 def _is_silent(last_beat_s: float | None) -> bool:

@@ -48,10 +48,10 @@ def build_app(
 def _page_of(pages: PageCache, file: str | None = None) -> Handler:
     async def page(request: Request) -> Response:
         name = file or request.path_params["file"]
-        found = await to_thread.run_sync(pages.page, name)
-        if found is None:
+        rendered = await to_thread.run_sync(pages.page, name)
+        if rendered is None:
             raise HTTPException(404)
-        return _content(request, found.html, "text/html; charset=utf-8", found.stamp)
+        return _content(request, rendered.html, "text/html; charset=utf-8", rendered.stamp)
 
     return page
 

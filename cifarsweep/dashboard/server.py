@@ -120,7 +120,7 @@ class TimedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Accept the connection, unless there are too many."""
         super().connection_made(transport)
-        others = Counter(_address(each) for each in self.connections)
+        others = Counter(_address(other) for other in self.connections)
         if others.total() > _MOST_CONNECTIONS or others[_address(self)] > _MOST_OF_ADDRESS:
             transport.abort()
             return

@@ -60,12 +60,13 @@ def run_parts(root: Path, left_out: LeftOut) -> dict[Path, list[Part]]:
     scalars = {folder: read_folder(files) for folder, files in sorted(_event_files(root, left_out).items())}
     runs: dict[Path, list[Part]] = {}
     for folder in scalars:
-        above = next((each for each in folder.parents if each in scalars and each != folder), None)
+        above = next((other for other in folder.parents if other in scalars and other != folder), None)
         run, part = _place(folder, root, above, scalars)
         runs.setdefault(run, []).append(part)
     # Parts of a part belong to its run.
-    for run in sorted(runs, key=lambda each: len(each.parts), reverse=True):
-        owner = next((each for each in runs if each != run and any(part.folder == run for part in runs[each])), None)
+    for run in sorted(runs, key=lambda folder: len(folder.parts), reverse=True):
+        owners = (other for other in runs if other != run and any(part.folder == run for part in runs[other]))
+        owner = next(owners, None)
         if owner is not None:
             runs[owner] += runs.pop(run)
     return {run: sorted(parts, key=lambda part: (part.name, part.folder)) for run, parts in sorted(runs.items())}
@@ -73,37 +74,37 @@ def run_parts(root: Path, left_out: LeftOut) -> dict[Path, list[Part]]:
 
 def _place(folder: Path, root: Path, above: Path | None, scalars: Mapping[Path, Scalars]) -> tuple[Path, Part]:
     """The folder of the run that a folder belongs to, and its part of that run."""
-    found = scalars[folder]
+    own = scalars[folder]
     if above is not None:
-        if _holds_results(folder, found) and not _compares(above, scalars):
-            return above, Part(folder, "", found)
+        if _holds_results(folder, own) and not _compares(above, scalars):
+            return above, Part(folder, "", own)
         below = folder.relative_to(above).as_posix()
-        for tag in found.series if len(found.series) == 1 else ():
+        for tag in own.series if len(own.series) == 1 else ():
             head = tag.replace("/", "_") + "_"
             if below.startswith(head) and len(below) > len(head):
-                return above, Part(folder, below.removeprefix(head), found, main=tag)
+                return above, Part(folder, below.removeprefix(head), own, main=tag)
     name = _PARTS.get(folder.name.casefold())
     if name and folder != root and _is_part(folder, name, scalars):
-        return folder.parent, Part(folder, name, found)
-    return folder, Part(folder, "", found)
+        return folder.parent, Part(folder, name, own)
+    return folder, Part(folder, "", own)
 
 
-def _holds_results(folder: Path, found: Scalars) -> bool:
+def _holds_results(folder: Path, own: Scalars) -> bool:
     """Whether `add_hparams` wrote this folder."""
-    single = all(len(points) <= 1 for points in found.series.values())
-    return single and bool(found.hparams or _MOMENT.fullmatch(folder.name))
+    single = all(len(points) <= 1 for points in own.series.values())
+    return single and bool(own.hparams or _MOMENT.fullmatch(folder.name))
 
 
 def _compares(above: Path, scalars: Mapping[Path, Scalars]) -> bool:
     """Whether the folder compares runs: it has no curve of its own, and results of several runs below."""
-    results = [each for each, found in scalars.items() if each.parent == above and _holds_results(each, found)]
+    results = [folder for folder, own in scalars.items() if folder.parent == above and _holds_results(folder, own)]
     return len(results) > 1 and not scalars[above].series
 
 
 def _is_part(folder: Path, name: str, scalars: Mapping[Path, Scalars]) -> bool:
     """Whether a folder such as `test` is a part: its run wrote above, or other parts are its only neighbours."""
-    beside = [each.name for each in scalars if each.parent == folder.parent and each != folder]
-    others = {_PARTS.get(each.casefold()) for each in beside}
+    beside = [other.name for other in scalars if other.parent == folder.parent and other != folder]
+    others = {_PARTS.get(other.casefold()) for other in beside}
     return folder.parent in scalars or not beside or bool(others - {None, name})
 
 
@@ -115,7 +116,7 @@ def _event_files(root: Path, left_out: LeftOut) -> dict[Path, list[Path]]:
             raise DataError(f"{quoted(str(root))}: can't be read: {error.strerror}")
         left_out.add("folders that can't be read", Path(error.filename).name)
 
-    found: dict[Path, list[Path]] = {}
+    by_folder: dict[Path, list[Path]] = {}
     for here, folders, files in os.walk(root, onerror=refuse):
         for name in folders:
             if (Path(here) / name).is_symlink():
@@ -123,11 +124,11 @@ def _event_files(root: Path, left_out: LeftOut) -> dict[Path, list[Path]]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         named = [Path(here, name) for name in _visible(files) if "tfevents" in name]
         if events := [path for path in named if path.is_file()]:
-            found[Path(here)] = events
+            by_folder[Path(here)] = events
         for path in named:
             if path not in events:
                 left_out.add("links that lead nowhere, and what else is no plain file", path.name)
-    return found
+    return by_folder
 
 
 def _visible(names: Sequence[str]) -> list[str]:
@@ -140,21 +141,21 @@ def cell_and_seed(label: str, hparams: Mapping[str, Value]) -> tuple[str, int]:
     Without a seed in the name it is that of the run's hyperparameters, else 0.
     """
     label = escaped(unicodedata.normalize("NFC", label))
-    found = list(_SEED.finditer(label))
-    if not found:
+    matches = list(_SEED.finditer(label))
+    if not matches:
         told = hparams.get("seed")
         # TensorBoard keeps every number as a float.
         known = isinstance(told, float) and told.is_integer() and 0 <= told < 2**63
         return _shortened(label), int(told) if known and isinstance(told, float) else 0
     # `seed` is certain; s2 may be a stride or a split.
-    last = max(found, key=lambda each: ("seed" in each[0].casefold(), each.start()))
+    last = max(matches, key=lambda match: ("seed" in match[0].casefold(), match.start()))
     cell = (label[: last.start()] + label[last.end() :]).strip("-_./, ")
     return _shortened(cell or "run"), int(last[1])
 
 
 def escaped(name: str) -> str:
     """The name of a folder with escapes for what databases and pages can't hold, such as bytes that are no UTF-8."""
-    return "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in name)
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in name)
 
 
 def _shortened(cell: str) -> str:

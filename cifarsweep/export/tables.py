@@ -33,11 +33,11 @@ _ROWS = 100_000
 _FORMULA = re.compile(r"^[=+\-@\t\r\n]")
 
 
-def write_csv(found: Iterator[list[Curve]], file: TextIO) -> None:
+def write_csv(groups: Iterator[list[Curve]], file: TextIO) -> None:
     """Write comma-separated values. Texts that a spreadsheet would run as formulas get an apostrophe in front."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for curve in chain.from_iterable(found):
+    for curve in chain.from_iterable(groups):
         head = _csv_line(curve.trial.number, _harmless(curve.trial.cell), curve.trial.seed, _harmless(curve.name))
         file.writelines(f"{head},{step},{value}\n" for step, value in points(curve))
 
@@ -48,9 +48,9 @@ def _csv_line(*labels: object) -> str:
     return line.getvalue()
 
 
-def write_jsonl(found: Iterator[list[Curve]], file: TextIO) -> None:
+def write_jsonl(groups: Iterator[list[Curve]], file: TextIO) -> None:
     """Write a JSON object a line. JSON has no nan or infinity: these are the texts "nan", "inf" and "-inf"."""
-    for curve in chain.from_iterable(found):
+    for curve in chain.from_iterable(groups):
         labels = (curve.trial.number, curve.trial.cell, curve.trial.seed, curve.name)
         head = json.dumps(dict(zip(COLUMNS, labels, strict=False)))[:-1]
         if np.isfinite(curve.values).all():
@@ -61,7 +61,7 @@ def write_jsonl(found: Iterator[list[Curve]], file: TextIO) -> None:
             file.write(f'{head}, "step": {step}, "value": {number}}}\n')
 
 
-def write_parquet(found: Iterator[list[Curve]], path: Path) -> None:
+def write_parquet(groups: Iterator[list[Curve]], path: Path) -> None:
     """Write Parquet with row groups of about `_ROWS` rows. Raises OutputError if pyarrow is not installed."""
     try:
         import pyarrow as pa
@@ -71,7 +71,7 @@ def write_parquet(found: Iterator[list[Curve]], path: Path) -> None:
     kinds = (pa.int64(), pa.string(), pa.int64(), pa.string(), pa.int64(), pa.float64())
     schema = pa.schema(list(zip(COLUMNS, kinds, strict=True)))
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for group in _row_groups(chain.from_iterable(found)):
+        for group in _row_groups(chain.from_iterable(groups)):
             writer.write_table(_table(pa, schema, group))
 
 
@@ -109,24 +109,24 @@ def export(store: Store, study: str, kind: str, names: Sequence[str], out: Path 
 
     With `force` a file replaces one that is there. Folders are never replaced, nor is the database that is read.
     """
-    found = curves(store, study, names)
+    groups = curves(store, study, names)
     if out is None:
-        _to_standard_output(found, kind)
+        _to_standard_output(groups, kind)
         return
     # An unknown metric is refused before the file is begun.
-    first = next(found, [])
+    first = next(groups, [])
     if _is_database(out, store):
         raise OutputError(f"{out} is the database that is read; give another --out")
     with _replacing(out, force=force, folder=kind == "tensorboard") as path:
         if kind == "tensorboard":
             from cifarsweep.export.tensorboard import write_runs
 
-            write_runs(chain([first], found), path, store.studies.get(study).spec)
+            write_runs(chain([first], groups), path, store.studies.get(study).spec)
         elif kind == "parquet":
-            write_parquet(chain([first], found), path)
+            write_parquet(chain([first], groups), path)
         else:
             with path.open("w", encoding="utf-8", newline="") as file:
-                _TEXTS[kind](chain([first], found), file)
+                _TEXTS[kind](chain([first], groups), file)
 
 
 def _is_database(out: Path, store: Store) -> bool:
@@ -162,7 +162,7 @@ def _replacing(out: Path, *, force: bool, folder: bool) -> Iterator[Path]:
         raise OutputError(f"{shown} can't be written: {error.strerror or error}") from None
 
 
-def _to_standard_output(found: Iterator[list[Curve]], kind: str) -> None:
+def _to_standard_output(groups: Iterator[list[Curve]], kind: str) -> None:
     if kind not in _TEXTS:
         raise OutputError(f"{kind} can't go to standard output; name a path with --out")
     if sys.stdout is None:
@@ -171,7 +171,7 @@ def _to_standard_output(found: Iterator[list[Curve]], kind: str) -> None:
     if isinstance(output, TextIOWrapper):
         # As in a file, whatever the terminal's encoding is: names of cells must not change.
         output.reconfigure(encoding="utf-8", newline="")
-    _TEXTS[kind](found, output)
+    _TEXTS[kind](groups, output)
 
 
 _TEXTS: dict[str, Callable[[Iterator[list[Curve]], TextIO], None]] = {"csv": write_csv, "jsonl": write_jsonl}

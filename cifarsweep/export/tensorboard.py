@@ -68,13 +68,13 @@ class TrialRecord(Frozen):
         return self
 
 
-def write_runs(found: Iterator[list[Curve]], folder: Path, study: Study) -> None:
+def write_runs(groups: Iterator[list[Curve]], folder: Path, study: Study) -> None:
     """Fill an empty folder with event files, a run a trial. Raises OutputError if tensorboard is not installed."""
     Event, _ = record_types()
     from tensorboard.summary.writer.record_writer import RecordWriter
 
     names: dict[str, str] = {}
-    for group in found:
+    for group in groups:
         if not group:
             continue
         trial = group[0].trial

@@ -69,35 +69,37 @@ def read_runs(folder: Path, names: Mapping[str, str]) -> Imported:
     `names` gives tags other names. Raises DataError if there is no run, no run has a tag of `names`, or two runs would
     be the same trial.
     """
-    found = Imported()
+    imported = Imported()
     series: dict[Path, list[_Series]] = {}
-    parts = run_parts(folder, found.left_out)
+    parts = run_parts(folder, imported.left_out)
     for path, own in parts.items():
         for part in own:
-            found.left_out.update(part.scalars.left_out)
-            found.notes += [
+            imported.left_out.update(part.scalars.left_out)
+            imported.notes += [
                 f"{quoted(str(file))} {why}; what came before is imported" for file, why in part.scalars.cut
             ]
-        series[path] = _series(own, found.left_out)
+        series[path] = _series(own, imported.left_out)
     if not any(series.values()):
-        raise _nothing(folder, found.left_out)
+        raise _nothing(folder, imported.left_out)
     _rename(series, names, folder)
-    records = {path: _record(own, found.left_out) for path, own in parts.items()}
-    values = {path: _values(each, records[path] is None, found.left_out) for path, each in series.items()}
+    records = {path: _record(own, imported.left_out) for path, own in parts.items()}
+    values = {path: _values(curves, records[path] is None, imported.left_out) for path, curves in series.items()}
     foreign = [path for path in values if records[path] is None]
-    found.changes += _percent_to_shares([series[path] for path in foreign], [values[path] for path in foreign])
+    imported.changes += _percent_to_shares([series[path] for path in foreign], [values[path] for path in foreign])
     for path, own in parts.items():
-        run = _run(path, folder, own, values[path], records[path], found.left_out)
+        run = _run(path, folder, own, values[path], records[path], imported.left_out)
         if run.rows:
-            found.runs.append(run)
-        elif not any(path in each.parents for each in parts) and not any(part.scalars.left_out.counts for part in own):
-            found.left_out.add("runs without a value that can be imported", path.name)
-    if not found.runs:
-        raise _nothing(folder, found.left_out)
+            imported.runs.append(run)
+        elif not any(path in other.parents for other in parts) and not any(
+            part.scalars.left_out.counts for part in own
+        ):
+            imported.left_out.add("runs without a value that can be imported", path.name)
+    if not imported.runs:
+        raise _nothing(folder, imported.left_out)
     # Exported trials return in the order of their numbers.
-    found.runs.sort(key=lambda run: run.record.number if run.record else math.inf)
-    _check_twice(found.runs)
-    return found
+    imported.runs.sort(key=lambda run: run.record.number if run.record else math.inf)
+    _check_twice(imported.runs)
+    return imported
 
 
 def _nothing(folder: Path, left_out: LeftOut) -> DataError:
@@ -117,17 +119,17 @@ def _check_twice(runs: Sequence[Run]) -> None:
 
 
 def _series(parts: Sequence[Part], left_out: LeftOut) -> list[_Series]:
-    found: dict[str, _Series] = {}
+    by_name: dict[str, _Series] = {}
     for part in parts:
         for tag, points in part.scalars.series.items():
             name = part.metric(tag)
             if not points:
                 continue
-            if name in found:
+            if name in by_name:
                 left_out.add("values of a folder below a run whose tag the run has itself", tag, len(points))
             else:
-                found[name] = _Series(tag, part.name, part.folder.name, name, points)
-    return list(found.values())
+                by_name[name] = _Series(tag, part.name, part.folder.name, name, points)
+    return list(by_name.values())
 
 
 def _rename(runs: Mapping[Path, list[_Series]], names: Mapping[str, str], folder: Path) -> None:
@@ -136,7 +138,7 @@ def _rename(runs: Mapping[Path, list[_Series]], names: Mapping[str, str], folder
         if not _can_name(new):
             raise DataError(f"--rename {old}={new}: a metric's name has 1 to {_LONGEST_NAME} printable characters")
         if not any([_rename_one(series, path, old, new) for path, series in runs.items()]):
-            tags = sorted({one.name for series in runs.values() for one in series})
+            tags = sorted({curve.name for series in runs.values() for curve in series})
             more = ", ..." if len(tags) > _MOST_LISTED else ""
             listed = ", ".join(tags[:_MOST_LISTED])
             raise DataError(
@@ -145,22 +147,24 @@ def _rename(runs: Mapping[Path, list[_Series]], names: Mapping[str, str], folder
 
 
 def _rename_one(series: Sequence[_Series], path: Path, old: str, new: str) -> bool:
-    matches = [one for one in series if old in (one.name, f"{one.part}/{one.tag}", f"{one.folder}/{one.tag}")]
+    matches = [
+        curve for curve in series if old in (curve.name, f"{curve.part}/{curve.tag}", f"{curve.folder}/{curve.tag}")
+    ]
     if not matches:
-        matches = [one for one in series if one.tag == old]
+        matches = [curve for curve in series if curve.tag == old]
     if len(matches) > 1:
         # The parts of a run that Keras wrote have the same tags: val/accuracy is that of the part `val`.
-        fitting = [one for one in matches if one.part and new.startswith(f"{one.part}/")]
+        fitting = [curve for curve in matches if curve.part and new.startswith(f"{curve.part}/")]
         if len(fitting) != 1:
-            options = " or ".join(f"--rename {one.name}={new}" for one in matches)
+            options = " or ".join(f"--rename {curve.name}={new}" for curve in matches)
             raise DataError(f"{quoted(str(path))}: several parts of the run have the tag {old!r}; write {options}")
         matches = fitting
-    for one in matches:
-        if any(other.name == new and other is not one for other in series):
+    for curve in matches:
+        if any(other.name == new and other is not curve for other in series):
             raise DataError(
                 f"{quoted(str(path))}: has a tag {new!r} beside {old!r}; rename it as well, or to another name"
             )
-        one.name = new
+        curve.name = new
     return bool(matches)
 
 
@@ -170,23 +174,23 @@ def _can_name(name: str) -> bool:
 
 def _values(series: Sequence[_Series], estimated: bool, left_out: LeftOut) -> Values:
     """The values that a database can keep, with seconds of training, `estimated` if the run has none."""
-    found: Values = {}
-    for one in series:
-        if _can_name(one.name):
-            found[one.name] = {step: point.value for step, point in one.points.items()}
+    values: Values = {}
+    for curve in series:
+        if _can_name(curve.name):
+            values[curve.name] = {step: point.value for step, point in curve.points.items()}
         else:
             reason = "values of tags that can't name a metric, unless --rename gives them another name"
-            left_out.add(reason, one.name, len(one.points))
-    for name in sorted(_AMOUNTS & found.keys()):
-        kept = {step: value for step, value in found[name].items() if math.isfinite(value) and value >= 0}
-        if bad := len(found[name]) - len(kept):
+            left_out.add(reason, curve.name, len(curve.points))
+    for name in sorted(_AMOUNTS & values.keys()):
+        kept = {step: value for step, value in values[name].items() if math.isfinite(value) and value >= 0}
+        if bad := len(values[name]) - len(kept):
             left_out.add("values that are no amount", name, bad)
-        found[name] = kept
-    if ELAPSED in found and _falls(found[ELAPSED]):
-        left_out.add("values of a training time that falls", ELAPSED, len(found.pop(ELAPSED)))
-    if estimated and not found.get(ELAPSED):
-        found[ELAPSED] = seconds({str(place): one.points for place, one in enumerate(series)})
-    return {name: points for name, points in found.items() if points}
+        values[name] = kept
+    if ELAPSED in values and _falls(values[ELAPSED]):
+        left_out.add("values of a training time that falls", ELAPSED, len(values.pop(ELAPSED)))
+    if estimated and not values.get(ELAPSED):
+        values[ELAPSED] = seconds({str(index): curve.points for index, curve in enumerate(series)})
+    return {name: points for name, points in values.items() if points}
 
 
 def _falls(points: Mapping[int, float]) -> bool:
@@ -198,24 +202,24 @@ def _percent_to_shares(runs: Sequence[Sequence[_Series]], values: Sequence[Value
     """Divide accuracies in percent by 100, for all runs with the same tag; yield a sentence for each change."""
     tops: dict[tuple[str, str], list[tuple[float, Values]]] = {}
     lows: Counter[str] = Counter()
-    for series, found in zip(runs, values, strict=True):
-        for one in series:
-            numbers = [value for value in found.get(one.name, {}).values() if not math.isnan(value)]
-            if is_share(one.name) and numbers:
-                tops.setdefault((f"{one.part}/{one.tag}", one.name), []).append((max(numbers), found))
-                lows[one.name] += min(numbers) < 0
-    for (_, name), each in tops.items():
-        top = max(value for value, _ in each)
+    for series, named in zip(runs, values, strict=True):
+        for curve in series:
+            numbers = [value for value in named.get(curve.name, {}).values() if not math.isnan(value)]
+            if is_share(curve.name) and numbers:
+                tops.setdefault((f"{curve.part}/{curve.tag}", curve.name), []).append((max(numbers), named))
+                lows[curve.name] += min(numbers) < 0
+    for (_, name), tagged in tops.items():
+        top = max(value for value, _ in tagged)
         if top <= _ABOVE_ONE:
             continue
         if top > _MOST_PERCENT or lows[name]:
             yield f"{name} has values that are neither shares nor percent (up to {top:g}); they stay as they are"
             continue
-        small = sum(value <= _ABOVE_ONE for value, _ in each)
-        beside = f"; {small} of {len(each)} runs have none above 1: check that these are percent too" if small else ""
+        small = sum(value <= _ABOVE_ONE for value, _ in tagged)
+        beside = f"; {small} of {len(tagged)} runs have none above 1: check that these are percent too" if small else ""
         yield f"{name} has values up to {top:g}: taken as percent and divided by 100{beside}"
-        for _, found in each:
-            found[name] = {step: value / 100 for step, value in found[name].items()}
+        for _, named in tagged:
+            named[name] = {step: value / 100 for step, value in named[name].items()}
 
 
 def _record(parts: Sequence[Part], left_out: LeftOut) -> TrialRecord | None:
