@@ -7,7 +7,7 @@ from pretended_nvml import Nvml
 
 from cifarsweep.errors import DeviceError
 from cifarsweep.worker import gpus
-from cifarsweep.worker.gpus import Gpu, NoDriver, installed, misfit, supported_cuda, visible
+from cifarsweep.worker.gpus import Gpu, NoDriver, cuda_mismatch, installed, supported_cuda, visible
 
 UUIDS = ("GPU-8932f937-d72c", "GPU-8932aaaa-0001", "GPU-0c0c0c0c-ffff", "GPU-77777777-1234")
 FOUR = [Gpu("a GPU", 1, 1, "595", uuid) for uuid in UUIDS]
@@ -181,11 +181,11 @@ def test_the_newest_cuda_that_a_driver_runs_is_read_from_it(nvml):
     ("built_for", "supported"), [("13.2", "13.2"), ("13.2", "13.0"), ("12.8", "13.0"), ("13.2", None)]
 )
 def test_a_driver_runs_every_cuda_of_its_major_version_and_older_ones(built_for, supported):
-    assert misfit("2.15.0", built_for, "595", supported) is None
+    assert cuda_mismatch("2.15.0", built_for, "595", supported) is None
 
 
 def test_a_torch_newer_than_the_driver_is_told_with_both_versions():
-    text = misfit("2.15.0+cu132", "13.2", "535.129.03", "12.2")
+    text = cuda_mismatch("2.15.0+cu132", "13.2", "535.129.03", "12.2")
 
     assert text is not None
     for part in ("535.129.03", "12.2", "2.15.0+cu132", "13.2", "built for CUDA 12", "--cpu"):
@@ -193,4 +193,4 @@ def test_a_torch_newer_than_the_driver_is_told_with_both_versions():
 
 
 def test_a_torch_without_cuda_is_told():
-    assert "built without CUDA" in (misfit("2.15.0+cpu", None, "595", "13.2") or "")
+    assert "built without CUDA" in (cuda_mismatch("2.15.0+cpu", None, "595", "13.2") or "")
