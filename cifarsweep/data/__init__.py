@@ -1,1 +1,1 @@
-"""Data sets: what is installed, how it gets here, how it is loaded, split and augmented."""
+"""Data sets: list, download, import, load, split and augment them."""

@@ -1,8 +1,9 @@
 """Reads the members of folders, tar and zip archives of unknown origin. Nothing is ever extracted to disk.
 
 Three things make an archive dangerous to a reader that writes no files: a special member (link, device), a small
-archive that unpacks to a huge one, and a header that makes the tar reader swallow the archive whole. So members are
-read one after another through a meter that knows how much the next step may take.
+archive that unpacks to a huge one, and a header that makes the tar reader read all of the archive at once. So members
+are read one after another, through a meter that limits each step. The filters of tarfile guard extraction, which does
+not happen here.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from cifarsweep.text import is_plain, quoted
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 _LONGEST_PATH = 1024
-#: What desktops and file servers leave in folders and archives without being asked, beside what is hidden.
-_LITTER = frozenset(
+#: Files that desktops and file servers create on their own, beside hidden ones.
+_DESKTOP_FILES = frozenset(
     {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "__pycache__", "@eadir", "#recycle", "@recycle"}
     | {"$recycle.bin", "system volume information", "lost+found"}
 )
@@ -37,57 +38,57 @@ _LITTER = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much an import may read before it is taken for an attack or a mistake."""
+    """Limits of an import; beyond them, its source is an attack or a mistake."""
 
     members: int = 2_000_000
     #: bytes of one file
     member_bytes: int = 64 * 2**20
-    #: pixels of one image, before it is made small
+    #: pixels of one image, before it is resized
     pixels: int = 50_000_000
     #: an archive may unpack to `floor_bytes`, or to `ratio` times its own size if that is more
     floor_bytes: int = 256 * 2**20
     ratio: int = 100
 
     def unpacked(self, packed: int) -> int:
-        """The most bytes that an archive of `packed` bytes may unpack to."""
+        """Return how many bytes an archive of `packed` bytes may unpack to."""
         return max(self.floor_bytes, self.ratio * packed)
 
 
 DEFAULT_LIMITS = Limits()
 
 
-#: Whether a file's bytes are wanted, by the parts of its path.
+#: Decides by the parts of its path whether a file's bytes are needed.
 Wanted = Callable[[tuple[str, ...]], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file with its bytes, empty where they are not wanted, or a folder with None. `where` names it in messages."""
+    """A file with its bytes, empty if they are not needed, or a folder with None. `where` names it in messages."""
 
     parts: tuple[str, ...]
     where: str
     data: bytes | None
     fault: str = ""
-    """Why it is neither a plain file nor a folder."""
+    """The problem of a member that is neither a plain file nor a folder."""
 
 
 LINK = "is a link; put the file itself in its place"
 SPECIAL = "is a device or another special file; only plain files and folders are read"
 
 
-def location(source: str, name: str) -> str:
-    """A member as messages name it."""
+def member_name(source: str, name: str) -> str:
+    """Return the name of a member for messages."""
     return f"{quoted(source)}: member {quoted(name)}"
 
 
 def safe_parts(name: str, where: str) -> tuple[str, ...]:
-    """The parts of a member's path. Raises DataError for a path that could point outside or upset a reader."""
-    # The one file of a desktop whose name is not plain: macOS keeps the picture of a folder in it.
+    """Return the parts of a member's path. Raises DataError if it points outside or has strange characters."""
+    # macOS keeps the icon of a folder in a file of this name.
     if not is_plain(name[:-1] if name.endswith("Icon\r") else name) or len(name) > _LONGEST_PATH:
         raise DataError(f"{where} has control characters, bytes that are not UTF-8 or too many of them; rename it")
     if "\\" in name:
         raise DataError(f"{where} has a backslash in its path; write / between folders")
-    # A name is one name however its accents are stored: macOS takes them apart.
+    # macOS stores accents apart from their letters; both forms are the same name.
     parts = tuple(part for part in unicodedata.normalize("NFC", name).split("/") if part not in ("", "."))
     if name.startswith("/") or _DRIVE.match(name) or ".." in parts:
         raise DataError(f"{where} points outside the archive; a path must be <split>/<class>/<file>")
@@ -95,17 +96,17 @@ def safe_parts(name: str, where: str) -> tuple[str, ...]:
 
 
 def is_desktop_file(parts: tuple[str, ...]) -> bool:
-    """Whether a member is hidden, or was left behind by a desktop or a file server: it is passed over."""
-    return any(part.startswith((".", "~$")) or part.casefold() in _LITTER for part in parts)
+    """Whether a member is hidden, or a desktop or file server created it. Such members are skipped."""
+    return any(part.startswith((".", "~$")) or part.casefold() in _DESKTOP_FILES for part in parts)
 
 
 def check_size(size: int, where: str, limits: Limits) -> None:
-    """Raises DataError for a size that no image has."""
+    """Raise DataError if a file is larger than an image may be."""
     if not 0 <= size <= limits.member_bytes:
         raise DataError(f"{where} claims {size} bytes; a file may have at most {limits.member_bytes}")
 
 
-#: What the readers of the standard library raise for bytes that are not what they should be.
+#: The errors of the standard library's readers for damaged archives.
 _DAMAGE = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -119,15 +120,15 @@ _DAMAGE = (
     NotImplementedError,
 )
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
-#: One step between two members reads a few blocks and perhaps a long name.
+#: Bytes between two members: a few blocks, and perhaps a long name.
 _HEADER_BYTES = 2**18
-#: tar pads to 10 KiB, and may be told to pad to more.
+#: Bytes of padding at the end: 10 KiB by default, more on request.
 _TRAILER_BYTES = 2**24
 _BLOCK = 2**16
 
 
 def archive_members(path: Path, limits: Limits, wanted: Wanted) -> Iterator[Member]:
-    """Every member in the archive's order; what the archive is, its first bytes tell.
+    """Yield every member in the archive's order. The first bytes decide which kind of archive it is.
 
     Raises DataError that names the member, for a path that points outside, for damage and for a bomb.
     """
@@ -162,7 +163,7 @@ class _Readable(Protocol):
 
 
 class _Meter:
-    """Hands on what a decompressor yields, as long as it stays within the whole limit and the next step's allowance."""
+    """Passes on what a decompressor yields, within a limit for the archive and one for each step."""
 
     def __init__(self, stream: _Readable, name: str, limit: int) -> None:
         self._stream, self._name, self._limit = stream, name, limit
@@ -171,11 +172,11 @@ class _Meter:
         self._tail = b""
 
     def allow(self, size: int, step: str) -> None:
-        """Let the next step, which messages call `step`, read `size` bytes more."""
+        """Let the next step read `size` bytes more. Messages name it `step`."""
         self._allowed, self._step = self._total + size, step
 
     def read(self, size: int) -> bytes:
-        """Called by tarfile. Raises DataError where the limit is passed."""
+        """Read for tarfile. Raises DataError beyond the limits."""
         chunk = self._stream.read(size)
         self._total += len(chunk)
         if self._total > self._limit:
@@ -186,7 +187,7 @@ class _Meter:
         return chunk
 
     def finish(self) -> None:
-        """Read to the end, where gzip and xz keep their checksums. Raises EOFError where the archive was cut off."""
+        """Read to the end, where gzip and xz keep their checksums. Raises EOFError if the archive was cut off."""
         self.allow(_TRAILER_BYTES, f"{quoted(self._name)}: the last member")
         while self.read(_BLOCK):
             pass
@@ -197,7 +198,7 @@ class _Meter:
 def _tar_members(stream: _Readable, path: Path, limits: Limits, wanted: Wanted) -> Iterator[Member]:
     meter = _Meter(stream, path.name, limits.unpacked(path.stat().st_size))
     meter.allow(_HEADER_BYTES, f"{quoted(path.name)}: its start")
-    # "r|" reads forward only, in blocks, and asks nothing of its file but `read`.
+    # "r|" reads forward only, in blocks, and needs nothing of its file but `read`.
     with tarfile.open(fileobj=cast("IO[bytes]", meter), mode="r|") as tar:
         while (info := tar.next()) is not None:
             tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep them all
@@ -211,7 +212,7 @@ def _tar_members(stream: _Readable, path: Path, limits: Limits, wanted: Wanted) 
 def _tar_member(
     tar: tarfile.TarFile, info: tarfile.TarInfo, source: str, limits: Limits, meter: _Meter, wanted: Wanted
 ) -> Member:
-    where = location(source, info.name)
+    where = member_name(source, info.name)
     parts = safe_parts(info.name, where)
     if info.isdir():
         return Member(parts, where, None)
@@ -243,7 +244,7 @@ def _zip_members(raw: BinaryIO, path: Path, limits: Limits, wanted: Wanted) -> I
 
 def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: str, limits: Limits, wanted: Wanted) -> Member:
     # The original name, because zipfile cuts its own at the first zero byte.
-    where = location(source, info.orig_filename)
+    where = member_name(source, info.orig_filename)
     kind = stat.S_IFMT(info.external_attr >> 16)
     parts = safe_parts(info.orig_filename, where)
     if stat.S_ISLNK(kind):
@@ -257,7 +258,7 @@ def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: str, li
     if info.flag_bits & 1:
         raise DataError(f"{where} is encrypted; make the archive without a password")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        # zipfile unpacks the other methods without any limit
+        # zipfile unpacks other methods without any limit
         raise DataError(f"{where} is compressed in a rare way; make the archive with plain deflate")
     check_size(info.file_size, where, limits)
     with archive.open(info) as file:
@@ -268,7 +269,7 @@ def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: str, li
 
 
 def folder_members(folder: Path, limits: Limits, wanted: Wanted) -> Iterator[Member]:
-    """Every file and folder below, in the order of their names. Raises DataError for what can't be read."""
+    """Yield every file and folder below, sorted by name. Raises DataError if one can't be read."""
     try:
         yield from _below(folder, "", folder.name, limits, wanted)
     except RecursionError:
@@ -282,7 +283,7 @@ def _below(folder: Path, prefix: str, source: str, limits: Limits, wanted: Wante
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
         name = f"{prefix}{entry.name}"
-        where = location(source, name)
+        where = member_name(source, name)
         if is_desktop_file((entry.name,)):
             yield Member((entry.name,), where, None)
             continue

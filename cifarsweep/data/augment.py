@@ -1,9 +1,9 @@
-"""Augmentation and normalisation of whole batches: crop and flip by integer gather on uint8, then what else is on.
+"""Augments and normalises whole batches: crop and flip by integer gather on uint8, then the other operations.
 
-The same values as torchvision's RandomCrop (zero padding), RandomHorizontalFlip, RandAugment, ToTensor, Normalize,
+The values are those of torchvision's RandomCrop (zero padding), RandomHorizontalFlip, RandAugment, ToTensor, Normalize,
 RandomErasing, MixUp and CutMix, in this order, given the same offsets, flips, operations, boxes and shares. All
 randomness of an epoch is drawn before it begins, so any batch of any epoch can be made without the ones before it.
-Nothing here asks a GPU for an answer, so a batch can be part of a CUDA graph.
+Nothing here waits for a GPU, so a batch can be part of a CUDA graph.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cifarsweep.spec.settings import Augment
 
 @dataclass(frozen=True, eq=False)
 class EpochPlan:
-    """What an epoch does to its images, in the order in which it sees them; all tensors int64 (N,)."""
+    """The augmentation of an epoch's images, in the order of training; all tensors int64 (N,)."""
 
     #: indices of the training images, each once
     order: Tensor
@@ -38,12 +38,11 @@ class EpochPlan:
     #: whether any image may be mirrored
     mirrors: bool
     operations: Operations | None = None
-    #: boxes (N, 4) of zeros, of each kind that is on
+    #: boxes (N, 4) that become zero, for each kind that is on
     boxes: tuple[Tensor, ...] = ()
     mix: Mix | None = None
 
     def to(self, device: torch.device | str) -> EpochPlan:
-        """The same plan on another device."""
         return replace(
             self,
             order=self.order.to(device),
@@ -55,7 +54,7 @@ class EpochPlan:
         )
 
     def batch(self, start: int, stop: int) -> EpochPlan:
-        """Return the plan of images `start` to `stop` alone, as views: that of an epoch of one batch."""
+        """Return the plan of images `start` to `stop`, as views."""
         rows = slice(start, stop)
         return replace(
             self,
@@ -68,13 +67,13 @@ class EpochPlan:
         )
 
     def drawn(self) -> tuple[Tensor, ...]:
-        """Return the tensors that an epoch draws; whatever else is in a plan is the same in all plans of a recipe."""
+        """Return the tensors that are drawn for an epoch; the rest is the same in all plans of a recipe."""
         operations = () if self.operations is None else (self.operations.variants,)
         mixes = () if self.mix is None else (self.mix.share, self.mix.box, self.mix.cut)
         return (self.order, self.offset, self.flip, *operations, *self.boxes, *mixes)
 
     def copy(self) -> EpochPlan:
-        """Return the same plan with tensors of its own for what is drawn."""
+        """Return the plan with copies of the drawn tensors."""
         return replace(
             self,
             order=self.order.clone(),
@@ -87,10 +86,9 @@ class EpochPlan:
 
 
 def epoch_plan(n: int, seed: int, epoch: int, augment: Augment, classes: int = 0) -> EpochPlan:
-    """Draw the plan of one epoch over `n` images of `classes` (only mixing reads it), on the CPU.
+    """Draw the plan of one epoch over `n` images of `classes` (only mixing uses it), on the CPU.
 
-    Each kind of randomness has its own key, so that switching one off leaves the others as they are, and what is off
-    draws nothing.
+    Each kind of randomness has its own generator, so that switching one off leaves the others as they are.
     """
     order = torch.randperm(n, generator=generator(seed, "order", epoch))
     top, left = torch.randint(0, 2 * augment.crop + 1, (2, n), generator=generator(seed, "crop", epoch))
@@ -111,14 +109,14 @@ def _boxes(n: int, seed: int, epoch: int, augment: Augment) -> Iterator[Tensor]:
 
 
 def plan_of(order: Tensor, top: Tensor, left: Tensor, flip: Tensor, pad: int, mirrors: bool) -> EpochPlan:
-    """A plan from crops at `top`, `left` (0..2*pad) of the padded images and flips (0 or 1), all int64 (N,)."""
+    """Return a plan of crops at `top`, `left` (0..2*pad) of the padded images and flips (0 or 1), all int64 (N,)."""
     # A crop that is then mirrored is the mirrored image cropped at the mirrored column.
     column = torch.where(flip == 1, 2 * pad - left, left)
     return EpochPlan(order, top * (SIDE + 2 * pad) + column, flip, pad, mirrors)
 
 
 def train_batch(split: Split, plan: EpochPlan, start: int, stop: int) -> tuple[Tensor, Tensor]:
-    """Images and labels `start` to `stop` of the epoch: float32 (B, 3, 32, 32) channels_last, int64 (B,).
+    """Return images and labels `start` to `stop` of the epoch: float32 (B, 3, 32, 32) channels_last, int64 (B,).
 
     Labels of a plan that mixes are probabilities, float32 (B, classes). `split` and `plan` are on one device.
     """
@@ -126,7 +124,7 @@ def train_batch(split: Split, plan: EpochPlan, start: int, stop: int) -> tuple[T
 
 
 def planned_batch(split: Split, plan: EpochPlan) -> tuple[Tensor, Tensor]:
-    """Images and labels of all that a plan of one batch names, as `train_batch` returns them."""
+    """Return images and labels of a plan of one batch, as `train_batch` does."""
     pixels = split.train_images.permute(0, 2, 3, 1).index_select(0, plan.order)
     if plan.pad or plan.mirrors:
         pixels = _cropped(pixels, plan.offset, plan.flip, plan.pad, plan.mirrors)
@@ -139,7 +137,7 @@ def planned_batch(split: Split, plan: EpochPlan) -> tuple[Tensor, Tensor]:
 
 
 def eval_batches(split: Split, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The validation part in order, normalised as in training: float32 (B, 3, 32, 32) channels_last, int64 (B,)."""
+    """Yield the validation part in order, normalised: float32 (B, 3, 32, 32) channels_last, int64 (B,)."""
     pixels = split.val_images.permute(0, 2, 3, 1)
     for start in range(0, len(pixels), size):
         rows = slice(start, start + size)
@@ -147,10 +145,10 @@ def eval_batches(split: Split, size: int) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def _cropped(pixels: Tensor, offset: Tensor, flip: Tensor, pad: int, mirrors: bool) -> Tensor:
-    """Crops uint8 (B, 32, 32, 3), a strided view, of the padded images or their mirror images.
+    """Return crops uint8 (B, 32, 32, 3), a strided view, of the padded images or their mirror images.
 
-    Lines lie one behind the other, so a crop and the margin right of it is one run of bytes. It is gathered whole,
-    and the margin is left out by a view.
+    Rows lie one behind the other, so a crop with the margin to its right is one run of bytes. It is gathered whole, and
+    a view leaves out the margin.
     """
     count, width = len(pixels), SIDE + 2 * pad
     sides = 2 if mirrors else 1

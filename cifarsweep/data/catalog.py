@@ -1,4 +1,4 @@
-"""Which data sets there are, here and in principle. Imports neither torch nor numpy."""
+"""The data sets that are built in or installed. Imports neither torch nor numpy."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ EMBEDDED = "digits"
 
 @dataclass(frozen=True, slots=True)
 class BuiltIn:
-    """A data set that cifarsweep knows by name, and the command that gets it (None where the first use does).
+    """A data set that cifarsweep knows by name. `train` counts training images.
 
-    `train` counts training images.
+    `command` installs it; None if its first use does.
     """
 
     description: str
@@ -58,7 +58,7 @@ BUILT_IN: Mapping[str, BuiltIn] = MappingProxyType(
 class DataSetInfo:
     """A data set that is installed: `train` and `test` count images, `sha256` is the digest of its contents.
 
-    `stamp` is that of the file whose every byte was read; None where its header is believed.
+    `stamp` is set if every byte of the file was read and agrees with the digest.
     """
 
     name: str
@@ -73,7 +73,7 @@ class DataSetInfo:
 
 
 def data_root() -> Path:
-    """`$CIFARSWEEP_DATA`, else the user's data folder. It need not exist. Raises DataError for `~` of nobody."""
+    """`$CIFARSWEEP_DATA`, else the user's data folder. It need not exist. Raises DataError for an unknown `~user`."""
     named = os.environ.get(ROOT_VARIABLE)
     if not named:
         try:
@@ -83,11 +83,11 @@ def data_root() -> Path:
     try:
         return Path(named).expanduser()
     except RuntimeError:
-        raise DataError(f"{ROOT_VARIABLE} is {quoted(named)}, and nobody of that name has a folder here") from None
+        raise DataError(f"{ROOT_VARIABLE} is {quoted(named)}, and there is no such home folder here") from None
 
 
 def path_of(name: str, root: Path | None = None) -> Path:
-    """Where the data set lies if it is installed. Raises DataError for a name that is not one."""
+    """Return the path of a data set, installed or not. Raises DataError for an invalid name."""
     if not NAME_PATTERN.fullmatch(name):
         raise DataError(
             f"{quoted(name)} can't name a data set: use up to 64 letters, digits, dots, underscores and hyphens, "
@@ -97,12 +97,12 @@ def path_of(name: str, root: Path | None = None) -> Path:
 
 
 def known(name: str, root: Path | None = None) -> bool:
-    """Whether the name is built in or installed here. Raises DataError where nobody may look."""
+    """Whether the name is built in or installed here. Raises DataError without permission to tell."""
     return name in BUILT_IN or (NAME_PATTERN.fullmatch(name) is not None and _is_there(path_of(name, root)))
 
 
 def info(name: str, root: Path | None = None) -> DataSetInfo | None:
-    """What is installed under that name, None where nothing is. Raises DataError where it can't be read."""
+    """Return the data set of that name, None if it is not installed. Raises DataError if it can't be read."""
     path = path_of(name, root)
     if not _is_there(path):
         return None
@@ -127,12 +127,12 @@ def _is_there(path: Path) -> bool:
 
 
 def class_count(name: str) -> int | None:
-    """How many classes the data set has; None where it is neither built in nor installed here, or damaged."""
+    """Return the number of classes; None if the data set is neither built in nor installed here, or damaged."""
     return BUILT_IN[name].classes if name in BUILT_IN else len(class_names(name)) or None
 
 
 def class_names(name: str) -> tuple[str, ...]:
-    """The names of the classes by their numbers; none where the data set is not installed here, or damaged."""
+    """Return the names of the classes by their numbers; none if the data set is not installed here, or damaged."""
     try:
         found = info(name)
     except DataError:
@@ -141,7 +141,7 @@ def class_names(name: str) -> tuple[str, ...]:
 
 
 def installed(root: Path | None = None, on_damaged: Callable[[DataError], None] | None = None) -> list[DataSetInfo]:
-    """Every data set that lies here, by name. A damaged one goes to `on_damaged`, else its DataError is raised."""
+    """Return every installed data set, by name. A damaged one goes to `on_damaged`, else its DataError is raised."""
     found: list[DataSetInfo] = []
     for name in _names(root):
         try:
@@ -156,24 +156,24 @@ def installed(root: Path | None = None, on_damaged: Callable[[DataError], None] 
 
 
 def require(name: str, root: Path | None = None) -> DataSetInfo:
-    """What is installed under that name; `digits` is made on its first use.
+    """Return the data set of that name; `digits` is made on its first use.
 
-    Raises DataError that says how to get a data set that is not here.
+    Raises DataError that says how to install an absent data set.
     """
     if (found := info(name, root)) is not None:
         return found
     if name != EMBEDDED:
         raise DataError(_how_to_get(name, root))
-    # scikit-learn takes a second to import, and is needed once in the life of a data folder.
+    # scikit-learn takes a second to import, and a data folder needs it once.
     from cifarsweep.data import digits
 
-    # Several processes may come here at once: each writes the same bytes to a file of its own and renames it.
+    # Several processes may do this at once: each writes the same bytes to a file of its own and renames it.
     tensor_file.write(path_of(name, root), digits.contents())
     return require(name, root)
 
 
 def verify(name: str, root: Path | None = None) -> DataSetInfo:
-    """Read every byte of a data set. Raises DataError where the digest is not the one it was written with."""
+    """Read every byte of a data set. Raises DataError if the digest differs from the one in its header."""
     found = require(name, root)
     actual = tensor_file.digest_of_file(found.path)
     if actual != found.sha256:
@@ -185,7 +185,7 @@ def verify(name: str, root: Path | None = None) -> DataSetInfo:
 
 
 def _names(root: Path | None) -> list[str]:
-    """Names of the data sets in the root, sorted; leftovers of other kinds are not data sets."""
+    """Return the names of the data sets in the root, sorted."""
     root = root or data_root()
     try:
         files = sorted(entry.name for entry in os.scandir(root))
@@ -217,26 +217,26 @@ _TRIES = 3
 
 
 class VerifiedData:
-    """Reads the file of a data set once, and again only after somebody has touched it."""
+    """Verifies the file of a data set once, and again only after it was touched."""
 
     def __init__(self, root: Path | None = None) -> None:
         self._root = root
-        #: by name: the file as it was, and the data set or what is wrong with it
+        #: by name: the stamp of the file, and the data set or the message of its error
         self._known: dict[str, tuple[Stamp, DataSetInfo | str]] = {}
 
     def __call__(self, name: str) -> DataSetInfo:
-        """The data set as it is now, with its `stamp`. Raises DataError where it is absent or damaged."""
+        """Return the data set as it is now, with its `stamp`. Raises DataError if it is absent or damaged."""
         for _ in range(_TRIES):
-            found = self._look(name)
+            found = self._read(name)
             if isinstance(found, str):
                 raise DataError(found)
             if found is not None:
                 return found
         path = path_of(name, self._root)
-        raise DataError(f"data set {name!r}: somebody is writing {path}; start again once that is done")
+        raise DataError(f"data set {name!r}: another process is writing {path}; start again once that is done")
 
-    def _look(self, name: str) -> DataSetInfo | str | None:
-        """The data set, or what is wrong with it; None where its file changed while it was read."""
+    def _read(self, name: str) -> DataSetInfo | str | None:
+        """Return the data set or the message of its error; None if its file changed while it was read."""
         path = path_of(name, self._root)
         stamp = stamp_of(path)
         if stamp is not None and name in self._known and self._known[name][0] == stamp:

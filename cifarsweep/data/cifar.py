@@ -1,7 +1,7 @@
-"""CIFAR-10 and CIFAR-100: fetched as torchvision does, converted once.
+"""Downloads CIFAR-10 and CIFAR-100 as torchvision does, and converts them.
 
-The archives are pickles, and a pickle can run code. So the archive's SHA-256 is checked before anything looks inside,
-and even then the pickles may make nothing but arrays.
+The archives hold pickles, and a pickle can run code. So the archive's SHA-256 is checked before it is opened, and even
+then the pickles may create nothing but arrays.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Cifar:
-    """An archive: where torchvision says it is, what it must hash to, and what its files are called inside."""
+    """An archive: its URL by torchvision, its digests, and the names of its files."""
 
     url: str
     filename: str
@@ -73,12 +73,12 @@ CIFARS: Mapping[str, Cifar] = MappingProxyType(
 
 
 def downloads_folder(root: Path | None = None) -> Path:
-    """Where archives lie; one that is put there by hand is used as if it had been downloaded."""
+    """Return the folder of the archives. One that is put there by hand is used like a download."""
     return (root or catalog.data_root()) / "downloads"
 
 
 def download(name: str, root: Path | None = None) -> catalog.DataSetInfo:
-    """Get and convert a CIFAR data set; do nothing where it is installed.
+    """Download and convert a CIFAR data set, unless it is installed.
 
     Raises DataError without a network, for an archive with another digest, and for a name that can't be downloaded.
     """
@@ -95,12 +95,12 @@ def download(name: str, root: Path | None = None) -> catalog.DataSetInfo:
 
 
 def convert(archive: Path, cifar: Cifar) -> Contents:
-    """The images and labels of an archive. Raises DataError, before a byte is unpacked, where its digest is wrong."""
+    """Return the images and labels of an archive. Raises DataError before unpacking it if its digest is wrong."""
     try:
         with archive.open("rb") as file:
             _check_digest(file, archive, cifar)
             file.seek(0)
-            # The very bytes that were checked: nobody can swap an open file.
+            # These are the bytes that were checked: an open file can't be swapped.
             with tarfile.open(fileobj=file, mode="r:gz") as tar:
                 return _contents(lambda name: _unpickled(tar, f"{cifar.folder}/{name}"), cifar)
     except OSError as error:
@@ -117,7 +117,7 @@ def _not_for_download(name: str) -> str:
 
 
 def _fetch(cifar: Cifar, archive: Path) -> None:
-    """Download into a folder of its own, so that `archive` appears only when it is whole."""
+    """Download into a temporary folder, so that `archive` appears only when it is complete."""
     try:
         archive.parent.mkdir(parents=True, exist_ok=True)
         with part(archive, folder=True) as folder, _timeout():
@@ -132,7 +132,7 @@ def _fetch(cifar: Cifar, archive: Path) -> None:
 
 @contextlib.contextmanager
 def _timeout() -> Iterator[None]:
-    """Bound the wait, because torchvision sets no limit: a silent server would hang the command."""
+    """Set a timeout. torchvision sets none: a silent server would hang the command."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_TIMEOUT_S)
     try:
@@ -158,7 +158,7 @@ def _contents(read: Callable[[str], Any], cifar: Cifar) -> Contents:
 
 
 def _stacked(batches: list[Any], label_key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Batches hold a row of 1,024 red, then green, then blue values for each image."""
+    """Join batches, which hold a row of 1,024 red, then green, then blue values for each image."""
     planes = np.concatenate([batch["data"] for batch in batches]).reshape(-1, CHANNELS, SIDE, SIDE)
     labels = np.concatenate([np.array(batch[label_key], dtype=np.int64) for batch in batches])
     return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels
@@ -171,7 +171,7 @@ def _unpickled(tar: tarfile.TarFile, member: str) -> Any:
     return ArraysOnly(file, encoding="latin1").load()
 
 
-#: numpy's own function for it, asked of an array because its module moved between versions.
+#: numpy's function, taken from an array because its module differs between versions.
 _RECONSTRUCT = np.empty(0).__reduce__()[0]
 _ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
@@ -182,10 +182,10 @@ _ALLOWED = {
 
 
 class ArraysOnly(pickle.Unpickler):
-    """Unpickles lists, dictionaries, texts, numbers and numpy arrays; refuses to name anything else."""
+    """Unpickles lists, dictionaries, texts, numbers and numpy arrays, and refuses anything else."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """The three functions that a pickled array is made of. Raises DataError for any other."""
+        """Return one of the three functions that build an array. Raises DataError for any other."""
         if (module, name) in _ALLOWED:
             return _ALLOWED[module, name]
         raise DataError(f"the archive asks for {module}.{name}, which no data set needs; it was not opened further")

@@ -1,6 +1,6 @@
 """A data set as tensors, and its parts for one training run.
 
-Images are (N, 3, 32, 32) to whoever computes with them and lie as (N, 32, 32, 3) in memory (`torch.channels_last`).
+Images have the shape (N, 3, 32, 32) and lie as (N, 32, 32, 3) in memory (`torch.channels_last`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cifarsweep.data.tensor_file import CHANNELS, SIDE, MappedFile, Stamp
 from cifarsweep.errors import DataError
 from cifarsweep.spec.settings import Validation
 
-#: Rows of pixels that float32 sums without rounding, squares too: 256 * 255**2 < 2**24.
+#: Rows of pixels whose sums and sums of squares are exact in float32: 256 * 255**2 < 2**24.
 _EXACT = 256
 
 
@@ -39,10 +39,10 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """What one run trains and validates on; all tensors on one device.
+    """The images that a run trains and validates on; all tensors on one device.
 
     `mean` and `std` (3,) are float32 statistics of the training part's pixels in 0..1, over all pixels of a channel.
-    `sha256` stands for the data set's contents and the part that is held out; without it `digest` reads every image.
+    `sha256` identifies the data set's contents and the part that is held out; without it `digest` reads every image.
     """
 
     train_images: Tensor
@@ -54,7 +54,6 @@ class Split:
     sha256: str | None = None
 
     def to(self, device: torch.device | str) -> Split:
-        """The same split on another device."""
         return Split(
             train_images=self.train_images.to(device),
             train_labels=self.train_labels.to(device),
@@ -67,7 +66,7 @@ class Split:
 
     @cached_property
     def digest(self) -> str:
-        """A digest that no other images, labels, held-out part or statistics have."""
+        """The digest of images, labels, held-out part and statistics."""
         found = hashlib.sha256((self.sha256 or "").encode())
         images = (self.train_images, self.train_labels, self.val_images, self.val_labels)
         for tensor in (*(images if self.sha256 is None else ()), self.mean, self.std):
@@ -84,9 +83,9 @@ class Split:
 
 
 def load(name: str, root: Path | None = None, trusted: Stamp | None = None) -> Dataset:
-    """Map an installed data set. Raises DataError that says how to get it, or that it is damaged.
+    """Map an installed data set. Raises DataError that says how to install it, or that it is damaged.
 
-    Every byte is read, unless the file is the one that somebody has read: `trusted` is its stamp.
+    Every byte is verified, unless the file has the stamp `trusted`, at which another process has verified it.
     """
     path = catalog.require(name, root).path
     file = tensor_file.MappedFile(path)
@@ -109,10 +108,10 @@ def load(name: str, root: Path | None = None, trusted: Stamp | None = None) -> D
 
 @lru_cache(maxsize=2)  # a worker asks for the same split trial after trial
 def split(dataset: Dataset, validation: Validation) -> Split:
-    """The training part and the part that accuracy is measured on.
+    """Return the training part and the part that accuracy is measured on.
 
-    `holdout` takes `round(fraction * N)` training images, from every class its share, chosen by `validation.seed`;
-    the test images are left out. Raises DataError where nothing would be held out.
+    `holdout` takes `round(fraction * N)` training images, from every class its share, chosen by `validation.seed`, and
+    leaves out the test images. Raises DataError if nothing would be held out.
     """
     images, labels = dataset.train_images, dataset.train_labels
     if validation.split == "test":
@@ -126,12 +125,12 @@ def split(dataset: Dataset, validation: Validation) -> Split:
 
 
 def _split_sha256(dataset: Dataset, held_out: Tensor) -> str:
-    """By the images themselves and not by seed and fraction: another torch may draw others from the same seed."""
+    """Digest the images themselves, not seed and fraction: another torch may draw others from the same seed."""
     return hashlib.sha256(dataset.sha256.encode() + held_out.numpy().tobytes()).hexdigest()
 
 
 def _held_out(labels: Tensor, classes: int, validation: Validation, name: str) -> Tensor:
-    """Which images are held out, bool (N,)."""
+    """Return which images are held out, bool (N,)."""
     counts = torch.bincount(labels, minlength=classes).tolist()
     shares = _shares(counts, validation.fraction)
     if sum(shares) == 0:
@@ -148,7 +147,7 @@ def _held_out(labels: Tensor, classes: int, validation: Validation, name: str) -
 
 
 def _shares(counts: list[int], fraction: float) -> list[int]:
-    """How many of each class: whole parts first, then the largest remainders, until it is `round(fraction * total)`.
+    """Return how many of each class are held out, by largest remainders, `round(fraction * total)` in all.
 
     Every class keeps at least one image for training, so there may be fewer.
     """
@@ -162,14 +161,14 @@ def _shares(counts: list[int], fraction: float) -> list[int]:
 
 
 def _picked(images: Tensor, mask: Tensor) -> Tensor:
-    """The images (N, 3, 32, 32) where the mask is set, still channels_last."""
+    """Return the images (N, 3, 32, 32) where the mask is set, channels_last."""
     return images.permute(0, 2, 3, 1)[mask].permute(0, 3, 1, 2)
 
 
 def _statistics(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (3,) of the pixels in 0..1; the same bits whatever the number of threads.
+    """Return mean and standard deviation (3,) of the pixels in 0..1: the same bits for any number of threads.
 
-    A channel with hardly any spread gets a deviation of 1/255, so that dividing by it is harmless.
+    The deviation is at least 1/255, so that dividing by it is harmless.
     """
     rows = images.permute(0, 2, 3, 1).reshape(-1, SIDE * CHANNELS)
     sums, squares = torch.zeros(2, SIDE * CHANNELS, dtype=torch.float64)

@@ -13,21 +13,21 @@ _BRIGHTEST = 16
 
 
 def contents() -> Contents:
-    """The digits as 32x32 RGB: each of the 8x8 grey values 0..16 becomes a 4x4 block of 0..255.
+    """Return the digits as 32x32 RGB: each of the 8x8 grey values 0..16 becomes a 4x4 block of 0..255.
 
-    Blocks rather than a smooth enlargement, and a split by counting rather than by a generator, so that every machine
-    and every library version makes the same bytes.
+    Blocks instead of a smooth enlargement, and a split by counting instead of by a generator, so that every machine and
+    every library version makes the same bytes.
     """
     digits = load_digits()
     grey = np.rint(digits.images * (255 / _BRIGHTEST)).astype(np.uint8)
     scale = SIDE // grey.shape[1]
     images = np.repeat(np.repeat(grey, scale, axis=1), scale, axis=2)[..., None].repeat(CHANNELS, axis=3)
     labels = digits.target.astype(np.int64)
-    place_in_class = np.empty_like(labels)
+    index_in_class = np.empty_like(labels)
     for label in range(10):
         members = labels == label
-        place_in_class[members] = np.arange(members.sum())
-    test = place_in_class % _TEST_EVERY == _TEST_EVERY - 1
+        index_in_class[members] = np.arange(members.sum())
+    test = index_in_class % _TEST_EVERY == _TEST_EVERY - 1
     return Contents(
         classes=tuple(str(label) for label in range(10)),
         source="scikit-learn load_digits",

@@ -1,4 +1,4 @@
-"""Rectangles of zeros in normalised images: cutout and random erasing, drawn for an epoch and made for a batch."""
+"""Cutout and random erasing: rectangles of zeros in normalised images, drawn for an epoch, applied to a batch."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor
 from cifarsweep.data.seeding import generator
 from cifarsweep.data.tensor_file import SIDE
 
-#: Of torchvision's RandomErasing: range of the erased part, range of its aspect ratio, and tries to fit it in.
+#: torchvision's RandomErasing: range of the erased part, range of its aspect ratio, and number of tries to fit it in.
 _PART, _ASPECT, _TRIES = (0.02, 0.33), (0.3, 3.3), 10
 
 
 def cutout_boxes(n: int, seed: int, epoch: int, side: int) -> Tensor:
-    """Squares around a uniform pixel, cut off at the border (DeVries & Taylor 2017): int64 (N, 4).
+    """Draw squares around a uniform pixel, cut off at the border (DeVries & Taylor 2017): int64 (N, 4).
 
-    A box is top, left, bottom, right; the last two lie outside.
+    A box is top, left, bottom, right; the last two are exclusive.
     """
     centre = torch.randint(0, SIDE, (n, 2), generator=generator(seed, "cutout", epoch))
     first = centre - side // 2
@@ -25,20 +25,20 @@ def cutout_boxes(n: int, seed: int, epoch: int, side: int) -> Tensor:
 
 
 def erasing_boxes(n: int, seed: int, epoch: int, probability: float) -> Tensor:
-    """The boxes of torchvision's RandomErasing, int64 (N, 4); empty ones where nothing is erased."""
+    """Draw the boxes of torchvision's RandomErasing, int64 (N, 4); empty ones if nothing is erased."""
     draw = generator(seed, "erasing", epoch)
     chosen = torch.rand(n, generator=draw) < probability
     part = torch.empty(n, _TRIES).uniform_(*_PART, generator=draw)
     aspect = torch.empty(n, _TRIES).uniform_(*map(math.log, _ASPECT), generator=draw).exp()
     size = erased_size(part, aspect) * chosen[:, None]
-    # A place in 0..free, both ends included, for any `free`: float64 keeps each as likely as the others.
-    place = torch.rand(n, 2, generator=draw, dtype=torch.float64)
-    first = (place * (SIDE - size + 1)).long()
+    # A position in 0..free, both ends included, for any `free`: float64 keeps each as likely as the others.
+    position = torch.rand(n, 2, generator=draw, dtype=torch.float64)
+    first = (position * (SIDE - size + 1)).long()
     return torch.cat([first, first + size], 1)
 
 
 def erased_size(part: Tensor, aspect: Tensor) -> Tensor:
-    """Height and width, int64 (N, 2), of the first try of (N, T) that is smaller than the image; 0 where none is."""
+    """Return height and width, int64 (N, 2), of the first try of (N, T) smaller than the image; 0 if none is."""
     area = SIDE * SIDE * part.double()
     sizes = torch.stack([(area * aspect).sqrt().round(), (area / aspect).sqrt().round()], 2).long()
     fits = (sizes < SIDE).all(2)
@@ -47,12 +47,12 @@ def erased_size(part: Tensor, aspect: Tensor) -> Tensor:
 
 
 def erase(images: Tensor, boxes: Tensor) -> None:
-    """Set what lies in the boxes (B, 4) of images (B, 3, 32, 32) to zero, in place."""
+    """Set the pixels in the boxes (B, 4) of images (B, 3, 32, 32) to zero, in place."""
     images.masked_fill_(inside(boxes).unsqueeze(1), 0.0)
 
 
 def inside(boxes: Tensor) -> Tensor:
-    """Whether a pixel lies in its image's box (B, 4): bool (B, 32, 32)."""
+    """Return whether each pixel lies in its image's box (B, 4): bool (B, 32, 32)."""
     line = torch.arange(SIDE, device=boxes.device)
     top, left, bottom, right = boxes.unsqueeze(2).unbind(1)
     rows, columns = (line >= top) & (line < bottom), (line >= left) & (line < right)

@@ -1,4 +1,4 @@
-"""Decodes one image file that nobody vouches for into 32x32 RGB."""
+"""Decodes one image file of unknown origin into 32x32 RGB."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 from cifarsweep.data.tensor_file import SIDE
 from cifarsweep.errors import DataError
 
-#: Pillow decodes some forty formats; each is a way in, and these three are enough.
+#: Pillow decodes some forty formats; each could be attacked, and these three are enough.
 _FORMATS = ("JPEG", "PNG", "WEBP")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _HEADER_END = 33
-#: The chunks of a PNG that decide its pixels, and the one that tells how to turn them.
+#: The chunks of a PNG that decide its pixels and its orientation.
 _PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND"})
-#: What undoes each orientation of EXIF; 1 is upright.
+#: The operation that undoes each orientation of EXIF; 1 is upright.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -29,24 +29,24 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# A text of more than 1 MiB would make a good image an error. What all texts of a file may take stays limited.
+# A text of more than 1 MiB is no error in a good image. All texts of a file together stay limited.
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """What was decoded: 32*32*3 bytes, rows of RGB pixels."""
+    """The pixels of an image: 32*32*3 bytes, rows of RGB."""
 
     pixels: bytes
     brightest: int | None = None
-    """The highest value of a picture that has 16 bits a channel."""
+    """The highest value of an image with 16 bits a channel, else None."""
 
 
 def decode_image(data: bytes, where: str, most_pixels: int) -> DecodedImage:
-    """The image, resized by Lanczos; one of 32x32 keeps its very pixels.
+    """Decode an image and resize it by Lanczos; one of 32x32 keeps its pixels.
 
-    It is turned as its EXIF entry says, what is transparent lies on white, of an animation the first picture is taken,
-    and other metadata are passed over. Raises DataError that begins with `where`.
+    EXIF turns it, transparent parts become white, an animation gives its first frame, and other metadata are ignored.
+    Raises DataError that begins with `where`.
     """
     try:
         try:
@@ -54,7 +54,7 @@ def decode_image(data: bytes, where: str, most_pixels: int) -> DecodedImage:
         except (DataError, Image.DecompressionBombError):
             raise
         except Exception:
-            # Metadata make no good image a damaged one.
+            # Damaged metadata must not refuse a good image.
             if (plain := _without_metadata(data)) is None:
                 raise
             return _decoded(plain, where, most_pixels)
@@ -64,7 +64,7 @@ def decode_image(data: bytes, where: str, most_pixels: int) -> DecodedImage:
         raise DataError(f"{where} is not a JPEG, PNG or WebP image; leave it out") from error
     except Image.DecompressionBombError as error:
         raise DataError(f"{where} has far too many pixels; at most {most_pixels} are decoded") from error
-    except Exception as error:  # decoders meet damaged bytes with every kind of error there is
+    except Exception as error:  # decoders raise every kind of error for damaged bytes
         raise DataError(f"{where} is a damaged image ({type(error).__name__}); leave it out or repair it") from error
 
 
@@ -84,13 +84,13 @@ def _decoded(data: bytes, where: str, most_pixels: int) -> DecodedImage:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # damaged metadata of a good image, read with every kind of error there is
+    except Exception:  # damaged metadata of a good image can raise any error
         return image
     return image if turn is None else image.transpose(turn)
 
 
 def _brightest(image: Image.Image) -> int:
-    """The highest value of 16 bits, of which Pillow keeps the upper 8 where there are colours."""
+    """Return the highest value of 16 bits, of which Pillow keeps the upper 8 in colour images."""
     if image.mode.startswith("I"):
         return int(np.asarray(image).max())
     return max(int(top) for _, top in image.convert("RGB").getextrema()) << 8  # type: ignore[misc]
@@ -104,7 +104,7 @@ def _rgb(image: Image.Image, bits: int) -> Image.Image:
         return Image.fromarray(eight.astype(np.uint8)).convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")
-    # The colour that is transparent is told in the file's own bits, and Pillow makes them 8.
+    # The transparent colour has the bits of the file, and the pixels of Pillow have 8.
     if image.mode == "L" and isinstance(key, int) and bits < 8:
         image.info["transparency"] = key * 255 // (2**bits - 1)
     elif image.mode == "RGB" and isinstance(key, tuple) and bits == 16:
@@ -114,7 +114,7 @@ def _rgb(image: Image.Image, bits: int) -> Image.Image:
 
 
 def _without_metadata(data: bytes) -> bytes | None:
-    """A PNG with nothing but its pixels and its orientation; None for what is no whole PNG."""
+    """Return a PNG with only its pixels and its orientation; None if it is no complete PNG."""
     if not data.startswith(_PNG):
         return None
     try:

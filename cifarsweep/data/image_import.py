@@ -1,4 +1,4 @@
-"""Makes a data set of a folder or an archive of images, laid out `<split>/<class>/<file>`. Imports no torch."""
+"""Imports a folder or an archive of images, laid out `<split>/<class>/<file>`, as a data set. Imports no torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cifarsweep.data.archives import (
     archive_members,
     folder_members,
     is_desktop_file,
-    location,
+    member_name,
 )
 from cifarsweep.data.image_decoding import decode_image
 from cifarsweep.data.tensor_file import CHANNELS, LONGEST_CLASS_NAME, MOST_CLASSES, SIDE, Contents
@@ -29,10 +29,10 @@ from cifarsweep.files import exists
 from cifarsweep.text import is_plain, quoted
 
 SPLITS = ("train", "test")
-#: A file among its images: split, class, file name. Sorting by it makes the digest reproducible.
+#: Split, class and file name of an image. Sorting by it makes the digest reproducible.
 Key = tuple[str, str, str]
 _MISFIT = "does not fit <split>/<class>/<file> with train and test as splits; move it"
-#: Where no picture of 16 bits has a value as high as this, 14 bits or fewer were saved without being scaled.
+#: If no image of 16 bits has a value as high as this, 14 bits or fewer were saved without scaling.
 _DARK = 2**14
 
 
@@ -46,10 +46,10 @@ def import_images(
     progress: Callable[[int], None] | None = None,
     note: Callable[[str], None] | None = None,
 ) -> catalog.DataSetInfo:
-    """Import the images of `source` as data set `name`; `progress` hears how many are decoded, `note` what is left out.
+    """Import the images of `source` as data set `name`.
 
-    The same images under the same name again change nothing, but for a damaged file; others need `replace`. Raises
-    DataError, and then nothing was written.
+    `progress` gets the number of decoded images, `note` a sentence on those left out. The same images under the same
+    name change nothing, except a damaged file; others need `replace`. Raises DataError without writing anything.
     """
     path = catalog.path_of(name, root)
     if name.casefold() in catalog.BUILT_IN:
@@ -66,7 +66,7 @@ def import_images(
 
 
 def _resolved(source: Path) -> Path:
-    """The source with a name of its own, even as `.`."""
+    """Return the source as an absolute path, which has a name even for `.`."""
     try:
         if exists(source):
             return source.resolve()
@@ -76,13 +76,13 @@ def _resolved(source: Path) -> Path:
     raise DataError(f"there is no folder and no archive {quoted(str(source))}; give the path of one")
 
 
-#: Members that are named for each reason, and reasons that are told.
+#: Members that are named for each reason, and reasons that are listed.
 _NAMED = 3
 
 
 @dataclass(slots=True)
-class Faults:
-    """How many members each reason refuses, and the first of them by name, in whatever order they were found."""
+class Problems:
+    """The number of refused members for each reason, and the first of them by name."""
 
     _counts: Counter[str] = field(default_factory=Counter)
     _names: dict[str, list[str]] = field(default_factory=dict)
@@ -91,17 +91,17 @@ class Faults:
         return bool(self._counts)
 
     def add(self, name: str, reason: str, count: int = 1) -> None:
-        """Note that `reason` refuses the member `name`, or `count` members of which it is one."""
+        """Count the member `name`, or `count` members of which it is one, as refused for `reason`."""
         self._counts[reason] += count
         names = self._names.setdefault(reason, [])
         insort(names, name)
         del names[_NAMED:]
 
     def sentence(self, source: str) -> str:
-        """One line: the most frequent reasons, each with its first member and how many more there are."""
+        """Return one line: the most frequent reasons, each with its first member and the number of others."""
         reasons = sorted(self._counts, key=lambda reason: (-self._counts[reason], reason))
         told = [
-            f"{location(source, self._names[reason][0])} {reason}{more(self._names[reason], self._counts[reason])}"
+            f"{member_name(source, self._names[reason][0])} {reason}{more(self._names[reason], self._counts[reason])}"
             for reason in reasons[:_NAMED]
         ]
         if left := sum(self._counts[reason] for reason in reasons[_NAMED:]):
@@ -110,7 +110,7 @@ class Faults:
 
 
 def more(names: list[str], count: int) -> str:
-    """What to say of the others, where the first of `count` names was told."""
+    """Return the text on the other names, if the first of `count` was named."""
     if count == 1:
         return ""
     rest = [quoted(name) for name in names[1:_NAMED]]
@@ -119,33 +119,32 @@ def more(names: list[str], count: int) -> str:
 
 
 @dataclass(slots=True)
-class _Found:
-    """What was found so far. Nothing here depends on the order in which the members come."""
+class _Source:
+    """The members so far. Their order does not matter."""
 
     limits: Limits
     pixels: dict[Key, bytes] = field(default_factory=dict)
     files: set[tuple[str, ...]] = field(default_factory=set)
     folders: set[tuple[str, ...]] = field(default_factory=set)
     tops: Counter[tuple[str, ...]] = field(default_factory=Counter)
-    """The folders above the splits, of which there may be one, with the number of files below each."""
+    """The folders above the splits, of which one is allowed, with the number of files below each."""
     examples: dict[tuple[str, ...], str] = field(default_factory=dict)
     """The first file below each of them."""
-    misfits: Faults = field(default_factory=Faults)
-    """Members that lie where no image may lie."""
-    damaged: Faults = field(default_factory=Faults)
+    misfits: Problems = field(default_factory=Problems)
+    """Members in wrong folders."""
+    damaged: Problems = field(default_factory=Problems)
     hidden: int = 0
     deep: int = 0
-    """Pictures that have 16 bits a channel."""
+    """Images with 16 bits a channel."""
     brightest: int = 0
     """The highest value in them."""
 
     def wanted(self, parts: tuple[str, ...]) -> bool:
-        """Whether a file is to be decoded, so that its bytes are needed."""
+        """Whether a file will be decoded, so that its bytes are needed."""
         depth = _split_depth(parts)
         return depth is not None and parts not in self.files and len(parts[depth + 1]) <= LONGEST_CLASS_NAME
 
     def take(self, member: Member) -> None:
-        """Take a member in."""
         if is_desktop_file(member.parts):
             self.hidden += 1
         elif member.data is None:
@@ -182,7 +181,7 @@ class _Found:
             self.brightest = max(self.brightest, picture.brightest)
 
     def check(self, source: str) -> None:
-        """Raise DataError that counts all that is wrong: places first, then images."""
+        """Raise DataError that counts all problems: of folders first, then of images."""
         most = max(self.tops, key=lambda top: (self.tops[top], top), default=())
         for top in self.tops.keys() - {most}:
             self.misfits.add(self.examples[top], "lies in another top folder; keep one, or none", self.tops[top])
@@ -199,15 +198,15 @@ class _Found:
             )
 
     def classes(self) -> set[str]:
-        """Of the images, and of folders that hold none."""
+        """Return the classes of images, and of folders without any."""
         depth = len(next(iter(self.tops), ()))
         named = {folder[depth + 1] for folder in self.folders if len(folder) == depth + 2}
         return named | {kind for _, kind, _ in self.pixels}
 
 
 def _contents(source: Path, limits: Limits, progress: Callable[[int], None] | None) -> tuple[Contents, int]:
-    """The data set, and how many hidden members were passed over."""
-    found = _Found(limits)
+    """Return the data set, and the number of hidden members that were skipped."""
+    found = _Source(limits)
     with warnings.catch_warnings():
         # Pillow warns of oddities it can live with; those it can't are errors.
         warnings.simplefilter("ignore")
@@ -234,18 +233,18 @@ def _members(source: Path, limits: Limits, wanted: Wanted) -> Iterator[Member]:
 
 
 def _split_depth(parts: tuple[str, ...]) -> int | None:
-    """How many folders stand before a file's split, 0 or 1; None where it does not fit."""
+    """Return how many folders stand before a file's split, 0 or 1; None if it does not fit."""
     depth = len(parts) - len(("split", "class", "file"))
     return depth if depth in (0, 1) and parts[depth] in SPLITS else None
 
 
 def _fits(folder: tuple[str, ...], depth: int) -> bool:
-    """Whether a folder that holds nothing may be there: a top folder, a split, or a class, which is then named."""
+    """Whether an empty folder is allowed: a top folder, a split, or a class, which is then named."""
     return len(folder) <= depth or (len(folder) <= depth + 2 and folder[depth] in SPLITS)
 
 
-def _checked_classes(found: _Found, source: Path) -> tuple[str, ...]:
-    """The classes in order. Raises DataError unless each has images in both splits."""
+def _checked_classes(found: _Source, source: Path) -> tuple[str, ...]:
+    """Return the classes in order. Raises DataError unless each has images in both splits."""
     classes = tuple(sorted(found.classes()))
     if not found.pixels or len(classes) > MOST_CLASSES:
         what = f"more than {MOST_CLASSES} classes" if found.pixels else "no images"
@@ -262,8 +261,8 @@ def _checked_classes(found: _Found, source: Path) -> tuple[str, ...]:
     return classes
 
 
-def _arrays(keys: list[Key], found: _Found, classes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 (N, 32, 32, 3) and labels int64 (N,), in the order of the keys."""
+def _arrays(keys: list[Key], found: _Source, classes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return images uint8 (N, 32, 32, 3) and labels int64 (N,), in the order of the keys."""
     index = {name: label for label, name in enumerate(classes)}
     pixels = np.frombuffer(b"".join(found.pixels[key] for key in keys), dtype=np.uint8)
     labels = np.array([index[key[1]] for key in keys], dtype=np.int64)

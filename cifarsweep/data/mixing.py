@@ -1,4 +1,4 @@
-"""Mixup and cutmix of normalised batches, as torchvision defines them: each image with the one before it."""
+"""Mixup and cutmix of normalised batches, as torchvision defines them: each image is mixed with the one before it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from cifarsweep.spec.settings import Augment
 
 @dataclass(frozen=True, eq=False)
 class Mix:
-    """How the batches of an epoch are mixed; the batch that begins at image `i` takes row `i` of each tensor (N, ...).
+    """The mixing of an epoch's batches: the batch that begins at image `i` uses row `i` of each tensor (N, ...).
 
-    So the plan does not depend on how an epoch is cut into batches.
+    So the plan does not depend on the batch size.
     """
 
-    #: the part of an image's label that stays its own, float64; of mixup also the part of its pixels
+    #: the part of an image's own label that is kept, float64; for mixup also the part of its pixels
     share: Tensor
     #: the pixels that cutmix takes from the other image: top, left, bottom, right, int64
     box: Tensor
@@ -30,7 +30,6 @@ class Mix:
     classes: int
 
     def to(self, device: torch.device | str) -> Mix:
-        """The same plan on another device."""
         return replace(self, share=self.share.to(device), box=self.box.to(device), cut=self.cut.to(device))
 
     def batch(self, start: int) -> Mix:
@@ -39,15 +38,14 @@ class Mix:
         return replace(self, share=self.share[row], box=self.box[row], cut=self.cut[row])
 
     def copy(self) -> Mix:
-        """Return the same plan with tensors of its own."""
         return replace(self, share=self.share.clone(), box=self.box.clone(), cut=self.cut.clone())
 
 
 def mix_plan(n: int, seed: int, epoch: int, augment: Augment, classes: int) -> Mix | None:
-    """Draw the plan of an epoch; None where nothing is mixed.
+    """Draw the plan of an epoch; None if nothing is mixed.
 
-    Shares are of Beta(alpha, alpha) (Zhang et al. 2018); boxes cover what is left of theirs, cut off at the border, and
-    labels follow what a box really covers (Yun et al. 2019).
+    Shares are of Beta(alpha, alpha) (Zhang et al. 2018); boxes cover the rest, cut off at the border, and labels
+    follow the area that a box covers (Yun et al. 2019).
     """
     if not (augment.mixup or augment.cutmix):
         return None
@@ -61,7 +59,7 @@ def mix_plan(n: int, seed: int, epoch: int, augment: Augment, classes: int) -> M
 
 
 def mix(images: Tensor, labels: Tensor, plan: Mix) -> Tensor:
-    """Mix images (B, 3, 32, 32) in place as a batch's plan says; return labels as probabilities, (B, classes)."""
+    """Mix images (B, 3, 32, 32) in place by a batch's plan; return labels as probabilities, (B, classes)."""
     share = plan.share[0]
     taken = inside(plan.box)[0]
     kept = torch.where(plan.cut[0], (~taken).double(), share)
@@ -85,7 +83,7 @@ def _shares(n: int, seed: int, epoch: int, alpha: float, purpose: str) -> Tensor
 
 
 def _boxes(share: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Boxes int64 (N, 4) around a uniform pixel, and the part of the image that they leave, float64 (N,)."""
+    """Draw boxes int64 (N, 4) around a uniform pixel; return the uncovered part of the image too, float64 (N,)."""
     centre = torch.randint(0, SIDE, (len(share), 2), generator=draw)
     half = (0.5 * (1 - share).sqrt() * SIDE).long().unsqueeze(1)
     box = torch.cat([centre - half, centre + half], 1).clamp_(0, SIDE)

@@ -1,8 +1,8 @@
 """RandAugment (Cubuk et al. 2020) of whole batches, with the values of torchvision's v2.RandAugment.
 
-The magnitude is one for a whole run, so each operation and sign is one fixed change of an image, a variant. Whatever
-moves pixels becomes a map of source pixels, whatever changes them one by one becomes a table of 256 values; torchvision
-makes both, once. Nothing here asks a GPU for an answer.
+The magnitude is one for a whole run, so each operation and sign is one fixed change of an image, a variant. A
+variant that moves pixels becomes a map of source pixels, one that changes each pixel alone a table of 256 values;
+torchvision makes both, once. Nothing here waits for a GPU.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _MOVED = sum(name in _MOVES for name, _ in VARIANTS)
 _LOOKED_UP = _MOVED + sum(name in _TABLES for name, _ in VARIANTS)
 #: magnitudes are 0 to 30
 _BINS = 31
-#: The most that a magnitude means: the tangent, pixels, degrees, or what is added to the factor 1.
-_MOST = {
+#: The value of the highest magnitude: tangent, pixels, degrees, or the change of the factor 1.
+_HIGHEST = {
     **dict.fromkeys(("ShearX", "ShearY"), 0.3),
     **dict.fromkeys(("TranslateX", "TranslateY"), 150 / 331 * SIDE),
     "Rotate": 30.0,
@@ -45,28 +45,26 @@ Change = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Operations:
-    """What RandAugment does to the images of an epoch, in the order in which it sees them."""
+    """The operations of RandAugment on an epoch's images, in the order of training."""
 
     #: the variant of each round, int64 (rounds, N)
     variants: Tensor
-    #: for every variant that moves pixels, the pixel that each one takes its value from, int64 (V, 1024); 1024 is black
+    #: for every variant that moves pixels, the source of each pixel, int64 (V, 1024); 1024 is black
     sources: Tensor
-    #: for every variant that comes next, what becomes of each value, uint8 (W, 256)
+    #: for every variant that changes pixels alone, the new value for each value, uint8 (W, 256)
     tables: Tensor
     magnitude: int
 
     def to(self, device: torch.device | str) -> Operations:
-        """The same plan on another device."""
         there = {name: getattr(self, name).to(device) for name in ("variants", "sources", "tables")}
         return replace(self, **there)
 
     def batch(self, rows: slice) -> Operations:
-        """Return the plan of images `rows` alone, as views."""
         return replace(self, variants=self.variants[:, rows])
 
 
 def operation_plan(n: int, seed: int, epoch: int, rounds: int, magnitude: int) -> Operations | None:
-    """Draw operations and signs of an epoch, each as likely as the others; None for no rounds."""
+    """Draw operations and signs of an epoch, uniformly; None for no rounds."""
     if not rounds:
         return None
     draw = generator(seed, "randaugment", epoch)
@@ -79,8 +77,8 @@ def operation_plan(n: int, seed: int, epoch: int, rounds: int, magnitude: int) -
 def augmented(pixels: Tensor, plan: Operations, *, everywhere: bool | None = None) -> Tensor:
     """Apply the operations of a batch to uint8 (B, 32, 32, 3), which may be changed in place.
 
-    On a CPU each operation sees only its own images. On a GPU it sees all (`everywhere`) and its results are picked:
-    that needs no answer from the device, and gives the same values.
+    On a CPU each operation gets only its own images. On a GPU it gets all (`everywhere`) and its results are selected:
+    the values are the same, without a wait for the device.
     """
     everywhere = pixels.device.type != "cpu" if everywhere is None else everywhere
     for variants in plan.variants:
@@ -95,11 +93,11 @@ def augmented(pixels: Tensor, plan: Operations, *, everywhere: bool | None = Non
 
 
 def _changes(variants: Tensor, plan: Operations) -> Iterator[tuple[Tensor, Change]]:
-    """Which images (B,) bool change how; no image is in two."""
+    """Yield masks (B,) bool of images with their change; no image is in two masks."""
     yield (variants > 0) & (variants < _MOVED), partial(_move, plan)
     yield (variants >= _MOVED) & (variants < _LOOKED_UP), partial(_look_up, plan)
     for number in range(_LOOKED_UP, len(VARIANTS)):
-        yield variants == number, partial(_otherwise, *VARIANTS[number], plan.magnitude)
+        yield variants == number, partial(_other_operation, *VARIANTS[number], plan.magnitude)
 
 
 def _move(plan: Operations, pixels: Tensor, variants: Tensor) -> Tensor:
@@ -115,12 +113,12 @@ def _look_up(plan: Operations, pixels: Tensor, variants: Tensor) -> Tensor:
     return plan.tables[table.view(-1, 1, 1, 1), pixels.long()]
 
 
-def _otherwise(name: str, sign: int, magnitude: int, pixels: Tensor, _: Tensor) -> Tensor:
-    """One of the operations that neither move pixels nor look them up."""
+def _other_operation(name: str, sign: int, magnitude: int, pixels: Tensor, _: Tensor) -> Tensor:
+    """Apply one of the operations that are neither maps nor tables."""
     from torchvision.transforms.v2 import functional as F  # late: it takes torch's compiler with it
 
     images = pixels.permute(0, 3, 1, 2)
-    factor = 1.0 + sign * _meaning(name, magnitude) if name in _MOST else 1.0
+    factor = 1.0 + sign * _value(name, magnitude) if name in _HIGHEST else 1.0
     found: Tensor
     match name:
         case "Color":
@@ -132,16 +130,16 @@ def _otherwise(name: str, sign: int, magnitude: int, pixels: Tensor, _: Tensor) 
         case "AutoContrast":
             found = F.autocontrast(images)
         case _:
-            with _counting_in_any_order():
+            with _default_counting():
                 found = F.equalize(images)
     return found.permute(0, 2, 3, 1)
 
 
 @contextlib.contextmanager
-def _counting_in_any_order() -> Iterator[None]:
-    """Let torch count pixels as it does without `determinism = "exact"`: whole numbers add up to the same in any order.
+def _default_counting() -> Iterator[None]:
+    """Let torch count pixels as without `determinism = "exact"`: whole numbers add up to the same in any order.
 
-    The other way sorts all pixels first, and older releases of torch wait for the GPU in it, which no graph can hold.
+    Exact counting sorts all pixels first, and older releases of torch wait for the GPU in it, which no graph can hold.
     """
     before = torch.get_deterministic_debug_mode()
     torch.set_deterministic_debug_mode("default")
@@ -165,14 +163,14 @@ def _sharpened(images: Tensor, factor: float) -> Tensor:
     return output.clamp_(0, 255).to(torch.uint8)
 
 
-def _meaning(name: str, magnitude: int) -> float:
-    """What the magnitude means to an operation that has one, in float32 steps as torchvision takes them."""
-    return float(torch.linspace(0.0, _MOST[name], _BINS)[magnitude])
+def _value(name: str, magnitude: int) -> float:
+    """Return the value of a magnitude for an operation, in float32 steps as torchvision has them."""
+    return float(torch.linspace(0.0, _HIGHEST[name], _BINS)[magnitude])
 
 
 @lru_cache(maxsize=4)
 def _sources(magnitude: int) -> Tensor:
-    # Pixels numbered from 1, moved by torchvision; where it puts its black 0, the number is that of the black pixel.
+    # Number the pixels from 1 and let torchvision move them; its black 0 becomes the number of the black pixel.
     numbered = torch.arange(1.0, SIDE * SIDE + 1).view(1, SIDE, SIDE)
     maps = [_moved(numbered, name, sign, magnitude) for name, sign in VARIANTS[:_MOVED]]
     found = torch.stack(maps).view(_MOVED, -1).long() - 1
@@ -182,7 +180,7 @@ def _sources(magnitude: int) -> Tensor:
 def _moved(image: Tensor, name: str, sign: int, magnitude: int) -> Tensor:
     from torchvision.transforms.v2 import functional as F  # late: it takes torch's compiler with it
 
-    amount = sign * _meaning(name, magnitude) if name in _MOST else 0.0
+    amount = sign * _value(name, magnitude) if name in _HIGHEST else 0.0
     angle = math.degrees(math.atan(amount))
     found: Tensor = image
     match name:
@@ -202,7 +200,7 @@ def _tables(magnitude: int) -> Tensor:
     from torchvision.transforms.v2 import functional as F  # late: it takes torch's compiler with it
 
     values = torch.arange(256, dtype=torch.uint8).view(1, 1, 256)
-    brightness = _meaning("Brightness", magnitude)
+    brightness = _value("Brightness", magnitude)
     bits = int((8 - torch.tensor(magnitude) / ((_BINS - 1) / 4)).round())
     threshold = 255 * float(torch.linspace(1.0, 0.0, _BINS)[magnitude])
     rows = [

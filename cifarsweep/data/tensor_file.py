@@ -41,7 +41,7 @@ _PAGE = 4096
 _LONGEST_HEADER = 16 * 2**20
 _BLOCK = 2**20
 
-#: What a look at a file shows without reading it: inode, size, and when contents and inode were changed, in ns.
+#: The state of a file without reading it: inode, size, and times of the last change of contents and inode in ns.
 Stamp = tuple[int, int, int, int]
 
 
@@ -59,7 +59,7 @@ class Contents:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a tensor file says of itself. `train` and `test` count images; the arrays begin at byte `start`."""
+    """The description of a data set in its file. `train` and `test` count images; the arrays begin at byte `start`."""
 
     classes: tuple[str, ...]
     source: str
@@ -78,7 +78,7 @@ class Header:
 def write(path: Path, contents: Contents) -> Header:
     """Put the data set at `path` all at once: until it is complete and on disk, `path` stays as it was.
 
-    Raises DataError where the place can't be written or the contents don't form a data set.
+    Raises DataError if the file can't be written or the contents don't form a data set.
     """
     train, test = len(contents.train_labels), len(contents.test_labels)
     digest = digest_of(contents)
@@ -107,10 +107,10 @@ def read_header(path: Path) -> Header:
 
 
 class MappedFile:
-    """The header, and the whole file in memory that processes share until one writes to its own view of it.
+    """The header, and the whole file mapped copy-on-write, so that processes share its memory.
 
-    Raises DataError as `read_header`. The two belong together even if the file is replaced. Whoever writes into the
-    file changes what is in memory too, which `check` tells.
+    Raises DataError as `read_header`. The two belong together even if the file is replaced. A write into the file
+    changes the mapped memory too, which `check` detects.
     """
 
     def __init__(self, path: Path) -> None:
@@ -123,19 +123,20 @@ class MappedFile:
         self._checked: Stamp | None = None
 
     def check(self, trusted: Stamp | None = None) -> None:
-        """Raise DataError unless memory holds what the file was written with.
+        """Raise DataError unless the mapped memory has the digest of the header.
 
-        It is read only where the file was touched since it was read last, here or by who saw it with this stamp.
+        It is read only if the stamp of the file differs from that of the last check and from `trusted`, at which
+        another process has read it.
         """
         stamp = stamp_of(self._file)
         if stamp is not None and stamp in (self._checked, trusted):
             self._checked = stamp
             return
-        # A process that reads bytes beyond the end of a file that was cut is killed.
+        # A process that reads mapped bytes beyond the end of a cut file is killed.
         whole = stamp is not None and stamp[1] == self.header.stop
         if not whole or self._digest() != self.header.sha256:
             raise DataError(
-                f"{self.path} is damaged, or somebody has written to it: it does not hold the images of its digest "
+                f"{self.path} is damaged, or was written to: it does not hold the images of its digest "
                 f"{self.header.sha256[:12]}...; delete it, then download, import or make the data set again"
             )
         self._checked = stamp
@@ -146,7 +147,7 @@ class MappedFile:
 
 
 def stamp_of(file: Path | int) -> Stamp | None:
-    """The stamp of a file by its path or descriptor; None where there is none to be seen."""
+    """Return the stamp of a file by its path or descriptor; None if it can't be told."""
     try:
         found = os.stat(file)
     except OSError:
@@ -156,7 +157,7 @@ def stamp_of(file: Path | int) -> Stamp | None:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """Open the file; what goes wrong with it or with reading it becomes a DataError."""
+    """Open the file, and turn errors of opening and parsing it into DataError."""
     try:
         with path.open("rb") as file:
             yield file
@@ -170,12 +171,12 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def digest_of(contents: Contents) -> str:
-    """The content digest of a data set in memory."""
+    """Return the content digest of a data set in memory."""
     return _digest(contents.classes, len(contents.train_labels), len(contents.test_labels), _raw(contents))
 
 
 def digest_of_file(path: Path) -> str:
-    """The content digest of what the file holds now, whatever its header claims. Raises DataError as `read_header`."""
+    """Compute the content digest of the arrays in the file. Raises DataError as `read_header`."""
     with _opened(path) as file:
         header = _parse(file)
         return _digest(header.classes, header.train, header.test, iter(lambda: file.read(_BLOCK), b""))
@@ -190,7 +191,7 @@ def _digest(classes: tuple[str, ...], train: int, test: int, blocks: Iterable[by
 
 
 def _table(train: int, test: int) -> dict[str, Any]:
-    """The arrays as safetensors lists them; the two sizes decide everything else."""
+    """Return the arrays as safetensors lists them; the two sizes decide everything else."""
     table: dict[str, Any] = {}
     start = 0
     for split, count in (("train", train), ("test", test)):
@@ -217,7 +218,7 @@ def _raw(contents: Contents) -> Iterator[memoryview]:
 
 
 def _parse(file: BinaryIO) -> Header:
-    """Raises one of many errors where the file is not what `write` makes; `_opened` gives them one voice."""
+    """Parse and check a header. `_opened` turns the errors into DataError."""
     size = os.fstat(file.fileno()).st_size
     length = int.from_bytes(file.read(8), "little")
     if not 0 < length <= min(size - 8, _LONGEST_HEADER):

@@ -41,7 +41,7 @@ class Stage(nn.Module):
                     width,
                     settings.kernel_size,
                     padding=settings.kernel_size // 2,
-                    bias=settings.norm == "none",  # any norm would take the bias away again
+                    bias=settings.norm == "none",  # any norm would remove the bias
                 ),
                 _norm(settings, width),
                 nn.ReLU(inplace=True),
@@ -58,7 +58,7 @@ class Stage(nn.Module):
 
 
 class ConvNet(nn.Module):
-    """Stages with a 2x2 max-pool between them, then a global mean, dropout and a linear layer."""
+    """Stages with a 2x2 max-pool between them, a global mean, dropout and a linear layer."""
 
     def __init__(self, settings: spec.ConvNet, classes: int) -> None:
         super().__init__()
@@ -90,6 +90,6 @@ class ConvNet(nn.Module):
 
 
 def smallest_batch(settings: spec.ConvNet) -> int:
-    """How many images a training batch needs: batch norm has no variance where one image has one pixel left."""
+    """Return how many images a training batch needs: batch norm has no variance over one image of one pixel."""
     pixels_left = IMAGE_SIZE >> (len(settings.widths) - 1)
     return 2 if settings.norm == "batch" and pixels_left == 1 else 1

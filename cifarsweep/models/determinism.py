@@ -1,4 +1,4 @@
-"""Which networks a GPU can't train to the same bits each time. Found without a GPU: on the meta device."""
+"""Finds networks that a GPU can't train to the same bits each time, without a GPU: on the meta device."""
 
 from __future__ import annotations
 
@@ -29,37 +29,37 @@ _RAISE = frozenset(
 
 
 class _Names(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Hears the name of every operation, those of the backward pass included."""
+    """Records the name of every operation, also of the backward pass."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.heard: set[str] = set()
+        self.seen: set[str] = set()
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        self.heard.add(func._schema.name.partition("::")[2])
+        self.seen.add(func._schema.name.partition("::")[2])
         return func(*args, **(kwargs or {}))
 
 
 @lru_cache(maxsize=64)
 def inexact_on_gpu(settings: Model, classes: int) -> tuple[str, ...]:
-    """The operations of a training step that raise on a GPU under `determinism = "exact"`, as far as can be told."""
+    """Return the operations of a training step that raise on a GPU under `determinism = "exact"`, as far as known."""
     if isinstance(settings, Timm):
         settings = settings.model_copy(update={"pretrained": False})
     with torch.device("meta"):
         model = build(settings, classes).train()
         images = torch.empty(2, IMAGE_CHANNELS, IMAGE_SIZE, IMAGE_SIZE)
-    # A network that the meta device can't run says what is wrong when it trains.
+    # If the meta device can't run a network, training will report the problem.
     with contextlib.suppress(RuntimeError, NotImplementedError, ValueError), _exact(), _Names() as names:
         model(images).sum().backward()
-        return tuple(sorted(names.heard & _RAISE))
+        return tuple(sorted(names.seen & _RAISE))
     return ()
 
 
 @contextlib.contextmanager
 def _exact() -> Iterator[None]:
-    """As training under `exact`, where torch itself takes another way for some operations."""
+    """Switch on exact determinism, under which torch replaces some operations."""
     before = torch.get_deterministic_debug_mode()
     torch.set_deterministic_debug_mode("error")
     try:

@@ -1,4 +1,4 @@
-"""How weights are drawn: by layer, from one generator, whatever the global generators hold."""
+"""Draws the weights of a network by layer, from one generator, independently of the global generators."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def draw_he(
 def draw_residual_net(model: nn.Module, generator: torch.Generator) -> None:
     """Draw convolutions by their outputs, as He et al. 2016 (arXiv 1512.03385) do, and linear layers by their inputs.
 
-    Scales and shifts of batch norms stay at 1 and 0, which they have from the start.
+    Scales and shifts of batch norms keep their initial 1 and 0.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):

@@ -1,4 +1,4 @@
-"""Networks of timm beside our own, with their costs, for a table."""
+"""The table of networks, those of timm included, with their costs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from cifarsweep.spec.networks import Row, options, own_rows
 from cifarsweep.spec.settings import Timm
 from cifarsweep.spec.validation import explain
 
-#: More networks of timm than this at once are a pattern that wants to be narrower.
+#: At most so many networks of timm at once; more need a narrower pattern.
 MOST_TIMM = 60
 
 
 def rows(wanted: Sequence[str], pattern: str | None, classes: int, img_size: int | None) -> list[Row]:
-    """The networks called `wanted` and those of timm that match `pattern`; all of our own where neither is given.
+    """Return the networks called `wanted` and those of timm that match `pattern`; all of our own if neither is given.
 
-    `img_size` is for networks of timm, ours see 32x32. Raises SpecError for a name that nobody knows.
+    `img_size` is for networks of timm. Raises SpecError for an unknown name.
     """
     chosen = [row for name in wanted for row in _called(name, classes, img_size)]
     chosen += [_timm(name, classes, img_size) for name in _matching(pattern)] if pattern else []

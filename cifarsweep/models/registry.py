@@ -18,9 +18,8 @@ _Own = convnet.ConvNet | resnet.ResNet9 | resnet.ResNet | vit.ViT
 def build(settings: Model, classes: int, generator: torch.Generator | None = None) -> torch.nn.Module:
     """Return a network that maps images (N, 3, 32, 32) to logits (N, classes), in channels-last layout, on the CPU.
 
-    Every weight comes from `generator` (a CPU one), whatever the global generators hold, but for pretrained ones;
-    without a generator the weights are those of torch's own defaults. Raises SpecError and DataError for a model of
-    timm that can't be had.
+    Every weight that is not pretrained comes from `generator` (a CPU one), not from the global generators; without it
+    weights have the defaults of torch. Raises SpecError and DataError for a model of timm that can't be built.
     """
     if isinstance(settings, Timm):
         model = timm_models.build(settings, classes, generator)
@@ -59,26 +58,29 @@ def smallest_batch(settings: Model) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """`flops_per_image` is of the forward pass; a multiply-add counts as two, norms and activations as nothing."""
+    """The cost of a network. `flops_per_image` is of the forward pass.
+
+    A multiply-add counts as two, norms and activations as nothing.
+    """
 
     params: int
     flops_per_image: int
 
     def training_flops(self, images: int) -> int:
-        """Of training steps on so many images: the backward pass takes twice the forward one's.
+        """Return the FLOPs of training steps on so many images: the backward pass takes twice the forward pass.
 
-        (Section 2.1 of https://arxiv.org/abs/2001.08361; exact, since it counts arithmetic and not time.)
+        Section 2.1 of https://arxiv.org/abs/2001.08361.
         """
         return 3 * self.flops_per_image * images
 
 
-@lru_cache(maxsize=64)  # counting takes longer than many a step, and trials of a study share their networks
+@lru_cache(maxsize=64)  # counting is slow, and trials of a study share their networks
 def cost(settings: Model, classes: int) -> Cost:
-    """Count on the meta device, where nothing is computed or allocated and no weights are fetched."""
+    """Count the cost on the meta device: nothing is computed, allocated or fetched."""
     if isinstance(settings, Timm):
         settings = settings.model_copy(update={"pretrained": False})
     with torch.device("meta"):
-        # A learned input of a layer, as attention pools have, has no gradient function, which the counter asks for.
+        # The counter needs gradient functions, which a learned input of a layer lacks, as attention pools have it.
         model = build(settings, classes).eval().requires_grad_(False)
         image = torch.empty(1, IMAGE_CHANNELS, IMAGE_SIZE, IMAGE_SIZE)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

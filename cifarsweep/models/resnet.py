@@ -24,7 +24,7 @@ def _conv(before: int, width: int, size: int, stride: int = 1) -> list[nn.Module
 
 
 class Block(nn.Module):
-    """Some convolutions, added to their input, which passes a 1x1 convolution where its shape differs; then ReLU."""
+    """Convolutions added to their input, which passes a 1x1 convolution if its shape differs; then ReLU."""
 
     expansion = 1
 
@@ -69,7 +69,7 @@ PLANS: Final[dict[str, tuple[type[Block], tuple[int, int, int, int]]]] = {
 
 
 class ResNet(nn.Module):
-    """Stem, four stages of blocks, of which all but the first halve the image, a global mean and a linear layer."""
+    """Stem, four stages of blocks (all but the first halve the image), a global mean and a linear layer."""
 
     def __init__(self, settings: spec.ResNet, classes: int) -> None:
         super().__init__()
@@ -92,7 +92,6 @@ class ResNet(nn.Module):
         return logits
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw every weight anew from `generator` alone."""
         draw_residual_net(self, generator)
 
 
@@ -139,5 +138,4 @@ class ResNet9(nn.Module):
         return logits
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw every weight anew from `generator` alone."""
         draw_residual_net(self, generator)

@@ -1,4 +1,4 @@
-"""Networks of the timm package by name. The package is an extra: it is imported when one of its networks is wanted."""
+"""Networks of the timm package by name. The package is an extra, imported on first use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WEIGHT_FILES = ["model.safetensors", "pytorch_model.bin"]
 
 
 class Resized(nn.Module):
-    """A network behind a bilinear resize of its images to `size` pixels a side, on their device."""
+    """A network that gets its images resized to `size` pixels a side, bilinearly and on their device."""
 
     def __init__(self, net: nn.Module, size: int) -> None:
         super().__init__()
@@ -41,8 +41,8 @@ class Resized(nn.Module):
 def build(settings: spec.Timm, classes: int, generator: torch.Generator | None) -> nn.Module:
     """Return the network with a new classifier. timm draws from the global generator, seeded here and then restored.
 
-    Raises SpecError where timm is not installed, does not know the name or can't build it for these images, DataError
-    where its weights can't be had.
+    Raises SpecError if timm is not installed, does not know the name or can't build it for these images, DataError if
+    its weights can't be fetched.
     """
     timm, config = _timm(settings), _config(settings)
     name = settings.name.removeprefix(PREFIX)
@@ -60,14 +60,14 @@ def build(settings: spec.Timm, classes: int, generator: torch.Generator | None) 
 
 
 def _check_patches(net: nn.Module, name: str, size: int) -> None:
-    # timm would drop the pixels that fill no patch, without a word.
+    # timm would silently drop the pixels that fill no patch.
     patch = getattr(getattr(net, "patch_embed", None), "patch_size", None)
     if isinstance(patch, tuple) and size % int(patch[0]):
         raise SpecError(f"model.img_size: the patch size {patch[0]} of {name} does not divide {size}")
 
 
 def input_size(settings: spec.Timm) -> int:
-    """Pixels along a side of what the network sees."""
+    """Return the side in pixels of the images that the network gets."""
     if settings.img_size is not None:
         return settings.img_size
     config = _config(settings)
@@ -75,7 +75,7 @@ def input_size(settings: spec.Timm) -> int:
 
 
 def smallest_batch(settings: spec.Timm) -> int:
-    """How many images a training batch needs; found by trying one, on the meta device."""
+    """Return how many images a training batch needs, by a trial with one on the meta device."""
     with torch.device("meta"):
         model = build(settings.model_copy(update={"pretrained": False}), 2, None).train()
         image = torch.empty(1, IMAGE_CHANNELS, IMAGE_SIZE, IMAGE_SIZE)
@@ -90,18 +90,18 @@ def smallest_batch(settings: spec.Timm) -> int:
 
 
 def names(pattern: str) -> list[str]:
-    """The names that match a pattern with `*` and `?`, in timm's order. Raises SpecError where timm is not here."""
+    """Return the names that match a pattern with `*` and `?`, in timm's order. Raises SpecError without timm."""
     found = _timm(None).list_models(pattern)
     return [f"{PREFIX}{name}" for name in found]
 
 
 def check_weights(settings: spec.Timm) -> None:
-    """Ask whether the pretrained weights are here or can be fetched, without fetching them. Raises DataError."""
+    """Raise DataError unless the pretrained weights are here or can be fetched. Does not fetch them."""
     config = _config(settings)
     if config is None or not config.has_weights:
         raise DataError(_no_weights(settings, "timm has none for it"))
     if not config.hf_hub_id:
-        return  # another server's, by URL: the few such weights are asked for when they are needed
+        return  # on another server, by URL: few networks, not checked here
     hub = importlib.import_module("huggingface_hub")
     files = [config.hf_hub_filename] if config.hf_hub_filename else _WEIGHT_FILES
     if any(isinstance(hub.try_to_load_from_cache(config.hf_hub_id, file), str) for file in files):
@@ -132,7 +132,7 @@ def _timm(settings: spec.Timm | None) -> Any:
 
 
 def _config(settings: spec.Timm) -> Any:
-    """What timm knows of the network's weights and images; None for the few of which it knows nothing."""
+    """Return timm's record of the network's weights and images; None for the few without one."""
     timm = _timm(settings)
     name = settings.name.removeprefix(PREFIX)
     architecture, _, tag = name.partition(".")
@@ -170,6 +170,6 @@ def _seeded(generator: torch.Generator | None) -> Iterator[None]:
         yield
         return
     with torch.random.fork_rng(devices=[]):
-        # The default generator alone: torch.manual_seed would reseed the GPU's as well.
+        # Seed the default generator alone: torch.manual_seed would reseed the GPU's as well.
         torch.default_generator.manual_seed(int(torch.randint(1 << 62, (), generator=generator)))
         yield

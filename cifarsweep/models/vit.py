@@ -30,7 +30,7 @@ def _stem(settings: spec.ViT) -> nn.Module:
 
 
 class Attention(nn.Module):
-    """Attention with several heads (Vaswani et al. 2017), of some tokens to all tokens."""
+    """Multi-head attention (Vaswani et al. 2017) of some tokens to all tokens."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -38,11 +38,11 @@ class Attention(nn.Module):
         self.query, self.key_value = nn.Linear(width, width), nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, asking: Tensor, tokens: Tensor) -> Tensor:
-        """Those that ask (N, Q, width) and all (N, T, width) to what is found for the former (N, Q, width)."""
-        # Apart before the heads move outwards: so the gradients of keys and values meet without another copy.
+    def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
+        """Query tokens (N, Q, width) and all tokens (N, T, width) to (N, Q, width)."""
+        # Split before the heads move outwards: the gradients of keys and values then meet without another copy.
         key, value = self.key_value(tokens).unflatten(2, (2, self.heads, -1)).unbind(2)
-        query = self.query(asking).unflatten(2, (self.heads, -1))
+        query = self.query(queries).unflatten(2, (self.heads, -1))
         mixed = F.scaled_dot_product_attention(*(part.transpose(1, 2) for part in (query, key, value)))
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return out
@@ -62,11 +62,11 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(settings.dropout)
 
     def forward(self, tokens: Tensor, *, first_only: bool = False) -> Tensor:
-        """(N, T, width) to the same shape, or to (N, 1, width) where only the first token is wanted."""
-        asking = seen = self.norm1(tokens)
+        """(N, T, width) to the same shape, or to (N, 1, width) if `first_only`."""
+        queries = seen = self.norm1(tokens)
         if first_only:
-            asking, tokens = seen[:, :1], tokens[:, :1]
-        tokens = tokens + self.dropout(self.attention(asking, seen))
+            queries, tokens = seen[:, :1], tokens[:, :1]
+        tokens = tokens + self.dropout(self.attention(queries, seen))
         after: Tensor = tokens + self.dropout(self.mlp(self.norm2(tokens)))
         return after
 
@@ -93,14 +93,14 @@ class ViT(nn.Module):
         *inner, last = self.blocks
         for block in inner:
             tokens = block(tokens)
-        # Nobody reads what the last block would make of the patches.
+        # The last block's output for the patches is not used.
         logits: Tensor = self.head(self.norm(last(tokens, first_only=True)[:, 0]))
         return logits
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw every weight anew from `generator` alone: the stem as convolutions, the rest narrowly, biases as 0.
 
-        Norms keep the scales of 1 and the shifts of 0 that they have from the start.
+        Norms keep their initial scales of 1 and shifts of 0.
         """
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -114,5 +114,5 @@ class ViT(nn.Module):
 
 
 def smallest_batch(settings: spec.ViT) -> int:
-    """How many images a training batch needs: the stem's batch norm has no variance over one image of one pixel."""
+    """Return how many images a training batch needs: batch norm has no variance over one image of one pixel."""
     return 2 if settings.stem == "conv" and settings.patch_size == IMAGE_SIZE else 1

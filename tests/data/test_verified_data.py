@@ -120,7 +120,7 @@ def test_a_file_that_somebody_goes_on_writing_is_refused(root, path, monkeypatch
         return read(path)
 
     monkeypatch.setattr(tensor_file, "digest_of_file", digest_of_file)
-    with pytest.raises(DataError, match="somebody is writing .*mine.safetensors; start again"):
+    with pytest.raises(DataError, match="another process is writing .*mine.safetensors; start again"):
         VerifiedData(root)("mine")
 
 
@@ -149,7 +149,7 @@ def test_a_mapped_file_tells_when_somebody_writes_into_it(path, damage):
 
     damage(path)
 
-    with pytest.raises(DataError, match=r"mine.safetensors .*somebody has written to it"):
+    with pytest.raises(DataError, match=r"mine.safetensors .*was written to"):
         file.check()
 
 
