@@ -27,6 +27,7 @@ import large_report
 import numpy as np
 
 from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
+from cifarsweep.analysis.study import analyse
 from cifarsweep.spec.metrics import ELAPSED, EPOCH, IMAGES, VAL_LOSS
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Cell, Study
@@ -103,7 +104,7 @@ def ours(report: ReportStudy, folder: Path) -> None:
     """The page with all that it says."""
     from cifarsweep.report.render import write_pages
 
-    write_pages([report], folder)
+    write_pages([analyse(report)], folder)
 
 
 #: Cells, seeds and writer; the first is what the others are measured against.

@@ -124,12 +124,11 @@ class StudyResults:
 
     def verdicts(self) -> pd.DataFrame:
         """A row a hypothesis: the claim, the decision, estimate, interval, p corrected, seeds, and the sentence."""
-        from cifarsweep.analysis.collect import collect
-        from cifarsweep.analysis.verdicts import verdicts
+        from cifarsweep.analysis.study import load_study
         from cifarsweep.report.verdict_text import sentence
 
         rows = []
-        for verdict in verdicts(collect(self._store, self._name, drawn=False)):
+        for verdict in load_study(self._store, self._name, curves=False).verdicts:
             fields = asdict(verdict)
             low, high = (verdict.interval.low, verdict.interval.high) if verdict.interval else (None, None)
             numbers = [fields[key] for key in ("estimate", "effect", "p", "corrected", "seeds", "more_seeds")]

@@ -8,11 +8,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cifarsweep.analysis.confusion import class_counts
-from cifarsweep.analysis.records import ReportAttempt, ReportStudy, ReportTrial
+from cifarsweep.analysis.records import ReportAttempt, ReportStudy, ReportTrial, Series
 from cifarsweep.analysis.results import final_summary
-from cifarsweep.analysis.samples import metrics_needed
+from cifarsweep.analysis.samples import metrics_needed, named_cells
 from cifarsweep.data.catalog import class_count, class_names
-from cifarsweep.report.folding import shown_cells
 from cifarsweep.spec.metrics import METRIC_LABELS, TELEMETRY, VAL_ACCURACY
 from cifarsweep.spec.study import Cell, datasets
 from cifarsweep.spec.types import DATA_VERSION, TrialState
@@ -29,18 +28,41 @@ PARAMS, FLOPS = "params", "flops_per_image"
 _SHOWN_POINTS = 12
 
 
-def collect(store: Store, name: str, *, drawn: bool = True) -> ReportStudy:
-    """All that a report says of one study. Raises UnknownStudy.
+def collect(store: Store, name: str) -> ReportStudy:
+    """Read a study with the curves that its hypotheses are tested on, and no others. Raises UnknownStudy."""
+    report = read_trials(store, name)
+    if not (metrics := metrics_needed(report.study)):
+        return report
+    return replace(report, series=_series(store, report, metrics, named_cells(report.study)))
 
-    Where nothing is `drawn`, without curves but those that a hypothesis is tested on, and without counts of classes:
-    of a large study it takes a tenth of the time.
-    """
+
+def with_curves(store: Store, report: ReportStudy, cells: Collection[str]) -> ReportStudy:
+    """The report with curves and class counts of these cells, and how often trials of other cells were evaluated."""
+    name, others = report.study.name, [trial.number for trial in report.trials if trial.cell not in cells]
+    return replace(
+        report,
+        series=_series(store, report, METRIC_LABELS, cells),
+        evaluations=store.metrics.row_counts(name, [VAL_ACCURACY], others),
+        confusion=class_counts(store, report, cells),
+    )
+
+
+def _series(
+    store: Store, report: ReportStudy, metrics: Collection[str], cells: Collection[str]
+) -> Mapping[tuple[int, str], Series]:
+    kept = [trial.number for trial in report.trials if trial.cell in cells]
+    only = kept if len(kept) < len(report.trials) else None
+    return store.metrics.read(report.study.name, metrics, only=only)
+
+
+def read_trials(store: Store, name: str) -> ReportStudy:
+    """Read a study without any curve. Raises UnknownStudy."""
     study, rows = store.studies.get(name).spec, store.trials.all(name)
     whole = _means(store, name, [row.number for row in rows if row.final and len(row.trained_by) > 1])
     shown, trials = study, tuple(_trial(row, whole.get(row.number, {})) for row in rows)
     if study.search is not None and rows:
         shown = study.model_copy(update={"cells": _best_points(rows, trials)})
-    found = ReportStudy(
+    return ReportStudy(
         study=shown,
         written=study,
         trials=trials,
@@ -52,26 +74,6 @@ def collect(store: Store, name: str, *, drawn: bool = True) -> ReportStudy:
         classes=_classes(study),
         plans=store.studies.plans(name),
         class_names={each: class_names(each) for each in datasets(study)},
-    )
-    return _with_curves(found, store, rows, METRIC_LABELS if drawn else metrics_needed(study), drawn)
-
-
-def _with_curves(
-    found: ReportStudy, store: Store, rows: Sequence[TrialRow], metrics: Collection[str], drawn: bool
-) -> ReportStudy:
-    """The report with the curves of the cells that a page shows, and how often the trials of others were evaluated."""
-    name, cells = found.study.name, shown_cells(found)
-    kept = [row for row in rows if row.cell in cells]
-    only = [row.number for row in kept] if len(kept) < len(rows) else None
-    return replace(
-        found,
-        series=store.metrics.read(name, metrics, only=only) if metrics else {},
-        evaluations=store.metrics.row_counts(
-            name, [VAL_ACCURACY], [row.number for row in rows if row.cell not in cells]
-        )
-        if drawn
-        else {},
-        confusion=class_counts(store, name, kept) if drawn else {},
     )
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from cifarsweep.analysis.records import ClassCounts
+from cifarsweep.analysis.records import ClassCounts, ReportStudy
 from cifarsweep.spec.metrics import CONFUSION
-from cifarsweep.spec.types import TrialState
 
 if TYPE_CHECKING:
     from cifarsweep.store import Store
-    from cifarsweep.store.records import TrialRow
 
 #: Of more classes nobody reads a matrix, and its counts would fill the memory.
 MOST_CLASSES = 200
@@ -22,17 +20,17 @@ MOST_CLASSES = 200
 _PAGE = 20
 
 
-def class_counts(store: Store, study: str, rows: Sequence[TrialRow]) -> dict[str, ClassCounts]:
-    """The counts of every cell whose trials recorded them, by its name."""
-    done = {row.number: row for row in rows if row.state is TrialState.DONE}
+def class_counts(store: Store, report: ReportStudy, cells: Collection[str]) -> dict[str, ClassCounts]:
+    """The counts of those of these cells whose trials recorded them, by the cell's name."""
+    done = {trial.number: trial.cell for trial in report.trials if trial.done and trial.cell in cells}
     found: dict[str, list[npt.NDArray[np.int64]]] = {}
-    numbers = list(done)
+    numbers, study = list(done), report.study.name
     for start in range(0, len(numbers), _PAGE):
         for number, counts in store.metrics.read_prefix(study, CONFUSION, numbers[start : start + _PAGE]).items():
             if (matrix := _matrix(counts)) is not None:
-                found.setdefault(done[number].cell, []).append(matrix)
-    # Imported trials trained on images that nobody here knows.
-    datasets = {row.cell: row.own_settings.dataset if row.own_settings else "" for row in rows}
+                found.setdefault(done[number], []).append(matrix)
+    # The images that imported trials were trained on are not known.
+    datasets = {cell.name: cell.own_settings.dataset if cell.own_settings else "" for cell in report.study.cells}
     return {cell: _summed(datasets[cell], matrices) for cell, matrices in found.items()}
 
 
@@ -41,12 +39,12 @@ def _matrix(counts: Mapping[str, float]) -> npt.NDArray[np.int64] | None:
     pairs = [name.removeprefix(CONFUSION).split("/") for name in counts]
     if not all(len(pair) == 2 and all(part.isdecimal() and len(part) < 6 for part in pair) for pair in pairs):
         return None
-    places = np.array(pairs, dtype=np.int64)
-    size = int(places.max()) + 1
+    indices = np.array(pairs, dtype=np.int64)
+    size = int(indices.max()) + 1
     if size > MOST_CLASSES:
         return None
     matrix = np.zeros((size, size), np.int64)
-    matrix[places[:, 0], places[:, 1]] = np.array(list(counts.values())).astype(np.int64)
+    matrix[indices[:, 0], indices[:, 1]] = np.array(list(counts.values())).astype(np.int64)
     return matrix
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.samples import sides
 from cifarsweep.spec.hypothesis import Hypothesis
-from cifarsweep.spec.metrics import VAL_ACCURACY
+from cifarsweep.spec.metrics import ELAPSED, ENERGY, FLOPS, VAL_ACCURACY
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.types import TrialState
 from cifarsweep.stats import Summary, summary
@@ -41,6 +41,10 @@ class CellResult:
     def failed(self) -> int:
         """Trials that were given up."""
         return sum(trial.failed for trial in self.trials)
+
+    @property
+    def trained(self) -> list[ReportTrial]:
+        return [trial for trial in self.trials if trial.trained]
 
     @property
     def params(self) -> int | None:
@@ -83,6 +87,60 @@ def final_summary(trials: Iterable[ReportTrial], metric: str) -> Summary | None:
     """Of the last values of a metric, or None while no trial has one."""
     values = [value for trial in trials if (value := trial.last(metric)) is not None]
     return summary(values) if values else None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the cells took of one thing, and which of them are worth it."""
+
+    name: str
+    values: tuple[float | None, ...]
+    """By cell, as the results are ordered; None where unknown or without a result."""
+    front: tuple[int, ...]
+    """Indices of the cells that no other one beats in mean accuracy at the same cost or less, cheapest first."""
+
+
+def _mean_seconds(result: CellResult) -> float | None:
+    times = [trial.elapsed_s for trial in result.trained if trial.elapsed_s is not None]
+    return fmean(times) if times else None
+
+
+def _mean_of(metric: str) -> Callable[[CellResult], float | None]:
+    return lambda result: found.mean if (found := final_summary(result.trained, metric)) else None
+
+
+_COSTS: Mapping[str, Callable[[CellResult], float | None]] = {
+    ELAPSED: _mean_seconds,
+    ENERGY: _mean_of(ENERGY),
+    FLOPS: _mean_of(FLOPS),
+    "params": lambda result: result.params,
+    "flops_per_image": lambda result: result.flops,
+}
+
+
+def costs(results: Sequence[CellResult]) -> list[Cost]:
+    """The costs in which the cells differ."""
+    found = []
+    for name, cost_of in _COSTS.items():
+        values = tuple(cost_of(result) if result.accuracy else None for result in results)
+        if len({value for value in values if value is not None}) > 1:
+            found.append(Cost(name, values, tuple(pareto_front(results, values))))
+    return found
+
+
+def pareto_front(results: Sequence[CellResult], values: Sequence[float | None]) -> list[int]:
+    """See `Cost.front`."""
+    points = [
+        (cost, -result.accuracy.mean, index)
+        for index, (result, cost) in enumerate(zip(results, values, strict=True))
+        if cost is not None and result.accuracy is not None
+    ]
+    front, least = [], float("inf")
+    for _, error, index in sorted(points):
+        if error < least:
+            front.append(index)
+            least = error
+    return front
 
 
 def best(results: Sequence[CellResult]) -> CellResult | None:

@@ -99,6 +99,11 @@ def cells_of(compared: Sequence[Side]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for side in compared for name in side.cells))
 
 
+def named_cells(study: Study) -> frozenset[str]:
+    """The names of the cells that any hypothesis is tested on."""
+    return frozenset(name for hypothesis in study.hypotheses for name in cells_of(sides(hypothesis, study)))
+
+
 def metrics_needed(study: Study) -> list[str]:
     """The curves without which the hypotheses of the study can't be tested."""
     races = [hypothesis for hypothesis in study.hypotheses if hypothesis.kind == "faster"]

@@ -79,7 +79,7 @@ def _until_decided(store: Store, name: str, max_seeds: int | None, look: bool) -
     from cifarsweep.analysis.extension import next_seeds
     from cifarsweep.spec.study import check_trial_count
 
-    report = collect(store, name, drawn=False)
+    report = collect(store, name)
     if not report.study.hypotheses:
         raise typer.BadParameter(f"{name} has no hypotheses to decide; give --seeds N instead")
     most = max_seeds or max(report.looks, default=0)

@@ -15,6 +15,7 @@ from cifarsweep.errors import UnknownStudy, UnreadableStudy
 if TYPE_CHECKING:
     from cifarsweep.analysis.comparison import Comparison
     from cifarsweep.analysis.records import ReportStudy
+    from cifarsweep.analysis.study import StudyAnalysis
 
 
 def report(
@@ -53,45 +54,45 @@ def _report(names: Sequence[str] | None, db: str, out: Path, *, single_file: boo
     from cifarsweep.report.render import write_pages
     from cifarsweep.report.summary import study_fields
 
-    reports, left_out = _collected(names, db, drawn=not as_json)
+    studies, left_out = _loaded(names, db, curves=not as_json)
     for error in left_out:
         typer.echo(f"left out: {error}", err=True)
     if as_json:
-        typer.echo(json.dumps([study_fields(report) for report in reports], indent=2))
+        typer.echo(json.dumps([study_fields(analysis) for analysis in studies], indent=2))
         return []
-    paths = write_pages(reports, out, single_file=single_file, left_out=left_out)
-    for report in reports:
-        _print(report)
+    paths = write_pages(studies, out, single_file=single_file, left_out=left_out)
+    for analysis in studies:
+        _print(analysis)
     return paths
 
 
-def _collected(names: Sequence[str] | None, db: str, *, drawn: bool) -> tuple[list[ReportStudy], list[UnreadableStudy]]:
+def _loaded(names: Sequence[str] | None, db: str, *, curves: bool) -> tuple[list[StudyAnalysis], list[UnreadableStudy]]:
     """The studies, and errors of those that can't be read; raised if names are given or no study is left."""
-    from cifarsweep.analysis.collect import collect
+    from cifarsweep.analysis.study import load_study
     from cifarsweep.store import Store
 
     with Store.open(db, read_only=True) as store:
         if names:
-            return [collect(store, name, drawn=drawn) for name in names], []
-        reports: list[ReportStudy] = []
+            return [load_study(store, name, curves=curves) for name in names], []
+        studies: list[StudyAnalysis] = []
         errors: list[UnreadableStudy] = []
         for row in store.studies.all():
             try:
-                reports.append(collect(store, row.name, drawn=drawn))
+                studies.append(load_study(store, row.name, curves=curves))
             except UnreadableStudy as error:
                 errors.append(error)
-        if not reports:
+        if not studies:
             none = UnknownStudy(f"{store.shown_url}: holds no study yet; create one with `cifarsweep create demo`")
             raise next(iter(errors), none)
-        return reports, errors
+        return studies, errors
 
 
-def _print(report: ReportStudy) -> None:
+def _print(analysis: StudyAnalysis) -> None:
     from cifarsweep.report.summary import results_table, verdict_lines
 
     screen = console()
-    screen.print(results_table(report))
-    for line in verdict_lines(report):
+    screen.print(results_table(analysis))
+    for line in verdict_lines(analysis):
         screen.print(f"- {line}", markup=False, highlight=False)
 
 
@@ -111,8 +112,12 @@ def _compare(a: str, b: str, db: str, out: Path, *, as_json: bool) -> list[Path]
 
 def _side(text: str, db: str) -> ReportStudy:
     """The study that `STUDY` or `DBURL#STUDY` names. Raises UnknownStudy, or StoreError for the database."""
+    from cifarsweep.analysis.collect import collect
+    from cifarsweep.store import Store
+
     url, _, name = text.rpartition("#")
-    return _collected([name], url or db, drawn=False)[0][0]
+    with Store.open(url or db, read_only=True) as store:
+        return collect(store, name)
 
 
 def _draw(pages: Sequence[Path], *, pdf: bool, png: bool) -> None:

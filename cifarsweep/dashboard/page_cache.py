@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cifarsweep.analysis.collect import collect
+from cifarsweep.analysis.study import load_study
 from cifarsweep.dashboard.connection import StoreConnection
 from cifarsweep.errors import CifarsweepError, StoreUnavailable
 from cifarsweep.report.render import INDEX, listed, page_name, render_rows, render_study, unread_row
@@ -65,11 +65,11 @@ class PageCache:
     def _study(self, name: str, stamp: str) -> Page:
         rendered, now = self._rendered.get(name), self._clock()
         if rendered is None or (rendered.page.stamp != stamp and now >= rendered.again_at):
-            report = self._connection.read(lambda store: collect(store, name))
-            page = Page(stamp, render_study(report, live=stamp).encode())
+            analysis = self._connection.read(lambda store: load_study(store, name))
+            page = Page(stamp, render_study(analysis, live=stamp).encode())
             rendered = RenderedStudy(page, _next_time(now, self._clock()))
             self._keep(name, rendered)
-            self._index.add(name, stamp, listed(report), rendered.again_at)
+            self._index.add(name, stamp, listed(analysis), rendered.again_at)
         return rendered.page
 
     def _keep(self, name: str, rendered: RenderedStudy) -> None:
@@ -80,7 +80,7 @@ class PageCache:
                 self._rendered.popitem(last=False)
 
     def _row(self, name: str) -> Mapping[str, Any]:
-        return listed(self._connection.read(lambda store: collect(store, name)))
+        return listed(self._connection.read(lambda store: load_study(store, name, curves=False)))
 
 
 @dataclass(frozen=True, slots=True)

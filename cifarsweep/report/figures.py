@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
-from statistics import fmean
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cifarsweep.analysis.records import ClassCounts, ReportStudy, ReportTrial, Series
-from cifarsweep.analysis.results import CellResult, final_summary
+from cifarsweep.analysis.records import ClassCounts, ReportStudy, Series
+from cifarsweep.analysis.results import CellResult, costs, final_summary
 from cifarsweep.formatting import metric_label
 from cifarsweep.spec.metrics import (
     ELAPSED,
@@ -184,42 +183,22 @@ def _is_int32(array: npt.NDArray[Any]) -> bool:
 
 #: Cells of a Pareto front that are named below the figure.
 _NAMED = 12
-
-
-def _seconds(result: CellResult) -> float | None:
-    times = [trial.elapsed_s for trial in _trained(result) if trial.elapsed_s is not None]
-    return fmean(times) if times else None
-
-
-def _mean_cost(result: CellResult, metric: str) -> float | None:
-    found = final_summary(_trained(result), metric)
-    return found.mean if found else None
-
-
-def _trained(result: CellResult) -> list[ReportTrial]:
-    return [trial for trial in result.trials if trial.trained]
-
-
-#: What a result may cost, by name: its label, and how much of it a cell took.
-_COSTS: dict[str, tuple[str, Callable[[CellResult], float | None]]] = {
-    ELAPSED: (metric_label(ELAPSED), _seconds),
-    ENERGY: (metric_label(ENERGY), lambda result: _mean_cost(result, ENERGY)),
-    FLOPS: (metric_label(FLOPS), lambda result: _mean_cost(result, FLOPS)),
-    "params": ("Parameters", lambda result: result.params),
-    "flops_per_image": ("FLOPs of one image", lambda result: result.flops),
-}
+#: Of the costs that are no metrics.
+_COST_LABELS = {"params": "Parameters", "flops_per_image": "FLOPs of one image"}
 
 
 def cost_payload(results: Sequence[CellResult]) -> list[dict[str, Any]]:
     """The costs in which cells differ: how much each cell took (None where unknown), and who is on the Pareto front."""
-    found = []
-    for name, (label, of) in _COSTS.items():
-        values = [of(result) if result.accuracy else None for result in results]
-        if len({value for value in values if value is not None}) > 1:
-            front = pareto_front(results, values)
-            told = _front_text([results[place].cell.name for place in front]) + _left_out(results, values)
-            found.append({"name": name, "label": label, "values": values, "front": front, "told": told})
-    return found
+    return [
+        {
+            "name": cost.name,
+            "label": _COST_LABELS.get(cost.name) or metric_label(cost.name),
+            "values": list(cost.values),
+            "front": list(cost.front),
+            "told": _front_text([results[index].cell.name for index in cost.front]) + _left_out(results, cost.values),
+        }
+        for cost in costs(results)
+    ]
 
 
 def _front_text(names: Sequence[str]) -> str:
@@ -232,27 +211,11 @@ def _front_text(names: Sequence[str]) -> str:
 
 def _left_out(results: Sequence[CellResult], costs: Sequence[float | None]) -> str:
     unknown = (result for result, cost in zip(results, costs, strict=True) if cost is None)
-    names = [result.cell.name for result in unknown if result.diverged and not _trained(result)]
+    names = [result.cell.name for result in unknown if result.diverged and not result.trained]
     if not names:
         return ""
     which = f"{len(names)} cells" if len(names) > _NAMED else "; ".join(names)
     return f" Left out: {which}, whose trials all diverged and ended early."
-
-
-def pareto_front(results: Sequence[CellResult], costs: Sequence[float | None]) -> list[int]:
-    """The places of the cells that no other one beats in mean accuracy at the same cost or less, cheapest first."""
-    front: list[int] = []
-    points = [
-        (cost, -result.accuracy.mean, place)
-        for place, (result, cost) in enumerate(zip(results, costs, strict=True))
-        if cost is not None and result.accuracy is not None
-    ]
-    least = float("inf")
-    for _, error, place in sorted(points):
-        if error < least:
-            front.append(place)
-            least = error
-    return front
 
 
 def gap_payload(results: Sequence[CellResult]) -> list[list[float] | None] | None:

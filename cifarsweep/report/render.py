@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cifarsweep.analysis.comparison import Comparison
-from cifarsweep.analysis.records import ReportStudy
+from cifarsweep.analysis.study import StudyAnalysis
 from cifarsweep.errors import CifarsweepError, UnreadableStudy
 from cifarsweep.files import write_atomically
 from cifarsweep.formatting import timestamp
@@ -34,7 +34,7 @@ _TEMPLATES = Path(__file__).with_name("templates")
 
 
 def write_pages(
-    studies: Sequence[ReportStudy], out: Path, *, single_file: bool = False, left_out: Sequence[UnreadableStudy] = ()
+    studies: Sequence[StudyAnalysis], out: Path, *, single_file: bool = False, left_out: Sequence[UnreadableStudy] = ()
 ) -> list[Path]:
     """Write a page per study and the index into `out`, which is made where it is absent.
 
@@ -47,9 +47,9 @@ def write_pages(
     with _folder(out):
         if not single_file:
             _write_once(out / PLOTLY, plotly_js())
-        paths = [out / page_name(report.study.name) for report in studies]
-        for path, report in zip(paths, studies, strict=True):
-            write_atomically(path, render_study(report, single_file=single_file).encode())
+        paths = [out / page_name(analysis.study.name) for analysis in studies]
+        for path, analysis in zip(paths, studies, strict=True):
+            write_atomically(path, render_study(analysis, single_file=single_file).encode())
         write_atomically(out / INDEX, render_index(studies, left_out=left_out).encode())
     return [*paths, out / INDEX]
 
@@ -87,7 +87,7 @@ def page_name(study: str) -> str:
     return f"{study}.html" if f"{study}.html".lower() != INDEX else "_index.html"
 
 
-def render_study(report: ReportStudy, *, single_file: bool = False, live: str | None = None) -> str:
+def render_study(analysis: StudyAnalysis, *, single_file: bool = False, live: str | None = None) -> str:
     """A study's page as HTML; with `live`, the stamp of what it shows, one that the dashboard's script keeps fresh."""
     plotly = plotly_js().decode() if single_file else None
     script = _script()
@@ -97,7 +97,7 @@ def render_study(report: ReportStudy, *, single_file: bool = False, live: str | 
         _environment()
         .get_template("page.html")
         .render(
-            study_view(report),
+            study_view(analysis),
             policy=_policy(sources, live=live is not None),
             live=live,
             style=_style("report.css", "figures.css"),
@@ -110,7 +110,7 @@ def render_study(report: ReportStudy, *, single_file: bool = False, live: str | 
 
 
 def render_index(
-    studies: Sequence[ReportStudy], *, live: str | None = None, left_out: Sequence[UnreadableStudy] = ()
+    studies: Sequence[StudyAnalysis], *, live: str | None = None, left_out: Sequence[UnreadableStudy] = ()
 ) -> str:
     """The index as HTML: one line a study; `live` as for a study's page, `left_out` as for `write_pages`."""
     unread = [unread_row(error.study, f"Can't be read: {error}", page=None) for error in left_out]
@@ -122,9 +122,10 @@ def unread_row(name: str, sentence: str, *, page: str | None) -> dict[str, Any]:
     return {"name": name, "page": page, "unread": sentence}
 
 
-def listed(report: ReportStudy) -> dict[str, Any]:
+def listed(analysis: StudyAnalysis) -> dict[str, Any]:
     """A study's line of the index, and where it leads."""
-    return index_row(report) | {"page": page_name(report.study.name), "made_at": report.made_at, "unread": None}
+    page, made_at = page_name(analysis.study.name), analysis.report.made_at
+    return index_row(analysis) | {"page": page, "made_at": made_at, "unread": None}
 
 
 def render_rows(rows: Sequence[Mapping[str, Any]], *, live: str | None = None) -> str:

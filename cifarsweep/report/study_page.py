@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from cifarsweep.analysis.records import ReportStudy
-from cifarsweep.analysis.results import CellResult, best, cell_results, named_means, reach
-from cifarsweep.analysis.verdicts import verdicts
+from cifarsweep.analysis.results import CellResult, best, named_means, reach
+from cifarsweep.analysis.study import StudyAnalysis, shown_trials
 from cifarsweep.formatting import (
     duration,
     interval_text,
@@ -20,7 +20,6 @@ from cifarsweep.formatting import (
     timestamp,
 )
 from cifarsweep.report.figures import CLASSES_SHOWN, POINTS, class_payload, cost_payload, curve_payload, gap_payload
-from cifarsweep.report.folding import shown_cells, shown_trials
 from cifarsweep.report.marks import Scale, interval_mark
 from cifarsweep.report.notes import curve_note, figure_notes, folding_notes, warnings
 from cifarsweep.report.palette import CellStyle, cell_styles
@@ -43,10 +42,9 @@ _ROOMY, _TIGHT_ROW = 40, 18
 _CLASS_ROW = 28
 
 
-def study_view(report: ReportStudy) -> dict[str, Any]:
+def study_view(analysis: StudyAnalysis) -> dict[str, Any]:
     """The variables of `page.html`."""
-    every, found = cell_results(report), verdicts(report)
-    names = shown_cells(report)
+    report, every, names = analysis.report, analysis.results, analysis.shown
     shown = _shown(report, names)
     results = [result for result in every if result.cell.name in names]
     trials = shown_trials(report, names)
@@ -61,7 +59,7 @@ def study_view(report: ReportStudy) -> dict[str, Any]:
         "lead": lead(report, every),
         "left_out": {"cells": left_out[0], "trials": left_out[1]},
         "shown_points": len(results) if study.search is not None else None,
-        "verdicts": [verdict_row(verdict) for verdict in found],
+        "verdicts": [verdict_row(verdict) for verdict in analysis.verdicts],
         "error_rate_warnings": keep_together(" ".join(warnings(report))),
         "confounds": confound_view(study, every),
         "results": _result_rows(results, styles, {trial.number for trial in trials}),
@@ -77,7 +75,9 @@ def study_view(report: ReportStudy) -> dict[str, Any]:
         "resources": resource_table(report, results),
         "notes": [keep_together(note) for note in figure_notes(report, every)],
         "search": search_view(report),
-        "hypotheses": [hypothesis_view(verdict, named_means(verdict.hypothesis, study, every)) for verdict in found],
+        "hypotheses": [
+            hypothesis_view(verdict, named_means(verdict.hypothesis, study, every)) for verdict in analysis.verdicts
+        ],
         "settings": _common_settings(report),
         "differing": differing_settings(shown),
         "trials": trials_view(report, styles, trials),
@@ -92,6 +92,11 @@ def study_view(report: ReportStudy) -> dict[str, Any]:
 
 def _most_classes(report: ReportStudy) -> int:
     return max((len(each.counts) for each in report.confusion.values()), default=0)
+
+
+def _hypotheses(analysis: StudyAnalysis) -> list[dict[str, Any]]:
+    study, results = analysis.study, analysis.results
+    return [hypothesis_view(verdict, named_means(verdict.hypothesis, study, results)) for verdict in analysis.verdicts]
 
 
 def _shown(report: ReportStudy, names: Collection[str]) -> ReportStudy:

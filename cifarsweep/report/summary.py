@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from cifarsweep.analysis.comparison import Comparison, Match
 from cifarsweep.analysis.records import ReportStudy
-from cifarsweep.analysis.results import CellResult, best, cell_results, state_counts
-from cifarsweep.analysis.verdicts import Verdict, verdicts
+from cifarsweep.analysis.results import CellResult, best, state_counts
+from cifarsweep.analysis.study import StudyAnalysis, shown_lines
+from cifarsweep.analysis.verdicts import Verdict
 from cifarsweep.formatting import duration, keep_together, mean_text, number_text, plural, trial_counts
-from cifarsweep.report.folding import shown_lines
 from cifarsweep.report.marks import forest_mark
 from cifarsweep.report.notes import error_rate_bound, warnings
 from cifarsweep.report.verdict_text import detail, sentence, sentence_and_warning, warning
@@ -24,11 +24,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def index_row(report: ReportStudy) -> dict[str, Any]:
+def index_row(analysis: StudyAnalysis) -> dict[str, Any]:
     """One study's line of the index."""
-    results = cell_results(report)
-    top = best(results)
-    found = verdicts(report)
+    report, found = analysis.report, analysis.verdicts
+    top = best(analysis.results)
     decisions = Counter(verdict.decision for verdict in found)
     counts = [f"{decisions[word]} {word}" for word in ("supported", "refuted", "undecided") if decisions[word]]
     return {
@@ -36,7 +35,7 @@ def index_row(report: ReportStudy) -> dict[str, Any]:
         "question": report.study.question,
         "verdict": verdict_row(found[0]) if found else None,
         "decisions": f"{len(found)} hypotheses: {', '.join(counts)}" if len(found) > 1 else None,
-        "lead": lead(report, results),
+        "lead": lead(report, analysis.results),
         "progress": progress(report),
         "counts": counts_text(report),
         "best_cell": top.cell.name if top else None,
@@ -110,7 +109,7 @@ def _finished(report: ReportStudy) -> str:
 _DASH = "\N{EN DASH}"
 
 
-def results_table(report: ReportStudy) -> Table:
+def results_table(analysis: StudyAnalysis) -> Table:
     """The page's table 1, as narrow as 80 columns: accuracies in per cent, the highest mean in bold.
 
     Names are shown as they are, never as markup. What diverged or failed has a column only where there is any.
@@ -119,7 +118,7 @@ def results_table(report: ReportStudy) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    every = cell_results(report)
+    report, every = analysis.report, analysis.results
     results = shown_lines(every)
     done = sum(trial.done for trial in report.trials)
     title = f"{report.study.question}\n{one_line(report.study.name)}: {done} of {len(report.trials)} trials done"
@@ -141,9 +140,9 @@ def results_table(report: ReportStudy) -> Table:
     return table
 
 
-def verdict_lines(report: ReportStudy) -> list[str]:
+def verdict_lines(analysis: StudyAnalysis) -> list[str]:
     """Each hypothesis of the study with its verdict, a sentence each, and what is left of the promise on them."""
-    return [*(sentence_and_warning(verdict) for verdict in verdicts(report)), *warnings(report)]
+    return [*(sentence_and_warning(verdict) for verdict in analysis.verdicts), *warnings(analysis.report)]
 
 
 def _trouble(result: CellResult) -> str:
@@ -163,8 +162,9 @@ def _numbers(result: CellResult) -> list[str]:
     return [str(accuracy.n), mean, interval, f"{least}{_DASH}{most}", duration(result.seconds)]
 
 
-def study_fields(report: ReportStudy) -> dict[str, Any]:
+def study_fields(analysis: StudyAnalysis) -> dict[str, Any]:
     """One study: its verdicts, and each cell's validation accuracy at the end of training with its costs."""
+    report = analysis.report
     return {
         "study": report.study.name,
         "question": report.study.question,
@@ -179,8 +179,8 @@ def study_fields(report: ReportStudy) -> dict[str, Any]:
         "plans": [list(plan) for plan in report.plans],
         "false_verdicts_at_most": error_rate_bound(report),
         "promise": " ".join(warnings(report)) or None,
-        "verdicts": [_verdict_fields(verdict) for verdict in verdicts(report)],
-        "cells": [_cell_fields(result) for result in cell_results(report)],
+        "verdicts": [_verdict_fields(verdict) for verdict in analysis.verdicts],
+        "cells": [_cell_fields(result) for result in analysis.results],
     }
 
 

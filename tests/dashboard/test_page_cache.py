@@ -53,7 +53,7 @@ def test_a_page_that_the_browser_has_is_not_sent_again(serve, url, store):
 def test_an_idle_dashboard_makes_no_page_and_reads_no_series(pages, monkeypatch):
     first = pages.page("demo.html")
     made = []
-    monkeypatch.setattr("cifarsweep.dashboard.page_cache.collect", lambda *_: made.append(1))
+    monkeypatch.setattr("cifarsweep.dashboard.page_cache.load_study", lambda *_: made.append(1))
 
     assert pages.page("demo.html") is not None and pages.page(INDEX) is not None
     assert pages.page("demo.html").stamp == first.stamp

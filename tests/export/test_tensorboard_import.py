@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from sqlalchemy import text as sql
 from typer.testing import CliRunner
 
-from cifarsweep.analysis.collect import collect
 from cifarsweep.analysis.comparison import compare
+from cifarsweep.analysis.study import analyse, load_study
 from cifarsweep.cli.app import app
 from cifarsweep.errors import CifarsweepError, DataError, StoreError, StudyExists
 from cifarsweep.export.run_folders import cell_and_seed
@@ -160,7 +160,7 @@ def test_a_report_claims_nothing_of_how_imported_runs_were_evaluated(store: Stor
     runs = read_runs(logs, {"test_acc": "val/accuracy"})
     store.studies.add_finished(imported_study("old", logs, runs), runs)
 
-    notes = " ".join(figure_notes(collect(store, "old"), []))
+    notes = " ".join(figure_notes(load_study(store, "old").report, []))
 
     assert "the imported logs don't say" in notes
     assert "during training as well" not in notes and "planned" not in notes
@@ -178,9 +178,9 @@ def test_nobody_makes_up_settings_for_imported_trials(store: Store, logs: Path, 
         _ = row.settings
     query = sql("SELECT settings FROM v_trial UNION SELECT settings FROM cs_cell")
     assert store._db.read(lambda conn: conn.execute(query).all()) == [("null",)]
-    report = collect(store, "old")
-    side_by_side = write_comparison(compare(report, collect(store, "again")), tmp_path / "pages")
-    texts = [shown_text(render_study(report)), shown_text(side_by_side.read_text())]
+    report = load_study(store, "old").report
+    side_by_side = write_comparison(compare(report, load_study(store, "again").report), tmp_path / "pages")
+    texts = [shown_text(render_study(analyse(report))), shown_text(side_by_side.read_text())]
     url = store.shown_url
     texts += [CliRunner().invoke(app, ["show", "old/0", *options, "--db", url]).output for options in ([], ["--json"])]
     for text in texts:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cifarsweep.analysis.study import analyse
 from cifarsweep.report.render import write_pages
 
 HOSTILE = "<script>window.hacked=1</script><img src=http://x.test/ onerror=window.hacked=1>\"'</script>%{x}"
@@ -16,7 +17,7 @@ BOTH = pytest.mark.parametrize("single_file", [False, True], ids=["with plotly b
 
 @pytest.fixture(scope="module")
 def page_file(make: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pages([make.finished(make.study())], tmp_path_factory.mktemp("pages"))[0]
+    return write_pages([analyse(make.finished(make.study()))], tmp_path_factory.mktemp("pages"))[0]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def desk(shared_page: Any) -> Any:
 
 @BOTH
 def test_figures_are_drawn_without_a_request(make: Any, show: Any, tmp_path: Path, single_file: bool) -> None:
-    path = write_pages([make.finished(make.study())], tmp_path, single_file=single_file)[0]
+    path = write_pages([analyse(make.finished(make.study()))], tmp_path, single_file=single_file)[0]
 
     opened = show(path)
 
@@ -61,7 +62,7 @@ def test_hostile_texts_run_nothing(make: Any, show: Any, tmp_path: Path, single_
     names = {"train/loss": HOSTILE}
     series = {(number, names.get(metric, metric)): values for (number, metric), values in report.series.items()}
     report = replace(report, trials=(*report.trials, failed), series=series)
-    path = write_pages([report], tmp_path, single_file=single_file)[0]
+    path = write_pages([analyse(report)], tmp_path, single_file=single_file)[0]
 
     opened = show(path, 360)
 
@@ -122,7 +123,7 @@ def test_the_mean_on_the_screen_is_the_mean_of_the_seeds(make: Any, show: Any, t
     study = make.study({}, seeds=2)
     steps = np.array([1, 2])
     series = {(n, "val/accuracy"): (steps, np.array([0.2, 0.4]) * (n + 1)) for n in (0, 1)}
-    path = write_pages([make.report(study, [make.trial(n, "base", n) for n in (0, 1)], series)], tmp_path)[0]
+    path = write_pages([analyse(make.report(study, [make.trial(n, "base", n) for n in (0, 1)], series))], tmp_path)[0]
 
     page = show(path).page
 
@@ -225,7 +226,7 @@ def test_without_plotly_beside_it_the_page_says_what_is_missing(show: Any, page_
 def test_forty_cells_and_a_study_of_one_are_drawn(make: Any, show: Any, tmp_path: Path) -> None:
     many = make.finished(make.study({"batch_size": tuple(range(1, 41))}, name="many", seeds=2), [0.5] * 40, points=20)
     one = make.finished(make.study({}, name="one", seeds=1))
-    first, second, _ = write_pages([many, one], tmp_path)
+    first, second, _ = write_pages([analyse(many), analyse(one)], tmp_path)
 
     assert show(first, 360).page.evaluate(LINES) == 80
     opened = show(second)

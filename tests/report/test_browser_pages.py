@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cifarsweep.analysis.comparison import compare
+from cifarsweep.analysis.study import analyse
 from cifarsweep.report.render import write_comparison, write_pages
 from cifarsweep.spec.hypothesis import Faster, Greater
 
@@ -77,7 +78,7 @@ def folder(make: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study, an index of two, and the two side by side."""
     root = tmp_path_factory.mktemp("pages")
     one, other = troubled(make), make.finished(make.study(name="other", seeds=4), [0.95, 0.93, 0.99, 0.91, 0.9, 0.9])
-    write_pages([one, other], root)
+    write_pages([analyse(one), analyse(other)], root)
     write_comparison(compare(one, other), root)
     return root
 
@@ -138,7 +139,7 @@ def test_hostile_texts_run_nothing_on_the_index_and_beside_another(make: Any, sh
     trials = [replace(one, attempts=attempts, versions={HOSTILE: HOSTILE}) for one in report.trials[:3]]
     report = replace(report, trials=(*trials, *report.trials[3:]), database=HOSTILE, data_digest=HOSTILE)
     paths = [
-        *write_pages([report], tmp_path),
+        *write_pages([analyse(report)], tmp_path),
         write_comparison(compare(report, troubled(make, name="other")), tmp_path),
     ]
 
@@ -193,7 +194,7 @@ def test_numbers_beside_names_from_right_to_left_keep_their_places(make: Any, sh
     cells = tuple(cell.model_copy(update={"name": name}) for cell, name in zip(study.cells, names, strict=True))
     report = make.finished(study.model_copy(update={"cells": cells}), [0.90, 0.95])
     slower = [replace(trial, elapsed_s=25.0 if trial.cell == names[1] else 12.5) for trial in report.trials]
-    page = show(write_pages([replace(report, trials=tuple(slower))], tmp_path)[0], 1280).page
+    page = show(write_pages([analyse(replace(report, trials=tuple(slower)))], tmp_path)[0], 1280).page
 
     assert page.evaluate(IN_ORDER, ["#costs-front", "1ש2ע"])
 
@@ -204,7 +205,7 @@ def test_a_claim_that_begins_from_right_to_left_keeps_its_numbers_in_order(
     study = make.study({"batch_size": (8, 16)})
     claim = Greater(kind="greater", claim="שלום 9 against 2", a={"batch_size": 8}, b={"batch_size": 16})
     report = make.finished(study.model_copy(update={"hypotheses": (claim,)}))
-    page = show(write_pages([report], tmp_path)[0], 1280).page
+    page = show(write_pages([analyse(report)], tmp_path)[0], 1280).page
 
     assert page.evaluate(IN_ORDER, [".verdicts .claim", "ש92"])
 
@@ -224,7 +225,7 @@ def test_names_on_a_phone_break_between_words(make: Any, show: Any, tmp_path: Pa
         make.study({"optimizer.lr": (0.01,), "model.skip": (False,), "model.norm": ("batch", "none")})
     )
 
-    page = show(write_pages([report], tmp_path)[0], 360, 800).page
+    page = show(write_pages([analyse(report)], tmp_path)[0], 360, 800).page
 
     assert page.locator("table.results .best .name").first.evaluate(LINES, "norm=") == 1
 

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from cifarsweep import notebook
 from cifarsweep.analysis.collect import collect
+from cifarsweep.analysis.study import analyse, load_study
 from cifarsweep.cli.app import app
 from cifarsweep.errors import UnknownStudy
 from cifarsweep.report.render import render_study
@@ -40,7 +41,7 @@ def store(make: Any, tmp_path: Path) -> Any:
 
 
 def test_every_trial_is_there_with_what_became_of_it(store: Any) -> None:
-    report = collect(store, "tried")
+    report = load_study(store, "tried").report
 
     done, failing, waiting = sorted(report.trials, key=lambda trial: trial.number)
     assert (done.done, done.accuracy, done.params, done.flops) == (True, 0.75, 1234, 5e6)
@@ -52,13 +53,13 @@ def test_every_trial_is_there_with_what_became_of_it(store: Any) -> None:
 
 
 def test_series_and_surroundings(store: Any) -> None:
-    report = collect(store, "tried")
+    report = load_study(store, "tried").report
 
     steps, values = report.series[0, "val/accuracy"]
     assert (steps.tolist(), values.tolist()) == ([10], [0.75])
     assert (datetime.now(UTC) - report.made_at).total_seconds() < 60
     assert report.study == store.studies.get("tried").spec
-    assert "results.db" in render_study(report)
+    assert "results.db" in render_study(analyse(report))
 
 
 def test_what_the_hardware_did_is_of_all_attempts_of_a_trial(store: Any) -> None:
@@ -69,7 +70,7 @@ def test_what_the_hardware_did_is_of_all_attempts_of_a_trial(store: Any) -> None
     result = TrialResult(Outcome.FINISHED, 20, FINAL | {"gpu/slots_busy": 2.0}, "cd" * 32)
     store.queue.finish(last, [], None, result)
 
-    trial = next(one for one in collect(store, "tried").trials if one.number == first.number)
+    trial = next(one for one in load_study(store, "tried").report.trials if one.number == first.number)
 
     assert [each.first_step for each in trial.attempts][-2:] == [0, 10]
     assert trial.last("gpu/slots_busy") == 5.0 and trial.last("val/accuracy") == 0.75
@@ -77,7 +78,7 @@ def test_what_the_hardware_did_is_of_all_attempts_of_a_trial(store: Any) -> None
 
 def test_a_study_that_is_not_there_is_named(store: Any) -> None:
     with pytest.raises(UnknownStudy, match="tired"):
-        collect(store, "tired")
+        load_study(store, "tired")
 
 
 @pytest.fixture
@@ -135,6 +136,6 @@ def test_a_comparison_reads_no_curves_of_studies_without_races(race: Any, monkey
 
 def test_results_are_the_same_with_curves_and_without(race: Any) -> None:
     with Store.open(race, read_only=True) as store:
-        drawn, bare = collect(store, "tried"), collect(store, "tried", drawn=False)
+        drawn, bare = load_study(store, "tried"), analyse(collect(store, "tried"))
 
     assert study_fields(drawn) == study_fields(bare) and study_fields(bare)["verdicts"][0]["seeds"] == 1

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from cifarsweep.analysis.comparison import compare
+from cifarsweep.analysis.study import analyse
 from cifarsweep.report.comparison_page import comparison_view, lead
 from cifarsweep.report.render import write_comparison, write_pages
 from cifarsweep.report.summary import comparison_fields, study_fields
@@ -161,7 +162,7 @@ def test_results_of_other_seeds_are_results(make: Any) -> None:
 
 def test_a_comparison_leads_to_the_pages_beside_it(make: Any, tmp_path: Path) -> None:
     a, b = make.finished(make.study()), make.finished(make.study(name="other"))
-    write_pages([a], tmp_path)
+    write_pages([analyse(a)], tmp_path)
 
     html = write_comparison(compare(a, b), tmp_path).read_text()
 
@@ -173,5 +174,5 @@ def test_programs_get_plain_values(make: Any, pair: Any) -> None:
 
     assert one["finding"] == "higher" and one["difference"] == pytest.approx(0.0505)
     assert one["interval"][0] < 0.0505 < one["interval"][1] and two["seeds"] == 4
-    study = json.loads(json.dumps(study_fields(make.finished(make.study()))))
+    study = json.loads(json.dumps(study_fields(analyse(make.finished(make.study())))))
     assert [cell["n"] for cell in study["cells"]] == [3] * 6 and study["done"] == 18

@@ -7,6 +7,7 @@ import pytest
 
 from cifarsweep.analysis.confounds import confounds, timing_note
 from cifarsweep.analysis.results import cell_results
+from cifarsweep.analysis.study import analyse
 from cifarsweep.analysis.verdicts import verdicts
 from cifarsweep.report.render import render_study
 from cifarsweep.report.sections import confound_view
@@ -133,6 +134,6 @@ def test_times_of_different_devices_are_marked(make: Any, study: Any) -> None:
     assert "(NVIDIA H200, cpu)" in str(timing_note(cell_results(mixed)))
     by_time, by_steps = (warning(verdict) for verdict in verdicts(mixed))
     assert "different devices (NVIDIA H200, cpu)" in by_time and by_steps == ""
-    assert by_time in render_study(mixed) and "Time †" in render_study(mixed)
-    assert timing_note(cell_results(report)) is None and "†" not in render_study(report)
+    assert by_time in render_study(analyse(mixed)) and "Time †" in render_study(analyse(mixed))
+    assert timing_note(cell_results(report)) is None and "†" not in render_study(analyse(report))
     assert warning(verdicts(report)[0]) == ""

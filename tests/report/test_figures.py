@@ -10,11 +10,10 @@ from everything import counts, everything
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cifarsweep.analysis.collect import collect
-from cifarsweep.analysis.confusion import class_counts
-from cifarsweep.analysis.results import CellResult, cell_results, reach
+from cifarsweep.analysis.results import CellResult, cell_results, pareto_front, reach
+from cifarsweep.analysis.study import analyse, load_study
 from cifarsweep.analysis.verdicts import verdicts
-from cifarsweep.report.figures import class_payload, cost_payload, curve_payload, gap_payload, pareto_front, unpacked
+from cifarsweep.report.figures import class_payload, cost_payload, curve_payload, gap_payload, unpacked
 from cifarsweep.report.marks import WIDTH, forest_mark
 from cifarsweep.report.render import render_study
 from cifarsweep.report.sections import interactions, resource_table
@@ -188,8 +187,8 @@ def test_counts_come_from_the_database_and_strange_ones_are_left_out(make: Any, 
             lease = store.queue.write(lease, [MetricRow(CONFUSION + name, 7, 3.0) for name in each])
             store.queue.finish(lease, [], None, TrialResult(Outcome.FINISHED, 7, {"val/accuracy": 0.5}, "cd" * 32))
 
-        found = class_counts(store, "tried", store.trials.all("tried"))
-        page = render_study(collect(store, "tried"))
+        found = load_study(store, "tried").report.confusion
+        page = render_study(load_study(store, "tried"))
 
     assert found["base"].counts.tolist() == [[3, 3], [0, 3]]
     assert found["base"].recall.tolist() == [[0.5, 1.0]]
@@ -214,7 +213,7 @@ def test_a_class_without_images_has_no_accuracy(make: Any) -> None:
 def test_figures_without_data_are_not_on_the_page(make: Any) -> None:
     one = replace(make.finished(make.study({}, seeds=1)), series={})
 
-    page = render_study(one)
+    page = render_study(analyse(one))
 
     assert 'id="finals-plot"' in page
     left_out = ("curves-plot", "costs-plot", "gaps-plot", "classes-plot", "confusion-plot", "figure-resources")
@@ -223,7 +222,7 @@ def test_figures_without_data_are_not_on_the_page(make: Any) -> None:
 
 
 def test_figures_are_numbered_in_their_order(make: Any) -> None:
-    page = render_study(everything(make))
+    page = render_study(analyse(everything(make)))
 
     places = [page.find(f"<b>Figure {number}.</b>") for number in range(1, 9)]
     assert -1 not in places

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from everything import everything
 
+from cifarsweep.analysis.study import analyse
 from cifarsweep.report.render import write_pages
 
 TRACES = "document.querySelectorAll('#{} .scatterlayer .trace').length"
@@ -19,7 +20,7 @@ MARKS = f"Array.from(document.querySelectorAll('.plot'), (plot) => plot.querySel
 @pytest.fixture(scope="module")
 def whole(make: Any, show: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A page with every figure, opened once."""
-    opened = show(write_pages([everything(make)], tmp_path_factory.mktemp("whole"))[0])
+    opened = show(write_pages([analyse(everything(make))], tmp_path_factory.mktemp("whole"))[0])
     drawn(opened.page)
     return opened
 
@@ -241,7 +242,7 @@ def test_drawing_moves_nothing_and_a_phone_scrolls_only_down(make: Any, show: An
         trials=tuple(replace(trial, cell=names[trial.cell]) for trial in report.trials),
         confusion={names[name]: each for name, each in report.confusion.items()},
     )
-    page = show(write_pages([report], tmp_path)[0], 360, 800).page
+    page = show(write_pages([analyse(report)], tmp_path)[0], 360, 800).page
     drawn(page)
     below = "document.getElementById('made').getBoundingClientRect().top + scrollY"
     before = page.evaluate(below)
@@ -254,7 +255,7 @@ def test_drawing_moves_nothing_and_a_phone_scrolls_only_down(make: Any, show: An
 
 def test_rows_on_a_phone_are_named_alike(make: Any, show: Any, tmp_path: Path) -> None:
     study = make.study({"optimizer.lr": (0.01, 0.00025), "model.skip": (False, True)})  # the names differ in length
-    page = show(write_pages([make.finished(study, [0.5] * 4)], tmp_path)[0], 360, 800).page
+    page = show(write_pages([analyse(make.finished(study, [0.5] * 4))], tmp_path)[0], 360, 800).page
 
     page.locator("#finals-plot").scroll_into_view_if_needed()
     page.wait_for_selector("#finals-plot .ytick")
@@ -274,7 +275,7 @@ def test_long_names_can_be_told_apart_and_cells_without_a_result_are_named(
     study = study.model_copy(update={"cells": cells})
     report = make.finished(study)
     waiting = [trial for trial in report.trials if trial.cell != cells[2].name]
-    page = show(write_pages([replace(report, trials=tuple(waiting))], tmp_path)[0]).page
+    page = show(write_pages([analyse(replace(report, trials=tuple(waiting)))], tmp_path)[0]).page
 
     page.wait_for_selector("#finals-plot .ytick")
     labels = page.locator("#finals-plot .ytick").all_text_contents()
@@ -292,7 +293,7 @@ def test_an_arm_that_was_given_a_name_keeps_it_on_a_phone(make: Any, show: Any, 
     study = make.study({"batch_size": (64, 128)})
     named = study.cells[0].model_copy(update={"name": "a warm start and all of it"})
     report = make.finished(study.model_copy(update={"cells": (*study.cells[1:], named)}))
-    page = show(write_pages([report], tmp_path)[0], 360, 800).page
+    page = show(write_pages([analyse(report)], tmp_path)[0], 360, 800).page
 
     page.locator("#finals-plot").scroll_into_view_if_needed()
     page.wait_for_selector("#finals-plot .ytick")
@@ -303,14 +304,14 @@ def test_an_arm_that_was_given_a_name_keeps_it_on_a_phone(make: Any, show: Any, 
 def test_a_choice_of_one_is_hidden(make: Any, show: Any, tmp_path: Path) -> None:
     report = make.finished(make.study({"batch_size": (64, 128)}))
     slower = tuple(replace(trial, elapsed_s=10.0 + trial.number) for trial in report.trials)
-    page = show(write_pages([replace(report, trials=slower)], tmp_path)[0]).page
+    page = show(write_pages([analyse(replace(report, trials=slower))], tmp_path)[0]).page
 
     assert page.locator("#cost").count() == 1 and not page.locator("#cost").is_visible()
 
 
 def test_margins_of_long_names_settle_on_a_phone(make: Any, show: Any, tmp_path: Path) -> None:
     study = make.study({"optimizer.lr": tuple(0.00258158 + place / 97 for place in range(8)), "batch_size": (64, 128)})
-    opened = show(write_pages([make.finished(study)], tmp_path)[0], 360, 800)
+    opened = show(write_pages([analyse(make.finished(study))], tmp_path)[0], 360, 800)
 
     opened.page.wait_for_selector("#finals-plot .ytick")
     opened.page.wait_for_timeout(300)

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from cifarsweep.analysis.collect import collect
 from cifarsweep.analysis.records import ReportStudy
+from cifarsweep.analysis.study import analyse, load_study
 from cifarsweep.analysis.verdicts import verdicts
-from cifarsweep.report import folding
 from cifarsweep.report.render import render_study
 from cifarsweep.report.study_page import study_view
 from cifarsweep.report.summary import results_table
@@ -32,7 +31,7 @@ def many(make: Any) -> ReportStudy:
 
 def limit(monkeypatch: pytest.MonkeyPatch, **limits: int) -> None:
     for name, most in limits.items():
-        monkeypatch.setattr(folding, name, most)
+        monkeypatch.setattr(f"cifarsweep.analysis.study.{name}", most)
 
 
 def shown(page: str) -> list[str]:
@@ -40,7 +39,7 @@ def shown(page: str) -> list[str]:
 
 
 def test_few_cells_are_all_shown(many: ReportStudy) -> None:
-    view = study_view(many)
+    view = study_view(analyse(many))
 
     assert len(view["results"]) == len(SIZES) and view["left_out"] == {"cells": "", "trials": ""}
     assert len(view["trials"]["rows"]) == len(many.trials)
@@ -50,26 +49,26 @@ def test_the_best_are_shown_and_those_of_hypotheses(many: ReportStudy, monkeypat
     same = tuple(replace(one, elapsed_s=10.0, params=7, flops=None) for one in many.trials)
     limit(monkeypatch, SHOWN_CELLS=5)
 
-    cells = folding.shown_cells(replace(many, trials=same))
+    cells = analyse(replace(many, trials=same)).shown
 
     assert cells == {f"batch_size={size}" for size in (1, 2, 10, 11, 12)}
 
 
 def test_a_pareto_front_stays_whole(many: ReportStudy, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = study_view(many)["payload"]["costs"]
+    before = study_view(analyse(many))["payload"]["costs"]
     limit(monkeypatch, SHOWN_CELLS=5)
 
-    after = study_view(many)["payload"]["costs"]
+    after = study_view(analyse(many))["payload"]["costs"]
 
     assert [cost["told"] for cost in after] == [cost["told"] for cost in before] != []
 
 
 def test_a_page_says_what_it_leaves_out_and_judges_all(many: ReportStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     same = replace(many, trials=tuple(replace(one, elapsed_s=10.0, params=7, flops=None) for one in many.trials))
-    whole = study_view(same)
+    whole = study_view(analyse(same))
     limit(monkeypatch, SHOWN_CELLS=4, SHOWN_TRIALS=6)
 
-    view, page = study_view(same), render_study(same)
+    view, page = study_view(analyse(same)), render_study(analyse(same))
 
     kept = ["batch_size=1", "batch_size=2", "batch_size=11", "batch_size=12"]
     assert shown(page) == [row["cell"] for row in view["results"]] == [name for name, _ in view["differing"]["rows"]]
@@ -90,7 +89,7 @@ def test_trials_that_failed_are_listed_first_and_every_link_leads_somewhere(
     trials = tuple(replace(one, **failed) if one.number % 5 == 0 else one for one in many.trials)
     limit(monkeypatch, SHOWN_CELLS=3, SHOWN_TRIALS=5)
 
-    page = render_study(replace(many, trials=trials))
+    page = render_study(analyse(replace(many, trials=trials)))
 
     assert len(re.findall(r'<tr id="trial-', page)) == 5
     assert set(re.findall(r'href="#(trial-\d+|error-\d+)"', page)) <= set(re.findall(r'id="([^"]+)"', page))
@@ -98,10 +97,10 @@ def test_trials_that_failed_are_listed_first_and_every_link_leads_somewhere(
 
 
 def test_a_terminal_has_a_line_for_the_best(many: ReportStudy, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert results_table(many).row_count == 12 and results_table(many).caption is None
+    assert results_table(analyse(many)).row_count == 12 and results_table(analyse(many)).caption is None
     limit(monkeypatch, SHOWN_LINES=4)
 
-    table = results_table(many)
+    table = results_table(analyse(many))
 
     assert [str(cell) for cell in table.columns[0].cells] == [f"batch_size={size}" for size in (9, 10, 11, 12)]
     assert "the best 4 of 12 cells; `cifarsweep report tried --json` has all" in str(table.caption)
@@ -116,7 +115,7 @@ def test_curves_are_read_of_the_cells_that_are_shown(make: Any, tmp_path: Any, m
             final = {"val/accuracy": 0.1 * lease.number}
             store.queue.finish(store.queue.write(lease, rows), [], None, TrialResult(Outcome.FINISHED, 3, final, ""))
 
-        report = collect(store, "tried")
+        report = load_study(store, "tried").report
 
     assert set(report.series) == {(2, "val/accuracy"), (3, "val/accuracy")}
     assert report.evaluations == {0: 3, 1: 3} and len(report.trials) == len(report.study.cells) == 4

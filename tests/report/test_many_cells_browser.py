@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from cifarsweep.analysis.study import analyse
 from cifarsweep.report.browser_print import write_png
 from cifarsweep.report.render import write_pages
 
@@ -19,7 +20,7 @@ CELLS = 60
 @pytest.fixture(scope="module")
 def page_file(make: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     study = make.study({"batch_size": tuple(range(1, CELLS + 1))}, seeds=2)
-    return write_pages([make.finished(study, [0.5] * CELLS, points=20)], tmp_path_factory.mktemp("many"))[0]
+    return write_pages([analyse(make.finished(study, [0.5] * CELLS, points=20))], tmp_path_factory.mktemp("many"))[0]
 
 
 def test_a_figure_is_drawn_when_the_reader_comes_near(show: Any, page_file: Path) -> None:

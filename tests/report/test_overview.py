@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cifarsweep.analysis.results import cell_results
+from cifarsweep.analysis.study import analyse
 from cifarsweep.report import reproduce
 from cifarsweep.report.render import render_index, render_study
 from cifarsweep.report.summary import index_row, lead, verdict_lines
@@ -48,15 +49,15 @@ def test_trials_that_are_done_and_have_no_accuracy_are_not_called_unfinished(mak
 
 def shown(report: Any) -> str:
     """The verdicts of the page."""
-    return render_study(report).partition('<ol class="verdicts">')[2].partition("</ol>")[0]
+    return render_study(analyse(report)).partition('<ol class="verdicts">')[2].partition("</ol>")[0]
 
 
 def test_a_verdict_without_an_interval_has_no_p(make: Any) -> None:
     alone, several = tried(make, 1), tried(make, 3)
 
-    for said in (*verdict_lines(alone), shown(alone)):
+    for said in (*verdict_lines(analyse(alone)), shown(alone)):
         assert not re.search(r"\bp\s[=<]", said)
-    assert all(re.search(r"\bp\s[=<]", said) for said in (*verdict_lines(several), shown(several)))
+    assert all(re.search(r"\bp\s[=<]", said) for said in (*verdict_lines(analyse(several)), shown(several)))
 
 
 def test_the_index_counts_the_verdicts_and_speaks_of_no_table(make: Any) -> None:
@@ -64,17 +65,17 @@ def test_the_index_counts_the_verdicts_and_speaks_of_no_table(make: Any) -> None
     rate = {"optimizer.lr": Range(low=0.1, high=1.0)}
     searched = report.study.model_copy(update={"search": Search(n_trials=9, space=rate), "hypotheses": ()})
 
-    assert index_row(report)["decisions"] == "2 hypotheses: 1 supported, 1 refuted"
-    html = render_index([report, replace(report, study=searched)])
+    assert index_row(analyse(report))["decisions"] == "2 hypotheses: 1 supported, 1 refuted"
+    html = render_index([analyse(report), analyse(replace(report, study=searched))])
     assert "2 hypotheses: 1 supported, 1 refuted" in html and "Table 1" not in html
-    assert "Table 1 and the curves show the best 2." in render_study(replace(report, study=searched))
+    assert "Table 1 and the curves show the best 2." in render_study(analyse(replace(report, study=searched)))
 
 
 def test_pruned_trials_are_counted_apart(make: Any) -> None:
     report = tried(make, 1)
     pruned = replace(report, trials=(report.trials[0], replace(report.trials[1], outcome="pruned")))
 
-    assert index_row(pruned)["counts"] == "2 trials: 1 done, 1 pruned"
+    assert index_row(analyse(pruned))["counts"] == "2 trials: 1 done, 1 pruned"
 
 
 def test_times_of_different_devices_are_marked_wherever_they_are_drawn(make: Any) -> None:
@@ -84,12 +85,12 @@ def test_times_of_different_devices_are_marked_wherever_they_are_drawn(make: Any
         for trial in report.trials
     ]
 
-    html = render_study(replace(report, trials=tuple(trials)))
+    html = render_study(analyse(replace(report, trials=tuple(trials))))
 
     for figure in ("figure-curves", "figure-costs"):
         caption = html.partition(f'id="{figure}"')[2].partition("</figure>")[0]
         assert "Times are of different devices (GPU 0, GPU 1)" in caption, figure
-    assert "Times are of" not in render_study(report)
+    assert "Times are of" not in render_study(analyse(report))
 
 
 def test_what_is_not_known_is_not_called_nothing(make: Any) -> None:
@@ -97,8 +98,8 @@ def test_what_is_not_known_is_not_called_nothing(make: Any) -> None:
     waiting = [make.trial(place, cell.name, 0, **WAITING) for place, cell in enumerate(study.cells)]
     imported = make.finished(study.model_copy(update={"imported": True}))
 
-    assert "Nothing is known of this yet: no trial is done." in render_study(make.report(study, waiting))
-    html = render_study(imported)
+    assert "Nothing is known of this yet: no trial is done." in render_study(analyse(make.report(study, waiting)))
+    html = render_study(analyse(imported))
     assert "The imported logs do not say what their trials ran with." in html
     assert "Settings common to all cells" not in html
 
@@ -107,15 +108,15 @@ def test_an_interval_beyond_what_can_be_is_explained_once(make: Any) -> None:
     study = make.study({}, seeds=2)
     trials = [make.trial(seed, "base", seed, final={"val/accuracy": value}) for seed, value in enumerate((0.9, 0.99))]
 
-    assert render_study(make.report(study, trials)).count("Some intervals reach below") == 1
-    assert "Some intervals reach below" not in render_study(tried(make, 3))
+    assert render_study(analyse(make.report(study, trials))).count("Some intervals reach below") == 1
+    assert "Some intervals reach below" not in render_study(analyse(tried(make, 3)))
 
 
 def test_what_a_traceback_ends_with_is_seen_before_it_is_opened(make: Any) -> None:
     error = "Traceback (most recent call last):\n  File <x>\nRuntimeError: <b>out</b> of luck"
     trial = make.trial(0, "base", 0, state="failed", final={}, outcome=None, error=error)
 
-    html = render_study(make.report(make.study({}, seeds=1), [trial]))
+    html = render_study(analyse(make.report(make.study({}, seeds=1), [trial])))
 
     summary = html.partition("<summary>Error and attempts")[2].partition("</summary>")[0]
     assert summary == " of trial 0: <code>RuntimeError: &lt;b&gt;out&lt;/b&gt; of luck</code>"
@@ -137,7 +138,7 @@ def test_a_page_says_which_commit_wrote_it(make: Any, fresh: Any, tmp_path: Path
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "Begin"], check=True)
     said = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout
 
-    assert f"commit {said[:12]}" in render_study(tried(make, 1))
+    assert f"commit {said[:12]}" in render_study(analyse(tried(make, 1)))
 
 
 def test_a_page_is_written_where_there_is_no_git(fresh: Any, tmp_path: Path, monkeypatch: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from cifarsweep.analysis.study import analyse
 from cifarsweep.errors import CifarsweepError
 from cifarsweep.report.render import page_name, render_index, render_study, write_pages
 from cifarsweep.report.summary import results_table
@@ -21,7 +22,7 @@ WAITING = {"state": "queued", "outcome": None, "final": {}, "steps": 0, "elapsed
 def test_a_page_a_study_an_index_and_one_plotly(make: Any, tmp_path: Path) -> None:
     reports = [make.finished(make.study(name="first")), make.finished(make.study({}, name="second"))]
 
-    paths = write_pages(reports, tmp_path / "new" / "folder")
+    paths = write_pages(list(map(analyse, reports)), tmp_path / "new" / "folder")
 
     assert [path.name for path in paths] == ["first.html", "second.html", "index.html"]
     beside = {path.name for path in paths[0].parent.iterdir()}
@@ -30,7 +31,7 @@ def test_a_page_a_study_an_index_and_one_plotly(make: Any, tmp_path: Path) -> No
 
 
 def test_a_single_file_needs_no_other(make: Any, tmp_path: Path) -> None:
-    page, index = write_pages([make.finished(make.study())], tmp_path, single_file=True)
+    page, index = write_pages([analyse(make.finished(make.study()))], tmp_path, single_file=True)
 
     assert {path.name for path in tmp_path.iterdir()} == {page.name, index.name}
     assert "src=" not in re.sub(r"<script>.*?</script>", "", page.read_text(), flags=re.DOTALL)
@@ -38,10 +39,10 @@ def test_a_single_file_needs_no_other(make: Any, tmp_path: Path) -> None:
 
 def test_writing_again_replaces_the_pages_and_keeps_plotly(make: Any, tmp_path: Path) -> None:
     study = make.study()
-    write_pages([make.report(study, [])], tmp_path)
+    write_pages([analyse(make.report(study, []))], tmp_path)
     before = (tmp_path / "plotly.min.js").stat().st_mtime_ns
 
-    page, _ = write_pages([make.finished(study)], tmp_path)
+    page, _ = write_pages([analyse(make.finished(study))], tmp_path)
 
     assert "18 of 18 trials are done" in page.read_text()
     assert (tmp_path / "plotly.min.js").stat().st_mtime_ns == before
@@ -50,7 +51,7 @@ def test_writing_again_replaces_the_pages_and_keeps_plotly(make: Any, tmp_path: 
 def test_a_damaged_plotly_is_mended(make: Any, tmp_path: Path) -> None:
     (tmp_path / "plotly.min.js").write_text("broken")
 
-    write_pages([make.finished(make.study())], tmp_path)
+    write_pages([analyse(make.finished(make.study()))], tmp_path)
 
     assert (tmp_path / "plotly.min.js").stat().st_size > 1_000_000
 
@@ -58,7 +59,7 @@ def test_a_damaged_plotly_is_mended(make: Any, tmp_path: Path) -> None:
 def test_a_page_that_can_not_be_written_leaves_the_old_one(
     make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page, _ = write_pages([make.finished(make.study())], tmp_path)
+    page, _ = write_pages([analyse(make.finished(make.study()))], tmp_path)
     before, names = page.read_text(), sorted(tmp_path.iterdir())
 
     def full(*_: object) -> int:
@@ -66,7 +67,7 @@ def test_a_page_that_can_not_be_written_leaves_the_old_one(
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(CifarsweepError, match=r"No space left.*--out"):
-        write_pages([make.report(make.study(), [])], tmp_path)
+        write_pages([analyse(make.report(make.study(), []))], tmp_path)
 
     assert page.read_text() == before
     assert sorted(tmp_path.iterdir()) == names
@@ -76,7 +77,7 @@ def test_a_file_where_the_folder_should_be_is_named(make: Any, tmp_path: Path) -
     (tmp_path / "out").write_text("")
 
     with pytest.raises(CifarsweepError, match="out: the report can't be written there"):
-        write_pages([make.finished(make.study())], tmp_path / "out")
+        write_pages([analyse(make.finished(make.study()))], tmp_path / "out")
 
 
 def test_a_study_named_index_does_not_replace_the_index() -> None:
@@ -86,7 +87,7 @@ def test_a_study_named_index_does_not_replace_the_index() -> None:
 
 @pytest.mark.parametrize("single_file", [False, True])
 def test_every_script_is_named_by_the_policy(make: Any, single_file: bool) -> None:
-    html = render_study(make.finished(make.study()), single_file=single_file)
+    html = render_study(analyse(make.finished(make.study())), single_file=single_file)
 
     policy = html.split('http-equiv="Content-Security-Policy" content="')[1].split('"')[0].replace("&#39;", "'")
     scripts = re.findall(r"<script>(.*?)</script>", html, flags=re.DOTALL)
@@ -107,7 +108,7 @@ def test_hostile_texts_are_escaped_everywhere(make: Any) -> None:
     series = {(0, HOSTILE): ([1, 2], [1.0, 2.0])}
     report = replace(make.report(study, trials, series), database=HOSTILE, data_digest=HOSTILE)
 
-    for html in (render_study(report), render_index([report])):
+    for html in (render_study(analyse(report)), render_index([analyse(report)])):
         assert "alert(1)</script>" not in html
         assert "<img" not in html
         assert "\x00" not in html and "\x1b" not in html
@@ -117,7 +118,7 @@ def test_a_study_without_a_finished_trial_says_so(make: Any) -> None:
     study = make.study()
     trials = [make.trial(n, p.cell.name, p.seed, **WAITING) for n, p in enumerate(study.trials())]
 
-    html = render_study(make.report(study, trials))
+    html = render_study(analyse(make.report(study, trials)))
 
     assert "No trial is done yet (18 trials: 18 queued)" in html
     assert "<script" not in html
@@ -127,7 +128,7 @@ def test_a_running_study_shows_its_curves_without_final_values(make: Any) -> Non
     study = make.study({}, seeds=1)
     trial = make.trial(0, "base", 0, **WAITING | {"state": "leased", "steps": 200})
 
-    html = render_study(make.report(study, [trial], make.curves(0, 0.9, until=0.3)))
+    html = render_study(analyse(make.report(study, [trial], make.curves(0, 0.9, until=0.3))))
 
     assert 'id="curves-plot"' in html
     assert 'id="finals-plot"' not in html
@@ -140,7 +141,7 @@ def test_a_failed_trial_shows_its_error_and_attempts(make: Any) -> None:
         0, "base", 0, state="failed", final={}, outcome=None, error="RuntimeError: boom", attempts=attempts
     )
 
-    html = render_study(make.report(make.study({}, seeds=1), [trial]))
+    html = render_study(analyse(make.report(make.study({}, seeds=1), [trial])))
 
     for words in ("RuntimeError: boom", "taken over on <bdi>node1, cpu", "exception on <bdi>node2, cpu", "1 failed"):
         assert words in html
@@ -149,7 +150,7 @@ def test_a_failed_trial_shows_its_error_and_attempts(make: Any) -> None:
 def test_finals_that_are_not_finite_are_left_out(make: Any) -> None:
     trial = make.trial(0, "base", 0, final={"val/accuracy": float("nan"), "val/loss": float("inf")})
 
-    html = render_study(make.report(make.study({}, seeds=1), [trial], make.curves(0, 0.5)))
+    html = render_study(analyse(make.report(make.study({}, seeds=1), [trial], make.curves(0, 0.5))))
 
     assert "so nothing is found so far" in html
 
@@ -157,7 +158,7 @@ def test_finals_that_are_not_finite_are_left_out(make: Any) -> None:
 def test_a_page_tells_how_to_make_it_again(make: Any) -> None:
     report = replace(make.finished(make.study()), data_digest="sha256 1234")
 
-    html = render_study(report)
+    html = render_study(analyse(report))
 
     for words in ("cifarsweep create tried.toml", "cifarsweep worker --study tried", "cifarsweep report tried"):
         assert words in html
@@ -168,8 +169,8 @@ def test_an_index_of_nothing_and_of_much(make: Any) -> None:
     report = make.finished(make.study())
 
     assert "No study was asked for" in render_index([])
-    assert "18 trials: 18 done" in render_index([report])
-    assert "<bdi>lr=0.003, skip=no</bdi>, 3 seeds" in render_index([report])
+    assert "18 trials: 18 done" in render_index([analyse(report)])
+    assert "<bdi>lr=0.003, skip=no</bdi>, 3 seeds" in render_index([analyse(report)])
 
 
 def test_the_terminal_has_the_same_numbers(make: Any) -> None:
@@ -200,5 +201,5 @@ def test_the_terminal_needs_eighty_columns_and_marks_single_seeds(make: Any) -> 
 def printed(report: Any) -> str:
     console = Console(width=80, force_terminal=False)
     with console.capture() as capture:
-        console.print(results_table(report))
+        console.print(results_table(analyse(report)))
     return capture.get().replace("\u202f", " ")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from cifarsweep.analysis.study import analyse
 from cifarsweep.errors import OutputError
 from cifarsweep.report.browser_print import VARIABLE, WIDTH, find_chromium, write_pdf, write_png
 from cifarsweep.report.render import write_pages
@@ -19,7 +20,7 @@ real = pytest.mark.skipif(HERE is None, reason="no Chromium on PATH: nothing is 
 
 @pytest.fixture
 def page(make: Any, tmp_path: Path) -> Path:
-    path: Path = write_pages([make.finished(make.study())], tmp_path)[0]
+    path: Path = write_pages([analyse(make.finished(make.study()))], tmp_path)[0]
     return path
 
 

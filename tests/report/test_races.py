@@ -9,6 +9,7 @@ from rates import ALIKE, FIRST, HIGH, LOW, NEAR
 
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.samples import metrics_needed
+from cifarsweep.analysis.study import analyse
 from cifarsweep.analysis.verdicts import verdicts
 from cifarsweep.report.render import render_study
 from cifarsweep.report.summary import study_fields, verdict_lines
@@ -83,8 +84,12 @@ def test_a_race_between_unlike_machines_warns_everywhere(tried: Any, make: Any, 
 
     (verdict,) = verdicts(report)
 
-    assert words in warning(verdict) and words in verdict_lines(report)[0] and words in render_study(report)
-    assert study_fields(report)["verdicts"][0]["warning"] == warning(verdict)
+    assert (
+        words in warning(verdict)
+        and words in verdict_lines(analyse(report))[0]
+        and words in render_study(analyse(report))
+    )
+    assert study_fields(analyse(report))["verdicts"][0]["warning"] == warning(verdict)
 
 
 def reached(make: Any, *ends: tuple[str, int, float, float]) -> dict[Any, Any]:
@@ -110,7 +115,9 @@ def test_the_way_to_a_target_is_read_off_the_curves(tried: Any, make: Any) -> No
     assert all_there.decision == "supported" and all_there.estimate == pytest.approx(0.5, abs=0.01)
     assert "80.0\N{NARROW NO-BREAK SPACE}% after 0.5 of the training time, sooner" in sentence(all_there)
     assert late.decision == "supported" and "was reached by 3 of 3 seeds against 0 of 3" in sentence(late)
-    assert late.estimate is None and study_fields(replace(report, series={}))["verdicts"][0]["estimate"] is None
+    assert (
+        late.estimate is None and study_fields(analyse(replace(report, series={})))["verdicts"][0]["estimate"] is None
+    )
     assert metrics_needed(report.study) == ["elapsed_s", "val/accuracy"]
 
 

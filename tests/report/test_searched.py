@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from cifarsweep.analysis.study import analyse
 from cifarsweep.report.notes import evaluation_notes
 from cifarsweep.report.render import render_study
 from cifarsweep.report.sections import HEIGHT, WIDTH, search_view
@@ -42,7 +43,7 @@ def test_points_stand_where_their_values_are(searched):
 
 
 def test_the_page_says_what_one_seed_tells_and_what_was_pruned(searched):
-    page = render_study(searched)
+    page = render_study(analyse(searched))
 
     assert "One seed for each point says little" in page
     assert "1 trial fell behind the others and was ended early (median)" in page
@@ -54,7 +55,7 @@ def test_its_figure_has_a_number_ticks_and_says_what_a_cross_is(searched):
     rate, norm = search_view(searched)["plots"]
 
     assert (rate["ticks"], norm["ticks"]) == (["0.0001", "0.01", "1"], ["batch", "layer"])
-    page = render_study(searched)
+    page = render_study(analyse(searched))
     assert "<b>Figure 1.</b> Every point that was tried" in page and "A cross is a trial that was ended early" in page
 
 

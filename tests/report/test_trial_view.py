@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cifarsweep.analysis.study import analyse
 from cifarsweep.report.render import render_study
 from cifarsweep.report.reproduce import commands, environment_numbers
 from cifarsweep.report.trials_section import SPARK_HEIGHT, SPARK_WIDTH, differing_settings, overhead_s, trials_view
@@ -52,7 +53,7 @@ def test_trials_of_different_versions_point_to_their_environment(make: Any) -> N
     trials[1] = replace(trials[1], versions={"torch": "2.14.0", "data digits": "feed"})
     report = make.report(study, trials)
 
-    html = render_study(report)
+    html = render_study(analyse(report))
 
     assert environment_numbers(report) == {0: (1,), 1: (2,), 2: (1,)}
     assert 'href="#environment-2"' in html and 'id="environment-2"' in html
@@ -68,7 +69,7 @@ def test_a_trial_that_was_continued_with_something_else_has_all_of_it_and_no_pro
     trials = [make.trial(number, "base", number, attempts=each) for number, each in enumerate(attempts)]
     report = make.report(study, trials)
 
-    html = render_study(report)
+    html = render_study(analyse(report))
 
     assert environment_numbers(report) == {0: (2, 1), 1: (1,), 2: (2, 1)}
     assert "torch 2.15.0: 3 trials" in html and "torch 2.14.0: 2 trials" in html
@@ -84,7 +85,7 @@ def test_images_that_differ_are_part_of_what_trials_ran_with(make: Any) -> None:
     versions = [{"torch": "2", "data digits": digest * 64} for digest in "aab"]
     trials = [make.trial(number, "base", number, versions=each) for number, each in enumerate(versions)]
 
-    html = render_study(make.report(make.study({}, seeds=3), trials))
+    html = render_study(analyse(make.report(make.study({}, seeds=3), trials)))
 
     assert f"data digits {'a' * 64}, torch 2: 2 trials" in html and f"data digits {'b' * 64}, torch 2: 1 trial" in html
     assert "Images of digits" in html
@@ -93,7 +94,7 @@ def test_images_that_differ_are_part_of_what_trials_ran_with(make: Any) -> None:
 def test_a_failed_trial_is_linked_with_its_error(make: Any) -> None:
     failed = make.trial(7, "base", 0, state="failed", outcome=None, final={}, error="RuntimeError: boom")
 
-    html = render_study(make.report(make.study({}, seeds=1), [failed]))
+    html = render_study(analyse(make.report(make.study({}, seeds=1), [failed])))
 
     assert '<a href="#trial-7">1 failed</a>' in html and 'id="trial-7"' in html
     assert '<a href="#error-7">failed</a>' in html and 'id="error-7"' in html
@@ -134,6 +135,6 @@ def test_commands_begin_with_the_images(make: Any, dataset: str, line: str) -> N
 def test_time_is_told_in_the_page(make: Any) -> None:
     attempts = (make.attempt(1, ended=make.attempt(1).started + timedelta(seconds=73)),)
 
-    html = render_study(make.report(make.study({}, seeds=1), [make.trial(0, "base", 0, attempts=attempts)]))
+    html = render_study(analyse(make.report(make.study({}, seeds=1), [make.trial(0, "base", 0, attempts=attempts)])))
 
     assert "1\u202fmin 00\u202fs" in html  # 73 s - 12.5 s

@@ -9,6 +9,7 @@ from rates import ABOVE, ALIKE, FAR, HIGH, LOW, MIDDLE, NEAR, Values
 from statsmodels.stats.power import TTestPower
 
 from cifarsweep.analysis.samples import sides
+from cifarsweep.analysis.study import analyse
 from cifarsweep.analysis.verdicts import verdicts
 from cifarsweep.report.hypothesis_text import hypothesis_text
 from cifarsweep.report.marks import forest_mark
@@ -117,7 +118,7 @@ def test_seeds_that_are_all_alike_are_counted_not_measured(tried: Any, seeds: in
     assert "95 % interval" not in sentence(verdict)
     assert f"all {seeds} seeds alike, so a sign test decides" in sentence(verdict)
     assert verdict.more_seeds == (4 if expected == "undecided" else None), "0.5^7 is below 5 % / 2 / 2"
-    assert study_fields(report)["verdicts"][0]["method"] == "sign test"
+    assert study_fields(analyse(report))["verdicts"][0]["method"] == "sign test"
     assert "take the values of different seeds for independent and about normal" in " ".join(figure_notes(report, []))
 
 
@@ -215,11 +216,11 @@ def test_a_study_that_was_cut_short_says_what_that_does_to_the_promise(tried: An
     report = tried({cell: [*values, None] for cell, values in FAR.items()}, ABOVE)
     trials = tuple(replace(one, state="cancelled") if one.state == "queued" else one for one in report.trials)
 
-    fields = study_fields(replace(report, trials=trials))
+    fields = study_fields(analyse(replace(report, trials=trials)))
 
     assert fields["verdicts"][0]["decision"] == "supported"
     assert fields["promise"].startswith("3 trials were cancelled: if somebody did that in view of the numbers")
-    assert fields["false_verdicts_at_most"] is None and study_fields(report)["false_verdicts_at_most"] == 0.05
+    assert fields["false_verdicts_at_most"] is None and study_fields(analyse(report))["false_verdicts_at_most"] == 0.05
 
 
 def test_cells_of_a_selector_count_with_their_mean_by_seed(make: Any) -> None:
@@ -283,11 +284,15 @@ def test_what_was_not_planned_is_said_everywhere(tried: Any) -> None:
 
     report = tried(NEAR, ALIKE, plans=((3,), (4, 5), (6,)))
 
-    fields = study_fields(report)
+    fields = study_fields(analyse(report))
     nothing_claimed = replace(report, study=report.study.model_copy(update={"hypotheses": ()}))
-    assert verdict_lines(nothing_claimed) == [] and study_view(nothing_claimed)["error_rate_warnings"] == ""
     assert (
-        words in study_view(report)["error_rate_warnings"].replace("\u202f", " ") and words in verdict_lines(report)[-1]
+        verdict_lines(analyse(nothing_claimed)) == []
+        and study_view(analyse(nothing_claimed))["error_rate_warnings"] == ""
+    )
+    assert (
+        words in study_view(analyse(report))["error_rate_warnings"].replace("\u202f", " ")
+        and words in verdict_lines(analyse(report))[-1]
     )
     assert words in fields["promise"] and fields["false_verdicts_at_most"] == pytest.approx(0.0875)
     assert (fields["verdicts"][0]["looks"], fields["verdicts"][0]["level"]) == (4, 0.05)
@@ -296,11 +301,11 @@ def test_what_was_not_planned_is_said_everywhere(tried: Any) -> None:
 def test_page_and_terminal_begin_with_the_verdicts(tried: Any) -> None:
     report = tried(FAR, ABOVE.model_copy(update={"claim": "<script>High is above</script>"}), plans=((3, 6),))
 
-    page = render_study(report)
+    page = render_study(analyse(report))
 
     assert '<li class="verdict supported">' in page and "&lt;script&gt;High is above" in page
     assert page.index('class="verdicts"') < page.index('class="lead"')
-    assert [line[:25] for line in verdict_lines(report)] == ["<script>High is above</sc"]
+    assert [line[:25] for line in verdict_lines(analyse(report))] == ["<script>High is above</sc"]
     assert "Looks at the results are planned with 3, 6 seeds, each at 5 % / 2" in " ".join(figure_notes(report, []))
 
 

@@ -15,8 +15,8 @@ import pytest
 from scenes import make_cell, make_study, result, rows_at, saved_at
 from sqlalchemy import Boolean, Column, Double, Integer, text
 
-from cifarsweep.analysis.collect import collect
 from cifarsweep.analysis.extension import next_seeds
+from cifarsweep.analysis.study import analyse, load_study
 from cifarsweep.cli.show import trial_fields
 from cifarsweep.cli.status import status_fields
 from cifarsweep.dashboard.live_state import message
@@ -186,9 +186,9 @@ def look(store: Store, reference: object) -> None:
 
 def read_all(store: Store, name: str) -> None:
     """As the commands do: report, verdicts, export, show, replay, and both kinds of extend."""
-    report = collect(store, name)
+    report = load_study(store, name).report
     if name == "s":
-        render_study(report)
+        render_study(analyse(report))
     assert list(curves(store, name, ()))
     store.studies.plans(name, 5)
     for row in report.trials:

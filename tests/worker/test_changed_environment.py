@@ -7,7 +7,7 @@ import pytest
 from support import child, worker
 from support.worker import Notes, here
 
-from cifarsweep.analysis.collect import collect
+from cifarsweep.analysis.study import load_study
 from cifarsweep.checkpoints.folder import CheckpointFolder
 from cifarsweep.cli.replay import _print
 from cifarsweep.report.render import render_study
@@ -59,14 +59,14 @@ def test_who_goes_on_with_other_software_says_so_and_the_page_takes_the_promise_
     trial = store.trials.get("demo", 0)
     assert trial.state is TrialState.DONE
     assert trial.changed == {"device": ("NVIDIA A100", "no device"), "fake": ("0", "1")}
-    page = render_study(collect(store, "demo"))
+    page = render_study(load_study(store, "demo"))
     assert f"Trial 0 was continued with something else than before: {what}. The same bits are not promised" in page
     assert (
         'href="#environment-2">(2)</a> <a href="#environment-1">(1)</a>' in page
     )  # the one of most trials is the first
     assert "NVIDIA A100, then no device" in page and "Version of fake" in page and "<b><bdi>0 and 1</bdi></b>" in page
     changed = {"device": ["NVIDIA A100", "no device"], "fake": ["0", "1"]}
-    assert study_fields(collect(store, "demo"))["continued"] == [{"trial": 0, "changed": changed}]
+    assert study_fields(load_study(store, "demo"))["continued"] == [{"trial": 0, "changed": changed}]
     _print("demo/0", ReplayResult(True, (), (), 6), trial)
     assert f"continued with something else than before: {what}. For such a trial" in capsys.readouterr().out
 
@@ -79,7 +79,7 @@ def test_nothing_is_said_of_a_trial_whose_result_is_of_one_environment(store, tm
 
     assert go_on(store, tmp_path) == []
     assert len(store.trials.get("demo", 0).attempts) == 2
-    assert "continued with something else" not in render_study(collect(store, "demo"))
+    assert "continued with something else" not in render_study(load_study(store, "demo"))
 
 
 def test_a_trial_does_not_go_on_from_a_checkpoint_of_other_images(store, tmp_path):
@@ -93,4 +93,4 @@ def test_a_trial_does_not_go_on_from_a_checkpoint_of_other_images(store, tmp_pat
     steps, _ = store.metrics.read("demo", ["val/accuracy"], only=[0])[0, "val/accuracy"]
     assert steps.tolist() == list(range(1, child.STEPS + 1))
     assert store.admin.check() == []
-    assert f"{A}" in render_study(collect(store, "demo"))
+    assert f"{A}" in render_study(load_study(store, "demo"))

@@ -1,0 +1,90 @@
+"""A study, analysed once: what pages, index, terminal, JSON and notebook all tell of."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cifarsweep.analysis.collect import collect, read_trials, with_curves
+from cifarsweep.analysis.records import ReportStudy, ReportTrial
+from cifarsweep.analysis.results import CellResult, cell_results, costs
+from cifarsweep.analysis.samples import named_cells
+from cifarsweep.analysis.verdicts import Verdict, verdicts
+from cifarsweep.spec.study import Study
+
+if TYPE_CHECKING:
+    from cifarsweep.store import Store
+
+#: Cells and trials that a page shows, and cells that a terminal's table has a line for.
+SHOWN_CELLS, SHOWN_TRIALS, SHOWN_LINES = 200, 1000, 40
+
+
+@dataclass(frozen=True, slots=True)
+class StudyAnalysis:
+    """A study with what its trials amount to."""
+
+    report: ReportStudy
+    results: tuple[CellResult, ...]
+    """Of every cell, in the order of the study."""
+    shown: frozenset[str]
+    """The names of the cells that a page shows."""
+    verdicts: tuple[Verdict, ...]
+    """Of every hypothesis, in the order of the study."""
+
+    @property
+    def study(self) -> Study:
+        return self.report.study
+
+
+def analyse(report: ReportStudy) -> StudyAnalysis:
+    """Sum up every cell and judge every hypothesis, each once."""
+    return _analysed(report, cell_results(report))
+
+
+def load_study(store: Store, name: str, *, curves: bool = True) -> StudyAnalysis:
+    """Read a study and analyse it. Raises UnknownStudy.
+
+    Without `curves`, only those that a hypothesis is tested on are read: of a large study that takes a tenth of the
+    time.
+    """
+    if not curves:
+        return analyse(collect(store, name))
+    report = read_trials(store, name)
+    results = cell_results(report)
+    return _analysed(with_curves(store, report, shown_cells(report.study, results)), results)
+
+
+def _analysed(report: ReportStudy, results: Sequence[CellResult]) -> StudyAnalysis:
+    return StudyAnalysis(report, tuple(results), shown_cells(report.study, results), tuple(verdicts(report)))
+
+
+def shown_cells(study: Study, results: Sequence[CellResult]) -> frozenset[str]:
+    """The names of the cells that a page shows: `SHOWN_CELLS`, or more where hypotheses speak of more.
+
+    Those that a hypothesis is tested on always, those that no other one beats at the same cost, and the best.
+    """
+    if len(results) <= SHOWN_CELLS:
+        return frozenset(result.cell.name for result in results)
+    wanted = named_cells(study).union(results[index].cell.name for cost in costs(results) for index in cost.front)
+    others = [result.cell.name for result in _best_first(results) if result.cell.name not in wanted]
+    return wanted.union(others[: max(SHOWN_CELLS - len(wanted), 0)])
+
+
+def shown_lines(results: Sequence[CellResult]) -> list[CellResult]:
+    """The cells that a terminal shows: all, or the best of many, in the order of the study."""
+    if len(results) <= SHOWN_LINES:
+        return list(results)
+    kept = {result.cell.name for result in _best_first(results)[:SHOWN_LINES]}
+    return [result for result in results if result.cell.name in kept]
+
+
+def shown_trials(report: ReportStudy, cells: Collection[str]) -> list[ReportTrial]:
+    """The trials that a page lists: all, or of many those that failed, and those of the cells that it shows."""
+    ranked = sorted(report.trials, key=lambda trial: (not trial.failed, trial.cell not in cells))
+    return sorted(ranked[:SHOWN_TRIALS], key=lambda trial: trial.number)
+
+
+def _best_first(results: Sequence[CellResult]) -> list[CellResult]:
+    """By their means; those without a result last."""
+    return sorted(results, key=lambda result: -result.accuracy.mean if result.accuracy else 1.0)
