@@ -1,4 +1,4 @@
-"""Numbers and texts as a reader wants them: rounded to what is known, with units, and harmless."""
+"""Numbers and states in the words of reports: rounded to what is known, with units."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _UNBROKEN = re.compile(r"(?<=\d) (?=%)|(?<=±) | (?=±)|(?<=\bp) (?=[=<] )|(?<=\
 
 
 def metric_label(name: str) -> str:
-    """A metric as a heading; names that nobody foresaw stand as they are."""
+    """The label of a metric; an unknown name is its own label."""
     return METRIC_LABELS.get(name, name)
 
 
@@ -40,58 +40,65 @@ def keep_together(text: str) -> str:
 
 
 def mean_text(summary: Summary, metric: str) -> str:
-    """`97.2 +- 0.4 %` or, from one seed, `97.2 %`."""
-    share = is_share(metric)
+    """`97.2 ± 0.4 %` or, from one seed, `97.2 %`."""
     half = summary.interval.half if summary.interval else None
-    mean = _number(summary.mean, half, share)
-    spread = f"{_THIN}±{_THIN}{_number(half, half, share)}" if half is not None else ""
-    return f"{mean}{spread}{_THIN}%" if share else f"{mean}{spread}"
+    spread = f"{_THIN}±{_THIN}{_number(half, half, metric)}" if half is not None else ""
+    return f"{_number(summary.mean, half, metric)}{spread}{_unit(metric)}"
 
 
 def interval_text(summary: Summary, metric: str) -> str:
-    """The two ends of the interval, or a dash where one seed gives none."""
+    """The ends of the interval; a dash without one."""
     if summary.interval is None:
         return _DASH
-    ends = (summary.interval.low, summary.interval.high)
-    return _ends(ends, summary.interval.half, metric)
+    low, high, half = summary.interval.low, summary.interval.high, summary.interval.half
+    return f"{_number(low, half, metric)} to {_number(high, half, metric)}{_unit(metric)}"
 
 
 def range_text(summary: Summary, metric: str) -> str:
-    """Lowest and highest seed, or the value of the only one."""
-    half = summary.interval.half if summary.interval else None
-    if summary.n == 1:
-        return value_text(summary.min, metric)
-    return _ends((summary.min, summary.max), half, metric)
+    """The lowest and the highest seed, or the value of the only one."""
+    low, high = (number_text(value, summary, metric) for value in (summary.min, summary.max))
+    return f"{low}{_unit(metric)}" if summary.n == 1 else f"{low} to {high}{_unit(metric)}"
 
 
 def value_text(value: float, metric: str, half: float | None = None) -> str:
-    """One value with its unit, rounded as an interval of that half width is."""
-    text = _number(value, half, is_share(metric))
-    return f"{text}{_THIN}%" if is_share(metric) else text
+    """A value with its unit, rounded as an interval of that half width is."""
+    return f"{_number(value, half, metric)}{_unit(metric)}"
+
+
+def number_text(value: float, summary: Summary, metric: str) -> str:
+    """A number of a summary, rounded as its mean is, without the unit."""
+    return _number(value, summary.interval.half if summary.interval else None, metric)
+
+
+def _number(value: float, half: float | None, metric: str) -> str:
+    """One decimal of a per cent, two if the interval is below 0.1 points; other metrics with four digits."""
+    if not is_share(metric):
+        return f"{value:z.4g}".replace("-", _MINUS)
+    decimals = 2 if half is not None and half < 0.001 else 1
+    return f"{100 * value:z.{decimals}f}".replace("-", _MINUS)
+
+
+def _unit(metric: str) -> str:
+    return f"{_THIN}%" if is_share(metric) else ""
 
 
 def target_text(value: float, metric: str) -> str:
-    """A number that a study names, with every digit that it has: one that is missed by little must not look reached."""
+    """A target with all of its digits, so that one which is narrowly missed does not look reached."""
     if not is_share(metric):
         return f"{value:.10g}".replace("-", _MINUS)
     text = f"{100 * value:.10g}"
     return f"{text if '.' in text else f'{text}.0'}{_THIN}%"
 
 
-def number_text(value: float, summary: Summary, metric: str) -> str:
-    """One number of a summary, rounded as its mean is, without the unit."""
-    return _number(value, summary.interval.half if summary.interval else None, is_share(metric))
-
-
 def margin_text(margin: float, metric: str) -> str:
-    """A difference: in percentage points where the metric is a share."""
+    """A difference, in percentage points if the metric is a share."""
     return plural(round(100 * margin, 6), "point") if is_share(metric) else f"{margin:.4g}"
 
 
 def signed_text(value: float, half: float, metric: str, *, unit: bool = True) -> str:
-    """A difference, in percentage points where the metric is a share, with two decimals where it is known well."""
+    """A difference, in percentage points if the metric is a share; a second decimal if the interval is narrow."""
     if not is_share(metric):
-        return _number(value, half, share=False)
+        return _number(value, half, metric)
     text = f"{100 * value:z.{2 if half < 0.01 else 1}f}".replace("-", _MINUS)
     return f"{text} points" if unit else text
 
@@ -103,22 +110,8 @@ def ratio_text(ratio: float) -> str:
     return f"{ratio:.2g}" if ratio < 1 else f"{ratio:.3g}"
 
 
-def _ends(ends: tuple[float, float], half: float | None, metric: str) -> str:
-    low, high = (_number(end, half, is_share(metric)) for end in ends)
-    unit = f"{_THIN}%" if is_share(metric) else ""
-    return f"{low} to {high}{unit}"
-
-
-def _number(value: float, half: float | None, share: bool) -> str:
-    """One decimal of a per cent, two where the interval is below 0.1 points; other metrics with four digits."""
-    if share:
-        decimals = 2 if half is not None and half < 0.001 else 1
-        return f"{100 * value:z.{decimals}f}".replace("-", _MINUS)
-    return f"{value:z.4g}".replace("-", _MINUS)
-
-
 def duration(seconds: float | None) -> str:
-    """Seconds in the two largest units that matter, or a dash."""
+    """Seconds in their two largest units; a dash if unknown."""
     if seconds is None:
         return _DASH
     if seconds < 60:
@@ -131,7 +124,7 @@ def duration(seconds: float | None) -> str:
 
 
 def magnitude(value: float | None) -> str:
-    """A large count with three digits and a prefix: `11.2 M`."""
+    """A count with three digits and a prefix: `11.2 M`; a dash if unknown."""
     if value is None:
         return _DASH
     for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -141,7 +134,7 @@ def magnitude(value: float | None) -> str:
 
 
 def timestamp(when: datetime | None) -> str:
-    """Date and time in the zone that the record carries."""
+    """Date and time in the zone of the record; a dash if unknown."""
     return when.strftime("%Y-%m-%d %H:%M %Z").strip() if when is not None else _DASH
 
 

@@ -1,4 +1,4 @@
-"""Text of others, made harmless: every character that hides, reorders or steers becomes a sign that is seen."""
+"""Escapes foreign text: every character that hides, reorders or steers becomes a visible sign."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 import sys
 from typing import Any, TextIO, cast
 
-#: Controls but for line feed and tab, line separators, halves of surrogate pairs, and formats: characters that are not
-#: seen but change how others are (https://www.unicode.org/reports/tr9/). The joiners of Persian, Indic scripts and
-#: emoji stay, as do formats that are seen: the signs of Arabic numbers and of hieroglyphs.
-_TRICKY = re.compile(
+#: Controls but for line feed and tab, line separators, halves of surrogate pairs, and invisible formats that change how
+#: other characters look (https://www.unicode.org/reports/tr9/). The joiners of Persian, Indic scripts and emoji stay,
+#: as do formats that are visible: the signs of Arabic numbers and of hieroglyphs.
+_CONTROLS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff\ud800-\udfff]"
 )
@@ -19,8 +19,8 @@ _PASSAGE = re.compile(rf"[{_RTL}](?:(?:[{_RTL}\d_]|[^\w;])*[{_RTL}])?")
 
 
 def escape_controls(text: str) -> str:
-    """Turn every tricky character into a visible sign; line feeds and tabs stay."""
-    return text if text.isascii() and text.isprintable() else _TRICKY.sub(_sign, text)
+    """Turn every control character into a visible sign; line feeds and tabs stay."""
+    return text if text.isascii() and text.isprintable() else _CONTROLS.sub(_sign, text)
 
 
 def _sign(match: re.Match[str]) -> str:
@@ -56,46 +56,44 @@ def page_texts(value: Any) -> Any:
     return value
 
 
-class Visible:
+class EscapedStream:
     """A text stream that escapes what is written, so that no text steers the terminal."""
 
     def __init__(self, stream: TextIO) -> None:
         #: For callers that escape their texts and steer the terminal on purpose.
-        self.exact = stream
+        self.raw = stream
 
     @classmethod
     def of(cls, stream: TextIO) -> TextIO:
-        """The stream made so, once."""
+        """Wrap a stream, once."""
         return stream if isinstance(stream, cls) else cast("TextIO", cls(stream))
 
     def write(self, text: str) -> int:
-        """Write a text; how long it was."""
-        self.exact.write(escape_controls(text))
+        self.raw.write(escape_controls(text))
         return len(text)
 
     def writelines(self, lines: list[str]) -> None:
-        """Write one after the other."""
         for line in lines:
             self.write(line)
 
     def __getattr__(self, name: str) -> Any:
         if name == "buffer":
-            # Bytes would go past us.
+            # Bytes would not be escaped.
             raise AttributeError(name)
-        return getattr(self.exact, name)
+        return getattr(self.raw, name)
 
 
-def exact(stream: TextIO) -> TextIO:
-    """The stream below a visible one."""
-    return stream.exact if isinstance(stream, Visible) else stream
+def raw_stream(stream: TextIO) -> TextIO:
+    """The stream that an escaped one writes to."""
+    return stream.raw if isinstance(stream, EscapedStream) else stream
 
 
 def data_output() -> TextIO:
-    """Standard output for data, which must not change on their way to a file or another program."""
-    return sys.stdout if sys.stdout.isatty() else exact(sys.stdout)
+    """Standard output for data: escaped on a terminal, exact in a file or for another program."""
+    return sys.stdout if sys.stdout.isatty() else raw_stream(sys.stdout)
 
 
-#: Characters of a name that are shown.
+#: Characters of a quoted name; a longer one is cut.
 _LONGEST = 120
 
 
@@ -105,6 +103,6 @@ def is_plain(text: str) -> bool:
 
 
 def quoted(text: str) -> str:
-    """The text in quotes, escaped and cut, so that a hostile name does no harm where it is printed."""
+    """Quote a name, escaped and cut, for a message."""
     cut = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
     return ascii(cut) if not is_plain(cut) else repr(cut)

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cifarsweep.text import Visible, data_output, escape_controls, exact, is_plain, one_line, page_text, page_texts
+from cifarsweep.text import (
+    EscapedStream,
+    data_output,
+    escape_controls,
+    is_plain,
+    one_line,
+    page_text,
+    page_texts,
+    raw_stream,
+)
 
 #: Characters of these categories are not seen, or change how others are.
 TRICKY = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -71,15 +80,15 @@ def test_a_name_within_a_line_ends_no_line(text, line):
     assert one_line(text) == line
 
 
-def test_nothing_that_is_written_to_a_visible_stream_steers():
+def test_nothing_that_is_written_to_an_escaped_stream_steers():
     below = io.StringIO()
-    stream = Visible.of(below)
+    stream = EscapedStream.of(below)
 
     print("a\x1b[2Jb", "c\rd", file=stream)
     stream.writelines(["e\x9b1m\n"])
 
     assert below.getvalue() == "a␛[2Jb c␍d\ne⟨U+009B⟩1m\n"
-    assert Visible.of(stream) is stream and exact(stream) is exact(below) is below
+    assert EscapedStream.of(stream) is stream and raw_stream(stream) is raw_stream(below) is below
     assert not hasattr(stream, "buffer")
 
 
@@ -87,7 +96,7 @@ def test_nothing_that_is_written_to_a_visible_stream_steers():
 def test_data_are_exact_but_on_a_terminal(monkeypatch, terminal):
     below = io.StringIO()
     monkeypatch.setattr(below, "isatty", lambda: terminal)
-    monkeypatch.setattr(sys, "stdout", Visible.of(below))
+    monkeypatch.setattr(sys, "stdout", EscapedStream.of(below))
 
     data_output().write("a\x1bb")
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from cifarsweep.errors import CifarsweepError
-from cifarsweep.text import Visible
+from cifarsweep.text import EscapedStream
 
 
 def main() -> None:
@@ -55,9 +55,9 @@ def _prepare_streams() -> None:
         sys.stdout.reconfigure(errors="replace")
     # Closed streams are None.
     if sys.stdout is not None:
-        sys.stdout = Visible.of(sys.stdout)
+        sys.stdout = EscapedStream.of(sys.stdout)
     if sys.stderr is not None:
-        sys.stderr = Visible.of(sys.stderr)
+        sys.stderr = EscapedStream.of(sys.stderr)
 
 
 def _end(sentence: str | None, code: int = CifarsweepError.exit_code) -> NoReturn:

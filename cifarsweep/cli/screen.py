@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from cifarsweep.text import escape_controls, exact
+from cifarsweep.text import escape_controls, raw_stream
 
 
 class Screen(Console):
@@ -21,7 +21,7 @@ class Screen(Console):
 
     def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
         stream = sys.stderr if stderr else sys.stdout
-        file = None if stream is None else exact(stream)
+        file = None if stream is None else raw_stream(stream)
         super().__init__(file=file, stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
 
     def render_str(self, text: str, **options: Any) -> Text:
