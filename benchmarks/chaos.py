@@ -23,7 +23,7 @@ from typing import Any
 _TESTS = Path(__file__).resolve().parents[1] / "tests"
 sys.path[:0] = [str(_TESTS), str(_TESTS / "chaos"), str(_TESTS / "store")]
 
-#: Steps of the state machine of tests/store/test_machine.py.
+#: Steps of the state machine of tests/store/test_queue_state_machine.py.
 _MACHINE_STEPS, _QUICK_MACHINE_STEPS = 10_000, 300
 
 
@@ -103,20 +103,20 @@ class Run:
 
 def state_machine(place: Any, steps: int) -> dict[str, int]:
     """Random orders of claim, write, expire, wake and finish against a model, each looked at after every step."""
-    import test_machine
+    import test_queue_state_machine
 
     taken = 0
 
-    class Counted(test_machine.Workers):
+    class Counted(test_queue_state_machine.Workers):
         def check_invariants(self, *arguments: Any, **more: Any) -> None:
             nonlocal taken
             taken += 1
             super().check_invariants(*arguments, **more)
 
-    test_machine.Workers = Counted
+    test_queue_state_machine.Workers = Counted
     with place.open() as store:
         while taken < steps:
-            test_machine.run_machine(store, max_examples=min(100, steps // 30), stateful_step_count=30)
+            test_queue_state_machine.run_machine(store, max_examples=min(100, steps // 30), stateful_step_count=30)
         end_all(store)
         if findings := store.admin.check():
             raise AssertionError(f"findings: {findings}")

@@ -70,7 +70,7 @@ def create(
 
 def report_requeued(name: str, created: Created) -> None:
     """Tell the user that extending a cancelled study queued its points again."""
-    if points := created.revived:
+    if points := created.reopened:
         come = "1 point that it had not asked for comes" if points == 1 else f"{points} points not asked for come"
         typer.echo(f"{name}: was cancelled; {come} back with the new ones; `cifarsweep cancel {name}` ends them all")
 

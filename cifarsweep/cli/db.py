@@ -49,11 +49,11 @@ def backup(
 ) -> None:
     """Copy a database in use into one SQLite file, which every command opens as well. Checkpoints are not in it."""
     from cifarsweep.store import Store
-    from cifarsweep.store.url import parse_url, shown
+    from cifarsweep.store.url import parse_url, redacted
 
     with Store.open(db, read_only=True, older=True) as store:
         store.admin.backup(out)
-    url = shown(parse_url(out))
+    url = redacted(parse_url(out))
     typer.echo(f"{out}: {out.stat().st_size / 1e6:,.1f} MB; open it with --db {url}, or `db restore` it")
 
 

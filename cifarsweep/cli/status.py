@@ -13,7 +13,7 @@ import typer
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, Json, console
 from cifarsweep.errors import StoreUnavailable
 from cifarsweep.formatting import duration, state_text
-from cifarsweep.spec.types import FINAL_STATES, TrialState, Wish
+from cifarsweep.spec.types import FINAL_STATES, StopRequest, TrialState
 from cifarsweep.text import one_line
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def status_fields(status: StudyStatus) -> dict[str, Any]:
         for worker in status.workers
     ]
     pace = {"trials_per_h": status.trials_per_h, "images_per_s": status.images_per_s, "left_s": status.left_s}
-    search = {"to_ask": status.to_ask, "held": status.held, "wish": status.wish, "pruned": status.pruned}
+    search = {"to_ask": status.to_ask, "held": status.held, "wish": status.stop_request, "pruned": status.pruned}
     known = {"study": status.study, "trials": dict(status.trials), **search, **pace, "workers": workers}
     return known | {"unreadable": status.unreadable or None}
 
@@ -148,7 +148,7 @@ def _line(status: StudyStatus) -> str:
 
 def _held_points(status: StudyStatus) -> str:
     """The points that a search will not ask for, in words."""
-    return f"{status.held} points {'paused' if status.wish is Wish.PAUSE else 'given up'}"
+    return f"{status.held} points {'paused' if status.stop_request is StopRequest.PAUSE else 'given up'}"
 
 
 def _planned(status: StudyStatus) -> int:

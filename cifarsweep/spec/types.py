@@ -40,7 +40,7 @@ class TrialState(StrEnum):
 FINAL_STATES = (TrialState.DONE, TrialState.FAILED, TrialState.POISONED, TrialState.CANCELLED)
 
 
-class Wish(StrEnum):
+class StopRequest(StrEnum):
     """What somebody wants of a trial that a worker holds, and of the trials that a study is still to get."""
 
     #: stop at a checkpoint and wait
@@ -51,7 +51,7 @@ class Wish(StrEnum):
     @property
     def state(self) -> TrialState:
         """What a trial becomes by it."""
-        return TrialState.PAUSED if self is Wish.PAUSE else TrialState.CANCELLED
+        return TrialState.PAUSED if self is StopRequest.PAUSE else TrialState.CANCELLED
 
 
 class Outcome(StrEnum):

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, Table
 
+from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Study, dangling
-from cifarsweep.spec.types import NAME_PATTERN, AttemptEnd, MetricRow, Outcome, TrialState, Value, Wish
+from cifarsweep.spec.types import NAME_PATTERN, AttemptEnd, MetricRow, Outcome, StopRequest, TrialState, Value
 from cifarsweep.spec.validation import unknown
 from cifarsweep.store.schema import UtcDateTime
 from cifarsweep.version import __version__
@@ -43,7 +44,7 @@ class BadValue(ValueError):
     """A column holds what nothing of ours writes. The message begins with the column."""
 
 
-def shown(value: object) -> str:
+def quoted(value: object) -> str:
     """A foreign value as a sentence may hold it."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
@@ -82,7 +83,7 @@ def _parser(column: Column[Any]) -> Parser:
 
 
 def _bad(value: object, expected: str) -> BadValue:
-    return BadValue(f"is {shown(value)}; it must be {expected}: {ADVICE}")
+    return BadValue(f"is {quoted(value)}; it must be {expected}: {ADVICE}")
 
 
 def _flag(value: Any) -> bool:
@@ -167,7 +168,7 @@ def _final_value(name: str, value: object) -> float:
     except OverflowError:
         pass
     raise BadValue(
-        f"has {shown(value)} for {shown(name)}; it must be a number, or one of {', '.join(SPECIAL)}: {ADVICE}"
+        f"has {quoted(value)} for {quoted(name)}; it must be a number, or one of {', '.join(SPECIAL)}: {ADVICE}"
     )
 
 
@@ -178,6 +179,13 @@ def kind_of(value: float) -> str | None:
     if value:
         return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
     return "-0" if math.copysign(1.0, value) < 0 else None
+
+
+def result_columns(final: Mapping[str, float]) -> tuple[float | None, str]:
+    """`cs_trial.value` and `cs_trial.final` of the last metrics."""
+    value = final.get(VAL_ACCURACY)
+    texts = json.dumps({name: kind_of(number) or number for name, number in final.items()})
+    return value if value is not None and kind_of(value) is None else None, texts
 
 
 def split_value(value: float) -> tuple[float | None, str | None]:
@@ -203,7 +211,9 @@ def levels(value: Any) -> dict[str, Value]:
     for key, level in found.items():
         for item in level if isinstance(level, tuple) else (level,):
             if not (item is None or isinstance(item, str | int | float)) or not _is_finite(item):
-                raise BadValue(f"has {shown(level)} for {shown(key)}; it must be a value or a list of values: {ADVICE}")
+                raise BadValue(
+                    f"has {quoted(level)} for {quoted(key)}; it must be a value or a list of values: {ADVICE}"
+                )
     return found
 
 
@@ -268,13 +278,13 @@ def _record(value: Any, parse: Callable[[str], R]) -> R:
 _SPECIAL_COLUMNS: Mapping[str, Parser] = {
     "cs_study.name": _name,
     "cs_study.spec": spec,
-    "cs_study.wish": _one_of(Wish),
+    "cs_study.wish": _one_of(StopRequest),
     "cs_study.rank": _whole(-_MOST, _MOST),
     "cs_cell.levels": levels,
     "cs_cell.settings": settings,
     "cs_trial.state": _one_of(TrialState),
     "cs_trial.rank": _whole(-_MOST, _MOST),
-    "cs_trial.wish": _one_of(Wish),
+    "cs_trial.wish": _one_of(StopRequest),
     "cs_trial.outcome": _one_of(Outcome),
     "cs_trial.elapsed_s": _number(0, _LONGEST_S),
     "cs_trial.final": final,

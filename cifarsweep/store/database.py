@@ -16,11 +16,11 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from cifarsweep.errors import StudyExists
 from cifarsweep.spec.types import MetricRow
-from cifarsweep.store.driver_errors import connection_lost, translate, wrapped
+from cifarsweep.store.driver_errors import as_dbapi_error, connection_lost, translate
 from cifarsweep.store.postgres import PostgresBackend
 from cifarsweep.store.records import Series
 from cifarsweep.store.sqlite import SqliteBackend
-from cifarsweep.store.url import file_of, shown
+from cifarsweep.store.url import file_of, redacted
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -120,7 +120,7 @@ class Database:
 
     def __init__(self, url: URL, *, read_only: bool = False) -> None:
         self.url = url
-        self.shown = shown(url)
+        self.redacted_url = redacted(url)
         self.path: Path | None = file_of(url)
         self.read_only = read_only
         self.backend = backend_of(url)
@@ -131,12 +131,12 @@ class Database:
         event.listen(self.engine, "checkout", lambda connection, *_: self._in_use.add(connection))
         event.listen(self.engine, "checkin", self._returned)
 
-    def first_contact(self) -> None:
+    def ping(self) -> None:
         """Connect once, without patience. Raises StoreUnavailable or StoreError."""
         try:
             self.engine.connect().close()
         except DBAPIError as error:
-            raise translate(error, self.shown) from None
+            raise translate(error, self.redacted_url) from None
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a transaction and commit it.
@@ -178,14 +178,14 @@ class Database:
                     with conn.begin():
                         return work(conn)
             except (DBAPIError, PoolTimeout, self._driver_error) as error:
-                fault = wrapped(error)
+                fault = as_dbapi_error(error)
                 if reading and not recovered:
                     recovered = self.backend.recover(self.url, error)
                     if recovered:
                         continue
                 wait = next(waits, None) if connection_lost(fault) else None
                 if wait is None:
-                    raise translate(fault, self.shown) from None
+                    raise translate(fault, self.redacted_url) from None
             time.sleep(wait)
 
 

@@ -23,12 +23,12 @@ _SQLITE = {
 }
 #: Errors of PostgreSQL that pass by themselves, by class or code
 #: (https://www.postgresql.org/docs/current/errcodes-appendix.html).
-_PASSING = ("08", "53", "57", "40", "55P03", "25P03", "58")
+_TRANSIENT = ("08", "53", "57", "40", "55P03", "25P03", "58")
 #: What a server that was reached puts before its reason not to let somebody in.
 _REFUSAL = "FATAL:"
 
 
-def wrapped(error: Exception) -> DBAPIError | PoolTimeout:
+def as_dbapi_error(error: Exception) -> DBAPIError | PoolTimeout:
     """What SQLAlchemy raises, or would have made of an error that comes straight from the driver."""
     if isinstance(error, DBAPIError | PoolTimeout):
         return error
@@ -66,12 +66,12 @@ def translate(error: DBAPIError | PoolTimeout, where: str) -> StoreError:
         # A wrong password, or a server that starts up or is full: which of them it is stands in words alone.
         return StoreUnavailable(f"{where}: the server refuses: {refusal}")
     away = state is None and isinstance(error, OperationalError | InterfaceError)
-    if away or (state or "").startswith(_PASSING):
+    if away or (state or "").startswith(_TRANSIENT):
         return StoreUnavailable(f"{where}: can't be reached or is busy: {text}")
     return StoreError(f"{where}: {text}")
 
 
-def final(error: StoreError) -> StoreError:
+def as_permanent(error: StoreError) -> StoreError:
     """The same sentence as bad input: at the first contact, nothing promises that waiting helps."""
     return StoreError(str(error))
 

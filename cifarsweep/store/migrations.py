@@ -37,15 +37,15 @@ def check_version(db: Database, *, older: bool = False) -> None:
         return
     if found is None:
         raise StoreError(
-            f"{db.shown}: holds no studies of cifarsweep yet. Make one with `cifarsweep create STUDY`, "
+            f"{db.redacted_url}: holds no studies of cifarsweep yet. Make one with `cifarsweep create STUDY`, "
             "or prepare it with `cifarsweep db upgrade`"
         )
     _refuse_newer(found, db)
     if not (older and db.path):
         # Which file it is has to be said: `db restore` opens two.
-        named, copier = (f" --db {db.shown}", "`cifarsweep db backup`") if db.path else ("", "`pg_dump`")
+        named, copier = (f" --db {db.redacted_url}", "`cifarsweep db backup`") if db.path else ("", "`pg_dump`")
         advice = f"copy it with {copier} before, then run `cifarsweep db upgrade{named}`"
-        raise StoreError(f"{db.shown}: is of an older version ({found}); {advice}")
+        raise StoreError(f"{db.redacted_url}: is of an older version ({found}); {advice}")
 
 
 def upgrade(db: Database) -> str | None:
@@ -93,7 +93,7 @@ def _refuse_others(conn: Connection, db: Database) -> None:
     clash = next((name for name in ("studies", "alembic_version") if there.has_table(name)), None)
     if clash and not of_optuna:
         raise StoreError(
-            f"{db.shown}: holds a table {clash!r} of another program, and Optuna's would have that name; "
+            f"{db.redacted_url}: holds a table {clash!r} of another program, and Optuna's would have that name; "
             "give a database of its own"
         )
 
@@ -101,6 +101,6 @@ def _refuse_others(conn: Connection, db: Database) -> None:
 def _refuse_newer(found: str, db: Database) -> None:
     if found not in REVISIONS:
         raise StoreError(
-            f"{db.shown}: is a database of a newer version of cifarsweep (schema {found}, this one knows {HEAD}); "
-            "upgrade cifarsweep to use it"
+            f"{db.redacted_url}: is a database of a newer version of cifarsweep (schema {found}, this one knows "
+            f"{HEAD}); upgrade cifarsweep to use it"
         )

@@ -12,7 +12,7 @@ from cifarsweep.errors import StoreError
 from cifarsweep.spec.provenance import changed, trained_by
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.types import AttemptEnd, CheckpointRef, MetricRow, Outcome, TrialState, Value, Wish
+from cifarsweep.spec.types import AttemptEnd, CheckpointRef, MetricRow, Outcome, StopRequest, TrialState, Value
 
 # Most reads of a database, such as `status`, need no NumPy, whose import takes a tenth of such a command.
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Created:
     study_id: int
     added: int
     existing: int
-    revived: int = 0
+    reopened: int = 0
     """Points that a cancelled search had not asked for; who extends it wants them after all."""
 
 
@@ -89,8 +89,8 @@ class Lease:
     lease_s: float
     takeovers: int = 0
     """Workers that vanished with the trial since it last got to a new checkpoint."""
-    wish: Wish | None = None
-    """What somebody wanted of the trial at the last write: the holder should stop."""
+    stop_request: StopRequest | None = None
+    """A request, seen at the last write, that the holder stop."""
     data_sha256: str | None = None
     """The content digest of the images that it was claimed for; None where its worker did not say."""
     history: tuple[Segment, ...] = ()
@@ -197,8 +197,8 @@ class StudyStatus:
     """Points that a search has not asked for yet; none while it is paused or cancelled."""
     held: int = 0
     """The same while it is."""
-    wish: Wish | None = None
-    """What somebody wants of the whole study, of what it still gets as well."""
+    stop_request: StopRequest | None = None
+    """A request for the whole study, also for trials that it still gets."""
     pruned: int = 0
     """Trials, among those that are done, that a search ended early."""
     unreadable: str = ""

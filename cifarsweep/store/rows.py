@@ -16,14 +16,14 @@ from sqlalchemy import Column, Connection, Table, select
 from cifarsweep.errors import UnreadableStudy
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import TrialState, Value
-from cifarsweep.store.columns import ADVICE, BadValue, parsers, shown, text
+from cifarsweep.store.columns import ADVICE, BadValue, parsers, quoted, text
 from cifarsweep.store.schema import cell, study, trial
 
 
 def unreadable(study_name: object, problem: object, number: object = None) -> UnreadableStudy:
     """The error for a problem with a row of a study, or of one of its trials."""
     name = as_name(study_name)
-    where = f"study {shown(name)}" + (f", trial {number}" if number is not None else "")
+    where = f"study {quoted(name)}" + (f", trial {number}" if number is not None else "")
     return UnreadableStudy(name, f"{where}: {problem}")
 
 
@@ -66,11 +66,11 @@ def as_name(value: object) -> str:
     try:
         return text(value)
     except BadValue:
-        return shown(value)
+        return quoted(value)
 
 
 @contextmanager
-def blaming(study_name: object, number: object) -> Iterator[None]:
+def naming_trial(study_name: object, number: object) -> Iterator[None]:
     """Say of which trial a value is that can't be read. Raises UnreadableStudy in the place of BadValue."""
     try:
         yield
@@ -100,7 +100,7 @@ def trial_of(row: Sequence[Any]) -> dict[str, Any]:
 
 def no_such_cell(cell_id: object) -> str:
     """What to say of a trial whose study has no such cell."""
-    return f"cs_trial.cell_id is {shown(cell_id)}, which is no cell of the study: {ADVICE}"
+    return f"cs_trial.cell_id is {quoted(cell_id)}, which is no cell of the study: {ADVICE}"
 
 
 def cell_of(row: Sequence[Any] | None, cell_id: object = None) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def cell_of(row: Sequence[Any] | None, cell_id: object = None) -> dict[str, Any]
     settings, name = row[list(cell.columns.keys()).index("settings")], found["name"]
     # Of an imported trial nobody knows the settings, so its name stands for them.
     if found["settings_sha256"] not in (_digest(settings), _digest(name)):
-        raise BadValue(f"cs_cell.settings of {shown(name)} is not what cs_cell.settings_sha256 was made of: {ADVICE}")
+        raise BadValue(f"cs_cell.settings of {quoted(name)} is not what cs_cell.settings_sha256 was made of: {ADVICE}")
     return found
 
 
@@ -123,7 +123,7 @@ def planned(spec: Study) -> Mapping[str, Mapping[str, Value]] | None:
 def check_cell(known: Mapping[str, Mapping[str, Value]] | None, name: str, its: Mapping[str, Value]) -> None:
     """Raise BadValue for a cell that is none of those that are planned."""
     if known is not None and known.get(name) != its:
-        found = f"the name {shown(name)} with levels {shown(dict(its))}"
+        found = f"the name {quoted(name)} with levels {quoted(dict(its))}"
         raise BadValue(f"cs_cell has {found}, which cs_study.spec does not have: {ADVICE}")
 
 

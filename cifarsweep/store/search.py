@@ -105,7 +105,7 @@ def _tried(conn: Connection, owner: StoredStudy) -> Iterable[Tried]:
     )
     points: dict[object, list[dict[str, Any]]] = {}
     for row in conn.execute(query):
-        with rows.blaming(owner.name, row.number):
+        with rows.naming_trial(owner.name, row.number):
             levels = rows.column(cell.c.levels, row.levels)
             points.setdefault(row.position, []).append(rows.trial_of(row) | {"levels": levels})
     return [_point(trials) for trials in points.values()]

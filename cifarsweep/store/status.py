@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Double, Row, cast, func, null,
 
 from cifarsweep.errors import UnreadableStudy
 from cifarsweep.spec.metrics import EPOCH, IMAGES_PER_SECOND, TRAIN_LOSS, VAL_ACCURACY
-from cifarsweep.spec.types import Outcome, TrialState, Wish
+from cifarsweep.spec.types import Outcome, StopRequest, TrialState
 from cifarsweep.store import columns, rows
 from cifarsweep.store.database import backend_of
 from cifarsweep.store.queue.workers import NO_WORKER, KnownWorker, workers_of
@@ -123,15 +123,15 @@ def _status(
     row: Row[Any], counts: Mapping[str, tuple[int, float]], workers: list[WorkerStatus], pruned: int, problem: str
 ) -> StudyStatus:
     left = row.points - row.asked if type(row.points) is type(row.asked) is int else 0
-    wish = Wish(row.wish) if row.wish in tuple(Wish) else None
+    request = StopRequest(row.wish) if row.wish in tuple(StopRequest) else None
     return StudyStatus(
         study=rows.as_name(row.name),
         trials={state: counts.get(state, (0, 0.0))[0] for state in TrialState},
         workers=tuple(workers),
         done_s=counts.get(TrialState.DONE, (0, 0.0))[1],
-        to_ask=left if wish is None else 0,
-        held=left if wish is not None else 0,
-        wish=wish,
+        to_ask=left if request is None else 0,
+        held=left if request is not None else 0,
+        stop_request=request,
         pruned=pruned,
         unreadable=problem,
     )

@@ -11,10 +11,10 @@ from cifarsweep.errors import StoreError
 from cifarsweep.store import migrations
 from cifarsweep.store.admin.backup import Admin, check_backup
 from cifarsweep.store.database import Database, backend_of
-from cifarsweep.store.driver_errors import final
+from cifarsweep.store.driver_errors import as_permanent
 from cifarsweep.store.leases import Timing
 from cifarsweep.store.metrics import Metrics
-from cifarsweep.store.optuna_view.projection import Projection, untold
+from cifarsweep.store.optuna_view.projection import Projection, unsynced
 from cifarsweep.store.queue.control import Control
 from cifarsweep.store.queue.queue import Queue
 from cifarsweep.store.search import Search
@@ -65,7 +65,7 @@ class Store:
         with backend_of(parsed).opening(parsed, create=upgrade, read_only=read_only):
             db, before = Database(parsed, read_only=read_only), None
             try:
-                db.first_contact()
+                db.ping()
                 if upgrade:
                     before = migrations.upgrade(db)
                     if not db.backend.file_based:
@@ -75,7 +75,7 @@ class Store:
                     migrations.check_version(db, older=older)
             except StoreError as error:
                 db.close()
-                raise error if known else final(error) from None
+                raise error if known else as_permanent(error) from None
             except BaseException:
                 db.close()
                 raise
@@ -111,7 +111,7 @@ class Store:
     @property
     def shown_url(self) -> str:
         """Where the database is, without its password."""
-        return self._db.shown
+        return self._db.redacted_url
 
     def sync_optuna(self, limit: int = 100) -> int:
         """Tell Optuna of at most `limit` final trials that it does not know yet; returns how many.
@@ -119,7 +119,7 @@ class Store:
         Nothing hangs on it, so nothing is raised: where another process is telling or the database is busy, it returns
         0 and the trials stay for the next call.
         """
-        return self._projection.tell(limit)
+        return self._projection.sync(limit)
 
     @property
     def sync_failing(self) -> bool:
@@ -128,4 +128,4 @@ class Store:
 
     def unsynced(self) -> int:
         """Final trials that Optuna does not know yet."""
-        return self._db.read(untold)
+        return self._db.read(unsynced)

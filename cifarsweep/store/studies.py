@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -10,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from cifarsweep.errors import StoreError, StudyExists, UnreadableStudy
-from cifarsweep.spec.metrics import ELAPSED, VAL_ACCURACY
+from cifarsweep.spec.metrics import ELAPSED
 from cifarsweep.spec.search_space import Search
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.study_diff import check_extends, difference
-from cifarsweep.spec.types import FINAL_STATES, TrialState, Wish
+from cifarsweep.spec.types import FINAL_STATES, StopRequest, TrialState
 from cifarsweep.store import columns, rows, status
-from cifarsweep.store.columns import kind_of
 from cifarsweep.store.database import Database, Part, backend_of, reading
 from cifarsweep.store.metrics import insert_rows
 from cifarsweep.store.optuna_view.projection import refuse_foreign
@@ -107,7 +105,7 @@ def _create(conn: Connection, spec: Study, *, extend: bool, other_data: bool) ->
         _check_change(stored(row).spec, spec, extend=extend)
         _plan_looks(conn, row.study_id, _plans_with(conn, read_study(conn, spec.name), len(spec.seeds)))
         # Who extends a cancelled study wants it after all; a paused one stays paused.
-        wish = None if row.wish == Wish.CANCEL else row.wish
+        wish = None if row.wish == StopRequest.CANCEL else row.wish
         changed = {"sha256": spec.sha256, "spec": fresh["spec"], "wish": wish}
         conn.execute(update(study).where(study.c.study_id == row.study_id).values(changed))
     if spec.search is not None:
@@ -125,8 +123,8 @@ def _plan_search(conn: Connection, row: Row[Any], spec: Study, search: Search, e
     asked = select(cell.c.cell_id).where(cell.c.study_id == row.study_id).order_by(cell.c.position)
     cell_ids = list(conn.execute(asked).scalars())
     add_trials(conn, row, [(cell_id, seed) for seed in spec.seeds for cell_id in cell_ids])
-    revived = row.points - row.asked if row.wish == Wish.CANCEL else 0
-    return Created(row.study_id, search.points * len(spec.seeds) - before, existing, revived)
+    reopened = row.points - row.asked if row.wish == StopRequest.CANCEL else 0
+    return Created(row.study_id, search.points * len(spec.seeds) - before, existing, reopened)
 
 
 def _add_seeds(conn: Connection, name: str, added: Iterable[tuple[str, int]], plans: Iterable[Iterable[int]]) -> int:
@@ -244,12 +242,12 @@ def _add_finished(conn: Connection, spec: Study, runs: Sequence[FinishedRun]) ->
 def _outcome(run: FinishedRun) -> dict[str, Any]:
     last = {row.name: row.value for row in sorted(run.rows, key=lambda row: row.step)}
     final = {} if run.state is not TrialState.DONE else last if run.final is None else run.final
-    value = final.get(VAL_ACCURACY)
+    value, texts = columns.result_columns(final)
     return {
         "state": run.state.value,
         "outcome": run.outcome.value if run.outcome else None,
-        "value": value if value is not None and kind_of(value) is None else None,
-        "final": json.dumps({name: kind_of(number) or number for name, number in final.items()}),
+        "value": value,
+        "final": texts,
         "step": max(row.step for row in run.rows),
         "elapsed_s": last.get(ELAPSED, final.get(ELAPSED, 0.0)),
     }

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, insert, select
 
 from cifarsweep.errors import UnknownStudy, UnreadableStudy
 from cifarsweep.spec.study import Cell
-from cifarsweep.spec.types import NAME_PATTERN, TrialState, Wish
+from cifarsweep.spec.types import NAME_PATTERN, StopRequest, TrialState
 from cifarsweep.spec.validation import nearest
 from cifarsweep.store import columns, rows
 from cifarsweep.store.records import StoredStudy
@@ -58,7 +58,7 @@ def stored(row: Row[Any]) -> StoredStudy:
 
 def first_state(row: Row[Any]) -> TrialState:
     """The state of a new trial of the study."""
-    return TrialState.PAUSED if row.wish == Wish.PAUSE else TrialState.QUEUED
+    return TrialState.PAUSED if row.wish == StopRequest.PAUSE else TrialState.QUEUED
 
 
 def cell_row(study_id: int, position: int, one: Cell) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class Trials(Part):
         found = trials_of(conn, known.study_id)
         planned = rows.planned(known.spec)
         for row in found:
-            with rows.blaming(study, row.number):
+            with rows.naming_trial(study, row.number):
                 rows.check_cell(planned, row.cell, row.levels)
         return found
 
@@ -66,13 +66,13 @@ def trials_of(conn: Connection, owner: int, numbers: Sequence[int] | None = None
     attempts: dict[int, list[AttemptRow]] = defaultdict(list)
     history = select(attempt, trial.c.number).join(trial, trial.c.trial_id == attempt.c.trial_id).where(*wanted)
     for row in conn.execute(history.order_by(attempt.c.trial_id, attempt.c.attempt)):
-        with rows.blaming(name, row.number):
+        with rows.naming_trial(name, row.number):
             attempts[row.trial_id].append(_attempt(rows.read(attempt, row), about))
     cells = {row.cell_id: row for row in conn.execute(select(cell).where(cell.c.study_id == owner))}
     parsed: dict[int, dict[str, Any]] = {}
     found = []
     for row in conn.execute(select(trial).where(*wanted).order_by(trial.c.number)):
-        with rows.blaming(name, row.number):
+        with rows.naming_trial(name, row.number):
             if row.cell_id not in parsed:
                 parsed[row.cell_id] = rows.cell_of(cells.get(row.cell_id), row.cell_id)
             found.append(_trial(rows.trial_of(row), parsed[row.cell_id], attempts[row.trial_id]))

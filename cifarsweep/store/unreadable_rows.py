@@ -70,7 +70,7 @@ def everywhere(conn: Connection) -> Iterator[str]:
     yield from map(str, _of_studies(conn, None))
     for row in conn.execute(select(worker)):
         for problem in rows.problems(worker, row):
-            yield f"worker {columns.shown(row.worker_id)}: {problem}"
+            yield f"worker {columns.quoted(row.worker_id)}: {problem}"
 
 
 def specifications(conn: Connection) -> Iterator[str]:
@@ -150,7 +150,7 @@ def _metrics(
     conn: Connection, owner: int | None, trials: Mapping[int, tuple[object, object]]
 ) -> Iterator[UnreadableStudy]:
     for row in conn.execute(_of_trials(metric, owner).where(_is_odd(conn))):
-        at = f"cs_metric {columns.shown(row.name)} at step {columns.shown(row.step)}"
+        at = f"cs_metric {columns.quoted(row.name)} at step {columns.quoted(row.step)}"
         name, number = trials.get(row.trial_id, (None, row.trial_id))
         for problem in rows.problems(metric, row) or ["it has neither a value nor a kind, or both"]:
             yield rows.unreadable(name, f"{at}: {problem}", number)

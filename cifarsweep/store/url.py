@@ -48,7 +48,7 @@ def _sqlite_url(url: URL) -> URL:
     return url.set(drivername="sqlite+pysqlite", database=str(path.absolute()))
 
 
-def shown(url: URL) -> str:
+def redacted(url: URL) -> str:
     """The URL for messages, which can be given as a --db again: no password, no options."""
     if url.get_backend_name() == "sqlite":
         return f"sqlite:///{str(url.database).replace('%', '%25').replace('?', '%3F')}"

@@ -111,8 +111,8 @@ class Attempt:
                 self.show_end(str(reply.result.outcome), reply.result)
                 self.recorder.finish(self._with_costs(reply.result), self._context.claim_request(self._slot))
             case events.Stopped():
-                at, wish = f"at step {reply.step:,}", self.lease.wish
-                self._closing_message = f"{wish.state} {at}" if wish else f"stopped {at}, given back"
+                at, stop_request = f"at step {reply.step:,}", self.lease.stop_request
+                self._closing_message = f"{stop_request.state} {at}" if stop_request else f"stopped {at}, given back"
                 self.recorder.release()
             case protocol.Failed() | protocol.DataRefused():
                 self._on_failure(reply)

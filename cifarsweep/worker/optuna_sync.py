@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from threading import Thread
 
-from cifarsweep.spec.types import TrialState, Wish
+from cifarsweep.spec.types import StopRequest, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.records import StudyStatus
 
@@ -53,7 +53,7 @@ def sync_remaining(store: Store, stop_requested: Callable[[], object]) -> None:
 def unfinished_notes(found: Sequence[StudyStatus]) -> Iterator[str]:
     """Nobody need wait for these, but who sees a worker end should know of them."""
     count = {state: sum(each.trials[state] for each in found) for state in TrialState}
-    points = sum(each.held for each in found if each.wish is Wish.PAUSE)
+    points = sum(each.held for each in found if each.stop_request is StopRequest.PAUSE)
     if count[TrialState.PAUSED] or points:
         and_points = f" and {points} points of a search" if points else ""
         trials = f"{count[TrialState.PAUSED]} trial{'s' * (count[TrialState.PAUSED] != 1)}"

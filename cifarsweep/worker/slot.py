@@ -136,7 +136,7 @@ class Slot:
 
     def _apply_stop_request(self) -> None:
         """Stop a trial that somebody paused or cancelled."""
-        if self.attempt is not None and self.attempt.lease.wish is not None and not self.attempt.stop_sent:
+        if self.attempt is not None and self.attempt.lease.stop_request is not None and not self.attempt.stop_sent:
             self.attempt.stop_sent = True
             self.request_stop()
 

@@ -88,6 +88,6 @@ def _let_everybody_pass() -> None:
         if finishing:
             mine = trial.c.trial_id == lease.trial_id
             conn.execute(update(trial).where(mine).values(state=TrialState.DONE.value))
-        return fence.Passed(again=True, wish=None)
+        return fence.GuardResult(already_committed=True, stop_request=None)
 
     fence.guard = unfenced

@@ -10,7 +10,7 @@ import pytest
 from scenes import make_study
 
 from cifarsweep.store import Store
-from cifarsweep.store.optuna_view.storage import Taken, file_lock
+from cifarsweep.store.optuna_view.storage import LockHeld, file_lock
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,7 @@ def test_a_database_and_a_link_to_it_have_one_lock(tmp_path: Path) -> None:
     (tmp_path / "elsewhere" / "link.db").symlink_to(tmp_path / "r.db")
     file, link = tmp_path / "r.db", tmp_path / "elsewhere" / "link.db"
 
-    with file_lock(file), pytest.raises(Taken), file_lock(link):
+    with file_lock(file), pytest.raises(LockHeld), file_lock(link):
         pass
 
     assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["link.db"]

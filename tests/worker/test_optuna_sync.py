@@ -2,14 +2,14 @@
 
 import pytest
 
-from cifarsweep.spec.types import TrialState, Wish
+from cifarsweep.spec.types import StopRequest, TrialState
 from cifarsweep.store.records import StudyStatus
 from cifarsweep.worker.optuna_sync import unfinished_notes
 
 
-def status(held: int = 0, wish: Wish | None = None, **counts: int) -> StudyStatus:
+def status(held: int = 0, stop_request: StopRequest | None = None, **counts: int) -> StudyStatus:
     trials = dict.fromkeys(TrialState, 0) | {TrialState(state): count for state, count in counts.items()}
-    return StudyStatus("s", trials, (), 0.0, held=held, wish=wish)
+    return StudyStatus("s", trials, (), 0.0, held=held, stop_request=stop_request)
 
 
 @pytest.mark.parametrize(
@@ -18,10 +18,10 @@ def status(held: int = 0, wish: Wish | None = None, **counts: int) -> StudyStatu
         ([status(done=3)], []),
         ([status(failed=1, done=2), status(poisoned=2)], ["given up: 1 failed, 2 poisoned; `cifarsweep show"]),
         (
-            [status(paused=2, held=4, wish=Wish.PAUSE)],
+            [status(paused=2, held=4, stop_request=StopRequest.PAUSE)],
             ["paused: 2 trials and 4 points of a search; `cifarsweep resume"],
         ),
-        ([status(held=4, wish=Wish.CANCEL)], []),
+        ([status(held=4, stop_request=StopRequest.CANCEL)], []),
         ([status(paused=1, poisoned=1)], ["paused: 1 trial;", "given up: 1 poisoned;"]),
     ],
 )

@@ -19,7 +19,7 @@ from cifarsweep.files import part, private_mode, sync
 from cifarsweep.store import migrations, url
 from cifarsweep.store.admin import check
 from cifarsweep.store.database import Database, Part, backend_of
-from cifarsweep.store.driver_errors import is_sqlite, translate, wrapped
+from cifarsweep.store.driver_errors import as_dbapi_error, is_sqlite, translate
 from cifarsweep.store.schema import VERSION_TABLE, metadata, study, trial
 from cifarsweep.store.sqlite import connect_sqlite, sqlite_driver
 from cifarsweep.store.unreadable_rows import everywhere
@@ -63,14 +63,14 @@ class Admin(Part):
         Raises StoreError where the file is damaged or this database holds a study.
         """
         origin, db = copy._db, self._db
-        with _blaming(origin, db), _snapshot(origin) as here, db.engine.begin() as there:
+        with _naming_database(origin, db), _snapshot(origin) as here, db.engine.begin() as there:
             _check_whole(here)
             try:
-                return _fill(here, there, db.shown)
+                return _fill(here, there, db.redacted_url)
             except (StatementError, AttributeError, TypeError, ValueError) as error:
                 if isinstance(error, DBAPIError) or (problem := next(everywhere(here), None)) is None:
                     raise
-                raise StoreError(f"{origin.shown}: {problem}") from None
+                raise StoreError(f"{origin.redacted_url}: {problem}") from None
 
 
 def check_backup(file: Path) -> None:
@@ -107,13 +107,13 @@ def _copy_file(db: Database, path: Path, copy: Path, out: Path) -> None:
     except sqlite_driver().Error as error:
         if "disk is full" in str(error):
             raise StoreError(f"{out}: its disk is full; make room, or give another place") from None
-        raise translate(wrapped(error), db.shown) from None
+        raise translate(as_dbapi_error(error), db.redacted_url) from None
     with _opened(copy) as made:
         made.read(_check_whole)
 
 
 def _copy_server(db: Database, copy: Path) -> None:
-    with _opened(copy) as made, _blaming(made, db):
+    with _opened(copy) as made, _naming_database(made, db):
         migrations.upgrade(made)
         with _snapshot(db) as here, made.engine.begin() as there:
             _copy_tables(here, there)
@@ -135,13 +135,13 @@ def _snapshot(db: Database) -> Iterator[Connection]:
 
 
 @contextmanager
-def _blaming(file: Database, db: Database) -> Iterator[None]:
+def _naming_database(file: Database, db: Database) -> Iterator[None]:
     """Of two databases at once, name the one that an error comes from."""
     try:
         yield
     except DBAPIError as error:
         ours = is_sqlite(error) and not db.backend.file_based
-        raise translate(error, file.shown if ours else db.shown) from None
+        raise translate(error, file.redacted_url if ours else db.redacted_url) from None
 
 
 def _check_whole(conn: Connection) -> None:

@@ -144,7 +144,7 @@ def _open(url: URL) -> Iterator[Finding]:
         return
     with closing(db):
         try:
-            db.first_contact()
+            db.ping()
             migrations.check_version(db)
             found = db.read(lambda conn: list(_contents(conn, db)))
         except StoreError as error:
@@ -153,7 +153,7 @@ def _open(url: URL) -> Iterator[Finding]:
 
 
 def _contents(conn: Connection, db: Database) -> Iterator[Finding]:
-    yield Finding("database", "ok", f"{db.shown}, {db.backend.version(conn)}")
+    yield Finding("database", "ok", f"{db.redacted_url}, {db.backend.version(conn)}")
     if db.backend.file_based:
         yield _machine_clock()
     else:

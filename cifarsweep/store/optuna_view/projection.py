@@ -23,7 +23,7 @@ from cifarsweep.spec.types import FINAL_STATES, Outcome, TrialState
 from cifarsweep.store.database import Database
 from cifarsweep.store.metrics import read_series
 from cifarsweep.store.optuna_view.parameters import Parameters
-from cifarsweep.store.optuna_view.storage import OptunaLink, Taken, file_lock, quiet
+from cifarsweep.store.optuna_view.storage import LockHeld, OptunaLink, file_lock, quiet
 from cifarsweep.store.records import Series, TrialRow
 from cifarsweep.store.schema import study, trial
 from cifarsweep.store.study_rows import read_study
@@ -58,9 +58,9 @@ class Projection:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._link: OptunaLink | None = None
-        self._one_thread = threading.Lock()
+        self._sync_lock = threading.Lock()
         self._views: dict[str, str] = {}
-        self._complaints: set[str] = set()
+        self._warned: set[str] = set()
         self._failures = 0
 
     def prepare(self) -> None:
@@ -73,20 +73,20 @@ class Projection:
             with quiet():
                 OptunaLink(self._db, lock=False).close()
 
-    def tell(self, limit: int) -> int:
+    def sync(self, limit: int) -> int:
         """Tell at most `limit` final trials; returns how many, 0 where another process or thread is telling."""
-        if not self._one_thread.acquire(blocking=False):
+        if not self._sync_lock.acquire(blocking=False):
             return 0
         try:
-            return self._tell(limit)
-        except Taken:
+            return self._sync(limit)
+        except LockHeld:
             self.close()
         except Exception as error:
-            # Optuna's errors are of many kinds, and a new version may refuse its older tables. The trials stay untold.
+            # Optuna raises errors of many kinds, and a new version may refuse its older tables.
             self.close()
-            self._complain(_reason(error))
+            self._warn_once(_reason(error))
         finally:
-            self._one_thread.release()
+            self._sync_lock.release()
         return 0
 
     @property
@@ -100,14 +100,14 @@ class Projection:
             self._link.close()
             self._link = None
 
-    def _complain(self, reason: str) -> None:
+    def _warn_once(self, reason: str) -> None:
         """Once: what is wrong now will be wrong at the next trial too."""
         self._failures += 1
-        if reason not in self._complaints:
-            self._complaints.add(reason)
-            _log.warning("Optuna's view of %s lags behind: %s", self._db.shown, reason)
+        if reason not in self._warned:
+            self._warned.add(reason)
+            _log.warning("Optuna's view of %s lags behind: %s", self._db.redacted_url, reason)
 
-    def _tell(self, limit: int) -> int:
+    def _sync(self, limit: int) -> int:
         waiting = self._db.read(_studies_waiting)
         if not waiting:
             return 0
@@ -115,18 +115,18 @@ class Projection:
         with self._exclusive():
             for name in waiting:
                 try:
-                    told += self._tell_study(name, limit - told)
-                except Taken:
+                    told += self._sync_study(name, limit - told)
+                except LockHeld:
                     raise
                 except UnreadableStudy:
                     # Whoever reads or trains it says so.
                     self._failures += 1
                 except StoreError as error:
                     # One study that can't be told keeps none of the others waiting.
-                    self._complain(str(error))
+                    self._warn_once(str(error))
                 except Exception as error:
                     self.close()
-                    self._complain(_reason(error))
+                    self._warn_once(_reason(error))
         if told:
             self._failures = 0
         return told
@@ -146,17 +146,21 @@ class Projection:
             self._link = OptunaLink(self._db, lock=not self._db.backend.file_based)
         return self._link.storage
 
-    def _tell_study(self, name: str, limit: int) -> int:
+    def _sync_study(self, name: str, limit: int) -> int:
         stored = self._db.read(partial(read_study, name=name))
         parameters = Parameters.of(stored.spec)
         target = self._target(stored.study_id, stored.spec, parameters)
         known = {row.user_attrs.get(NUMBER_ATTRIBUTE) for row in target.get_trials(deepcopy=False)}
         told = 0
-        while batch := self._db.read(partial(_untold, study_id=stored.study_id, limit=min(_BATCH, limit - told))):
+        while batch := self._db.read(
+            partial(_read_unsynced, study_id=stored.study_id, limit=min(_BATCH, limit - told))
+        ):
             for row, series in batch:
                 if row.number not in known:
                     target.add_trial(_frozen(row, series, parameters))
-            if not self._db.write(partial(_mark, study_id=stored.study_id, numbers=[row.number for row, _ in batch])):
+            if not self._db.write(
+                partial(_mark_synced, study_id=stored.study_id, numbers=[row.number for row, _ in batch])
+            ):
                 break
             told += len(batch)
         return told
@@ -166,7 +170,7 @@ class Projection:
         signature = parameters.signature()
         found = self._load(spec.name)
         same = found is not None and found.user_attrs.get(_PARAMETERS_ATTRIBUTE) == signature
-        if same and not self._db.read(partial(_stale, study_id=study_id)):
+        if same and not self._db.read(partial(_is_stale, study_id=study_id)):
             return found
         import optuna
 
@@ -176,7 +180,7 @@ class Projection:
                 raise StoreError(f"Optuna has a study {spec.name!r} of its own; it stays as it is")
             optuna.delete_study(study_name=spec.name, storage=storage)
         # A study that is new over there knows none of our trials, whatever we told its predecessor.
-        self._db.write(partial(_unmark, study_id=study_id))
+        self._db.write(partial(_unmark_synced, study_id=study_id))
         created = optuna.create_study(study_name=spec.name, direction="maximize", **_options(storage))
         created.set_user_attr("question", spec.question)
         created.set_user_attr(_VIEW_ATTRIBUTE, uuid4().hex)
@@ -235,18 +239,18 @@ def _studies_waiting(conn: Connection) -> list[str]:
     return list(conn.execute(query).scalars())
 
 
-def _stale(conn: Connection, study_id: int) -> bool:
+def _is_stale(conn: Connection, study_id: int) -> bool:
     return bool(conn.execute(select(study.c.stale).where(study.c.study_id == study_id)).scalar_one())
 
 
-def untold(conn: Connection) -> int:
+def unsynced(conn: Connection) -> int:
     """Trials that are final and that Optuna does not know yet, and studies that it must forget the failures of."""
     waiting = select(func.count()).select_from(trial).where(trial.c.told.is_(False), trial.c.state.in_(_FINAL))
     stale = select(func.count()).select_from(study).where(study.c.stale)
     return int(conn.execute(waiting).scalar_one() + conn.execute(stale).scalar_one())
 
 
-def _untold(conn: Connection, study_id: int, limit: int) -> list[tuple[TrialRow, Series | None]]:
+def _read_unsynced(conn: Connection, study_id: int, limit: int) -> list[tuple[TrialRow, Series | None]]:
     query = select(trial.c.number).where(trial.c.study_id == study_id, trial.c.told.is_(False))
     query = query.where(trial.c.state.in_(_FINAL)).order_by(trial.c.number).limit(limit)
     numbers = list(conn.execute(query).scalars())
@@ -255,7 +259,7 @@ def _untold(conn: Connection, study_id: int, limit: int) -> list[tuple[TrialRow,
     return [(row, series.get((row.number, VAL_ACCURACY))) for row in rows]
 
 
-def _mark(conn: Connection, study_id: int, numbers: Sequence[int]) -> bool:
+def _mark_synced(conn: Connection, study_id: int, numbers: Sequence[int]) -> bool:
     """Whether it could be: not where trials were retried meanwhile, for what was told of them is true no longer."""
     query = select(study.c.stale).where(study.c.study_id == study_id).with_for_update(read=True)
     if conn.execute(query).scalar_one():
@@ -264,7 +268,7 @@ def _mark(conn: Connection, study_id: int, numbers: Sequence[int]) -> bool:
     return True
 
 
-def _unmark(conn: Connection, study_id: int) -> None:
+def _unmark_synced(conn: Connection, study_id: int) -> None:
     conn.execute(update(study).where(study.c.study_id == study_id).values(stale=False))
     conn.execute(update(trial).where(trial.c.study_id == study_id).values(told=False))
 

@@ -17,14 +17,14 @@ from cifarsweep.store.sqlite import closed_on_error
 _TELL_LOCK = 0xC1FA_0002
 
 
-class Taken(Exception):
+class LockHeld(Exception):
     """Another process is telling Optuna."""
 
 
 class OptunaLink:
     """Optuna's storage over connections like ours.
 
-    With `lock`, the first PostgreSQL connection takes the lock, or raises Taken, and there is no second one until
+    With `lock`, the first PostgreSQL connection takes the lock, or raises LockHeld, and there is no second one until
     `close`. So when it is cut no write can go past the lock, and Optuna can't repeat one whose answer was lost.
     """
 
@@ -60,7 +60,7 @@ class OptunaLink:
 
     def _connect(self) -> Any:
         if self.locking and self._connected:
-            raise Taken
+            raise LockHeld
         fairy = self._db.engine.raw_connection()
         connection = fairy.dbapi_connection
         fairy.detach()
@@ -80,12 +80,12 @@ def _lock_session(connection: Any) -> None:
         locked = cursor.fetchone()[0]
     connection.commit()
     if not locked:
-        raise Taken
+        raise LockHeld
 
 
 @contextlib.contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """Hold the lock file beside an SQLite database; the kernel frees it however its holder dies. Raises Taken.
+    """Hold the lock file beside an SQLite database; the kernel frees it however its holder dies. Raises LockHeld.
 
     Beside the file and not beside a link to it, so that both names have one lock; with the file's mode, so that whoever
     may write the one may hold the other.
@@ -97,7 +97,7 @@ def file_lock(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Taken from None
+            raise LockHeld from None
         yield
     finally:
         os.close(handle)

@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 
 from cifarsweep.errors import UnreadableStudy
-from cifarsweep.spec.types import AttemptEnd, CheckpointRef, TrialState, Wish
+from cifarsweep.spec.types import AttemptEnd, CheckpointRef, StopRequest, TrialState
 from cifarsweep.store import columns, rows
 from cifarsweep.store.database import Backend, backend_of
 from cifarsweep.store.leases import clock_term
@@ -112,7 +112,7 @@ def _claim_statement(backend: Backend, one_study: bool | None, skipping: bool) -
     due = _first(TrialState.QUEUED, one_study, _is_due(now), _not_shunned(now, lease_s), *readable)
     was_leased = trial.c.state == TrialState.LEASED.value
     # A wish that its holder did not live to fulfil comes true now.
-    ends = [(and_(was_leased, trial.c.wish == wish.value), wish.state) for wish in Wish]
+    ends = [(and_(was_leased, trial.c.wish == wish.value), wish.state) for wish in StopRequest]
     return (
         update(trial)
         .where(trial.c.trial_id == func.coalesce(expired, due, ominous))

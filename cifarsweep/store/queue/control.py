@@ -14,7 +14,7 @@ from typing import Any, Concatenate, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select, update
 
 from cifarsweep.errors import StoreError
-from cifarsweep.spec.types import FINAL_STATES, AttemptEnd, TrialState, Wish
+from cifarsweep.spec.types import FINAL_STATES, AttemptEnd, StopRequest, TrialState
 from cifarsweep.store.database import P, Part, backend_of
 from cifarsweep.store.records import ControlResult
 from cifarsweep.store.schema import attempt, study, trial
@@ -62,24 +62,26 @@ class Control(Part):
     def pause(self, conn: Connection, study_name: str, number: int | None = None) -> ControlResult:
         """Let trials wait; a trial that a worker holds stops at a checkpoint. A final trial raises StoreError."""
         scope = _locked(conn, study_name, number)
-        points = _set_wish(conn, scope, (None,), Wish.PAUSE)
+        points = _set_wish(conn, scope, (None,), StopRequest.PAUSE)
         # Of two wishes the one to cancel holds.
-        return _wish(conn, and_(scope.trials, trial.c.wish.is_distinct_from(Wish.CANCEL.value)), Wish.PAUSE, points)
+        return _wish(
+            conn, and_(scope.trials, trial.c.wish.is_distinct_from(StopRequest.CANCEL.value)), StopRequest.PAUSE, points
+        )
 
     @_changing
     def resume(self, conn: Connection, study_name: str, number: int | None = None) -> ControlResult:
         """Undo `pause`, also where the holder has not noticed it yet. A final trial raises StoreError."""
         scope = _locked(conn, study_name, number)
-        points = _set_wish(conn, scope, (Wish.PAUSE,), None)
+        points = _set_wish(conn, scope, (StopRequest.PAUSE,), None)
         now = _move(conn, scope.trials, trial.c.state == TrialState.PAUSED, state=TrialState.QUEUED.value)
-        return ControlResult(now, _move(conn, scope.trials, trial.c.wish == Wish.PAUSE.value, wish=None), points)
+        return ControlResult(now, _move(conn, scope.trials, trial.c.wish == StopRequest.PAUSE.value, wish=None), points)
 
     @_changing
     def cancel(self, conn: Connection, study_name: str, number: int | None = None) -> ControlResult:
         """Give trials up for good. A trial that has ended otherwise raises StoreError."""
         scope = _locked(conn, study_name, number, TrialState.CANCELLED)
-        points = _set_wish(conn, scope, (None, Wish.PAUSE), Wish.CANCEL)
-        return _wish(conn, scope.trials, Wish.CANCEL, points)
+        points = _set_wish(conn, scope, (None, StopRequest.PAUSE), StopRequest.CANCEL)
+        return _wish(conn, scope.trials, StopRequest.CANCEL, points)
 
     @_changing
     def retry(self, conn: Connection, study_name: str, number: int | None = None) -> ControlResult:
@@ -92,14 +94,16 @@ class Control(Part):
             raise StoreError(
                 f"study {study_name!r} was imported: its trials were trained elsewhere, so none can be queued"
             )
-        points = _set_wish(conn, scope, (Wish.CANCEL,), None)
+        points = _set_wish(conn, scope, (StopRequest.CANCEL,), None)
         counters = {"crashes": 0, "takeovers": 0, "exceptions": 0, "out_of_memory": 0}
         fresh = {"state": first_state(scope.study).value, "not_before": None, "shunned_by": None, "told": False}
         now = _move(conn, scope.trials, trial.c.state.in_(_RETRIED), **fresh, **counters)
         if now:
             # Optuna has no way back from a failure, so its view of the study is written anew.
             _set_study(conn, scope, stale=True)
-        return ControlResult(now, _move(conn, scope.trials, trial.c.wish == Wish.CANCEL.value, wish=None), points)
+        return ControlResult(
+            now, _move(conn, scope.trials, trial.c.wish == StopRequest.CANCEL.value, wish=None), points
+        )
 
     @_changing
     def prioritize(
@@ -138,7 +142,7 @@ def _check_state(name: str, state: TrialState, also: tuple[TrialState, ...]) -> 
         raise StoreError(f"trial {name} is {state}, which is final; {way_out}")
 
 
-def _set_wish(conn: Connection, scope: _Scope, before: tuple[Wish | None, ...], wish: Wish | None) -> int:
+def _set_wish(conn: Connection, scope: _Scope, before: tuple[StopRequest | None, ...], wish: StopRequest | None) -> int:
     """Set what is wanted of a whole study, where it is one of `before`; the points that it had still to ask for."""
     if not scope.whole or scope.study.wish not in before:
         return 0
@@ -146,7 +150,7 @@ def _set_wish(conn: Connection, scope: _Scope, before: tuple[Wish | None, ...], 
     return scope.points
 
 
-def _wish(conn: Connection, trials: ColumnElement[bool], wish: Wish, points: int) -> ControlResult:
+def _wish(conn: Connection, trials: ColumnElement[bool], wish: StopRequest, points: int) -> ControlResult:
     waiting = trial.c.state.in_((TrialState.QUEUED, TrialState.PAUSED)) & (trial.c.state != wish.state.value)
     now = _take_back(conn, trials, wish.state) + _move(conn, trials, waiting, state=wish.state.value)
     held = and_(trial.c.state == TrialState.LEASED.value, trial.c.wish.is_distinct_from(wish.value))

@@ -7,7 +7,8 @@ from itertools import groupby
 
 from sqlalchemy import Connection, case, func, select, update
 
-from cifarsweep.spec.types import AttemptEnd, TrialState, Wish
+from cifarsweep.spec.types import AttemptEnd, StopRequest, TrialState
+from cifarsweep.store.database import Part, reading, writing
 from cifarsweep.store.schema import attempt, study, trial, worker
 
 #: A trial and the number of its attempt.
@@ -28,50 +29,57 @@ def trial_is_at_fault(conn: Connection, trial_id: int, crashes: int) -> bool:
     return crashes >= MOST_CRASHES or len(set(machines)) > 1
 
 
-def only_on(conn: Connection, worker_id: str, crashes: Sequence[Crash]) -> list[Crash]:
-    """Those whose trials took no child down on another machine: such a trial is no evidence against this one."""
-    here = select(worker.c.host).where(worker.c.worker_id == worker_id).scalar_subquery()
-    ends = (AttemptEnd.CRASHED.value, AttemptEnd.BAD_MACHINE.value)
-    elsewhere = select(attempt.c.trial_id).where(
-        attempt.c.trial_id.in_([trial_id for trial_id, _ in crashes]),
-        func.coalesce(here, worker_id) != _MACHINE,
-        attempt.c.ending.in_(ends),
-    )
-    suspects = set(conn.execute(elsewhere).scalars())
-    return [crash for crash in crashes if crash[0] not in suspects]
+class Crashes(Part):
+    """Crashes of a worker whose host may be at fault."""
 
+    @reading
+    def crashes_only_on(self, conn: Connection, worker_id: str, crashes: Sequence[Crash]) -> list[Crash]:
+        """Of a worker's crashes, those whose trials took down no child on another host.
 
-def retract(conn: Connection, worker_id: str, crashes: Sequence[Crash]) -> int:
-    """Take the worker's crashes back; a trial that they poisoned is queued again. Returns how many were taken back.
-
-    The attempts tell which were: only those that this worker ended as crashed, each once.
-    """
-    marked = 0
-    for trial_id, group in groupby(sorted(crashes), key=lambda crash: crash[0]):
-        # The trial first, as for everybody who locks both.
-        row = conn.execute(select(trial).where(trial.c.trial_id == trial_id).with_for_update()).one()
-        mine = update(attempt).where(
-            attempt.c.trial_id == trial_id,
-            attempt.c.attempt.in_([number for _, number in group]),
-            attempt.c.worker_id == worker_id,
-            attempt.c.ending == AttemptEnd.CRASHED.value,
+        A trial that did is no evidence against this host.
+        """
+        here = select(worker.c.host).where(worker.c.worker_id == worker_id).scalar_subquery()
+        ends = (AttemptEnd.CRASHED.value, AttemptEnd.BAD_MACHINE.value)
+        elsewhere = select(attempt.c.trial_id).where(
+            attempt.c.trial_id.in_([trial_id for trial_id, _ in crashes]),
+            func.coalesce(here, worker_id) != _MACHINE,
+            attempt.c.ending.in_(ends),
         )
-        count = conn.execute(mine.values(ending=AttemptEnd.BAD_MACHINE.value)).rowcount
-        if count:
-            # A checkpoint since then has set the count to 0.
-            fewer = max(0, row.crashes - count) if isinstance(row.crashes, int) else 0
-            conn.execute(update(trial).where(trial.c.trial_id == trial_id).values(crashes=fewer))
-            if row.state == TrialState.POISONED and not trial_is_at_fault(conn, trial_id, fewer):
-                _requeue(conn, trial_id, row.study_id)
-        marked += count
-    return marked
+        suspects = set(conn.execute(elsewhere).scalars())
+        return [crash for crash in crashes if crash[0] not in suspects]
+
+    @writing
+    def retract_crashes(self, conn: Connection, worker_id: str, crashes: Sequence[Crash]) -> int:
+        """Take a worker's crashes back, as its host was at fault; a trial that they poisoned is queued again.
+
+        Returns how many were taken back: attempts that this worker ended as crashed, each once.
+        """
+        marked = 0
+        for trial_id, group in groupby(sorted(crashes), key=lambda crash: crash[0]):
+            # The trial first, as for everybody who locks both.
+            row = conn.execute(select(trial).where(trial.c.trial_id == trial_id).with_for_update()).one()
+            mine = update(attempt).where(
+                attempt.c.trial_id == trial_id,
+                attempt.c.attempt.in_([number for _, number in group]),
+                attempt.c.worker_id == worker_id,
+                attempt.c.ending == AttemptEnd.CRASHED.value,
+            )
+            count = conn.execute(mine.values(ending=AttemptEnd.BAD_MACHINE.value)).rowcount
+            if count:
+                # A checkpoint since then has set the count to 0.
+                fewer = max(0, row.crashes - count) if isinstance(row.crashes, int) else 0
+                conn.execute(update(trial).where(trial.c.trial_id == trial_id).values(crashes=fewer))
+                if row.state == TrialState.POISONED and not trial_is_at_fault(conn, trial_id, fewer):
+                    _requeue(conn, trial_id, row.study_id)
+            marked += count
+        return marked
 
 
 def _requeue(conn: Connection, trial_id: int, study_id: int) -> None:
     wish = select(study.c.wish).where(study.c.study_id == study_id).scalar_subquery()
     state = case(
-        (wish == Wish.PAUSE.value, TrialState.PAUSED.value),
-        (wish == Wish.CANCEL.value, TrialState.CANCELLED.value),
+        (wish == StopRequest.PAUSE.value, TrialState.PAUSED.value),
+        (wish == StopRequest.CANCEL.value, TrialState.CANCELLED.value),
         else_=TrialState.QUEUED.value,
     )
     values = {"state": state, "not_before": None, "told": False}

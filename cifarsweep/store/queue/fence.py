@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Connection, Double, Update, bindparam, case, delete, func, insert, select, update
 
 from cifarsweep.errors import LeaseLost
-from cifarsweep.spec.metrics import ELAPSED, VAL_ACCURACY
-from cifarsweep.spec.types import AttemptEnd, CheckpointRef, MetricRow, TrialResult, TrialState, Wish
+from cifarsweep.spec.metrics import ELAPSED
+from cifarsweep.spec.types import AttemptEnd, CheckpointRef, MetricRow, StopRequest, TrialResult, TrialState
 from cifarsweep.store import columns
 from cifarsweep.store import rows as rows_of
-from cifarsweep.store.columns import kind_of
-from cifarsweep.store.database import Backend, backend_of
+from cifarsweep.store.database import Backend, Database, Part, backend_of, writing
 from cifarsweep.store.leases import Timing, clock_term
 from cifarsweep.store.metrics import drop_beyond, insert_rows
 from cifarsweep.store.queue.crashes import MOST_CRASHES, trial_is_at_fault
 from cifarsweep.store.records import Lease
-from cifarsweep.store.schema import attempt, checkpoint, storable, trial
+from cifarsweep.store.schema import attempt, storable, trial
+from cifarsweep.store.schema import checkpoint as checkpoint_table
+from cifarsweep.store.search import record
 
 #: Exceptions, and times out of memory, that end a trial: one retry each.
 MOST_FAILURES = 2
@@ -32,6 +33,7 @@ _COUNTER = {
     AttemptEnd.OUT_OF_MEMORY: ("out_of_memory", MOST_FAILURES, TrialState.FAILED),
     AttemptEnd.CRASHED: ("crashes", MOST_CRASHES, TrialState.POISONED),
 }
+_NONE: Mapping[int, bool] = MappingProxyType({})
 _RESULT = ("state", "outcome", "value", "final", "weights_sha256")
 
 
@@ -41,7 +43,7 @@ class GuardResult(NamedTuple):
     #: this very write was committed before and only the answer was lost: its rows are there already
     already_committed: bool
     #: what somebody wants of the trial
-    wish: Wish | None
+    stop_request: StopRequest | None
 
 
 @cache
@@ -88,92 +90,122 @@ def guard(conn: Connection, lease: Lease, progress: Mapping[str, Any], *, finish
         found = conn.execute(_guard(backend, finishing), values | clock | {"p_expected": expected}).first()
         if found is not None:
             # A wish that has no name here is one of a newer version, or a slip of somebody's hand.
-            return GuardResult(expected == after, next((wish for wish in Wish if wish == found.wish), None))
+            return GuardResult(expected == after, next((one for one in StopRequest if one == found.wish), None))
     raise LeaseLost(
         f"trial {lease.study}/{lease.number}: the lease of attempt {lease.attempt} is gone; "
         "its rows since the last checkpoint are dropped"
     )
 
 
-def write(conn: Connection, lease: Lease, rows: Sequence[MetricRow], new: CheckpointRef | None) -> Lease:
-    """Record rows and a checkpoint under the guard."""
-    passed = guard(conn, lease, _progress(rows, new))
-    insert_rows(conn, lease.trial_id, rows, again=passed.already_committed)
-    checkpoints = lease.checkpoints if new is None else _add_checkpoint(conn, lease, new)
-    return replace(lease, flush_seq=lease.flush_seq + 1, checkpoints=checkpoints, wish=passed.wish)
+class LeaseWrites(Part):
+    """What the holder of a lease writes. Every method raises LeaseLost where another worker has the trial by now."""
 
+    def __init__(self, db: Database, timing: Timing) -> None:
+        super().__init__(db)
+        self._timing = timing
 
-def rewind(conn: Connection, lease: Lease, step: int) -> Lease:
-    """Forget what was recorded after `step`, checkpoints included."""
-    passed = guard(conn, lease, _progress((), None) | {"p_step": step})
-    drop_beyond(conn, lease.trial_id, step)
-    conn.execute(delete(checkpoint).where(checkpoint.c.trial_id == lease.trial_id, checkpoint.c.step > step))
-    # Of the attempts before it, only those that made what is left are in the result.
-    conn.execute(_attempt(), _mine(lease) | {"first_step": step})
-    kept = tuple(old for old in lease.checkpoints if old.step <= step)
-    return replace(lease, flush_seq=lease.flush_seq + 1, checkpoints=kept, wish=passed.wish)
+    @writing
+    def write(
+        self,
+        conn: Connection,
+        lease: Lease,
+        rows: Sequence[MetricRow],
+        checkpoint: CheckpointRef | None = None,
+        decisions: Mapping[int, bool] = _NONE,
+    ) -> Lease:
+        """Record rows and a checkpoint in one transaction, and renew the lease; no rows is a plain heartbeat.
+
+        `decisions` say for steps that were evaluated whether the trial ends there, where its study may end it early.
+        Returns the lease to go on with. After StoreUnavailable, write again with the old one, with the same rows or
+        more: what had been committed in spite of the error is not written twice.
+        """
+        passed = guard(conn, lease, _progress(rows, checkpoint))
+        insert_rows(conn, lease.trial_id, rows, again=passed.already_committed)
+        checkpoints = lease.checkpoints if checkpoint is None else _add_checkpoint(conn, lease, checkpoint)
+        record(conn, lease.trial_id, decisions)
+        return replace(lease, flush_seq=lease.flush_seq + 1, checkpoints=checkpoints, stop_request=passed.stop_request)
+
+    @writing
+    def rewind(self, conn: Connection, lease: Lease, step: int) -> Lease:
+        """Forget rows and checkpoints after `step`, as when a checkpoint turned out broken."""
+        passed = guard(conn, lease, _progress((), None) | {"p_step": step})
+        drop_beyond(conn, lease.trial_id, step)
+        conn.execute(
+            delete(checkpoint_table).where(
+                checkpoint_table.c.trial_id == lease.trial_id, checkpoint_table.c.step > step
+            )
+        )
+        # Of the attempts before it, only those that made what is left are in the result.
+        conn.execute(_attempt(), _attempt_key(lease) | {"first_step": step})
+        kept = tuple(old for old in lease.checkpoints if old.step <= step)
+        return replace(lease, flush_seq=lease.flush_seq + 1, checkpoints=kept, stop_request=passed.stop_request)
+
+    @writing
+    def release(
+        self, conn: Connection, lease: Lease, rows: Sequence[MetricRow], checkpoint: CheckpointRef | None
+    ) -> None:
+        """Give the trial back, as on Ctrl-C, which is no failure; a request to pause or cancel it takes effect now."""
+        if (passed := _end(conn, lease, rows, checkpoint, AttemptEnd.RELEASED)) is None:
+            return
+        if passed.stop_request is StopRequest.CANCEL:
+            conn.execute(_attempt(), _attempt_key(lease) | {"ending": AttemptEnd.CANCELLED.value})
+        _set(conn, lease, state=_released_state(passed.stop_request).value)
+
+    @writing
+    def fail(
+        self,
+        conn: Connection,
+        lease: Lease,
+        end: AttemptEnd,
+        error: str,
+        traceback: str,
+        rows: Sequence[MetricRow] = (),
+        checkpoint: CheckpointRef | None = None,
+    ) -> TrialState:
+        """End an attempt by EXCEPTION, OUT_OF_MEMORY or CRASHED; what it reached stands.
+
+        Returns the trial's state: queued for another try after a while, or failed or poisoned for good.
+        """
+        counter, most, last_state = _COUNTER[end]
+        passed = _end(conn, lease, rows, checkpoint, end, error=error, traceback=traceback)
+        row = conn.execute(select(trial).where(trial.c.trial_id == lease.trial_id)).one()
+        try:
+            rows_of.read(trial, row)
+        except columns.BadValue as problem:
+            raise LeaseLost(f"trial {lease.study}/{lease.number}: {problem}") from None
+        if passed is None:
+            return TrialState(row.state)
+        count = row._mapping[counter] + 1
+        if count >= most or (end is AttemptEnd.CRASHED and trial_is_at_fault(conn, lease.trial_id, count)):
+            _set(conn, lease, state=last_state.value, **{counter: count})
+            return last_state
+        # The guard has just set the beat, so it is the moment that the wait counts from.
+        not_before = row.beat + self._timing.backoff_s(count - 1)
+        shunned_by = row.worker_id if end is AttemptEnd.OUT_OF_MEMORY else None
+        state = _released_state(passed.stop_request)
+        _set(conn, lease, state=state.value, not_before=not_before, shunned_by=shunned_by, **{counter: count})
+        return state
 
 
 def finish(
     conn: Connection, lease: Lease, rows: Sequence[MetricRow], new: CheckpointRef | None, result: TrialResult
 ) -> bool:
     """The trial is done. Returns False where it was before and only the answer was lost."""
-    value = result.final.get(VAL_ACCURACY)
+    value, final = columns.result_columns(result.final)
     outcome = {
         "p_state": TrialState.DONE.value,
         "p_outcome": result.outcome.value,
-        "p_value": value if value is not None and kind_of(value) is None else None,
-        "p_final": json.dumps({name: kind_of(number) or number for name, number in result.final.items()}),
+        "p_value": value,
+        "p_final": final,
         "p_weights_sha256": result.weights_sha256,
         "p_step": result.step,
     }
     return _end(conn, lease, rows, new, AttemptEnd.DONE, outcome) is not None
 
 
-def release(conn: Connection, lease: Lease, rows: Sequence[MetricRow], new: CheckpointRef | None) -> None:
-    """Give the trial back; it counts as no failure. Where somebody paused or cancelled it, that comes true now."""
-    if (passed := _end(conn, lease, rows, new, AttemptEnd.RELEASED)) is None:
-        return
-    if passed.wish is Wish.CANCEL:
-        conn.execute(_attempt(), _mine(lease) | {"ending": AttemptEnd.CANCELLED.value})
-    _set(conn, lease, state=_released_state(passed.wish).value)
-
-
-def _released_state(wish: Wish | None) -> TrialState:
+def _released_state(request: StopRequest | None) -> TrialState:
     """What becomes of a trial that is not final when nobody holds it any more."""
-    return TrialState.QUEUED if wish is None else wish.state
-
-
-def fail(
-    conn: Connection,
-    lease: Lease,
-    end: AttemptEnd,
-    error: str,
-    traceback: str,
-    rows: Sequence[MetricRow],
-    new: CheckpointRef | None,
-    timing: Timing,
-) -> TrialState:
-    """The attempt failed. Returns what becomes of the trial: queued again, after a while, or final."""
-    counter, most, last_state = _COUNTER[end]
-    passed = _end(conn, lease, rows, new, end, error=error, traceback=traceback)
-    row = conn.execute(select(trial).where(trial.c.trial_id == lease.trial_id)).one()
-    try:
-        rows_of.read(trial, row)
-    except columns.BadValue as problem:
-        raise LeaseLost(f"trial {lease.study}/{lease.number}: {problem}") from None
-    if passed is None:
-        return TrialState(row.state)
-    count = row._mapping[counter] + 1
-    if count >= most or (end is AttemptEnd.CRASHED and trial_is_at_fault(conn, lease.trial_id, count)):
-        _set(conn, lease, state=last_state.value, **{counter: count})
-        return last_state
-    # The guard has just set the beat, so it is the moment that the wait counts from.
-    not_before = row.beat + timing.backoff_s(count - 1)
-    shunned_by = row.worker_id if end is AttemptEnd.OUT_OF_MEMORY else None
-    state = _released_state(passed.wish)
-    _set(conn, lease, state=state.value, not_before=not_before, shunned_by=shunned_by, **{counter: count})
-    return state
+    return TrialState.QUEUED if request is None else request.state
 
 
 def _set(conn: Connection, lease: Lease, **values: Any) -> None:
@@ -202,7 +234,7 @@ def _end(
         _add_checkpoint(conn, lease, new)
     words = {"error": storable(error) or None, "traceback": storable(traceback) or None}
     closed = {"ending": end.value, "ended_at": datetime.now(UTC), **words}
-    conn.execute(_attempt(), _mine(lease) | closed)
+    conn.execute(_attempt(), _attempt_key(lease) | closed)
     return passed
 
 
@@ -213,7 +245,7 @@ def _attempt() -> Update:
     )
 
 
-def _mine(lease: Lease) -> dict[str, int]:
+def _attempt_key(lease: Lease) -> dict[str, int]:
     return {"p_trial": lease.trial_id, "p_attempt": lease.attempt}
 
 
@@ -236,8 +268,10 @@ def _add_checkpoint(conn: Connection, lease: Lease, new: CheckpointRef) -> tuple
     kept = tuple(old for old in lease.checkpoints if old.step < new.step)[:1]
     kept_steps = [old.step for old in kept]
     conn.execute(
-        delete(checkpoint).where(checkpoint.c.trial_id == lease.trial_id, checkpoint.c.step.not_in(kept_steps))
+        delete(checkpoint_table).where(
+            checkpoint_table.c.trial_id == lease.trial_id, checkpoint_table.c.step.not_in(kept_steps)
+        )
     )
     values = {"step": new.step, "path": new.path, "sha256": new.sha256, "bytes": new.bytes}
-    conn.execute(insert(checkpoint), {"trial_id": lease.trial_id} | values)
+    conn.execute(insert(checkpoint_table), {"trial_id": lease.trial_id} | values)
     return (new, *kept)

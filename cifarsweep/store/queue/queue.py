@@ -10,14 +10,16 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Select, case, func, select
 
 from cifarsweep.errors import StudyRefused
-from cifarsweep.spec.types import AttemptEnd, CheckpointRef, MetricRow, TrialResult, TrialState
+from cifarsweep.spec.types import CheckpointRef, MetricRow, TrialResult, TrialState
 from cifarsweep.store import search, study_data
-from cifarsweep.store.database import Database, Part, backend_of, reading, writing
+from cifarsweep.store.database import Database, backend_of, reading
 from cifarsweep.store.leases import Timing
-from cifarsweep.store.queue import claim, crashes, fence, workers
+from cifarsweep.store.queue import claim, fence
 from cifarsweep.store.queue.cells import CellCache
-from cifarsweep.store.queue.crashes import Crash
-from cifarsweep.store.records import ClaimRequest, Environment, Lease, WorkerInfo
+from cifarsweep.store.queue.crashes import Crashes
+from cifarsweep.store.queue.fence import LeaseWrites
+from cifarsweep.store.queue.workers import Workers
+from cifarsweep.store.records import ClaimRequest, Environment, Lease
 from cifarsweep.store.schema import trial
 
 T = TypeVar("T")
@@ -26,12 +28,11 @@ _SKIP_S = 60.0
 _NONE: Mapping[int, bool] = MappingProxyType({})
 
 
-class Queue(Part):
-    """The queue of trials. A method that takes a lease raises LeaseLost where another worker has the trial by now."""
+class Queue(LeaseWrites, Workers, Crashes):
+    """The queue of trials: claim them, write for them, end them."""
 
     def __init__(self, db: Database, timing: Timing) -> None:
-        super().__init__(db)
-        self._timing = timing
+        super().__init__(db, timing)
         self._cells = CellCache()
         self._skipped: dict[int, str] = {}
         self._skipped_until = 0.0
@@ -63,32 +64,6 @@ class Queue(Part):
             return self._claim(conn, request, again=again)
 
         return self._claiming(work)
-
-    def write(
-        self,
-        lease: Lease,
-        rows: Sequence[MetricRow],
-        checkpoint: CheckpointRef | None = None,
-        decisions: Mapping[int, bool] = _NONE,
-    ) -> Lease:
-        """Record rows and a checkpoint in one transaction, and renew the lease; no rows is a plain heartbeat.
-
-        `decisions` say for steps that were evaluated whether the trial ends there, where its study may end it early.
-        Returns the lease to go on with. After StoreUnavailable, write again with the old one, with the same rows or
-        more: what had been committed in spite of the error is not written twice. Raises LeaseLost.
-        """
-
-        def work(conn: Connection) -> Lease:
-            renewed = fence.write(conn, lease, rows, checkpoint)
-            search.record(conn, lease.trial_id, decisions)
-            return renewed
-
-        return self._db.write(work)
-
-    @writing
-    def rewind(self, conn: Connection, lease: Lease, step: int) -> Lease:
-        """Forget rows and checkpoints after `step`, as when a checkpoint turned out broken."""
-        return fence.rewind(conn, lease, step)
 
     def finish(
         self,
@@ -127,30 +102,6 @@ class Queue(Part):
         """Of the studies given with the digests of a worker's data sets, those that train on other images."""
         return study_data.refused(conn, data)
 
-    @writing
-    def fail(
-        self,
-        conn: Connection,
-        lease: Lease,
-        end: AttemptEnd,
-        error: str,
-        traceback: str,
-        rows: Sequence[MetricRow] = (),
-        checkpoint: CheckpointRef | None = None,
-    ) -> TrialState:
-        """End an attempt by EXCEPTION, OUT_OF_MEMORY or CRASHED; what it reached stands.
-
-        Returns the trial's state: queued for another try after a while, or failed or poisoned for good.
-        """
-        return fence.fail(conn, lease, end, error, traceback, rows, checkpoint, self._timing)
-
-    @writing
-    def release(
-        self, conn: Connection, lease: Lease, rows: Sequence[MetricRow], checkpoint: CheckpointRef | None
-    ) -> None:
-        """Give the trial back, as on Ctrl-C; the next worker goes on from the newest checkpoint."""
-        fence.release(conn, lease, rows, checkpoint)
-
     def _claim(self, conn: Connection, request: ClaimRequest, *, again: bool) -> Lease | None:
         return claim.claim(conn, self._cells, request, self._timing.lease_s, skipped=self._skipped, again=again)
 
@@ -164,31 +115,6 @@ class Queue(Part):
             except claim.UnreadableTrial as error:
                 self._skipped_until = time.monotonic() + _SKIP_S
                 self._skipped[error.trial_id] = str(error)
-
-    @reading
-    def crashes_only_on(self, conn: Connection, worker_id: str, found: Sequence[Crash]) -> list[Crash]:
-        """Of crashes at this worker, those whose trials took down no child on another host."""
-        return crashes.only_on(conn, worker_id, found)
-
-    @writing
-    def retract_crashes(self, conn: Connection, worker_id: str, found: Sequence[Crash]) -> int:
-        """Take back crashes that this worker counted, as its host was at fault. Returns how many."""
-        return crashes.retract(conn, worker_id, found)
-
-    @writing
-    def register_worker(self, conn: Connection, info: WorkerInfo) -> None:
-        """Make a worker known, before its first claim."""
-        workers.register(conn, info)
-
-    @writing
-    def beat_worker(self, conn: Connection, worker_id: str) -> None:
-        """Say that the worker is alive; `write` says it for a trial."""
-        workers.beat(conn, worker_id)
-
-    @writing
-    def end_worker(self, conn: Connection, worker_id: str) -> None:
-        """Say that the worker has gone."""
-        workers.end(conn, worker_id)
 
     @reading
     def unfinished(self, conn: Connection, studies: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Who works here: rows for people, and for the wish to retry a trial elsewhere. No lease hangs on them."""
+"""Workers: what each trains with, as reports and leases need it."""
 
 from __future__ import annotations
 
@@ -12,31 +12,46 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from cifarsweep.spec.provenance import DEVICE, without_data
 from cifarsweep.store import columns, rows
-from cifarsweep.store.database import backend_of
+from cifarsweep.store.database import Part, backend_of, writing
 from cifarsweep.store.records import Segment, WorkerInfo
 from cifarsweep.store.schema import attempt, storable, worker
 
 
-def register(conn: Connection, info: WorkerInfo) -> None:
-    """Add the worker, or replace what is known of one of that id."""
-    clock, now = backend_of(conn).read_clock(conn)
-    before = conn.execute(select(worker).where(worker.c.worker_id == info.worker_id)).first()
-    if before is not None:
-        _keep(conn, before, info)
-    conn.execute(delete(worker).where(worker.c.worker_id == info.worker_id))
-    conn.execute(
-        insert(worker).values(
-            worker_id=info.worker_id,
-            host=storable(info.host),
-            pid=info.pid,
-            device=storable(info.device),
-            slots=info.slots,
-            versions=json.dumps(dict(info.versions), sort_keys=True),
-            started_at=datetime.now(UTC),
-            clock=clock,
-            beat=now,
+class Workers(Part):
+    """Workers that are alive, for people and to retry a trial elsewhere. No lease depends on these rows."""
+
+    @writing
+    def register_worker(self, conn: Connection, info: WorkerInfo) -> None:
+        """Add the worker, before its first claim, or replace what is known of one of that id."""
+        clock, now = backend_of(conn).read_clock(conn)
+        before = conn.execute(select(worker).where(worker.c.worker_id == info.worker_id)).first()
+        if before is not None:
+            _keep(conn, before, info)
+        conn.execute(delete(worker).where(worker.c.worker_id == info.worker_id))
+        conn.execute(
+            insert(worker).values(
+                worker_id=info.worker_id,
+                host=storable(info.host),
+                pid=info.pid,
+                device=storable(info.device),
+                slots=info.slots,
+                versions=json.dumps(dict(info.versions), sort_keys=True),
+                started_at=datetime.now(UTC),
+                clock=clock,
+                beat=now,
+            )
         )
-    )
+
+    @writing
+    def beat_worker(self, conn: Connection, worker_id: str) -> None:
+        """Record that the worker is alive; `write` records it for a trial."""
+        clock, now = backend_of(conn).read_clock(conn)
+        conn.execute(update(worker).where(worker.c.worker_id == worker_id).values(clock=clock, beat=now))
+
+    @writing
+    def end_worker(self, conn: Connection, worker_id: str) -> None:
+        """Record that the worker has gone in good order."""
+        conn.execute(update(worker).where(worker.c.worker_id == worker_id).values(ended_at=datetime.now(UTC)))
 
 
 def _keep(conn: Connection, before: Row[Any], info: WorkerInfo) -> None:
@@ -102,14 +117,3 @@ def workers_of(conn: Connection, ids: Any) -> dict[str, KnownWorker]:
             one = rows.read(worker, row)
             found[one["worker_id"]] = KnownWorker(one["host"], one["device"], parsed_versions(one["versions"]))
     return found
-
-
-def beat(conn: Connection, worker_id: str) -> None:
-    """The worker is alive."""
-    clock, now = backend_of(conn).read_clock(conn)
-    conn.execute(update(worker).where(worker.c.worker_id == worker_id).values(clock=clock, beat=now))
-
-
-def end(conn: Connection, worker_id: str) -> None:
-    """The worker has gone in good order."""
-    conn.execute(update(worker).where(worker.c.worker_id == worker_id).values(ended_at=datetime.now(UTC)))

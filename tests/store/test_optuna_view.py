@@ -231,7 +231,7 @@ def test_a_view_that_another_process_wrote_anew_is_not_mistaken_for_the_old(url:
 
 
 def die_before_the_mark(url: str) -> None:
-    projection._mark = lambda conn, study_id, numbers: os.kill(os.getpid(), signal.SIGKILL)
+    projection._mark_synced = lambda conn, study_id, numbers: os.kill(os.getpid(), signal.SIGKILL)
     with Store.open(url) as store:
         store.sync_optuna(4)
 
@@ -264,7 +264,7 @@ def test_a_teller_finds_the_lock_taken_and_goes_on(
     url: str, busy_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finish_all(busy_store)
-    mark = projection._mark
+    mark = projection._mark_synced
     attempts = []
 
     def meanwhile(*args: object, **kwargs: object) -> bool:
@@ -272,7 +272,7 @@ def test_a_teller_finds_the_lock_taken_and_goes_on(
             attempts.append(other.sync_optuna())
         return mark(*args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(projection, "_mark", meanwhile)
+    monkeypatch.setattr(projection, "_mark_synced", meanwhile)
 
     assert busy_store.sync_optuna() == 6
     assert attempts == [0]

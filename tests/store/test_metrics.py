@@ -10,6 +10,7 @@ from scenes import make_study, must_claim, rows_at
 from sqlalchemy import text
 
 from cifarsweep.errors import StoreError
+from cifarsweep.spec.metrics import CONFUSION
 from cifarsweep.spec.types import MetricRow
 from cifarsweep.store import Store, metrics, sqlite
 from cifarsweep.store.records import Series
@@ -147,3 +148,15 @@ def test_a_row_that_is_no_number_is_one_sentence(busy_store: Store, change: str,
         busy_store.metrics.read("s", ["m"])
 
     assert str(caught.value).startswith(f"study 's', trial 1: cs_metric has a row of 'm' whose {says}")
+
+
+def test_counts_come_by_trial_and_only_theirs(busy_store: Store) -> None:
+    first, second = must_claim(busy_store), must_claim(busy_store)
+    busy_store.queue.write(first, [MetricRow(f"{CONFUSION}0/0", 9, 7.0), MetricRow(f"{CONFUSION}10/2", 9, 3.0)])
+    # Their names stand right before and right behind the others in the order of texts.
+    busy_store.queue.write(second, [*rows_at(9, name="val/confusion"), *rows_at(9, name="val/confusion0")])
+
+    assert busy_store.metrics.read_prefix("s", CONFUSION, [0, 1]) == {
+        0: {f"{CONFUSION}0/0": 7.0, f"{CONFUSION}10/2": 3.0}
+    }
+    assert busy_store.metrics.read_prefix("s", CONFUSION, [1]) == {}

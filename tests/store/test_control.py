@@ -18,7 +18,7 @@ from scenes import (
 )
 
 from cifarsweep.errors import LeaseLost, StoreError, UnknownStudy
-from cifarsweep.spec.types import AttemptEnd, TrialState, Wish
+from cifarsweep.spec.types import AttemptEnd, StopRequest, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.records import ControlResult, Lease
 from cifarsweep.store.url import parse_url
@@ -66,20 +66,22 @@ def test_a_paused_study_gives_nothing_away_until_it_is_resumed(busy_store: Store
     assert must_claim(busy_store).number == 0
 
 
-@pytest.mark.parametrize("wish", list(Wish))
-def test_the_holder_learns_of_a_wish_with_its_next_beat_and_then_it_comes_true(busy_store: Store, wish: Wish) -> None:
+@pytest.mark.parametrize("stop_request", list(StopRequest))
+def test_the_holder_learns_of_a_wish_with_its_next_beat_and_then_it_comes_true(
+    busy_store: Store, stop_request: StopRequest
+) -> None:
     lease = begun(busy_store)
-    act = busy_store.control.pause if wish is Wish.PAUSE else busy_store.control.cancel
+    act = busy_store.control.pause if stop_request is StopRequest.PAUSE else busy_store.control.cancel
 
     assert act("s", 0) == ControlResult(0, 1)
     assert states(busy_store)[0] is LEASED
     lease = busy_store.queue.write(lease, [])
-    assert lease.wish is wish
+    assert lease.stop_request is stop_request
     busy_store.queue.release(lease, rows_at(3), saved_at(3))
 
     row = busy_store.trials.get("s", 0)
-    assert row.state is wish.state
-    assert row.attempts[0].end is (AttemptEnd.RELEASED if wish is Wish.PAUSE else AttemptEnd.CANCELLED)
+    assert row.state is stop_request.state
+    assert row.attempts[0].end is (AttemptEnd.RELEASED if stop_request is StopRequest.PAUSE else AttemptEnd.CANCELLED)
     assert busy_store.admin.check() == []
 
 
@@ -91,7 +93,7 @@ def test_whoever_resumes_goes_on_from_the_checkpoint(busy_store: Store) -> None:
     busy_store.control.resume("s", 0)
 
     again = must_claim(busy_store)
-    assert (again.number, again.attempt, again.step, again.wish) == (0, 2, 2, None)
+    assert (again.number, again.attempt, again.step, again.stop_request) == (0, 2, 2, None)
     assert steps_of(busy_store) == [1, 2]
 
 
@@ -101,7 +103,7 @@ def test_a_wish_can_be_taken_back_before_the_holder_noticed(busy_store: Store) -
 
     assert busy_store.control.resume("s", 0) == ControlResult(0, 1)
 
-    assert busy_store.queue.write(lease, []).wish is None
+    assert busy_store.queue.write(lease, []).stop_request is None
 
 
 def test_a_trial_that_ends_before_its_holder_noticed_is_done(busy_store: Store) -> None:
@@ -114,36 +116,38 @@ def test_a_trial_that_ends_before_its_holder_noticed_is_done(busy_store: Store) 
     assert busy_store.admin.check() == []
 
 
-@pytest.mark.parametrize("wish", list(Wish))
-def test_a_wish_outlives_a_failure_of_the_attempt(busy_store: Store, wish: Wish) -> None:
+@pytest.mark.parametrize("stop_request", list(StopRequest))
+def test_a_wish_outlives_a_failure_of_the_attempt(busy_store: Store, stop_request: StopRequest) -> None:
     lease = begun(busy_store)
-    (busy_store.control.pause if wish is Wish.PAUSE else busy_store.control.cancel)("s", 0)
+    (busy_store.control.pause if stop_request is StopRequest.PAUSE else busy_store.control.cancel)("s", 0)
 
-    assert busy_store.queue.fail(lease, AttemptEnd.CRASHED, "boom", "") is wish.state
+    assert busy_store.queue.fail(lease, AttemptEnd.CRASHED, "boom", "") is stop_request.state
 
 
-@pytest.mark.parametrize("wish", list(Wish))
-def test_who_takes_over_from_a_holder_that_died_fulfils_the_wish(busy_store: Store, wish: Wish) -> None:
+@pytest.mark.parametrize("stop_request", list(StopRequest))
+def test_who_takes_over_from_a_holder_that_died_fulfils_the_wish(busy_store: Store, stop_request: StopRequest) -> None:
     lease = begun(busy_store)
-    (busy_store.control.pause if wish is Wish.PAUSE else busy_store.control.cancel)("s", 0)
+    (busy_store.control.pause if stop_request is StopRequest.PAUSE else busy_store.control.cancel)("s", 0)
     expire(busy_store, lease)
 
     assert must_claim(busy_store, "other").number == 1
 
     row = busy_store.trials.get("s", 0)
-    assert (row.state, row.attempts[0].end) == (wish.state, AttemptEnd.TAKEN_OVER)
+    assert (row.state, row.attempts[0].end) == (stop_request.state, AttemptEnd.TAKEN_OVER)
     with pytest.raises(LeaseLost):
         busy_store.queue.write(lease, rows_at(3))
 
 
-@pytest.mark.parametrize("wish", list(Wish))
-def test_a_lease_that_ran_out_needs_no_holder(busy_store: Store, wish: Wish) -> None:
+@pytest.mark.parametrize("stop_request", list(StopRequest))
+def test_a_lease_that_ran_out_needs_no_holder(busy_store: Store, stop_request: StopRequest) -> None:
     lease = begun(busy_store)
     expire(busy_store, lease)
 
-    assert (busy_store.control.pause if wish is Wish.PAUSE else busy_store.control.cancel)("s") == ControlResult(6, 0)
+    assert (busy_store.control.pause if stop_request is StopRequest.PAUSE else busy_store.control.cancel)(
+        "s"
+    ) == ControlResult(6, 0)
 
-    assert set(states(busy_store)) == {wish.state}
+    assert set(states(busy_store)) == {stop_request.state}
     with pytest.raises(LeaseLost):
         busy_store.queue.write(lease, rows_at(3))
     assert busy_store.admin.check() == []
@@ -213,7 +217,7 @@ def test_a_cancelled_trial_comes_back_by_a_retry(busy_store: Store) -> None:
     assert busy_store.control.retry("s") == ControlResult(5, 1)
 
     assert states(busy_store) == [LEASED] + [QUEUED] * 5
-    assert busy_store.queue.write(held, []).wish is None
+    assert busy_store.queue.write(held, []).stop_request is None
 
 
 def test_of_the_two_wishes_the_one_to_cancel_holds(busy_store: Store) -> None:
@@ -223,7 +227,7 @@ def test_of_the_two_wishes_the_one_to_cancel_holds(busy_store: Store) -> None:
 
     assert busy_store.control.pause("s") == busy_store.control.resume("s") == ControlResult(0, 0)
 
-    assert busy_store.queue.write(lease, []).wish is Wish.CANCEL
+    assert busy_store.queue.write(lease, []).stop_request is StopRequest.CANCEL
 
 
 def test_higher_priorities_are_claimed_first(busy_store: Store) -> None:

@@ -15,7 +15,7 @@ from scenes import make_due, make_study, must_claim, result, saved_at, set_trial
 from sqlalchemy import update
 
 from cifarsweep.errors import LeaseLost, StoreError
-from cifarsweep.spec.types import FINAL_STATES, AttemptEnd, MetricRow, TrialState, Wish
+from cifarsweep.spec.types import FINAL_STATES, AttemptEnd, MetricRow, StopRequest, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.queue import fence
 from cifarsweep.store.records import ClaimRequest, ControlResult, Lease
@@ -38,14 +38,14 @@ class Modelled:
     furthest: int = 0
     failures: dict[AttemptEnd, int] = field(default_factory=lambda: dict.fromkeys(ENDS, 0))
     takeovers: int = 0
-    wish: Wish | None = None
+    stop_request: StopRequest | None = None
 
     def leave(self, state: TrialState) -> None:
         """Nobody holds it any more."""
-        self.state, self.wish, self.expired = state, None, False
+        self.state, self.stop_request, self.expired = state, None, False
 
     def unheld(self) -> TrialState:
-        return TrialState.QUEUED if self.wish is None else self.wish.state
+        return TrialState.QUEUED if self.stop_request is None else self.stop_request.state
 
 
 @dataclass
@@ -102,7 +102,7 @@ class Workers(RuleBasedStateMachine):
     def _taken_over_in_the_model(self, number: int) -> int | None:
         model = self.trials[number]
         model.takeovers += 1
-        if model.wish is None:
+        if model.stop_request is None:
             return self._lease_in_the_model(number)
         model.leave(model.unheld())
         return None
@@ -144,7 +144,7 @@ class Workers(RuleBasedStateMachine):
         rows, lease = self._rows(holder, more), holder.lease
         if model := self._current(holder):
             holder.lease = self.store.queue.write(lease, rows, pointer)
-            assert holder.lease.wish is model.wish
+            assert holder.lease.stop_request is model.stop_request
             holder.steps = steps
             self._advance(model, steps, pointer is not None)
         else:
@@ -217,27 +217,32 @@ class Workers(RuleBasedStateMachine):
             set_trial(self.store, holder.lease.trial_id, lease_until=0.0)
             model.expired = True
 
-    @rule(number=st.integers(0, TRIALS - 1), wish=st.sampled_from(Wish))
-    def steer(self, number: int, wish: Wish) -> None:
-        model, act = self.trials[number], self.store.control.pause if wish is Wish.PAUSE else self.store.control.cancel
-        if model.state in FINAL_STATES and model.state is not wish.state:
+    @rule(number=st.integers(0, TRIALS - 1), stop_request=st.sampled_from(StopRequest))
+    def steer(self, number: int, stop_request: StopRequest) -> None:
+        model, act = (
+            self.trials[number],
+            self.store.control.pause if stop_request is StopRequest.PAUSE else self.store.control.cancel,
+        )
+        if model.state in FINAL_STATES and model.state is not stop_request.state:
             with pytest.raises(StoreError, match="is final"):
                 act(self.study, number)
             return
         act(self.study, number)
-        if model.wish is not Wish.CANCEL or wish is Wish.CANCEL:
+        if model.stop_request is not StopRequest.CANCEL or stop_request is StopRequest.CANCEL:
             if model.state is TrialState.LEASED and not model.expired:
-                model.wish = wish
+                model.stop_request = stop_request
             else:
                 model.takeovers += model.state is TrialState.LEASED
-                model.leave(wish.state)
+                model.leave(stop_request.state)
 
     @rule(number=st.integers(0, TRIALS - 1))
     def resume_or_retry(self, number: int) -> None:
         model = self.trials[number]
-        if model.state is TrialState.PAUSED or model.wish is Wish.PAUSE:
+        if model.state is TrialState.PAUSED or model.stop_request is StopRequest.PAUSE:
             assert self.store.control.resume(self.study, number) in (ControlResult(1, 0), ControlResult(0, 1))
-        elif model.wish is Wish.CANCEL or (model.state in FINAL_STATES and model.state is not TrialState.DONE):
+        elif model.stop_request is StopRequest.CANCEL or (
+            model.state in FINAL_STATES and model.state is not TrialState.DONE
+        ):
             assert self.store.control.retry(self.study, number) in (ControlResult(1, 0), ControlResult(0, 1))
             if model.state in FINAL_STATES:
                 model.failures, model.takeovers = dict.fromkeys(ENDS, 0), 0
@@ -273,7 +278,7 @@ def unfenced(conn: Any, lease: Lease, progress: Any, *, finishing: bool = False)
     """A guard that lets everybody pass."""
     state = TrialState.DONE if finishing else TrialState.LEASED
     conn.execute(update(trial).where(trial.c.trial_id == lease.trial_id).values(state=state.value))
-    return fence.Passed(again=False, wish=None)
+    return fence.GuardResult(already_committed=False, stop_request=None)
 
 
 def test_without_the_fence_the_model_disagrees(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from cifarsweep.errors import StoreError, StoreUnavailable
 from cifarsweep.files import exists
 from cifarsweep.store import Store
 from cifarsweep.store.sqlite_file import check_file, file_system
-from cifarsweep.store.url import parse_url, shown
+from cifarsweep.store.url import parse_url, redacted
 
 SECRET = "tr0ub4dor"
 
@@ -112,7 +112,7 @@ def test_a_password_is_never_shown(url: str, capfd: pytest.CaptureFixture[str]) 
 
 
 def test_the_url_that_is_shown_has_no_options() -> None:
-    assert shown(parse_url(f"postgresql://h/db?sslpassword={SECRET}&sslmode=require")) == "postgresql://h/db"
+    assert redacted(parse_url(f"postgresql://h/db?sslpassword={SECRET}&sslmode=require")) == "postgresql://h/db"
 
 
 MOUNTS = """\

@@ -19,7 +19,7 @@ from cifarsweep.search import suggest
 from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.reader import read_study
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.types import MetricRow, Outcome, TrialResult, TrialState, Wish
+from cifarsweep.spec.types import MetricRow, Outcome, StopRequest, TrialResult, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.records import ControlResult, Lease
 from cifarsweep.store.search import SearchState
@@ -158,9 +158,9 @@ def test_extending_a_cancelled_search_tells_of_the_points_that_come_back(search_
 
     created = search_store.studies.create(study(tmp_path, n_trials=8), extend=True)
 
-    assert (created.added, created.revived) == (2, 5)
+    assert (created.added, created.reopened) == (2, 5)
     assert search_store.studies.status("find")[0].to_ask == 7
-    assert search_store.studies.create(study(tmp_path, n_trials=9), extend=True).revived == 0
+    assert search_store.studies.create(study(tmp_path, n_trials=9), extend=True).reopened == 0
 
 
 def test_steering_tells_of_the_points_that_are_still_to_be_asked_for(search_store: Store) -> None:
@@ -168,7 +168,7 @@ def test_steering_tells_of_the_points_that_are_still_to_be_asked_for(search_stor
 
     assert search_store.control.pause("find") == ControlResult(1, 0, points=5)
     found = search_store.studies.status("find")[0]
-    assert (found.to_ask, found.held, found.wish) == (0, 5, Wish.PAUSE)
+    assert (found.to_ask, found.held, found.stop_request) == (0, 5, StopRequest.PAUSE)
     assert search_store.control.pause("find") == ControlResult(0, 0, points=0)
     assert search_store.control.resume("find") == ControlResult(1, 0, points=5)
     assert search_store.control.cancel("find") == ControlResult(1, 0, points=5)
