@@ -1,1 +1,1 @@
-"""Describes studies and training runs: TOML in, cells and seeds out. Knows neither torch nor a database."""
+"""Studies and training runs: reads TOML, returns cells and seeds. Imports neither torch nor a database."""

@@ -1,4 +1,4 @@
-"""The sentences that a study tests. Parsed and stored with the study; a verdict needs trials."""
+"""The hypotheses of a study, parsed and stored with it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Text = Annotated[str, Field(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f
 
 class _Claim(Frozen):
     claim: Text
-    """The sentence, as a person would say it."""
+    """The hypothesis as a sentence of its author."""
     metric: Annotated[str, Field(min_length=1, max_length=64)] = VAL_ACCURACY
 
 
@@ -31,7 +31,7 @@ class Greater(_Claim):
 
 
 class NotWorse(_Claim):
-    """`a` is at most `margin` below `b`; of a loss, at most `margin` above it."""
+    """`a` is at most `margin` below `b`; for a loss, at most `margin` above it."""
 
     kind: Literal["not_worse"]
     a: Selector
@@ -57,7 +57,7 @@ class AtChance(_Claim):
 
 
 class Reaches(_Claim):
-    """`a` comes up to a number that somebody reported: at most `margin` below `target`; of a loss, above it."""
+    """`a` reaches a reported number: at most `margin` below `target`; for a loss, above it."""
 
     kind: Literal["reaches"]
     a: Selector
@@ -76,7 +76,7 @@ class Faster(_Claim):
 
 
 class Best(_Claim):
-    """`level` of `factor` has the highest mean of the metric; of a loss, the lowest."""
+    """`level` of `factor` has the highest mean of the metric; for a loss, the lowest."""
 
     kind: Literal["best"]
     factor: str
@@ -84,7 +84,7 @@ class Best(_Claim):
 
 
 class Trend(_Claim):
-    """The metric rises or falls on average along the levels of `factor`, in the order in which the study lists them."""
+    """The metric rises or falls on average along the levels of `factor`, in the order of the study."""
 
     kind: Literal["trend"]
     factor: str
@@ -97,5 +97,5 @@ Hypothesis = Annotated[
 
 
 def selectors(hypothesis: Hypothesis) -> dict[str, Selector]:
-    """The selectors of a hypothesis by their key, those of `best` and `trend` being empty."""
+    """Return the selectors of a hypothesis by their key; none for `best` and `trend`."""
     return {key: getattr(hypothesis, key) for key in ("a", "b") if key in type(hypothesis).model_fields}

@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-#: Metrics at every logging step and what they mean. Other names are free for later use.
+#: Metrics at every logging step.
 TRAIN_LOSS, TRAIN_ACCURACY = "train/loss", "train/accuracy"
 VAL_LOSS, VAL_ACCURACY = "val/loss", "val/accuracy"
 LEARNING_RATE = "lr"
 #: x axes: training epochs (fractional), images seen, and seconds of training without lost work.
 EPOCH, IMAGES, ELAPSED = "epoch", "images", "elapsed_s"
-#: x axes of cost: arithmetic of all training steps so far, and the energy in J that the whole device took meanwhile,
-#: whoever else used it; without that of work that was lost.
+#: x axes of cost: arithmetic of all training steps so far, and the energy in J that the whole device used meanwhile,
+#: other processes included. Lost work is not counted.
 FLOPS, ENERGY = "flops", "energy_j"
 IMAGES_PER_SECOND = "images_per_s"
 #: Results of trials that keep the best weights or may stop early: the highest validation accuracy and the step where it
 #: came first, and the step at which training ended early.
 BEST_ACCURACY, BEST_STEP, EARLY_STOPPED_AT = "best/accuracy", "best/step", "early_stopped_at"
-#: Begins the names of a trial's confusion counts, `val/confusion/TRUE/GUESSED` with the numbers of the two classes:
-#: counts of validation images, rows at its last step alone, none where the count is 0.
+#: Prefix of a trial's confusion counts, `val/confusion/TRUE/GUESSED` with the numbers of the two classes: counts of
+#: validation images at its last step, without zeros.
 CONFUSION = "val/confusion/"
-#: What the hardware did, at evaluations: means since the row before. A final value is the mean of the last attempt.
-#: Of the whole device: share of the time that it computed, bytes in use, W, degrees Celsius, share of the time that
+#: Hardware at evaluations: means since the row before. A final value is the mean of the last attempt.
+#: For the whole device: share of the time that it computed, bytes in use, W, degrees Celsius, share of the time that
 #: power or heat held its clocks back, MHz, and how many slots of the worker trained.
 GPU_UTILISATION, GPU_MEMORY, GPU_POWER = "gpu/utilisation", "gpu/memory_bytes", "gpu/power_w"
 GPU_TEMPERATURE, GPU_THROTTLED, GPU_CLOCK = "gpu/temperature_c", "gpu/throttled", "gpu/clock_mhz"
 GPU_SLOTS, CPU_SLOTS = "gpu/slots_busy", "cpu/slots_busy"
-#: Of the training process alone: processor cores that it kept busy, and bytes of memory.
+#: For the training process alone: busy processor cores, and bytes of memory.
 CPU_UTILISATION, MEMORY = "cpu/utilisation", "memory_bytes"
 TELEMETRY = (
     *(GPU_UTILISATION, GPU_MEMORY, GPU_POWER, GPU_TEMPERATURE, GPU_THROTTLED, GPU_CLOCK),
     *(GPU_SLOTS, CPU_SLOTS, CPU_UTILISATION, MEMORY),
 )
-#: Metrics that depend on the machine; all others are the same bits in every repetition.
+#: Metrics that depend on the machine; all others have the same bits in every repetition.
 TIMING_METRICS = frozenset({ELAPSED, IMAGES_PER_SECOND, ENERGY, *TELEMETRY})
 
-#: What the machine did meanwhile; the units and what one of them holds stand in `UNITS`.
+#: Labels of the use of the machine; `UNITS` has their units and the value of one unit.
 RESOURCE_LABELS = {
     IMAGES_PER_SECOND: "Images per second",
     GPU_UTILISATION: "GPU busy",
@@ -77,5 +77,5 @@ def is_share(metric: str) -> bool:
 
 
 def is_loss(metric: str) -> bool:
-    """Whether less of a metric is better. `greater` and `trend` speak of the plain numbers, all else asks this."""
+    """Whether less of a metric is better. `greater` and `trend` compare the plain numbers; all others use this."""
     return metric.endswith("loss")

@@ -1,6 +1,6 @@
-"""The networks of our own, as they are where a study sets nothing, and their costs, so that a table needs no torch.
+"""Our own networks with their default settings, and their costs, so that their table needs no torch.
 
-A test holds the costs against those that are counted on the networks themselves.
+A test compares the costs with those that are counted on the networks.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from cifarsweep.errors import SpecError
 from cifarsweep.spec.settings import ConvNet, Model, ResNet, ResNet9, ViT
 from cifarsweep.spec.validation import nearest
 
-#: Pixels a side of what they see.
+#: Pixels a side of their images.
 IMAGE_SIZE = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One network: what a study sets for it beside its name, pixels a side, and its cost, a multiply-add being two."""
+    """A row of the table of networks: options, pixels a side, and cost; a multiply-add counts as two."""
 
     name: str
     options: str
@@ -29,7 +29,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A network with its parameters and FLOPs of one image, forward: those of the body, and those for each class."""
+    """A network with its parameters and forward FLOPs of one image: of the body, and for each class."""
 
     model: Model
     params: int
@@ -38,7 +38,6 @@ class Known:
     flops_a_class: int
 
     def row(self, classes: int) -> Row:
-        """What it costs with a classifier of so many classes."""
         params = self.params + self.params_a_class * classes
         flops = self.flops + self.flops_a_class * classes
         return Row(self.model.name, options(self.model), IMAGE_SIZE, params, flops)
@@ -58,14 +57,14 @@ OWN = (
 
 
 def own_rows(names: Sequence[str], classes: int) -> list[Row]:
-    """The networks of these names, in their order; all where there are none. Raises SpecError for an unknown name."""
+    """Return the networks of these names, in their order, or all. Raises SpecError for an unknown name."""
     if not names:
         return [known.row(classes) for known in OWN]
     return [row for name in names for row in _called(name, classes)]
 
 
 def options(model: Model) -> str:
-    """What differs from a model's defaults, as a study sets it."""
+    """Return the settings that differ from the model's defaults, as a study writes them."""
     fields = model.model_dump(exclude_defaults=True).items()
     return ", ".join(f"{key} = {value}" for key, value in fields if key != "name")
 

@@ -1,4 +1,4 @@
-"""What settings from the command line do to arms, warm-ups and hypotheses of a study file, and cells to its levels."""
+"""Applies settings from the command line to arms, warm-ups and hypotheses of a study file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cifarsweep.spec.study import Cell, overlap, same_level, select
 from cifarsweep.spec.types import NAME_PATTERN, Value
 from cifarsweep.spec.validation import Table
 
-#: Takes a sentence that the user should read.
+#: Gets a sentence for the user.
 Note = Callable[[str], None]
 
 _RIVALS = {"epochs": "steps", "steps": "epochs"}
@@ -24,8 +24,8 @@ DEEPEST = 16
 _SHARE = 10
 _LONGEST_SHOWN = 200
 
-# Texts and comments of TOML, in which dots are no keys; then keys, bare or quoted, with their dots. A text that does
-# not end is one, too: else every quotation mark in it would be looked at as the beginning of another.
+# Strings and comments of TOML, whose dots are no keys; then keys, bare or quoted, with their dots. An unterminated
+# string matches too: else each quotation mark in it would be tried as the beginning of another.
 _TEXTS = re.compile(
     r'"""(?:[^\\]|\\.)*?(?:"""|\\?\Z)|\'\'\'.*?(?:\'\'\'|\Z)|"(?:[^"\\\n]|\\.)*"?|\'[^\'\n]*\'?|#[^\n]*', re.S
 )
@@ -42,7 +42,7 @@ def check_depth(text: str, where: str) -> None:
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """`key=value` of `--set`: the value as TOML, a bare word as text. Raises SpecError."""
+    """Parse `key=value` of `--set`: the value as TOML, a bare word as text. Raises SpecError."""
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals or not key:
@@ -64,7 +64,7 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 
 def parse_overrides(texts: Iterable[str]) -> Table:
-    """The settings of several `--set` by dotted key. Raises SpecError where two of them set the same one."""
+    """Return the settings of several `--set` by dotted key. Raises SpecError if two of them set the same one."""
     given: Table = {}
     said: dict[str, str] = {}
     for text in texts:
@@ -80,7 +80,7 @@ def parse_overrides(texts: Iterable[str]) -> Table:
 
 
 def _collide(one: str, other: str) -> bool:
-    """Whether two keys set the same, a table and a part of it among them, or one of two budgets each."""
+    """Whether two keys set the same: equal keys, a table and a part of it, or the two budgets."""
     short, long = sorted((one, other), key=len)
     return one == other or long.startswith(f"{short}.") or _RIVALS.get(one) == other
 
@@ -96,12 +96,12 @@ def override(flat: Mapping[str, Any], key: str, value: Any) -> Table:
 
 
 def pinned(given: Mapping[str, Any]) -> set[str]:
-    """The keys that nothing else may set any more: those given, and the other budget where one is given."""
+    """Return the keys that nothing else may set: those given, and the other budget if one is given."""
     return set(given) | {_RIVALS[key] for key in given if key in _RIVALS}
 
 
 def once(note: Note) -> Note:
-    """The same, but each sentence only once."""
+    """Wrap `note` so that each sentence comes only once."""
     said: set[str] = set()
 
     def say(sentence: str) -> None:
@@ -113,7 +113,7 @@ def once(note: Note) -> Note:
 
 
 def fit_warmup(flat: Table, given: Mapping[str, Any], note: Note, keep: Collection[str] = ()) -> Table:
-    """Cut a warm-up for which a given budget leaves no room to a tenth of it, unless it is given too, or in `keep`."""
+    """Cut a warm-up that exceeds a given budget to a tenth of it, unless it is given too, or in `keep`."""
     for budget, key in _WARMUPS.items():
         total, warmup = _number(given.get(budget)), _number(flat.get(key))
         if key in given or key in keep or not total or not warmup or warmup < total:
@@ -125,12 +125,12 @@ def fit_warmup(flat: Table, given: Mapping[str, Any], note: Note, keep: Collecti
 
 
 def _number(value: object) -> int | float:
-    """The value, or 0 for what the settings will refuse."""
+    """Return the number, or 0 for a value that the settings will refuse."""
     return max(value, 0) if isinstance(value, int | float) and not isinstance(value, bool) else 0
 
 
 def merge_equal(cells: Sequence[Cell], note: Note) -> list[Cell]:
-    """Keep the first of those cells that train the same settings."""
+    """Keep the first of cells with the same settings."""
     kept: dict[str, Cell] = {}
     for cell in cells:
         first = kept.setdefault(cell.settings.model_dump_json(), cell)
@@ -140,7 +140,7 @@ def merge_equal(cells: Sequence[Cell], note: Note) -> list[Cell]:
 
 
 def still_meant(hypotheses: Sequence[Hypothesis], cells: Sequence[Cell], note: Note) -> list[Hypothesis]:
-    """The hypotheses whose cells are all there, and of which none became a cell of both sides."""
+    """Return the hypotheses that still have all their cells, none of them on both sides."""
     kept: list[Hypothesis] = []
     for hypothesis in hypotheses:
         chosen = [select(tuple(cells), selector) for selector in selectors(hypothesis).values()]
@@ -152,12 +152,12 @@ def still_meant(hypotheses: Sequence[Hypothesis], cells: Sequence[Cell], note: N
 
 
 def meant(key: str, value: Any) -> Any:
-    """The value, or None where a file says that an optional setting has none."""
+    """Return the value, or None if a file writes `none` for an optional setting."""
     return None if value == NONE and key in OPTIONAL_KEYS else value
 
 
 def map_levels(hypothesis: Hypothesis, change: Callable[[str, Value], Value]) -> Hypothesis:
-    """The hypothesis with `change` applied to the key and the level of each level that it names."""
+    """Return the hypothesis with `change(key, level)` in the place of each level."""
     changes: dict[str, Any] = {
         role: {key: change(key, level) for key, level in selector.items()}
         for role, selector in selectors(hypothesis).items()
@@ -169,11 +169,11 @@ def map_levels(hypothesis: Hypothesis, change: Callable[[str, Value], Value]) ->
 
 
 def as_trained(key: str, levels: Iterable[Value], cells: Sequence[Cell]) -> tuple[Value, ...]:
-    """Levels as the settings of the cells have them, where a file may write 1 for 1.0."""
+    """Return levels as the settings of the cells have them: a file may write 1 for 1.0."""
     known = [cell.levels[key] for cell in cells if key in cell.levels]
     return tuple(next((one for one in known if same_level(one, level)), level) for level in map(frozen, levels))
 
 
 def frozen(level: Any) -> Value:
-    """A level as a record holds it: TOML's lists become tuples."""
+    """Turn a list of TOML into a tuple."""
     return tuple(level) if isinstance(level, list) else level

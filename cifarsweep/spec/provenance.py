@@ -1,4 +1,4 @@
-"""What a trial was trained with: which of its attempts its result rests on, and in what these differ."""
+"""Finds the attempts that trained a trial's result, and the differences among their environments."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ DEVICE = "device"
 
 
 def without_data(versions: Mapping[str, str]) -> dict[str, str]:
-    """The versions but for the digests of data sets."""
+    """Return the versions without the digests of data sets."""
     return {name: version for name, version in versions.items() if not name.startswith(DATA_VERSION)}
 
 
 def contributing(first_steps: Sequence[int | None]) -> list[int]:
-    """Which attempts, given the steps that they went on from, trained what the last one ended with; oldest first.
+    """Return which attempts contributed to the last one, given the steps they resumed from; oldest first.
 
-    An attempt that left no checkpoint, or whose checkpoint was not used, trained nothing of it. One whose first step is
-    not known counts.
+    An attempt whose checkpoint was lost or not used contributed nothing. One with an unknown first step counts.
     """
     found: list[int] = []
     needed: int | None = None
-    for place in reversed(range(len(first_steps))):
-        first = first_steps[place]
+    for index in reversed(range(len(first_steps))):
+        first = first_steps[index]
         if needed is None or first is None or first < needed:
-            found.append(place)
+            found.append(index)
             needed = needed if first is None else first
         if needed == 0:
             break
@@ -35,33 +34,33 @@ def contributing(first_steps: Sequence[int | None]) -> list[int]:
 
 
 class Attempt(Protocol):
-    """What is asked of an attempt, from wherever it was read."""
+    """The properties of an attempt that this module needs."""
 
     @property
     def first_step(self) -> int | None:
-        """The step that it went on from."""
+        """The step that it resumed from."""
 
     @property
     def device(self) -> str:
-        """The model of its device, empty where that is not known."""
+        """The model of its device, empty if unknown."""
 
     @property
     def versions(self) -> Mapping[str, str]:
-        """What it ran with, and the digest of its images."""
+        """The versions of its software, and the digest of its images."""
 
 
 A = TypeVar("A", bound=Attempt)
 
 
 def trained_by(attempts: Sequence[A]) -> tuple[A, ...]:
-    """The attempts that a trial's result rests on, oldest first."""
-    if len(attempts) < 2:  # as of most trials of large studies
+    """Return the attempts that contributed to a trial's result, oldest first."""
+    if len(attempts) < 2:  # the common case
         return tuple(attempts)
-    return tuple(attempts[place] for place in contributing([each.first_step for each in attempts]))
+    return tuple(attempts[index] for index in contributing([each.first_step for each in attempts]))
 
 
 def changed(attempts: Sequence[Attempt]) -> dict[str, tuple[str, ...]]:
-    """What a trial changed on its way, so that its bits are not promised again; empty where it changed nothing."""
+    """Return what changed between a trial's attempts, so that its bits may not repeat; empty if nothing did."""
     found = trained_by(attempts)
     if len(found) < 2:
         return {}
@@ -69,9 +68,9 @@ def changed(attempts: Sequence[Attempt]) -> dict[str, tuple[str, ...]]:
 
 
 def changes(environments: Iterable[Mapping[str, str]]) -> dict[str, tuple[str, ...]]:
-    """What attempts of one trial do not have in common, with the values in the order in which they came.
+    """Return the differences among the environments of a trial's attempts, with the values in their order.
 
-    What one of them did not record is not compared.
+    Values that an attempt did not record are ignored.
     """
     known = [each for each in environments if each]
     keys = sorted(set[str]().union(*known)) if known else []
@@ -80,5 +79,5 @@ def changes(environments: Iterable[Mapping[str, str]]) -> dict[str, tuple[str, .
 
 
 def changes_text(found: Mapping[str, Sequence[str]]) -> str:
-    """The changes as a reader meets them: torch 2.14.0, then 2.15.0."""
+    """Return the changes as text: torch 2.14.0, then 2.15.0."""
     return "; ".join(f"{key} {', then '.join(values)}" for key, values in found.items())

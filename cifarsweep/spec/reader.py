@@ -1,4 +1,4 @@
-"""Reads study files: TOML in, a checked `Study` out, or a sentence that says what to mend."""
+"""Reads study files: returns a checked `Study`, or raises an error that says what to change."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from cifarsweep.spec.validation import Table, check_keys, nearest, nested, valid
 #: Bytes of a study file.
 LARGEST_FILE = 1 << 20
 _LONGEST_SHOWN = 200
-#: Seeds of a study whose file names none; a search has one.
+#: Default number of seeds; that of a search is 1.
 _SEEDS = 3
 
 
@@ -72,19 +72,19 @@ class _File(Frozen):
 
 
 def shipped_folder() -> Path:
-    """The folder of the studies that ship: inside the wheel, or at the top level of a checkout."""
+    """Return the folder of the shipped studies: inside the wheel, or at the top level of a checkout."""
     package = Path(__file__).resolve().parents[1]
     inside = package / "studies"
     return inside if inside.is_dir() else package.parent / "studies"
 
 
 def shipped() -> list[Path]:
-    """The study files that ship, by name."""
+    """Return the files of the shipped studies, by name."""
     return sorted(shipped_folder().glob("*.toml"))
 
 
 def find(name_or_file: str) -> Path:
-    """The file of a shipped study, or the file itself. Raises UnknownStudy with the list of known names."""
+    """Return the file of a shipped study, or the file itself. Raises UnknownStudy with the list of known names."""
     if name_or_file.endswith(".toml") or os.sep in name_or_file:
         return _study_file(Path(name_or_file))
     known = {path.stem: path for path in shipped()}
@@ -97,7 +97,7 @@ def find(name_or_file: str) -> Path:
 
 
 def _study_file(path: Path) -> Path:
-    """The path, where a file is there. Raises UnknownStudy, which says what is there instead."""
+    """Return the path if it is a file. Raises UnknownStudy that says what it is instead."""
     shown = str(path) if len(str(path)) <= _LONGEST_SHOWN else f"{str(path)[:_LONGEST_SHOWN]}..."
     try:
         mode = path.stat().st_mode
@@ -121,9 +121,9 @@ def read_study(
 ) -> Study:
     """Read, override, expand and check a study file.
 
-    `overrides` are settings by dotted key, as after `--set`; `seeds` replaces the file's by 0..seeds-1. An override
-    wins over what arms set: arms that become equal by it are merged, hypotheses that lose their cells by it left out,
-    and a warm-up that does not fit a smaller budget is cut; `note` gets a sentence on each.
+    `overrides` are settings by dotted key, as of `--set`; `seeds` replaces the file's by 0..seeds-1. Overrides win over
+    arms: arms that become equal are merged, hypotheses that lose their cells are left out, and a warm-up that does not
+    fit a smaller budget is cut. `note` gets a sentence on each.
     Raises SpecError, whose message names the file and the key of every mistake.
     """
     where = str(path)
@@ -155,7 +155,7 @@ def read_study(
 
 
 def check_name(name: str, where: str) -> str:
-    """Return the name of a study or data set; raise SpecError where it is not safe everywhere."""
+    """Return the name of a study or data set. Raises SpecError if it is not safe everywhere."""
     if not NAME_PATTERN.fullmatch(name):
         shown = name if len(name) <= 64 else f"{name[:61]}..."
         raise SpecError(
@@ -169,7 +169,7 @@ def _parse(path: Path) -> Table:
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise SpecError(f"{path}: is over 1 MiB; that can't be a study file")
-        # Editors of Windows begin a file with a mark of their own.
+        # Editors on Windows may begin a file with a byte order mark.
         text = path.read_text(encoding="utf-8-sig")
         check_depth(text, str(path))
         return tomllib.loads(text)
@@ -177,7 +177,7 @@ def _parse(path: Path) -> Table:
         raise SpecError(f"{path}: is not UTF-8 text") from None
     except RecursionError:
         raise SpecError(f"{path}: is not valid TOML: it nests too deeply") from None
-    # Beside those of TOML, Python's own: a number may have thousands of digits.
+    # TOML's errors, and Python's own for a number of thousands of digits.
     except ValueError as error:
         raise SpecError(f"{path}: is not valid TOML: {error}") from None
     except OSError as error:
@@ -185,7 +185,7 @@ def _parse(path: Path) -> Table:
 
 
 def _seeds(given: object, where: str) -> tuple[int, ...]:
-    """A count n means the seeds 0..n-1; a list names them."""
+    """Return the seeds: 0..n-1 for a count n, or those of a list."""
     if isinstance(given, int) and not isinstance(given, bool) and given >= 1:
         check_trial_count(given, where)
         return tuple(range(given))
@@ -200,7 +200,7 @@ def _seeds(given: object, where: str) -> tuple[int, ...]:
 
 
 def _given(file: _File, overrides: Mapping[str, Any], where: str) -> Table:
-    """The overrides by dotted key. Factors are what a study is about, so nothing overrides them."""
+    """Return the overrides by dotted key. Factors can't be overridden."""
     given: Table = {}
     factors = [*flatten(file.factors), *space_tables(file.search or {}, where)]
     for key, value in flatten(dict(overrides)).items():
@@ -227,7 +227,7 @@ def _fixed_settings(file: _File, given: Table, where: str) -> Table:
 
 
 def _searched(file: _File, given: Table, where: str, note: Note) -> tuple[Search | None, list[Cell]]:
-    """The search with cells at the ends of its space; nothing of either where the file has none."""
+    """Return the search with cells at the ends of its space, or None and no cells."""
     if file.search is None:
         return None, []
     for table in ("factors", "arms", "exclude", "hypotheses"):
@@ -260,7 +260,7 @@ def _cells(file: _File, given: Table, where: str, note: Note) -> list[Cell]:
         flat = fixed
         for key, level in levels.items():
             flat = override(flat, key, level)
-        # A warm-up that is a factor is no accident of a smaller budget: it stays, and is refused where it does not fit.
+        # A warm-up that is a factor is not cut for a smaller budget: it is refused if it does not fit.
         flat = fit_warmup(flat, given, note, keep=factors)
         cells.append(_cell(name or cell_name(_hashable(levels), list(factors)), flat, varied, where))
     return cells
@@ -310,7 +310,7 @@ def _arm_levels(arm: _Arm, settled: set[str], where: str) -> Table:
 def _cell(name: str, flat: Table, varied: list[str], where: str) -> Cell:
     settings = validated(Settings, nested(flat, where), f"{where}: settings of cell {name!r}")
     everything = flat_settings(settings)
-    # Models of another family do not have every key that some cell varies.
+    # A model of another family lacks some of the varied keys.
     return Cell(name=name, levels={key: everything[key] for key in varied if key in everything}, settings=settings)
 
 

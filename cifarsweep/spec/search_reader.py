@@ -1,4 +1,4 @@
-"""Reads the `[search]` table of a study file, and makes cells of the points of its space."""
+"""Reads the `[search]` table of a study file, and turns points of its space into cells."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from cifarsweep.spec.types import Value
 from cifarsweep.spec.validation import Table, check_keys, nested, validated
 
 _SHAPE = "write { low = ..., high = ... } or { choices = [...] }"
-#: Spaces of at most so many points are checked point by point, larger ones at the ends of every parameter.
+#: Spaces of at most so many points are checked at each point, larger ones at the ends of every parameter.
 _FEW = 200
-#: What a float may be.
+#: The limit of numbers.
 _MOST = float("inf")
 
 
 def read_search(table: Table, fixed: Table, where: str) -> tuple[Search, tuple[Cell, ...]]:
-    """The search of a file, and cells at the ends of its space, which stand for all that it may ask for.
+    """Return the search of a file, and cells at the ends of its space as samples of its points.
 
-    Raises SpecError that names the key of every mistake, also where the settings refuse a value of the space.
+    Raises SpecError that names the key of every mistake, also if the settings refuse a value of the space.
     """
     tables = space_tables(table, where)
     check_keys(tables, f"{where}: search.space")
@@ -36,7 +36,7 @@ def read_search(table: Table, fixed: Table, where: str) -> tuple[Search, tuple[C
 
 
 def space_tables(table: Mapping[str, Any], where: str) -> dict[str, Table]:
-    """The tables of the space by the dotted key of their setting, however the file nests them. Raises SpecError."""
+    """Return the tables of the space by dotted key, for any nesting in the file. Raises SpecError."""
     space = table.get("space", {})
     if not isinstance(space, dict):
         raise SpecError(f"{where}: search.space: must be a table of settings, not {space!r}")
@@ -71,7 +71,7 @@ def _parameter(table: Table, where: str) -> Parameter:
 
 
 def _ends(search: Search, where: str) -> list[Cell]:
-    """The first point, and those that differ from it in one setting; or every point, where they are few."""
+    """Return the first point and those that differ from it in one setting. Checks every point of a small space."""
     first = {key: parameter.ends[0] for key, parameter in search.space.items()}
     cells = [point_cell(search, first, f"{where}: the first point of search.space")]
     for key, parameter in search.space.items():
@@ -84,7 +84,7 @@ def _ends(search: Search, where: str) -> list[Cell]:
 
 
 def point_cell(search: Search, params: Mapping[str, Value], where: str, name: str | None = None) -> Cell:
-    """The cell at a point. Raises SpecError where the settings refuse it."""
+    """Return the cell at a point. Raises SpecError if the settings refuse it."""
     flat = dict(search.fixed) | dict(params)
     settings = validated(Settings, nested(flat, where), where)
     everything = flat_settings(settings)

@@ -1,4 +1,4 @@
-"""The space of a search study: ranges and choices in the place of levels. `searching` makes cells of it."""
+"""The space of a search study: ranges and choices instead of levels."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from cifarsweep.spec.settings import Frozen
 from cifarsweep.spec.types import Value
 
-#: Significant digits of a suggested float: what a person can read, write into a study file and get the same bits from.
+#: Significant digits of a suggested float: few enough to copy into a study file, with the same bits.
 DIGITS = 6
 
 
 class Range(Frozen):
-    """Numbers from `low` to `high`, both included: whole ones where both ends are."""
+    """Numbers from `low` to `high`, both included: whole numbers if both ends are."""
 
     low: int | float
     high: int | float
     log: bool = False
-    """Search the logarithm, for what works by factors."""
+    """Search the logarithm, for settings that act by factors."""
     step: PositiveInt | None = None
     """Whole ranges only: the distance of neighbours."""
 
@@ -41,30 +41,29 @@ class Range(Frozen):
 
     @property
     def whole(self) -> bool:
-        """Whether it is a range of whole numbers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     @property
     def ends(self) -> tuple[Value, ...]:
-        """The values that are tried against the settings before anything is stored."""
+        """The values that are checked against the settings when a study is created."""
         return (self.low, self.high)
 
     def all(self) -> range | None:
-        """Every value, lowest first; None where they can't be counted."""
+        """Return every value, lowest first; None if they can't be counted."""
         if isinstance(self.low, int) and isinstance(self.high, int):
             return range(self.low, self.high + 1, self.step or 1)
         return None
 
     @property
     def count(self) -> int | None:
-        """How many values there are; None where they can't be counted."""
+        """The number of values; None if they can't be counted."""
         if isinstance(self.low, int) and isinstance(self.high, int):
-            # Not the length of the range, which must fit into a machine's word.
+            # Not len(range), which must fit into a machine word.
             return (self.high - self.low) // (self.step or 1) + 1
         return None
 
     def rounded(self, value: float) -> Value:
-        """The value as a person would write it, inside the range."""
+        """Return the value with few digits, inside the range."""
         if self.whole:
             return round(value)
         return float(min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high))
@@ -83,16 +82,13 @@ class Choices(Frozen):
 
     @property
     def ends(self) -> tuple[Value, ...]:
-        """The values that are tried against the settings before anything is stored: all of them."""
         return self.choices
 
     def all(self) -> tuple[Value, ...]:
-        """Every value."""
         return self.choices
 
     @property
     def count(self) -> int:
-        """How many values there are."""
         return len(self.choices)
 
 
@@ -101,14 +97,14 @@ Pruner = Literal["none", "median", "hyperband"]
 
 
 class Search(Frozen):
-    """How the points of a study are asked for, one after the other, in the light of those that are done."""
+    """The search of a study: its points are suggested one after the other, from the results of those before."""
 
     sampler: Literal["random", "tpe", "cmaes"] = "tpe"
     pruner: Pruner = "none"
     """Ends trials whose validation accuracy falls behind that of the others."""
     n_trials: Annotated[int, Field(ge=1, le=100_000)]
     seed: NonNegativeInt = 0
-    """Of the sampler; the trials have seeds of their own."""
+    """Seed of the sampler; the trials have their own."""
     space: Annotated[dict[str, Parameter], Field(min_length=1)]
     fixed: dict[str, Value] = {}
     """The settings that all points share, by dotted key; anything not named has its default."""
@@ -122,31 +118,31 @@ class Search(Frozen):
 
     @property
     def size(self) -> int | None:
-        """How many points the space has; None where they can't be counted."""
+        """The number of points of the space; None if they can't be counted."""
         counts = [each.count for each in self.space.values()]
         known = [count for count in counts if count is not None]
         return math.prod(known) if len(known) == len(counts) else None
 
     @property
     def points(self) -> int:
-        """How many points are asked for: no more than there are."""
+        """The number of points to suggest, at most all."""
         return self.n_trials if self.size is None else min(self.n_trials, self.size)
 
     def every_point(self) -> Iterator[dict[str, Value]]:
-        """All points of a space whose `size` is known."""
+        """Yield all points of a space whose `size` is known."""
         values = [each.all() or () for each in self.space.values()]
         return (dict(zip(self.space, point, strict=True)) for point in product(*values))
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A point that was asked for and what came of it. `value` is the mean over the seeds that are done."""
+    """A suggested point and its result. `value` is the mean over the seeds that are done."""
 
     params: Mapping[str, Value]
     state: Literal["running", "complete", "pruned", "failed"]
     value: float | None = None
     step: int = 0
-    """Where a pruned one ended."""
+    """The last step of a pruned point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,4 +151,4 @@ class Curve:
 
     values: tuple[float, ...]
     complete: bool = False
-    """Trained to the end of its budget."""
+    """Whether it was trained to the end of its budget."""

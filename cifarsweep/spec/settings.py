@@ -1,4 +1,4 @@
-"""The settings of one training run: frozen, strict, with every default in sight."""
+"""The settings of one training run, with their defaults and limits."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from cifarsweep.spec.types import NAME_PATTERN, Value
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
-#: What a file, which has no word for it, writes for a setting that is not set.
+#: The word for an unset setting in a file, since TOML has none.
 NONE = "none"
-#: Steps, epochs and the like. Nobody trains longer than the largest, so a larger one is a slip of the hand.
+#: Limit of steps and epochs; a larger number is a typing error.
 MOST_STEPS = 1_000_000_000
 Count = Annotated[int, Field(gt=0, le=MOST_STEPS)]
 CountOrZero = Annotated[int, Field(ge=0, le=MOST_STEPS)]
@@ -271,7 +271,7 @@ class Settings(Frozen):
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as one table of dotted keys: `{"a": {"b": 1}}` becomes `{"a.b": 1}`."""
+    """Turn nested tables into one table of dotted keys: `{"a": {"b": 1}}` becomes `{"a.b": 1}`."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, dict):
@@ -282,17 +282,17 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def flat_settings(settings: Settings) -> dict[str, Value]:
-    """Every setting by its dotted key, lists as tuples."""
+    """Return every setting by its dotted key, lists as tuples."""
     return flatten(settings.model_dump())
 
 
 def setting_keys() -> list[str]:
-    """Every dotted key that a setting can have."""
+    """Return every dotted key of a setting."""
     return list(dict.fromkeys(key for key, _ in _keys(Settings)))
 
 
 def nested_models(annotation: Any) -> list[type[BaseModel]]:
-    """The models that an annotation names, however deep: one table, or one of several families."""
+    """Return the models that an annotation names at any depth: one table, or several families."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for inner in get_args(annotation) for model in nested_models(inner)]
@@ -308,7 +308,7 @@ def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 
 _BUDGETS = ("epochs", "steps")
-#: Settings that may be left out, for which a file writes `NONE`. A budget is not: one of the two is always given.
+#: Optional settings, for which a file may write `NONE`. A budget is not: one of the two is always given.
 OPTIONAL_KEYS = frozenset(
     key for key, annotation in _keys(Settings) if type(None) in get_args(annotation) and key not in _BUDGETS
 )

@@ -1,4 +1,4 @@
-"""A study: a question, its cells and its seeds. Building one expands and checks it; nothing here reads a file."""
+"""A study: a question, its cells and its seeds."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Cell(Frozen):
     levels: dict[str, Value]
     """The value of every setting that any cell of the study varies, by dotted key."""
     own_settings: Settings | None = Field(alias="settings")
-    """None in an imported study: what its logs do not say, nobody knows."""
+    """None in an imported study, whose logs do not tell them."""
 
     @property
     def settings(self) -> Settings:
-        """All settings. Raises SpecError where they are not known; ask `Study.imported` first."""
+        """All settings. Raises SpecError if they are unknown; check `Study.imported` first."""
         if self.own_settings is None:
             raise SpecError(f"cell {self.name!r} was imported from logs, which do not say what it was trained with")
         return self.own_settings
@@ -52,22 +52,22 @@ class PlannedTrial:
 
 
 class Study(Frozen):
-    """A question with everything that its trials need. Equal contents have equal hashes, however they were written."""
+    """A question with everything that its trials need. Equal contents have equal hashes."""
 
     name: Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$")]
     question: Annotated[Prose, Field(min_length=1)]
     source: Prose = ""
-    """Where the question comes from: a paper, a report, a page."""
+    """The source of the question: a paper, a report, a page."""
     cost: Prose = ""
-    """What the whole study takes, and on what it was measured."""
+    """The cost of the whole study, and the machine it was measured on."""
     factors: dict[str, tuple[Value, ...]] = {}
     cells: Annotated[tuple[Cell, ...], Field(min_length=1)]
-    """Of a search: the ends of its space, which are checked in the place of what it will ask for, and not trained."""
+    """For a search: the ends of its space, which are checked as samples of its points, and not trained."""
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
     hypotheses: tuple[Hypothesis, ...] = ()
     search: Search | None = None
     imported: bool = False
-    """Whether its trials were trained elsewhere and read from logs: then nobody here knows their settings."""
+    """Whether its trials were read from logs of other programs, so that their settings are unknown."""
 
     @model_validator(mode="after")
     def _settings_are_known(self) -> Self:
@@ -76,9 +76,9 @@ class Study(Frozen):
         return self
 
     def trials(self) -> Iterator[PlannedTrial]:
-        """Every cell with its first seed, then every cell with the second: early results then cover all cells.
+        """Yield every cell with the first seed, then every cell with the second, so that early results cover all cells.
 
-        None of a search: what it will try is not known yet.
+        A search yields none: its points are not known yet.
         """
         for seed in self.seeds:
             for cell in () if self.search else self.cells:
@@ -86,24 +86,24 @@ class Study(Frozen):
 
     @property
     def planned(self) -> int:
-        """How many trials it has in the end."""
+        """The number of trials in the end."""
         return (self.search.points if self.search else len(self.cells)) * len(self.seeds)
 
     def canonical(self) -> str:
-        """The study as JSON with sorted keys; what the database keeps and the hash covers."""
-        # As before there were searches and imports: studies that are none of these keep their hash.
+        """Return the study as JSON with sorted keys, as the database keeps it and the hash covers it."""
+        # Omit what earlier versions did not have, so that their studies keep their hash.
         unused = {key for key in ("search", "imported") if not getattr(self, key)}
         contents = self.model_dump(mode="json", exclude=unused)
         return json.dumps(contents, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     @property
     def sha256(self) -> str:
-        """Digest of `canonical()`."""
+        """The digest of `canonical()`."""
         return hashlib.sha256(self.canonical().encode()).hexdigest()
 
     @classmethod
     def from_canonical(cls, text: str) -> Self:
-        """Read back what `canonical()` wrote, with the factors in the order in which the study's file had them."""
+        """Parse the text of `canonical()`, with the factors in the order of the study's file."""
         study = cls.model_validate_json(text)
         order = _order_in_names(study)
         if order == list(study.factors):
@@ -113,7 +113,7 @@ class Study(Frozen):
 
 
 def _order_in_names(study: Study) -> list[str]:
-    """The factors in the order in which the names of crossed cells have them, as sorted keys tell nothing of it."""
+    """Return the factors in their order in the names of crossed cells: the sorted keys of JSON have lost it."""
     short = _short_keys(study.factors)
     for cell in study.cells:
         heads = [part.partition("=")[0] for part in cell.name.split(", ")]
@@ -123,17 +123,17 @@ def _order_in_names(study: Study) -> list[str]:
 
 
 def _ordered(of: Mapping[str, _Held], first: Sequence[str]) -> dict[str, _Held]:
-    """The same with the keys of `first` in front, as far as it has them."""
+    """Return the mapping with the keys of `first` in front."""
     return {key: of[key] for key in dict.fromkeys((*first, *of)) if key in of}
 
 
 def datasets(study: Study) -> set[str]:
-    """The names of the data sets that its cells train on; none of an imported study, of which they are not known."""
+    """Return the names of the data sets of its cells; none for an imported study, which does not tell them."""
     return {cell.own_settings.dataset for cell in study.cells if cell.own_settings is not None}
 
 
 def select(cells: tuple[Cell, ...], selector: Selector) -> list[Cell]:
-    """The cells that a selector means; empty where it means none."""
+    """Return the cells that match a selector."""
     if isinstance(selector, str):
         return [cell for cell in cells if cell.name == selector]
     return [cell for cell in cells if all(_matches(cell, key, value) for key, value in selector.items())]
@@ -144,7 +144,7 @@ def _matches(cell: Cell, key: str, value: Value) -> bool:
 
 
 def level_key(value: Value) -> Hashable:
-    """Equal for levels that are the same: 1 is 1.0, as a file may write it, but a switch is no number."""
+    """Return a key that is equal for equal levels: 1 equals 1.0, but true does not equal 1."""
     if isinstance(value, tuple):
         return tuple(level_key(item) for item in value)
     # In Python True == 1.
@@ -152,32 +152,32 @@ def level_key(value: Value) -> Hashable:
 
 
 def same_level(left: Value, right: Value) -> bool:
-    """Whether two values of a setting are the same level; everything that compares levels asks this."""
+    """Whether two values of a setting are the same level. Use this for every comparison of levels."""
     return level_key(left) == level_key(right)
 
 
 def crossed(factors: Mapping[str, tuple[Value, ...]]) -> Iterator[dict[str, Value]]:
-    """Every combination of levels, the last factor varying fastest; nothing where there are no factors."""
+    """Yield every combination of levels, the last factor varying fastest; nothing without factors."""
     if factors:
         for combination in product(*factors.values()):
             yield dict(zip(factors, combination, strict=True))
 
 
 def cell_name(levels: Mapping[str, Value], keys: list[str]) -> str:
-    """A short name: keys with their levels."""
+    """Return a short name: keys with their levels."""
     short = _short_keys(keys)
     return ", ".join(f"{short[key]}={level_text(levels[key])}" for key in keys) or "base"
 
 
 def _short_keys(keys: Iterable[str]) -> dict[str, str]:
-    """The last part of each key, or all of it where two keys would look alike."""
+    """Return the last part of each key, or all of it if two keys would be equal."""
     ends = {key: key.rsplit(".", 1)[-1] for key in keys}
     count = Counter(ends.values())
     return {key: end if count[end] == 1 else key for key, end in ends.items()}
 
 
 def level_text(value: Value) -> str:
-    """A level as a reader writes it: `yes`, `none`, `3e-4`, `32-64-128`; a number so that reading gives it back."""
+    """Return a level as text: `yes`, `none`, `3e-4`, `32-64-128`. Parsing the text of a number gives it back."""
     if value is None:
         return NONE
     if isinstance(value, bool):
@@ -191,7 +191,7 @@ def level_text(value: Value) -> str:
 
 
 def check_unique(cells: tuple[Cell, ...], where: str) -> None:
-    """Raise SpecError where two cells train the same settings or bear the same name."""
+    """Raise SpecError if two cells have the same settings or the same name."""
     seen: dict[str, str] = {}
     names: set[str] = set()
     for cell in cells:
@@ -205,9 +205,9 @@ def check_unique(cells: tuple[Cell, ...], where: str) -> None:
 
 
 def check_hypotheses(study: Study, where: str) -> None:
-    """Raise SpecError where a hypothesis speaks of a cell, factor or level that the study does not have."""
+    """Raise SpecError if a hypothesis refers to a cell, factor or level that the study does not have."""
     for number, hypothesis in enumerate(study.hypotheses, start=1):
-        if problem := _lacking(study, hypothesis):
+        if problem := _missing_reference(study, hypothesis):
             raise SpecError(f"{where}: hypothesis {number}: {problem}")
         if hypothesis.kind == "at_chance" and not hypothesis.metric.endswith("accuracy"):
             raise SpecError(
@@ -223,19 +223,19 @@ def check_hypotheses(study: Study, where: str) -> None:
 
 
 def dangling(study: Study) -> str | None:
-    """What a stored study speaks of and does not have; None where all is there."""
+    """Return what a stored study refers to and does not have; None if nothing is missing."""
     names = Counter(cell.name for cell in study.cells)
     if twice := [name for name, count in names.items() if count > 1]:
         return f"two cells are named {twice[0]!r}"
     if empty := [factor for factor, levels in study.factors.items() if not levels]:
         return f"factors.{empty[0]} has no level"
     for number, hypothesis in enumerate(study.hypotheses, start=1):
-        if problem := _lacking(study, hypothesis):
+        if problem := _missing_reference(study, hypothesis):
             return f"hypothesis {number}: {problem}"
     return None
 
 
-def _lacking(study: Study, hypothesis: Hypothesis) -> str | None:
+def _missing_reference(study: Study, hypothesis: Hypothesis) -> str | None:
     chosen = {key: select(study.cells, selector) for key, selector in selectors(hypothesis).items()}
     for key, selector in selectors(hypothesis).items():
         if not chosen[key]:
@@ -252,7 +252,7 @@ def _lacking(study: Study, hypothesis: Hypothesis) -> str | None:
 
 
 def overlap(a: Sequence[Cell] = (), b: Sequence[Cell] = ()) -> list[Cell]:
-    """The cells that are on both sides of a comparison."""
+    """Return the cells on both sides of a comparison."""
     names = {cell.name for cell in b}
     return [cell for cell in a if cell.name in names]
 

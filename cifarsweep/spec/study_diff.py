@@ -1,4 +1,4 @@
-"""What differs between two studies, and which differences `extend` may store."""
+"""Compares two studies, and decides which differences `extend` may store."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from cifarsweep.spec.study import Study
 
 
 def difference(old: Study, new: Study) -> str:
-    """A unified diff of two studies, empty where they are equal."""
+    """Return a unified diff of two studies, empty if they are equal."""
     return "\n".join(difflib.unified_diff(_pretty(old), _pretty(new), "in the database", "now", lineterm="", n=1))
 
 
 def _pretty(study: Study) -> list[str]:
-    """One line per fact, so that a diff names what changed; cells only by name and settings."""
+    """Return one line per fact for a diff; cells by name and settings."""
     lines = [f"question = {study.question!r}", f"source = {study.source!r}", f"cost = {study.cost!r}"]
     lines += [f"factors.{key} = {json.dumps(levels)}" for key, levels in study.factors.items()]
     lines += [f"seeds = {list(study.seeds)}"]

@@ -1,4 +1,4 @@
-"""The vocabulary: the words of the design, as types, in one place."""
+"""The vocabulary that all rooms share: states, outcomes and records."""
 
 from __future__ import annotations
 
@@ -6,34 +6,31 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
 
-#: Names of studies and data sets: what is safe in a path, a URL, SQL and HTML without quoting.
+#: Names of studies and data sets: safe in a path, a URL, SQL and HTML without quoting.
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 #: A level of a factor, or any other setting's value, as TOML and JSON know it.
 Scalar = None | bool | int | float | str
 Value = Scalar | tuple[Scalar, ...]
 
-Device = Literal["cpu", "cuda"]
-
 
 class TrialState(StrEnum):
-    """Where a trial stands. `done`, `failed`, `poisoned` and `cancelled` are final."""
+    """The state of a trial. `done`, `failed`, `poisoned` and `cancelled` are final."""
 
     #: waits for a worker, perhaps until `not_before`
     QUEUED = "queued"
-    #: a worker has the right to write for it, until `lease_until`
+    #: a worker holds its lease, until `lease_until`
     LEASED = "leased"
-    #: waits until somebody resumes it
+    #: waits until a user resumes it
     PAUSED = "paused"
     #: trained to the end; a diverged trial is done as well
     DONE = "done"
-    #: raised the same kind of error as often as it may
+    #: raised the same kind of error too often
     FAILED = "failed"
-    #: took its worker down as often as it may
+    #: crashed its worker too often
     POISONED = "poisoned"
-    #: somebody did not want it any more
+    #: cancelled by a user
     CANCELLED = "cancelled"
 
 
@@ -55,38 +52,38 @@ class StopRequest(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How a trial that is done ended."""
+    """The outcome of a trial that is done."""
 
     #: reached its budget with finite losses
     FINISHED = "finished"
     #: its loss stopped being finite; counts at chance accuracy
     DIVERGED = "diverged"
-    #: a search ended it early, because it fell behind the others
+    #: a search ended it early, because it fell behind others
     PRUNED = "pruned"
 
 
 class AttemptEnd(StrEnum):
-    """Why a worker's lease on a trial ended."""
+    """The reason for the end of a worker's lease on a trial."""
 
     #: the trial is done
     DONE = "done"
-    #: the worker, or somebody who paused the trial, wanted it to stop; the lease was given back
+    #: the worker was stopped or the trial paused; the lease was given back
     RELEASED = "released"
-    #: somebody cancelled the trial
+    #: a user cancelled the trial
     CANCELLED = "cancelled"
     #: the trial raised an exception
     EXCEPTION = "exception"
     #: the device ran out of memory
     OUT_OF_MEMORY = "out_of_memory"
-    #: the child process died or hung
+    #: the child process crashed or hung
     CRASHED = "crashed"
-    #: so it did, but the worker then found its own machine at fault; counts as no failure
+    #: the same, but the worker then found its own machine at fault; does not count as a failure
     BAD_MACHINE = "bad_machine"
-    #: the lease ran out and another worker took over
+    #: the lease expired and another worker took over
     TAKEN_OVER = "taken_over"
 
 
-#: Begins the names of a worker's versions that are digests of data sets.
+#: Prefix of the names of versions that are digests of data sets.
 DATA_VERSION = "data "
 
 
@@ -101,7 +98,7 @@ class MetricRow:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointRef:
-    """Points to a checkpoint file: what it must hash to before anyone opens it."""
+    """Refers to a checkpoint file, with the digest that is checked before it is used."""
 
     step: int
     path: str
@@ -111,7 +108,7 @@ class CheckpointRef:
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """What a finished trial leaves behind: its last metrics and the digest of its weights."""
+    """The result of a trial: its last metrics and the digest of its weights."""
 
     outcome: Outcome
     step: int

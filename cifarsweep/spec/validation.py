@@ -37,16 +37,16 @@ _SENTENCES = {
 }
 
 _LONGEST_WORD = 200
-#: Mistakes of one file that are told; who mends these sees the next.
-_MOST_TOLD = 20
-#: What pydantic finds in a record of a newer version: keys, words and tables that this one lacks.
+#: Mistakes of one file that are listed.
+_MOST_LISTED = 20
+#: Errors of pydantic for a record of a newer version: unknown keys, words and tables.
 _UNKNOWN = ("extra_forbidden", "literal_error", "union_tag_invalid", "union_tag_not_found", "string_pattern_mismatch")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """` Did you mean 'x'?`, or nothing where no known name is near."""
+    """Return ` Did you mean 'x'?`, or nothing if no known name is near."""
     known = list(known)
-    # Comparing takes time by the product of the lengths, and what is longer is nobody's slip of the hand.
+    # Comparing takes time by the product of the lengths, and a longer word is no typing error.
     if len(word) > _LONGEST_WORD:
         return ""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
@@ -55,27 +55,27 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def unknown(error: ValidationError) -> str | None:
-    """The first key or word that the records do not know, with its value; None where all are known to them."""
+    """Return the first key or word that the records do not know, with its value; None if they know all."""
     for detail in error.errors(include_url=False, include_context=False):
-        # No version writes characters that steer a terminal: those are somebody's edit.
-        if detail["type"] in _UNKNOWN and not _steers(detail["input"]):
+        # No version writes control characters: the record was edited.
+        if detail["type"] in _UNKNOWN and not _has_controls(detail["input"]):
             return f"{'.'.join(map(str, detail['loc']))} = {_show(detail['input'])}"
     return None
 
 
-def _steers(value: object) -> bool:
+def _has_controls(value: object) -> bool:
     return isinstance(value, str) and re.search(r"[\x00-\x1f\x7f-\x9f]", value) is not None
 
 
 def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
-    """The mistakes, each on a line of its own that names `where` and the dotted key; of very many the first."""
+    """Return the mistakes, each on a line that names `where` and the dotted key; at most twenty."""
     details = error.errors(include_url=False)
-    # Pydantic counts only the entries that are valid, and so calls a list of mistakes too short as well.
+    # Pydantic counts only valid entries, and so calls a list of mistakes too short as well.
     wrong = {detail["loc"][:-1] for detail in details}
-    told = [detail for detail in details if not (detail["type"] == "too_short" and detail["loc"] in wrong)]
-    sentences = [_sentence(detail, model, where) for detail in told[:_MOST_TOLD]]
-    if len(told) > _MOST_TOLD:
-        sentences.append(f"{where}: and {len(told) - _MOST_TOLD:,} more mistakes")
+    listed = [detail for detail in details if not (detail["type"] == "too_short" and detail["loc"] in wrong)]
+    sentences = [_sentence(detail, model, where) for detail in listed[:_MOST_LISTED]]
+    if len(listed) > _MOST_LISTED:
+        sentences.append(f"{where}: and {len(listed) - _MOST_LISTED:,} more mistakes")
     return "\n".join(sentences)
 
 
@@ -97,7 +97,7 @@ def _sentence(detail: Mapping[str, Any], model: type[BaseModel], where: str) -> 
     if kind == "union_tag_not_found":
         return f"{prefix}kind is missing"
     if kind == "value_error":
-        return _own_words(prefix, path, str(context["error"]))
+        return _validator_message(prefix, path, str(context["error"]))
     if kind == "string_pattern_mismatch":
         return (
             f"{prefix}{_show(detail['input'])} has characters that are not allowed here (pattern {context['pattern']})"
@@ -108,25 +108,25 @@ def _sentence(detail: Mapping[str, Any], model: type[BaseModel], where: str) -> 
 
 
 def _unknown_tag(prefix: str, path: Sequence[str], model: type[BaseModel], context: Mapping[str, Any]) -> str:
-    """The word that tells the tables of a union apart is `kind` or, where they have none, `name`."""
+    """Describe an unknown tag: the `kind` of the tables of a union or, if they have none, the `name`."""
     families = nested_models(model.model_fields[path[0]].annotation)
-    allowed = [word for table in families for word in _words(table)]
+    allowed = [word for table in families for word in _tag_words(table)]
     return f"{prefix}{context['tag']!r} is unknown.{nearest(context['tag'], allowed)} Allowed: {', '.join(allowed)}."
 
 
-def _words(table: type[BaseModel]) -> list[str]:
+def _tag_words(table: type[BaseModel]) -> list[str]:
     field = table.model_fields.get("kind") or table.model_fields["name"]
     return [str(word) for word in get_args(field.annotation)] or ["timm:NAME"]
 
 
 def _without_tags(path: Sequence[str], model: type[BaseModel]) -> list[str]:
-    """The path as a person writes it: pydantic puts the tag of a union's member between two keys."""
+    """Return the path without the tags that pydantic puts between two keys for a member of a union."""
     tags = {_tag(table) for field in model.model_fields.values() for table in nested_models(field.annotation)}
     return [part for index, part in enumerate(path) if not (index and part in tags)]
 
 
-def _own_words(prefix: str, path: Sequence[str], message: str) -> str:
-    """A validator of ours says `key: reason`; the key belongs to the table that was validated."""
+def _validator_message(prefix: str, path: Sequence[str], message: str) -> str:
+    """Return the message of a validator of ours, `key: reason`, with the key's table."""
     return f"{prefix[:-2]}.{message}" if path else f"{prefix}{message}"
 
 
@@ -136,7 +136,7 @@ def _show(value: object) -> str:
 
 
 def _keys_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
-    """The keys of the table at `path`; numbers of lists and tags of unions are stepped over."""
+    """Return the keys of the table at `path`; numbers of lists and tags of unions are skipped."""
     tables = [model]
     for part in path:
         inner = [
@@ -158,8 +158,8 @@ M = TypeVar("M", bound=Frozen)
 
 
 def validated(model: type[M], contents: Table, where: str) -> M:
-    """The table as a record. Raises SpecError with a sentence for every mistake."""
-    # Through JSON, because that is where pydantic's strict mode takes a list for a tuple.
+    """Return the table as a record. Raises SpecError with a sentence for every mistake."""
+    # Through JSON, in which pydantic's strict mode accepts a list for a tuple.
     try:
         text = json.dumps(contents, default=_as_json)
     except (TypeError, ValueError) as error:
@@ -177,7 +177,7 @@ def _as_json(value: object) -> object:
 
 
 def check_keys(keys: Iterable[str], where: str) -> None:
-    """Raise SpecError, with the nearest name, for a key that no setting has."""
+    """Raise SpecError, with the nearest name, for an unknown key."""
     known = setting_keys()
     for key in keys:
         if key not in known:
@@ -187,7 +187,7 @@ def check_keys(keys: Iterable[str], where: str) -> None:
 
 
 def nested(flat: Table, where: str) -> Table:
-    """Undo `flatten`. Raises SpecError where a key is a table and a value at once."""
+    """Undo `flatten`. Raises SpecError if a key is a table and a value at once."""
     tree: Table = {}
     for dotted, value in flat.items():
         *parents, leaf = dotted.split(".")

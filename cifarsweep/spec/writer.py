@@ -1,4 +1,4 @@
-"""Writes a study as the TOML text from which it can be created again, with every setting in it."""
+"""Writes a study as TOML, with every setting, so that it can be created again."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from cifarsweep.spec.types import Value
 
 
 def study_toml(study: Study) -> str:
-    """The study as a file of version 1.0 of TOML (https://toml.io/en/v1.0.0).
+    """Return the study as a file of TOML 1.0 (https://toml.io/en/v1.0.0).
 
-    Reading it gives a study of the same hash wherever cells that cross the factors come before the arms, which is the
-    order in which a study file lists them.
+    Reading it gives a study of the same hash if crossed cells come before the arms, as in every study file.
     """
     if study.search is not None:
         return "\n".join([*_head(study), *_search(study.search)]) + "\n"
@@ -53,14 +52,14 @@ def _search(search: Search) -> list[str]:
 
 
 def _is_crossed(cell: Cell, study: Study) -> bool:
-    """An arm may have any name, but the name of a crossed cell is made of its levels."""
+    """Whether the cell crosses factors: its name then consists of its levels."""
     return bool(study.factors) and cell.name == cell_name(cell.levels, list(study.factors))
 
 
 def _fixed(study: Study, base: Cell, has_crossed: bool) -> dict[str, Value]:
-    """The settings that no factor sets; what only arms set keeps the value that the crossed cells have."""
+    """Return the settings that no factor sets; those that only arms set have the value of the crossed cells."""
     varied = set(study.factors) if has_crossed else set().union(*(cell.levels for cell in study.cells))
-    # What another family of models does not have can't have been set for all: it is a default, or an arm sets it.
+    # A setting that another family of models lacks is not set for all: it is a default, or an arm sets it.
     common = set(flat_settings(base.settings)).intersection(*(flat_settings(cell.settings) for cell in study.cells))
     return {key: value for key, value in flat_settings(base.settings).items() if key in common - varied}
 

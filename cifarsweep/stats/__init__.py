@@ -1,7 +1,6 @@
-"""Numbers about seeds: means and bands, comparisons, verdicts. Knows nothing of studies; scipy does the distributions.
+"""Statistics over seeds: means, bands, comparisons, verdicts. Independent of studies.
 
-No function here imports `scipy.stats` or statsmodels, which take one and four seconds to import: the tests compare with
-them instead.
+No function imports `scipy.stats` or statsmodels, which take one and four seconds to import: tests compare with them.
 """
 
 from cifarsweep.stats.summary import Band, Floats, Interval, Ints, Summary, band, summary

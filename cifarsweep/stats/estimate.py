@@ -1,4 +1,4 @@
-"""One number with what is known of it: a mean over seeds, or a difference of two, and its t tests."""
+"""Estimates of a mean over seeds or of a difference of means, and their t tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from cifarsweep.stats.summary import ROUNDING, Floats, Interval, t_interval
 
 Method = Literal["one-sample", "paired", "Welch"]
-#: Verdicts need at least this many seeds: two that agree by chance would seem to have no spread.
+#: Verdicts need at least this many seeds: two may agree by chance, as if they had no spread.
 FEWEST_SEEDS = 3
 #: One value per seed.
 BySeed = Mapping[int, float]
@@ -20,32 +20,32 @@ BySeed = Mapping[int, float]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean, or a difference of means, as Student's t sees it."""
+    """A mean, or a difference of means, with its standard error."""
 
     value: float
     error: float
-    """Standard error; 0 where all seeds agree, infinite where there is only one."""
+    """Standard error; 0 if all seeds agree, infinite for one seed."""
     df: float
     """Degrees of freedom."""
     n: int
-    """Seeds, or pairs of them; of Welch's test those of the smaller side."""
+    """Seeds, or pairs of them; for Welch's test those of the smaller side."""
     method: Method
     effect: float | None
     """In standard deviations, corrected for few seeds (Hedges 1981): Cohen's d_z of pairs, d with the mean of both
-    variances for Welch's test. None for a mean, and where there is no spread."""
+    variances for Welch's test. None for a mean, and without spread."""
     rounding: float
-    """Distances below this are none."""
+    """Distances below this count as 0."""
 
     @property
     def alike(self) -> bool:
-        """Whether there is no spread: a t test has nothing to measure a distance by then."""
+        """Whether there is no spread, so that a t test is impossible."""
         return self.error == 0
 
     def above(self, threshold: float, sign: int = 1) -> float:
-        """One-sided p of the test that shows the true value to lie above the threshold; below it for `sign` = -1.
+        """Return the one-sided p of the test that the true value lies above the threshold; below for `sign` = -1.
 
-        Seeds without any spread are tested by their signs alone: that all n lie on one side of the threshold has a
-        chance of at most 0.5 to the n where the median does not.
+        Seeds without any spread are tested by their signs: that all n lie on one side of the threshold has a chance of
+        at most 0.5 to the n if the median does not.
         """
         from scipy.special import stdtr
 
@@ -55,29 +55,29 @@ class Estimate:
         return float(stdtr(self.df, -distance / self.error))
 
     def distance(self, threshold: float) -> float:
-        """How far the value lies above the threshold."""
+        """Return the distance of the value above the threshold."""
         distance = self.value - threshold
         return distance if abs(distance) > self.rounding else 0.0
 
     def interval(self) -> Interval | None:
-        """Where the true value lies with 95 % confidence, not corrected for anything.
+        """Return the 95 % interval of the true value, not corrected for anything.
 
-        None with one seed, and where all are alike: such seeds have a spread, which they do not show.
+        None for one seed, and if all are alike: such seeds do not show their spread.
         """
         return t_interval(self.value, self.error, self.df) if 0 < self.error < math.inf else None
 
 
 def mean(values: Sequence[float]) -> Estimate | None:
-    """The mean of one value per seed; None of none."""
+    """Estimate the mean of one value per seed; None without seeds."""
     data = np.asarray(values, np.float64)
     return _of_one(data, "one-sample", _scale(data)) if data.size else None
 
 
 def difference(a: BySeed, b: BySeed) -> Estimate | None:
-    """Mean of a minus mean of b, paired by the seeds that both have; Welch's where they share none or too few.
+    """Estimate mean of a minus mean of b, paired by shared seeds; by Welch's test if they share none or too few.
 
-    Pairs take out what a seed does to both sides, such as an order of images that suits nobody. None where a side is
-    empty, or where they share no seed and one of them has a single one.
+    Pairs remove the effect of a seed on both sides, such as an unlucky order of images. None if a side is empty, or if
+    they share no seed and one of them has a single one.
     """
     shared = sorted(paired_seeds(a, b))
     left, right = (np.array([side[seed] for seed in shared or side], np.float64) for side in (a, b))
@@ -88,7 +88,7 @@ def difference(a: BySeed, b: BySeed) -> Estimate | None:
 
 
 def paired_seeds(a: Collection[int], b: Collection[int]) -> set[int]:
-    """The seeds that both sides have; none where these are too few for a verdict and the sides alone have enough."""
+    """Return the shared seeds; none if these are too few for a verdict while both sides alone have enough."""
     shared = set(a) & set(b)
     return shared if len(shared) >= FEWEST_SEEDS or min(len(a), len(b)) < FEWEST_SEEDS else set()
 
@@ -97,12 +97,12 @@ def _of_one(data: Floats, method: Method, rounding: float) -> Estimate:
     n, value = int(data.size), float(data.mean())
     sd = float(data.std(ddof=1)) if n > 1 else math.inf
     sd = 0.0 if sd <= rounding else sd
-    effect = value / sd * _few(n - 1) if sd and n > 1 and method == "paired" else None
+    effect = value / sd * _small_sample_factor(n - 1) if sd and n > 1 and method == "paired" else None
     return Estimate(value, sd / math.sqrt(n), max(n - 1, 1), n, method, effect, rounding)
 
 
 def _welch(left: Floats, right: Floats, rounding: float) -> Estimate:
-    """As https://en.wikipedia.org/wiki/Welch%27s_t-test, with the degrees of freedom of Welch and Satterthwaite."""
+    """Estimate by https://en.wikipedia.org/wiki/Welch%27s_t-test, with the degrees of freedom of Satterthwaite."""
     value, n = float(left.mean() - right.mean()), min(left.size, right.size)
     variances = np.array([side.var(ddof=1) if np.ptp(side) > rounding else 0.0 for side in (left, right)])
     parts = variances / (left.size, right.size)
@@ -110,12 +110,12 @@ def _welch(left: Floats, right: Floats, rounding: float) -> Estimate:
     if total == 0:
         return Estimate(value, 0.0, left.size + right.size - 2, n, "Welch", None, rounding)
     df = total**2 / float((parts**2 / (left.size - 1, right.size - 1)).sum())
-    effect = value / math.sqrt(variances.mean()) * _few(left.size + right.size - 2)
+    effect = value / math.sqrt(variances.mean()) * _small_sample_factor(left.size + right.size - 2)
     return Estimate(value, math.sqrt(total), df, n, "Welch", effect, rounding)
 
 
-def _few(df: int) -> float:
-    """What an effect is too large by where the spread was found from few seeds (Hedges 1981, eq. 6e)."""
+def _small_sample_factor(df: int) -> float:
+    """Return the correction of an effect for few seeds (Hedges 1981, eq. 6e)."""
     return 1 - 3 / (4 * df - 1)
 
 

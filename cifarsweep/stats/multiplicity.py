@@ -17,26 +17,26 @@ from cifarsweep.stats.evidence import Evidence
 
 Decision = Literal["supported", "refuted", "undecided"]
 
-#: The chance that a study has any false verdict, whichever way, is at most this.
+#: The chance that a study has any false verdict is at most this.
 ERROR_RATE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the evidence for one hypothesis of a study amounts to."""
+    """The decision on one hypothesis of a study."""
 
     decision: Decision
     p: float
-    """Of this hypothesis alone, both sides together."""
+    """The p of this hypothesis alone, both sides together."""
     corrected: float
-    """Over all hypotheses and looks; a verdict has at most 0.05."""
+    """The p corrected for all hypotheses and looks; a verdict has at most 0.05."""
 
 
 def judge(found: Sequence[Evidence | None], levels: Sequence[float] | None = None) -> list[Judgement]:
-    """Verdicts on hypotheses of which None has no evidence at all, at looks with these levels; 5 % where none is given.
+    """Decide on hypotheses, at looks with these levels, by default 5 %. None stands for no evidence.
 
-    A p counts as many times as its look's level goes into the 5 %, and Holm's correction is over the hypotheses. So
-    the chance of any false verdict at any look is at most the sum of the levels, whichever looks they differ in.
+    A p is multiplied by 5 % over the level of its look, then Holm's correction covers the hypotheses. So the chance of
+    any false verdict at any look is at most the sum of the levels, even if hypotheses are at different looks.
     """
     raw = [evidence.p if evidence else 1.0 for evidence in found]
     shares = levels or [ERROR_RATE] * len(found)
@@ -54,25 +54,25 @@ def _decision(evidence: Evidence | None, corrected: float) -> Decision:
 
 
 def planning_level(found: Sequence[Judgement], level: float = ERROR_RATE) -> float:
-    """The one-sided level of a hypothesis that is undecided, at a look of that level, as things stand."""
+    """Return the one-sided level for an undecided hypothesis, at a look of that level, given the other decisions."""
     undecided = sum(judgement.decision == "undecided" for judgement in found)
     return level / max(undecided, 1) / 2
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """The p of a family, corrected so that the chance of any false rejection is kept (Holm 1979)."""
+    """Correct the p of a family so that the chance of any false rejection is kept (Holm 1979)."""
     corrected, highest = [1.0] * len(p), 0.0
-    for rank, place in enumerate(sorted(range(len(p)), key=p.__getitem__)):
-        highest = max(highest, min(1.0, (len(p) - rank) * p[place]))
-        corrected[place] = highest
+    for rank, index in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+        highest = max(highest, min(1.0, (len(p) - rank) * p[index]))
+        corrected[index] = highest
     return corrected
 
 
 def schedule(first: int, most: int) -> tuple[int, ...]:
-    """The seeds at which a sequential study is looked at: twice as many each time, up to `most`.
+    """Return the numbers of seeds at which a sequential study is looked at: doubling, up to `most`.
 
-    Fewer than 3 allow no verdict, so that they are no look. A last look that would add less than half is taken
-    together with the one before.
+    The first look has at least 3, since fewer allow no verdict. A last look that would add less than half is merged
+    with the one before.
     """
     looks = [max(first, FEWEST_SEEDS)]
     while looks[-1] < most:
@@ -81,36 +81,36 @@ def schedule(first: int, most: int) -> tuple[int, ...]:
     return tuple(looks)
 
 
-#: The numbers of seeds at which each plan looks, in the order in which the plans were made; none is one look at 5 %.
+#: The numbers of seeds at the looks of each plan, in the order of the plans. No plan means one look at 5 %.
 Plans = tuple[tuple[int, ...], ...]
 
 
 def levels(plans: Plans) -> dict[int, float]:
-    """The level of each look, by its number of seeds."""
-    return {seeds: ERROR_RATE / 2**place / len(plan) for place, plan in enumerate(plans) for seeds in plan}
+    """Return the level of each look by its number of seeds."""
+    return {seeds: ERROR_RATE / 2**index / len(plan) for index, plan in enumerate(plans) for seeds in plan}
 
 
 def bound(plans: Plans) -> float:
-    """The chance of any false verdict at any of the looks is at most this."""
+    """Return the bound of the chance of any false verdict at any look."""
     return math.fsum(levels(plans).values()) if plans else ERROR_RATE
 
 
 def level_at(plans: Plans, seeds: int) -> float:
-    """Of the look that so many seeds are for: the first one with as many, else the last."""
+    """Return the level of the look for so many seeds: the first with at least as many, else the last."""
     made = sorted(levels(plans).items())
     return next((level for look, level in made if look >= seeds), made[-1][1] if made else ERROR_RATE)
 
 
 def level_after(plans: Plans, seeds: int) -> float:
-    """Of the look that comes after the one at so many seeds; where none is planned, of the plan that would be made."""
+    """Return the level of the next look after so many seeds; if none is planned, that of the next plan."""
     made = sorted(levels(plans).items())
     return next((level for look, level in made if look > seeds), ERROR_RATE / 2 ** max(1, len(plans)))
 
 
 def extended(plans: Plans, looks: Sequence[int], *, taken: bool) -> Plans:
-    """The plans with these looks, the first of which is the present one.
+    """Return the plans with these looks, the first of which is the present one.
 
-    `taken` says whether the present look may have been taken: then those that are new are a plan of their own.
+    `taken` says whether the present look may have been taken: new looks then form a plan of their own.
     """
     known = {seeds for plan in plans for seeds in plan}
     new = tuple(seeds for seeds in looks if seeds not in known)

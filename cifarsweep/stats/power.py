@@ -1,4 +1,4 @@
-"""How many seeds a verdict would take, if the truth is what was found so far."""
+"""The number of seeds for a verdict, if the estimate is the true value."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from cifarsweep.stats.estimate import FEWEST_SEEDS
 from cifarsweep.stats.evidence import Evidence, Statement
 from cifarsweep.stats.summary import Floats
 
-#: The chance of a verdict that is asked for.
+#: The wanted chance of a verdict.
 POWER = 0.8
-#: More seeds than this are not looked for: the answer is "more".
+#: The search ends at so many seeds: the answer is "more".
 MOST_SEEDS = 200
 
 
 def seeds_needed(evidence: Evidence, level: float) -> int | None:
-    """The fewest seeds at which the estimate, if true, gets its verdict with power 0.8; None for more than 200.
+    """Return the fewest seeds at which the estimate, if true, gets its verdict with power 0.8; None beyond 200.
 
-    `level` is that of one side. The spread is the observed one, so from few seeds the answer is rough.
+    `level` is one-sided. The spread is the observed one, so the answer is rough for few seeds.
     """
     if evidence.fewest < 2:
         return FEWEST_SEEDS
@@ -32,9 +32,9 @@ def seeds_needed(evidence: Evidence, level: float) -> int | None:
 
 
 def _chance(evidence: Evidence, n: npt.NDArray[np.integer], level: float) -> Floats:
-    """Of a verdict the way the estimate points."""
+    """Return the chance of a verdict in the direction of the estimate."""
     if all(statement.lead > 0 for statement in evidence.statements):
-        # At least this much (Bonferroni), and exactly this for the two sides of one estimate.
+        # A lower bound (Bonferroni), exact for the two sides of one estimate.
         return 1 - sum((1 - power(statement, n, level) for statement in evidence.statements), np.zeros(n.shape))
     failing = [Statement(s.estimate, s.threshold, -s.sign) for s in evidence.statements if s.lead < 0]
     chances = [power(statement, n, level / evidence.ways) for statement in failing]
@@ -42,10 +42,10 @@ def _chance(evidence: Evidence, n: npt.NDArray[np.integer], level: float) -> Flo
 
 
 def power(statement: Statement, n: npt.NDArray[np.integer], level: float) -> Floats:
-    """The chance to show the statement at each number of seeds, if estimate and spread are the true ones.
+    """Return the chance to show the statement at each number of seeds, if estimate and spread are true.
 
-    From the noncentral t distribution (Cohen 1988); for Welch's test its degrees of freedom grow with the seeds. Where
-    all seeds are alike a sign test shows it for sure, from the number of seeds on at which it can.
+    By the noncentral t distribution (Cohen 1988); for Welch's test the degrees of freedom grow with the seeds. If all
+    seeds are alike, a sign test shows it for sure as soon as there are enough.
     """
     from scipy.special import nctdtr, stdtrit
 
@@ -61,6 +61,6 @@ def power(statement: Statement, n: npt.NDArray[np.integer], level: float) -> Flo
 
 
 def _by_signs(evidence: Evidence, level: float) -> int | None:
-    """Pairs that must all have the same order, where a target was not always reached; None where they have not."""
+    """Return the number of pairs of the same order for a sign test; None if the pairs so far differ in order."""
     decisive = min(evidence.support, evidence.refute) <= 0.5**evidence.estimate.n
     return math.ceil(-math.log2(level)) if decisive else None

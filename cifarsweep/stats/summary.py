@@ -1,4 +1,4 @@
-"""Means over seeds and how sure they are: summaries of final values, and bands of curves.
+"""Means over seeds with their intervals: summaries of final values, and bands of curves.
 
 Intervals are Student's t intervals of the mean (https://en.wikipedia.org/wiki/Student%27s_t-distribution#Confidence_intervals):
 mean +- t(0.975, n - 1) * sd / sqrt(n), with the sample standard deviation (n - 1 in the denominator).
@@ -17,33 +17,33 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 CONFIDENCE = 0.95
-#: Of the largest value: what subtracting numbers of 16 digits may leave of two that are equal.
+#: Relative to the largest value: the rounding error of a difference of equal numbers of 16 digits.
 ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Where the mean lies with 95 % confidence."""
+    """The 95 % interval of a mean."""
 
     low: float
     high: float
 
     @property
     def half(self) -> float:
-        """Half of the width: what stands behind the +-."""
+        """Half of the width, for +-."""
         return (self.high - self.low) / 2
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What is known of a mean from `n` values, one a seed."""
+    """Summary of `n` values, one a seed."""
 
     n: int
     mean: float
     sd: float | None
-    """Sample standard deviation; None where n = 1."""
+    """Sample standard deviation; None for n = 1."""
     interval: Interval | None
-    """None where n = 1, or all are alike: such seeds say nothing of the spread."""
+    """None for n = 1, and if all are alike: such seeds do not show the spread."""
     min: float
     max: float
 
@@ -55,15 +55,15 @@ class Band:
     grid: Floats
     mean: Floats
     low: Floats
-    """nan where n = 1."""
+    """nan for n = 1."""
     high: Floats
-    """nan where n = 1."""
+    """nan for n = 1."""
     n: Ints
-    """Curves that have a value there, at least 1."""
+    """Number of curves with a value there, at least 1."""
 
 
 def summary(values: Sequence[float]) -> Summary:
-    """Summarize one value per seed. Raises ValueError where there is none or one is not finite."""
+    """Summarize one value per seed. Raises ValueError without values or for one that is not finite."""
     data = np.asarray(values, dtype=np.float64)
     if data.size == 0:
         raise ValueError("no values to summarize")
@@ -77,8 +77,8 @@ def summary(values: Sequence[float]) -> Summary:
 
 
 def t_interval(value: float, error: float, df: float) -> Interval:
-    """The 95 % interval of a number with a standard error of so many degrees of freedom."""
-    # Imported here, and not scipy.stats: that takes over a second, and every command imports this module.
+    """Return the 95 % interval of a value with a standard error of `df` degrees of freedom."""
+    # Imported late, and instead of scipy.stats, which takes over a second: every command imports this module.
     from scipy.special import stdtrit
 
     half = float(stdtrit(df, (1 + CONFIDENCE) / 2)) * error
@@ -86,10 +86,10 @@ def t_interval(value: float, error: float, df: float) -> Interval:
 
 
 def band(series: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]]) -> Band:
-    """Mean and 95 % interval at every x that any of the curves has.
+    """Return mean and 95 % interval at every x of any curve.
 
-    `series` are pairs (x, y) of equal length, x strictly rising. A curve counts only inside its own range, where it is
-    interpolated linearly; what is not finite in it stays a gap. Places that no curve covers are left out.
+    `series` are pairs (x, y) of equal length, x strictly rising. A curve counts inside its own range, where it is
+    interpolated linearly; values that are not finite stay gaps. Points that no curve covers are left out.
     """
     curves = [(np.asarray(x, np.float64), _gaps(y)) for x, y in series]
     curves = [(x, y) for x, y in curves if x.size]
@@ -115,7 +115,7 @@ def _gaps(y: npt.ArrayLike) -> Floats:
 
 
 def _aligned(curves: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
-    """All curves on one grid, as rows; seeds of a cell mostly share their steps, which needs no interpolation."""
+    """Return all curves on one grid, as rows. Curves with equal x need no interpolation."""
     first = curves[0][0]
     if all(np.array_equal(x, first) for x, _ in curves[1:]):
         return first, np.stack([y for _, y in curves])
@@ -124,7 +124,7 @@ def _aligned(curves: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
 
 
 def _critical(n: npt.NDArray[np.integer]) -> Floats:
-    """The factor t(0.975, n - 1) for each count n > 1."""
+    """Return the factor t(0.975, n - 1) for each count n > 1."""
     from scipy.special import stdtrit
 
     counts, where = np.unique(n, return_inverse=True)
