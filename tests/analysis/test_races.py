@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rates import ALIKE, FIRST, HIGH, LOW, NEAR
+from support.studies import ALIKE, FIRST, HIGH, LOW, NEAR
 
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.samples import metrics_needed

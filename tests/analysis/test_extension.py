@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rates import ABOVE, CELLS, FAR, HIGH, LOW, MIDDLE, UNDECIDED
 from scipy import stats
+from support.studies import ABOVE, CELLS, FAR, HIGH, LOW, MIDDLE, UNDECIDED
 
 from cifarsweep.analysis.extension import next_seeds
 from cifarsweep.analysis.samples import seed_order

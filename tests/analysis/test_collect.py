@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rates import FIRST
+from support.studies import FIRST
 from typer.testing import CliRunner
 
 from cifarsweep import notebook

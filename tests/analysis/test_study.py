@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from rates import ABOVE, ALIKE
+from support.studies import ABOVE, ALIKE
 from typer.testing import CliRunner
 
 from cifarsweep.analysis import results, verdicts

@@ -1,0 +1,133 @@
+"""What a page says of how its numbers were made."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from support.studies import ABOVE, ALIKE, FAR, NEAR
+
+from cifarsweep.analysis.results import cell_results
+from cifarsweep.analysis.study import analyse
+from cifarsweep.report.notes import evaluation_notes, figure_notes
+from cifarsweep.report.study_page import study_view
+from cifarsweep.report.summary import study_fields, verdict_lines
+from cifarsweep.spec.settings import EarlyStop, Settings, Validation
+
+
+def test_notes_say_what_is_missing_and_that_one_seed_is_never_enough(mixed: Any) -> None:
+    notes = " ".join(figure_notes(mixed, cell_results(mixed)))
+
+    for words in ("1 trial diverged and counts", "1 trial failed", "2 trials are not finished", "never enough"):
+        assert words in notes
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (Settings(epochs=1), "the test set of cifar10, which was looked at during training"),
+        (Settings(epochs=1, validation=Validation(split="holdout")), "20 % of the training set of cifar10, held out"),
+        (Settings(epochs=1, dataset="cifar10-jpeg-small"), "JPEG compression"),
+        (Settings(epochs=1, determinism="fast"), "Trials ran with determinism = fast"),
+        (Settings(epochs=1, early_stop=EarlyStop(patience=3)), "Trials may stop early"),
+        (Settings(epochs=1, keep_best=True), "it is not quoted as the result"),
+    ],
+)
+def test_notes_say_what_accuracy_is_of(make: Any, settings: Settings, words: str) -> None:
+    study = make.study({})
+    study = study.model_copy(update={"cells": (study.cells[0].model_copy(update={"own_settings": settings}),)})
+
+    assert words in " ".join(figure_notes(make.report(study, []), []))
+
+
+def test_only_compressed_images_are_called_so(make: Any) -> None:
+    study = make.study({"dataset": ("digits", "cifar10-jpeg-small")})
+
+    notes = " ".join(figure_notes(make.report(study, []), []))
+
+    assert "The images of cifar10-jpeg-small are those of CIFAR-10 after JPEG compression" in notes
+
+
+@pytest.mark.parametrize(("without", "said"), [(0, False), (1, True)])
+def test_cells_with_fewer_seeds_are_told_of_where_there_are_some(make: Any, without: int, said: bool) -> None:
+    found = make.finished(make.study())
+    report = replace(found, plans=((3, 6),), trials=found.trials[without:])
+
+    notes = " ".join(figure_notes(report, cell_results(report)))
+
+    assert "planned with 3" in notes
+    assert ("have fewer seeds" in notes) is said
+
+
+def test_a_complete_study_with_seeds_has_no_warning(make: Any) -> None:
+    report = make.finished(make.study())
+
+    notes = " ".join(figure_notes(report, cell_results(report)))
+
+    assert not [word for word in ("never enough", "diverged", "failed", "not finished", "JPEG") if word in notes]
+
+
+def test_notes_name_the_cells_that_differ_in_recipe_and_count_early_stops(make: Any) -> None:
+    study = make.study({"early_stop.patience": (0, 2), "determinism": ("exact", "fast")})
+    trials = [
+        make.trial(number, planned.cell.name, planned.seed, final={"early_stopped_at": 40.0} if number == 2 else {})
+        for number, planned in enumerate(study.trials())
+    ]
+
+    notes = " ".join(figure_notes(make.report(study, trials), []))
+
+    assert "Trials of patience=2, determinism=exact / patience=2, determinism=fast may stop early" in notes
+    assert "1 of the 6 that are done did" in notes
+    assert "Trials of patience=0, determinism=fast / patience=2, determinism=fast ran with determinism = fast" in notes
+
+
+def test_a_study_that_was_cut_short_says_what_that_does_to_the_promise(tried: Any) -> None:
+    report = tried({cell: [*values, None] for cell, values in FAR.items()}, ABOVE)
+    trials = tuple(replace(one, state="cancelled") if one.state == "queued" else one for one in report.trials)
+
+    fields = study_fields(analyse(replace(report, trials=trials)))
+
+    assert fields["verdicts"][0]["decision"] == "supported"
+    assert fields["promise"].startswith("3 trials were cancelled: if somebody did that in view of the numbers")
+    assert fields["false_verdicts_at_most"] is None and study_fields(analyse(report))["false_verdicts_at_most"] == 0.05
+
+
+def test_what_was_not_planned_is_said_everywhere(tried: Any) -> None:
+    words = "at most 8.75 %, not 5 %; plan before the first look to keep 5 %"
+
+    report = tried(NEAR, ALIKE, plans=((3,), (4, 5), (6,)))
+
+    fields = study_fields(analyse(report))
+    nothing_claimed = replace(report, study=report.study.model_copy(update={"hypotheses": ()}))
+    assert (
+        verdict_lines(analyse(nothing_claimed)) == []
+        and study_view(analyse(nothing_claimed))["error_rate_warnings"] == ""
+    )
+    assert (
+        words in study_view(analyse(report))["error_rate_warnings"].replace("\u202f", " ")
+        and words in verdict_lines(analyse(report))[-1]
+    )
+    assert words in fields["promise"] and fields["false_verdicts_at_most"] == pytest.approx(0.0875)
+    assert (fields["verdicts"][0]["looks"], fields["verdicts"][0]["level"]) == (4, 0.05)
+
+
+def test_the_page_says_how_often_the_test_set_was_looked_at_and_what_was_chosen_by_it(make: Any) -> None:
+    report = make.finished(make.study({}))
+    stopping = Settings(epochs=1, early_stop=EarlyStop(patience=2))
+    cells = (report.study.cells[0].model_copy(update={"own_settings": stopping}),)
+
+    notes = " ".join(figure_notes(replace(report, study=report.study.model_copy(update={"cells": cells})), []))
+
+    assert "looked at 36 times in 3 trials, at most 12 times in one" in notes
+    assert "looked at" not in " ".join(evaluation_notes(replace(report, series={}))).partition("as well")[2]
+    assert "also decided when to stop" in notes and "not the best one seen" in notes
+
+
+def test_a_claim_about_the_best_accuracy_seen_is_named(tried: Any) -> None:
+    best_seen = ABOVE.model_copy(update={"metric": "best/accuracy", "claim": "High peaks above low."})
+
+    plain, named = (
+        " ".join(evaluation_notes(tried(FAR, *hypotheses))) for hypotheses in ((ABOVE,), (ABOVE, best_seen))
+    )
+
+    assert plain.endswith("not the best one seen.")
+    assert "not the best one seen, but for “High peaks above low”: the best accuracy is" in named

@@ -1,0 +1,29 @@
+"""Each cell has a colour and a dash of its own."""
+
+from typing import Any
+
+import pytest
+
+from cifarsweep.report.palette import cell_styles
+
+
+def test_crossed_factors_choose_colour_and_dash(make: Any) -> None:
+    study = make.study()
+
+    found = [cell_styles(study)[cell.name] for cell in study.cells]
+
+    assert [look.colour for look in found] == [0, 0, 1, 1, 2, 2]
+    assert [look.dash for look in found] == ["solid", "dash"] * 3
+
+
+@pytest.mark.parametrize("cells", [1, 7, 28])
+def test_no_two_cells_look_alike_while_there_are_looks(make: Any, cells: int) -> None:
+    study = make.study({"batch_size": tuple(range(1, cells + 1))})
+
+    assert len(set(cell_styles(study).values())) == cells
+
+
+def test_a_thousand_cells_still_have_looks(make: Any) -> None:
+    study = make.study({"batch_size": tuple(range(1, 1001))}, seeds=1)
+
+    assert len(cell_styles(study)) == 1000

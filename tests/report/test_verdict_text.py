@@ -1,0 +1,146 @@
+"""A verdict in words, of numbers that are given."""
+
+from typing import Any
+
+import pytest
+from support.studies import ABOVE, ALIKE, FIRST, HIGH, LOW
+
+from cifarsweep.analysis.confounds import UnlikeTimes
+from cifarsweep.analysis.verdicts import SideResult, Verdict
+from cifarsweep.report.verdict_text import hypothesis_view, sentence, sentence_and_warning, warning
+from cifarsweep.spec.hypothesis import AtChance, Best, Reaches, Trend
+from cifarsweep.stats import Interval, summary
+
+AT_CHANCE = AtChance(kind="at_chance", claim="Low does not train", a=LOW)
+REACHES = Reaches(kind="reaches", claim="High is as published", a=HIGH, target=0.9, margin=0.05)
+BEST = Best(kind="best", claim="0.3 is the best rate", factor="optimizer.lr", level=0.3)
+RISES = Trend(kind="trend", claim="Larger rates are better", factor="optimizer.lr", direction="rising")
+
+
+def side(label: str, *values: float, **changes: Any) -> SideResult:
+    found = summary(values) if values else None
+    return SideResult(label=label, cells=(label,), value=found, seeds=len(values), trials=len(values), **changes)
+
+
+def verdict(hypothesis: Any, *sides: SideResult, **changes: Any) -> Verdict:
+    """Three pairs of seeds that support the hypothesis."""
+    fields: dict[str, Any] = {
+        "decision": "supported", "obstacle": None, "levels": len(sides), "matched": True, "estimate": 0.05,
+        "interval": Interval(0.04, 0.06), "effect": 2.0, "method": "paired", "alike": False, "by_order": False,
+        "order_known": True, "p": 0.01, "corrected": 0.01, "tested": 1, "looks": 1, "level": 0.05, "seeds": 3,
+        "more_seeds": None, "cells": (HIGH, LOW), "open_trials": 0, "preliminary": False, "not_finite": 0,
+        "chance": None, "time_ratio": None, "unlike_times": None,
+    }  # fmt: skip
+    return Verdict(hypothesis=hypothesis, sides=sides, **(fields | changes))
+
+
+def plain(text: str) -> str:
+    return text.replace("\N{NARROW NO-BREAK SPACE}", " ")
+
+
+FAILED = side(LOW, 0.1, 0.1, 0.1, diverged=2)
+A, B = side(HIGH, 0.85, 0.86, 0.855), side(LOW, 0.80, 0.81, 0.805)
+
+
+def test_a_sentence_has_the_means_the_finding_the_time_and_how_sure_it_is() -> None:
+    found = verdict(ALIKE, A, B, time_ratio=0.31, estimate=0.0013, interval=Interval(-0.0028, 0.0001), corrected=0.0015)
+
+    assert plain(sentence(found)) == (
+        "High matches low: 85.5 ± 1.2 % against 80.5 ± 1.2 %, equivalent within 1 point, in 0.31 of the time "
+        "(difference 0.13 points, 95 % interval −0.28 to 0.01; p = 0.0015; 3 paired seeds)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (verdict(ABOVE, A, B, decision="refuted"), "Refuted: High is above low: 85.5 ± 1.2 % against 80.5 ± 1.2 %, b"),
+        (verdict(ABOVE, A, B, decision="undecided", more_seeds=4), "about 4 more seeds to decide it with 80 % chance."),
+        (verdict(ABOVE, A, B, decision="undecided", more_seeds=0), "no more seeds than those waiting to decide it"),
+        (verdict(ABOVE, A, B, decision="undecided"), "it takes more than 200 seeds."),
+        (verdict(ABOVE, A, B, decision="undecided", seeds=1), "One seed is never enough: at least 3."),
+        (verdict(ABOVE, A, B, decision="undecided", seeds=2), "; no test with fewer than 3 seeds; 2 paired seeds)"),
+        (verdict(ABOVE, A, B, tested=3, looks=2, level=0.025), "p = 0.01 corrected for 3 hypotheses and 2 looks"),
+        (verdict(ABOVE, A, B, corrected=1e-9), "p < 0.001; 3 paired seeds)."),
+        (verdict(ABOVE, A, B, open_trials=4), "; 4 trials of the next look not finished)."),
+        (verdict(ABOVE, A, B, time_ratio=2.5), ", above, in 2.5 times the time ("),
+        (verdict(AT_CHANCE, FAILED, chance=0.1), "2 of 3 diverged, within 2 points of a guess, 10.0 %"),
+        (verdict(REACHES, A), "which reaches 85.0 %, which is 90.0 % less 5 points (95 % interval 4."),
+        (verdict(BEST, A, B, levels=3), "% at lr=0.3 against 80.5 ± 1.2 % at lr=0.1, the highest of 3 levels"),
+        (verdict(BEST, A, B, decision="refuted"), ", below lr=0.1 ("),
+        (verdict(RISES, B, A), "on average rising along these levels (rise per level 5.00 points"),
+        (verdict(FIRST, A, B, estimate=0.5), "80.0 % after 0.5 of the training time, sooner (ratio 0.5"),
+    ],
+)  # fmt: skip
+def test_every_kind_and_every_finding_has_its_words(found: Verdict, words: str) -> None:
+    assert words in plain(sentence(found))
+
+
+def test_what_is_preliminary_names_no_p() -> None:
+    found = verdict(ABOVE, A, B, decision="undecided", preliminary=True, open_trials=1, p=1.0, corrected=1.0)
+
+    assert "no verdict before all of its trials are finished, and 1 is not." in sentence(found)
+    assert "difference 5.00 points" in plain(sentence(found)) and "p =" not in sentence(found)
+
+
+def test_seeds_that_are_alike_have_no_interval() -> None:
+    found = verdict(AT_CHANCE, side(LOW, 0.1, 0.1, 0.1), alike=True, interval=None, method="one-sample", chance=0.1)
+
+    assert "(all 3 seeds alike, so a sign test decides; p = 0.01; 3 seeds)." in sentence(found)
+
+
+def test_a_target_that_some_did_not_reach_is_told_by_order() -> None:
+    sides = [SideResult(label=cell, cells=(cell,), seeds=6, reached=reached) for cell, reached in ((HIGH, 6), (LOW, 0))]
+    found = verdict(FIRST, *sides, estimate=None, interval=None, by_order=True, seeds=6)
+
+    assert plain(sentence(found)) == (
+        "High is there first: 80.0 % was reached by 6 of 6 seeds against 0 of 6, sooner "
+        "(a sign test of which came first; p = 0.01; 6 paired seeds)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("hypothesis", "changes", "words"),
+    [
+        (AT_CHANCE, {"obstacle": "classes unknown"}, "how many classes the images have is not known on this machine."),
+        (ABOVE, {"obstacle": "no values"}, "not every cell that it needs is done with a validation accuracy."),
+        (ABOVE, {"obstacle": "not finite", "not_finite": 1}, "1 trial ended with a validation accuracy that is not"),
+        (ABOVE, {"obstacle": "no shared seeds"}, "the cells that it compares have no seed in common."),
+        (RISES, {"obstacle": "no counterparts", "matched": False}, "no cells of the levels differ in optimizer.lr"),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_tested_says_why(hypothesis: Any, changes: Any, words: str) -> None:
+    found = verdict(hypothesis, A, B, decision="undecided", seeds=0, **changes)
+
+    assert sentence(found).startswith(f"Undecided: {hypothesis.claim}: {words}")
+
+
+def test_cells_without_counterparts_are_compared_with_a_warning() -> None:
+    many = SideResult(label="skip=yes", cells=("lr=1, skip=yes", "lr=2, skip=yes"), value=summary([0.9, 0.8]), seeds=2)
+    found = verdict(ABOVE, many, B, matched=False)
+
+    words = "the mean of 2 cells against one other, which differ in more than the claim names"
+    assert words in sentence(found) and f"Careful: {words}." in hypothesis_view(found, [])["test"]
+
+
+@pytest.mark.parametrize(
+    ("unlike", "words"),
+    [
+        (UnlikeTimes(devices=("T4", "cpu")), "on different devices (T4, cpu)."),
+        (UnlikeTimes(slots=(1.0, 8.0)), "while different numbers of trials shared the device (1.0 to 8.0)."),
+    ],
+)
+def test_times_that_were_measured_differently_get_a_warning(unlike: UnlikeTimes, words: str) -> None:
+    found = verdict(FIRST, A, B, unlike_times=unlike)
+
+    assert warning(found) == f"Careful: these times were measured {words}"
+    assert sentence_and_warning(found) == f"{sentence(found)} {warning(found)}"
+    assert warning(verdict(FIRST, A, B)) == ""
+
+
+@pytest.mark.parametrize(("target", "text"), [(0.9545, "95.45"), (0.95, "95.0"), (0.954321, "95.4321")])
+def test_a_target_has_all_its_digits(target: float, text: str) -> None:
+    claim = Reaches(kind="reaches", claim="c", a=LOW, target=target)
+
+    assert f"which reaches {text} %" in plain(sentence(verdict(claim, B)))
+    assert f"at least {text} %" in plain(hypothesis_view(verdict(claim, B), [])["test"])
