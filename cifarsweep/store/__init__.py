@@ -11,7 +11,7 @@ __all__ = ["Store"]
 
 
 def __getattr__(name: str) -> Any:
-    # SQLAlchemy takes longer to import than `cifarsweep --help` may take, so it waits until someone opens a database.
+    # SQLAlchemy imports slower than `cifarsweep --help` may take, so it is imported when a database is opened.
     if name == "Store":
         from cifarsweep.store.store import Store
 

@@ -1,4 +1,4 @@
-"""A store for people who watch for hours while others write: short reads, and nothing read twice."""
+"""A store for long watching while workers write: short reads, and no row read twice."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ class CachedStore(Store):
         super().__init__(db, timing)
         self.metrics: CachedMetrics = CachedMetrics(db)
         self.reads = 0
-        """Transactions so far."""
         self.longest_s = 0.0
         """The longest of them."""
         event.listen(db.engine, "begin", _begin)
@@ -57,9 +56,9 @@ def _begin(conn: Connection) -> None:
 
 
 class CachedMetrics(Metrics):
-    """Reads the rows of a trial again only after a write for it, and those of each trial in its own transaction.
+    """Reads a trial's rows again only after a write for it, each trial in a transaction of its own.
 
-    So one trial's rows are of one moment, those of several need not be. What is known stays in memory, 16 bytes a row.
+    So the rows of several trials may be of different moments. Rows stay in memory, 16 bytes each.
     """
 
     def __init__(self, db: Database) -> None:

@@ -1,4 +1,4 @@
-"""What each column of our tables may hold, and what it is to the rest: checked on its way out of the database."""
+"""Parsers for the columns of our tables: values are checked when they are read."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ from cifarsweep.version import __version__
 Parser = Callable[[Any], Any]
 
 R = TypeVar("R")
-#: The settings of an imported cell, in JSON: nobody knows them.
+#: The settings of an imported cell, in JSON: they are unknown.
 UNKNOWN = "null"
 #: The numbers that JSON and SQLite lack, by the texts that stand for them.
 SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf, "-0": -0.0}
-#: What a column of each kind holds at most; 2^53 is what every program reads to the last digit.
+#: The largest value of each kind of column; 2^53 is exact in every program.
 _MOST, _MOST_BIG = 2**31 - 1, 2**53
-#: Seconds that nobody trains, in a thousand years and more.
+#: Longer than any training, in seconds.
 _LONGEST_S = 1e11
 _SHOWN = 60
-#: Characters of a study's JSON of which many are remembered: 200 cells or so.
+#: The longest JSON of a study of which many are cached: about 200 cells.
 _SMALL = 200_000
 _YEARS = range(1970, 9999)
 ADVICE = "put it right, or restore a backup"
 
 
 class BadValue(ValueError):
-    """A column holds what nothing of ours writes. The message begins with the column."""
+    """A column holds a value that we never write. The message begins with the column."""
 
 
 def quoted(value: object) -> str:
-    """A foreign value as a sentence may hold it."""
+    """A foreign value, quoted and shortened for a message."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
 @cache
 def parsers(table: Table) -> tuple[tuple[str, Parser], ...]:
-    """The names of a table's columns, in order, with what reads each."""
+    """The names of a table's columns, in order, with their parsers."""
     return tuple((column.name, _nullable(column, _parser(column))) for column in table.columns)
 
 
@@ -68,7 +68,7 @@ def _nullable(column: Column[Any], parse: Parser) -> Parser:
 
 
 def _parser(column: Column[Any]) -> Parser:
-    """What a column of that name must hold, else what its type says."""
+    """The parser of a column, by its name or else its type."""
     special = _SPECIAL_COLUMNS.get(f"{column.table.name}.{column.name}")
     if special is not None:
         return special
@@ -173,7 +173,7 @@ def _final_value(name: str, value: object) -> float:
 
 
 def kind_of(value: float) -> str | None:
-    """The name of a number that some database would change: SQLite makes NaN NULL and -0 plain 0."""
+    """The name of a number that some database would change: SQLite turns NaN into NULL and -0 into 0."""
     if value and isfinite(value):
         return None
     if value:
@@ -225,7 +225,7 @@ def _is_finite(value: object) -> bool:
 
 
 def _versions(value: Any) -> str:
-    """Leave them as they are, for they are taken apart where an attempt's are put together with its worker's."""
+    """Check versions and leave them as text: they are parsed when merged with the worker's."""
     if not all(isinstance(each, str) for each in _table(value).values()):
         raise _bad(value, "a JSON object of texts")
     return text(value)
@@ -233,7 +233,7 @@ def _versions(value: Any) -> str:
 
 @lru_cache(maxsize=4096)
 def settings(value: Any) -> Settings | None:
-    """The settings of a cell; None where it was imported, and nobody knows them.
+    """The settings of a cell; None if it was imported.
 
     Raises BadValue, which tells those of a newer version from those that are damaged.
     """
@@ -253,7 +253,7 @@ def _spec(value: Any) -> Study:
     return found
 
 
-#: What was read last is read again by every view of a study; but large ones would fill the memory.
+#: Every view of a study reads it again; large studies would fill the memory.
 _few, _one = lru_cache(maxsize=128)(_spec), lru_cache(maxsize=1)(_spec)
 
 

@@ -37,7 +37,7 @@ class Backend(Protocol):
 
     @property
     def file_based(self) -> bool:
-        """Whether a database is a file, and not on a server."""
+        """Whether databases are files."""
 
     def create_engine(self, url: URL, *, read_only: bool) -> Engine:
         """An engine whose connections have the safe settings. Raises StoreError where the driver is missing."""
@@ -46,25 +46,25 @@ class Backend(Protocol):
         """Check the file first, and remove an empty one that was made if opening fails. Raises StoreError."""
 
     def set_begin(self, engine: Engine, *, reading: bool = False) -> None:
-        """Let the engine's transactions begin as this kind of database needs it."""
+        """Begin the engine's transactions as this database needs it."""
 
     def transaction_options(self, *, reading: bool) -> Mapping[str, Any]:
         """Execution options of a transaction."""
 
     def recover(self, url: URL, error: Exception) -> bool:
-        """Mend what made a read fail; False where nothing could be mended."""
+        """Repair what made a read fail; False if nothing was repaired."""
 
     def abort(self, connection: Any) -> None:
         """Cut a driver's connection, from another thread."""
 
     def set_lock_timeout(self, connection: Any, seconds: int) -> None:
-        """Let the statements of a driver's connection wait for locks at most so long."""
+        """Limit how long the statements of a driver's connection wait for locks."""
 
     def lock(self, conn: Connection, key: int) -> None:
-        """Keep others that lock the same key waiting until the transaction ends."""
+        """Hold an advisory lock until the transaction ends."""
 
     def lock_table(self, conn: Connection, table: Table) -> None:
-        """Keep others from writing to the table until the transaction ends."""
+        """Keep other transactions from writing to the table."""
 
     def continue_numbering(self, conn: Connection, table: Table) -> None:
         """Number new rows after those that were inserted with their numbers."""
@@ -73,7 +73,7 @@ class Backend(Protocol):
         """Name and version of the database software."""
 
     def damage(self, conn: Connection) -> Iterator[str]:
-        """A sentence for every damage of the file."""
+        """One sentence for each damage of the file."""
 
     def read_clock(self, conn: Connection) -> tuple[str, float]:
         """Name and seconds of the clock for leases.

@@ -1,4 +1,4 @@
-"""Turns what database drivers raise into errors of ours, without their parameters, statements and passwords."""
+"""Converts errors of database drivers into ours, without parameters, statements and passwords."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from cifarsweep.errors import RowConflict, StoreError, StoreUnavailable
 
-#: What SQLite says, and whether waiting may help.
+#: Messages of SQLite, and whether waiting may help.
 _SQLITE = {
     "database is locked": (True, "another process has held its lock for too long; try again"),
     "database table is locked": (True, "another process has held its lock for too long; try again"),
@@ -16,20 +16,20 @@ _SQLITE = {
     "unable to open database file": (True, "it can't be opened; look at the path and its permissions"),
     "readonly database": (
         False,
-        "it is read-only, or a writer that was killed left it half done, which any command of its owner puts in order",
+        "it is read-only, or a killed writer left a journal, which any command of its owner rolls back",
     ),
     "not a database": (False, "it is not a database; give another --db"),
     "malformed": (False, "it is damaged; restore it from a backup"),
 }
-#: Errors of PostgreSQL that pass by themselves, by class or code
+#: Transient errors of PostgreSQL, by class or code
 #: (https://www.postgresql.org/docs/current/errcodes-appendix.html).
 _TRANSIENT = ("08", "53", "57", "40", "55P03", "25P03", "58")
-#: What a server that was reached puts before its reason not to let somebody in.
+#: What a server puts before its reason to reject a connection.
 _REFUSAL = "FATAL:"
 
 
 def as_dbapi_error(error: Exception) -> DBAPIError | PoolTimeout:
-    """What SQLAlchemy raises, or would have made of an error that comes straight from the driver."""
+    """The error of SQLAlchemy for an error of a driver."""
     if isinstance(error, DBAPIError | PoolTimeout):
         return error
     names = {base.__name__ for base in type(error).__mro__}
@@ -39,7 +39,7 @@ def as_dbapi_error(error: Exception) -> DBAPIError | PoolTimeout:
 
 
 def connection_lost(error: DBAPIError | PoolTimeout) -> bool:
-    """Whether a new connection may do what this one could not: it broke, or was the victim of a deadlock."""
+    """Whether a retry over a new connection may work: the connection broke, or lost a deadlock."""
     if isinstance(error, PoolTimeout):
         return False
     if is_sqlite(error) or not isinstance(error, OperationalError | InterfaceError):
@@ -63,7 +63,7 @@ def translate(error: DBAPIError | PoolTimeout, where: str) -> StoreError:
         return StoreError(f"{where}: is read-only; give a --db that can be written")
     refusal = text.partition(_REFUSAL)[2].strip()
     if state is None and refusal:
-        # A wrong password, or a server that starts up or is full: which of them it is stands in words alone.
+        # A wrong password, or a server that starts up or is full: only the text tells which.
         return StoreUnavailable(f"{where}: the server refuses: {refusal}")
     away = state is None and isinstance(error, OperationalError | InterfaceError)
     if away or (state or "").startswith(_TRANSIENT):
@@ -72,7 +72,7 @@ def translate(error: DBAPIError | PoolTimeout, where: str) -> StoreError:
 
 
 def as_permanent(error: StoreError) -> StoreError:
-    """The same sentence as bad input: at the first contact, nothing promises that waiting helps."""
+    """The same sentence as a permanent error: at the first connection, nothing promises that waiting helps."""
     return StoreError(str(error))
 
 

@@ -31,7 +31,7 @@ def machine_clock() -> str:
 
 
 def machine_now() -> float:
-    """Seconds on `machine_clock()`: they go on while the machine sleeps, and nobody can set them but for `wall`."""
+    """Seconds on `machine_clock()`: they count sleep as well, and only `wall` can be set."""
     if machine_clock() == "wall":
         return time.time()
     return time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -44,7 +44,7 @@ def clock_term() -> ColumnElement[str]:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds. A lease that nobody renewed for `lease_s` may be taken over; a holder renews it every `beat_s`."""
+    """Seconds. A holder renews its lease every `beat_s`; after `lease_s` without that another worker may take over."""
 
     lease_s: float = 60.0
     beat_s: float = 10.0
@@ -58,7 +58,7 @@ class Timing:
         if beat > lease / 2:
             raise StoreError(
                 f"$CIFARSWEEP_BEAT is {beat:g} s and the lease {lease:g} s: a lease must last two beats or more, "
-                "or every hiccup would cost it"
+                "or every short delay would cost it"
             )
         return cls(lease, beat)
 

@@ -1,4 +1,4 @@
-"""Brings the schema up to date, and refuses databases of another version."""
+"""Upgrades the schema, and rejects databases of another version."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from cifarsweep.errors import StoreError
 from cifarsweep.store.database import Database
 from cifarsweep.store.schema import VERSION_TABLE
 
-#: Every revision in order, so that a look at the version needs no Alembic.
+#: Every revision in order: reading the version needs no Alembic.
 REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 HEAD = REVISIONS[-1]
 
 _version = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32), primary_key=True))
-#: Any number will do, as long as nobody else's advisory lock has it.
+#: Any number that no other advisory lock has.
 _UPGRADE_LOCK = 0xC1FA_0001
 
 
@@ -28,7 +28,7 @@ def shipped_folder() -> Path:
 
 
 def check_version(db: Database, *, older: bool = False) -> None:
-    """Raise StoreError unless the schema is the one that this code is written for.
+    """Raise StoreError unless the schema is of this version.
 
     With `older` an SQLite file may have an earlier one: it can be copied as it is.
     """
@@ -42,7 +42,7 @@ def check_version(db: Database, *, older: bool = False) -> None:
         )
     _refuse_newer(found, db)
     if not (older and db.path):
-        # Which file it is has to be said: `db restore` opens two.
+        # Name the file: `db restore` opens two.
         named, copier = (f" --db {db.redacted_url}", "`cifarsweep db backup`") if db.path else ("", "`pg_dump`")
         advice = f"copy it with {copier} before, then run `cifarsweep db upgrade{named}`"
         raise StoreError(f"{db.redacted_url}: is of an older version ({found}); {advice}")
@@ -69,7 +69,7 @@ def _upgrade(conn: Connection, db: Database) -> str | None:
 
     from alembic import command
 
-    # Alembic announces every revision; whoever wants to read that asks for the level of this logger.
+    # Alembic logs every revision; the level of this logger shows them.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config()
     config.set_main_option("script_location", str(shipped_folder()).replace("%", "%%"))
@@ -86,7 +86,7 @@ def _found(conn: Connection) -> str | None:
 
 
 def _refuse_others(conn: Connection, db: Database) -> None:
-    """Optuna's tables are to come here too, so no other program's may have their names."""
+    """Raise StoreError if another program has tables with the names of Optuna's."""
     there = inspect(conn)
     columns = {column["name"] for column in there.get_columns("studies")} if there.has_table("studies") else set()
     of_optuna = {"study_id", "study_name"} <= columns

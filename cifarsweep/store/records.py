@@ -1,4 +1,4 @@
-"""What the store hands out and takes in: frozen records, no database handle inside."""
+"""Frozen records that the store takes and returns, without a database handle."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ Series: TypeAlias = "tuple[NDArray[np.int64], NDArray[np.float64]]"
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What `create_study` found and did, in trials."""
+    """The result of `Studies.create`, in trials."""
 
     study_id: int
     added: int
     existing: int
     reopened: int = 0
-    """Points that a cancelled search had not asked for; who extends it wants them after all."""
+    """Points that a cancelled search had not asked for; extending it asks for them after all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class StudyRow:
     created_at: datetime | None
     trials: int
     unreadable: str = ""
-    """Why it can't be read, where that is so; then `question`, `sha256` and `created_at` are empty."""
+    """Why it can't be read, if so; then `question`, `sha256` and `created_at` are empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class StoredStudy:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """The part of a trial's training that one attempt did, from `first_step` on: device, versions, digest of images."""
+    """The training of one attempt, from `first_step` on: device, versions, digest of images."""
 
     first_step: int
     environment: Mapping[str, str]
@@ -69,7 +69,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to write for one trial, for as long as nobody has replaced its holder.
+    """The right to write for one trial, until another worker takes it over.
 
     `attempt` and `flush_seq` are the fence: every write checks and advances them in the database.
     """
@@ -77,7 +77,7 @@ class Lease:
     trial_id: int
     study: str
     folder: str
-    """A name for the study's checkpoints that no study of another database has: several may share a place."""
+    """The name of the study's checkpoint folder, unique also among databases that share a location."""
     number: int
     cell: str
     seed: int
@@ -88,13 +88,13 @@ class Lease:
     """At most two, newest first."""
     lease_s: float
     takeovers: int = 0
-    """Workers that vanished with the trial since it last got to a new checkpoint."""
+    """Workers that vanished with the trial since its last new checkpoint."""
     stop_request: StopRequest | None = None
     """A request, seen at the last write, that the holder stop."""
     data_sha256: str | None = None
-    """The content digest of the images that it was claimed for; None where its worker did not say."""
+    """The digest of the images that it was claimed for; None where the worker gave none."""
     history: tuple[Segment, ...] = ()
-    """All attempts, this one last, where there were others before it."""
+    """All attempts, this one last; empty for a first attempt."""
 
     @property
     def step(self) -> int:
@@ -125,7 +125,7 @@ class Environment:
     device: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     other_data: bool = False
-    """It trains studies whose trials train on other images, too."""
+    """The worker may join studies whose trials train on other images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +136,9 @@ class ClaimRequest:
     studies: Sequence[str] | None = None
     slot: int | None = None
     environment: Environment | None = None
-    """Without it nothing is known of the images, and nothing checked."""
+    """Without it the images are not checked."""
     token: str = field(default_factory=lambda: uuid4().hex)
-    """Names the claim, so that it is found again where the answer to its COMMIT was lost."""
+    """Identifies the claim: it is found again if the answer to its COMMIT was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +151,12 @@ class FinishedRun:
     state: TrialState = field(default=TrialState.DONE, kw_only=True)
     outcome: Outcome | None = field(default=Outcome.FINISHED, kw_only=True)
     final: Mapping[str, float] | None = field(default=None, kw_only=True)
-    """Its last metrics; None where they are those of its last rows."""
+    """Its last metrics; None if the last rows have them."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """Who a worker is and what it trains with."""
+    """A worker, and what it trains with."""
 
     worker_id: str
     host: str
@@ -168,7 +168,7 @@ class WorkerInfo:
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """A worker at one trial. `last_beat_s` is None where the beat was written before the machine's last boot."""
+    """A worker at one trial. `last_beat_s` is None if the heartbeat is from before the machine's last boot."""
 
     worker_id: str
     host: str
@@ -182,7 +182,7 @@ class WorkerStatus:
     elapsed_s: float = 0.0
     """Training time of the trial so far."""
     images_per_s: float | None = None
-    """As last recorded; only where it was asked for."""
+    """As last recorded; only if requested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,31 +200,31 @@ class StudyStatus:
     stop_request: StopRequest | None = None
     """A request for the whole study, also for trials that it still gets."""
     pruned: int = 0
-    """Trials, among those that are done, that a search ended early."""
+    """Done trials that a search ended early."""
     unreadable: str = ""
-    """Why rows of it can't be read, where that is so; the numbers then are those of the rows that can."""
+    """Why some rows can't be read, if so; the numbers count the others."""
 
     @property
     def trial_s(self) -> float | None:
-        """Training time of a trial, as those say that are done; None before there is one."""
+        """Mean training time of the done trials; None without any."""
         done = self.trials[TrialState.DONE]
         return self.done_s / done if done and self.done_s else None
 
     @property
     def trials_per_h(self) -> float | None:
-        """What the workers that live get done; None where nobody works or no trial is done."""
+        """Throughput of the live workers; None without workers or done trials."""
         live = sum(not worker.expired for worker in self.workers)
         return 3600 * live / self.trial_s if live and self.trial_s else None
 
     @property
     def images_per_s(self) -> float | None:
-        """What all workers that live train together; None where that is unknown."""
+        """Throughput of all live workers; None if unknown."""
         speeds = [one.images_per_s for one in self.workers if one.images_per_s is not None and not one.expired]
         return sum(speeds) if speeds else None
 
     @property
     def left_s(self) -> float | None:
-        """Seconds until all is done that is not paused, with as many workers as now; None where that is unknown."""
+        """Seconds until all unpaused trials are done, with today's workers; None if unknown."""
         live = sum(not worker.expired for worker in self.workers)
         if self.trial_s is None or not live:
             return None
@@ -272,7 +272,7 @@ class TrialRow:
 
     @property
     def settings(self) -> Settings:
-        """All settings. Raises StoreError where they are not known."""
+        """All settings. Raises StoreError if they are unknown."""
         if self.own_settings is None:
             raise StoreError(
                 f"trial {self.number} ({self.cell!r}) was imported from logs, which do not say what it was trained with"
@@ -281,12 +281,12 @@ class TrialRow:
 
     @property
     def error(self) -> str:
-        """Of the last attempt that raised one."""
+        """The error of the last attempt that had one."""
         return next((attempt.error for attempt in reversed(self.attempts) if attempt.error), "")
 
     @property
     def traceback(self) -> str:
-        """Of the last attempt that left one."""
+        """The traceback of the last attempt that had one."""
         return next((attempt.traceback for attempt in reversed(self.attempts) if attempt.traceback), "")
 
     @property
@@ -296,15 +296,13 @@ class TrialRow:
 
     @property
     def changed(self) -> Mapping[str, Sequence[str]]:
-        """Device, versions and images that changed on its way: its bits are not promised again."""
+        """Devices, versions and images that changed between its attempts: a rerun may differ in bits."""
         return changed(self.attempts)
 
     @property
     def started_at(self) -> datetime | None:
-        """When the first attempt began."""
         return self.attempts[0].started_at if self.attempts else None
 
     @property
     def finished_at(self) -> datetime | None:
-        """When the last attempt ended."""
         return self.attempts[-1].ended_at if self.attempts else None

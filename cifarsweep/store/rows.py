@@ -1,4 +1,4 @@
-"""The one place that turns rows of the database into values that the rest can rely on.
+"""Converts rows of the database into checked values.
 
 A database is a file that people edit, and that other versions write. So every column is checked on its way out, and
 what can't be read is one sentence: which study, which trial, which column, what it holds and what it must be.
@@ -62,7 +62,7 @@ def problems(table: Table, row: Sequence[Any]) -> list[str]:
 
 
 def as_name(value: object) -> str:
-    """What to call a study whose name may be anything."""
+    """The name of a study as text, whatever the column holds."""
     try:
         return text(value)
     except BadValue:
@@ -71,7 +71,7 @@ def as_name(value: object) -> str:
 
 @contextmanager
 def naming_trial(study_name: object, number: object) -> Iterator[None]:
-    """Say of which trial a value is that can't be read. Raises UnreadableStudy in the place of BadValue."""
+    """Convert BadValue to UnreadableStudy, which names the trial."""
     try:
         yield
     except BadValue as error:
@@ -79,7 +79,7 @@ def naming_trial(study_name: object, number: object) -> Iterator[None]:
 
 
 def contradiction(found: dict[str, Any]) -> str | None:
-    """What columns of `cs_study` that can be read each for itself can't all be; None where nothing is wrong."""
+    """A contradiction between valid columns of `cs_study`; None without one."""
     spec, points, asked = found["spec"], found["points"], found["asked"]
     if spec.name != found["name"]:
         return f"cs_study.name is {found['name']!r}, but cs_study.spec is of {spec.name!r}: let both be the same"
@@ -99,24 +99,24 @@ def trial_of(row: Sequence[Any]) -> dict[str, Any]:
 
 
 def no_such_cell(cell_id: object) -> str:
-    """What to say of a trial whose study has no such cell."""
+    """The message for a trial whose study has no such cell."""
     return f"cs_trial.cell_id is {quoted(cell_id)}, which is no cell of the study: {ADVICE}"
 
 
 def cell_of(row: Sequence[Any] | None, cell_id: object = None) -> dict[str, Any]:
-    """The row of `cs_cell` that a trial points to; None where its study has no such cell. Raises BadValue."""
+    """The cell that a trial points to; `row` is None if its study has no such cell. Raises BadValue."""
     if row is None:
         raise BadValue(no_such_cell(cell_id))
     found = read(cell, row)
     settings, name = row[list(cell.columns.keys()).index("settings")], found["name"]
-    # Of an imported trial nobody knows the settings, so its name stands for them.
+    # An imported trial has no settings, so the digest is of its name.
     if found["settings_sha256"] not in (_digest(settings), _digest(name)):
         raise BadValue(f"cs_cell.settings of {quoted(name)} is not what cs_cell.settings_sha256 was made of: {ADVICE}")
     return found
 
 
 def planned(spec: Study) -> Mapping[str, Mapping[str, Value]] | None:
-    """The levels of the cells of a study by their names; None of a search, whose points stand in their rows alone."""
+    """The levels of a study's cells by name; None for a search, whose points are only in their rows."""
     return None if spec.search else {one.name: one.levels for one in spec.cells}
 
 

@@ -44,7 +44,7 @@ _Id = BigInteger().with_variant(Integer(), "sqlite")
 class UtcDateTime(TypeDecorator[datetime]):
     """Moments for people, in UTC. SQLite forgets the zone; this puts it back.
 
-    In an SQLite file anybody can write anything: what is no moment comes as it is, for `rows` to complain of.
+    An SQLite file may hold any value: what is no moment comes as it is, and `rows` reports it.
     """
 
     impl = DateTime(timezone=True)
@@ -66,7 +66,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class Flag(Boolean):
-    """True or false; in an SQLite file it may be anything else, which comes as it is."""
+    """True or false; another value in an SQLite file comes as it is."""
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
         """Read what can be read."""
@@ -105,10 +105,10 @@ study = Table(
     #: the whole study as canonical JSON
     Column("spec", Text, nullable=False),
     _moment("created_at"),
-    #: pause or cancel: what becomes of the trials that the study is still to get; and their rank
+    #: pause or cancel: applies to trials that the study is still to get, as does their rank
     Column("wish", String(8)),
     Column("rank", Integer, nullable=False, server_default="0"),
-    #: Optuna was told of trials that are not final any more, so its view is to be written anew
+    #: Optuna has trials that are not final any more, so its view must be rewritten
     Column("stale", Flag(create_constraint=False), nullable=False, server_default=false()),
     #: of a search: the points that it asks for in all, and those that it has asked for
     Column("points", Integer),
@@ -197,7 +197,7 @@ trial = Table(
     Index("ix_cs_trial_told", "told", "state"),
 )
 
-#: The numbers of seeds at which a study that was extended is looked at: every look costs a share of the 5 %. Those that
+#: The numbers of seeds of the looks at an extended study: every look costs a share of the 5 %. Those that
 #: were planned together share a level; see `stats.multiplicity`.
 look = Table(
     "cs_look",

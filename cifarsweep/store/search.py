@@ -26,7 +26,7 @@ from cifarsweep.store.study_rows import add_trials, cell_row, stored, study_id
 
 @dataclass(frozen=True, slots=True)
 class SearchState:
-    """A search study at one moment: what was asked for, point by point, and whether it wants more."""
+    """A search study at one moment: its points so far, and whether it wants more."""
 
     spec: Study
     asked: int
@@ -112,7 +112,7 @@ def _tried(conn: Connection, owner: StoredStudy) -> Iterable[Tried]:
 
 
 def _point(trials: Sequence[dict[str, Any]]) -> Tried:
-    """What the seeds of a point say together: the mean of those that are done, once nobody trains it any more."""
+    """The result of a point over its seeds: the mean of the done trials, once all are final."""
     params = trials[0]["levels"]
     if any(row["state"] not in FINAL_STATES for row in trials):
         return Tried(params, "running")

@@ -218,7 +218,7 @@ def sqlite_driver() -> Any:
 
 
 def connect_sqlite(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    """A connection in autocommit, with the safe settings; whoever uses it begins its transactions itself."""
+    """A connection in autocommit, with the safe settings; the caller begins transactions."""
     if not read_only:
         # SQLite gives its journals the mode of the file.
         make_private(Path(os.path.realpath(path)))
@@ -249,7 +249,7 @@ def _connect(path: Path, query: str) -> sqlite3.Connection:
     uri = path.as_uri() + query
     settings = {"isolation_level": None, "check_same_thread": False, "cached_statements": 256}
     conn: sqlite3.Connection = sqlite_driver().connect(uri, uri=True, **settings)
-    # One text that is no UTF-8 must not keep all others from being read; `rows` complains of it.
+    # A text that is no UTF-8 must not block the other rows; `rows` reports it.
     conn.text_factory = _as_text
     with closed_on_error(conn):
         conn.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}").close()
@@ -271,9 +271,9 @@ def closed_on_error(conn: Any) -> Iterator[None]:
 
 
 def recover_journal(path: Path) -> bool:
-    """Undo what a writer left half done that was killed, for which a look that only reads has no right.
+    """Roll back the journal of a killed writer, which a read-only connection may not do.
 
-    Returns whether it could be: not where this user may only read.
+    Returns False if this user may only read.
     """
     try:
         with contextlib.closing(_connect(path, "?mode=rw")) as conn:
@@ -284,7 +284,7 @@ def recover_journal(path: Path) -> bool:
 
 
 def _connect_immutable(path: Path, conn: sqlite3.Connection) -> sqlite3.Connection:
-    """A file in WAL mode on a medium that nobody can write has no room for WAL's index; nobody changes it either."""
+    """Open a file in WAL mode on a read-only medium, which has no room for WAL's index and can't change."""
     real = Path(os.path.realpath(path))
     wal = real.with_name(real.name + "-wal")
     if wal.exists() and wal.stat().st_size:

@@ -25,7 +25,7 @@ def check_file(path: Path, *, create: bool, read_only: bool, mounts: Path = Path
     try:
         _check_file(path, create=create, read_only=read_only, mounts=mounts)
     except OSError as error:
-        raise StoreError(f"{path}: can't be looked at ({error.strerror}); give another --db") from None
+        raise StoreError(f"{path}: can't be accessed ({error.strerror}); give another --db") from None
 
 
 def _check_file(path: Path, *, create: bool, read_only: bool, mounts: Path) -> None:
@@ -47,7 +47,7 @@ def _check_file(path: Path, *, create: bool, read_only: bool, mounts: Path) -> N
 
 
 def check_library() -> None:
-    """Raise StoreError where Python's SQLite can't return the rows that it updates."""
+    """Raise StoreError if Python's SQLite has no RETURNING."""
     if sqlite3.sqlite_version_info < (3, 35):
         raise StoreError(
             f"this Python's SQLite is {sqlite3.sqlite_version}, and 3.35 is the oldest that works; "
@@ -66,7 +66,7 @@ def check_local(path: Path, mounts: Path) -> None:
 
 
 def file_system(path: Path, mounts: Path) -> str:
-    """The kind of file system that holds `path`, by the longest mount point above it; empty where nobody knows."""
+    """The file system type of `path`, by the longest mount point above it; empty if unknown."""
     try:
         lines = mounts.read_text(errors="replace").splitlines()
     except OSError:
@@ -84,7 +84,7 @@ def file_system(path: Path, mounts: Path) -> str:
 def remove_stub(path: Path) -> None:
     """Remove a file that was to become a database and holds nothing, as where its disk is full.
 
-    SQLite refuses to write where the file of an open connection is gone, so nobody else loses what he writes to it.
+    SQLite refuses to write if the file of an open connection is gone, so no other process loses a write.
     """
     with contextlib.suppress(OSError):
         if path.stat().st_size == 0:

@@ -1,4 +1,4 @@
-"""What changes while workers work, for people who watch: read in one transaction of a few milliseconds."""
+"""Progress of studies, and a snapshot of all that runs: read in one transaction of a few milliseconds."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from cifarsweep.store.records import StudyStatus, WorkerStatus
 from cifarsweep.store.schema import attempt, cell, look, metric, study, trial, worker
 from cifarsweep.store.study_rows import stored, study_id
 
-#: Of these a running trial shows its newest value.
+#: Metrics whose newest value a running trial shows.
 NEWEST = (EPOCH, TRAIN_LOSS, VAL_ACCURACY)
-#: As many of the newest errors are told.
+#: How many of the newest errors are shown.
 ERRORS = 20
-#: A worker that nobody has heard of for so many seconds, and that holds no trial, has gone without a word.
+#: A worker without a heartbeat for so many seconds and without a trial counts as gone.
 _GONE_S = 300.0
 
 _STATES = frozenset(state.value for state in TrialState)
 
-#: Names one state of a trial: whoever writes for it advances the second or, with a new lease, the first.
+#: Identifies one state of a trial: each write advances the second number, each new lease the first.
 TrialVersion = tuple[int, int, str]
 
 
 @dataclass(frozen=True, slots=True)
 class LiveWorker:
-    """A worker that is there. `last_beat_s` is None where its machine was started again since."""
+    """A live worker. `last_beat_s` is None if its machine was rebooted since."""
 
     worker_id: str
     host: str
@@ -74,7 +74,7 @@ class Snapshot:
 
     studies: Sequence[StudyStatus]
     fingerprints: Mapping[str, str]
-    """By study: another text as soon as anything of it has changed."""
+    """By study: a text that changes with anything of it."""
     running: Mapping[tuple[str, int], LiveTrial]
     """By study and number of the trial."""
     workers: Sequence[LiveWorker]
@@ -83,7 +83,7 @@ class Snapshot:
 
 
 def snapshot(conn: Connection, readable: set[tuple[int, str]] | None = None) -> Snapshot:
-    """Look at all studies at once; `readable` as for `status`."""
+    """Read the snapshot; `readable` as for `status`."""
     return Snapshot(
         status(conn, None, readable=readable), fingerprints(conn), _running(conn), _workers(conn), _errors(conn)
     )
@@ -149,7 +149,7 @@ def _counts(conn: Connection, wrong: dict[int, str]) -> Mapping[int, dict[str, t
 
 
 def _first_problem(conn: Connection, owner: int) -> str:
-    """Of a study with a trial whose state has no name, or with times that have no sum."""
+    """The first problem of a study with an unknown state, or with times that have no sum."""
     found = conn.execute(select(trial).where(trial.c.study_id == owner))
     named = conn.execute(select(study.c.name).where(study.c.study_id == owner)).scalar()
     for row in found:
@@ -166,7 +166,7 @@ def _pruned(conn: Connection) -> Mapping[int, int]:
 
 
 def _speed() -> ColumnElement[float | None]:
-    """The newest images per second of a trial: one look into the key of its metrics."""
+    """The newest images per second of a trial, by the key of its metrics."""
     newest = select(metric.c.value).where(metric.c.trial_id == trial.c.trial_id, metric.c.name == IMAGES_PER_SECOND)
     return newest.order_by(metric.c.step.desc()).limit(1).scalar_subquery()
 
@@ -214,7 +214,7 @@ def _worker_status(
 def fingerprints(conn: Connection) -> dict[str, str]:
     """A text for each study, for which the series need not be read."""
     # Attempts only rise, and within an attempt so does flush_seq: two states of a study never have the same sums.
-    # As floats, which no value that somebody wrote there by hand makes overflow.
+    # As floats: a value that was edited by hand can't make them overflow.
     summed = (trial.c.trial_id, trial.c.attempt, trial.c.flush_seq)
     sums = (func.count(), *(func.sum(cast(column, Double)) for column in summed))
     found: dict[int, list[object]] = defaultdict(list)
@@ -262,7 +262,7 @@ def _running(conn: Connection) -> dict[tuple[str, int], LiveTrial]:
 def _newest(conn: Connection) -> dict[int, dict[str, float]]:
     found: dict[int, dict[str, float]] = defaultdict(dict)
     for name in NEWEST:
-        # The end of a range of the key, whatever the length of the series.
+        # The end of a range of the key: fast for series of any length.
         last = select(func.max(metric.c.step)).where(metric.c.trial_id == trial.c.trial_id, metric.c.name == name)
         query = (
             select(metric)

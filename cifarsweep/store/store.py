@@ -101,11 +101,11 @@ class Store:
         self._db.close()
 
     def close_when_unused(self) -> None:
-        """Close every connection when the last reference to this store goes, for owners whom nobody closes."""
+        """Close every connection when the store is garbage-collected."""
         weakref.finalize(self, self._db.close)
 
     def abort_connections(self) -> None:
-        """Cut the connections in use, from another thread; what waits on them is tried again or StoreUnavailable."""
+        """Cut the connections in use, from another thread; calls on them are retried or raise StoreUnavailable."""
         self._db.abort_connections()
 
     @property
@@ -114,18 +114,18 @@ class Store:
         return self._db.redacted_url
 
     def sync_optuna(self, limit: int = 100) -> int:
-        """Tell Optuna of at most `limit` final trials that it does not know yet; returns how many.
+        """Copy at most `limit` final trials to Optuna that it does not have yet; returns how many.
 
-        Nothing hangs on it, so nothing is raised: where another process is telling or the database is busy, it returns
+        It raises nothing: while another process syncs or the database is busy, it returns
         0 and the trials stay for the next call.
         """
         return self._projection.sync(limit)
 
     @property
     def sync_failing(self) -> bool:
-        """Whether Optuna could not be told, for a reason that waiting does not mend; it was logged."""
+        """Whether syncing fails for a reason that waiting does not mend; it was logged."""
         return self._projection.failing
 
     def unsynced(self) -> int:
-        """Final trials that Optuna does not know yet."""
+        """Final trials that Optuna does not have yet."""
         return self._db.read(unsynced)

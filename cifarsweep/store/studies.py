@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Studies(Part):
-    """Studies by name. Methods about one study raise UnreadableStudy where this version can't read its rows."""
+    """Studies by name. Methods about one study raise UnreadableStudy if this version can't read its rows."""
 
     def __init__(self, db: Database) -> None:
         super().__init__(db)
@@ -94,7 +94,7 @@ def _create(conn: Connection, spec: Study, *, extend: bool, other_data: bool) ->
     refuse_foreign(conn, spec.name)
     fresh = {"name": spec.name, "sha256": spec.sha256, "spec": spec.canonical(), "created_at": datetime.now(UTC)}
     conn.execute(backend_of(conn).insert_ignore(study).values(fresh))
-    # Locked, so that of two that create or extend at once the second sees what the first has done.
+    # Locked: of two concurrent calls the second sees the rows of the first.
     row = conn.execute(select(study).where(study.c.name == spec.name).with_for_update()).one()
     existing = _count(conn, row.study_id)
     if other_data:
@@ -104,7 +104,7 @@ def _create(conn: Connection, spec: Study, *, extend: bool, other_data: bool) ->
     if row.sha256 != spec.sha256:
         _check_change(stored(row).spec, spec, extend=extend)
         _plan_looks(conn, row.study_id, _plans_with(conn, read_study(conn, spec.name), len(spec.seeds)))
-        # Who extends a cancelled study wants it after all; a paused one stays paused.
+        # Extending a cancelled study reopens it; a paused one stays paused.
         wish = None if row.wish == StopRequest.CANCEL else row.wish
         changed = {"sha256": spec.sha256, "spec": fresh["spec"], "wish": wish}
         conn.execute(update(study).where(study.c.study_id == row.study_id).values(changed))
@@ -117,7 +117,7 @@ def _create(conn: Connection, spec: Study, *, extend: bool, other_data: bool) ->
 
 
 def _plan_search(conn: Connection, row: Row[Any], spec: Study, search: Search, existing: int) -> Created:
-    """Say how many points there are to ask for; those that were asked for get the seeds that are new."""
+    """Set how many points the search asks for; points that exist get the new seeds."""
     before = 0 if row.points is None else row.points * len(stored(row).spec.seeds)
     conn.execute(update(study).where(study.c.study_id == row.study_id).values(points=search.points))
     asked = select(cell.c.cell_id).where(cell.c.study_id == row.study_id).order_by(cell.c.position)
@@ -128,7 +128,7 @@ def _plan_search(conn: Connection, row: Row[Any], spec: Study, search: Search, e
 
 
 def _add_seeds(conn: Connection, name: str, added: Iterable[tuple[str, int]], plans: Iterable[Iterable[int]]) -> int:
-    # Locked, so that of two that extend at once the second sees what the first has done.
+    # Locked: of two concurrent calls the second sees the rows of the first.
     row = conn.execute(select(study).where(study.c.study_id == study_id(conn, name)).with_for_update()).one()
     rows = conn.execute(select(cell.c.name, cell.c.cell_id).where(cell.c.study_id == row.study_id))
     ids = {found.name: found.cell_id for found in rows}
@@ -162,7 +162,7 @@ def _check_change(old: Study, spec: Study, *, extend: bool) -> None:
 
 
 def _plans_with(conn: Connection, stored: StoredStudy, seeds: int) -> Plans:
-    """More seeds for a study that has results: somebody may have seen them, so that the next look is one more.
+    """The plans with more seeds. Results may have been seen, so that the next look is one more.
 
     Where all trials are final the look has been taken. Where some are open it is planned with the next one, unless
     there is a plan: then nobody knows here which of its looks were taken. Seeds on the way to a look that is planned
@@ -170,7 +170,7 @@ def _plans_with(conn: Connection, stored: StoredStudy, seeds: int) -> Plans:
     """
     plans, before = _plans(conn, stored.name, stored.study_id), len(stored.spec.seeds)
     states = set(conn.execute(select(trial.c.state).where(trial.c.study_id == stored.study_id).distinct()).scalars())
-    # Statistics come with NumPy, which most looks at a database need not import.
+    # Statistics import NumPy, which most reads of a database do not need.
     from cifarsweep.stats.estimate import FEWEST_SEEDS
     from cifarsweep.stats.multiplicity import extended
 
@@ -195,7 +195,7 @@ def _count(conn: Connection, study_id: int) -> int:
 
 
 def _store_cells(conn: Connection, study_id: int, spec: Study) -> dict[str, int]:
-    """Insert new cells, bring names, levels and places of old ones up to date; ids by the digest of their settings."""
+    """Insert new cells, update names, levels and positions of old ones; ids by the digest of their settings."""
     known = _cell_ids(conn, study_id)
     values = [cell_row(study_id, position, one) for position, one in enumerate(spec.cells)]
     for row in values:
@@ -223,7 +223,7 @@ def _listed(row: Row[Any]) -> StudyRow:
 def _add_finished(conn: Connection, spec: Study, runs: Sequence[FinishedRun]) -> int:
     refuse_foreign(conn, spec.name)
     fresh = {"name": spec.name, "sha256": spec.sha256, "spec": spec.canonical(), "created_at": datetime.now(UTC)}
-    # Not by the count of rows, which PostgreSQL's driver does not know of an INSERT like this.
+    # PostgreSQL's driver does not count the rows of an INSERT like this.
     owner = conn.execute(
         backend_of(conn).insert_ignore(study).values(fresh).returning(study.c.study_id)
     ).scalar_one_or_none()

@@ -30,7 +30,7 @@ def check_claim(conn: Connection, study_id: int, name: str, dataset: str, mine: 
     """
     sha256 = mine.data.get(dataset)
     if sha256 is None:
-        raise StudyRefused(name, dataset, f"study {name!r}: this worker has not looked at its data set {dataset!r} yet")
+        raise StudyRefused(name, dataset, f"study {name!r}: this worker has not checked its data set {dataset!r} yet")
     values = {"p_study": study_id, "p_dataset": dataset, "p_sha256": sha256}
     if conn.execute(_agrees(), values).first() is not None:
         return
@@ -45,7 +45,7 @@ def check_claim(conn: Connection, study_id: int, name: str, dataset: str, mine: 
 
 
 def refused(conn: Connection, mine: Mapping[str, Mapping[str, str]]) -> dict[str, StudyRefused]:
-    """Which studies, of those given with the digests of this machine's images, would refuse it."""
+    """Of the studies given with the digests of this machine's images, those that train on other images."""
     query = select(study.c.name, study_data).join(study, study.c.study_id == study_data.c.study_id)
     found: dict[str, StudyRefused] = {}
     for row in conn.execute(query.where(~study.c.other_data).order_by(study_data.c.dataset)).all():
@@ -67,7 +67,7 @@ def _refused(name: str, dataset: str, known: str, sha256: str) -> StudyRefused:
 
 @cache
 def _agrees() -> Any:
-    # Shared: many claim at once, and none may change the digest before all of their leases can be seen.
+    # A shared lock: many workers claim at once, and none may change the digest before all their leases are visible.
     query = select(study_data.c.sha256).where(_is_it(), study_data.c.sha256 == bindparam("p_sha256"))
     return query.with_for_update(read=True)
 
@@ -86,8 +86,8 @@ def _mixes(conn: Connection, study_id: int) -> bool:
 
 
 def _in_use(conn: Connection, study_id: int, dataset: str, sha256: str, but: int = -1) -> bool:
-    """Whether a result, a checkpoint or a training run rests on those images; `but` is the trial being claimed."""
-    # Who is stopped at once leaves a checkpoint before the first step.
+    """Whether a result, a checkpoint or a running trial other than `but` used those images."""
+    # A worker that is stopped at once leaves a checkpoint before the first step.
     saved = exists().where(checkpoint.c.trial_id == trial.c.trial_id, checkpoint.c.step > 0)
     held = and_(trial.c.state.in_(_HELD), trial.c.trial_id != but)
     query = (
@@ -101,6 +101,6 @@ def _in_use(conn: Connection, study_id: int, dataset: str, sha256: str, but: int
 
 
 def described(mine: Environment, dataset: str) -> dict[str, str | None]:
-    """What an attempt with this data set trains with, as its row has it: what its worker's row does not say."""
+    """The columns of an attempt that say what it trains with, beyond its worker's row."""
     versions = {**mine.versions, DATA_VERSION + dataset: mine.data[dataset]}
     return {"device": mine.device, "versions": json.dumps(versions, sort_keys=True)}

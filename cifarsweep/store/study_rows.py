@@ -20,7 +20,7 @@ from cifarsweep.store.schema import study, trial
 
 def study_id(conn: Connection, name: str) -> int:
     """The id of the study of that name. Raises UnknownStudy."""
-    # A name that no study can have is not even asked for: PostgreSQL refuses some characters.
+    # Don't query names that no study can have: PostgreSQL refuses some characters.
     if NAME_PATTERN.fullmatch(name):
         found = conn.execute(select(study.c.study_id).where(study.c.name == name)).scalar_one_or_none()
         if found is not None:

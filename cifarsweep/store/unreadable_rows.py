@@ -1,4 +1,4 @@
-"""Finds every row of ours that can't be read: for `db check`, and to say which one an error came from."""
+"""Finds rows that can't be read: for `db check`, and to name the row that an error came from."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Planned = Mapping[str, Mapping[str, Value]] | None
 
 @contextmanager
 def naming_rows(db: Database, name: str) -> Iterator[None]:
-    """Name the row of a study that can't be read, in the place of the error that it led to. Raises UnreadableStudy."""
+    """Replace an error by UnreadableStudy that names the row that caused it."""
     try:
         yield
     except (ValueError, TypeError, LookupError, ArithmeticError):
@@ -122,7 +122,7 @@ def _problems(table: Table, row: Row[Any], name: object, number: object = None) 
 
 
 def _as_a_whole(check: Any, row: Row[Any], names: Mapping[int, object]) -> list[UnreadableStudy]:
-    """What is wrong with columns that can be read each for itself."""
+    """Contradictions between valid columns of a row."""
     try:
         check(row)
     except columns.BadValue as error:
@@ -162,7 +162,7 @@ def _metrics(
 
 
 def _is_odd(conn: Connection) -> ColumnElement[bool]:
-    """Metrics are many, so the database looks through them."""
+    """Metrics are many, so the database searches them."""
     value, kind = metric.c.value, metric.c.kind
     odd = [
         kind.not_in(list(columns.SPECIAL)),

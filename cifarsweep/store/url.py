@@ -40,7 +40,7 @@ def _sqlite_url(url: URL) -> URL:
     if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
         raise StoreError("SQLite needs a plain file that all workers can open: write sqlite:///file.db")
     path = Path(url.database)
-    # Only one's own home: `~name` may be a file as well as somebody's.
+    # Only the user's own home: `~name` may be a file.
     try:
         path = path.expanduser() if path.parts[0] == "~" else path
     except RuntimeError:

@@ -170,7 +170,7 @@ def test_a_data_set_that_the_worker_has_not_looked_at_is_left_alone(store: Store
     store.queue.claim("w", environment=images(A))
     before = contents(store)
 
-    with pytest.raises(StudyRefused, match="has not looked at its data set 'mine'"):
+    with pytest.raises(StudyRefused, match="has not checked its data set 'mine'"):
         store.queue.claim("w", environment=images(A))
 
     assert contents(store) == before

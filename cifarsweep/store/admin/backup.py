@@ -32,7 +32,7 @@ class Admin(Part):
     """Care for the whole database."""
 
     def check(self) -> list[str]:
-        """What is wrong with the database, a sentence each; empty where all is well."""
+        """One sentence for each problem of the database."""
         return check.check(self._db)
 
     def backup(self, out: Path) -> None:
@@ -43,12 +43,12 @@ class Admin(Part):
         """
         db = self._db
         try:
-            # A link that leads nowhere is a name that is taken, too.
+            # A dangling link is a name that is taken, too.
             if os.path.lexists(out):
                 raise StoreError(f"{out}: exists already; give another name, or delete it")
             if not out.parent.is_dir():
                 raise StoreError(f"{out}: its folder does not exist; create it, or give another name")
-            # Everything that SQLite may leave beside a file stays in the folder that goes away.
+            # Files that SQLite leaves beside a database stay in this temporary folder.
             with part(out, folder=True, mode=0o700) as folder:
                 copy = folder / "copy.db"
                 os.close(os.open(copy, os.O_CREAT | os.O_WRONLY, private_mode(out.parent)))
@@ -84,12 +84,12 @@ def check_backup(file: Path) -> None:
 
 
 def _fault(file: Path) -> str:
-    """What shows at the first look that a file is damaged, or somebody else's; empty where nothing does."""
+    """Why the file is damaged or not ours, as far as a quick check shows; else empty."""
     try:
         with closing(connect_sqlite(file, read_only=True)) as conn:
             tables = conn.execute("SELECT count(*) FROM sqlite_master WHERE name = ?", (VERSION_TABLE,)).fetchone()[0]
     except sqlite_driver().OperationalError:
-        # A lock or a right that is missing, which opening it has words for.
+        # A lock or a missing permission: opening it reports these.
         return ""
     except sqlite_driver().DatabaseError as error:
         return str(error)
@@ -136,7 +136,7 @@ def _snapshot(db: Database) -> Iterator[Connection]:
 
 @contextmanager
 def _naming_database(file: Database, db: Database) -> Iterator[None]:
-    """Of two databases at once, name the one that an error comes from."""
+    """Name the one of two databases that an error comes from."""
     try:
         yield
     except DBAPIError as error:
@@ -151,7 +151,7 @@ def _check_whole(conn: Connection) -> None:
 
 
 def _fill(here: Connection, there: Connection, where: str) -> int:
-    # Two restores at once, or a `create` in between, wait here and find what the first has done.
+    # A concurrent restore or `create` waits here and finds the rows of the first.
     backend_of(there).lock_table(there, study)
     if there.execute(select(func.count()).select_from(study)).scalar_one():
         raise StoreError(f"{where}: holds studies already; restore into a database without any")
@@ -163,7 +163,7 @@ def _copy_tables(here: Connection, there: Connection) -> None:
     for table in metadata.sorted_tables:
         _copy_rows(table, here, there)
         backend_of(there).continue_numbering(there, table)
-    # Optuna has none of these trials where its own tables did not come along.
+    # Optuna's own tables may be missing in the copy, so it has none of these trials.
     there.execute(update(trial).values(told=False))
 
 
@@ -174,12 +174,12 @@ def _copy_rows(table: Table, here: Connection, there: Connection) -> None:
 
 
 def _appear(copy: Path, out: Path) -> None:
-    """Give the complete copy its name, and make that last; a file that came meanwhile is not overwritten."""
+    """Give the complete copy its name, durably; a file that appeared meanwhile is not overwritten."""
     sync(copy)
     try:
         os.link(copy, out)
     except FileExistsError:
-        raise StoreError(f"{out}: was made by somebody else meanwhile; give another name") from None
+        raise StoreError(f"{out}: has appeared meanwhile; give another name") from None
     except OSError:
         # Not every file system has links.
         os.rename(copy, out)

@@ -24,7 +24,7 @@ _MOST = 20
 
 
 def check(db: Database) -> list[str]:
-    """Everything that is not as it should be, a sentence each; empty where all is well."""
+    """One sentence for each problem of the database."""
     findings: list[str] = []
     for look in (_file, everywhere, _orphans, stale_leases, _attempts, _beyond, _digests):
         findings += _found(partial(db.read, partial(_listed, look)))
@@ -32,7 +32,7 @@ def check(db: Database) -> list[str]:
 
 
 def _found(look: Callable[[], list[str]]) -> list[str]:
-    """What a look finds; that it can't be taken is a finding as well, in a damaged file above all."""
+    """The findings of one check; an error of the database, as in a damaged file, is a finding too."""
     try:
         return _shortened(look())
     except StoreUnavailable:
@@ -57,7 +57,7 @@ def _file(conn: Connection) -> Iterator[str]:
 def _digests(conn: Connection) -> Iterator[str]:
     for row in conn.execute(select(study.c.name, study.c.spec, study.c.sha256)):
         if isinstance(row.spec, str) and hashlib.sha256(row.spec.encode(errors="replace")).hexdigest() != row.sha256:
-            yield f"study {row.name}: cs_study.spec is not what cs_study.sha256 was made of: somebody edited it"
+            yield f"study {row.name}: cs_study.spec is not what cs_study.sha256 was made of: it was edited"
 
 
 def _orphans(conn: Connection) -> Iterator[str]:
@@ -67,7 +67,7 @@ def _orphans(conn: Connection) -> Iterator[str]:
 
 
 def stale_leases(conn: Connection) -> Iterator[str]:
-    """Trials whose holder has not shown up for a lease."""
+    """One sentence for each trial whose lease has expired."""
     clock, now = backend_of(conn).read_clock(conn)
     stale = or_(trial.c.clock != clock, trial.c.lease_until < now)
     query = _named().where(trial.c.state == TrialState.LEASED.value, stale).order_by(trial.c.trial_id)
@@ -107,25 +107,25 @@ def _optuna(db: Database) -> list[str]:
         told = sum(row["told"] is True for row in ours.values())
         return [f"{told} trials were told to Optuna, but its tables are not there"] if told else []
     found = list(_compared(ours, theirs))
-    # A worker may have told between the two readings, so a fault shows in both that enclose Optuna's.
+    # A worker may have synced between the two reads: a real problem shows in the one before and after Optuna's.
     again = set(_compared(db.read(_ours), theirs)) if found else set()
     return [each for each in found if each in again]
 
 
 def _ours(conn: Connection) -> dict[tuple[str, int], dict[str, Any]]:
-    # What Optuna has of a study whose trials were retried is written anew by the next worker.
+    # The next worker rewrites Optuna's view of a study whose trials were retried.
     query = _named().add_columns(trial.c.state, trial.c.told, trial.c.value, study.c.stale)
     return {(row.name, row.number): dict(row._mapping) for row in conn.execute(query)}
 
 
 def _theirs(db: Database) -> list[tuple[str, int, Any]] | None:
-    """Study, number and trial of everything of ours that Optuna has; None without its tables."""
+    """Study, number and trial of all our trials that Optuna has; None without its tables."""
     if not db.read(lambda conn: inspect(conn).has_table("studies")):
         return None
     try:
         link = OptunaLink(db, lock=False)
     except Exception as error:
-        # Optuna's errors are of many kinds, and of SQLAlchemy's too.
+        # Optuna raises errors of many kinds, SQLAlchemy's among them.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StoreError(f"Optuna can't read its tables: {reason}") from None
     names = {row[0] for row in db.read(lambda conn: conn.execute(select(study.c.name)).all())}

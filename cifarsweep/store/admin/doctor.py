@@ -1,4 +1,4 @@
-"""`doctor`'s view of a database: can it be reached and written, who is in the way, do the clocks agree."""
+"""Checks of `doctor`: is the database reachable and writable, what holds its locks, do the clocks agree."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ Level = Literal["ok", "warn", "fail"]
 
 #: Longest wait for SQLite's write lock: workers hold it for milliseconds.
 _LOCK_WAIT_S = 2.0
-#: Difference of clocks that is worth a word, in seconds.
+#: Difference of clocks that is reported, in seconds.
 _SKEW_S = 5.0
-#: Free space below which it is time to make room, and below which nothing can be relied on, in bytes.
+#: Free bytes below which a disk is a warning, and below which it is a failure.
 _LOW, _NOTHING = 5 << 30, 200 << 20
 #: Missing rights before the rest is only counted.
 _SHOWN = 4
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
-# Only what has waited for seconds is stuck; workers wait for each other for milliseconds all the time.
+# Only sessions that waited for seconds are stuck: workers wait for each other for milliseconds all the time.
 _SESSIONS = text("""
 SELECT a.pid, a.usename, a.client_addr, a.application_name, coalesce(a.state, 'unknown') AS state,
        coalesce(extract(epoch FROM clock_timestamp() - a.state_change), 0) AS since_s,
@@ -43,7 +43,7 @@ FROM pg_stat_activity a
 WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.backend_type = 'client backend'
 """)
 
-# One right a row: a list of them asks whether there is any.
+# One privilege a row: PostgreSQL takes a list of privileges as "any of these".
 _MISSING = text("""
 SELECT needed.what || ' on ' || c.relname
 FROM pg_class c
@@ -58,7 +58,7 @@ ORDER BY c.relname, needed.what
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor's table. What is not ok says what to do."""
+    """One line of the doctor's table. A finding that is not ok says what to do."""
 
     subject: str
     level: Level
@@ -66,7 +66,7 @@ class Finding:
 
 
 def examine(url: str) -> Iterator[Finding]:
-    """Everything about the database at `url`; ends early where it can't be opened or written."""
+    """All findings about the database at `url`; fewer if it can't be opened or written."""
     try:
         parsed = parse_url(url)
     except StoreError as error:
@@ -77,7 +77,7 @@ def examine(url: str) -> Iterator[Finding]:
 
 
 def disk(subject: str, folder: Path) -> Finding:
-    """How much room there is where `folder` is, or would be."""
+    """The free space on the disk of `folder`, which need not exist."""
     here = next(each for each in (folder, *folder.absolute().parents) if each.is_dir())
     free = shutil.disk_usage(here).free
     level: Level = "ok" if free >= _LOW else "warn" if free >= _NOTHING else "fail"
@@ -95,7 +95,7 @@ def _file(path: Path) -> Iterator[Finding]:
     yield Finding("file system", "ok", kind or "unknown to this system; it must be a local disk")
     yield disk("disk of the database", path.parent)
     try:
-        # Asked before the lock is tried: SQLite gives that of a file that can't be written to anybody.
+        # Before the lock: SQLite grants the lock of a read-only file to every process.
         sqlite_file.check_file(path, create=False, read_only=False)
     except StoreError as error:
         yield Finding("rights", "fail", f"{error}; reports still can be made")
@@ -108,7 +108,7 @@ def _file(path: Path) -> Iterator[Finding]:
 
 
 def _lock(path: Path) -> Finding:
-    """Try to take SQLite's write lock, and name who is in the way."""
+    """Try to take SQLite's write lock, and name the processes that hold the file."""
     began = time.monotonic()
     with closing(sqlite_driver().connect(path, timeout=_LOCK_WAIT_S, isolation_level=None)) as conn:
         try:
@@ -167,7 +167,7 @@ def _contents(conn: Connection, db: Database) -> Iterator[Finding]:
 def _machine_clock() -> Finding:
     if machine_clock() == "wall":
         return Finding("clock", "warn", "leases go by the wall clock, as this system counts no boots: don't set it")
-    return Finding("clock", "ok", "leases go by the time since this machine was started, which nobody can set")
+    return Finding("clock", "ok", "leases go by the time since this machine was started, which can't be set")
 
 
 def _server_clock(conn: Connection) -> Finding:
@@ -197,7 +197,7 @@ def _sessions(conn: Connection, url: URL) -> Iterator[Finding]:
     stuck = [_stuck(row) for row in rows if row.blocks or (row.state == "idle in transaction" and row.since_s > 10)]
     yield from stuck
     if not stuck:
-        yield Finding("lock", "ok", f"{len(rows)} other sessions, nobody waits for another")
+        yield Finding("lock", "ok", f"{len(rows)} other sessions, none waits for another")
     encrypted = conn.execute(text("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")).scalar()
     if encrypted:
         yield Finding("TLS", "ok", "the connection is encrypted")
@@ -221,6 +221,6 @@ def _leases(conn: Connection) -> Iterator[Finding]:
 
 
 def _studies(conn: Connection) -> Iterator[Finding]:
-    """Those that this version can't read, which workers and reports leave out."""
+    """Studies that this version can't read; workers and reports leave them out."""
     for sentence in unreadable_rows.specifications(conn):
         yield Finding("study", "warn", sentence)

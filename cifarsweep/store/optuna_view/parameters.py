@@ -1,4 +1,4 @@
-"""The levels of a study as Optuna's parameters and distributions. Optuna is passed in, so that nobody imports it early.
+"""The levels of a study as Optuna's parameters and distributions. Optuna is passed in, to import it late.
 
 Optuna compares distributions within a study: floats and ints may widen later, the choices of a category may not.
 """
@@ -21,7 +21,7 @@ class Parameters:
 
     levels: Mapping[str, tuple[Value, ...]]
     ranges: Mapping[str, Range] = field(default_factory=dict)
-    """Those that a search varies between two ends, which are its levels."""
+    """Settings that a search varies between two ends, which are its levels."""
 
     @classmethod
     def of(cls, study: Study) -> Parameters:
@@ -37,7 +37,7 @@ class Parameters:
         return cls({key: tuple(values.values()) for key, values in levels.items()})
 
     def signature(self) -> str:
-        """What Optuna lets nobody change within a study: names, kinds, choices."""
+        """The properties that Optuna keeps fixed within a study: names, kinds, choices."""
         shape: dict[str, Any] = {}
         for key, values in self._items():
             shape[key] = _kind(values) if _kind(values) != "choice" else _choices(values)

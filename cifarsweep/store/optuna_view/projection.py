@@ -1,7 +1,7 @@
-"""Optuna's view of our trials, filled in behind: each final trial once, with all that Optuna's own tools show.
+"""Optuna's view of our trials: each final trial once, with all that Optuna's own tools show.
 
-Our trial table is the outbox: a trial that is final and not `told` is still to be told. Telling Optuna and marking the
-trial are two commits, so whoever tells holds an exclusive lock, and looks what Optuna has before adding anything.
+Our trial table is the outbox: a trial that is final and not `told` is still to be synced. Syncing and marking the
+trial are two commits, so the process that syncs holds an exclusive lock, and reads what Optuna has before it adds.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ NUMBER_ATTRIBUTE = "cifarsweep_trial"
 _PARAMETERS_ATTRIBUTE = "cifarsweep_parameters"
 #: User attribute of an Optuna study: tells it from a later one of the same name.
 _VIEW_ATTRIBUTE = "cifarsweep_view"
-#: Failures in a row after which telling is given up for now.
+#: Failures in a row after which syncing is given up for now.
 _MOST_FAILURES = 5
-#: Trials that are told between two marks.
+#: Trials that are synced between two marks.
 _BATCH = 50
-#: Any number will do, as long as nobody else's advisory lock has it.
+#: Any number that no other advisory lock has.
 _CREATE_LOCK = 0xC1FA_0003
 _FINAL = [state.value for state in FINAL_STATES]
-#: A study of Optuna's that has trials, and not the mark of ours.
+#: An Optuna study with trials and without our mark.
 _FOREIGN = (
     "SELECT 1 FROM studies WHERE study_name = :name "
     "AND EXISTS (SELECT 1 FROM trials WHERE trials.study_id = studies.study_id) AND NOT EXISTS "
@@ -53,7 +53,7 @@ _log = logging.getLogger(__name__)
 
 
 class Projection:
-    """Tells Optuna of final trials. Nothing hangs on it, so it raises nothing: what fails is told by a later call."""
+    """Copies final trials to Optuna. It raises nothing: a later call repeats what failed."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -91,7 +91,7 @@ class Projection:
 
     @property
     def failing(self) -> bool:
-        """Whether so many tries in a row failed that waiting won't mend it."""
+        """Whether so many tries in a row failed that waiting won't help."""
         return self._failures >= _MOST_FAILURES
 
     def close(self) -> None:
@@ -101,7 +101,7 @@ class Projection:
             self._link = None
 
     def _warn_once(self, reason: str) -> None:
-        """Once: what is wrong now will be wrong at the next trial too."""
+        """Warn once: the next trial will fail in the same way."""
         self._failures += 1
         if reason not in self._warned:
             self._warned.add(reason)
@@ -119,10 +119,10 @@ class Projection:
                 except LockHeld:
                     raise
                 except UnreadableStudy:
-                    # Whoever reads or trains it says so.
+                    # Reading or training it reports the error.
                     self._failures += 1
                 except StoreError as error:
-                    # One study that can't be told keeps none of the others waiting.
+                    # A study that can't be synced must not block the others.
                     self._warn_once(str(error))
                 except Exception as error:
                     self.close()
@@ -133,7 +133,7 @@ class Projection:
 
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
-        """Hold the lock that makes telling exclusive. On PostgreSQL it belongs to the very connection that tells."""
+        """Hold the lock that makes syncing exclusive. On PostgreSQL it belongs to the connection that syncs."""
         with quiet(), file_lock(self._db.path) if self._db.path else contextlib.nullcontext():
             try:
                 yield
@@ -166,7 +166,7 @@ class Projection:
         return told
 
     def _target(self, study_id: int, spec: Study, parameters: Parameters) -> Any:
-        """The Optuna study, written anew where its parameters have another shape than ours, or trials were retried."""
+        """The Optuna study; rewritten if its parameters differ from ours in shape, or trials were retried."""
         signature = parameters.signature()
         found = self._load(spec.name)
         same = found is not None and found.user_attrs.get(_PARAMETERS_ATTRIBUTE) == signature
@@ -179,7 +179,7 @@ class Projection:
             if _foreign(found):
                 raise StoreError(f"Optuna has a study {spec.name!r} of its own; it stays as it is")
             optuna.delete_study(study_name=spec.name, storage=storage)
-        # A study that is new over there knows none of our trials, whatever we told its predecessor.
+        # A new Optuna study has none of our trials, whatever its predecessor had.
         self._db.write(partial(_unmark_synced, study_id=study_id))
         created = optuna.create_study(study_name=spec.name, direction="maximize", **_options(storage))
         created.set_user_attr("question", spec.question)
@@ -213,13 +213,13 @@ def _reason(error: Exception) -> str:
 
 
 def _foreign(found: Any) -> bool:
-    """Whether somebody else's trials are in it; one without any may be what we left when we were killed."""
+    """Whether it holds trials of another program; one without trials may be left from a killed process of ours."""
     ours = {_PARAMETERS_ATTRIBUTE, _VIEW_ATTRIBUTE} & found.user_attrs.keys()
     return not ours and bool(found.get_trials(deepcopy=False))
 
 
 def refuse_foreign(conn: Connection, name: str) -> None:
-    """Raise StudyExists where Optuna has a study of that name that is none of ours: our view would replace it."""
+    """Raise StudyExists if Optuna has a study of that name that is not ours: our view would replace it."""
     if not inspect(conn).has_table("studies"):
         return
     found = conn.execute(text(_FOREIGN), {"name": name, "ours": _VIEW_ATTRIBUTE}).first()
@@ -244,7 +244,7 @@ def _is_stale(conn: Connection, study_id: int) -> bool:
 
 
 def unsynced(conn: Connection) -> int:
-    """Trials that are final and that Optuna does not know yet, and studies that it must forget the failures of."""
+    """Final trials that Optuna does not have yet, and studies whose failures it must forget."""
     waiting = select(func.count()).select_from(trial).where(trial.c.told.is_(False), trial.c.state.in_(_FINAL))
     stale = select(func.count()).select_from(study).where(study.c.stale)
     return int(conn.execute(waiting).scalar_one() + conn.execute(stale).scalar_one())
@@ -260,7 +260,7 @@ def _read_unsynced(conn: Connection, study_id: int, limit: int) -> list[tuple[Tr
 
 
 def _mark_synced(conn: Connection, study_id: int, numbers: Sequence[int]) -> bool:
-    """Whether it could be: not where trials were retried meanwhile, for what was told of them is true no longer."""
+    """Mark trials as synced; False if trials were retried meanwhile, as what was synced is outdated."""
     query = select(study.c.stale).where(study.c.study_id == study_id).with_for_update(read=True)
     if conn.execute(query).scalar_one():
         return False

@@ -13,12 +13,12 @@ from typing import Any
 from cifarsweep.store.database import Database
 from cifarsweep.store.sqlite import closed_on_error
 
-#: Any number will do, as long as nobody else's advisory lock has it.
+#: Any number that no other advisory lock has.
 _TELL_LOCK = 0xC1FA_0002
 
 
 class LockHeld(Exception):
-    """Another process is telling Optuna."""
+    """Another process is syncing."""
 
 
 class OptunaLink:
@@ -39,13 +39,13 @@ class OptunaLink:
         try:
             self._backend = RDBStorage(address, engine_kwargs=engine)
         except BaseException:
-            # The engine that has these in its pool is not to be had.
+            # The engine that pools them is out of reach.
             for connection in self._opened:
                 connection.close()
             raise
         db.backend.set_begin(self._backend.engine, reading=db.read_only)
         if lock:
-            # Not before: to look at the version of its tables Optuna needs two connections at once.
+            # Not before: to read the version of its tables Optuna needs two connections at once.
             self._backend.engine.dispose()
             self.locking = True
         #: What Optuna's functions take as `storage`; it remembers the trials that it has seen.
@@ -85,7 +85,7 @@ def _lock_session(connection: Any) -> None:
 
 @contextlib.contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """Hold the lock file beside an SQLite database; the kernel frees it however its holder dies. Raises LockHeld.
+    """Hold the lock file beside an SQLite database; the kernel frees it when its holder ends. Raises LockHeld.
 
     Beside the file and not beside a link to it, so that both names have one lock; with the file's mode, so that whoever
     may write the one may hold the other.

@@ -1,4 +1,4 @@
-"""What a lease says of its cell. Cells never change their settings, so each is read and parsed once."""
+"""The cells of leases. Settings of a cell never change, so each is read and parsed once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Known:
 
 
 class CellCache:
-    """A memory of the cells that were claimed last."""
+    """A cache of recently claimed cells."""
 
     def __init__(self) -> None:
         self._known: dict[int, _Known] = {}
@@ -66,7 +66,7 @@ class CellCache:
             assert row is not None
             if its["settings"] is None:
                 raise columns.BadValue(
-                    f"cs_cell.settings is null, as of imported trials, which nobody trains: {columns.ADVICE}"
+                    f"cs_cell.settings is null, as of imported trials, which can't be trained: {columns.ADVICE}"
                 )
             name, made = rows.column(study.c.name, row.study), rows.column(study.c.created_at, row.created_at)
             self._known[cell_id] = _Known(its["study_id"], name, _folder(name, made), its["name"], its["settings"])
@@ -74,5 +74,5 @@ class CellCache:
 
 
 def _folder(name: str, created_at: datetime) -> str:
-    """The moment tells studies of one name apart, to the microsecond; a copy of a database keeps it."""
+    """The creation time, to the microsecond, tells studies of one name apart; a copy of a database keeps it."""
     return f"{name}-{hashlib.sha256(created_at.isoformat().encode()).hexdigest()[:8]}"

@@ -1,4 +1,4 @@
-"""The queue: who may train what. Taking a trial over from a dead worker is the same statement as taking a fresh one.
+"""Claims. Taking a trial over from a vanished worker is the same statement as taking a queued one.
 
 Statements are built once and kept: building one costs more than the database needs to run it.
 """
@@ -44,14 +44,14 @@ from cifarsweep.store.records import ClaimRequest, Lease
 from cifarsweep.store.schema import attempt, checkpoint, study, trial, worker
 from cifarsweep.store.study_data import check_claim, described
 
-#: Workers that vanished with a trial, without a new checkpoint in between, after which it waits behind all others.
+#: Workers that vanish with a trial, without a new checkpoint in between, before it waits behind all others.
 MANY_TAKEOVERS = 5
-#: Seconds for which nobody waits and no lease is given, as everywhere.
+#: Longer waits and leases than this many seconds are invalid.
 _LONGEST_S = 1e9
 
 
 class UnreadableTrial(Exception):
-    """A trial that would have been taken, and whose rows can't be read. Claim again, and leave it out."""
+    """The trial to be claimed has rows that can't be read. Claim again and skip it."""
 
     def __init__(self, trial_id: int, error: UnreadableStudy) -> None:
         super().__init__(str(error))
@@ -67,7 +67,7 @@ def claim(
     skipped: Collection[int] = (),
     again: bool = False,
 ) -> Lease | None:
-    """Take the next trial, or None where none is due. Expired leases come first: they hold progress.
+    """Take the next trial; None if none is due. Expired leases come first: they hold progress.
 
     Raises StudyRefused, for the transaction to be rolled back, where its study trains on other images.
 
@@ -111,7 +111,7 @@ def _claim_statement(backend: Backend, one_study: bool | None, skipping: bool) -
     ominous = _first(TrialState.LEASED, one_study, _gone(now), trial.c.takeovers >= MANY_TAKEOVERS, *readable)
     due = _first(TrialState.QUEUED, one_study, _is_due(now), _not_shunned(now, lease_s), *readable)
     was_leased = trial.c.state == TrialState.LEASED.value
-    # A wish that its holder did not live to fulfil comes true now.
+    # A stop request that its holder did not obey takes effect now.
     ends = [(and_(was_leased, trial.c.wish == wish.value), wish.state) for wish in StopRequest]
     return (
         update(trial)
@@ -141,7 +141,7 @@ def not_skipped() -> ColumnElement[bool]:
 
 
 def _gone(now: ColumnElement[float]) -> ColumnElement[bool]:
-    """Nobody holds the lease any more, or nobody can: a moment that is none, or of another age, is no promise."""
+    """The lease has expired, or its time is invalid or of another boot."""
     kept = and_(trial.c.clock == clock_term(), trial.c.lease_until.between(now, now + _LONGEST_S))
     return ~func.coalesce(kept, false())
 
@@ -154,7 +154,7 @@ def _first(state: TrialState, one_study: bool | None, *conditions: ColumnElement
 
 
 def of_studies(one_study: bool) -> ColumnElement[bool]:
-    """One study by its name, for which there is an index; or several by their ids, for PostgreSQL would sort a join."""
+    """One study by its name, which is indexed; or several by their ids, as PostgreSQL would sort a join."""
     if one_study:
         named = select(study.c.study_id).where(study.c.name == bindparam("p_study", type_=String()))
         return trial.c.study_id == named.scalar_subquery()
@@ -179,7 +179,7 @@ def _is_due(now: ColumnElement[float]) -> ColumnElement[bool]:
 
 
 def _not_shunned(now: ColumnElement[float], lease_s: ColumnElement[float]) -> ColumnElement[bool]:
-    """A worker that ran out of memory leaves the trial to others, for one lease and only while there are others."""
+    """A worker that ran out of memory leaves the trial to other live workers for one lease."""
     me = bindparam("p_worker", type_=String())
     others = exists().where(
         worker.c.worker_id != me,
@@ -224,7 +224,7 @@ def _insert(backend: Backend) -> Any:
 
 
 def _add_attempt(conn: Connection, values: dict[str, Any]) -> None:
-    # Not an error of the database, after which PostgreSQL answers no more.
+    # Without an error of the database, after which PostgreSQL rejects further statements.
     if conn.execute(_insert(backend_of(conn)), values).first() is None:
         before = values["attempt"] - 1
         raise columns.BadValue(
@@ -233,7 +233,7 @@ def _add_attempt(conn: Connection, values: dict[str, Any]) -> None:
 
 
 def _on_images(lease: Lease, request: ClaimRequest) -> Lease:
-    """The lease, with the digest of the images that this worker has for it."""
+    """Add the digest of this worker's images."""
     known = {} if request.environment is None else request.environment.data
     return replace(lease, data_sha256=known.get(lease.settings.dataset))
 
@@ -248,7 +248,7 @@ def _skipping_unreadable(conn: Connection, row: Row[Any]) -> Iterator[None]:
 
 
 def _rewind(conn: Connection, trial_id: int) -> tuple[CheckpointRef, ...]:
-    """Put a trial back to its newest checkpoint: the only progress that lasts."""
+    """Put a trial back to its newest checkpoint."""
     checkpoints = read_checkpoints(conn, trial_id)
     step = checkpoints[0].step if checkpoints else 0
     drop_beyond(conn, trial_id, step)

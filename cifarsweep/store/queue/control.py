@@ -1,7 +1,7 @@
-"""What people do to a study that runs: pause, resume, cancel, retry, and who comes first.
+"""Control of a running study: pause, resume, cancel, retry, prioritize.
 
 Each call locks the study and the trials that it is about, so what it counts is what it changes. A trial that a worker
-holds is not touched: it gets a wish, which the guard of its holder's next write returns.
+holds is not touched: it gets a stop request, which the guard of its holder's next write returns.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _OPEN = tuple(state for state in TrialState if state not in FINAL_STATES)
 
 
 class _Scope(NamedTuple):
-    """What a command is about: a study, or one trial of it."""
+    """The target of a command: a study, or one trial of it."""
 
     study: Row[Any]
     whole: bool
@@ -35,14 +35,14 @@ class _Scope(NamedTuple):
 
     @property
     def points(self) -> int:
-        """What a search has not asked for yet."""
+        """Points that a search has not asked for yet."""
         return int(self.study.points or 0) - int(self.study.asked)
 
 
 def _changing(
     method: Callable[Concatenate[Control, Connection, str, P], ControlResult],
 ) -> Callable[Concatenate[Control, str, P], ControlResult]:
-    """Run a method in a transaction. The answer that tells of most holds: a retry changes nothing any more."""
+    """Run a method in a transaction. The largest result holds: a retry after a lost answer changes nothing."""
 
     @wraps(method)
     def call(self: Control, study_name: str, /, *args: P.args, **kwargs: P.kwargs) -> ControlResult:
@@ -56,14 +56,14 @@ def _changing(
 
 
 class Control(Part):
-    """What people do to a study, or to one trial of it. Every method raises UnknownStudy, or StoreError where noted."""
+    """Commands for a study, or for one trial of it. Every method raises UnknownStudy, or StoreError where noted."""
 
     @_changing
     def pause(self, conn: Connection, study_name: str, number: int | None = None) -> ControlResult:
         """Let trials wait; a trial that a worker holds stops at a checkpoint. A final trial raises StoreError."""
         scope = _locked(conn, study_name, number)
         points = _set_wish(conn, scope, (None,), StopRequest.PAUSE)
-        # Of two wishes the one to cancel holds.
+        # A cancel request overrides a pause request.
         return _wish(
             conn, and_(scope.trials, trial.c.wish.is_distinct_from(StopRequest.CANCEL.value)), StopRequest.PAUSE, points
         )
@@ -99,7 +99,7 @@ class Control(Part):
         fresh = {"state": first_state(scope.study).value, "not_before": None, "shunned_by": None, "told": False}
         now = _move(conn, scope.trials, trial.c.state.in_(_RETRIED), **fresh, **counters)
         if now:
-            # Optuna has no way back from a failure, so its view of the study is written anew.
+            # Optuna can't undo a failure, so its view of the study is rewritten.
             _set_study(conn, scope, stale=True)
         return ControlResult(
             now, _move(conn, scope.trials, trial.c.wish == StopRequest.CANCEL.value, wish=None), points
@@ -120,7 +120,7 @@ class Control(Part):
 def _locked(conn: Connection, name: str, number: int | None, *also: TrialState) -> _Scope:
     """Keep others from the study and its trials. Raises StoreError where one trial is final and its state not `also`.
 
-    The study comes first, as for everybody who locks both.
+    The study is locked first: everywhere that both are locked.
     """
     owner = study_id(conn, name)
     found = conn.execute(select(study).where(study.c.study_id == owner).with_for_update()).one()
@@ -143,7 +143,7 @@ def _check_state(name: str, state: TrialState, also: tuple[TrialState, ...]) -> 
 
 
 def _set_wish(conn: Connection, scope: _Scope, before: tuple[StopRequest | None, ...], wish: StopRequest | None) -> int:
-    """Set what is wanted of a whole study, where it is one of `before`; the points that it had still to ask for."""
+    """Set the request for a whole study if it is one of `before`; returns the points that it had still to ask for."""
     if not scope.whole or scope.study.wish not in before:
         return 0
     _set_study(conn, scope, wish=wish and wish.value)
@@ -158,7 +158,7 @@ def _wish(conn: Connection, trials: ColumnElement[bool], wish: StopRequest, poin
 
 
 def _take_back(conn: Connection, trials: ColumnElement[bool], state: TrialState) -> int:
-    """End the leases that ran out: their holders are gone, and perhaps nobody comes to take these trials over."""
+    """End expired leases: their holders are gone, and perhaps no worker comes to take these trials over."""
     clock, now = backend_of(conn).read_clock(conn)
     expired = and_(trial.c.state == TrialState.LEASED.value, or_(trial.c.clock != clock, trial.c.lease_until < now))
     ended = update(trial).where(trials, expired).returning(trial.c.trial_id)

@@ -1,4 +1,4 @@
-"""Whether a trial or the machine is to blame for children that died, and how a machine takes the blame."""
+"""Crashes of children: is the trial at fault or the host, and how crashes of a faulty host are taken back."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from cifarsweep.store.schema import attempt, study, trial, worker
 
 #: A trial and the number of its attempt.
 Crash = tuple[int, int]
-#: Children that may die in a trial on one machine, without a new checkpoint in between, before it is poisoned.
+#: Crashes of a trial on one host, without a new checkpoint in between, after which it is poisoned.
 MOST_CRASHES = 5
 
-#: The machine of an attempt: its host, for several workers may run on one.
+#: The host of an attempt: several workers may run on one.
 _MACHINE = func.coalesce(
     select(worker.c.host).where(worker.c.worker_id == attempt.c.worker_id).scalar_subquery(), attempt.c.worker_id
 )
 
 
 def trial_is_at_fault(conn: Connection, trial_id: int, crashes: int) -> bool:
-    """Whether it is the trial that is to blame for its last crashes: they were many, or on two machines."""
+    """Whether the trial caused its last crashes: there were many, or on two hosts."""
     ended = select(_MACHINE).where(attempt.c.trial_id == trial_id, attempt.c.ending == AttemptEnd.CRASHED.value)
     machines = conn.execute(ended.order_by(attempt.c.attempt.desc()).limit(crashes)).scalars()
     return crashes >= MOST_CRASHES or len(set(machines)) > 1
@@ -34,7 +34,7 @@ class Crashes(Part):
 
     @reading
     def crashes_only_on(self, conn: Connection, worker_id: str, crashes: Sequence[Crash]) -> list[Crash]:
-        """Of a worker's crashes, those whose trials took down no child on another host.
+        """A worker's crashes whose trials crashed no child on another host.
 
         A trial that did is no evidence against this host.
         """
@@ -56,7 +56,7 @@ class Crashes(Part):
         """
         marked = 0
         for trial_id, group in groupby(sorted(crashes), key=lambda crash: crash[0]):
-            # The trial first, as for everybody who locks both.
+            # The trial first: everywhere that both are locked.
             row = conn.execute(select(trial).where(trial.c.trial_id == trial_id).with_for_update()).one()
             mine = update(attempt).where(
                 attempt.c.trial_id == trial_id,

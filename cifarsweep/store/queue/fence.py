@@ -1,4 +1,4 @@
-"""Writes of a lease's holder. Each begins with the guard: one statement that is heartbeat and fence in one."""
+"""Writes of a lease's holder. Each begins with the guard: one statement that is both heartbeat and fence."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from cifarsweep.store.schema import attempt, storable, trial
 from cifarsweep.store.schema import checkpoint as checkpoint_table
 from cifarsweep.store.search import record
 
-#: Exceptions, and times out of memory, that end a trial: one retry each.
+#: Exceptions, or times out of memory, that end a trial: one retry each.
 MOST_FAILURES = 2
 
 _COUNTER = {
@@ -38,17 +38,17 @@ _RESULT = ("state", "outcome", "value", "final", "weights_sha256")
 
 
 class GuardResult(NamedTuple):
-    """What the guard says to whom it lets pass."""
+    """The answer of the guard to the holder."""
 
-    #: this very write was committed before and only the answer was lost: its rows are there already
+    #: this write was committed before and only the answer was lost: its rows are there already
     already_committed: bool
-    #: what somebody wants of the trial
+    #: a request that the holder stop
     stop_request: StopRequest | None
 
 
 @cache
 def _guard(backend: Backend, finishing: bool) -> Update:
-    """Built once, because building it costs more than running it. NULL leaves progress as it is."""
+    """Build the statement once: building costs more than running it. NULL leaves progress as it is."""
     now = backend.now_term()
     reached = bindparam("p_reached", type_=BigInteger())
     further = trial.c.furthest < reached
@@ -80,7 +80,7 @@ def _guard(backend: Backend, finishing: bool) -> Update:
 
 
 def guard(conn: Connection, lease: Lease, progress: Mapping[str, Any], *, finishing: bool = False) -> GuardResult:
-    """Renew the lease and advance the fence. Raises LeaseLost where somebody else has the trial, or nobody."""
+    """Renew the lease and advance the fence. Raises LeaseLost if this attempt no longer has the trial."""
     backend = backend_of(conn)
     after = lease.flush_seq + 1
     values = {"p_trial": lease.trial_id, "p_attempt": lease.attempt, "p_flush_seq": after, "p_lease_s": lease.lease_s}
@@ -89,7 +89,7 @@ def guard(conn: Connection, lease: Lease, progress: Mapping[str, Any], *, finish
         clock = backend.clock_parameters()
         found = conn.execute(_guard(backend, finishing), values | clock | {"p_expected": expected}).first()
         if found is not None:
-            # A wish that has no name here is one of a newer version, or a slip of somebody's hand.
+            # An unknown request is one of a newer version, or an edit by hand.
             return GuardResult(expected == after, next((one for one in StopRequest if one == found.wish), None))
     raise LeaseLost(
         f"trial {lease.study}/{lease.number}: the lease of attempt {lease.attempt} is gone; "
@@ -135,7 +135,7 @@ class LeaseWrites(Part):
                 checkpoint_table.c.trial_id == lease.trial_id, checkpoint_table.c.step > step
             )
         )
-        # Of the attempts before it, only those that made what is left are in the result.
+        # Earlier attempts count only if they made what is left.
         conn.execute(_attempt(), _attempt_key(lease) | {"first_step": step})
         kept = tuple(old for old in lease.checkpoints if old.step <= step)
         return replace(lease, flush_seq=lease.flush_seq + 1, checkpoints=kept, stop_request=passed.stop_request)
@@ -179,7 +179,7 @@ class LeaseWrites(Part):
         if count >= most or (end is AttemptEnd.CRASHED and trial_is_at_fault(conn, lease.trial_id, count)):
             _set(conn, lease, state=last_state.value, **{counter: count})
             return last_state
-        # The guard has just set the beat, so it is the moment that the wait counts from.
+        # The guard has just set the heartbeat: the wait counts from there.
         not_before = row.beat + self._timing.backoff_s(count - 1)
         shunned_by = row.worker_id if end is AttemptEnd.OUT_OF_MEMORY else None
         state = _released_state(passed.stop_request)
@@ -190,7 +190,7 @@ class LeaseWrites(Part):
 def finish(
     conn: Connection, lease: Lease, rows: Sequence[MetricRow], new: CheckpointRef | None, result: TrialResult
 ) -> bool:
-    """The trial is done. Returns False where it was before and only the answer was lost."""
+    """End a trial that is done. Returns False if it was ended before and only the answer was lost."""
     value, final = columns.result_columns(result.final)
     outcome = {
         "p_state": TrialState.DONE.value,
@@ -204,7 +204,7 @@ def finish(
 
 
 def _released_state(request: StopRequest | None) -> TrialState:
-    """What becomes of a trial that is not final when nobody holds it any more."""
+    """The state of a trial that is not final when its lease ends."""
     return TrialState.QUEUED if request is None else request.state
 
 
@@ -222,7 +222,7 @@ def _end(
     error: str = "",
     traceback: str = "",
 ) -> GuardResult | None:
-    """Record the last of an attempt and close it; None where that happened before and only the answer was lost."""
+    """Record the last of an attempt and close it; None if that was done before and only the answer was lost."""
     try:
         passed = guard(conn, lease, _progress(rows, new) | dict(result or {}), finishing=result is not None)
     except LeaseLost:
@@ -250,7 +250,7 @@ def _attempt_key(lease: Lease) -> dict[str, int]:
 
 
 def _ended_before(conn: Connection, lease: Lease, end: AttemptEnd) -> bool:
-    # Nobody but the holder closes an attempt this way: a successor writes `taken_over`. A release may cancel.
+    # Only the holder closes an attempt this way: a successor writes `taken_over`. A release may cancel.
     mine = select(attempt.c.ending).where(attempt.c.trial_id == lease.trial_id, attempt.c.attempt == lease.attempt)
     return conn.execute(mine).scalar_one_or_none() in (end.value, AttemptEnd.CANCELLED.value)
 

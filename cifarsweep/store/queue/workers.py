@@ -55,7 +55,7 @@ class Workers(Part):
 
 
 def _keep(conn: Connection, before: Row[Any], info: WorkerInfo) -> None:
-    """Let the attempts so far say themselves what they train with, where the worker's row is about to say another."""
+    """Copy the worker's device and versions to its attempts so far, before the worker's row changes."""
     known = parsed_versions(before.versions)
     if before.device == storable(info.device) and without_data(known) == without_data(info.versions):
         return
@@ -67,7 +67,7 @@ def _keep(conn: Connection, before: Row[Any], info: WorkerInfo) -> None:
 
 
 def history(conn: Connection, trial_id: int) -> tuple[Segment, ...]:
-    """What each attempt at a trial trained with, oldest first."""
+    """The segments of a trial, oldest first."""
     query = select(attempt, worker.c.device.label("of_worker"), worker.c.versions.label("worker_versions"))
     query = query.outerjoin(worker, worker.c.worker_id == attempt.c.worker_id).where(attempt.c.trial_id == trial_id)
     found = conn.execute(query.order_by(attempt.c.attempt))
@@ -81,7 +81,7 @@ def _environment(row: Row[Any]) -> dict[str, str]:
 
 
 def parsed_versions(text: str | None) -> dict[str, str]:
-    """Versions as a row has them; none where somebody edited it so that it is no JSON object."""
+    """The versions of a row; empty if it is no JSON object."""
     try:
         found = json.loads(text or "{}")
     except ValueError:
@@ -90,13 +90,13 @@ def parsed_versions(text: str | None) -> dict[str, str]:
 
 
 def versions_of(of_worker: Mapping[str, str], of_attempt: str | None) -> dict[str, str]:
-    """What an attempt without a device of its own trained with: its worker's versions, and the images of its own."""
+    """The versions of an attempt without a device: its worker's, and the digests of its own images."""
     own = parsed_versions(of_attempt)
     return {**(without_data(of_worker) if own else of_worker), **own}
 
 
 class KnownWorker(NamedTuple):
-    """What a worker said of itself."""
+    """What a worker registered."""
 
     host: str
     device: str
@@ -107,9 +107,9 @@ NO_WORKER = KnownWorker("", "", {})
 
 
 def workers_of(conn: Connection, ids: Any) -> dict[str, KnownWorker]:
-    """What is known of those workers, by their ids.
+    """The registered workers among those ids.
 
-    One whose row can't be read is as one that nobody knows: it may have worked for many studies. `db check` names it.
+    A worker whose row can't be read counts as unknown: it may have worked for many studies. `db check` names it.
     """
     found = {}
     for row in conn.execute(select(worker).where(worker.c.worker_id.in_(ids))):
