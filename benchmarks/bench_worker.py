@@ -69,7 +69,7 @@ def work(store: Store, folder: Path, command: list[str]) -> Moments:
     """Let a supervisor in this process train everything."""
     moments = Moments()
     plan = WorkerConfig(command=command, artifacts=folder / "checkpoints")
-    Supervisor(store, plan, moments, EligibleStudies(store, print, require)).run()
+    Supervisor(store, plan, moments, EligibleStudies(store, require)).run()
     return moments
 
 

@@ -1,5 +1,6 @@
 """What tests of several rooms need."""
 
+import logging
 import re
 import shutil
 import signal
@@ -31,6 +32,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name == "chaos" or "browser" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.long)
+
+
+@pytest.fixture(autouse=True)
+def quiet_log() -> Iterator[None]:
+    """Let no test's handlers hear the log of the next one."""
+    yield
+    logging.getLogger("cifarsweep").handlers.clear()
 
 
 @dataclass(frozen=True)

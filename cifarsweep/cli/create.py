@@ -52,7 +52,7 @@ def create(
     notes: list[str] = []
     plan = read_study(find(study), overrides=overrides, seeds=seeds, name=name, note=notes.append)
     _check_data(plan)
-    check_trainable(plan, notes.append)
+    notes += check_trainable(plan)
     with Store.open(db, upgrade=True) as store:
         report_upgrade(store)
         created = store.studies.create(plan, extend=extend, other_data=other_data)

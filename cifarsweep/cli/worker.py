@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,6 +24,8 @@ from cifarsweep.cli.options import (
     device,
     discard_output,
 )
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from cifarsweep.store import Store
@@ -85,11 +87,11 @@ def worker(
     # `launch` has checked the database, and starts the worker again while it is away.
     with Store.open(db, known=until_eof) as store:
         check_location(place)
-        trainable = EligibleStudies(store, display.note, VerifiedData(), other_data=other_data)
+        trainable = EligibleStudies(store, VerifiedData(), other_data=other_data)
         plan = WorkerConfig(
             command=command,
             artifacts=place,
-            slots=number or _fastest(store, command, cpu, trainable(study or ()), display.note),
+            slots=number or _fastest(store, command, cpu, trainable(study or ())),
             studies=tuple(study or ()),
             wait=wait,
             max_trials=max_trials,
@@ -110,7 +112,7 @@ def parse_slots(slots: str) -> int | None:
     return int(slots)
 
 
-def _fastest(store: Store, command: list[str], cpu: bool, studies: list[str], note: Callable[[str], None]) -> int:
+def _fastest(store: Store, command: list[str], cpu: bool, studies: list[str]) -> int:
     """The fastest number of slots for the first cell of the first study; 1 if there is nothing to train yet."""
     from cifarsweep.worker.slot_tuning import find_slots, processor_slots
 
@@ -119,6 +121,6 @@ def _fastest(store: Store, command: list[str], cpu: bool, studies: list[str], no
     settings = store.studies.get(studies[0]).spec.cells[0].own_settings
     if settings is None:  # imported: nothing of it is trained here
         return 1
-    slots = processor_slots(settings.threads) if cpu else find_slots(command, settings, note)
-    note(f"slots: {slots}, chosen for {studies[0]!r}")
+    slots = processor_slots(settings.threads) if cpu else find_slots(command, settings)
+    logger.info(f"slots: {slots}, chosen for {studies[0]!r}")
     return slots

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -19,6 +20,8 @@ from cifarsweep.worker.child import protocol
 from cifarsweep.worker.context import WorkerContext
 from cifarsweep.worker.recorder import Recorder
 from cifarsweep.worker.telemetry import AttemptTelemetry
+
+logger = logging.getLogger(__name__)
 
 #: A trial whose worker vanished has a checkpoint after so many seconds, so that it gets on however often that happens.
 _EARLY_SAVE_S = 2.0
@@ -78,13 +81,13 @@ class Attempt:
         lease = self.lease
         self._context.display.begin(self._slot, lease)
         if lease.takeovers >= MANY_TAKEOVERS:
-            self._note(
+            self._log(
                 f"{lease.takeovers} workers in a row vanished with this trial before a new checkpoint; it is trained "
                 "when nothing else waits. If it is what ends them, by its memory for instance, "
                 f"`cifarsweep cancel {_trial_name(lease)}` gives it up"
             )
         if _on_other_images(lease):
-            self._note("begins again: its checkpoint was trained on other images than those here")
+            self._log("begins again: its checkpoint was trained on other images than those here")
 
     def on_event(self, reply: protocol.Reply) -> None:
         """Take in what the child says of the trial."""
@@ -103,7 +106,7 @@ class Attempt:
                 self.recorder.add(self._telemetry.at_checkpoint(reply.checkpoint.step))
                 self.recorder.set_checkpoint(reply.checkpoint)
             case events.SaveFailed() | events.CaptureFailed():
-                self._note(_setback_text(reply))
+                self._log(_setback_text(reply))
             case events.Rejected():
                 self._rejected.append(reply)
             case events.Finished():
@@ -130,7 +133,7 @@ class Attempt:
     def _release_for_data(self, reason: str) -> None:
         """Let another worker, or this one later, go on with a trial whose images can't be used here."""
         self._context.eligible.reject_data(self.lease.settings.dataset, self._data_set, reason)
-        self._note(reason)
+        self._log(reason)
         self._closing_message = "given back, since its images can't be used here"
         self.recorder.release()
 
@@ -142,12 +145,12 @@ class Attempt:
         """Say how the slot leaves it: given back, or with an end that the database has not taken."""
         if not self.recorder.closed:
             free = f"it is free within {self._context.config.timing.lease_s:g} s, when its lease ends"
-            self._note(f"could not be given back, since the database is away; {free}")
+            self._log(f"could not be given back, since the database is away; {free}")
         elif self._closing_message:
             self.show_end(self._closing_message)
 
-    def _note(self, text: str) -> None:
-        self._context.display.note(f"{_trial_name(self.lease)}: {text}")
+    def _log(self, text: str) -> None:
+        logger.warning(f"{_trial_name(self.lease)}: {text}")
 
     def _on_started(self, started: events.Started) -> None:
         self._context.checkpoints.report_rejected(_trial_name(self.lease), self._rejected, started.start_step)
@@ -155,7 +158,7 @@ class Attempt:
         if started.start_step < known:
             self.recorder.rewind(started.start_step)
         if note := _continuation_note(self.lease, started.start_step):
-            self._note(note)
+            self._log(note)
         self._started = started
         earlier = self.recorder.last_committed(ENERGY) if started.start_step else None
         self._telemetry = AttemptTelemetry(self._context.telemetry, self._slot, started.start_step, earlier)
@@ -187,7 +190,7 @@ class Attempt:
             self._context.backoff.record_failure(error)
             return False
         except UnreadableStudy as error:
-            self._note(f"it is not ended early: {error}")
+            self._log(f"it is not ended early: {error}")
             return False
         if prune is not None:
             self.recorder.record_pruning(at.step, prune)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from queue import SimpleQueue
@@ -11,6 +12,8 @@ from cifarsweep.checkpoints.location import open_folder
 from cifarsweep.store.records import Lease
 from cifarsweep.training import events
 
+logger = logging.getLogger(__name__)
+
 #: How long a worker that ends waits for files to be removed from a remote location.
 _CLOSE_TIMEOUT_S = 15.0
 
@@ -18,8 +21,8 @@ _CLOSE_TIMEOUT_S = 15.0
 class CheckpointDirectory:
     """Gives each trial its folder, and says once that the checkpoints of others can't be seen from here."""
 
-    def __init__(self, location: str, note: Callable[[str], None]) -> None:
-        self._location, self._note = location, note
+    def __init__(self, location: str) -> None:
+        self._location = location
         self._reported_unseen = False
         self._background = BackgroundThread()
 
@@ -37,14 +40,14 @@ class CheckpointDirectory:
         """Say why a trial does not go on from its newest checkpoint."""
         if rejected and start_step == 0 and all(each.not_found for each in rejected):
             if not self._reported_unseen:
-                self._note(
+                logger.warning(
                     f"{title}: checkpoints of other machines, or deleted ones, are not visible in {self._location}: "
                     "such trials begin again; share a place with --artifacts"
                 )
             self._reported_unseen = True
             return
         for each in rejected:
-            self._note(f"{title}: checkpoint {each.path} was not accepted: {each.reason}")
+            logger.warning(f"{title}: checkpoint {each.path} was not accepted: {each.reason}")
 
     def close(self) -> None:
         """Finish what is still to be removed, but not for ever."""

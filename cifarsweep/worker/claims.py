@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -18,6 +19,8 @@ from cifarsweep.worker.outage import OutageBackoff
 from cifarsweep.worker.search import SearchClient
 from cifarsweep.worker.sensors import faster_precision
 from cifarsweep.worker.slot import Slot
+
+logger = logging.getLogger(__name__)
 
 #: How long a look at the studies holds, and how long a slot that found no trial waits for its next look, in seconds.
 _POLL_EVERY_S = 1.0
@@ -43,7 +46,7 @@ class TrialClaimer:
     ) -> None:
         self._id, self._store, self._config, self._display = worker_id, store, config, display
         self._eligible, self._backoff, self._busy, self._clock = eligible, backoff, busy, clock
-        self._search = SearchClient(store, display.note)
+        self._search = SearchClient(store)
         self.pruning_decider = self._search.pruning_decider
         self.finished = False
         self.next_poll_at = clock()
@@ -53,7 +56,7 @@ class TrialClaimer:
         self._studies_found_at = float("-inf")
         #: Whether there is work left of which this machine can do none.
         self._all_refused = False
-        self._noted: set[str] = set()
+        self._logged: set[str] = set()
 
     def claim_for(self, slot: Slot) -> Lease | None:
         """Claim a trial for an idle slot; None where none is due now. Raises StoreUnavailable, and DataError."""
@@ -65,7 +68,7 @@ class TrialClaimer:
         if asked:
             lease = self._claim(studies, slot.number, slot.ready)
         self._backoff.record_success()
-        self.note_untakable()
+        self.log_untakable()
         if lease is None:
             self.next_poll_at = self._clock() + _POLL_EVERY_S
             nothing_left = bool(studies) or not self._all_refused
@@ -84,12 +87,12 @@ class TrialClaimer:
             return None
         return ClaimRequest(self._id, self._studies, number, self._environment(ready))
 
-    def note_untakable(self) -> None:
+    def log_untakable(self) -> None:
         """Say once of each trial that nobody can take why that is."""
         for sentence in self._store.queue.skipped:
-            if sentence not in self._noted:
-                self._noted.add(sentence)
-                self._display.note(f"{sentence}; no worker takes it")
+            if sentence not in self._logged:
+                self._logged.add(sentence)
+                logger.warning(f"{sentence}; no worker takes it")
 
     def _claim(self, studies: Sequence[str], number: int, ready: Ready) -> Lease | None:
         if not studies:
@@ -126,7 +129,7 @@ class TrialClaimer:
             if not self._config.wait and not self._busy():
                 raise
             self._all_refused = True
-            self._eligible.note_once(str(error))
+            self._eligible.log_once(str(error))
             return ()
 
     def _register(self, ready: Ready) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from cifarsweep.errors import StoreUnavailable
 from cifarsweep.store import Store
 from cifarsweep.store.records import Lease
 from cifarsweep.worker.outage import OutageBackoff
+
+logger = logging.getLogger(__name__)
 
 #: Crashes in a row after which a machine counts as bad, and the different trials that they must have hit.
 _MIN_CRASHES = 3
@@ -28,8 +30,8 @@ class _Crash:
 class CrashLoopDetector:
     """The crashes of one worker, over all its slots, since a trial last got on: to a checkpoint or to its end."""
 
-    def __init__(self, store: Store, worker_id: str, backoff: OutageBackoff, note: Callable[[str], None]) -> None:
-        self._store, self._id, self._backoff, self._note = store, worker_id, backoff, note
+    def __init__(self, store: Store, worker_id: str, backoff: OutageBackoff) -> None:
+        self._store, self._id, self._backoff = store, worker_id, backoff
         self._recent: list[_Crash] = []
         self._unrelated: set[tuple[int, int]] = set()
         self._reason = ""
@@ -56,7 +58,7 @@ class CrashLoopDetector:
             return False
         if not self._enough_evidence():
             return False
-        self._note(
+        logger.warning(
             f"{socket.gethostname()} takes no more trials: {len(attempts)} in a row died here without a checkpoint, "
             f"the last by: {self._reason}. They are given back, and it does not count against them. Look at this "
             "machine and its device, then start the worker again; if it is the trials, `cifarsweep cancel` ends them"
@@ -77,4 +79,4 @@ class CrashLoopDetector:
         try:
             self._store.queue.retract_crashes(self._id, [crash.attempt for crash in self._recent])
         except StoreUnavailable as error:
-            self._note(f"could not take back what crashed here: {error}")
+            logger.warning(f"could not take back what crashed here: {error}")

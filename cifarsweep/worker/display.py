@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,6 +17,8 @@ from cifarsweep.spec.types import TrialResult
 from cifarsweep.store.records import Lease
 from cifarsweep.text import one_line
 from cifarsweep.training import events
+
+logger = logging.getLogger(__name__)
 
 #: Seconds between two log lines of one slot.
 _LINE_EVERY_S = 10.0
@@ -50,9 +53,6 @@ class Display:
     def end(self, slot: int, lease: Lease, how: str, result: TrialResult | None = None) -> None:
         """Show how it ended."""
 
-    def note(self, text: str) -> None:
-        """Say something that belongs to no trial's progress."""
-
 
 def title(lease: Lease) -> str:
     """The name of a trial as the command line takes it, with what it trains."""
@@ -85,29 +85,39 @@ def values(rows: Mapping[str, float]) -> str:
     return ", ".join(shown)
 
 
-def _joined(text: str) -> str:
-    """What follows the first line looks like no line of its own: errors of trials have several."""
-    return text.replace("\n", "\n    ")
+class _ConsoleHandler(logging.Handler):
+    """Prints each record on a console. A full disk below it costs lines, not trials."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # Errors of trials have several lines; an indented one can't be taken for a record of its own.
+        text = self.format(record).replace("\n", "\n    ")
+        with suppress(OSError):
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def log_to(console: Console, *, times: bool) -> None:
+    """Let the package's log appear on `console`, with the time of day where `times` says so, and nowhere else."""
+    handler = _ConsoleHandler(console)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s" if times else "%(message)s", "%H:%M:%S"))
+    package = logging.getLogger("cifarsweep")
+    package.handlers = [handler]
+    package.setLevel(logging.INFO)
 
 
 class Lines(Display):
-    """Plain lines with the time of day, one about every ten seconds and slot."""
+    """Logs what happens, for each slot about every ten seconds."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self) -> None:
         self._leases: dict[int, Lease] = {}
         self._latest: dict[int, dict[str, float]] = {}
         self._shown_at: dict[int, float] = {}
 
-    def _say(self, text: str) -> None:
-        # A full disk below the log costs lines, not trials.
-        with suppress(OSError):
-            line = f"{time.strftime('%H:%M:%S')} {_joined(text)}"
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-
     def ready(self, device: str, advice: str) -> None:
-        """Say what trains."""
-        self._say(device_line(device, advice))
+        logger.info(device_line(device, advice))
 
     def begin(self, slot: int, lease: Lease) -> None:
         """Remember the trial; its first line comes when training begins."""
@@ -116,7 +126,7 @@ class Lines(Display):
     def started(self, slot: int, started: events.Started) -> None:
         """Say where training begins."""
         where = f"from step {started.start_step:,}" if started.start_step else "begins"
-        self._say(f"{title(self._leases[slot])}: {where}, {started.total_steps:,} steps")
+        logger.info(f"{title(self._leases[slot])}: {where}, {started.total_steps:,} steps")
 
     def metrics(self, slot: int, metrics: events.Metrics) -> None:
         """Remember the newest values."""
@@ -127,15 +137,11 @@ class Lines(Display):
         if time.monotonic() - self._shown_at[slot] >= _LINE_EVERY_S:
             self._shown_at[slot] = time.monotonic()
             where = f"epoch {progress.epoch:.1f}, step {progress.step:,}"
-            self._say(f"{title(self._leases[slot])}: {where} {values(self._latest[slot])}".rstrip())
+            logger.info(f"{title(self._leases[slot])}: {where} {values(self._latest[slot])}".rstrip())
 
     def end(self, slot: int, lease: Lease, how: str, result: TrialResult | None = None) -> None:
         """Say how it ended."""
-        self._say(f"{title(lease)}: {summary(how, result)}")
-
-    def note(self, text: str) -> None:
-        """Say it."""
-        self._say(text)
+        logger.info(f"{title(lease)}: {summary(how, result)}")
 
 
 class Bars(Display):
@@ -165,7 +171,7 @@ class Bars(Display):
 
     def ready(self, device: str, advice: str) -> None:
         """Say what trains, above the bars."""
-        self.note(device_line(device, advice))
+        logger.info(device_line(device, advice))
 
     def begin(self, slot: int, lease: Lease) -> None:
         """Begin a fresh bar."""
@@ -191,13 +197,10 @@ class Bars(Display):
 
     def end(self, slot: int, lease: Lease, how: str, result: TrialResult | None = None) -> None:
         """Say how it ended, above the bars."""
-        self.note(f"{title(lease)}: {summary(how, result)}")
-
-    def note(self, text: str) -> None:
-        """Print above the bars."""
-        self._bars.console.print(_joined(text), markup=False, highlight=False, soft_wrap=True)
+        logger.info(f"{title(lease)}: {summary(how, result)}")
 
 
 def display_for(console: Console) -> Display:
-    """Bars where a person looks at a terminal, lines elsewhere."""
-    return Bars(console) if console.is_terminal else Lines(console)
+    """Return bars on a terminal, log lines elsewhere, and let the log appear on `console`."""
+    log_to(console, times=not console.is_terminal)
+    return Bars(console) if console.is_terminal else Lines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cifarsweep.data.catalog import DataSetInfo
@@ -9,6 +10,8 @@ from cifarsweep.errors import DataError, StudyRefused, UnreadableStudy
 from cifarsweep.spec.study import datasets
 from cifarsweep.spec.types import FINAL_STATES
 from cifarsweep.store import Store
+
+logger = logging.getLogger(__name__)
 
 
 class EligibleStudies:
@@ -21,12 +24,11 @@ class EligibleStudies:
     def __init__(
         self,
         store: Store,
-        note: Callable[[str], None],
         require: Callable[[str], DataSetInfo],
         *,
         other_data: bool = False,
     ) -> None:
-        self._store, self._note, self._require = store, note, require
+        self._store, self._require = store, require
         self.other_data = other_data
         self.digests: dict[str, str] = {}
         #: Whether something was heard since the last look that makes it outdated.
@@ -34,7 +36,7 @@ class EligibleStudies:
         self._datasets: dict[str, set[str]] = {}
         self._found: dict[str, DataSetInfo] = {}
         self._rejected: dict[str, tuple[DataSetInfo | None, str]] = {}
-        self._noted: set[str] = set()
+        self._logged: set[str] = set()
 
     def __call__(self, asked: Sequence[str]) -> list[str]:
         """The studies, among those asked for or among all, that have trials left and can be trained here.
@@ -50,7 +52,7 @@ class EligibleStudies:
         alone = None if trainable or not left else left[0]
         for name, error in errors.items():
             if name != alone:
-                self.note_once(f"study {name!r} is left to other workers: {error}")
+                self.log_once(f"study {name!r} is left to other workers: {error}")
         if alone is not None:
             raise errors[alone]
         return trainable
@@ -115,8 +117,8 @@ class EligibleStudies:
             raise DataError(reason)
         return found.sha256
 
-    def note_once(self, text: str) -> None:
+    def log_once(self, text: str) -> None:
         """Note what has not been noted before."""
-        if text not in self._noted:
-            self._noted.add(text)
-            self._note(text)
+        if text not in self._logged:
+            self._logged.add(text)
+            logger.warning(text)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable
 
 from cifarsweep.errors import StoreUnavailable
+
+logger = logging.getLogger(__name__)
 
 #: How long a worker rides an outage out, and the longest pause between two tries while it is about to end, in seconds.
 GIVE_UP_S = 1800.0
@@ -18,8 +21,8 @@ class OutageBackoff:
     `longest_s`: pauses between two tries grow up to this. A lease must live through one, so it is a beat.
     """
 
-    def __init__(self, clock: Callable[[], float], note: Callable[[str], None], longest_s: float = 10.0) -> None:
-        self._clock, self._note, self._longest_s = clock, note, longest_s
+    def __init__(self, clock: Callable[[], float], longest_s: float = 10.0) -> None:
+        self._clock, self._longest_s = clock, longest_s
         self._away_since: float | None = None
         self._tries = 0
         self._next_try = 0.0
@@ -43,7 +46,7 @@ class OutageBackoff:
         now = self._clock()
         if self._away_since is None:
             self._away_since = now
-            self._note(f"the database is away, training goes on without it: {error}")
+            logger.warning(f"the database is away, training goes on without it: {error}")
         pause = min(self._longest_s, 0.5 * 2**self._tries)
         self._tries += 1
         self._next_try = now + pause * random.uniform(0.5, 1.5)  # noqa: S311 - not for secrets
@@ -51,5 +54,5 @@ class OutageBackoff:
     def record_success(self) -> None:
         """Note that the database answers."""
         if self._away_since is not None:
-            self._note(f"the database is back after {self._clock() - self._away_since:.0f} s")
+            logger.info(f"the database is back after {self._clock() - self._away_since:.0f} s")
         self._away_since, self._tries, self._next_try = None, 0, 0.0

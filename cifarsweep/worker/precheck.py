@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypedDict
 
 from cifarsweep.data.catalog import BUILT_IN, DataSetInfo, info
@@ -34,11 +34,11 @@ class Answer(TypedDict):
     notes: list[Problem]
 
 
-def check_trainable(study: Study, note: Callable[[str], None] = lambda text: None) -> None:
+def check_trainable(study: Study) -> list[str]:
     """Raise SpecError that names the study, the cells, the key and the reason of everything that could not train.
 
-    What depends on images is checked where the data set is built in or on this machine. `note` hears of cells that
-    train on a processor and not on a GPU.
+    What depends on images is checked where the data set is built in or on this machine. Returns a
+    sentence on cells that train on a processor and not on a GPU.
     """
     here = {name: info(name) for name in {cell.settings.dataset for cell in study.cells}}
     problems: list[Problem] = []
@@ -50,8 +50,7 @@ def check_trainable(study: Study, note: Callable[[str], None] = lambda text: Non
     problems += answer["problems"]
     if problems:
         raise SpecError("\n".join(_sentences(study.name, problems)))
-    for text in _sentences(study.name, answer["notes"]):
-        note(text)
+    return list(_sentences(study.name, answer["notes"]))
 
 
 def training_images(settings: Settings, found: DataSetInfo | None) -> int | None:

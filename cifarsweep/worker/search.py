@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 from cifarsweep.errors import SpecError, UnreadableStudy
@@ -12,12 +13,14 @@ from cifarsweep.store import Store
 from cifarsweep.store.records import Lease
 from cifarsweep.store.search import SearchState
 
+logger = logging.getLogger(__name__)
+
 
 class SearchClient:
     """What a worker knows of the searches that it works for. Optuna is imported with the first of them."""
 
-    def __init__(self, store: Store, note: Callable[[str], None]) -> None:
-        self._store, self._note = store, note
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._searches: dict[str, Search | None] = {}
         self._exhausted: set[str] = set()
         #: Of the trials that came to their end, which won't change any more.
@@ -34,7 +37,7 @@ class SearchClient:
                     return True
             except UnreadableStudy as error:
                 self._exhausted.add(name)
-                self._note(str(error))
+                logger.warning(str(error))
         return False
 
     def _add_point(self, name: str) -> bool:
@@ -59,7 +62,7 @@ class SearchClient:
             cell, reason = None, str(error)
         if cell is None:
             self._exhausted.add(name)
-            self._note(f"study {name!r}: {reason}")
+            logger.warning(f"study {name!r}: {reason}")
         return cell
 
     def pruning_decider(self, lease: Lease) -> PruningDecider:

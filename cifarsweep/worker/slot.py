@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -12,6 +13,8 @@ from cifarsweep.worker.attempt import Attempt
 from cifarsweep.worker.child import protocol
 from cifarsweep.worker.child.process import LONGEST_START_S, ChildProcess
 from cifarsweep.worker.context import WorkerContext
+
+logger = logging.getLogger(__name__)
 
 #: Children that may die in a row before they are ready; then the machine is at fault, not a trial.
 _MAX_FAILED_STARTS = 3
@@ -186,7 +189,7 @@ class Slot:
 
     def _on_lease_lost(self, error: LeaseLost) -> None:
         if self.attempt is not None:
-            self._context.display.note(f"slot {self.number}: {error}")
+            logger.warning(f"slot {self.number}: {error}")
             self.attempt.show_end("lost")
         self.attempt = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +17,8 @@ from cifarsweep.spec.settings import EarlyStop, Settings
 from cifarsweep.training import events
 from cifarsweep.worker.child import protocol
 from cifarsweep.worker.child.process import LONGEST_START_S, ChildProcess, one_line, wait_for_any
+
+logger = logging.getLogger(__name__)
 
 #: Numbers of slots that are tried, in this order.
 SIZES = (1, 2, 4, 8)
@@ -32,7 +35,7 @@ class _DoesNotFit(Exception):
     """So many children do not run together; says why."""
 
 
-def best_slots(measure: Callable[[int], float | None], note: Callable[[str], None] = lambda text: None) -> int:
+def best_slots(measure: Callable[[int], float | None]) -> int:
     """Return the number of slots that trains most images a second together.
 
     `measure` gives that rate, or None where so many do not fit; no more are tried then, nor after a rate that is lower
@@ -44,7 +47,7 @@ def best_slots(measure: Callable[[int], float | None], note: Callable[[str], Non
         if rate is None:
             break
         rates[slots] = rate
-        note(f"slots: {slots} at once train {rate:,.0f} images/s together")
+        logger.info(f"slots: {slots} at once train {rate:,.0f} images/s together")
         if rate < max(rates.values()):
             break
     if not rates:
@@ -58,15 +61,15 @@ def processor_slots(threads: int) -> int:
     return max(1, cores // threads)
 
 
-def find_slots(command: Sequence[str], settings: Settings, note: Callable[[str], None]) -> int:
+def find_slots(command: Sequence[str], settings: Settings) -> int:
     """Return the number of slots for trials like `settings` on the device that `command`'s children train on.
 
     Raises DeviceError where there is no such device, CifarsweepError where the children do not train there.
     """
-    with SlotTuner(command, settings, note) as probe:
-        if not probe.on_gpu():
+    with SlotTuner(command, settings) as tuner:
+        if not tuner.on_gpu():
             return processor_slots(settings.threads)
-        return best_slots(probe.rate, note)
+        return best_slots(tuner.rate)
 
 
 def benchmark_settings(settings: Settings) -> Settings:
@@ -130,8 +133,8 @@ class _TunedChild:
 class SlotTuner:
     """Children that train the same cell at once; more join as more are asked for. All end with the `with` block."""
 
-    def __init__(self, command: Sequence[str], settings: Settings, note: Callable[[str], None]) -> None:
-        self._command, self._batch_size, self._say = command, settings.batch_size, note
+    def __init__(self, command: Sequence[str], settings: Settings) -> None:
+        self._command, self._batch_size = command, settings.batch_size
         self._settings: dict[str, Any] = json.loads(benchmark_settings(settings).model_dump_json())
         self._children: list[_TunedChild] = []
         self._cleanup = contextlib.ExitStack()
@@ -164,7 +167,7 @@ class SlotTuner:
         except _DoesNotFit as error:
             if slots == 1 and str(error) != "out of memory":
                 raise CifarsweepError(f"--slots auto: {error}") from None
-            self._say(f"slots: {slots} at once do not fit: {one_line(str(error))}")
+            logger.info(f"slots: {slots} at once do not fit: {one_line(str(error))}")
             return None
 
     def _rate(self, slots: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from contextlib import suppress
@@ -22,6 +23,8 @@ from cifarsweep.worker.signals import SignalInbox, Watchdog
 from cifarsweep.worker.slot import Slot
 from cifarsweep.worker.telemetry import Telemetry
 
+logger = logging.getLogger(__name__)
+
 #: Exit codes: 128 + the signal's number as shells count, and EX_TEMPFAIL where the database stayed away.
 EXIT_TEMPFAIL = 75
 #: Children die here, whatever they train: do not start this worker again before somebody has looked.
@@ -39,15 +42,15 @@ class Supervisor:
     def __init__(self, store: Store, config: WorkerConfig, display: Display, eligible: EligibleStudies) -> None:
         self._store, self._config, self._display, self._eligible = store, config, display, eligible
         self._clock = time.monotonic
-        self._backoff = OutageBackoff(self._clock, display.note, config.timing.beat_s)
+        self._backoff = OutageBackoff(self._clock, config.timing.beat_s)
         self._id = worker_id()
         self._claims = TrialClaimer(
             self._id, store, config, display, eligible, self._backoff, self._count_busy, self._clock
         )
-        self._crash_loop = CrashLoopDetector(store, self._id, self._backoff, display.note)
+        self._crash_loop = CrashLoopDetector(store, self._id, self._backoff)
         self._optuna_sync = OptunaSync(store)
-        self._checkpoints = CheckpointDirectory(str(config.artifacts), display.note)
-        self._telemetry = Telemetry(display.note, self._count_busy)
+        self._checkpoints = CheckpointDirectory(str(config.artifacts))
+        self._telemetry = Telemetry(self._count_busy)
         self._context = WorkerContext(
             config=config,
             store=store,
@@ -118,7 +121,7 @@ class Supervisor:
             if not self._slots:
                 raise DeviceError(f"the training process does not start on this machine: {slot.failure}")
             why, left = one_line(slot.failure), len(self._slots)
-            self._display.note(f"slot {slot.number} ends, its training process does not start: {why}; {left} go on")
+            logger.warning(f"slot {slot.number} ends, its training process does not start: {why}; {left} go on")
 
     def _timeout(self) -> float:
         """No wait where an idle slot may look for a trial right now."""
@@ -180,9 +183,7 @@ class Supervisor:
     def _check_outage(self) -> None:
         """Give up on a database that stayed away for half an hour."""
         if self._backoff.gave_up and not self._stopping:
-            self._display.note(
-                "the database has been away for 30 minutes: stopping; trials go on from their checkpoints"
-            )
+            logger.warning("the database has been away for 30 minutes: stopping; trials go on from their checkpoints")
             self._exit_code = EXIT_TEMPFAIL
             self._stop()
 
@@ -203,7 +204,7 @@ class Supervisor:
         if not self._signals.heard:
             return
         if not self._stopping:
-            self._display.note("stopping: writing checkpoints and giving the leases back (once more: at once)")
+            logger.info("stopping: writing checkpoints and giving the leases back (once more: at once)")
             self._exit_code = 128 + self._signals.heard[0]
             self._stop()
         elif self._signals.asked_twice:
@@ -220,23 +221,23 @@ class Supervisor:
     def _shut_down(self) -> None:
         """Complete Optuna's view, which others may be at as well, and sign off."""
         self._checkpoints.close()
-        self._claims.note_untakable()
+        self._claims.log_untakable()
         try:
             if self._claims.finished:
-                self._note_unfinished()
+                self._log_unfinished()
             self._optuna_sync.join(_SYNC_GRACE_S)
             sync_remaining(self._store, self._stop_requested)
             if self._claims.registered:
                 self._store.queue.end_worker(self._id)
         except StoreUnavailable as error:
-            self._display.note(f"could not sign off: {error}")
+            logger.warning(f"could not sign off: {error}")
 
-    def _note_unfinished(self) -> None:
+    def _log_unfinished(self) -> None:
         wanted = self._config.studies
         for text in unfinished_notes(
             [each for each in self._store.studies.status() if not wanted or each.study in wanted]
         ):
-            self._display.note(text)
+            logger.warning(text)
 
     def _stop_requested(self) -> bool:
         self._watchdog.feed()

@@ -6,6 +6,7 @@ at the sums of the samples and writes the difference between two looks.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -15,6 +16,8 @@ from cifarsweep.errors import DeviceError
 from cifarsweep.spec.metrics import CPU_SLOTS, ENERGY, GPU_SLOTS
 from cifarsweep.spec.types import MetricRow
 from cifarsweep.worker.sensors import GpuSensor, ProcessTree
+
+logger = logging.getLogger(__name__)
 
 SAMPLE_EVERY_S = 1.0
 #: How long a worker that ends waits for a sample in the making.
@@ -45,11 +48,11 @@ class Totals:
 class Telemetry:
     """Samples the device of one worker and its children, one a slot, from the first `watch` to `close`.
 
-    `note` hears, once, that there are no readings of the device. `busy` says how many slots train.
+    `busy` says how many slots train.
     """
 
-    def __init__(self, note: Callable[[str], None], busy: Callable[[], int]) -> None:
-        self._note, self._busy = note, busy
+    def __init__(self, busy: Callable[[], int]) -> None:
+        self._busy = busy
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         self._gpu: str | None = None
@@ -86,7 +89,7 @@ class Telemetry:
                 with closing(GpuSensor(self._gpu)) as sensor:
                     self._sample_while_open(sensor.read)
             except DeviceError as error:
-                self._note(str(error))
+                logger.warning(str(error))
         # Processes can be read without the device.
         self._sample_while_open(lambda: ({}, None))
 

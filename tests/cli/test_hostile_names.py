@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import sqlite3
 import sys
 import unicodedata
@@ -19,7 +20,7 @@ from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.types import AttemptEnd
 from cifarsweep.store import Store
 from cifarsweep.store.records import Lease, WorkerInfo
-from cifarsweep.worker.display import Bars, Lines
+from cifarsweep.worker.display import Bars, Lines, log_to
 
 HOSTILE = "A\x1b[2J\x1b]0;x\x07\x9b31m\u202eB\r\u200b[bold]c[/bold][/nope]:smile:\nerror: forged"
 SHOWN = "A␛[2J␛]0;x␇⟨U+009B⟩31m⟨U+202E⟩B␍⟨U+200B⟩[bold]c[/bold][/nope]:smile:"
@@ -129,10 +130,11 @@ def test_a_worker_shows_names_and_errors_within_its_lines(screen, kind):
     terminal, sent = screen
     lease = Lease(1, f"s{HOSTILE}", "s", 0, HOSTILE, 0, Settings(dataset="digits", epochs=1), 1, 0, (), 60.0)
 
-    with kind(terminal) as display:
+    log_to(terminal, times=kind is Lines)
+    with Lines() if kind is Lines else Bars(terminal) as display:
         display.begin(0, lease)
         display.end(0, lease, f"failed: {HOSTILE}")
-        display.note(f"note: {HOSTILE}")
+        logging.getLogger("cifarsweep.worker").warning(f"note: {HOSTILE}")
 
     said = sent.getvalue()
     assert "\x1b[2J" not in said and "\x9b" not in said and "\u202e" not in said and "[bold]c[/bold]" in said

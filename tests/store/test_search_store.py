@@ -306,7 +306,7 @@ def judged(decider: PruningDecider, step: int, accuracy: float) -> bool | None:
 
 def judge_of(store: Store, lease: Lease) -> PruningDecider:
     """The decider of a worker that knows nothing yet."""
-    return SearchClient(store, print).pruning_decider(lease)
+    return SearchClient(store).pruning_decider(lease)
 
 
 def accuracies(*steps: int, value: float) -> list[MetricRow]:

@@ -123,7 +123,7 @@ def fill(store: Store) -> None:
     work_off(store, "s", "w", 3)
     store.studies.add_seeds("s", [], [(3, 6)])
     for study in "sz":
-        SearchClient(store, print).add_next_point([study])
+        SearchClient(store).add_next_point([study])
         lease = store.queue.claim("w", studies=[study])
         assert lease is not None
         store.queue.write(lease, rows_at(1), saved_at(1), {1: False})
@@ -211,11 +211,10 @@ def work(store: Store) -> None:
         # Time passes, but not for what is no time.
         late = text(f"UPDATE cs_trial SET {column} = 0 WHERE {column} BETWEEN 0 AND 1e12")  # noqa: S608
         store._db.write(lambda conn, late=late: conn.execute(late))  # type: ignore[misc]
-    notes: list[str] = []
-    trainable = EligibleStudies(store, notes.append, lambda name: READY)
+    trainable = EligibleStudies(store, lambda name: READY)
     with suppress(UnreadableStudy):
         names = trainable(())
-        searching, taken = SearchClient(store, notes.append), set[int]()
+        searching, taken = SearchClient(store), set[int]()
         while (lease := store.queue.claim("n", studies=names)) or searching.add_next_point(names):
             if lease is not None:
                 assert lease.trial_id not in taken

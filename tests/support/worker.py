@@ -5,6 +5,7 @@ writes both. The options are fields of the plan and of the child's script.
 """
 
 import json
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from cifarsweep.spec.types import TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.leases import Timing
 from cifarsweep.worker.context import WorkerConfig
-from cifarsweep.worker.display import Display, Lines
+from cifarsweep.worker.display import Display, display_for, log_to
 from cifarsweep.worker.eligibility import EligibleStudies
 from cifarsweep.worker.launch.local import WorkerCommand, WorkerGroup, stop_at_end_of_input
 from cifarsweep.worker.supervisor import Supervisor
@@ -37,7 +38,7 @@ def here(name: str, sha256: str = "d" * 64) -> DataSetInfo:
     return DataSetInfo(name=name, source="", classes=(), train=0, test=0, sha256=sha256, bytes=0, path=Path())
 
 
-class Notes(Display):
+class Notes(Display, logging.Handler):
     """Remembers what a worker shows; a test may act on a note, on the start of a trial and on its failure."""
 
     def __init__(
@@ -46,6 +47,9 @@ class Notes(Display):
         on_start: Callable[[], object] = lambda: None,
         on_failure: Callable[[Any], object] = lambda lease: None,
     ) -> None:
+        super().__init__()
+        logging.getLogger("cifarsweep").handlers = [self]
+        logging.getLogger("cifarsweep").setLevel(logging.INFO)
         self.notes: list[str] = []
         self.ends: list[str] = []
         #: The notes and the ends in their order.
@@ -71,20 +75,14 @@ class Notes(Display):
         if how.startswith("failed"):
             self._on_failure(lease)
 
-    def note(self, text):
+    def emit(self, record):
+        text = record.getMessage()
         self.notes.append(text)
         self.lines.append(text)
         self._on_note(text)
 
     def notes_with(self, words: str) -> list[str]:
         return [note for note in self.notes if words in note]
-
-
-class Loud(Display):
-    """Prints what a worker notes, and nothing else."""
-
-    def note(self, text):
-        print(text, flush=True)
 
 
 def work(
@@ -102,7 +100,7 @@ def work(
     display = display or Display()
     plan = {"artifacts": folder / "artifacts", "timing": store.timing} | plan
     ready = WorkerConfig(command=command or child.command(folder, behaviour), **plan)
-    trainable = EligibleStudies(store, display.note, find, other_data=other_data)
+    trainable = EligibleStudies(store, find, other_data=other_data)
     return Supervisor(store, ready, display, trainable).run()
 
 
@@ -129,10 +127,11 @@ def member(number: int, url: str, folder: Path, behaviour: str) -> WorkerCommand
 
 
 def _work(url: str, folder: Path, behaviour: str, options: dict[str, Any]) -> int:
-    display: Display = Loud()
+    display: Display = Display()
+    log_to(Console(width=200), times=False)
     if options.pop("launched", False):
         stop_at_end_of_input()
-        display = Lines(Console(width=200))
+        display = display_for(Console(width=200))
     script = options.pop("script", "usual")
     timing = Timing(*options.pop("timing")) if "timing" in options else None
     with Store.open(url, timing=timing) as store:

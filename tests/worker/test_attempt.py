@@ -18,24 +18,22 @@ def attempt():
         lease = Lease(1, "s", "s-1", 3, "c", 0, settings, takeovers + 1, 0, (), 60.0, takeovers)
         context = MagicMock()
         context.config.save_every_s = 60.0
-        return Attempt(0, lease, context), context.display
+        return Attempt(0, lease, context)
 
     return make
 
 
 @pytest.mark.parametrize(("takeovers", "first_save_s"), [(0, None), (1, 2.0), (9, 2.0)])
 def test_the_first_checkpoint_after_a_takeover_comes_within_seconds(attempt, takeovers, first_save_s):
-    request = attempt(takeovers)[0].request()
+    request = attempt(takeovers).request()
 
     assert (request.first_save_s, request.save_every_s) == (first_save_s, 60.0)
 
 
 @pytest.mark.parametrize(("takeovers", "warned"), [(0, False), (4, False), (5, True)])
-def test_who_takes_a_trial_that_many_workers_vanished_with_says_so(attempt, takeovers, warned):
-    taken, display = attempt(takeovers)
+def test_who_takes_a_trial_that_many_workers_vanished_with_says_so(attempt, caplog, takeovers, warned):
+    attempt(takeovers).announce()
 
-    taken.announce()
-
-    notes = [call.args[0] for call in display.note.call_args_list]
+    notes = caplog.messages
     assert bool(notes) is warned
     assert not warned or ("5 workers in a row vanished" in notes[0] and "`cifarsweep cancel s/3`" in notes[0])

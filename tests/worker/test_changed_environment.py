@@ -36,7 +36,7 @@ def begin_elsewhere(
     lease = store.queue.claim("somebody", environment=Environment({"digits": digits}))
     assert lease is not None
     rows = [MetricRow("val/accuracy", step, child.value(lease.seed, step)) for step in (1, 2)]
-    there = CheckpointFolder(Path(CheckpointDirectory(str(folder / "artifacts"), print).path(lease)))
+    there = CheckpointFolder(Path(CheckpointDirectory(str(folder / "artifacts")).path(lease)))
     state = (2, child.chain(lease.seed, 2))
     store.queue.release(lease, rows, there.write(2, child.payload(state)) if saved else None)
 

@@ -46,7 +46,7 @@ def done(tmp_path_factory):
         patch.setenv("CIFARSWEEP_DATA", str(folder / "data"))
         catalog.require("digits")  # made here, where files may be large
         store.studies.create(study)
-        assert Supervisor(store, plan, notes, EligibleStudies(store, notes.note, catalog.require)).run() == 0
+        assert Supervisor(store, plan, notes, EligibleStudies(store, catalog.require)).run() == 0
         yield (
             {trial.cell: trial for trial in store.trials.all("fates")},
             notes.notes,

@@ -1,5 +1,7 @@
 """Riding out a database that is away."""
 
+import logging
+
 from cifarsweep.errors import StoreUnavailable
 from cifarsweep.worker.outage import GIVE_UP_S, OutageBackoff
 
@@ -15,7 +17,7 @@ class Clock:
 
 def test_the_pauses_grow_up_to_a_limit():
     clock = Clock()
-    backoff = OutageBackoff(clock, [].append, longest_s=8.0)
+    backoff = OutageBackoff(clock, longest_s=8.0)
     pauses = []
 
     for _ in range(12):
@@ -31,7 +33,7 @@ def test_the_pauses_grow_up_to_a_limit():
 
 def test_who_is_about_to_end_tries_at_once_and_every_second():
     clock = Clock()
-    backoff = OutageBackoff(clock, [].append)
+    backoff = OutageBackoff(clock)
     for _ in range(9):
         backoff.record_failure(AWAY)
 
@@ -44,7 +46,7 @@ def test_who_is_about_to_end_tries_at_once_and_every_second():
 
 
 def test_one_success_ends_the_outage():
-    backoff = OutageBackoff(Clock(), [].append)
+    backoff = OutageBackoff(Clock())
     backoff.record_failure(AWAY)
 
     backoff.record_success()
@@ -54,7 +56,7 @@ def test_one_success_ends_the_outage():
 
 def test_patience_ends_after_half_an_hour_of_outage_and_not_of_work():
     clock = Clock()
-    backoff = OutageBackoff(clock, [].append)
+    backoff = OutageBackoff(clock)
     clock.now = 10 * GIVE_UP_S
     backoff.record_failure(AWAY)
     assert not backoff.gave_up
@@ -64,9 +66,10 @@ def test_patience_ends_after_half_an_hour_of_outage_and_not_of_work():
     assert backoff.gave_up
 
 
-def test_an_outage_is_two_lines_however_many_tries():
-    clock, notes = Clock(), []
-    backoff = OutageBackoff(clock, notes.append)
+def test_an_outage_is_two_lines_however_many_tries(caplog):
+    caplog.set_level(logging.INFO, logger="cifarsweep")
+    clock = Clock()
+    backoff = OutageBackoff(clock)
     backoff.record_success()
 
     for _ in range(5):
@@ -75,7 +78,7 @@ def test_an_outage_is_two_lines_however_many_tries():
     backoff.record_success()
     backoff.record_success()
 
-    assert notes == [
+    assert caplog.messages == [
         "the database is away, training goes on without it: postgresql://box/results: can't be reached",
         "the database is back after 90 s",
     ]

@@ -27,7 +27,7 @@ def test_a_rewind_waits_for_a_database_that_is_away(store: Store, monkeypatch: p
     rows = [MetricRow("train/loss", step, 0.5) for step in (1, 2, 3, 4)]
     lease = store.queue.write(lease, rows, CheckpointRef(4, "/gone/4.pt", "0" * 64, 10))
     now = [0.0]
-    recorder = Recorder(store, lease, OutageBackoff(lambda: now[0], lambda text: None), lambda: now[0], NoBroom())
+    recorder = Recorder(store, lease, OutageBackoff(lambda: now[0]), lambda: now[0], NoBroom())
 
     def away(lease, step):
         raise StoreUnavailable("the database is away")
@@ -53,7 +53,7 @@ def test_after_a_fallback_the_checkpoint_it_fell_back_to_is_kept(store: Store) -
     for checkpoint in (good, damaged):
         lease = store.queue.write(lease, [], checkpoint)
     broom = NoBroom()
-    recorder = Recorder(store, lease, OutageBackoff(lambda: 0.0, print), lambda: 0.0, broom)
+    recorder = Recorder(store, lease, OutageBackoff(lambda: 0.0), lambda: 0.0, broom)
 
     recorder.rewind(2)
     recorder.set_checkpoint(new)
@@ -66,7 +66,7 @@ def test_after_a_fallback_the_checkpoint_it_fell_back_to_is_kept(store: Store) -
 def test_a_row_that_somebody_wrote_by_hand_costs_the_lease_and_not_the_worker(store: Store) -> None:
     lease = store.queue.claim("w")
     assert lease
-    recorder = Recorder(store, lease, OutageBackoff(lambda: 0.0, lambda text: None), lambda: 0.0, NoBroom())
+    recorder = Recorder(store, lease, OutageBackoff(lambda: 0.0), lambda: 0.0, NoBroom())
     row = MetricRow("train/loss", 7, 0.5)
     store._db.write(lambda conn: insert_rows(conn, lease.trial_id, [row]))
     recorder.add((row,))

@@ -1,6 +1,7 @@
 """`--slots auto`: the decision on made-up rates, and the probe with real children that pretend to train."""
 
 import itertools
+import logging
 import sys
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def test_a_probe_does_not_diverge_whatever_the_rate(tmp_path):
 
 def test_a_network_that_diverges_all_the_same_is_one_sentence(tmp_path):
     with pytest.raises(CifarsweepError, match="--slots auto: the loss of the study's first cell is not finite"):
-        find_slots(command(tmp_path, "diverges"), Settings(epochs=1), print)
+        find_slots(command(tmp_path, "diverges"), Settings(epochs=1))
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +104,7 @@ def command(tmp_path: Path, behaviour: str = "ok", **options: object) -> list[st
 
 
 def found(tmp_path: Path, peak: float = 100.0, memory: int = 8) -> int:
-    return find_slots(command(tmp_path, peak=peak, memory=memory), Settings(epochs=1), lambda text: None)
+    return find_slots(command(tmp_path, peak=peak, memory=memory), Settings(epochs=1))
 
 
 def test_children_that_share_a_device_well_get_as_many_slots_as_fit(tmp_path):
@@ -131,13 +132,13 @@ def test_a_child_without_a_gpu_means_the_processor(tmp_path, monkeypatch):
         ("silent", "said nothing for 0 s"),
     ],
 )
-def test_a_child_that_finds_no_room_to_start_means_that_so_many_do_not_fit(tmp_path, monkeypatch, mishap, why):
+def test_a_child_that_finds_no_room_to_start_means_that_so_many_do_not_fit(tmp_path, monkeypatch, caplog, mishap, why):
     monkeypatch.setattr(slot_tuning, "_SILENCE_LIMIT_S", 0.4 if mishap == "silent" else 120.0)
-    notes: list[str] = []
+    caplog.set_level(logging.INFO, logger="cifarsweep")
 
-    assert find_slots(command(tmp_path, room=1, crowded_out=mishap), Settings(epochs=1), notes.append) == 1
+    assert find_slots(command(tmp_path, room=1, crowded_out=mishap), Settings(epochs=1)) == 1
 
-    assert "2 at once do not fit" in notes[-1] and why in notes[-1]
+    assert "2 at once do not fit" in caplog.messages[-1] and why in caplog.messages[-1]
 
 
 def test_a_system_that_starts_no_more_processes_means_that_so_many_do_not_fit(tmp_path, monkeypatch):
@@ -158,7 +159,7 @@ def test_a_system_that_starts_no_more_processes_means_that_so_many_do_not_fit(tm
 @pytest.mark.parametrize(("mishap", "why"), [("refused", "there is no memory to start on"), ("killed", "SIGKILL")])
 def test_no_room_for_the_first_child_is_one_sentence(tmp_path, mishap, why):
     with pytest.raises(CifarsweepError, match=rf"--slots auto: [\s\S]*{why}"):
-        find_slots(command(tmp_path, room=0, crowded_out=mishap), Settings(epochs=1), print)
+        find_slots(command(tmp_path, room=0, crowded_out=mishap), Settings(epochs=1))
 
 
 def test_a_slow_network_is_rated_after_some_time_and_not_after_some_steps(monkeypatch):
@@ -173,4 +174,4 @@ def test_a_slow_network_is_rated_after_some_time_and_not_after_some_steps(monkey
 
 def test_a_child_that_dies_is_one_sentence(tmp_path):
     with pytest.raises(CifarsweepError, match=r"--slots auto[\s\S]*no such"):
-        find_slots([sys.executable, "-c", "raise SystemExit('no such thing')"], Settings(epochs=1), print)
+        find_slots([sys.executable, "-c", "raise SystemExit('no such thing')"], Settings(epochs=1))

@@ -23,7 +23,7 @@ from cifarsweep.store import Store
 from cifarsweep.store.leases import Timing
 from cifarsweep.worker.checkpoint_cleanup import CheckpointDirectory
 from cifarsweep.worker.context import WorkerConfig
-from cifarsweep.worker.display import Display, Lines, display_for
+from cifarsweep.worker.display import Display, display_for
 from cifarsweep.worker.eligibility import EligibleStudies
 from cifarsweep.worker.supervisor import Supervisor
 
@@ -175,7 +175,7 @@ def test_a_child_that_hangs_before_it_is_ready_is_noticed(store, work, monkeypat
 def test_a_log_on_a_full_disk_costs_no_trials(store, work):
     full = io.TextIOWrapper(io.BufferedWriter(io.FileIO("/dev/full", "w")), write_through=True)
 
-    assert work(display=Lines(Console(file=full)), max_trials=2) == 0
+    assert work(display=display_for(Console(file=full)), max_trials=2) == 0
     with contextlib.suppress(OSError):
         full.close()
 
@@ -186,9 +186,7 @@ def test_two_databases_may_share_a_place(store, work, tmp_path):
     with Store.open(f"sqlite:///{tmp_path}/other.db", upgrade=True) as other:
         other.studies.create(read_study(find("demo")))
         theirs = other.queue.claim("w")
-        file = CheckpointFolder(Path(CheckpointDirectory(str(tmp_path / "artifacts"), print).path(theirs))).write(
-            3, b"theirs"
-        )
+        file = CheckpointFolder(Path(CheckpointDirectory(str(tmp_path / "artifacts")).path(theirs))).write(3, b"theirs")
 
     assert work() == 0
 
@@ -222,7 +220,7 @@ def test_a_data_set_that_is_not_here_is_refused_before_anything_is_claimed(store
 
     plan = WorkerConfig(command=["false"], artifacts=tmp_path)
     with pytest.raises(DataError, match="digits is not here"):
-        Supervisor(store, plan, Display(), EligibleStudies(store, print, require)).run()
+        Supervisor(store, plan, Display(), EligibleStudies(store, require)).run()
 
     assert store.studies.status("demo")[0].trials[TrialState.QUEUED] == TRIALS
 
@@ -233,7 +231,7 @@ def test_a_child_that_never_starts_is_one_sentence(store, tmp_path):
     plan = WorkerConfig(command=[sys.executable, "-c", "raise SystemExit('no torch here')"], artifacts=tmp_path)
 
     with pytest.raises(CifarsweepError, match=r"does not start[\s\S]*no torch here"):
-        Supervisor(store, plan, Display(), EligibleStudies(store, print, here)).run()
+        Supervisor(store, plan, Display(), EligibleStudies(store, here)).run()
 
 
 def test_a_study_and_a_trial_that_cannot_be_read_are_named_once_and_the_rest_is_trained(store, work, tmp_path):

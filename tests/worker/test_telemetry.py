@@ -35,15 +35,14 @@ def nvml(monkeypatch):
 
 
 @pytest.fixture
-def watching():
-    """Telemetry of this very process, as slot 0; with the notes that it made."""
+def watching(caplog):
+    """Telemetry of this very process, as slot 0."""
     opened: list[Telemetry] = []
 
-    def _watching(gpu: str | None) -> tuple[Telemetry, list[str]]:
-        notes: list[str] = []
-        opened.append(Telemetry(notes.append, lambda: 3))
+    def _watching(gpu: str | None) -> Telemetry:
+        opened.append(Telemetry(lambda: 3))
         opened[0].add_child(0, os.getpid(), gpu)
-        return opened[0], notes
+        return opened[0]
 
     yield _watching
     for one in opened:
@@ -112,46 +111,47 @@ def test_evaluations_faster_than_the_samples_get_no_rows():
     assert fresh.at_evaluation(1) != () and fresh.at_evaluation(2) == ()
 
 
-def test_device_and_process_are_sampled_together(nvml, watching):
-    sampler, notes = watching(ADDRESS)
+def test_device_and_process_are_sampled_together(nvml, watching, caplog):
+    sampler = watching(ADDRESS)
 
     wait_for(lambda: "memory_bytes" in sampler.totals(0).gauges)
 
     found = sampler.totals(0)
     assert set(found.gauges) | {"cpu/slots_busy"} == set(TELEMETRY) and set(TELEMETRY) < TIMING_METRICS
     assert found.means_since(Totals())["gpu/slots_busy"] == 3.0
-    assert found.energy_j is not None and notes == []
+    assert found.energy_j is not None and caplog.messages == []
     sampler.close()
     assert nvml.open == 0
 
 
-def test_a_processor_is_told_by_its_processes_alone(nvml, watching):
+def test_a_processor_is_told_by_its_processes_alone(nvml, watching, caplog):
     nvml.broken = {"nvmlInit": AssertionError}
-    sampler, notes = watching(None)
+    sampler = watching(None)
 
     wait_for(lambda: "memory_bytes" in sampler.totals(0).gauges)
 
-    assert set(sampler.totals(0).gauges) == {"cpu/utilisation", "memory_bytes", "cpu/slots_busy"} and notes == []
+    assert set(sampler.totals(0).gauges) == {"cpu/utilisation", "memory_bytes", "cpu/slots_busy"}
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize("call", ["nvmlInit", "nvmlDeviceGetTemperature"])
-def test_a_driver_that_fails_is_noted_once_and_processes_are_sampled_on(nvml, watching, call):
-    sampler, notes = watching(ADDRESS)
+def test_a_driver_that_fails_is_noted_once_and_processes_are_sampled_on(nvml, watching, caplog, call):
+    sampler = watching(ADDRESS)
     wait_for(lambda: sampler.totals(0).gauges)
     nvml.broken = {call: nvml.NVMLError_GpuIsLost}
     if call == "nvmlInit":
         sampler.close()
-        sampler = Telemetry(notes.append, lambda: 1)
+        sampler = Telemetry(lambda: 1)
         sampler.add_child(0, os.getpid(), ADDRESS)
     try:
-        wait_for(lambda: notes)
+        wait_for(lambda: caplog.messages)
         seen = sampler.totals(0)
         wait_for(lambda: "memory_bytes" in sampler.totals(0).means_since(seen))
     finally:
         sampler.close()
 
     assert "gpu/power_w" not in sampler.totals(0).means_since(seen)
-    assert sampler.totals(0).energy_j is None and len(notes) == 1
+    assert sampler.totals(0).energy_j is None and len(caplog.messages) == 1
 
 
 def test_the_child_names_its_gpu_as_the_driver_does(monkeypatch):
@@ -165,7 +165,7 @@ def test_a_driver_that_hangs_keeps_nobody_waiting(nvml, monkeypatch):
     monkeypatch.setattr(telemetry, "_CLOSE_TIMEOUT_S", 0.05)
     released, reached = threading.Event(), threading.Event()
     monkeypatch.setattr(nvml, "nvmlInit", lambda: (reached.set(), released.wait(60)))
-    sampler = Telemetry(print, lambda: 1)
+    sampler = Telemetry(lambda: 1)
     sampler.add_child(0, os.getpid(), ADDRESS)
     assert reached.wait(30)
 

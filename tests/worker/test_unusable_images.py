@@ -166,7 +166,7 @@ def test_a_damaged_file_is_refused_before_anything_is_claimed(store, path, tmp_p
     notes = Notes()
 
     with pytest.raises(DataError, match="'mine' is damaged: .* delete the file"):
-        supervisor(store, ["false"], notes, EligibleStudies(store, notes.note, VerifiedData()), tmp_path).run()
+        supervisor(store, ["false"], notes, EligibleStudies(store, VerifiedData()), tmp_path).run()
 
     assert_unharmed(store)
     assert store.trials.get("s", 0).attempts == () and notes.notes == []
@@ -174,7 +174,7 @@ def test_a_damaged_file_is_refused_before_anything_is_claimed(store, path, tmp_p
 
 def test_a_worker_that_loses_its_images_gives_the_trial_back_and_ends_with_a_sentence(store, path, tmp_path):
     notes = Notes(on_start=lambda: write_into(path))
-    work = supervisor(store, child_command("cpu"), notes, EligibleStudies(store, notes.note, VerifiedData()), tmp_path)
+    work = supervisor(store, child_command("cpu"), notes, EligibleStudies(store, VerifiedData()), tmp_path)
 
     with pytest.raises(DataError, match="'mine' is damaged"):
         work.run()
@@ -188,7 +188,7 @@ def test_a_worker_whose_file_is_replaced_ends_the_trial_on_the_images_it_began_w
     other = tmp_path / "other.safetensors"
     write(other, seed=1)
     notes = Notes(on_start=lambda: other.exists() and shutil.move(other, path))
-    work = supervisor(store, child_command("cpu"), notes, EligibleStudies(store, notes.note, VerifiedData()), tmp_path)
+    work = supervisor(store, child_command("cpu"), notes, EligibleStudies(store, VerifiedData()), tmp_path)
 
     with pytest.raises(StudyRefused) as refused:
         work.run()
@@ -216,9 +216,7 @@ def test_a_trial_whose_child_can_not_use_its_images_is_given_back_once(store, tm
     files, notes = Files(mine=A), Notes()
 
     with pytest.raises(DataError, match="boom: these images"):
-        supervisor(
-            store, child.command(tmp_path, "images"), notes, EligibleStudies(store, notes.note, files), tmp_path
-        ).run()
+        supervisor(store, child.command(tmp_path, "images"), notes, EligibleStudies(store, files), tmp_path).run()
 
     assert_unharmed(store)
     assert len(store.trials.get("s", 0).attempts) == 1
@@ -228,7 +226,7 @@ def test_a_trial_whose_child_can_not_use_its_images_is_given_back_once(store, tm
 def test_a_child_that_dies_of_a_file_that_was_cut_is_no_crash_of_the_trial(store, tmp_path):
     files = Files(mine=A)
     notes = Notes(on_start=lambda: files.now.update(mine=(A, files.now["mine"][1] + 1)))
-    trainable = EligibleStudies(store, notes.note, files)
+    trainable = EligibleStudies(store, files)
 
     assert supervisor(store, child.command(tmp_path, "crash-once"), notes, trainable, tmp_path).run() == 0
 
@@ -247,7 +245,7 @@ def test_a_refused_study_is_named_once_and_others_are_served(store, tmp_path):
     pinned(store, A)
     store.studies.create(make_study("t", "other", seeds=3))
     notes = Notes()
-    trainable = EligibleStudies(store, notes.note, Files(mine=B, other=B))
+    trainable = EligibleStudies(store, Files(mine=B, other=B))
 
     with pytest.raises(StudyRefused, match=f"{A}.*{B}"):
         supervisor(store, child.command(tmp_path), notes, trainable, tmp_path).run()
@@ -260,7 +258,7 @@ def test_a_study_that_was_asked_for_and_is_refused_keeps_no_other_one_waiting(st
     pinned(store, A)
     store.studies.create(make_study("t", "other"))
     notes: list[str] = []
-    trainable = EligibleStudies(store, notes.append, Files(mine=B, other=B))
+    trainable = EligibleStudies(store, Files(mine=B, other=B))
 
     assert trainable(["s", "t"]) == trainable(["t", "s"]) == ["t"]
     assert len(notes) == 1
@@ -271,13 +269,13 @@ def test_a_study_that_was_asked_for_and_is_refused_keeps_no_other_one_waiting(st
 def test_a_worker_that_may_mix_images_is_refused_nothing(store):
     pinned(store, A)
 
-    assert EligibleStudies(store, print, Files(mine=B), other_data=True)([]) == ["s"]
+    assert EligibleStudies(store, Files(mine=B), other_data=True)([]) == ["s"]
 
 
 def test_a_study_is_taken_again_once_its_images_are_the_right_ones(store):
     pinned(store, A)
     files = Files(mine=B)
-    trainable = EligibleStudies(store, print, files)
+    trainable = EligibleStudies(store, files)
     with pytest.raises(StudyRefused):
         trainable([])
 
@@ -289,7 +287,7 @@ def test_a_study_is_taken_again_once_its_images_are_the_right_ones(store):
 
 def test_what_a_child_could_not_use_is_left_until_its_file_changes(store):
     files = Files(mine=A)
-    trainable = EligibleStudies(store, print, files)
+    trainable = EligibleStudies(store, files)
     trainable([])
     trainable.reject_data("mine", trainable.data_set("mine"), "it can't be mapped")
 
@@ -303,7 +301,7 @@ def test_what_a_child_could_not_use_is_left_until_its_file_changes(store):
 
 def test_a_data_set_that_comes_to_a_study_is_looked_at_when_its_first_trial_is_claimed(store, tmp_path):
     files, notes = Files(mine=A, other=B), Notes()
-    trainable = EligibleStudies(store, notes.note, files)
+    trainable = EligibleStudies(store, files)
     trainable([])  # what it knows of the study
     cells = (*make_study().cells, Cell(name="d", levels={}, settings=SETTINGS.model_copy(update={"dataset": "other"})))
     store.studies.create(make_study().model_copy(update={"cells": cells}), extend=True)
