@@ -21,7 +21,7 @@ _MOST = 1_000_000
 
 
 def pause(target: Target, db: Database = DEFAULT_DATABASE) -> None:
-    """Let trials wait. Those that train stop at a checkpoint, within one beat of their worker."""
+    """Let trials wait. Running ones stop at a checkpoint, within one beat of their worker."""
     _steer(
         target, db, lambda store, *trials: store.control.pause(*trials), "{} paused", "{} will pause at their next beat"
     )
@@ -35,7 +35,7 @@ def resume(target: Target, db: Database = DEFAULT_DATABASE) -> None:
 
 
 def cancel(target: Target, db: Database = DEFAULT_DATABASE) -> None:
-    """Give trials up for good: what is queued or paused at once, what trains within one beat of its worker."""
+    """Cancel trials for good: queued and paused ones at once, running ones within one beat of their worker."""
     soon = "{} will be cancelled at their next beat"
     _steer(target, db, lambda store, *trials: store.control.cancel(*trials), "{} cancelled", soon)
 

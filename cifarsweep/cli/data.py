@@ -67,11 +67,9 @@ def import_data(
 
 @app.command()
 def verify(
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="One data set; all where it is left out.")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One data set; all if left out.")] = None,
 ) -> None:
-    """Hash the contents again and compare. Exit code 2 where any differs."""
+    """Hash the contents again and compare. Exit code 2 if any differs."""
     from cifarsweep.data.catalog import installed
     from cifarsweep.data.catalog import verify as check
 

@@ -29,7 +29,7 @@ def upgrade(db: Database = DEFAULT_DATABASE) -> None:
 
 @app.command()
 def check(db: Database = DEFAULT_DATABASE) -> None:
-    """Look for damage: integrity, orphans, stale leases, Optuna's view against ours. Exit code 2 where there is any."""
+    """Look for damage: integrity, orphans, stale leases, Optuna's view against ours. Exit code 2 if there is any."""
     from cifarsweep.store import Store
 
     with Store.open(db, read_only=True) as store:

@@ -21,7 +21,7 @@ def extend(
     study: Annotated[str, typer.Argument(metavar="STUDY", help="A study of the database.")],
     db: Database = DEFAULT_DATABASE,
     until_decided: Annotated[
-        bool, typer.Option("--until-decided", help="Look, and add seeds where a hypothesis is undecided.")
+        bool, typer.Option("--until-decided", help="Look, and add seeds if a hypothesis is undecided.")
     ] = False,
     max_seeds: Annotated[
         int | None, typer.Option(metavar="N", min=3, max=1000, help="With --until-decided: at most N seeds a cell.")

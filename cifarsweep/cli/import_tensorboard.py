@@ -48,4 +48,4 @@ def import_tensorboard(
         tags = sorted({row.name for run in runs for row in run.rows})
         more = ", ..." if len(tags) > _LISTED else ""
         listed = ", ".join(tags[:_LISTED]) + more
-        typer.echo(f"note: no tag is {VAL_ACCURACY}, which reports quote; there are: {listed}", err=True)
+        typer.echo(f"note: no tag is {VAL_ACCURACY}, the metric of reports; there are: {listed}", err=True)

@@ -43,7 +43,7 @@ _MOST_WORKERS, _MOST_JOBS = 1024, 100_000
 def launch(
     context: typer.Context,
     gpus: Annotated[
-        str | None, typer.Option(metavar="all|N,N", help="A worker on each of these GPUs; all where left out.")
+        str | None, typer.Option(metavar="all|N,N", help="A worker on each of these GPUs; all if left out.")
     ] = None,
     cpus: Annotated[
         int | None, typer.Option(metavar="N", min=1, max=_MOST_WORKERS, help="N workers on the processor instead.")
@@ -72,7 +72,7 @@ def launch(
         str | None, typer.Option(metavar="LIMIT", help="Slurm: limit of a job, [days-]hours:minutes:seconds.")
     ] = None,
     partition: Annotated[str | None, typer.Option(metavar="NAME", help="Slurm: the partition.")] = None,
-    account: Annotated[str | None, typer.Option(metavar="NAME", help="Slurm: who pays.")] = None,
+    account: Annotated[str | None, typer.Option(metavar="NAME", help="Slurm: the account to charge.")] = None,
     qos: Annotated[str | None, typer.Option(metavar="NAME", help="Slurm: quality of service.")] = None,
     extra: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Slurm: any other option of sbatch; repeat for more.")
@@ -80,7 +80,7 @@ def launch(
 ) -> None:
     """Start a worker on every GPU of this machine and keep it running, or submit workers to Slurm.
 
-    A worker that crashes is started again; one that has nothing left to do, or a bad machine, is not. Ctrl-C writes
+    A worker that crashes is started again, unless it has nothing left to do or its machine is bad. Ctrl-C writes
     checkpoints and gives the trials back; twice stops at once.
     """
     _check(gpus, cpus, slurm, [name for name in _SLURM if _given(context, name)])
@@ -131,7 +131,7 @@ def _check_numbers(gpus: str) -> None:
     for part in gpus.split(","):
         number = part.strip()
         if not (number.isascii() and number.isdigit() and len(number) <= _LONGEST_NUMBER):
-            raise typer.BadParameter(f"{number!r} is no number of a GPU; write all, or 0,1", param_hint="--gpus")
+            raise typer.BadParameter(f"{number!r} is not the number of a GPU; write all, or 0,1", param_hint="--gpus")
 
 
 def _check_work(slots: str, artifacts: str | None, db: str, studies: list[str]) -> None:
@@ -209,7 +209,7 @@ def _screen(names: list[str], logs: Path) -> Iterator[Callable[[str, str], None]
             grid.add_row(name, one_line(line)[: screen.width - 10])
         return grid
 
-    typer.echo(f"{len(names)} workers; what they say in full is in {logs}")
+    typer.echo(f"{len(names)} workers; their full output is in {logs}")
     with Live(table(), console=screen, auto_refresh=False) as live:
 
         def say(name: str, line: str) -> None:

@@ -45,7 +45,7 @@ NoGraphs = Annotated[
     bool,
     typer.Option("--no-graphs", help="Train on a GPU operation by operation, without CUDA graphs: slower, same bits."),
 ]
-Wait = Annotated[bool, typer.Option("--wait", help="Stay when nothing is left, for studies to come.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait for new studies when nothing is left.")]
 Studies = Annotated[list[str] | None, typer.Option("--study", metavar="NAME", help="Only this study; repeat for more.")]
 OtherData = Annotated[
     bool,
@@ -77,7 +77,7 @@ def check_seconds(context: typer.Context, param: typer.CallbackParam, value: flo
     source = context.get_parameter_source(str(param.name))
     variable = source is not None and source.name == "ENVIRONMENT"
     hint = f"${param.envvar}" if variable else param.opts[0]
-    raise typer.BadParameter(f"{value:g} is no number of seconds from 0 to {LONGEST_S:.0f}", param_hint=hint)
+    raise typer.BadParameter(f"{value:g} is not a number of seconds from 0 to {LONGEST_S:.0f}", param_hint=hint)
 
 
 def key_value(text: str, hint: str, form: str = "KEY=VALUE") -> tuple[str, str]:

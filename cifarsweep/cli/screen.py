@@ -14,7 +14,7 @@ from cifarsweep.text import escape_controls, raw_stream
 
 
 class Screen(Console):
-    """Escapes texts before it lays them out, so that columns stay straight, and what is left as it prints.
+    """Escapes texts before it lays them out, so that columns stay straight, and the rest when it prints.
 
     It writes below the visible streams, since it moves the cursor on purpose.
     """

@@ -29,12 +29,12 @@ _EVERY_S = 1.0
 
 
 def status(
-    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="All of them where left out.")] = None,
+    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="All of them if left out.")] = None,
     db: Database = DEFAULT_DATABASE,
-    watch: Annotated[bool, typer.Option("--watch", help="Look again every second, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again every second, until Ctrl-C.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show how far the studies are, and who works on them.
+    """Show how far the studies are, and which workers train them.
 
     With --json: one object for one study, else a list of them.
     """

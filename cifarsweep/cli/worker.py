@@ -63,7 +63,7 @@ def worker(
         bool, typer.Option("--until-eof", help="Stop in good order when standard input ends, for launchers and ssh.")
     ] = False,
 ) -> None:
-    """Train trials until none is left. Without --gpu or --cpu: the first GPU, or the processor where there is none.
+    """Train trials until none is left. Without --gpu or --cpu: the first GPU, or the processor if there is none.
 
     Ctrl-C writes checkpoints and gives the trials back; twice stops at once.
     """

@@ -75,7 +75,7 @@ class AccessControl:
         # Another site may point a name of its own at this machine, and would read pages that are not meant for it.
         if await _is_trusted(scope, receive, self._hosts):
             return None
-        return message_page(400, "The dashboard is asked for under a name that it doesn't know: open it as localhost.")
+        return message_page(400, "This name is not one of the dashboard's: open it as localhost.")
 
     def _check_token(self, scope: Scope, headers: Headers, token: str) -> Response | None:
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
@@ -98,7 +98,7 @@ class AccessControl:
             return None
         if given is not None:
             self._guesses.record(_address(scope))
-        sentence = "A token is needed: open this address with ?token=… at its end, with what --token was given."
+        sentence = "A token is needed: open this address with ?token=… at its end, the text that --token was given."
         return message_page(401, sentence, headers={"www-authenticate": "Bearer"})
 
     def _set_cookie(self, scope: Scope, query: list[tuple[str, str]], token: str) -> Response:

@@ -88,9 +88,9 @@ async def _nothing(request: Request) -> Response:
 
 async def _failed(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    sentence = "There is no such page here." if status == 404 else "That can't be answered."
+    sentence = "There is no such page here." if status == 404 else "An error kept the dashboard from answering."
     return message_page(status, sentence, back=status == 404)
 
 
 async def _away(request: Request, error: Exception) -> Response:
-    return message_page(503, f"{error}. This page looks again by itself.", again_s=_RETRY_S)
+    return message_page(503, f"{error}. This page tries again by itself.", again_s=_RETRY_S)

@@ -68,7 +68,7 @@ def serve(url: str, host: str, port: int, token: str | None, announce: Callable[
 def check_access(host: str, token: str | None) -> None:
     """Raise DashboardError if other machines could read without a token, or the token is easy to guess."""
     if token is not None and not token.strip():
-        raise DashboardError("--token is empty; give it a text that nobody guesses, or leave it out")
+        raise DashboardError("--token is empty; give a text that can't be guessed, or leave it out")
     if token is not None and (len(token) < _SHORTEST or len(set(token)) < _LEAST_DIFFERENT):
         raise DashboardError(
             f"--token is too easy to guess; give {_SHORTEST} characters or more, {_LEAST_DIFFERENT} of them different, "
@@ -76,7 +76,7 @@ def check_access(host: str, token: str | None) -> None:
         )
     if token is None and not is_loopback(host):
         raise DashboardError(
-            f"--host {host} lets other machines look: give a --token as well, or leave --host out and reach the "
+            f"--host {host} lets other machines read: give a --token as well, or leave --host out and reach the "
             "dashboard through `ssh -L`"
         )
 
@@ -95,7 +95,7 @@ def listen(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
     except (OSError, UnicodeError) as error:
-        raise DashboardError(f"--host {host}: is no name or address of this machine ({error})") from None
+        raise DashboardError(f"--host {host}: is not a name or address of this machine ({error})") from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)

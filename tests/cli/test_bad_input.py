@@ -86,8 +86,8 @@ def test_a_bad_number_of_seconds_is_blamed_on_what_gave_it(cli, value):
     given = cli("worker", "--cpu", "--save-every", value)
     found = cli("worker", "--cpu", CIFARSWEEP_SAVE_EVERY=value)
 
-    refused(given, "--save-every", "is no number of seconds from 0 to 1000000000")
-    refused(found, "$CIFARSWEEP_SAVE_EVERY", "is no number of seconds from 0 to 1000000000")
+    refused(given, "--save-every", "is not a number of seconds from 0 to 1000000000")
+    refused(found, "$CIFARSWEEP_SAVE_EVERY", "is not a number of seconds from 0 to 1000000000")
     assert "SAVE_EVERY" not in given.stderr and "--save-every" not in found.stderr
 
 

@@ -42,8 +42,8 @@ def test_workers_that_are_launched_train_a_study_and_a_backup_has_it(cli, tmp_pa
     ("arguments", "sentence"),
     [
         (["--gpus", "all", "--cpus", "2"], "not both"),
-        (["--gpus", "0,x"], "'x' is no number of a GPU"),
-        (["--gpus", ""], "'' is no number of a GPU"),
+        (["--gpus", "0,x"], "'x' is not the number of a GPU"),
+        (["--gpus", ""], "'' is not the number of a GPU"),
         (["--cpus", "1", "--time", "1"], "--time is for jobs of Slurm"),
         (["--cpus", "1", "--gpus-per-worker", "1"], "--gpus-per-worker is for jobs of Slurm"),
         (["--cpus", "1", "--no-graphs"], "--no-graphs is for GPUs"),
