@@ -13,7 +13,7 @@ from typing import Any
 from cifarsweep.analysis.study import load_study
 from cifarsweep.dashboard.connection import StoreConnection
 from cifarsweep.errors import CifarsweepError, StoreUnavailable
-from cifarsweep.report.render import INDEX, listed, page_name, render_rows, render_study, unread_row
+from cifarsweep.report.render import INDEX, linked_row, page_name, render_rows, render_study, unreadable_row
 
 #: Pages of studies that are kept: each is as large as what it shows.
 _MOST = 32
@@ -69,7 +69,7 @@ class PageCache:
             page = Page(stamp, render_study(analysis, live=stamp).encode())
             rendered = RenderedStudy(page, _next_time(now, self._clock()))
             self._keep(name, rendered)
-            self._index.add(name, stamp, listed(analysis), rendered.again_at)
+            self._index.add(name, stamp, linked_row(analysis), rendered.again_at)
         return rendered.page
 
     def _keep(self, name: str, rendered: RenderedStudy) -> None:
@@ -80,7 +80,7 @@ class PageCache:
                 self._rendered.popitem(last=False)
 
     def _row(self, name: str) -> Mapping[str, Any]:
-        return listed(self._connection.read(lambda store: load_study(store, name, curves=False)))
+        return linked_row(self._connection.read(lambda store: load_study(store, name, curves=False)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +167,12 @@ class Index:
         except StoreUnavailable:
             raise
         except CifarsweepError as error:
-            fields = unread_row(name, f"Can't be read: {error}", page=page_name(name))
+            fields = unreadable_row(name, f"Can't be read: {error}", page=page_name(name))
         self.add(name, stamp, fields, _next_time(began, self._clock()))
 
 
 def _missing_row(name: str) -> Mapping[str, Any]:
-    return unread_row(name, "Not read yet; this page fills in by itself.", page=page_name(name))
+    return unreadable_row(name, "Not read yet; this page fills in by itself.", page=page_name(name))
 
 
 def _next_time(began: float, ended: float) -> float:

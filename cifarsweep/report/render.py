@@ -1,4 +1,4 @@
-"""Writes the pages: one a study, an index, and one copy of plotly.js beside them or inside each."""
+"""Writes the pages: one for each study, an index, and plotly.js beside them or inside each."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PLOTLY = "plotly.min.js"
 INDEX = "index.html"
-#: In the order in which they build on each other.
+#: Each uses those before it.
 _SCRIPTS = ("plot.js", "curves.js", "figures.js", "classes.js", "report.js")
 _TEMPLATES = Path(__file__).with_name("templates")
 
@@ -36,13 +36,11 @@ _TEMPLATES = Path(__file__).with_name("templates")
 def write_pages(
     studies: Sequence[StudyAnalysis], out: Path, *, single_file: bool = False, left_out: Sequence[UnreadableStudy] = ()
 ) -> list[Path]:
-    """Write a page per study and the index into `out`, which is made where it is absent.
+    """Write a page for each study and the index into the folder `out`, and return their paths, the index last.
 
-    The index says of the studies that were `left_out` why they can't be read.
-
-    With `single_file` every page holds plotly.js itself (5 MB) and can be mailed alone. A page replaces its older
-    version in one step, so a reader never sees half of one. Returns the paths of the pages, the index last. Raises
-    CifarsweepError where `out` can't be written.
+    The index says why studies that were `left_out` can't be read. With `single_file` every page holds plotly.js itself
+    (5 MB) and can be mailed alone. A page replaces its older version in one step, so a reader never sees half of one.
+    Raises CifarsweepError if `out` can't be written.
     """
     with _folder(out):
         if not single_file:
@@ -56,15 +54,12 @@ def write_pages(
 
 def write_comparison(found: Comparison, out: Path) -> Path:
     """Write the page of a comparison, which needs no other file, and return its path. Raises CifarsweepError."""
-    # No study's name has a plus sign, so that no study's page is replaced.
+    # Names of studies have no plus sign, so this replaces no page of a study.
     path = out / f"{found.a.study.name}+{found.b.study.name}.html"
-    template = _environment().get_template("compare.html")
     names = [found.a.study.name, found.b.study.name]
-    # Of two databases the study that stands beside the page would be one of the two: which, nobody knows.
+    # A study that is compared between two databases gets no link: the page beside may be of either.
     beside = {name: page_name(name) for name in names if (out / page_name(name)).is_file() and len(set(names)) > 1}
-    html = template.render(
-        comparison_view(found), beside=beside, policy=_policy([]), live=None, style=_style("report.css")
-    )
+    html = _render("compare.html", comparison_view(found), beside=beside)
     with _folder(out):
         write_atomically(path, html.encode())
     return path
@@ -72,7 +67,7 @@ def write_comparison(found: Comparison, out: Path) -> Path:
 
 @contextmanager
 def _folder(out: Path) -> Iterator[None]:
-    """Make the folder, and say it in a sentence where nothing can be written there."""
+    """Make the folder. Raises CifarsweepError if it can't be written to."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         yield
@@ -83,64 +78,58 @@ def _folder(out: Path) -> Iterator[None]:
 
 
 def page_name(study: str) -> str:
-    """The file name of a study's page; `index` would take the place of the index."""
+    """The file name of a study's page; a study called index must not replace the index."""
     return f"{study}.html" if f"{study}.html".lower() != INDEX else "_index.html"
 
 
 def render_study(analysis: StudyAnalysis, *, single_file: bool = False, live: str | None = None) -> str:
-    """A study's page as HTML; with `live`, the stamp of what it shows, one that the dashboard's script keeps fresh."""
+    """A study's page as HTML. With `live`, the stamp of its contents, the dashboard's script keeps it fresh."""
     plotly = plotly_js().decode() if single_file else None
     script = _script()
-    # A page of its own needs no file; a page with plotly.js beside it may load scripts from its own place.
+    # A page with plotly.js beside it may load scripts from its own folder, a single file from nowhere.
     sources = [_hash(script), _hash(plotly) if plotly is not None else "'self'"]
-    return (
-        _environment()
-        .get_template("page.html")
-        .render(
-            study_view(analysis),
-            policy=_policy(sources, live=live is not None),
-            live=live,
-            style=_style("report.css", "figures.css"),
-            script=script,
-            plotly=plotly,
-            plotly_file=PLOTLY,
-            index_file=INDEX,
-        )
-    )
+    files = {"plotly_file": PLOTLY, "index_file": INDEX, "plotly": plotly, "script": script}
+    return _render("page.html", study_view(analysis), sources, live, **files)
 
 
 def render_index(
     studies: Sequence[StudyAnalysis], *, live: str | None = None, left_out: Sequence[UnreadableStudy] = ()
 ) -> str:
-    """The index as HTML: one line a study; `live` as for a study's page, `left_out` as for `write_pages`."""
-    unread = [unread_row(error.study, f"Can't be read: {error}", page=None) for error in left_out]
-    return render_rows([*map(listed, studies), *unread], live=live)
+    """The index as HTML, a line for each study; see `render_study` on `live` and `write_pages` on `left_out`."""
+    unread = [unreadable_row(error.study, f"Can't be read: {error}", page=None) for error in left_out]
+    return render_rows([*map(linked_row, studies), *unread], live=live)
 
 
-def unread_row(name: str, sentence: str, *, page: str | None) -> dict[str, Any]:
-    """The line of a study of which there is nothing to say but that."""
+def unreadable_row(name: str, sentence: str, *, page: str | None) -> dict[str, Any]:
+    """The line of a study that can't be read, with the sentence that says why."""
     return {"name": name, "page": page, "unread": sentence}
 
 
-def listed(analysis: StudyAnalysis) -> dict[str, Any]:
-    """A study's line of the index, and where it leads."""
+def linked_row(analysis: StudyAnalysis) -> dict[str, Any]:
+    """The line of a study in the index, with the page that it leads to."""
     page, made_at = page_name(analysis.study.name), analysis.report.made_at
     return index_row(analysis) | {"page": page, "made_at": made_at, "unread": None}
 
 
 def render_rows(rows: Sequence[Mapping[str, Any]], *, live: str | None = None) -> str:
-    """The index of these lines; of one that could not be read it says why, under `unread`."""
+    """The index as HTML from its lines."""
     made_at = timestamp(max((row["made_at"] for row in rows if not row["unread"]), default=None))
-    template = _environment().get_template("index.html")
-    policy = _policy([], live=live is not None)
-    return template.render(rows=rows, made_at=made_at, policy=policy, live=live, style=_style("report.css"))
+    return _render("index.html", {"rows": rows, "made_at": made_at}, live=live)
+
+
+def _render(
+    template: str, view: Mapping[str, Any], sources: Sequence[str] = (), live: str | None = None, **more: Any
+) -> str:
+    """Fill in a template; scripts of the page come from `sources` alone."""
+    style = colour_rules() + _asset("report.css") + (_asset("figures.css") if template == "page.html" else "")
+    policy = _policy(sources, live=live is not None)
+    return _environment().get_template(template).render(view, policy=policy, live=live, style=style, **more)
 
 
 def _policy(script_sources: Sequence[str], *, live: bool = False) -> str:
-    """A content security policy under which nothing leaves the browser, or of a live page its own server.
+    """A content security policy: a page sends no request, a live page only requests to its own server.
 
-    plotly.js sets styles on elements, hence the inline styles; its button that saves a picture goes through data: and
-    blob: images, which are no requests.
+    plotly.js needs inline styles, and its button that saves a picture needs data: and blob: images.
     """
     own = ["'self'"] if live else []
     scripts = " ".join(dict.fromkeys([*script_sources, *own])) or "'none'"
@@ -157,7 +146,7 @@ def _hash(script: str) -> str:
 
 @lru_cache(maxsize=1)
 def plotly_js() -> bytes:
-    """The library that draws the figures."""
+    """The contents of plotly.js."""
     from plotly.offline import get_plotlyjs
 
     return str(get_plotlyjs()).encode()
@@ -197,13 +186,9 @@ def _json(value: Any, **_: Any) -> str:
 
 
 def _script() -> str:
-    """What draws the figures: files of one kind each, in one scope of their own."""
+    """The scripts that draw the figures, in one scope."""
     parts = "\n".join(_asset(name) for name in _SCRIPTS)
     return f'"use strict";\n(() => {{\n{parts}}})();\n'
-
-
-def _style(*names: str) -> str:
-    return colour_rules() + "".join(map(_asset, names))
 
 
 def _asset(name: str) -> str:
@@ -211,6 +196,6 @@ def _asset(name: str) -> str:
 
 
 def _write_once(path: Path, content: bytes) -> None:
-    """Leave a file alone that is already right; plotly.js is large and rarely changes."""
+    """Write a file unless it is there already; plotly.js is large and rarely changes."""
     if not path.is_file() or path.stat().st_size != len(content) or path.read_bytes() != content:
         write_atomically(path, content)

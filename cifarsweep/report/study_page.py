@@ -1,4 +1,4 @@
-"""Everything that a page shows, worked out before the template lays it out."""
+"""The page of a study, as variables of its template."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from cifarsweep.report.notes import curve_note, figure_notes, folding_notes, war
 from cifarsweep.report.palette import CellStyle, cell_styles
 from cifarsweep.report.reproduce import reproduce_view
 from cifarsweep.report.sections import confound_view, interactions, resource_table, search_view
-from cifarsweep.report.summary import counts_text, lead, verdict_row
+from cifarsweep.report.summary import counts_text, failures, lead, verdict_row
 from cifarsweep.report.trials_section import differing_settings, trials_view
 from cifarsweep.report.verdict_text import hypothesis_view
 from cifarsweep.spec.metrics import VAL_ACCURACY
@@ -35,38 +35,40 @@ from cifarsweep.stats import Summary
 
 #: Width of the mark in a row of the table of results, in pixels.
 MARK_WIDTH = 130
-#: Of the dot plot, in pixels: its frame, and each of its rows. Set before it is drawn, so that nothing jumps.
-_DOT_PLOT, _DOT_ROW = 74, 34
-#: Of many cells a row is narrower; report.js draws smaller dots there.
-_ROOMY, _TIGHT_ROW = 40, 18
-_CLASS_ROW = 28
+#: Heights in the plots of dots, in pixels: the frame, a row of a cell, a row of a class. The page reserves the space
+#: before it draws, so that nothing jumps.
+_FRAME, _CELL_ROW, _CLASS_ROW = 74, 34, 28
+#: With more cells than this, rows are narrower and report.js draws smaller dots.
+_ROOMY, _NARROW_ROW = 40, 18
 
 
 def study_view(analysis: StudyAnalysis) -> dict[str, Any]:
     """The variables of `page.html`."""
-    report, every, names = analysis.report, analysis.results, analysis.shown
-    shown = _shown(report, names)
-    results = [result for result in every if result.cell.name in names]
-    trials = shown_trials(report, names)
-    left_out = folding_notes(report, names, trials)
-    styles = cell_styles(shown.study)
-    study = report.study
+    report, study, every = analysis.report, analysis.study, analysis.results
+    cells = tuple(cell for cell in study.cells if cell.name in analysis.shown)
+    shown = replace(report, study=study.model_copy(update={"cells": cells}))
+    results = [result for result in every if result.cell.name in analysis.shown]
+    trials = shown_trials(report, analysis.shown)
+    listed = {trial.number for trial in trials}
+    cells_left_out, trials_left_out = folding_notes(report, analysis.shown, trials)
+    styles, scale, top = cell_styles(shown.study), _scale(results), best(results)
+    most_classes = max((len(found.counts) for found in report.confusion.values()), default=0)
     return {
         "title": study.name,
         "question": study.question,
         "source": study.source,
         "cost": study.cost,
         "lead": lead(report, every),
-        "left_out": {"cells": left_out[0], "trials": left_out[1]},
+        "left_out": {"cells": cells_left_out, "trials": trials_left_out},
         "shown_points": len(results) if study.search is not None else None,
         "verdicts": [verdict_row(verdict) for verdict in analysis.verdicts],
         "error_rate_warnings": keep_together(" ".join(warnings(report))),
         "confounds": confound_view(study, every),
-        "results": _result_rows(results, styles, {trial.number for trial in trials}),
-        "scale": _scale_ends(_scale(results)),
+        "results": [_result_row(result, styles[result.cell.name], scale, listed, result is top) for result in results],
+        "scale": [f"{100 * end:.0f} %" for end in (scale.low, scale.high)] if scale else None,
         "mark_width": MARK_WIDTH,
-        "finals_height": _DOT_PLOT + (_DOT_ROW if len(results) <= _ROOMY else _TIGHT_ROW) * len(results),
-        "classes_height": _DOT_PLOT + _CLASS_ROW * min(CLASSES_SHOWN, _most_classes(report)),
+        "finals_height": _FRAME + (_CELL_ROW if len(results) <= _ROOMY else _NARROW_ROW) * len(results),
+        "classes_height": _FRAME + _CLASS_ROW * min(CLASSES_SHOWN, most_classes),
         "classes_shown": CLASSES_SHOWN,
         "styles_repeat": len(set(styles.values())) < len(styles),
         "shows_cost": any(result.params is not None or result.flops is not None for result in results),
@@ -90,23 +92,8 @@ def study_view(analysis: StudyAnalysis) -> dict[str, Any]:
     }
 
 
-def _most_classes(report: ReportStudy) -> int:
-    return max((len(each.counts) for each in report.confusion.values()), default=0)
-
-
-def _hypotheses(analysis: StudyAnalysis) -> list[dict[str, Any]]:
-    study, results = analysis.study, analysis.results
-    return [hypothesis_view(verdict, named_means(verdict.hypothesis, study, results)) for verdict in analysis.verdicts]
-
-
-def _shown(report: ReportStudy, names: Collection[str]) -> ReportStudy:
-    """The report with the cells alone that a page shows."""
-    cells = tuple(cell for cell in report.study.cells if cell.name in names)
-    return replace(report, study=report.study.model_copy(update={"cells": cells}))
-
-
 def _scale(results: Sequence[CellResult]) -> Scale | None:
-    """Around all seeds, in whole per cent; an interval that is wider runs off the edge of its mark."""
+    """A scale around all seeds, in whole per cent; a wider interval runs off the edge of its mark."""
     known = [result.accuracy for result in results if result.accuracy is not None]
     if not known:
         return None
@@ -114,17 +101,6 @@ def _scale(results: Sequence[CellResult]) -> Scale | None:
     room = max(0.15 * (high - low), 0.01)
     ends = math.floor(100 * max(low - room, 0.0)) / 100, math.ceil(100 * min(high + room, 1.0)) / 100
     return Scale(*ends, MARK_WIDTH, 6)
-
-
-def _scale_ends(scale: Scale | None) -> tuple[str, str] | None:
-    return (f"{100 * scale.low:.0f} %", f"{100 * scale.high:.0f} %") if scale else None
-
-
-def _result_rows(
-    results: Sequence[CellResult], styles: Mapping[str, CellStyle], listed: Collection[int]
-) -> list[dict[str, Any]]:
-    scale, top = _scale(results), best(results)
-    return [_result_row(result, styles[result.cell.name], scale, listed, result is top) for result in results]
 
 
 def _result_row(
@@ -142,17 +118,12 @@ def _result_row(
         "n": accuracy.n if accuracy else 0,
         "planned": len(result.trials),
         "time": duration(result.seconds),
-        "trouble": _trouble(result),
+        "trouble": ", ".join(failures(result)),
         "failed_at": next((one.number for one in result.trials if one.failed and one.number in listed), None),
         "params": magnitude(result.params),
         "flops": magnitude(result.flops),
         "best": top,
     }
-
-
-def _trouble(result: CellResult) -> str:
-    counts = ((result.diverged, "diverged"), (result.failed, "failed"))
-    return ", ".join(f"{count} {what}" for count, what in counts if count)
 
 
 def _mark_label(accuracy: Summary) -> str:
@@ -161,7 +132,7 @@ def _mark_label(accuracy: Summary) -> str:
 
 
 def _common_settings(report: ReportStudy) -> list[dict[str, Any]]:
-    """The settings that are the same in all cells, by their table; those of no table come first."""
+    """The settings that are the same in all cells, by table; those outside of tables come first."""
     if report.study.imported:
         return []
     first, *rest = [flat_settings(cell.settings) for cell in report.study.cells]
@@ -174,7 +145,7 @@ def _common_settings(report: ReportStudy) -> list[dict[str, Any]]:
 
 
 def _payload(report: ReportStudy, results: Sequence[CellResult], styles: Mapping[str, CellStyle]) -> dict[str, Any]:
-    """What the figures need, as JSON."""
+    """The data of all figures, ready for JSON."""
     cells = [_payload_cell(result, styles[result.cell.name]) for result in results]
     return {
         "name": report.study.name,
@@ -188,7 +159,7 @@ def _payload(report: ReportStudy, results: Sequence[CellResult], styles: Mapping
 
 
 def _brief(cell: Cell) -> str:
-    """The levels alone, where the name is made from them; an arm that was given a name keeps it."""
+    """The levels alone if the cell's name is made from them; else the name."""
     named = {key: level for key, level in cell.levels.items() if f"={level_text(level)}" in cell.name}
     return ", ".join(map(level_text, named.values())) if cell_name(named, list(named)) == cell.name else cell.name
 

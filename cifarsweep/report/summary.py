@@ -1,4 +1,4 @@
-"""A study in a few words: its line in the index, its JSON, its table for a terminal."""
+"""A study in short: its line in the index, its JSON, its table for a terminal."""
 
 from __future__ import annotations
 
@@ -24,19 +24,22 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+_DASH = "\N{EN DASH}"
+
+
 def index_row(analysis: StudyAnalysis) -> dict[str, Any]:
-    """One study's line of the index."""
-    report, found = analysis.report, analysis.verdicts
+    """The line of a study in the index."""
+    report, verdicts = analysis.report, analysis.verdicts
     top = best(analysis.results)
-    decisions = Counter(verdict.decision for verdict in found)
+    decisions = Counter(verdict.decision for verdict in verdicts)
     counts = [f"{decisions[word]} {word}" for word in ("supported", "refuted", "undecided") if decisions[word]]
     return {
         "name": report.study.name,
         "question": report.study.question,
-        "verdict": verdict_row(found[0]) if found else None,
-        "decisions": f"{len(found)} hypotheses: {', '.join(counts)}" if len(found) > 1 else None,
+        "verdict": verdict_row(verdicts[0]) if verdicts else None,
+        "decisions": f"{len(verdicts)} hypotheses: {', '.join(counts)}" if len(verdicts) > 1 else None,
         "lead": lead(report, analysis.results),
-        "progress": progress(report),
+        "progress": {"done": state_counts(report)[TrialState.DONE], "total": len(report.trials)},
         "counts": counts_text(report),
         "best_cell": top.cell.name if top else None,
         "best_mean": mean_text(top.accuracy, VAL_ACCURACY) if top and top.accuracy else None,
@@ -45,7 +48,7 @@ def index_row(analysis: StudyAnalysis) -> dict[str, Any]:
 
 
 def verdict_row(verdict: Verdict) -> dict[str, Any]:
-    """A hypothesis with its verdict, for a page."""
+    """A hypothesis with its verdict, as variables of a template."""
     return {
         "decision": verdict.decision,
         "claim": keep_together(verdict.hypothesis.claim.rstrip(". ")),
@@ -55,30 +58,25 @@ def verdict_row(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def progress(report: ReportStudy) -> dict[str, int]:
-    """Trials that are done, and all."""
-    return {"done": state_counts(report)[TrialState.DONE], "total": len(report.trials)}
-
-
 def counts_text(report: ReportStudy) -> str:
-    """All trials by their state; those that a search ended early are told apart from those that are done."""
+    """Count all trials by state in words."""
     counts = trial_counts(state_counts(report), sum(trial.pruned for trial in report.trials))
     return f"{plural(len(report.trials), 'trial')}: {counts}" if report.trials else counts
 
 
 def lead(report: ReportStudy, results: Sequence[CellResult]) -> str:
-    """The cell with the highest mean in a sentence, and what it is worth so far."""
+    """Name the cell with the highest mean, and how far the study is."""
     top = best(results)
     if top is None or top.accuracy is None:
-        return _nothing_found(report)
+        return _no_result(report)
     mean = f"{mean_text(top.accuracy, VAL_ACCURACY)} (n = {top.accuracy.n})"
-    found = f"{_highest(report, results, top.cell.name, mean)}; {_finished(report)}."
+    sentence = f"{_highest(report, results, top.cell.name, mean)}; {_progress(report)}."
     if top.accuracy.n == 1:
-        return f"{found} That is one seed, and one seed decides nothing: another one may say the opposite."
-    return found
+        return f"{sentence} That is one seed, and one seed decides nothing: another one may say the opposite."
+    return sentence
 
 
-def _nothing_found(report: ReportStudy) -> str:
+def _no_result(report: ReportStudy) -> str:
     counts = counts_text(report)
     if not state_counts(report)[TrialState.DONE]:
         return f"No trial is done yet ({counts}), so nothing is found so far."
@@ -97,22 +95,19 @@ def _highest(report: ReportStudy, results: Sequence[CellResult], cell: str, mean
     return f"Of {of}, {cell} has the highest mean validation accuracy: {mean}"
 
 
-def _finished(report: ReportStudy) -> str:
-    found, counts = progress(report), state_counts(report)
-    left = sum(counts[state] for state in (TrialState.QUEUED, TrialState.LEASED, TrialState.PAUSED))
-    done = f"{found['done']} of {plural(found['total'], 'trial')} {'is' if found['total'] == 1 else 'are'} done"
-    pruned = sum(trial.pruned for trial in report.trials)
-    done += f", {pruned} of them pruned" if pruned else ""
-    return f"{done}, so this is preliminary" if left else done
-
-
-_DASH = "\N{EN DASH}"
+def _progress(report: ReportStudy) -> str:
+    total, counts = len(report.trials), state_counts(report)
+    text = f"{counts[TrialState.DONE]} of {plural(total, 'trial')} {'is' if total == 1 else 'are'} done"
+    if pruned := sum(trial.pruned for trial in report.trials):
+        text += f", {pruned} of them pruned"
+    left = any(counts[state] for state in (TrialState.QUEUED, TrialState.LEASED, TrialState.PAUSED))
+    return f"{text}, so this is preliminary" if left else text
 
 
 def results_table(analysis: StudyAnalysis) -> Table:
-    """The page's table 1, as narrow as 80 columns: accuracies in per cent, the highest mean in bold.
+    """Table 1 of the page in 80 columns: accuracies in per cent, the highest mean in bold.
 
-    Names are shown as they are, never as markup. What diverged or failed has a column only where there is any.
+    Names are never read as markup. Trials that diverged or failed have a column only if there are any.
     """
     from rich import box
     from rich.table import Table
@@ -125,7 +120,7 @@ def results_table(analysis: StudyAnalysis) -> Table:
     table = Table(title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.collapse_padding = True
     table.add_column("cell", overflow="fold", min_width=12)
-    troubles = [_trouble(result) for result in results]
+    troubles = ["\n".join(failures(result)) for result in results]
     for heading in ("n", "accuracy\n%", "95 %\ninterval", "range", "time", *(["trouble"] if any(troubles) else [])):
         table.add_column(heading, justify="right", no_wrap=True)
     if len(results) < len(every):
@@ -141,13 +136,14 @@ def results_table(analysis: StudyAnalysis) -> Table:
 
 
 def verdict_lines(analysis: StudyAnalysis) -> list[str]:
-    """Each hypothesis of the study with its verdict, a sentence each, and what is left of the promise on them."""
+    """A sentence for each hypothesis with its verdict, and warnings on the rate of false verdicts."""
     return [*(sentence_and_warning(verdict) for verdict in analysis.verdicts), *warnings(analysis.report)]
 
 
-def _trouble(result: CellResult) -> str:
+def failures(result: CellResult) -> list[str]:
+    """The trials of a cell that diverged and that failed, counted in words."""
     counts = ((result.diverged, "diverged"), (result.failed, "failed"))
-    return "\n".join(f"{count} {what}" for count, what in counts if count)
+    return [f"{count} {what}" for count, what in counts if count]
 
 
 def _numbers(result: CellResult) -> list[str]:
@@ -163,7 +159,7 @@ def _numbers(result: CellResult) -> list[str]:
 
 
 def study_fields(analysis: StudyAnalysis) -> dict[str, Any]:
-    """One study: its verdicts, and each cell's validation accuracy at the end of training with its costs."""
+    """A study as plain values: its verdicts, and the validation accuracy and costs of each cell."""
     report = analysis.report
     return {
         "study": report.study.name,
@@ -184,14 +180,14 @@ def study_fields(analysis: StudyAnalysis) -> dict[str, Any]:
     }
 
 
-def comparison_fields(found: Comparison) -> dict[str, Any]:
-    """Two studies: the difference of each cell that both have, b minus a."""
+def comparison_fields(comparison: Comparison) -> dict[str, Any]:
+    """Two studies as plain values: the difference of each cell that both have, b minus a."""
     return {
-        "a": {"study": found.a.study.name, "database": found.a.database},
-        "b": {"study": found.b.study.name, "database": found.b.database},
-        "cells": [_match_fields(match) for match in found.matches],
-        "only_a": list(found.only_a),
-        "only_b": list(found.only_b),
+        "a": {"study": comparison.a.study.name, "database": comparison.a.database},
+        "b": {"study": comparison.b.study.name, "database": comparison.b.database},
+        "cells": [_match_fields(match) for match in comparison.matches],
+        "only_a": list(comparison.only_a),
+        "only_b": list(comparison.only_b),
     }
 
 
