@@ -8,7 +8,7 @@ Nothing here waits for a GPU, so a batch can be part of a CUDA graph.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -43,14 +43,20 @@ class EpochPlan:
     mix: Mix | None = None
 
     def to(self, device: torch.device | str) -> EpochPlan:
+        return self._map(lambda tensor: tensor.to(device))
+
+    def copy(self) -> EpochPlan:
+        return self._map(Tensor.clone)
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> EpochPlan:
         return replace(
             self,
-            order=self.order.to(device),
-            offset=self.offset.to(device),
-            flip=self.flip.to(device),
-            operations=self.operations and self.operations.to(device),
-            boxes=tuple(boxes.to(device) for boxes in self.boxes),
-            mix=self.mix and self.mix.to(device),
+            order=change(self.order),
+            offset=change(self.offset),
+            flip=change(self.flip),
+            operations=self.operations and self.operations.map(change),
+            boxes=tuple(map(change, self.boxes)),
+            mix=self.mix and self.mix.map(change),
         )
 
     def batch(self, start: int, stop: int) -> EpochPlan:
@@ -71,18 +77,6 @@ class EpochPlan:
         operations = () if self.operations is None else (self.operations.variants,)
         mixes = () if self.mix is None else (self.mix.share, self.mix.box, self.mix.cut)
         return (self.order, self.offset, self.flip, *operations, *self.boxes, *mixes)
-
-    def copy(self) -> EpochPlan:
-        """Return the plan with copies of the drawn tensors."""
-        return replace(
-            self,
-            order=self.order.clone(),
-            offset=self.offset.clone(),
-            flip=self.flip.clone(),
-            operations=self.operations and replace(self.operations, variants=self.operations.variants.clone()),
-            boxes=tuple(boxes.clone() for boxes in self.boxes),
-            mix=self.mix and self.mix.copy(),
-        )
 
 
 def epoch_plan(n: int, seed: int, epoch: int, augment: Augment, classes: int = 0) -> EpochPlan:

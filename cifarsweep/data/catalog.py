@@ -27,7 +27,6 @@ class BuiltIn:
     `command` installs it; None if its first use does.
     """
 
-    description: str
     command: str | None
     train: int
     classes: int
@@ -35,21 +34,9 @@ class BuiltIn:
 
 BUILT_IN: Mapping[str, BuiltIn] = MappingProxyType(
     {
-        "cifar10": BuiltIn(
-            "60,000 colour photographs of 10 classes, 32x32 (Krizhevsky 2009)",
-            "cifarsweep data download cifar10",
-            50_000,
-            10,
-        ),
-        "cifar100": BuiltIn(
-            "60,000 colour photographs of 100 classes, 32x32 (Krizhevsky 2009)",
-            "cifarsweep data download cifar100",
-            50_000,
-            100,
-        ),
-        EMBEDDED: BuiltIn(
-            "1,797 handwritten digits of scikit-learn, enlarged to 32x32; made on first use", None, 1442, 10
-        ),
+        "cifar10": BuiltIn("cifarsweep data download cifar10", 50_000, 10),
+        "cifar100": BuiltIn("cifarsweep data download cifar100", 50_000, 100),
+        EMBEDDED: BuiltIn(None, 1442, 10),
     }
 )
 

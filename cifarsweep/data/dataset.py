@@ -6,9 +6,10 @@ Images have the shape (N, 3, 32, 32) and lie as (N, 32, 32, 3) in memory (`torch
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,15 +55,10 @@ class Split:
     sha256: str | None = None
 
     def to(self, device: torch.device | str) -> Split:
-        return Split(
-            train_images=self.train_images.to(device),
-            train_labels=self.train_labels.to(device),
-            val_images=self.val_images.to(device),
-            val_labels=self.val_labels.to(device),
-            mean=self.mean.to(device),
-            std=self.std.to(device),
-            sha256=self.sha256,
-        )
+        tensors: dict[str, Any] = {
+            name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **tensors)
 
     @cached_property
     def digest(self) -> str:

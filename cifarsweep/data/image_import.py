@@ -221,7 +221,8 @@ def _contents(source: Path, limits: Limits, progress: Callable[[int], None] | No
     classes = _checked_classes(found, source)
     keys = sorted(found.pixels)
     arrays = {split: _arrays([key for key in keys if key[0] == split], found, classes) for split in SPLITS}
-    return Contents(classes, _described(source), *arrays["train"], *arrays["test"]), found.hidden
+    described = f"imported from {source.name}" if is_plain(source.name) else "imported"
+    return Contents(classes, described, *arrays["train"], *arrays["test"]), found.hidden
 
 
 def _members(source: Path, limits: Limits, wanted: Wanted) -> Iterator[Member]:
@@ -267,7 +268,3 @@ def _arrays(keys: list[Key], found: _Source, classes: tuple[str, ...]) -> tuple[
     pixels = np.frombuffer(b"".join(found.pixels[key] for key in keys), dtype=np.uint8)
     labels = np.array([index[key[1]] for key in keys], dtype=np.int64)
     return pixels.reshape(-1, SIDE, SIDE, CHANNELS), labels
-
-
-def _described(source: Path) -> str:
-    return f"imported from {source.name}" if is_plain(source.name) else "imported"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,16 +30,12 @@ class Mix:
     cut: Tensor
     classes: int
 
-    def to(self, device: torch.device | str) -> Mix:
-        return replace(self, share=self.share.to(device), box=self.box.to(device), cut=self.cut.to(device))
+    def map(self, change: Callable[[Tensor], Tensor]) -> Mix:
+        return replace(self, share=change(self.share), box=change(self.box), cut=change(self.cut))
 
     def batch(self, start: int) -> Mix:
         """Return the plan of the batch that begins at image `start`, as views (1, ...)."""
-        row = slice(start, start + 1)
-        return replace(self, share=self.share[row], box=self.box[row], cut=self.cut[row])
-
-    def copy(self) -> Mix:
-        return replace(self, share=self.share.clone(), box=self.box.clone(), cut=self.cut.clone())
+        return self.map(lambda tensor: tensor[start : start + 1])
 
 
 def mix_plan(n: int, seed: int, epoch: int, augment: Augment, classes: int) -> Mix | None:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,9 +56,9 @@ class Operations:
     tables: Tensor
     magnitude: int
 
-    def to(self, device: torch.device | str) -> Operations:
-        there = {name: getattr(self, name).to(device) for name in ("variants", "sources", "tables")}
-        return replace(self, **there)
+    def map(self, change: Callable[[Tensor], Tensor]) -> Operations:
+        tensors: dict[str, Any] = {name: change(getattr(self, name)) for name in ("variants", "sources", "tables")}
+        return replace(self, **tensors)
 
     def batch(self, rows: slice) -> Operations:
         return replace(self, variants=self.variants[:, rows])

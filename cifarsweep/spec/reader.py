@@ -138,7 +138,7 @@ def read_study(
     search, cells = _searched(file, given, where, note)
     cells = cells or _cells(file, given, where, note)
     hypotheses = [map_levels(hypothesis, meant) for hypothesis in file.hypotheses]
-    if pinned(given) & _arm_keys(file):
+    if pinned(given) & {key for arm in file.arms for key in flatten(arm.set)}:
         cells = merge_equal(cells, note)
         hypotheses = still_meant(hypotheses, cells, note)
     seed_list = _seeds(file.seeds if file.seeds is not None else 1 if search else _SEEDS, where)
@@ -241,14 +241,14 @@ def _searched(file: _File, given: Table, where: str, note: Note) -> tuple[Search
     return search, list(cells)
 
 
-def _arm_keys(file: _File) -> set[str]:
-    return {key for arm in file.arms for key in flatten(arm.set)}
-
-
 def _cells(file: _File, given: Table, where: str, note: Note) -> list[Cell]:
     fixed, factors, settled = _fixed_settings(file, given, where), _factors(file, where), pinned(given)
-    kept = [levels for levels in crossed(factors) if not _excluded(levels, file, where)]
-    planned: list[tuple[str | None, Table]] = [(None, levels) for levels in kept]
+    rules = _exclusions(file, factors, where) if factors else []
+    planned: list[tuple[str | None, Table]] = [
+        (None, levels)
+        for levels in crossed(factors)
+        if not any(all(same_level(levels.get(k), v) for k, v in rule.items()) for rule in rules)
+    ]
     planned += [(arm.name, _arm_levels(arm, settled, where)) for arm in file.arms]
     if not planned:
         if factors:
@@ -280,13 +280,8 @@ def _factors(file: _File, where: str) -> dict[str, tuple[Value, ...]]:
     return {key: tuple(frozen(meant(key, level)) for level in levels) for key, levels in factors.items()}
 
 
-def _excluded(levels: Mapping[str, Value], file: _File, where: str) -> bool:
-    return any(all(same_level(levels.get(k), v) for k, v in rule.items()) for rule in _exclusions(file, where))
-
-
-def _exclusions(file: _File, where: str) -> list[Table]:
+def _exclusions(file: _File, factors: Mapping[str, tuple[Value, ...]], where: str) -> list[Table]:
     rules = [{key: meant(key, level) for key, level in _hashable(flatten(rule)).items()} for rule in file.exclude]
-    factors = _factors(file, where)
     for number, rule in enumerate(rules, start=1):
         for key, level in rule.items():
             if key not in factors:

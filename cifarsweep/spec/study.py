@@ -136,11 +136,11 @@ def select(cells: tuple[Cell, ...], selector: Selector) -> list[Cell]:
     """Return the cells that match a selector."""
     if isinstance(selector, str):
         return [cell for cell in cells if cell.name == selector]
-    return [cell for cell in cells if all(_matches(cell, key, value) for key, value in selector.items())]
-
-
-def _matches(cell: Cell, key: str, value: Value) -> bool:
-    return key in cell.levels and same_level(cell.levels[key], value)
+    return [
+        cell
+        for cell in cells
+        if all(key in cell.levels and same_level(cell.levels[key], value) for key, value in selector.items())
+    ]
 
 
 def level_key(value: Value) -> Hashable:

@@ -97,7 +97,8 @@ def _sentence(detail: Mapping[str, Any], model: type[BaseModel], where: str) -> 
     if kind == "union_tag_not_found":
         return f"{prefix}kind is missing"
     if kind == "value_error":
-        return _validator_message(prefix, path, str(context["error"]))
+        # A validator of ours says `key: reason`; the key belongs to the table that was validated.
+        return f"{prefix[:-2]}.{context['error']}" if path else f"{prefix}{context['error']}"
     if kind == "string_pattern_mismatch":
         return (
             f"{prefix}{_show(detail['input'])} has characters that are not allowed here (pattern {context['pattern']})"
@@ -123,11 +124,6 @@ def _without_tags(path: Sequence[str], model: type[BaseModel]) -> list[str]:
     """Return the path without the tags that pydantic puts between two keys for a member of a union."""
     tags = {_tag(table) for field in model.model_fields.values() for table in nested_models(field.annotation)}
     return [part for index, part in enumerate(path) if not (index and part in tags)]
-
-
-def _validator_message(prefix: str, path: Sequence[str], message: str) -> str:
-    """Return the message of a validator of ours, `key: reason`, with the key's table."""
-    return f"{prefix[:-2]}.{message}" if path else f"{prefix}{message}"
 
 
 def _show(value: object) -> str:

@@ -77,7 +77,8 @@ def train(run: Run) -> Iterator[Event]:
     trial = Trial(settings, run.seed, run.classes, device, run.split.digest, _data_signature(run.split))
 
     state = yield from _resumed(run, trial)
-    yield _started(run, budget, state)
+    price = cost(settings.model, run.classes)
+    yield Started(state.step, budget.total_steps, price.params, price.flops_per_image)
     loader = BatchLoader(run.split, settings, run.seed, device, run.classes)
     take_step = choose_step(state, loader, device, run.graphs)
     pulse, save_time = Every(PROGRESS_EVERY_S), Every(run.save_every_s, run.first_save_s)
@@ -117,16 +118,6 @@ def _resumed(run: Run, trial: Trial) -> Generator[Event, None, TrainState]:
 def _data_signature(split: Split) -> tuple[float, ...]:
     """Numbers that identified the images in checkpoints of earlier versions."""
     return len(split.train_labels), len(split.val_labels), *split.mean.tolist(), *split.std.tolist()
-
-
-def _started(run: Run, budget: Budget, state: TrainState) -> Started:
-    price = cost(run.settings.model, run.classes)
-    return Started(
-        start_step=state.step,
-        total_steps=budget.total_steps,
-        params=price.params,
-        flops_per_image=price.flops_per_image,
-    )
 
 
 def _is_over(state: TrainState, budget: Budget) -> bool:
@@ -202,15 +193,12 @@ def _progress(state: TrainState, budget: Budget) -> Progress:
 
 def _save(run: Run, state: TrainState) -> Generator[Event, None, Saved | SaveFailed]:
     yield Saving(state.step)
-    saved = _saved(run, state)
-    yield saved
-    return saved
-
-
-def _saved(run: Run, state: TrainState) -> Saved | SaveFailed:
     with state.clock:
         wait_for(state.trial.device)
+    saved: Saved | SaveFailed
     try:
-        return Saved(serialization.save(run.folder, state.step, state.checkpoint()))
+        saved = Saved(serialization.save(run.folder, state.step, state.checkpoint()))
     except OSError as error:
-        return SaveFailed(state.step, f"checkpoint of step {state.step} not written to {run.folder}: {error}")
+        saved = SaveFailed(state.step, f"checkpoint of step {state.step} not written to {run.folder}: {error}")
+    yield saved
+    return saved
