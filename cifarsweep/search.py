@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cifarsweep.errors import SpecError, install_command
 from cifarsweep.spec.search_reader import point_cell
-from cifarsweep.spec.search_space import Choices, Curve, Pruner, Search, Tried
+from cifarsweep.spec.search_space import Choices, Curve, PointResult, Pruner, Search
 from cifarsweep.spec.study import Cell
 from cifarsweep.spec.types import Value
 
@@ -33,7 +33,7 @@ _STARTUP, _WARMUP = 5, 2
 _REDUCTION = 3
 
 
-def suggest(search: Search, number: int, tried: Sequence[Tried]) -> Cell | None:
+def suggest(search: Search, number: int, tried: Sequence[PointResult]) -> Cell | None:
     """The cell of point `number`; None if no new point is left that the settings accept.
 
     `tried` are all earlier points in order. The same arguments give the same cell.
@@ -54,7 +54,7 @@ def _key(point: Mapping[str, Value]) -> str:
     return repr([float(v) if isinstance(v, int) and not isinstance(v, bool) else v for _, v in sorted(point.items())])
 
 
-def _candidates(search: Search, seed: int, tried: Sequence[Tried]) -> Iterator[Point]:
+def _candidates(search: Search, seed: int, tried: Sequence[PointResult]) -> Iterator[Point]:
     """Yield points of the sampler and then, if all are known or refused, any others."""
     points = _cmaes_points(search, seed, tried) if search.sampler == "cmaes" else _sampler_points(search, seed, tried)
     yield from points
@@ -66,7 +66,7 @@ def _candidates(search: Search, seed: int, tried: Sequence[Tried]) -> Iterator[P
         yield from _sampler_points(rest, seed + 1, (), _OTHERS)
 
 
-def _sampler_points(search: Search, seed: int, tried: Sequence[Tried], tries: int = _TRIES) -> Iterator[Point]:
+def _sampler_points(search: Search, seed: int, tried: Sequence[PointResult], tries: int = _TRIES) -> Iterator[Point]:
     with _quiet() as optuna:
         if search.sampler == "random":
             sampler = optuna.samplers.RandomSampler(seed=seed)
@@ -105,7 +105,7 @@ def _encoded(search: Search, key: str, value: Any) -> int | float:
     return int(value) if parameter.whole else float(value)
 
 
-def _frozen(optuna: Any, search: Search, distributions: Mapping[str, Any], tried: Tried) -> Any:
+def _frozen(optuna: Any, search: Search, distributions: Mapping[str, Any], tried: PointResult) -> Any:
     states = optuna.trial.TrialState
     state = {"complete": states.COMPLETE, "pruned": states.PRUNED, "running": states.RUNNING}.get(tried.state)
     return optuna.trial.create_trial(
@@ -117,7 +117,7 @@ def _frozen(optuna: Any, search: Search, distributions: Mapping[str, Any], tried
     )
 
 
-def _cmaes_points(search: Search, seed: int, tried: Sequence[Tried]) -> Iterator[Point]:
+def _cmaes_points(search: Search, seed: int, tried: Sequence[PointResult]) -> Iterator[Point]:
     """CMA-ES (Hansen 2016) on the unit cube. Optuna's sampler pickles its state; ours gets all points again."""
     try:
         from cmaes import CMA

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cifarsweep.search import should_prune, suggest
-from cifarsweep.spec.search_space import Choices, Curve, Range, Search, Tried
+from cifarsweep.spec.search_space import Choices, Curve, PointResult, Range, Search
 
 FIXED = {"dataset": "digits", "epochs": 1}
 RATE = {"optimizer.lr": Range(low=1e-4, high=1.0, log=True)}
@@ -26,13 +26,13 @@ def value_of(params) -> float:
     return 1 / (1 + abs(math.log10(params.get("optimizer.lr", 1.0)) + 2))
 
 
-def run(search: Search, count: int) -> list[Tried]:
-    tried: list[Tried] = []
+def run(search: Search, count: int) -> list[PointResult]:
+    tried: list[PointResult] = []
     for number in range(count):
         cell = suggest(search, number, tried)
         if cell is None:
             break
-        tried.append(Tried(cell.levels, "complete", value_of(cell.levels)))
+        tried.append(PointResult(cell.levels, "complete", value_of(cell.levels)))
     return tried
 
 
@@ -85,7 +85,9 @@ history = st.lists(
 def test_whatever_happened_the_next_point_is_new_and_inside(sampler: str, history, seed: int):
     search = searched(sampler, RATE | {"batch_size": NUMBERS["batch_size"]}, seed=seed)
     tried = [
-        Tried({"optimizer.lr": rate, "batch_size": size}, state, value if state in ("complete", "pruned") else None, 7)
+        PointResult(
+            {"optimizer.lr": rate, "batch_size": size}, state, value if state in ("complete", "pruned") else None, 7
+        )
         for rate, size, state, value in history
     ]
 
@@ -102,7 +104,7 @@ def test_points_under_way_are_kept_away_from():
     tried = run(search, 15)
     asked = [suggest(search, 15, tried)]
     for _ in range(3):
-        under_way = [Tried(cell.levels, "running") for cell in asked if cell]
+        under_way = [PointResult(cell.levels, "running") for cell in asked if cell]
         asked.append(suggest(search, 15 + len(under_way), [*tried, *under_way]))
 
     assert len({cell.name for cell in asked if cell}) == 4

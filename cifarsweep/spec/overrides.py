@@ -95,7 +95,7 @@ def override(flat: Mapping[str, Any], key: str, value: Any) -> Table:
     return {k: v for k, v in flat.items() if k != _RIVALS.get(key)} | {key: value}
 
 
-def pinned(given: Mapping[str, Any]) -> set[str]:
+def locked_keys(given: Mapping[str, Any]) -> set[str]:
     """Return the keys that nothing else may set: those given, and the other budget if one is given."""
     return set(given) | {_RIVALS[key] for key in given if key in _RIVALS}
 
@@ -129,7 +129,7 @@ def _number(value: object) -> int | float:
     return max(value, 0) if isinstance(value, int | float) and not isinstance(value, bool) else 0
 
 
-def merge_equal(cells: Sequence[Cell], note: Note) -> list[Cell]:
+def merge_equal_cells(cells: Sequence[Cell], note: Note) -> list[Cell]:
     """Keep the first of cells with the same settings."""
     kept: dict[str, Cell] = {}
     for cell in cells:
@@ -139,7 +139,7 @@ def merge_equal(cells: Sequence[Cell], note: Note) -> list[Cell]:
     return list(kept.values())
 
 
-def still_meant(hypotheses: Sequence[Hypothesis], cells: Sequence[Cell], note: Note) -> list[Hypothesis]:
+def applicable_hypotheses(hypotheses: Sequence[Hypothesis], cells: Sequence[Cell], note: Note) -> list[Hypothesis]:
     """Return the hypotheses that still have all their cells, none of them on both sides."""
     kept: list[Hypothesis] = []
     for hypothesis in hypotheses:
@@ -151,7 +151,7 @@ def still_meant(hypotheses: Sequence[Hypothesis], cells: Sequence[Cell], note: N
     return kept
 
 
-def meant(key: str, value: Any) -> Any:
+def parse_none(key: str, value: Any) -> Any:
     """Return the value, or None if a file writes `none` for an optional setting."""
     return None if value == NONE and key in OPTIONAL_KEYS else value
 
@@ -168,7 +168,7 @@ def map_levels(hypothesis: Hypothesis, change: Callable[[str, Value], Value]) ->
     return hypothesis.model_copy(update=changes)
 
 
-def as_trained(key: str, levels: Iterable[Value], cells: Sequence[Cell]) -> tuple[Value, ...]:
+def levels_of_cells(key: str, levels: Iterable[Value], cells: Sequence[Cell]) -> tuple[Value, ...]:
     """Return levels as the settings of the cells have them: a file may write 1 for 1.0."""
     known = [cell.levels[key] for cell in cells if key in cell.levels]
     return tuple(next((one for one in known if same_level(one, level)), level) for level in map(frozen, levels))

@@ -15,17 +15,17 @@ from cifarsweep.errors import SpecError, UnknownStudy
 from cifarsweep.spec.hypothesis import Hypothesis
 from cifarsweep.spec.overrides import (
     Note,
-    as_trained,
+    applicable_hypotheses,
     check_depth,
     fit_warmup,
     frozen,
+    levels_of_cells,
+    locked_keys,
     map_levels,
-    meant,
-    merge_equal,
+    merge_equal_cells,
     once,
     override,
-    pinned,
-    still_meant,
+    parse_none,
 )
 from cifarsweep.spec.search_reader import read_search, space_tables
 from cifarsweep.spec.search_space import Search
@@ -137,15 +137,15 @@ def read_study(
     given, note = _given(file, overrides or {}, where), once(note)
     search, cells = _searched(file, given, where, note)
     cells = cells or _cells(file, given, where, note)
-    hypotheses = [map_levels(hypothesis, meant) for hypothesis in file.hypotheses]
-    if pinned(given) & {key for arm in file.arms for key in flatten(arm.set)}:
-        cells = merge_equal(cells, note)
-        hypotheses = still_meant(hypotheses, cells, note)
+    hypotheses = [map_levels(hypothesis, parse_none) for hypothesis in file.hypotheses]
+    if locked_keys(given) & {key for arm in file.arms for key in flatten(arm.set)}:
+        cells = merge_equal_cells(cells, note)
+        hypotheses = applicable_hypotheses(hypotheses, cells, note)
     seed_list = _seeds(file.seeds if file.seeds is not None else 1 if search else _SEEDS, where)
     check_trial_count((search.points if search else len(cells)) * len(seed_list), where)
     contents = file.model_dump(mode="json", include={"name", "question", "source", "cost"})
-    factors = {key: as_trained(key, levels, cells) for key, levels in _factors(file, where).items()}
-    hypotheses = [map_levels(each, lambda key, level: as_trained(key, [level], cells)[0]) for each in hypotheses]
+    factors = {key: levels_of_cells(key, levels, cells) for key, levels in _factors(file, where).items()}
+    hypotheses = [map_levels(each, lambda key, level: levels_of_cells(key, [level], cells)[0]) for each in hypotheses]
     contents |= {"factors": factors, "cells": cells, "seeds": seed_list, "hypotheses": hypotheses}
     contents |= {"search": search}
     study = validated(Study, contents, where)
@@ -205,17 +205,17 @@ def _given(file: _File, overrides: Mapping[str, Any], where: str) -> Table:
     factors = [*flatten(file.factors), *space_tables(file.search or {}, where)]
     for key, value in flatten(dict(overrides)).items():
         check_keys([key], "--set")
-        varied = pinned({key: value}) & set(factors)
+        varied = locked_keys({key: value}) & set(factors)
         if varied:
             what = "it" if key in varied else f"its rival {varied.pop()}"
             table = "search.space" if file.search else "factors"
             raise SpecError(f"--set {key}: {where} varies {what}; change {table} in a copy of the file")
-        given = override(given, key, meant(key, value))
+        given = override(given, key, parse_none(key, value))
     return given
 
 
 def _fixed_settings(file: _File, given: Table, where: str) -> Table:
-    fixed = {key: meant(key, value) for key, value in flatten(file.settings).items()}
+    fixed = {key: parse_none(key, value) for key, value in flatten(file.settings).items()}
     check_keys(fixed, f"{where}: settings")
     factors = flatten(file.factors)
     twice = [key for key in fixed if key in factors]
@@ -242,7 +242,7 @@ def _searched(file: _File, given: Table, where: str, note: Note) -> tuple[Search
 
 
 def _cells(file: _File, given: Table, where: str, note: Note) -> list[Cell]:
-    fixed, factors, settled = _fixed_settings(file, given, where), _factors(file, where), pinned(given)
+    fixed, factors, settled = _fixed_settings(file, given, where), _factors(file, where), locked_keys(given)
     rules = _exclusions(file, factors, where) if factors else []
     planned: list[tuple[str | None, Table]] = [
         (None, levels)
@@ -277,11 +277,11 @@ def _factors(file: _File, where: str) -> dict[str, tuple[Value, ...]]:
             raise SpecError(f"{where}: factors.{key}: is empty; list at least one level or remove the factor")
         size *= len(levels)
         check_trial_count(size, where)
-    return {key: tuple(frozen(meant(key, level)) for level in levels) for key, levels in factors.items()}
+    return {key: tuple(frozen(parse_none(key, level)) for level in levels) for key, levels in factors.items()}
 
 
 def _exclusions(file: _File, factors: Mapping[str, tuple[Value, ...]], where: str) -> list[Table]:
-    rules = [{key: meant(key, level) for key, level in _hashable(flatten(rule)).items()} for rule in file.exclude]
+    rules = [{key: parse_none(key, level) for key, level in _hashable(flatten(rule)).items()} for rule in file.exclude]
     for number, rule in enumerate(rules, start=1):
         for key, level in rule.items():
             if key not in factors:
@@ -299,7 +299,7 @@ def _exclusions(file: _File, factors: Mapping[str, tuple[Value, ...]], where: st
 def _arm_levels(arm: _Arm, settled: set[str], where: str) -> Table:
     levels = flatten(arm.set)
     check_keys(levels, f"{where}: arm {arm.name!r}")
-    return {key: meant(key, level) for key, level in levels.items() if key not in settled}
+    return {key: parse_none(key, level) for key, level in levels.items() if key not in settled}
 
 
 def _cell(name: str, flat: Table, varied: list[str], where: str) -> Cell:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cifarsweep.errors import SpecError
-from cifarsweep.spec.overrides import meant
+from cifarsweep.spec.overrides import parse_none
 from cifarsweep.spec.search_space import Choices, Parameter, Range, Search
 from cifarsweep.spec.settings import Settings, flat_settings
 from cifarsweep.spec.study import Cell, cell_name
@@ -30,7 +30,7 @@ def read_search(table: Table, fixed: Table, where: str) -> tuple[Search, tuple[C
     for key in tables:
         if key in fixed:
             raise SpecError(f"{where}: settings.{key}: is fixed here and varied under search.space; remove one of them")
-    space = {key: _parameter(_meant(key, each), f"{where}: search.space.{key}") for key, each in tables.items()}
+    space = {key: _parameter(_with_none(key, each), f"{where}: search.space.{key}") for key, each in tables.items()}
     search = validated(Search, table | {"space": space, "fixed": fixed}, f"{where}: search")
     return search, tuple(_ends(search, where))
 
@@ -53,9 +53,9 @@ def _leaves(tree: Table, prefix: str, where: str) -> dict[str, Table]:
     return found
 
 
-def _meant(key: str, table: Table) -> Table:
+def _with_none(key: str, table: Table) -> Table:
     choices = table.get("choices")
-    return table | {"choices": [meant(key, one) for one in choices]} if isinstance(choices, list) else table
+    return table | {"choices": [parse_none(key, one) for one in choices]} if isinstance(choices, list) else table
 
 
 def _parameter(table: Table, where: str) -> Parameter:

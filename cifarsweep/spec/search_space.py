@@ -135,7 +135,7 @@ class Search(Frozen):
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class PointResult:
     """A suggested point and its result. `value` is the mean over the seeds that are done."""
 
     params: Mapping[str, Value]

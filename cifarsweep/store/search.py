@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from cifarsweep.spec.metrics import VAL_ACCURACY
-from cifarsweep.spec.search_space import Curve, Tried
+from cifarsweep.spec.search_space import Curve, PointResult
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.types import FINAL_STATES, Outcome, TrialState
 from cifarsweep.store import rows
@@ -31,7 +31,7 @@ class SearchState:
     spec: Study
     asked: int
     wants_more: bool
-    tried: tuple[Tried, ...]
+    tried: tuple[PointResult, ...]
 
 
 class Search(Part):
@@ -96,7 +96,7 @@ def record(conn: Connection, trial_id: int, decisions: Mapping[int, bool]) -> No
         conn.execute(backend_of(conn).insert_ignore(decision), values)
 
 
-def _tried(conn: Connection, owner: StoredStudy) -> Iterable[Tried]:
+def _tried(conn: Connection, owner: StoredStudy) -> Iterable[PointResult]:
     query = (
         select(trial, cell.c.position, cell.c.levels)
         .join(cell, trial.c.cell_id == cell.c.cell_id)
@@ -111,14 +111,14 @@ def _tried(conn: Connection, owner: StoredStudy) -> Iterable[Tried]:
     return [_point(trials) for trials in points.values()]
 
 
-def _point(trials: Sequence[dict[str, Any]]) -> Tried:
+def _point(trials: Sequence[dict[str, Any]]) -> PointResult:
     """The result of a point over its seeds: the mean of the done trials, once all are final."""
     params = trials[0]["levels"]
     if any(row["state"] not in FINAL_STATES for row in trials):
-        return Tried(params, "running")
+        return PointResult(params, "running")
     values = [row["value"] for row in trials if row["state"] is TrialState.DONE and row["value"] is not None]
     if not values:
-        return Tried(params, "failed")
+        return PointResult(params, "failed")
     pruned = [row["step"] for row in trials if row["outcome"] is Outcome.PRUNED]
     value = sum(values) / len(values)
-    return Tried(params, "pruned", value, min(pruned)) if pruned else Tried(params, "complete", value)
+    return PointResult(params, "pruned", value, min(pruned)) if pruned else PointResult(params, "complete", value)
