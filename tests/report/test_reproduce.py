@@ -1,50 +1,43 @@
-"""The table of trials, and how to make them again."""
+"""A page tells which commit wrote it, and how to make its trials again."""
 
+import subprocess
 from dataclasses import replace
-from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from cifarsweep.analysis.study import analyse
+from cifarsweep.report import reproduce
 from cifarsweep.report.render import render_study
 from cifarsweep.report.reproduce import commands, environment_numbers
-from cifarsweep.report.trials_section import SPARK_HEIGHT, SPARK_WIDTH, differing_settings, overhead_s, trials_view
 
 
-def test_overhead_s_training_is_that_of_all_attempts(make: Any) -> None:
-    lost = make.attempt(1, end="taken_over")  # 14 s
-    trial = make.trial(0, "base", 0, elapsed_s=12.5, attempts=(lost, make.attempt(2)))
-
-    assert overhead_s(trial) == pytest.approx(15.5)
-    assert overhead_s(replace(trial, elapsed_s=60.0)) == 0
-    assert overhead_s(replace(trial, attempts=(make.attempt(1, ended=None),))) is None
-    assert overhead_s(replace(trial, state="leased")) is None
+@pytest.fixture
+def fresh() -> Any:
+    reproduce.code_version.cache_clear()
+    yield reproduce.code_version
+    reproduce.code_version.cache_clear()
 
 
-def test_every_curve_stays_in_its_frame_and_gaps_are_left_out(make: Any) -> None:
-    study = make.study({}, seeds=3)
-    steps = np.arange(1, 201)
-    wild = np.where(steps % 7 == 0, np.nan, np.sin(steps))
-    series = {(0, "val/accuracy"): (steps, wild), (1, "val/accuracy"): (steps[:90], np.full(90, 0.5))}
-    trials = [make.trial(number, "base", number) for number in range(3)]
+def test_a_page_says_which_commit_wrote_it(make: Any, fresh: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    package = tmp_path / "cifarsweep" / "report"
+    package.mkdir(parents=True)
+    monkeypatch.setattr(reproduce, "__file__", str(package / "reproduce.py"))
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.test"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "Begin"], check=True)
+    said = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout
 
-    view = trials_view(make.report(study, trials, series), {}, trials)
-
-    first, second, none = (row["spark"] for row in view["rows"])
-    points = [tuple(map(float, pair.split())) for pair in first[1:].split("L")]
-    assert len(points) <= 36 and all(0 <= x <= SPARK_WIDTH and 0 <= y <= SPARK_HEIGHT for x, y in points)
-    assert float(second[1:].split("L")[-1].split()[0]) < SPARK_WIDTH / 2  # ended before the others
-    assert none is None and view["curves"] == "Validation accuracy"
+    assert f"commit {said[:12]}" in render_study(analyse(make.finished(make.study(seeds=1))))
 
 
-def test_the_table_of_settings_has_what_differs_and_no_more(make: Any) -> None:
-    table = differing_settings(make.report(make.study(), []))
+def test_a_page_is_written_where_there_is_no_git(fresh: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(reproduce, "__file__", str(tmp_path / "a" / "b" / "reproduce.py"))
+    (tmp_path / ".git").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path))
 
-    assert table["keys"] == ["model.skip", "optimizer.lr"]
-    assert table["rows"][0] == ("lr=0.003, skip=no", ["no", "0.003"])
-    assert differing_settings(make.report(make.study({}), []))["keys"] == []
+    assert fresh().startswith("cifarsweep 0.")
 
 
 def test_trials_of_different_versions_point_to_their_environment(make: Any) -> None:
@@ -91,15 +84,6 @@ def test_images_that_differ_are_part_of_what_trials_ran_with(make: Any) -> None:
     assert "Images of digits" in html
 
 
-def test_a_failed_trial_is_linked_with_its_error(make: Any) -> None:
-    failed = make.trial(7, "base", 0, state="failed", outcome=None, final={}, error="RuntimeError: boom")
-
-    html = render_study(analyse(make.report(make.study({}, seeds=1), [failed])))
-
-    assert '<a href="#trial-7">1 failed</a>' in html and 'id="trial-7"' in html
-    assert '<a href="#error-7">failed</a>' in html and 'id="error-7"' in html
-
-
 def test_commands_name_the_images_the_device_and_a_trial_to_check(make: Any) -> None:
     on_gpu = make.trial(3, "base", 0, versions={"torch": "2.15.0", "cuda": "13.0"})
     report = make.report(make.study({}, seeds=1), [on_gpu])
@@ -130,11 +114,3 @@ def test_commands_begin_with_the_images(make: Any, dataset: str, line: str) -> N
         "cifarsweep worker --study tried --cpu",
         "cifarsweep report tried",
     ]
-
-
-def test_time_is_told_in_the_page(make: Any) -> None:
-    attempts = (make.attempt(1, ended=make.attempt(1).started + timedelta(seconds=73)),)
-
-    html = render_study(analyse(make.report(make.study({}, seeds=1), [make.trial(0, "base", 0, attempts=attempts)])))
-
-    assert "1\u202fmin 00\u202fs" in html  # 73 s - 12.5 s

@@ -1,16 +1,11 @@
 """A study in a few words: nothing sounds surer than it is, and what is missing is said."""
 
 import re
-import subprocess
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from cifarsweep.analysis.results import cell_results
 from cifarsweep.analysis.study import analyse
-from cifarsweep.report import reproduce
 from cifarsweep.report.render import render_index, render_study
 from cifarsweep.report.summary import index_row, lead, verdict_lines
 from cifarsweep.spec.hypothesis import Best, Greater
@@ -120,30 +115,3 @@ def test_what_a_traceback_ends_with_is_seen_before_it_is_opened(make: Any) -> No
 
     summary = html.partition("<summary>Error and attempts")[2].partition("</summary>")[0]
     assert summary == " of trial 0: <code>RuntimeError: &lt;b&gt;out&lt;/b&gt; of luck</code>"
-
-
-@pytest.fixture
-def fresh() -> Any:
-    reproduce.code_version.cache_clear()
-    yield reproduce.code_version
-    reproduce.code_version.cache_clear()
-
-
-def test_a_page_says_which_commit_wrote_it(make: Any, fresh: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    package = tmp_path / "cifarsweep" / "report"
-    package.mkdir(parents=True)
-    monkeypatch.setattr(reproduce, "__file__", str(package / "reproduce.py"))
-    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.test"]
-    subprocess.run([*git, "init", "-q"], check=True)
-    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "Begin"], check=True)
-    said = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout
-
-    assert f"commit {said[:12]}" in render_study(analyse(tried(make, 1)))
-
-
-def test_a_page_is_written_where_there_is_no_git(fresh: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(reproduce, "__file__", str(tmp_path / "a" / "b" / "reproduce.py"))
-    (tmp_path / ".git").mkdir()
-    monkeypatch.setenv("PATH", str(tmp_path))
-
-    assert fresh().startswith("cifarsweep 0.")
