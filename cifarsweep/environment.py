@@ -31,13 +31,10 @@ def without_database(environ: Mapping[str, str] | None = None) -> dict[str, str]
     environ = os.environ if environ is None else environ
     private = {name for name, value in environ.items() if _NAMES.fullmatch(name) or _VALUES.search(value)}
     texts = [environ[name] for name in private] + [word for word in sys.argv if _VALUES.search(word)]
-    secrets = {*_named(environ, private), *_inside(texts)}
+    # Other variables may repeat the values of those that are called passwords.
+    named = {environ[name] for name in private if _PASSWORD_NAMES.fullmatch(name) and _is_long(environ[name])}
+    secrets = named | set(_inside(texts))
     return {name: value for name, value in environ.items() if name not in private and value not in secrets}
-
-
-def _named(environ: Mapping[str, str], private: Iterable[str]) -> Iterator[str]:
-    """The values of variables that are called passwords; other variables may repeat them."""
-    return (environ[name] for name in private if _PASSWORD_NAMES.fullmatch(name) and _is_long(environ[name]))
 
 
 def _inside(texts: Iterable[str]) -> Iterator[str]:

@@ -42,7 +42,7 @@ def create(
     other_data: OtherData = False,
 ) -> None:
     """Turn a study into trials in the database. Again is a no-op."""
-    from cifarsweep.data.catalog import known
+    from cifarsweep.data.catalog import EMBEDDED, info, known
     from cifarsweep.spec.overrides import parse_overrides
     from cifarsweep.spec.reader import find, read_study
     from cifarsweep.store import Store
@@ -63,7 +63,7 @@ def create(
         typer.echo(f"{plan.name}: is there already, with the same contents and {plan.planned} trials")
     for note in notes:
         typer.echo(f"note: {note}")
-    absent = [dataset for dataset in _datasets(plan) if known(dataset) and not _installed(dataset)]
+    absent = [name for name in _datasets(plan) if known(name) and name != EMBEDDED and info(name) is None]
     for dataset in absent:
         typer.echo(f"note: {dataset} is not on this machine; a worker needs `cifarsweep data download {dataset}` first")
 
@@ -85,12 +85,6 @@ def _shape(study: Study) -> str:
 
 def _datasets(study: Study) -> list[str]:
     return sorted({cell.settings.dataset for cell in study.cells})
-
-
-def _installed(dataset: str) -> bool:
-    from cifarsweep.data.catalog import info
-
-    return dataset == "digits" or info(dataset) is not None
 
 
 def _check_data(study: Study) -> None:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from cifarsweep.spec.types import Value
     from cifarsweep.store import Store
     from cifarsweep.store.records import TrialRow
 
@@ -118,17 +117,13 @@ def _attempts(row: TrialRow) -> Table:
 
 def _settings(row: TrialRow) -> Table:
     from cifarsweep.spec.settings import flat_settings
+    from cifarsweep.spec.study import level_text
 
     # An imported trial has only the levels that its logs name.
     settings = row.levels if row.own_settings is None else flat_settings(row.own_settings)
-    return _pairs("settings", {key: _setting(value) for key, value in settings.items() if value is not None})
-
-
-def _setting(value: Value) -> str:
-    """A setting to its last digit."""
-    from cifarsweep.spec.study import level_text
-
-    return level_text(value) if isinstance(value, float) else str(value)
+    # Floats to their last digit.
+    texts = {key: level_text(v) if isinstance(v, float) else str(v) for key, v in settings.items() if v is not None}
+    return _pairs("settings", texts)
 
 
 def _pairs(title: str, values: Mapping[str, Any]) -> Table:

@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,17 +122,13 @@ def _event_files(root: Path, left_out: LeftOut) -> dict[Path, list[Path]]:
             if (Path(here) / name).is_symlink():
                 left_out.add("links to folders", name)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        named = [Path(here, name) for name in _visible(files) if "tfevents" in name]
+        named = [Path(here, name) for name in sorted(files) if "tfevents" in name and not name.startswith(".")]
         if events := [path for path in named if path.is_file()]:
             by_folder[Path(here)] = events
         for path in named:
             if path not in events:
                 left_out.add("links that lead nowhere, and what else is no plain file", path.name)
     return by_folder
-
-
-def _visible(names: Sequence[str]) -> list[str]:
-    return sorted(name for name in names if not name.startswith("."))
 
 
 def cell_and_seed(label: str, hparams: Mapping[str, Value]) -> tuple[str, int]:

@@ -16,7 +16,7 @@ from cifarsweep.export.run_folders import Part, cell_and_seed, escaped, run_part
 from cifarsweep.export.tensorboard import TrialRecord
 from cifarsweep.spec.metrics import ELAPSED, ENERGY, EPOCH, FLOPS, IMAGES, is_share
 from cifarsweep.spec.study import Cell, Study, level_key
-from cifarsweep.spec.types import MetricRow, TrialState, Value
+from cifarsweep.spec.types import MetricRow, TrialState
 from cifarsweep.store.records import FinishedRun
 from cifarsweep.text import quoted
 
@@ -241,7 +241,8 @@ def _run(
         rows = ()
     if record is None:
         label = path.relative_to(root).as_posix()
-        cell, seed = cell_and_seed(root.resolve().name if label == "." else label, _hparams(parts))
+        hparams = {name: value for part in parts for name, value in part.scalars.hparams.items()}
+        cell, seed = cell_and_seed(root.resolve().name if label == "." else label, hparams)
         return Run(cell, seed, rows, path)
     run = Run(record.cell, record.seed, rows, path, record)
     if record.state is not TrialState.DONE:
@@ -252,10 +253,6 @@ def _run(
         left_out.add("last metrics of an export that can't be read", str(path))
         return replace(run, outcome=record.outcome)
     return replace(run, outcome=record.outcome, final=final)
-
-
-def _hparams(parts: Sequence[Part]) -> Mapping[str, Value]:
-    return {name: value for part in parts for name, value in part.scalars.hparams.items()}
 
 
 def imported_study(name: str, folder: Path, runs: Sequence[Run], changes: Sequence[str] = ()) -> Study:
