@@ -1,4 +1,4 @@
-"""One attempt at a trial, from its lease to its end: what the child's replies mean for it."""
+"""One attempt at a trial, from its lease to its end: what the child's events mean for the trial."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from cifarsweep.worker.telemetry import AttemptTelemetry
 
 logger = logging.getLogger(__name__)
 
-#: A trial whose worker vanished has a checkpoint after so many seconds, so that it gets on however often that happens.
+#: Seconds to the first checkpoint of a trial whose worker vanished: it advances however often that happens.
 _EARLY_SAVE_S = 2.0
 
 
 class Attempt:
-    """Whatever writes for the trial raises LeaseLost once another worker owns it."""
+    """Applies the child's events to a leased trial. Methods raise LeaseLost once another worker owns the trial."""
 
     def __init__(self, slot: int, lease: Lease, context: WorkerContext) -> None:
         cleaner = context.checkpoints.cleaner(lease)
@@ -42,21 +42,19 @@ class Attempt:
         self._telemetry = AttemptTelemetry(context.telemetry, slot)
         self._started: events.Started | None = None
         self._rejected: list[events.Rejected] = []
-        #: What to say once it is true.
+        #: How the trial left the slot; shown once the database has it.
         self._closing_message = ""
 
     @property
     def lease(self) -> Lease:
-        """The lease as it was last renewed."""
         return self.recorder.lease
 
     @property
     def open(self) -> bool:
-        """Whether there is more to come: its end does not wait to be written yet."""
+        """Whether the trial goes on: no end of it waits to be written."""
         return not self.recorder.ending
 
     def request(self) -> protocol.Train:
-        """What the child is asked to do."""
         lease = self.lease
         return protocol.Train(
             label=_trial_name(lease),
@@ -70,14 +68,14 @@ class Attempt:
         )
 
     def _data_file(self) -> protocol.DataFile | None:
-        """The images that the lease is for; the file need not be read again where it is still theirs."""
+        """Return the images of the lease. With a stamp, the child need not read the file again."""
         sha256, images = self.lease.data_sha256, self._data_set
         if sha256 is None:
             return None
         return protocol.DataFile(sha256, images.stamp if images is not None and images.sha256 == sha256 else None)
 
     def announce(self) -> None:
-        """Show that it begins, and say so where it is a risk."""
+        """Show that the trial begins; warn if it is a risk."""
         lease = self.lease
         self._context.display.begin(self._slot, lease)
         if lease.takeovers >= MANY_TAKEOVERS:
@@ -90,7 +88,6 @@ class Attempt:
             self._log("begins again: its checkpoint was trained on other images than those here")
 
     def on_event(self, reply: protocol.Reply) -> None:
-        """Take in what the child says of the trial."""
         self.recorder.mark_alive()
         match reply:
             case events.Started():
@@ -121,28 +118,27 @@ class Attempt:
                 self._on_failure(reply)
 
     def on_crash(self, error: str, story: str) -> None:
-        """The child died or hung."""
+        """Record that the child died or hung."""
         dataset = self.lease.settings.dataset
         if not self._context.eligible.is_unchanged(dataset, self._data_set):
-            # Who reads beyond the end of a file that was cut is killed.
+            # The system kills a process that reads beyond the end of a file that was cut.
             self._release_for_data(f"somebody wrote to the file of data set {dataset!r}, or removed it ({error})")
             return
         self._context.crash_loop.record_crash(self.lease, self.began_at, self._context.clock(), error)
         self.recorder.fail(AttemptEnd.CRASHED, error, story)
 
     def _release_for_data(self, reason: str) -> None:
-        """Let another worker, or this one later, go on with a trial whose images can't be used here."""
+        """Give back a trial whose images can't be used here; another worker, or this one later, continues it."""
         self._context.eligible.reject_data(self.lease.settings.dataset, self._data_set, reason)
         self._log(reason)
         self._closing_message = "given back, since its images can't be used here"
         self.recorder.release()
 
     def show_end(self, how: str, result: TrialResult | None = None) -> None:
-        """Show how it ended."""
         self._context.display.end(self._slot, self.lease, how, result)
 
     def on_closed(self) -> None:
-        """Say how the slot leaves it: given back, or with an end that the database has not taken."""
+        """Show how the trial left the slot, or warn that the database has not recorded it."""
         if not self.recorder.closed:
             free = f"it is free within {self._context.config.timing.lease_s:g} s, when its lease ends"
             self._log(f"could not be given back, since the database is away; {free}")
@@ -165,7 +161,7 @@ class Attempt:
         self._context.display.started(self._slot, started)
 
     def _on_evaluation(self, rows: Sequence[MetricRow]) -> None:
-        """Set beside an evaluation what the hardware did until then, and weigh whether the trial goes on."""
+        """Add the hardware's telemetry to an evaluation, and end the trial if its study prunes it."""
         at = next((row for row in rows if row.name == VAL_ACCURACY), None)
         if at is None:
             return
@@ -177,10 +173,7 @@ class Attempt:
             self.recorder.finish(self._with_costs(result))
 
     def _should_prune(self, at: MetricRow) -> bool:
-        """Whether its study ends the trial here: decided once, and recorded with the end that it may make.
-
-        A trial goes on while the database is away.
-        """
+        """Return whether the study ends the trial here. Each decision is recorded; none is made during an outage."""
         self._pruning_decider.observe(at.step, at.value)
         if not self._context.backoff.ready():
             return False
@@ -197,7 +190,7 @@ class Attempt:
         return bool(prune)
 
     def _with_costs(self, result: TrialResult) -> TrialResult:
-        """The result with what the model and its training cost, which reports set beside its accuracy."""
+        """Return the result with the cost of the model and of its training."""
         if self._started is None:
             return result
         price = {"params": float(self._started.params), "flops_per_image": float(self._started.flops_per_image)}
@@ -213,14 +206,14 @@ class Attempt:
 
 
 def _on_other_images(lease: Lease) -> bool:
-    """Whether the checkpoints were trained on other images than the lease is for, as far as that was recorded."""
+    """Return whether the checkpoints are known to be trained on other images than the lease's."""
     before, key = _before(lease, lease.step), DATA_VERSION + lease.settings.dataset
     known = None if before is None else before.environment.get(key)
     return known is not None and lease.data_sha256 is not None and known != lease.data_sha256
 
 
 def _continuation_note(lease: Lease, start_step: int) -> str | None:
-    """What is to be said where training goes on with other software, or on another device; None where it does not."""
+    """Return a note if training continues with other software or on another device, else None."""
     before = _before(lease, start_step)
     if before is None:
         return None
@@ -234,7 +227,7 @@ def _continuation_note(lease: Lease, start_step: int) -> str | None:
 
 
 def _before(lease: Lease, start_step: int) -> Segment | None:
-    """The attempt whose checkpoint of that step this one goes on from."""
+    """Return the attempt that wrote the checkpoint of that step."""
     *earlier, _ = lease.history or (None,)
     found = contributing([*(each.first_step for each in earlier), start_step]) if earlier else []
     return earlier[found[-2]] if len(found) > 1 else None
@@ -242,12 +235,12 @@ def _before(lease: Lease, start_step: int) -> Segment | None:
 
 @lru_cache
 def _settings_json(settings: Settings) -> dict[str, Any]:
-    """As JSON has it; the trials of a cell share their settings."""
+    """Return the settings as JSON values; cached, since the trials of a cell share them."""
     return settings.model_dump(mode="json")
 
 
 def _setback_text(event: events.SaveFailed | events.CaptureFailed) -> str:
-    """What did not go well, though the trial goes on."""
+    """Describe a failure that does not end the trial."""
     if isinstance(event, events.SaveFailed):
         return f"no checkpoint at step {event.step:,}: {event.reason}"
     why = event.reason.splitlines()[0]

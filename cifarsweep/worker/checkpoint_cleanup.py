@@ -1,4 +1,4 @@
-"""The location of the checkpoints as one worker sees it, shared by its slots. Imports no torch."""
+"""Where a worker's trials keep their checkpoints, and the removal of those that are not needed any more."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from cifarsweep.training import events
 
 logger = logging.getLogger(__name__)
 
-#: How long a worker that ends waits for files to be removed from a remote location.
+#: How long `close` waits for pending removals. Seconds.
 _CLOSE_TIMEOUT_S = 15.0
 
 
 class CheckpointDirectory:
-    """Gives each trial its folder, and says once that the checkpoints of others can't be seen from here."""
+    """Gives each trial its folder; shared by all slots. Warns once if checkpoints of other workers can't be seen."""
 
     def __init__(self, location: str) -> None:
         self._location = location
@@ -27,17 +27,17 @@ class CheckpointDirectory:
         self._background = BackgroundThread()
 
     def path(self, lease: Lease) -> str:
-        """Where the child keeps the checkpoints of a trial."""
+        """Return the folder of a trial's checkpoints."""
         return f"{self._location}/{lease.folder}/{lease.number}"
 
     def cleaner(self, lease: Lease) -> CheckpointCleaner:
-        """What removes checkpoints of a trial without keeping a heartbeat waiting."""
+        """Return a cleaner that never blocks a heartbeat."""
         folder = open_folder(self.path(lease))
-        # On a disk at once: that takes microseconds.
+        # Removing from a disk takes microseconds; from an object store it takes a thread.
         return CheckpointCleaner(folder, _run_now if isinstance(folder, CheckpointFolder) else self._background.add)
 
     def report_rejected(self, title: str, rejected: Sequence[events.Rejected], start_step: int) -> None:
-        """Say why a trial does not go on from its newest checkpoint."""
+        """Log why a trial does not continue from its newest checkpoint."""
         if rejected and start_step == 0 and all(each.not_found for each in rejected):
             if not self._reported_unseen:
                 logger.warning(
@@ -50,43 +50,39 @@ class CheckpointDirectory:
             logger.warning(f"{title}: checkpoint {each.path} was not accepted: {each.reason}")
 
     def close(self) -> None:
-        """Finish what is still to be removed, but not for ever."""
+        """Wait for pending removals, at most a few seconds."""
         self._background.close()
 
 
 class CheckpointCleaner:
-    """Removes files of one trial, whenever `run_task` finds the time."""
+    """Removes files of one trial through `run_task`, which may defer it."""
 
     def __init__(self, folder: Folder, run_task: Callable[[Callable[[], None]], None]) -> None:
         self._folder, self._run_task = folder, run_task
 
     def remove(self, paths: Iterable[str]) -> None:
-        """As `Folder.remove`."""
         names = tuple(paths)
         if names:
             self._run_task(lambda: self._folder.remove(names))
 
     def keep_only(self, path: str) -> None:
-        """As `Folder.keep_only`."""
         self._run_task(lambda: self._folder.keep_only(path))
 
 
 class BackgroundThread:
-    """Does one thing after another in a thread, which starts with the first."""
+    """Runs tasks one after the other in a thread that starts with the first."""
 
     def __init__(self) -> None:
         self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def add(self, task: Callable[[], None]) -> None:
-        """Do it soon."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, daemon=True)
             self._thread.start()
         self._tasks.put(task)
 
     def close(self) -> None:
-        """Wait for what was added, at most for a while."""
         if self._thread is not None:
             self._tasks.put(None)
             self._thread.join(_CLOSE_TIMEOUT_S)

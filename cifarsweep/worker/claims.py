@@ -1,4 +1,4 @@
-"""Which trial a slot takes next. Imports no torch."""
+"""Which trial a slot takes next."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from cifarsweep.worker.slot import Slot
 
 logger = logging.getLogger(__name__)
 
-#: How long a look at the studies holds, and how long a slot that found no trial waits for its next look, in seconds.
+#: How long a list of studies is used, and how long a slot that found no trial waits for the next poll. Seconds.
 _POLL_EVERY_S = 1.0
 
 
 class TrialClaimer:
     """Claims trials for the slots of one worker.
 
-    `eligible` is asked again at every look, since studies may come while the worker waits. `busy` counts the trials
-    under way. `finished` says that nothing is left to do; `next_poll_at` is the time of the next look for a trial.
+    `eligible` is evaluated again at every poll, since studies may be added while the worker waits. `busy` counts the
+    trials under way. `finished` is True once nothing is left to do; `next_poll_at` is the time of the next poll.
     """
 
     def __init__(
@@ -50,16 +50,16 @@ class TrialClaimer:
         self.pruning_decider = self._search.pruning_decider
         self.finished = False
         self.next_poll_at = clock()
-        #: What the database was told of this worker.
+        #: What the database holds on this worker.
         self.registered: WorkerInfo | None = None
         self._studies: Sequence[str] = ()
         self._studies_found_at = float("-inf")
-        #: Whether there is work left of which this machine can do none.
+        #: Whether work is left, but none that this machine can do.
         self._all_refused = False
         self._logged: set[str] = set()
 
     def claim_for(self, slot: Slot) -> Lease | None:
-        """Claim a trial for an idle slot; None where none is due now. Raises StoreUnavailable, and DataError."""
+        """Claim a trial for an idle slot; None if none is due now. Raises StoreUnavailable and DataError."""
         assert slot.ready is not None
         studies = self._current_studies()
         self._register(slot.ready)
@@ -78,9 +78,9 @@ class TrialClaimer:
         return lease
 
     def claim_request(self, number: int, ready: Ready) -> ClaimRequest | None:
-        """The next trial for a slot whose trial is done, in one transaction with its end.
+        """Return a request for the slot's next trial, to be claimed in one transaction with the end of its current one.
 
-        Only while we know what can be trained here: once a second the slot waits for `next_for`, which looks again.
+        None once the list of studies is a second old: the slot then waits for `claim_for`, which reads it again.
         """
         fresh = self._clock() - self._studies_found_at < _POLL_EVERY_S and not self._eligible.outdated
         if not (fresh and self._studies):
@@ -88,7 +88,7 @@ class TrialClaimer:
         return ClaimRequest(self._id, self._studies, number, self._environment(ready))
 
     def log_untakable(self) -> None:
-        """Say once of each trial that nobody can take why that is."""
+        """Log once for each trial that no worker can take why that is."""
         for sentence in self._store.queue.skipped:
             if sentence not in self._logged:
                 self._logged.add(sentence)
@@ -104,16 +104,16 @@ class TrialClaimer:
             return None
 
     def _environment(self, ready: Ready) -> Environment:
-        """What a slot's child trains with."""
+        """Return the environment that a slot's child trains in."""
         data, other_data = dict(self._eligible.digests), self._eligible.other_data
         mine, told = versions(ready.versions, {}), self.registered
         if told is not None and (told.device, without_data(told.versions)) == (ready.device, mine):
             return Environment(data, other_data=other_data)
-        # The child of another slot began after an upgrade of torch, and its versions are the worker's now.
+        # A child that another slot started after an upgrade of torch has changed the worker's registered versions.
         return Environment(data, ready.device, mine, other_data)
 
     def _current_studies(self) -> Sequence[str]:
-        """The studies to claim from, looked up about once a second rather than for every trial."""
+        """Return the studies to claim from, read at most once a second."""
         if self._clock() - self._studies_found_at >= _POLL_EVERY_S or self._eligible.outdated:
             self._studies = self._find_studies()
             self._studies_found_at = self._clock()
@@ -124,8 +124,8 @@ class TrialClaimer:
         try:
             return self._eligible(self._config.studies)
         except (DataError, UnreadableStudy) as error:
-            # Who waits for studies to come need not leave because one came without its images; and what trains on
-            # images that were here when it began may come to its end.
+            # A waiting worker stays although a study came without its images, and trials under way come to their
+            # end on the images that they began with.
             if not self._config.wait and not self._busy():
                 raise
             self._all_refused = True
@@ -133,7 +133,7 @@ class TrialClaimer:
             return ()
 
     def _register(self, ready: Ready) -> None:
-        """Tell the database who we are, and again when a data set came into use."""
+        """Register the worker, and again when its device, versions or data sets have changed."""
         info = WorkerInfo(
             worker_id=self._id,
             host=socket.gethostname(),

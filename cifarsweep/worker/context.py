@@ -27,7 +27,7 @@ from cifarsweep.worker.telemetry import Telemetry
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """What a worker was asked to do. `artifacts` is a folder or a URL; `studies` empty means all that it can train."""
+    """What a worker is asked to do. `artifacts` is a folder or a URL; no `studies` means all that it can train."""
 
     command: Sequence[str]
     artifacts: Path | str
@@ -36,14 +36,14 @@ class WorkerConfig:
     wait: bool = False
     max_trials: int | None = None
     save_every_s: float = 60.0
-    #: How long a child without work is kept: one holds 600 MB and, on a GPU, as much again there.
+    #: How long an idle child is kept. It holds 600 MB of memory, and as much again on a GPU. Seconds.
     keep_idle_s: float = 60.0
     timing: Timing = field(default_factory=Timing.from_env)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerContext:
-    """What the slots of one worker have in common."""
+    """What the slots of one worker share."""
 
     config: WorkerConfig
     store: Store
@@ -62,11 +62,11 @@ class WorkerContext:
 
 
 def worker_id() -> str:
-    """A name that no other worker has or had: host, process number and a few random digits."""
+    """Return a name that no other worker has or had: host, process number and a few random digits."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
 def versions(child: Mapping[str, str], digests: Mapping[str, str]) -> dict[str, str]:
-    """What the results depend on: ours, the operating system's, what the child reports, and the images' digests."""
+    """Return the versions that results depend on: ours, the system's, the child's, and the digests of images."""
     data = {DATA_VERSION + name: digest for name, digest in sorted(digests.items())}
     return {"cifarsweep": __version__, "system": f"{platform.system()} {platform.machine()}", **child, **data}

@@ -1,4 +1,4 @@
-"""When children die one after the other, whatever they train: then the machine is at fault, not the trials."""
+"""Detects a host whose children keep dying whatever they train: the host is at fault, not the trials."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from cifarsweep.worker.outage import OutageBackoff
 
 logger = logging.getLogger(__name__)
 
-#: Crashes in a row after which a machine counts as bad, and the different trials that they must have hit.
+#: Crashes in a row after which a host counts as faulty, and the number of different trials among them.
 _MIN_CRASHES = 3
 _MIN_TRIALS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class _Crash:
-    """A crash by trial and attempt, and the moments when the trial was taken and when its child died."""
+    """A crash: trial and attempt, when the trial was taken, and when its child died."""
 
     attempt: tuple[int, int]
     began: float
@@ -28,7 +28,7 @@ class _Crash:
 
 
 class CrashLoopDetector:
-    """The crashes of one worker, over all its slots, since a trial last got on: to a checkpoint or to its end."""
+    """Collects the crashes of all slots of a worker since the last progress: a checkpoint or the end of a trial."""
 
     def __init__(self, store: Store, worker_id: str, backoff: OutageBackoff) -> None:
         self._store, self._id, self._backoff = store, worker_id, backoff
@@ -37,17 +37,16 @@ class CrashLoopDetector:
         self._reason = ""
 
     def record_crash(self, lease: Lease, began: float, ended: float, reason: str) -> None:
-        """Note that the child of a trial, taken at `began`, died or hung."""
         self._recent.append(_Crash((lease.trial_id, lease.attempt), began, ended))
         self._reason = reason
 
     def record_progress(self) -> None:
-        """Note a checkpoint or an end: this machine can train."""
+        """Forget the crashes: this host can train."""
         self._recent.clear()
         self._unrelated.clear()
 
     def host_is_faulty(self) -> bool:
-        """Whether the machine is at fault; then says so. A trial that crashes elsewhere too is no evidence."""
+        """Return whether the host is at fault, and log it. A trial that crashes elsewhere too is no evidence."""
         if not self._enough_evidence() or not self._backoff.ready():
             return False
         attempts = [crash.attempt for crash in self._recent]
@@ -66,7 +65,7 @@ class CrashLoopDetector:
         return True
 
     def _enough_evidence(self) -> bool:
-        """Children that died together died of one cause: a crash counts where its trial began after the one before."""
+        """Return whether the crashes suffice. Of children that died together, one counts: they had one cause."""
         counted, last = 0, float("-inf")
         evidence = [crash for crash in self._recent if crash.attempt not in self._unrelated]
         for crash in evidence:
@@ -75,7 +74,7 @@ class CrashLoopDetector:
         return counted >= _MIN_CRASHES and len({crash.attempt[0] for crash in evidence}) >= _MIN_TRIALS
 
     def retract_crashes(self) -> None:
-        """Let the row not count against the trials."""
+        """Let the crashes not count against the trials."""
         try:
             self._store.queue.retract_crashes(self._id, [crash.attempt for crash in self._recent])
         except StoreUnavailable as error:

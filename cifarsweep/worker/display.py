@@ -1,4 +1,4 @@
-"""What a worker shows: a progress bar per slot on a terminal, plain log lines elsewhere."""
+"""What a worker shows: the log, and on a terminal a progress bar per slot."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LINE_EVERY_S = 10.0
 
 
 class Display:
-    """Says nothing; the base of the two that do, and what tests use."""
+    """A display that shows nothing; base class and test double."""
 
     def __enter__(self) -> Self:
         return self
@@ -36,7 +36,7 @@ class Display:
         return None
 
     def ready(self, device: str, advice: str) -> None:
-        """Show what trains, before the first trial, and what would make it faster."""
+        """Show the device before the first trial, and what would make training faster."""
 
     def begin(self, slot: int, lease: Lease) -> None:
         """Show that a slot took a trial."""
@@ -55,13 +55,13 @@ class Display:
 
 
 def title(lease: Lease) -> str:
-    """The name of a trial as the command line takes it, with what it trains."""
+    """Return the name of a trial as the command line takes it, with what it trains."""
     again = f" (attempt {lease.attempt})" if lease.attempt > 1 else ""
     return f"{one_line(lease.study)}/{lease.number} {one_line(lease.cell)}, seed {lease.seed}{again}"
 
 
 def summary(how: str, result: TrialResult | None) -> str:
-    """How a trial ended, in a few words."""
+    """Say in a few words how a trial ended."""
     if result is None:
         return how
     accuracy = result.final.get(VAL_ACCURACY)
@@ -69,12 +69,12 @@ def summary(how: str, result: TrialResult | None) -> str:
 
 
 def device_line(device: str, advice: str) -> str:
-    """What trains, in a line."""
+    """Describe the device, with advice on how to train faster."""
     return "; ".join(filter(None, (f"training on {device}", advice)))
 
 
 def values(rows: Mapping[str, float]) -> str:
-    """The metrics that a person follows."""
+    """Format the metrics that a person follows."""
     shown = []
     if TRAIN_LOSS in rows:
         shown.append(f"loss {rows[TRAIN_LOSS]:.3f}")
@@ -120,27 +120,24 @@ class Lines(Display):
         logger.info(device_line(device, advice))
 
     def begin(self, slot: int, lease: Lease) -> None:
-        """Remember the trial; its first line comes when training begins."""
+        """Remember the trial; its first line is logged when training begins."""
         self._leases[slot], self._latest[slot], self._shown_at[slot] = lease, {}, time.monotonic()
 
     def started(self, slot: int, started: events.Started) -> None:
-        """Say where training begins."""
         where = f"from step {started.start_step:,}" if started.start_step else "begins"
         logger.info(f"{title(self._leases[slot])}: {where}, {started.total_steps:,} steps")
 
     def metrics(self, slot: int, metrics: events.Metrics) -> None:
-        """Remember the newest values."""
         self._latest[slot] |= {row.name: row.value for row in metrics.rows}
 
     def progress(self, slot: int, progress: events.Progress) -> None:
-        """Say how far it is, but not too often."""
+        """Log how far training is, at most every ten seconds."""
         if time.monotonic() - self._shown_at[slot] >= _LINE_EVERY_S:
             self._shown_at[slot] = time.monotonic()
             where = f"epoch {progress.epoch:.1f}, step {progress.step:,}"
             logger.info(f"{title(self._leases[slot])}: {where} {values(self._latest[slot])}".rstrip())
 
     def end(self, slot: int, lease: Lease, how: str, result: TrialResult | None = None) -> None:
-        """Say how it ended."""
         logger.info(f"{title(lease)}: {summary(how, result)}")
 
 
@@ -170,33 +167,27 @@ class Bars(Display):
         self._bars.stop()
 
     def ready(self, device: str, advice: str) -> None:
-        """Say what trains, above the bars."""
         logger.info(device_line(device, advice))
 
     def begin(self, slot: int, lease: Lease) -> None:
-        """Begin a fresh bar."""
         if slot in self._tasks:
             self._bars.remove_task(self._tasks[slot])
         self._latest[slot] = {}
         self._tasks[slot] = self._bars.add_task(title(lease), total=None, values="")
 
     def started(self, slot: int, started: events.Started) -> None:
-        """Give the bar its length."""
         self._bars.reset(
             self._tasks[slot], total=started.total_steps, completed=started.start_step, values="", start=True
         )
 
     def metrics(self, slot: int, metrics: events.Metrics) -> None:
-        """Remember the newest values."""
         self._latest[slot] |= {row.name: row.value for row in metrics.rows}
 
     def progress(self, slot: int, progress: events.Progress) -> None:
-        """Move the bar."""
         shown = f"epoch {progress.epoch:.1f} {values(self._latest[slot])}"
         self._bars.update(self._tasks[slot], completed=progress.step, values=shown)
 
     def end(self, slot: int, lease: Lease, how: str, result: TrialResult | None = None) -> None:
-        """Say how it ended, above the bars."""
         logger.info(f"{title(lease)}: {summary(how, result)}")
 
 

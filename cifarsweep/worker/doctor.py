@@ -1,4 +1,4 @@
-"""`doctor`'s view of this machine: devices, versions, data sets, room for checkpoints. Imports no torch."""
+"""Findings of `doctor` on this machine: devices, versions, data sets, room for checkpoints."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PACKAGES = ("torch", "torchvision", "timm", "numpy", "optuna", "sqlalchemy", "p
 
 
 def examine(place: str | LocationError) -> Iterator[Finding]:
-    """Everything about this machine; `place` is where the checkpoints go, or why they can't go anywhere."""
+    """Yield the findings on this machine. `place` is where checkpoints go, or why they can't go anywhere."""
     yield Finding("cifarsweep", "ok", f"{__version__}, Python {platform.python_version()}, {platform.platform()}")
     yield _packages()
     yield Finding("processor", "ok", "; ".join(filter(None, (f"{os.cpu_count()} CPUs", precisions()))))
@@ -74,7 +74,7 @@ def _gpu(subject: str, gpu: gpus.Gpu) -> Finding:
 
 
 def _cuda(driver: str, supported: str | None) -> Finding:
-    """Whether torch fits the driver, which otherwise shows when the first worker starts."""
+    """Check that torch fits the driver, before the first worker fails on it."""
     build = _torch_build()
     if build is None or build.get("hip"):
         return Finding("CUDA", "warn", "which CUDA torch is built for can't be read: try `cifarsweep worker`")
@@ -87,7 +87,7 @@ def _cuda(driver: str, supported: str | None) -> Finding:
 
 
 def _torch_build() -> dict[str, str | None] | None:
-    """What torch's file of versions says, which costs no import of torch; None where it can't be read."""
+    """Read torch's version file without importing torch; None if it can't be read."""
     try:
         spec = util.find_spec("torch")
         text = (Path(spec.origin).parent / "version.py").read_text() if spec and spec.origin else ""
@@ -129,7 +129,7 @@ def _checkpoints(place: str | LocationError) -> Iterator[Finding]:
 
 
 def _folder(path: Path) -> Finding:
-    """Whether a folder can be written, or made: where it isn't there yet, the one that it would be made in is tried."""
+    """Check that a folder can be written; if it does not exist, that its nearest parent can."""
     there = next(each for each in (path, *path.parents) if os.path.lexists(each))
     if there == path:
         return _place(str(path), f"{path} can be written")

@@ -1,4 +1,4 @@
-"""Which studies this machine can train: those with work left whose images are here, and are those of the study."""
+"""Which studies this machine can train: those with work left whose images are here and match the study."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ logger = logging.getLogger(__name__)
 
 
 class EligibleStudies:
-    """Picks studies from a store. `require` raises DataError for a data set that is not on this machine, or damaged.
+    """Picks studies from a store. `require` raises DataError for a data set that is missing here or damaged.
 
-    It is asked at every look, as files come, go and change. `digests` holds the content digest of every data set that
-    was found so far, by name; with `other_data`, studies whose trials train on other images are no exception.
+    It is called at every poll, since files come, go and change. `digests` holds the content digest of every data set
+    found so far, by name. With `other_data`, studies whose trials trained on other images are eligible too.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class EligibleStudies:
         self._store, self._require = store, require
         self.other_data = other_data
         self.digests: dict[str, str] = {}
-        #: Whether something was heard since the last look that makes it outdated.
+        #: Whether something has happened since the last call that may change its result.
         self.outdated = False
         self._datasets: dict[str, set[str]] = {}
         self._found: dict[str, DataSetInfo] = {}
@@ -39,16 +39,16 @@ class EligibleStudies:
         self._logged: set[str] = set()
 
     def __call__(self, asked: Sequence[str]) -> list[str]:
-        """The studies, among those asked for or among all, that have trials left and can be trained here.
+        """Return the studies, of those asked for or of all, that have trials left and can be trained here.
 
-        A study that can't is noted once and left to other workers. Raises DataError or UnreadableStudy where none
-        can, UnknownStudy where a name is not in the database.
+        A study that can't be trained here is logged once. Raises DataError or UnreadableStudy if none can be, and
+        UnknownStudy if a name is not in the database.
         """
         self.outdated = False
         left = self._unfinished(asked)
         errors = self._errors(left)
         trainable = [name for name in left if name not in errors]
-        # The last one is raised, and not noted as well.
+        # Its error is raised and so need not be logged as well.
         alone = None if trainable or not left else left[0]
         for name, error in errors.items():
             if name != alone:
@@ -58,23 +58,23 @@ class EligibleStudies:
         return trainable
 
     def data_set(self, dataset: str) -> DataSetInfo | None:
-        """The data set as it was at the last look."""
+        """Return the data set as it was at the last call."""
         return self._found.get(dataset)
 
     def is_unchanged(self, dataset: str, before: DataSetInfo | None) -> bool:
-        """Whether the data set is what it was, by a look at its file now."""
+        """Return whether the data set's file is unchanged now."""
         try:
             return before is None or self._require(dataset) == before
         except DataError:
             return False
 
     def reject_data(self, dataset: str, before: DataSetInfo | None, reason: str) -> None:
-        """Leave the data set alone for as long as its file stays as it was: a child could not use it."""
+        """Refuse a data set that a child could not use, until its file changes."""
         self._rejected[dataset] = before, reason
         self.outdated = True
 
     def on_refused(self, refused: StudyRefused) -> None:
-        """Look again at a study that refused a claim: by its first trials, or by a cell that came to it."""
+        """Check a study again that refused a claim because its data sets had changed."""
         self._datasets.get(refused.study, set()).add(refused.dataset)
         self.outdated = True
 
@@ -91,7 +91,7 @@ class EligibleStudies:
         ]
 
     def _errors(self, names: Iterable[str]) -> Mapping[str, DataError | UnreadableStudy]:
-        """Why studies can't be trained here."""
+        """Return the error of each study that can't be trained here."""
         errors: dict[str, DataError | UnreadableStudy] = {}
         mine: dict[str, dict[str, str]] = {}
         for name in names:
@@ -118,7 +118,6 @@ class EligibleStudies:
         return found.sha256
 
     def log_once(self, text: str) -> None:
-        """Note what has not been noted before."""
         if text not in self._logged:
             self._logged.add(text)
             logger.warning(text)

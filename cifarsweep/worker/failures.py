@@ -1,6 +1,6 @@
-"""What an exception of a trial means: that memory is short, that the device is lost, or that the trial is at fault.
+"""Classifies the exception of a trial: memory is short, the device is lost, or the trial is at fault.
 
-Known by name and text, so that a child without torch can serve as well. The texts are those of torch's sources
+Exceptions are told by name and text, so that a child without torch works too. The texts are those of torch's sources
 (c10/cuda/CUDAException.cpp, c10/cuda/CUDACachingAllocator.cpp, ATen/cuda/Exceptions.h) and of CUDA's libraries.
 """
 
@@ -14,23 +14,23 @@ from typing import Literal
 class Failure(Enum):
     """How a trial failed."""
 
-    #: On this device or for this process there was too little: the trial may fit elsewhere.
+    #: Memory is short on this device or for this process; the trial may fit elsewhere.
     OUT_OF_MEMORY = auto()
-    #: Nothing works on the device any more, in this process: CUDA reports the same error at each call from then on.
+    #: The device is unusable in this process: CUDA reports the same error at every later call.
     DEVICE_LOST = auto()
-    #: Another device or process would not change it.
+    #: The trial itself is at fault: another device or process would not change the result.
     OWN = auto()
 
 
-#: A library that is created first when memory is short says that it is not initialized.
+#: A library handle that can't be created for want of memory reports "not initialized".
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|ALLOC_FAILED|ALLOCATION_FAILED|NOT_INITIALIZED|DefaultCPUAllocator|std::bad_alloc"
     r"|[Cc]annot allocate memory(?! in static TLS)|failed to map segment from shared object"
     r"|hardware resources required to .* have been exhausted"
-    # Out of memory, torch asks NVML who has it, which fails in some containers and on parts of a GPU.
+    # Out of memory, torch asks NVML which process holds it, which fails in some containers and on parts of a GPU.
     r"|NVML_SUCCESS == .*INTERNAL ASSERT FAILED at .*CUDACachingAllocator"
 )
-#: What CUDA and its libraries refuse before they begin, so that nothing is broken after it.
+#: Requests that CUDA and its libraries refuse before they start, which leaves the device usable.
 _REFUSED = re.compile(
     r"STATUS_(NOT_SUPPORTED|BAD_PARAM|INVALID_VALUE|ARCH_MISMATCH)|MATRIX_TYPE_NOT_SUPPORTED"
     r"|unable to find an engine|No valid execution plans"
@@ -47,7 +47,7 @@ _NOT_DETERMINISTIC = re.compile(r"(?:(\S+) )?does not have a deterministic imple
 
 
 def classify(error: BaseException) -> Failure:
-    """Say how a trial failed that raised this."""
+    """Return how a trial failed that raised `error`."""
     kind, text = type(error).__name__, str(error)
     if isinstance(error, MemoryError) or kind == "OutOfMemoryError" or _OUT_OF_MEMORY.search(text):
         return Failure.OUT_OF_MEMORY
@@ -59,7 +59,7 @@ def classify(error: BaseException) -> Failure:
 
 
 def explain(error: BaseException, determinism: Literal["exact", "fast"]) -> str:
-    """The error in a sentence, with what to do where that is known."""
+    """Describe the error in a sentence, with what to do if that is known."""
     text = f"{type(error).__name__}: {error}"
     if determinism != "exact":
         return text

@@ -1,4 +1,4 @@
-"""The graphics processors of this machine, asked of NVIDIA's driver: neither torch nor CUDA is started for it."""
+"""The GPUs of this machine, read from NVIDIA's driver without torch or CUDA."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import Any
 from cifarsweep.errors import DeviceError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-#: The driver is not on this machine, or shows nothing of it in this container: nobody expects a GPU to be used.
+#: There is no driver on this machine or in this container, so nothing is wrong if no GPU is used.
 _ABSENT = ("LibraryNotFound", "DriverNotLoaded")
-#: The GPU answers nothing any more, whatever it is asked.
+#: The GPU answers no call any more.
 _GONE = ("GpuIsLost", "ResetRequired")
 _OTHERWISE = "train on the processor with --cpu or --cpus N"
 
 
 class NoDriver(DeviceError):
-    """There is no driver of NVIDIA's here."""
+    """NVIDIA's driver is not installed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """What the driver says of one GPU. Memory in bytes, None where it does not say; `fault` is why it can't be used."""
+    """What the driver reports on one GPU. Memory in bytes, None if unknown; `fault` is why the GPU can't be used."""
 
     name: str
     memory: int | None
@@ -58,12 +58,12 @@ def _no_answer(error: Exception) -> DeviceError:
 
 
 def _errors(nvml: Any, *names: str) -> tuple[type[Exception], ...]:
-    """The classes of these errors, as far as this version of the library has them."""
+    """Return the classes of these errors that this version of the library has."""
     return tuple(found for name in names if (found := getattr(nvml, f"NVMLError_{name}", None)) is not None)
 
 
 def _ask(nvml: Any, function: str, *arguments: object) -> Any:
-    """The driver's answer; None where this GPU, driver, library or user has none. Raises where the GPU is gone."""
+    """Return the driver's answer; None if this GPU, driver, library or user has none. Raises if the GPU is gone."""
     try:
         return getattr(nvml, function)(*arguments)
     except _errors(nvml, *_GONE):
@@ -73,7 +73,7 @@ def _ask(nvml: Any, function: str, *arguments: object) -> Any:
 
 
 def installed() -> list[Gpu]:
-    """Every GPU of the machine, in the order of the PCI bus. Raises DeviceError where there is no driver."""
+    """Return every GPU of the machine, in PCI order. Raises DeviceError if there is no driver."""
     with _driver() as nvml:
         version = _ask(nvml, "nvmlSystemGetDriverVersion") or "unknown"
         try:
@@ -99,14 +99,14 @@ def _gpu(nvml: Any, number: int, driver: str) -> Gpu:
 
 
 def supported_cuda() -> str | None:
-    """The newest CUDA that the driver runs, such as 12.2; None where it does not say."""
+    """Return the newest CUDA that the driver runs, such as 12.2; None if unknown."""
     with _driver() as nvml:
         known = _ask(nvml, "nvmlSystemGetCudaDriverVersion_v2") or _ask(nvml, "nvmlSystemGetCudaDriverVersion")
     return f"{known // 1000}.{known % 1000 // 10}" if known else None
 
 
 def cuda_mismatch(torch: str, built_for: str | None, driver: str, supported: str | None) -> str | None:
-    """Why this torch can't use the GPUs here, as far as versions tell; None where they fit.
+    """Return why this torch can't use the GPUs here, judging by versions; None if it can.
 
     `built_for` is torch's CUDA, None without one. A driver runs every CUDA of its major version and all older ones
     (docs.nvidia.com/deploy/cuda-compatibility, "Minor Version Compatibility").
@@ -127,10 +127,10 @@ def _major(version: str) -> int:
 
 
 def visible(found: Sequence[Gpu], environ: Mapping[str, str] | None = None) -> list[int]:
-    """The GPUs that a training process sees, by their numbers in `found`, in its order.
+    """Return the GPUs that a training process sees, as indices of `found`, in the process's order.
 
-    `CUDA_VISIBLE_DEVICES` is read as CUDA reads it: the first name that is none ends the list, one that comes twice
-    empties it, and of the parts of a GPU (MIG) only one is seen, which counts here as the GPU that has it.
+    `CUDA_VISIBLE_DEVICES` is read as CUDA reads it: the first invalid name ends the list, a repeated one empties it,
+    and only one part of a GPU (MIG) is seen, which counts here as its GPU.
     Source: docs.nvidia.com/cuda/cuda-programming-guide, "CUDA Environment Variables"; torch/cuda/__init__.py.
     """
     chosen = (os.environ if environ is None else environ).get(VISIBLE)
@@ -148,7 +148,7 @@ def visible(found: Sequence[Gpu], environ: Mapping[str, str] | None = None) -> l
 
 
 def _by_uuid(names: Sequence[str], found: Sequence[Gpu]) -> list[int]:
-    """The number that each name stands for, -1 for one that begins no UUID or several."""
+    """Return the index of each name; -1 for a prefix of no UUID or of several."""
     matching = [[n for n, gpu in enumerate(found) if gpu.uuid.startswith(name) and name] for name in names]
     return [
         each[0] if len(each) == 1 and name.startswith("GPU-") else -1
@@ -157,24 +157,24 @@ def _by_uuid(names: Sequence[str], found: Sequence[Gpu]) -> list[int]:
 
 
 def _gpu_of_part(part: str, found: Sequence[Gpu]) -> int:
-    """The GPU of a part, which only the older way of naming parts tells (MIG-GPU-UUID/1/0)."""
+    """Return the GPU of a part; only the older names of parts tell it (MIG-GPU-UUID/1/0)."""
     uuid = part.removeprefix("MIG-").partition("/")[0]
     return next((number for number, gpu in enumerate(found) if gpu.uuid == uuid), 0)
 
 
 def _leading_number(text: str) -> int:
-    """As C's strtoul reads it, so that `1st` is 1; -1 where there is none."""
+    """Read a number as C's strtoul does, so that `1st` is 1; -1 if there is none."""
     digits = re.match(r"[+-]?\d+", text, re.ASCII)
     return int(digits[0]) if digits else -1
 
 
 def count_visible() -> int:
-    """How many GPUs a training process sees, which numbers them from 0. Raises DeviceError where there is no driver."""
+    """Count the GPUs that a training process sees. Raises DeviceError if there is no driver."""
     return len(visible(installed()))
 
 
 def parse_gpus(wanted: str) -> list[int]:
-    """Read `all` or numbers with commas between. Raises DeviceError where one of them is not here."""
+    """Parse `all` or numbers separated by commas. Raises DeviceError if one of them is not here."""
     count = count_visible()
     numbers = list(range(count)) if wanted == "all" else _numbers(wanted)
     missing = [number for number in numbers if number >= count]

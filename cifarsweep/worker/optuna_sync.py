@@ -1,4 +1,4 @@
-"""Optuna's view of finished trials: passed on beside the worker's own loop, and completed before the worker ends."""
+"""Syncs finished trials to Optuna in a thread, and before the worker ends."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from cifarsweep.spec.types import StopRequest, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.records import StudyStatus
 
-#: Trials of one go; the rest waits for the next beat.
+#: Trials of one sync; the rest waits for the next heartbeat.
 _BATCH = 20
-#: How long a worker that is done sees to Optuna's view; what is left then, the next worker tells.
+#: How long a worker that is done syncs; the next worker syncs what is left then. Seconds.
 _FINAL_SYNC_S = 60.0
 
 
 class OptunaSync:
-    """At most one thread at a time. What it has not told when the worker ends, others tell."""
+    """Syncs in one thread at a time. Other workers sync what it has not synced when the worker ends."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._thread: Thread | None = None
 
     def trigger(self) -> None:
-        """Begin to tell, unless that is under way."""
+        """Start a sync, unless one is under way."""
         if self._thread is None:
-            # Optuna would import it in the thread, and half imported it breaks what our loop asks of SQLAlchemy.
+            # Optuna would import it in the thread; half imported, it breaks queries of the main loop.
             import sqlalchemy.orm  # noqa: F401
         if self._thread is None or not self._thread.is_alive():
             # A daemon thread: a database that hangs must not block the worker's exit.
@@ -34,7 +34,7 @@ class OptunaSync:
             self._thread.start()
 
     def join(self, timeout_s: float) -> None:
-        """Until what is under way is done, or the time is over."""
+        """Wait for a sync under way."""
         if self._thread is not None:
             self._thread.join(timeout_s)
 
@@ -51,7 +51,7 @@ def sync_remaining(store: Store, stop_requested: Callable[[], object]) -> None:
 
 
 def unfinished_notes(found: Sequence[StudyStatus]) -> Iterator[str]:
-    """Nobody need wait for these, but who sees a worker end should know of them."""
+    """Yield log lines on the trials that are left behind and that no worker waits for."""
     count = {state: sum(each.trials[state] for each in found) for state in TrialState}
     points = sum(each.held for each in found if each.stop_request is StopRequest.PAUSE)
     if count[TrialState.PAUSED] or points:

@@ -21,23 +21,23 @@ from cifarsweep.training.schedule import Budget, warmup_steps
 
 
 class Problem(TypedDict):
-    """A cell and the sentence that its settings got."""
+    """A cell and what is wrong with its settings."""
 
     cell: str
     text: str
 
 
 class Answer(TypedDict):
-    """What a child says of cells: what could not train, and what could not train everywhere."""
+    """The child's answer: cells that can't train, and cells that can't train everywhere."""
 
     problems: list[Problem]
     notes: list[Problem]
 
 
 def check_trainable(study: Study) -> list[str]:
-    """Raise SpecError that names the study, the cells, the key and the reason of everything that could not train.
+    """Raise SpecError that names study, cells, key and reason of everything that can't train.
 
-    What depends on images is checked where the data set is built in or on this machine. Returns a
+    Settings that depend on images are checked if the data set is built in or on this machine. Returns a
     sentence on cells that train on a processor and not on a GPU.
     """
     here = {name: info(name) for name in {cell.settings.dataset for cell in study.cells}}
@@ -54,7 +54,7 @@ def check_trainable(study: Study) -> list[str]:
 
 
 def training_images(settings: Settings, found: DataSetInfo | None) -> int | None:
-    """How many images an epoch has, the held-out ones left out; None where nobody here knows."""
+    """Return the images of an epoch, without held-out ones; None if unknown here."""
     known = found or BUILT_IN.get(settings.dataset)
     if known is None:
         return None
@@ -72,7 +72,7 @@ def _budget_problem(settings: Settings, images: int) -> str | None:
 
 
 def _ask_child(cells: list[Cell], here: dict[str, DataSetInfo | None]) -> Answer:
-    """Ask a child once for all cells."""
+    """Check all cells in one child process."""
     if not cells:
         return Answer(problems=[], notes=[])
     questions = []
@@ -86,9 +86,9 @@ def _ask_child(cells: list[Cell], here: dict[str, DataSetInfo | None]) -> Answer
 
 
 def run_module(module: str, arguments: Sequence[str] = (), stdin: str = "") -> str:
-    """Run `python -m module` to its end and return what it printed.
+    """Run `python -m module` and return what it printed.
 
-    Raises SpecError with its last words where it exits with 2, which is how our modules refuse bad input.
+    Raises SpecError with its stderr if it exits with 2, the exit code for bad input.
     """
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments],
@@ -106,7 +106,7 @@ def run_module(module: str, arguments: Sequence[str] = (), stdin: str = "") -> s
 
 
 def _sentences(study: str, problems: list[Problem]) -> Iterator[str]:
-    """One sentence for each different mistake."""
+    """Yield one sentence for each different problem."""
     cells: dict[str, list[str]] = {}
     for problem in problems:
         cells.setdefault(problem["text"], []).append(problem["cell"])
@@ -116,7 +116,7 @@ def _sentences(study: str, problems: list[Problem]) -> Iterator[str]:
 
 
 def _check_timm(settings: Settings, classes: int, images: int | None) -> None:
-    """Raise what a worker would raise when it begins this cell. Imports torch."""
+    """Raise what a worker would raise at the start of this cell. Imports torch."""
     from cifarsweep.models import cost, smallest_batch
     from cifarsweep.models.timm_models import check_weights
 
@@ -129,7 +129,7 @@ def _check_timm(settings: Settings, classes: int, images: int | None) -> None:
 
 
 def _gpu_warning(settings: Settings, classes: int) -> str | None:
-    """What a GPU would refuse, which only the worker has. Imports torch."""
+    """Return what a GPU would refuse; only the worker may have one. Imports torch."""
     from cifarsweep.models.determinism import inexact_on_gpu
 
     assert isinstance(settings.model, Timm)

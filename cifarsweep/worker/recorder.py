@@ -11,11 +11,11 @@ from cifarsweep.store.records import ClaimRequest, Lease
 from cifarsweep.worker.checkpoint_cleanup import CheckpointCleaner
 from cifarsweep.worker.outage import OutageBackoff
 
-#: Rows that wait for a database that is away; beyond it the child is not read any more and so pauses.
+#: Rows that are kept during an outage; beyond it the child is not read and so pauses.
 FULL_BUFFER = 100_000
-#: Rows that are written without waiting for the next beat.
+#: Rows that are written without waiting for the next heartbeat.
 BATCH = 10_000
-#: Checkpoints that an unfinished trial keeps: the newest, and the one before it in case that is damaged.
+#: Checkpoints that an unfinished trial keeps: the newest, and one more in case the newest is damaged.
 _KEPT_CHECKPOINTS = 2
 
 
@@ -27,10 +27,10 @@ class Recorder:
     ) -> None:
         self.lease = lease
         self.closed = False
-        #: The trial that was taken together with the end of this one, and whether one may be.
+        #: The trial that was claimed together with the end of this one, and whether one may be.
         self.next_lease: Lease | None = None
         self.wants_next = False
-        #: Whether the trial was ended while its child trains on.
+        #: Whether the trial was ended by pruning, while its child still trains.
         self.pruned = False
         self._store, self._backoff, self._clock = store, backoff, clock
         self._cleaner = cleaner
@@ -47,7 +47,6 @@ class Recorder:
 
     @property
     def full(self) -> bool:
-        """Whether the buffer holds all that it may."""
         return len(self._rows) >= FULL_BUFFER
 
     @property
@@ -56,11 +55,11 @@ class Recorder:
         return self._ending is not None
 
     def mark_alive(self) -> None:
-        """Note that the child lives; without that no beat renews the lease, so a hung child loses it."""
+        """Record that the child lives. Without it no heartbeat renews the lease, so a hung child loses it."""
         self._alive = True
 
     def add(self, rows: tuple[MetricRow, ...]) -> None:
-        """Buffer rows until the next beat."""
+        """Buffer rows until the next heartbeat."""
         self._rows.extend(rows)
 
     def set_checkpoint(self, checkpoint: CheckpointRef) -> None:
@@ -71,15 +70,15 @@ class Recorder:
         self._written_at = float("-inf")
 
     def record_pruning(self, step: int, prune: bool) -> None:
-        """Note whether the trial ends at `step`; `finish` follows where it does, so both come in one transaction."""
+        """Buffer a pruning decision. If it ends the trial, `finish` writes both in one transaction."""
         self._decisions[step] = prune
 
     def discard(self, checkpoint: CheckpointRef) -> None:
-        """Remove a checkpoint that came after the end, and that nothing points to."""
+        """Remove a checkpoint that came after the end and that nothing points to."""
         self._cleaner.remove([checkpoint.path])
 
     def last_committed(self, name: str) -> MetricRow | None:
-        """The newest row of a metric that stands in the database; None where there is none or it is away."""
+        """Return the newest stored row of a metric; None if there is none or the database is away."""
         try:
             series = self._store.metrics.read(self.lease.study, [name], only=[self.lease.number])
         except StoreUnavailable as error:
@@ -91,12 +90,12 @@ class Recorder:
         return None if found is None else MetricRow(name, int(found[0][-1]), float(found[1][-1]))
 
     def rewind(self, step: int) -> None:
-        """Drop what lies beyond `step`, because the child had to begin further back than the lease says."""
+        """Drop rows and checkpoints beyond `step`: the child had to begin earlier than the lease says."""
         self._rewind_to = step
         self.flush()
 
     def finish(self, result: TrialResult, want: ClaimRequest | None = None) -> None:
-        """End the trial as done; its last checkpoint was pointed to before. `want` takes the next one with it."""
+        """End the trial as done. With `want`, claim the next one in the same transaction."""
         self._done, self.wants_next = True, want is not None
         self.pruned = result.outcome is Outcome.PRUNED
 
@@ -108,11 +107,11 @@ class Recorder:
         self._end(ending)
 
     def fail(self, end: AttemptEnd, error: str, traceback: str = "") -> None:
-        """End the attempt by a failure, which the queue counts."""
+        """End the attempt with a failure, which counts against the trial."""
         self._end(lambda: self._store.queue.fail(self.lease, end, error, traceback, self._rows, self._checkpoint))
 
     def release(self) -> None:
-        """Give the lease back: nothing went wrong, another worker may go on."""
+        """Release the lease without a failure; another worker may continue the trial."""
         self._end(lambda: self._store.queue.release(self.lease, self._rows, self._checkpoint))
 
     def _end(self, ending: Callable[[], object]) -> None:
@@ -120,7 +119,7 @@ class Recorder:
         self.flush()
 
     def flush_if_due(self, beat_s: float) -> None:
-        """Write when a beat is due, a batch is full or an end waits."""
+        """Write if a heartbeat is due, a batch is full or an end waits."""
         due = self._clock() - self._written_at >= beat_s and (self._alive or self._checkpoint is not None)
         if due or self._ending is not None or len(self._rows) >= BATCH:
             self.flush()
@@ -149,7 +148,7 @@ class Recorder:
 
     def _write(self) -> None:
         if self._rewind_to is not None:
-            # Before anything that came after it; what is beyond would be there twice.
+            # First: rows beyond the rewound step would be there twice.
             self.lease, self._rewind_to = self._store.queue.rewind(self.lease, self._rewind_to), None
             kept = [ref.path for ref in self.lease.checkpoints]
             self._superseded += [path for path in self._committed if path not in kept]
@@ -161,7 +160,7 @@ class Recorder:
             self.lease = self._store.queue.write(self.lease, self._rows, self._checkpoint, self._decisions)
 
     def _delete_superseded(self) -> None:
-        """Remove the files that the database no longer points to; only the committed state can tell which."""
+        """Delete the files that the committed state no longer points to."""
         if self._checkpoint is not None:
             self._committed.insert(0, self._checkpoint.path)
             self._checkpoint = None

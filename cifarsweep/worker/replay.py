@@ -1,4 +1,4 @@
-"""Trains a finished trial again, in a child as a worker does, and compares. Writes to no database; imports no torch."""
+"""Trains a finished trial again in a child, as a worker does, and compares. Writes to no database."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from cifarsweep.worker.child import protocol
 from cifarsweep.worker.child.process import ChildProcess
 from cifarsweep.worker.context import versions
 
-#: The value of a metric after a step.
+#: Values by metric and step.
 Rows = Mapping[tuple[str, int], float]
-#: Only the last checkpoint is of use, and it comes anyway.
+#: No checkpoints on the way: the last one is written anyway.
 _NEVER_S = 1e9
 
 
 @dataclass(frozen=True, slots=True)
 class Original:
-    """What is compared against: a trial that is done, and all its rows but the timing ones."""
+    """A finished trial and all its rows but the timing ones."""
 
     trial: TrialRow
     rows: Rows
@@ -35,7 +35,7 @@ class Original:
 
 @dataclass(frozen=True, slots=True)
 class Repetition:
-    """What came of training it again, and on what."""
+    """The result of training it again, and the device and versions."""
 
     result: TrialResult
     rows: Rows
@@ -45,7 +45,7 @@ class Repetition:
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """A metric whose rows are not the same: how many of them, and by how much at most (nan beside a number is inf)."""
+    """A metric whose rows differ: how many, and the largest difference (inf for nan beside a number)."""
 
     metric: str
     rows: int
@@ -55,7 +55,7 @@ class Deviation:
 
 @dataclass(frozen=True, slots=True)
 class ReplayResult:
-    """Whether the trial reproduced, else what deviates and what differs in the surroundings that may explain it."""
+    """Whether the trial reproduced, which metrics deviate, and which differences of the environment may explain it."""
 
     weights: bool
     deviations: tuple[Deviation, ...]
@@ -69,7 +69,7 @@ class ReplayResult:
 
 
 def read_original(store: Store, study: str, number: int) -> Original:
-    """Read a trial that is done. Raises UnknownStudy, or StoreError where there is no such trial or it is not done."""
+    """Read a finished trial. Raises UnknownStudy, or StoreError if it does not exist or is not done."""
     trial = store.trials.get(study, number)
     if trial.state is not TrialState.DONE:
         raise StoreError(f"{study}/{number} is {trial.state}: only a trial that is done can be trained again")
@@ -94,10 +94,10 @@ def repeat(
     progress: Callable[[events.Progress], None],
     digests: Mapping[str, str] = MappingProxyType({}),
 ) -> Repetition:
-    """Train the trial in a child of its own, from step 0, with its checkpoint in `folder`.
+    """Train the trial in its own child from step 0, with its checkpoint in `folder`.
 
-    `digests` are those of the data sets here, by name, to be compared with those that the trial was trained on.
-    Raises DeviceError where the child has no device, CifarsweepError where it fails or dies.
+    `digests` are those of the data sets here, to be compared with the original's. Raises DeviceError if the child has
+    no device, CifarsweepError if it fails or dies.
     """
     child = ChildProcess(command)
     try:
@@ -141,14 +141,14 @@ class _ReplayRun:
         raise CifarsweepError(f"the repetition did not end: {self.child.exit_report()}")
 
     def _repetition(self, ready: protocol.Ready, result: TrialResult) -> Repetition:
-        # Which class was taken for which follows from the weights, and is no part of `final`.
+        # The confusion matrix follows from the weights and is no part of `final`.
         compared = (row for row in self.rows if row.name not in TIMING_METRICS and not row.name.startswith(CONFUSION))
         rows = {(row.name, row.step): row.value for row in compared}
         return Repetition(result, rows, ready.device, versions(ready.versions, self.digests))
 
 
 def compare(original: Original, again: Repetition) -> ReplayResult:
-    """Say whether the repetition is the original, bit for bit."""
+    """Compare the repetition with the original, bit for bit."""
     names = sorted({name for name, _ in (*original.rows, *again.rows)})
     found = (_deviation(name, original.rows, again.rows) for name in names)
     return ReplayResult(
@@ -161,7 +161,7 @@ def compare(original: Original, again: Repetition) -> ReplayResult:
 
 def _deviation(name: str, first: Rows, second: Rows) -> Deviation | None:
     keys = {key for key in (*first, *second) if key[0] == name}
-    # Compared as texts, nan equals nan and 0 is not -0.
+    # Compared as text: nan equals nan, and 0 is not -0.
     apart = [key for key in keys if key not in first or key not in second or first[key].hex() != second[key].hex()]
     if not apart:
         return None
@@ -175,7 +175,7 @@ def _gap(first: float, second: float) -> float:
 
 
 def _environment_differences(trial: TrialRow, again: Repetition) -> Iterable[str]:
-    """What differs between the repetition and the attempts that trained the original, which may be several."""
+    """Yield what differs between the repetition and the attempts that trained the original."""
     other_data = {key for attempt in trial.trained_by for key in attempt.versions if key.startswith(DATA_VERSION)}
     other_data.discard(DATA_VERSION + trial.settings.dataset)
     for attempt in trial.trained_by:

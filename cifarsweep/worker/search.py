@@ -1,4 +1,4 @@
-"""Search studies as a worker sees them: ask for a point when the queue is empty, and end trials that fall behind."""
+"""A worker's part in searches: add a point when the queue is empty, and prune trials that fall behind."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ logger = logging.getLogger(__name__)
 
 
 class SearchClient:
-    """What a worker knows of the searches that it works for. Optuna is imported with the first of them."""
+    """Adds points to the searches of a worker. Optuna is imported with the first of them."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._searches: dict[str, Search | None] = {}
         self._exhausted: set[str] = set()
-        #: Of the trials that came to their end, which won't change any more.
+        #: Curves of finished trials, which can't change any more.
         self._curves: dict[str, dict[int, Curve]] = {}
 
     def add_next_point(self, studies: Sequence[str]) -> bool:
-        """Ask the first study that wants more for a point. False where none does, else look into the queue again.
+        """Add a point to the first study that wants one. If True, read the queue again.
 
-        Of two workers that ask at once one adds its point, and the other finds it there.
+        Of two workers that suggest a point at once one adds it, and the other finds it in the queue.
         """
         for name in studies:
             try:
@@ -41,7 +41,7 @@ class SearchClient:
         return False
 
     def _add_point(self, name: str) -> bool:
-        """Whether the study wanted another point and got it."""
+        """Add a point if the study wants one; return whether a point was suggested."""
         if self.search(name) is None:
             return False
         state = self._store.search.state(name)
@@ -66,21 +66,21 @@ class SearchClient:
         return cell
 
     def pruning_decider(self, lease: Lease) -> PruningDecider:
-        """Who decides about the early end of a trial. Reads nothing yet."""
+        """Return what decides about pruning a trial. Reads nothing yet."""
         return PruningDecider(self._store, lease, self.search, self._curves.setdefault(lease.study, {}))
 
     def search(self, name: str) -> Search | None:
-        """The search of a study; None where it compares. Raises StoreUnavailable."""
+        """Return the search of a study; None if it has none. Raises StoreUnavailable."""
         if name not in self._searches:
             self._searches[name] = self._store.studies.get(name).spec.search
         return self._searches[name]
 
 
 class PruningDecider:
-    """Decides at every evaluation of one attempt whether its trial ends there.
+    """Decides at every evaluation of an attempt whether its trial is pruned.
 
-    What an earlier attempt had decided at a step, and the database kept, holds: so a trial that was taken over ends
-    where it would have ended undisturbed.
+    A stored decision of an earlier attempt holds, so that a trial that was taken over ends where it would have ended
+    undisturbed.
     """
 
     def __init__(
@@ -91,11 +91,11 @@ class PruningDecider:
         self._observed: dict[int, float] = {}
 
     def observe(self, step: int, accuracy: float) -> None:
-        """Remember what was evaluated, whether or not it can be judged now."""
+        """Remember an evaluation, whether or not it can be decided on now."""
         self._observed[step] = accuracy
 
     def __call__(self, step: int) -> bool | None:
-        """Whether the trial ends at `step`, which was noted; None where its study ends none early.
+        """Return whether the trial ends at `step`, which was observed before; None if its study prunes none.
 
         Raises StoreUnavailable.
         """
@@ -110,7 +110,7 @@ class PruningDecider:
         return self._decided[step]
 
     def _observed_before(self, step: int) -> dict[int, float]:
-        """What earlier attempts evaluated before this step."""
+        """Return what earlier attempts evaluated before `step`."""
         number = self._lease.number
         found = self._store.metrics.read(self._lease.study, [VAL_ACCURACY], only=[number]).get((number, VAL_ACCURACY))
         if found is None:

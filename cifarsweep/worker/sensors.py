@@ -30,17 +30,17 @@ CPUINFO = Path("/proc/cpuinfo")
 #: Flags of x86 processors that multiply in bfloat16. Only with the first is it faster than float32: with the second
 #: alone convolutions took 1.7 times as long (benchmarks/LOG.md).
 _TILES, _VECTORS = "amx_bf16", "avx512_bf16"
-#: A look at every process of the machine takes milliseconds, so children of the child are looked for now and then.
+#: Listing every process of the machine takes milliseconds, so it is done every so many readings.
 _DISCOVER_EVERY = 10
-#: The reasons for slow clocks that slow training down: power and heat, not idleness or a person's choice.
+#: Reasons for slow clocks that count: power and heat, not idleness or a chosen limit.
 _THROTTLE_REASONS = ("SwPowerCap", "HwSlowdown", "SwThermalSlowdown", "HwThermalSlowdown", "HwPowerBrakeSlowdown")
-#: After these the driver answers nothing any more. Any other error costs one reading: a GPU knows less than another,
-#: containers hide some things, drivers are busy, and functions go with new versions of driver or library.
+#: After these errors the driver is gone. Any other costs one reading: GPUs differ, containers hide things, drivers are
+#: busy, and functions disappear from new versions.
 _DRIVER_LOST = ("GpuIsLost", "ResetRequired", "Uninitialized", "DriverNotLoaded", "LibRmVersionMismatch")
 
 
 def _memory_used(nvml: Any, gpu: Any) -> float:
-    """As `nvidia-smi` shows it: without what the driver keeps for itself, where the driver tells the two apart."""
+    """Return the memory in use as `nvidia-smi` does: without the driver's own, if the driver tells the two apart."""
     try:
         return float(nvml.nvmlDeviceGetMemoryInfo(gpu, nvml.nvmlMemory_v2).used)
     except (nvml.NVMLError, AttributeError):
@@ -64,7 +64,7 @@ _GAUGES: Mapping[str, Callable[[Any, Any], float]] = {
 
 
 class GpuSensor:
-    """A GPU by its address on the PCI bus, which no numbering of visible devices changes. Raises DeviceError."""
+    """A GPU by its address on the PCI bus, which does not depend on visible devices. Raises DeviceError."""
 
     def __init__(self, address: str) -> None:
         import pynvml
@@ -72,7 +72,7 @@ class GpuSensor:
         self._nvml = pynvml
         self._lost = tuple(getattr(pynvml, f"NVMLError_{name}") for name in _DRIVER_LOST)
         self._read_at, self._joules = time.monotonic(), 0.0
-        #: Whether the GPU counts its energy, as its first reading tells.
+        #: Whether the GPU counts its energy; known after the first reading.
         self._counts: bool | None = None
         with self._failing():
             pynvml.nvmlInit()
@@ -102,7 +102,7 @@ class GpuSensor:
             return None
 
     def _integrated(self, watts: float | None) -> float | None:
-        """Power times time, for GPUs older than Volta, which don't count their energy."""
+        """Integrate power over time, for GPUs older than Volta, which don't count their energy."""
         now = time.monotonic()
         self._joules += (watts or 0.0) * (now - self._read_at)
         self._read_at = now
@@ -116,13 +116,12 @@ class GpuSensor:
             raise DeviceError(f"no readings of the GPU: NVIDIA's driver says {str(error)!r}") from None
 
     def close(self) -> None:
-        """Give the driver back."""
         with contextlib.suppress(self._nvml.NVMLError):
             self._nvml.nvmlShutdown()
 
 
 class ProcessTree:
-    """A child process and whatever it started. Nothing is known of it any more once it is gone."""
+    """A child process and its descendants. Readings are empty once the child is gone."""
 
     def __init__(self, pid: int) -> None:
         import psutil
@@ -136,19 +135,19 @@ class ProcessTree:
         self.read()  # for the next reading to count from
 
     def read(self) -> Mapping[str, float]:
-        """Processor cores kept busy since the last reading, and resident memory in bytes, shared pages included."""
+        """Return processor cores busy since the last reading, and resident memory in bytes, shared pages included."""
         if self._reads % _DISCOVER_EVERY == 0:
             self._discover_children()
         self._reads += 1
         known = [one for member in tuple(self._members) if (one := self._read_process(member)) is not None]
         if all(member.pid != self.pid for member in self._members):
-            return {}  # what it started may outlive it for a moment
+            return {}  # its descendants may outlive it for a moment
         return {CPU_UTILISATION: sum(cores for cores, _ in known), MEMORY: float(sum(rss for _, rss in known))}
 
     def _discover_children(self) -> None:
         for member in [each for each in self._members if each.pid == self.pid]:
             with contextlib.suppress(self._gone):
-                # A set keeps the members that it has, which know their last reading.
+                # The union keeps known members, which remember their last reading.
                 self._members |= set(member.children(recursive=True))
 
     def _read_process(self, member: Process) -> tuple[float, int] | None:
@@ -161,7 +160,7 @@ class ProcessTree:
 
 
 def faster_precision(cpuinfo: Path = CPUINFO) -> str:
-    """What to set to train faster on this processor, in words; empty where nothing does."""
+    """Advise what to set to train faster on this processor; empty if nothing helps."""
     if _TILES not in _flags(cpuinfo):
         return ""
     return (
@@ -171,7 +170,7 @@ def faster_precision(cpuinfo: Path = CPUINFO) -> str:
 
 
 def precisions(cpuinfo: Path = CPUINFO) -> str:
-    """The same, or why bfloat16 is not worth it here; empty where the processor doesn't know it."""
+    """Give the same advice, or why bfloat16 is not worth it here; empty if the processor lacks it."""
     if _VECTORS in _flags(cpuinfo) and not faster_precision(cpuinfo):
         return f"it has bfloat16 ({_VECTORS}) but no AMX, without which bfloat16 was slower than float32 when measured"
     return faster_precision(cpuinfo)

@@ -1,4 +1,4 @@
-"""One place where a trial trains: a child process and, while it trains, an attempt at a trial."""
+"""A slot: one child process and, while it trains, an attempt at a trial."""
 
 from __future__ import annotations
 
@@ -16,59 +16,57 @@ from cifarsweep.worker.context import WorkerContext
 
 logger = logging.getLogger(__name__)
 
-#: Children that may die in a row before they are ready; then the machine is at fault, not a trial.
+#: Children that may die in a row before they are ready; then the slot is given up.
 _MAX_FAILED_STARTS = 3
-#: The wait before the next one, doubled each time: memory that others hold may come back. Seconds.
+#: Delay before the next start, doubled each time: memory that others hold may be freed. Seconds.
 _RESTART_DELAY_S = 1.0
 #: After these a child waits for the next trial.
 _TERMINAL_EVENTS = (events.Finished, events.Stopped, protocol.Failed, protocol.DataRefused)
 
 
 class Slot:
-    """Runs one trial at a time. `idle` means that it could take one now, with a child that waits or a new one.
+    """Runs one trial at a time. An idle slot can take a trial now, with a waiting child or a new one.
 
-    `failure` is why its children do not start, once it has given up; then it takes nothing more.
+    `failure` is why children do not start; it is set once the slot is given up.
     """
 
     def __init__(self, number: int, context: WorkerContext) -> None:
         self.number = number
-        #: Whether the worker is about to go: a trial that still comes is given back.
+        #: Whether the worker shuts down: a trial that still arrives is released.
         self.shutting_down = False
-        #: What the last child said of its device.
+        #: The last child's report on its device.
         self.ready: protocol.Ready | None = None
         self.attempt: Attempt | None = None
         self.failure = ""
-        #: None before the next start: at `_restart_at` after one that failed, with the next trial while the slot rests.
+        #: None before the next start: at `_restart_at` after a failed one, with the next trial if suspended.
         self.child: ChildProcess | None = None
         self._suspended = self._child_ready = False
         self._context, self._trials_taken = context, 0
-        #: Whether the child trains, if only to come to the end of a trial that was ended early; and the last attempt.
+        #: Whether the child trains, possibly a trial that was pruned already; and the attempt before.
         self._child_busy = False
         self._previous: Attempt | None = None
         self._failed_starts = 0
-        #: Whether the child should train no other trial.
+        #: Whether the child must not train another trial.
         self._needs_new_child = False
         self._restart_at = self._last_event_at = self._last_busy_at = context.clock()
         self._start_child()
 
     @property
     def idle(self) -> bool:
-        """Whether it waits for a trial."""
         return (self._child_ready or self._suspended) and self.attempt is None and not self._child_busy
 
     @property
     def trials_taken(self) -> int:
-        """Trials taken, with the one that may come with an end that waits to be written."""
+        """Trials taken, including one that a pending end may claim."""
         return self._trials_taken + (self.attempt is not None and self.attempt.recorder.wants_next)
 
     @property
     def accepts_events(self) -> bool:
-        """Whether the child's replies should be read; a full buffer makes the child wait on its pipe."""
+        """Whether to read the child's replies. A full buffer makes the child wait on its pipe."""
         there = self.attempt is None or (self.attempt.open and not self.attempt.recorder.full)
         return self.child is not None and there
 
     def start_trial(self, lease: Lease) -> None:
-        """Begin to train a claimed trial."""
         self.attempt = Attempt(self.number, lease, self._context)
         self._last_event_at = self.attempt.began_at
         self._trials_taken += 1
@@ -83,7 +81,7 @@ class Slot:
             self.child.send(self.attempt.request())
 
     def read_events(self) -> None:
-        """Read what the child has to say. Raises DeviceError where it has no device."""
+        """Read and handle the child's replies. Raises DeviceError if it has no device."""
         child = self.child
         assert child is not None
         try:
@@ -100,7 +98,7 @@ class Slot:
             self._on_child_exit(str(error))
 
     def poll(self) -> None:
-        """Renew the lease, retry what waits for the database, see to the child."""
+        """Renew the lease, retry pending writes, start or end the child."""
         self._manage_child()
         attempt, lease_s = self.attempt, self._context.config.timing.lease_s
         if attempt is None:
@@ -108,7 +106,7 @@ class Slot:
                 self._replace_child()
             return
         if not self._child_ready:
-            attempt.recorder.mark_alive()  # a child that starts for a trial is no hung one, until it counts as such
+            attempt.recorder.mark_alive()  # a starting child is not hung before LONGEST_START_S
         self._with_lease(lambda: attempt.recorder.flush_if_due(self._context.config.timing.beat_s))
         if (
             self.attempt is attempt
@@ -125,7 +123,7 @@ class Slot:
         self._apply_stop_request()
 
     def _manage_child(self) -> None:
-        """End a child that has nothing to do or is not ready in time, start one that is due."""
+        """End a child that is idle for long or not ready in time; start one that is due."""
         now = self._context.clock()
         if not self.idle:
             self._last_busy_at = now
@@ -138,13 +136,13 @@ class Slot:
             self._on_child_exit(f"it was not ready after {LONGEST_START_S:.0f} s")
 
     def _apply_stop_request(self) -> None:
-        """Stop a trial that somebody paused or cancelled."""
+        """Stop a trial that was paused or cancelled."""
         if self.attempt is not None and self.attempt.lease.stop_request is not None and not self.attempt.stop_sent:
             self.attempt.stop_sent = True
             self.request_stop()
 
     def request_stop(self) -> None:
-        """Ask the child for a checkpoint and the end of its trial; one that is not ready yet has nothing to save."""
+        """Ask the child to save and stop its trial. A child that is not ready has nothing to save and is ended."""
         if self.attempt is None or not self.attempt.open:
             return
         if self._child_ready and self.child is not None:
@@ -155,7 +153,7 @@ class Slot:
             self._release()
 
     def abandon(self) -> None:
-        """Give the lease back without waiting for the child; the trial goes on from its last checkpoint."""
+        """Release the lease without waiting for the child; the trial continues from its last checkpoint."""
         self.kill()
         if self.attempt is not None:
             with suppress(LeaseLost):
@@ -164,22 +162,20 @@ class Slot:
         self.attempt = None
 
     def kill(self) -> None:
-        """End the child at once."""
         if self.child is not None:
             self.child.kill()
 
     def close(self) -> None:
-        """End the child."""
         if self.child is not None:
             self.child.close()
 
     def _silent_for(self, seconds: float) -> bool:
-        """Whether the child has said nothing for so long; what waits to be read, while a database was slow, counts."""
+        """Return whether the child has been silent for so long. Unread output, as after a slow query, counts."""
         silent = self._context.clock() - self._last_event_at > seconds
         return silent and self.child is not None and not self.child.has_output()
 
     def _with_lease(self, action: Callable[[], object]) -> None:
-        """Run what writes for the trial; if the lease is lost, so is everything that the child still says of it."""
+        """Run `action`, which writes for the trial. If the lease is lost, drop the trial and replace the child."""
         try:
             action()
         except LeaseLost as error:
@@ -194,7 +190,7 @@ class Slot:
         self.attempt = None
 
     def _record_crash(self, attempt: Attempt, error: str, story: str) -> None:
-        """Record that the child is gone, whose successor is there already."""
+        """Record a crash; the child has been replaced already."""
         try:
             attempt.on_crash(error, story)
         except LeaseLost as lost:
@@ -202,7 +198,7 @@ class Slot:
         self._close_finished()
 
     def _release(self) -> None:
-        """Leave a trial that no child has begun: it goes to whoever asks next, and counts for nobody."""
+        """Release a trial that no child has begun; the attempt counts for nothing."""
         attempt = self.attempt
         if attempt is None or not attempt.open:
             return
@@ -215,14 +211,14 @@ class Slot:
         self._close_finished()
 
     def _close_finished(self) -> None:
-        """Leave an attempt whose end is written, for the trial that came with it where one did."""
+        """Close an attempt whose end is written, and start the trial that was claimed with it, if any."""
         if self.attempt is None or not self.attempt.recorder.closed:
             return
         self._previous, self.attempt = self.attempt, None
         self._previous.on_closed()
         recorder = self._previous.recorder
         if recorder.pruned and self._child_busy and self.child is not None:
-            # Now that it stands in the database, the child may know.
+            # The child is told only once the database has the end.
             self.child.send(protocol.Stop())
         elif recorder.next_lease is not None:
             self.start_trial(recorder.next_lease)
@@ -245,7 +241,7 @@ class Slot:
             case events.Saved() if self._child_busy and self.attempt is None and self._previous is not None:
                 self._previous.recorder.discard(reply.checkpoint)
         if self._needs_new_child and not self._child_busy:
-            self._replace_child()  # before the next trial, which may have come with the end of this one
+            self._replace_child()  # before the next trial, which may be claimed with the end of this one
 
     def _on_child_exit(self, reason: str) -> None:
         assert self.child is not None
@@ -262,7 +258,7 @@ class Slot:
             self._record_crash(self.attempt, cause, story)
 
     def _start_child(self) -> None:
-        """Start a child, which may take its time until it is ready."""
+        """Start a child; `Ready` tells when it can train."""
         self._suspended = self._child_ready = False
         self._last_event_at = self._context.clock()
         try:
@@ -271,7 +267,7 @@ class Slot:
             self._on_failed_start(str(error))
 
     def _end_child(self) -> str:
-        """End the child, with what it said last."""
+        """Kill the child; return the end of its stderr."""
         child, self.child = self.child, None
         self._child_ready = self._child_busy = self._needs_new_child = False
         self._context.telemetry.remove_child(self.number)
@@ -287,7 +283,7 @@ class Slot:
         return words
 
     def _on_failed_start(self, story: str) -> None:
-        """Try again later, or give up: where this is for want of memory, others may train with what there is."""
+        """Schedule another start, or give up the slot: other slots may train with the memory there is."""
         self._child_busy = False
         self._failed_starts += 1
         self._restart_at = self._context.clock() + _RESTART_DELAY_S * 2 ** (self._failed_starts - 1)

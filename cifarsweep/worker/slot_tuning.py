@@ -1,4 +1,4 @@
-"""`--slots auto`: how many trials train at once on this machine's device, found by trying. Imports no torch."""
+"""`--slots auto`: finds by trial how many trials train at once on this machine's device."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ logger = logging.getLogger(__name__)
 
 #: Numbers of slots that are tried, in this order.
 SIZES = (1, 2, 4, 8)
-#: Steps of a child before its rate counts: the first ones load libraries, let cuDNN choose and capture a graph.
+#: Steps before a child's rate counts: the first ones load libraries, let cuDNN choose and capture a graph.
 _WARM_STEPS = 5
-#: How long a rate is taken, and how long a child may say nothing at all before it counts as hung. Seconds.
+#: How long a rate is measured, and how long a child may be silent before it counts as hung. Seconds.
 _MEASURED_S, _SILENCE_LIMIT_S = 3.0, 120.0
 _NEVER = 10**9
 #: A learning rate at which no network diverges while it is timed; the time of a step does not depend on it.
@@ -32,14 +32,14 @@ _STABLE_LEARNING_RATE = 1e-12
 
 
 class _DoesNotFit(Exception):
-    """So many children do not run together; says why."""
+    """So many children do not run together; its text says why."""
 
 
 def best_slots(measure: Callable[[int], float | None]) -> int:
     """Return the number of slots that trains most images a second together.
 
-    `measure` gives that rate, or None where so many do not fit; no more are tried then, nor after a rate that is lower
-    than one before it.
+    `measure` returns the rate, or None if so many do not fit. The search ends there, or at the first rate below an
+    earlier one.
     """
     rates: dict[int, float] = {}
     for slots in SIZES:
@@ -56,7 +56,7 @@ def best_slots(measure: Callable[[int], float | None]) -> int:
 
 
 def processor_slots(threads: int) -> int:
-    """Return how many trials of so many threads each the processors that this process may use can hold."""
+    """Return how many trials of so many threads each fit on the processors that this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // threads)
 
@@ -64,7 +64,7 @@ def processor_slots(threads: int) -> int:
 def find_slots(command: Sequence[str], settings: Settings) -> int:
     """Return the number of slots for trials like `settings` on the device that `command`'s children train on.
 
-    Raises DeviceError where there is no such device, CifarsweepError where the children do not train there.
+    Raises DeviceError if there is no such device, CifarsweepError if the children do not train on it.
     """
     with SlotTuner(command, settings) as tuner:
         if not tuner.on_gpu():
@@ -73,7 +73,7 @@ def find_slots(command: Sequence[str], settings: Settings) -> int:
 
 
 def benchmark_settings(settings: Settings) -> Settings:
-    """The same training without an end, an evaluation or an early stop, at a rate at which it does not diverge."""
+    """Return the settings without an end, evaluation or early stop, at a learning rate that does not diverge."""
     schedule = settings.schedule.model_copy(update={"warmup_epochs": 0.0, "warmup_steps": 0})
     optimizer = settings.optimizer.model_copy(update={"lr": _STABLE_LEARNING_RATE})
     changes = {"epochs": None, "steps": _NEVER, "eval_every": _NEVER, "optimizer": optimizer}
@@ -82,7 +82,7 @@ def benchmark_settings(settings: Settings) -> Settings:
 
 @dataclass
 class _TunedChild:
-    """A child that trains, and what it has told: steps done at moments of our clock."""
+    """A child that trains, with samples of its progress: time and step."""
 
     child: ChildProcess
     heard_at: float
@@ -120,18 +120,18 @@ class _TunedChild:
 
     @property
     def has_rate(self) -> bool:
-        """Whether it was seen to get on for long enough, however slowly."""
+        """Whether the samples span long enough."""
         return len(self.samples) > 1 and self.samples[-1][0] - self.samples[0][0] >= _MEASURED_S
 
     @property
     def rate(self) -> float:
-        """Steps per second between the first and the last sign."""
+        """Steps per second between the first and the last sample."""
         (began, before), (ended, after) = self.samples[0], self.samples[-1]
         return (after - before) / (ended - began)
 
 
 class SlotTuner:
-    """Children that train the same cell at once; more join as more are asked for. All end with the `with` block."""
+    """Children that train the same cell at once, started as needed. All end with the `with` block."""
 
     def __init__(self, command: Sequence[str], settings: Settings) -> None:
         self._command, self._batch_size = command, settings.batch_size
@@ -149,7 +149,7 @@ class SlotTuner:
         self._cleanup.close()
 
     def on_gpu(self) -> bool:
-        """Start the first child and ask where it trains. Raises CifarsweepError where it does not start."""
+        """Start the first child and return whether it trains on a GPU. Raises CifarsweepError if it does not start."""
         try:
             first = self._start()
             self._wait_until(lambda: first.ready is not None)
@@ -158,9 +158,9 @@ class SlotTuner:
         return first.ready is not None and "cuda" in first.ready.versions
 
     def rate(self, slots: int) -> float | None:
-        """Images per second of `slots` children together; None where so many do not fit, after a word why.
+        """Return the images per second of `slots` children together; None if so many do not fit.
 
-        Raises CifarsweepError where even one child does not run, for another reason than memory.
+        Raises CifarsweepError if even one child does not run, for another reason than memory.
         """
         try:
             return self._rate(slots)
@@ -174,7 +174,7 @@ class SlotTuner:
         while len(self._children) < slots:
             self._start()
         self._wait_until(lambda: all(each.samples for each in self._children))
-        for each in self._children:  # only from here on do all of them train
+        for each in self._children:  # from here on all of them train
             each.samples.clear()
         self._wait_until(lambda: all(each.has_rate for each in self._children))
         return self._batch_size * sum(each.rate for each in self._children)
@@ -199,7 +199,7 @@ class SlotTuner:
         return started
 
     def _wait_until(self, done: Callable[[], bool]) -> None:
-        """Hear the children until `done`. A slow network takes its time; only silence is an error."""
+        """Read the children until `done`. A slow network is no error, only silence is."""
         by_child = {each.child: each for each in self._children}
         while not done():
             if any(self._silent(each) for each in self._children):
@@ -211,6 +211,6 @@ class SlotTuner:
                     by_child[child].read_events(time.monotonic())
 
     def _silent(self, each: _TunedChild) -> bool:
-        # Until it is ready it imports and says nothing; what it then does slowly, it says.
+        # A child that imports is silent; once ready, it sends keep-alives while it is slow.
         longest = _SILENCE_LIMIT_S if each.ready else LONGEST_START_S
         return time.monotonic() - each.heard_at > longest and not each.child.has_output()

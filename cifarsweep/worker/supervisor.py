@@ -1,4 +1,4 @@
-"""The supervisor: claims trials, hands them to children, records what they report. Imports no torch."""
+"""The supervisor: claims trials, sends them to children, records what they report."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from cifarsweep.worker.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
-#: Exit codes: 128 + the signal's number as shells count, and EX_TEMPFAIL where the database stayed away.
+#: EX_TEMPFAIL: the database stayed away. After a signal the exit code is 128 + its number, as in shells.
 EXIT_TEMPFAIL = 75
-#: Children die here, whatever they train: do not start this worker again before somebody has looked.
+#: Children die on this host whatever they train: do not restart the worker before the host has been checked.
 EXIT_FAULTY_HOST = 70
 #: How long a stop waits for checkpoints, in seconds.
 _GRACE_S = 30.0
 _TICK_S = 0.25
-#: How long the end of a worker waits for what is being told.
+#: How long the shutdown waits for an Optuna sync under way. Seconds.
 _SYNC_GRACE_S = 5.0
 
 
@@ -73,9 +73,9 @@ class Supervisor:
         self._last_heartbeat = self._clock()
 
     def run(self) -> int:
-        """Work until there is nothing left to do; return the exit code.
+        """Work until nothing is left to do; return the exit code.
 
-        Raises DeviceError where the device is not here, DataError where of what is left nothing can be trained here.
+        Raises DeviceError if the device is not here, DataError if nothing of what is left can be trained here.
         """
         self._eligible(self._config.studies)
         with self._signals, self._display, self._watchdog:
@@ -87,10 +87,12 @@ class Supervisor:
                 self._host_is_faulty = True
                 raise
             finally:
-                # Children first: nothing may train for a lease that was given back.
+                # 1. End children before their leases are released: nothing may train without a lease.
                 for slot in self._slots:
                     slot.close() if slot.idle else slot.abandon()
+                # 2. Stop sampling the children that are gone.
                 self._telemetry.close()
+                # 3. Take back what a faulty host did to trials, before other workers give them up.
                 if self._host_is_faulty:
                     self._crash_loop.retract_crashes()
             self._shut_down()
@@ -100,7 +102,7 @@ class Supervisor:
         return self._exit_code
 
     def _run_once(self) -> None:
-        """Hear what children say, tend leases, fill idle slots, see to the rest."""
+        """Read events, renew leases, check what may end the worker, claim trials for idle slots."""
         by_child = {slot.child: slot for slot in self._slots if slot.child is not None and slot.accepts_events}
         for child in wait_for_any(by_child, self._timeout()):
             by_child[child].read_events()
@@ -115,7 +117,7 @@ class Supervisor:
         self._watchdog.feed()
 
     def _remove_failed_slots(self) -> None:
-        """Go on with fewer slots where some have no memory to start in. Raises DeviceError where none is left."""
+        """Remove slots whose children do not start, for want of memory. Raises DeviceError if none is left."""
         for slot in [slot for slot in self._slots if slot.failure and slot.attempt is None]:
             self._slots.remove(slot)
             if not self._slots:
@@ -124,7 +126,7 @@ class Supervisor:
             logger.warning(f"slot {slot.number} ends, its training process does not start: {why}; {left} go on")
 
     def _timeout(self) -> float:
-        """No wait where an idle slot may look for a trial right now."""
+        """Return how long to wait for events: not at all if an idle slot may claim now."""
         may_claim = (
             any(slot.idle for slot in self._slots) and not self._stopping and self._claims.next_poll_at <= self._clock()
         )
@@ -169,7 +171,7 @@ class Supervisor:
         return self._claims.claim_request(number, ready)
 
     def _heartbeat(self) -> None:
-        """Once a beat: show that we live, and pass on to Optuna what is finished."""
+        """Renew the worker's heartbeat and sync Optuna, once a beat."""
         if self._clock() - self._last_heartbeat < self._config.timing.beat_s or not self._backoff.ready():
             return
         self._last_heartbeat = self._clock()
@@ -181,19 +183,20 @@ class Supervisor:
             self._backoff.record_failure(error)
 
     def _check_outage(self) -> None:
-        """Give up on a database that stayed away for half an hour."""
+        """Stop when the database has been away for half an hour."""
         if self._backoff.gave_up and not self._stopping:
             logger.warning("the database has been away for 30 minutes: stopping; trials go on from their checkpoints")
             self._exit_code = EXIT_TEMPFAIL
             self._stop()
 
     def _check_crash_loop(self) -> None:
-        """Stop where it is the machine that takes children down."""
+        """Stop if the host is at fault for its crashes."""
         if not self._stopping and self._crash_loop.host_is_faulty():
             self._host_is_faulty, self._exit_code = True, EXIT_FAULTY_HOST
             self._stop()
 
     def _stop(self) -> None:
+        """Ask all children to save and stop; the main loop goes on until they have, at most for the grace period."""
         self._stop_by = self._clock() + _GRACE_S
         self._backoff.shorten()
         for slot in self._slots:
@@ -211,7 +214,7 @@ class Supervisor:
             self._stop_by = float("-inf")
 
     def _exit_now(self) -> None:
-        """End at once, from beside a main loop that stands still; the children must not outlive us."""
+        """End the process from the watchdog's thread while the main loop hangs; children must not survive it."""
         for slot in self._slots:
             slot.kill()
         text = "the database does not answer: trials are free when their leases end\n"
@@ -219,24 +222,26 @@ class Supervisor:
         os._exit(128 + self._watchdog.first_signal)
 
     def _shut_down(self) -> None:
-        """Complete Optuna's view, which others may be at as well, and sign off."""
+        """Finish what outlives the children, in an order in which the database is needed last."""
+        # 4. Finish removing checkpoints that the ends of trials have superseded.
         self._checkpoints.close()
+        # 5. Log what is left and why.
         self._claims.log_untakable()
         try:
             if self._claims.finished:
                 self._log_unfinished()
+            # 6. Sync Optuna: first the thread's own sync, then the rest, which other workers may be syncing too.
             self._optuna_sync.join(_SYNC_GRACE_S)
             sync_remaining(self._store, self._stop_requested)
+            # 7. Sign off last: until then the worker counts as alive.
             if self._claims.registered:
                 self._store.queue.end_worker(self._id)
         except StoreUnavailable as error:
             logger.warning(f"could not sign off: {error}")
 
     def _log_unfinished(self) -> None:
-        wanted = self._config.studies
-        for text in unfinished_notes(
-            [each for each in self._store.studies.status() if not wanted or each.study in wanted]
-        ):
+        wanted, statuses = self._config.studies, self._store.studies.status()
+        for text in unfinished_notes([status for status in statuses if not wanted or status.study in wanted]):
             logger.warning(text)
 
     def _stop_requested(self) -> bool:

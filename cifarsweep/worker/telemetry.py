@@ -1,7 +1,7 @@
-"""What the hardware does while trials train, beside their other metrics. Imports no torch.
+"""Telemetry of the hardware while trials train, recorded beside their other metrics.
 
-A thread takes a sample about once a second, so a driver that hangs keeps nobody waiting. Whoever records a trial looks
-at the sums of the samples and writes the difference between two looks.
+A thread samples about once a second, so a driver that hangs blocks no trial. An attempt reads the sums of the samples
+and records the difference between two readings.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cifarsweep.worker.sensors import GpuSensor, ProcessTree
 logger = logging.getLogger(__name__)
 
 SAMPLE_EVERY_S = 1.0
-#: How long a worker that ends waits for a sample in the making.
+#: How long `close` waits for a sample under way. Seconds.
 _CLOSE_TIMEOUT_S = 1.0
 
 
@@ -32,12 +32,12 @@ class Totals:
     energy_j: float | None = None
 
     def add_sample(self, values: Mapping[str, float], energy_j: float | None) -> Totals:
-        """The totals with one more sample."""
+        """Return the totals with one more sample."""
         added = {name: (self._of(name)[0] + value, self._of(name)[1] + 1) for name, value in values.items()}
         return Totals({**self.gauges, **added}, energy_j)
 
     def means_since(self, before: Totals) -> dict[str, float]:
-        """The means of the samples that came after `before`."""
+        """Return the means of the samples after `before`."""
         known = {name: (*now, *before._of(name)) for name, now in self.gauges.items()}
         return {name: (total - old) / (n - m) for name, (total, n, old, m) in known.items() if n > m}
 
@@ -46,9 +46,9 @@ class Totals:
 
 
 class Telemetry:
-    """Samples the device of one worker and its children, one a slot, from the first `watch` to `close`.
+    """Samples a worker's device and its children, one a slot, from the first `add_child` to `close`.
 
-    `busy` says how many slots train.
+    `busy` returns how many slots train.
     """
 
     def __init__(self, busy: Callable[[], int]) -> None:
@@ -58,11 +58,11 @@ class Telemetry:
         self._gpu: str | None = None
         self._pids: dict[int, int] = {}
         self._process_trees: dict[int, ProcessTree] = {}
-        #: Replaced, never changed, so that no lock is needed.
+        #: Values are replaced, never changed, so no lock is needed.
         self._totals: dict[int, Totals] = {}
 
     def add_child(self, slot: int, pid: int, gpu: str | None) -> None:
-        """Sample the child `pid` from now on; `gpu` is the address of the worker's GPU, None on the processor."""
+        """Sample the child `pid` from now on. `gpu` is the address of the worker's GPU, None on the processor."""
         self._pids[slot] = pid
         if self._thread is None:
             self._gpu = gpu
@@ -70,15 +70,15 @@ class Telemetry:
             self._thread.start()
 
     def remove_child(self, slot: int) -> None:
-        """Sample the slot's child no more: its number may be another's soon."""
+        """Stop sampling the slot's child; its process number may be reused."""
         self._pids.pop(slot, None)
 
     def totals(self, slot: int) -> Totals:
-        """All that was sampled so far. Never waits."""
+        """Return all that was sampled so far. Never blocks."""
         return self._totals.get(slot, Totals())
 
     def close(self) -> None:
-        """Stop sampling, without waiting long for a driver."""
+        """Stop sampling; do not wait long for a driver."""
         self._over.set()
         if self._thread is not None:
             self._thread.join(_CLOSE_TIMEOUT_S)
@@ -111,10 +111,9 @@ class Telemetry:
 
 
 class AttemptTelemetry:
-    """The telemetry of one attempt, from the moment that its training begins.
+    """The telemetry of one attempt, from the start of its training.
 
-    `earlier` is the trial's energy as it stands in the database, None for a trial that begins. An attempt that goes on
-    without knowing what was used before leaves energy out.
+    `earlier` is the trial's stored energy, None for a new one. Without it, an attempt that continues records none.
     """
 
     def __init__(self, telemetry: Telemetry, slot: int, start_step: int = 0, earlier: MetricRow | None = None) -> None:
@@ -125,7 +124,7 @@ class AttemptTelemetry:
         self._latest = earlier
 
     def at_evaluation(self, step: int) -> tuple[MetricRow, ...]:
-        """Rows of what was sampled since the last evaluation; none where that is nothing."""
+        """Return rows of the means since the last evaluation; none without samples."""
         now = self._totals()
         means = now.means_since(self._last_evaluation)
         if not means:
@@ -134,9 +133,9 @@ class AttemptTelemetry:
         return (*(MetricRow(name, step, value) for name, value in means.items()), *self.at_checkpoint(step))
 
     def at_checkpoint(self, step: int) -> tuple[MetricRow, ...]:
-        """The energy so far, which another attempt may have to go on from; none where it stands there already.
+        """Return the energy so far, from which another attempt may continue; none if the step has it already.
 
-        An attempt that was stopped before its first step leaves none, as the next one begins anew.
+        An attempt that is stopped before its first step records none, since the next one begins anew.
         """
         energy_j = self._energy_j()
         if energy_j is None or step == 0 or (self._latest is not None and self._latest.step >= step):
@@ -145,7 +144,7 @@ class AttemptTelemetry:
         return (self._latest,)
 
     def final(self) -> dict[str, float]:
-        """The energy as it was last recorded, and the means of the whole attempt."""
+        """Return the energy as last recorded, and the means of the whole attempt."""
         energy = {} if self._energy_j() is None or self._latest is None else {ENERGY: self._latest.value}
         return self._totals().means_since(self._began) | energy
 
@@ -156,6 +155,6 @@ class AttemptTelemetry:
         meter = self._totals().energy_j
         if meter is None or self._used_before is None:
             return None
-        # A child may be faster than the first sample.
+        # A child may be ready before the first sample.
         self._meter = meter if self._meter is None else self._meter
         return self._used_before + meter - self._meter

@@ -1,7 +1,7 @@
 """The child: holds the device, trains one trial after another, and never sees the database.
 
-Imports, device set-up and the data set are paid once. It reads requests from stdin and writes replies to what was its
-stdout; when stdin ends, its supervisor is gone and it ends too.
+Imports, device and data set are set up once. The child reads requests from stdin and writes replies to its original
+stdout; when stdin ends, the supervisor is gone and the child ends too.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ from cifarsweep.worker.child.protocol import (
 from cifarsweep.worker.failures import Failure, classify, explain
 from cifarsweep.worker.signals import ignore_signals
 
-#: Trains one request, asking the second argument at every step whether to stop.
+#: Trains one request; calls the second argument at every step, and stops when it returns True.
 Trainer = Callable[[Train, Callable[[], bool]], Iterator[Event]]
 
 
-#: How long a trial may take to its next event while that may be slow, in seconds, before it counts as hung.
+#: How long keep-alives are sent for one wait, in seconds; after that the trial counts as hung.
 _LONGEST_KEEP_ALIVE_S = 600.0
 #: mallopt(3): the size from which a block is mapped on its own, and the free memory at the top that is given back.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 class RequestReader:
-    """Requests as they come, read by a thread so that `stop` is heard in the middle of a trial.
+    """Reads requests in a thread, so that `stop` is seen in the middle of a trial.
 
-    The supervisor alone gives orders: batch systems and systemd send their signals to every process of a job.
+    Signals are ignored: batch systems and systemd send them to every process of a job, and the supervisor decides.
     """
 
     def __init__(self, source: BinaryIO) -> None:
@@ -62,7 +62,7 @@ class RequestReader:
     def _read(self, source: BinaryIO) -> None:
         for line in source:
             self._deliver(decode_request(line))
-        # The supervisor is gone, so nobody may write for this trial any more: not even a checkpoint is worth finishing.
+        # The supervisor is gone and its lease ends: not even a checkpoint is worth finishing.
         os._exit(0)
 
     def _deliver(self, request: Request) -> None:
@@ -73,15 +73,13 @@ class RequestReader:
             self._trials.put(request)
 
     def next(self) -> Train:
-        """Wait for the next trial."""
         return self._trials.get()
 
 
 class EventWriter:
-    """Writes replies, from the trial and from a thread that speaks for a trial that can't yet.
+    """Writes replies. A thread writes KeepAlive every second inside `keep_alive` blocks.
 
-    While a trial is being prepared, takes its first steps or saves a checkpoint, it says so every second: a slow disk
-    is no hung GPU, but not for ever.
+    A slow disk is no hung GPU, so preparation, first steps and checkpoints send keep-alives, up to a limit.
     """
 
     def __init__(self, pipe: BinaryIO) -> None:
@@ -92,14 +90,13 @@ class EventWriter:
         threading.Thread(target=self._send_keep_alives, daemon=True).start()
 
     def send(self, message: Reply) -> None:
-        """Write one reply as one line, whoever else speaks."""
         with self._lock:
             self._pipe.write(encode(message))
             self._pipe.flush()
 
     @contextlib.contextmanager
     def keep_alive(self) -> Iterator[None]:
-        """Give signs of life until the block is over."""
+        """Send keep-alives until the block ends."""
         self._since = time.monotonic()
         self._keeping_alive.set()
         try:
@@ -115,7 +112,7 @@ class EventWriter:
 
 
 def _no_op() -> None:
-    """For a device that can't be lost and has no memory of its own."""
+    """The hooks of a device that can't be lost and has no memory of its own."""
 
 
 def serve(
@@ -126,11 +123,11 @@ def serve(
     check: Callable[[], None] = _no_op,
     free_memory: Callable[[], None] = _no_op,
 ) -> None:
-    """Answer requests until stdin ends. An exception of a trial is a reply, not the end of the child.
+    """Answer requests until stdin ends. An exception of a trial becomes a reply.
 
-    But for those after which nothing works on the device any more: they end it, so that the next trial gets a new one.
-    CUDA may report what one trial broke only to the next, so `check`, which raises then, is asked after a failure.
-    `free_memory` is called once nothing holds a trial any more: other children may need the memory of a shared GPU.
+    An exception that leaves the device unusable is raised and ends the child, so that the next trial gets a new one.
+    CUDA may report an error one call late, so `check`, which raises then, is called after a failure. `free_memory` is
+    called after each trial: other children may need the memory of a shared GPU.
     """
     writer = EventWriter(pipe)
     writer.send(ready)
@@ -154,10 +151,10 @@ def serve(
 
 
 def _with_keep_alive(events: Iterator[Event], writer: EventWriter) -> Iterator[Event]:
-    """The events; the child says that it lives while the next one may be long in coming.
+    """Yield the events, with keep-alives while the next one may take long.
 
-    A checkpoint waits for a disk or a network. The steps before the first row load CUDA's libraries, which are 2 GB on
-    what may be a cold disk, and let cuDNN choose, which takes minutes for a large network: silence would be a hang.
+    A checkpoint waits for a disk or a network. The steps before the first row load 2 GB of CUDA libraries, perhaps from
+    a cold disk, and let cuDNN choose algorithms, which takes minutes for a large network.
     """
     slow, begun = True, False
     while True:
@@ -177,15 +174,15 @@ def _failed(error: Exception, kind: Failure, request: Train) -> Failed:
 
 
 def take_stdout() -> BinaryIO:
-    """The pipe to the supervisor; later prints of any library go to stderr instead."""
-    # Buffered: a bare write may leave a part of a long line behind where a signal comes in between.
+    """Return the pipe to the supervisor; later prints of any library go to stderr."""
+    # Buffered: a signal can cut a bare write of a long line short.
     pipe = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return pipe
 
 
 def take_stdin() -> BinaryIO:
-    """The pipe from the supervisor. Not `sys.stdin`: Python aborts where a thread still reads it when it ends."""
+    """Return the pipe from the supervisor. Not `sys.stdin`: Python aborts if a thread still reads it at exit."""
     return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
 
 
@@ -218,7 +215,7 @@ def main() -> None:
 
     prepare_process()
     try:
-        # Only now torch: it reads what was just prepared.
+        # torch is imported only now: it reads what was just set.
         from cifarsweep.worker.child.trainer import DeviceTrainer
 
         trainer = DeviceTrainer.on(sys.argv[1], graphs=NO_GRAPHS not in sys.argv)

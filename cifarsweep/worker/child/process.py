@@ -1,4 +1,4 @@
-"""The child as the supervisor sees it: a process, a pipe to it and a pipe from it."""
+"""The child seen from the supervisor: a process and the pipes to and from it."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ from cifarsweep.environment import without_database
 from cifarsweep.errors import DeviceError
 from cifarsweep.worker.child.protocol import NO_GRAPHS, Reply, Request, decode_reply, encode
 
-#: How long a child may take until it is ready: imports from a busy network disk, a driver that wakes up. Seconds.
+#: How long a child may take to be ready, with imports from a busy network disk and a sleeping driver. Seconds.
 LONGEST_START_S = 600.0
-#: How long one that has said its last may take to end: CUDA lets go of the GPU. Seconds.
+#: How long a child that has closed its pipe may take to exit while CUDA releases the GPU. Seconds.
 _LONGEST_END_S = 2.0
 _READ_SIZE = 1 << 18
 _TAIL = 4000
 
 
 def child_command(device: str, *, graphs: bool = True) -> list[str]:
-    """The command of a child that trains for real. `device` is cpu, auto or a GPU's number; `graphs` are CUDA's."""
+    """Return the command of a training child. `device` is cpu, auto or a GPU's number; `graphs` are CUDA graphs."""
     return [sys.executable, "-m", "cifarsweep.worker.child.main", device, *([] if graphs else [NO_GRAPHS])]
 
 
 def child_environment() -> dict[str, str]:
-    """What a child needs to know of ours: nothing of the database.
+    """Return the environment of a child, without the database's variables.
 
-    It numbers GPUs as `nvidia-smi` does, by their place on the PCI bus; CUDA itself would begin with the fastest.
+    GPUs are numbered as `nvidia-smi` numbers them, by PCI bus; CUDA's default is the fastest first.
     """
     return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **without_database()}
 
 
 def one_line(story: str) -> str:
-    """How a child ended and the last that it said, in one line."""
+    """Shorten a report to its first and last line."""
     first, *more = story.strip().splitlines() or [""]
     return f"{first} ({more[-1].strip()})" if more else first
 
 
 class ChildProcess:
-    """A running child. `read` never blocks; a broken pipe shows as the end of its replies.
+    """A running child. `read` never blocks; a broken pipe reads as the end of the replies.
 
-    Raises DeviceError where the system starts no process more, as without memory for it.
+    Raises DeviceError if the system can't start another process.
     """
 
     def __init__(self, command: Sequence[str]) -> None:
-        # A file, not a pipe: nobody has to drain it, and its end is there when the child is not.
+        # A file, not a pipe: it needs no reader, and its end can be read after the child is gone.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
-        # A session of its own: Ctrl-C in the terminal reaches the supervisor only, which then stops the child in order.
+        # A session of its own: Ctrl-C in the terminal reaches only the supervisor, which stops the child in order.
         try:
             self._process = subprocess.Popen(
                 command,
@@ -76,26 +76,23 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        """The child's process number."""
         return self._process.pid
 
     def fileno(self) -> int:
-        """The pipe to wait on for replies."""
         return self._stdout.fileno()
 
     def send(self, request: Request) -> None:
-        """Write one request; a child that is gone shows at the next `read`."""
+        """Write one request. If the child is gone, the next `read` tells."""
         with contextlib.suppress(BrokenPipeError):
             self._stdin.write(encode(request))
 
     def has_output(self) -> bool:
-        """Whether there is something to read."""
         return bool(wait([self._stdout.fileno()], 0))
 
     def read(self) -> Iterator[Reply] | None:
-        """The replies that have come, or None once the child has closed its end.
+        """Return the replies that have arrived, or None once the child has closed its end.
 
-        Raises ProtocolError where it comes to a line that is none, after what came before it.
+        The iterator raises ProtocolError at an invalid line, after the valid ones before it.
         """
         chunk = self._stdout.read(_READ_SIZE)
         if chunk is None:
@@ -112,9 +109,9 @@ class ChildProcess:
             wait([self.fileno()])
 
     def kill(self) -> None:
-        """End the child at once, with whatever it may have started."""
+        """Kill the child and every process that it has started."""
         if self._killed:
-            return  # its number may be another's by now
+            return  # its process number may have been reused
         self._killed = True
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
@@ -122,10 +119,10 @@ class ChildProcess:
         self._close_pipes()
 
     def reap(self) -> None:
-        """End a child that has closed its pipe; it may be about to end by itself, and its own exit code tells more."""
+        """End a child that has closed its pipe. Wait a moment first: its own exit code tells more than ours."""
         give_up = time.monotonic() + _LONGEST_END_S
         with contextlib.suppress(ChildProcessError):
-            # Without reaping it: until `kill` the number of its group is no other's.
+            # WNOWAIT leaves it a zombie, so that its process group's number can't be reused before `kill`.
             while os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 if time.monotonic() > give_up:
                     break
@@ -133,7 +130,7 @@ class ChildProcess:
         self.kill()
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Let an idle child end by itself; kill it where it does not."""
+        """Let an idle child exit; kill it after the timeout."""
         with contextlib.suppress(BrokenPipeError):
             self._stdin.close()
         try:
@@ -143,13 +140,13 @@ class ChildProcess:
         self._close_pipes()
 
     def exit_report(self) -> str:
-        """How the child ended and the last that it wrote to stderr."""
+        """Return how the child ended and the end of its stderr."""
         code = self._process.poll()
         how = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
         return f"the training process ended by {how}\n{self.stderr_tail()}".rstrip()
 
     def stderr_tail(self) -> str:
-        """The end of the child's stderr, at most 4,000 characters."""
+        """Return the end of the child's stderr, at most 4,000 characters."""
         if self._errors.closed:
             return self._stderr_tail
         size = self._errors.seek(0, os.SEEK_END)

@@ -1,4 +1,4 @@
-"""What supervisor and child say to each other: one JSON object a line, told apart by `kind`."""
+"""Messages between supervisor and child: one JSON object a line, told apart by `kind`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NO_GRAPHS = "--no-graphs"
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """The images of a trial: their content digest, and the stamp of the file in which every byte was read."""
+    """The images of a trial: their content digest, and the stamp of the file when every byte was verified."""
 
     sha256: str
     stamp: tuple[int, int, int, int] | None
@@ -30,7 +30,7 @@ class DataFile:
 class Train:
     """Train one trial. `resume` holds the checkpoints to try, newest first.
 
-    Without `data` any images of that name will do.
+    Without `data`, any images of that name are accepted.
     """
 
     label: str
@@ -43,7 +43,6 @@ class Train:
     data: DataFile | None = None
 
     def parsed(self) -> Settings:
-        """The settings as the record that training takes."""
         return Settings.model_validate_json(json.dumps(self.settings))
 
 
@@ -63,7 +62,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class DeviceUnavailable:
-    """The child can't have the device that was asked for. Another try may succeed where memory is short for now."""
+    """The requested device can't be used. With `for_now` memory is short, and another try may succeed."""
 
     reason: str
     for_now: bool = False
@@ -71,7 +70,7 @@ class DeviceUnavailable:
 
 @dataclass(frozen=True, slots=True)
 class KeepAlive:
-    """The child prepares a trial, takes its first steps or saves a checkpoint, and has nothing else to say yet."""
+    """The child is alive: it prepares a trial, takes its first steps or saves a checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class DataRefused:
-    """The images that the trial was to train on can't be used; it is no fault of the trial, and none of the child."""
+    """The images of the trial can't be used; neither the trial nor the child is at fault."""
 
     reason: str
 
@@ -95,7 +94,7 @@ Reply = Ready | DeviceUnavailable | KeepAlive | Failed | DataRefused | events.Ev
 
 
 class ProtocolError(Exception):
-    """A line that is no message: whoever wrote it can't be trusted any more."""
+    """A line is no message; its writer can't be trusted any more."""
 
 
 @cache
@@ -104,7 +103,7 @@ def _adapters(union: object) -> Mapping[str, TypeAdapter[Any]]:
 
 
 def encode(message: Request | Reply) -> bytes:
-    """One line, newline included. Floats keep every bit; nan and infinity are written as Python's json does."""
+    """Return one line, newline included. Floats keep every bit; nan and infinity are written as Python's json does."""
     return json.dumps({"kind": type(message).__name__, **_fields(message)}, default=_fields).encode() + b"\n"
 
 

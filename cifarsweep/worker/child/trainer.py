@@ -28,10 +28,10 @@ class DeviceTrainer:
 
     @classmethod
     def on(cls, wanted: str, *, graphs: bool = True) -> DeviceTrainer:
-        """Take `cpu`, `auto` (a GPU where there is one) or a GPU by its number, and try it.
+        """Take `cpu`, `auto` (a GPU if there is one) or a GPU by its number, and test it.
 
-        Raises DeviceError where it can't be used, and where a GPU is here that torch can't use: to train on the
-        processor then, a hundred times as slowly, is for the user to decide.
+        Raises DeviceError if it can't be used, and with `auto` if torch can't use the GPU that is here: training on the
+        processor, a hundred times as slow, is for the user to decide.
         """
         count = torch.cuda.device_count() if wanted != "cpu" and torch.cuda.is_available() else 0
         if wanted != "cpu" and count == 0:
@@ -53,15 +53,15 @@ class DeviceTrainer:
         return trainer
 
     def check(self) -> None:
-        """Let a GPU compute something and wait for it; raises whatever is wrong with it."""
+        """Compute something on a GPU and wait for it. Raises whatever is wrong with the device."""
         if self.device != "cpu":
             found = int(torch.arange(1000, device=self.device).square().sum())
             if found != 332_833_500:
                 raise DeviceError(f"{self.device_name} computes wrongly: the first 1,000 squares add up to {found}")
 
     def versions(self) -> dict[str, str]:
-        """The versions that decide the bits of a result."""
-        # not by an import of torchvision, which takes torch's compiler with it: 2 seconds
+        """Return the versions that decide the bits of a result."""
+        # Importing torchvision would import torch's compiler: 2 seconds.
         found = {"torch": torch.__version__, "torchvision": version("torchvision")}
         if self.device != "cpu":
             found |= {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}  # type: ignore[no-untyped-call]
@@ -69,14 +69,13 @@ class DeviceTrainer:
 
     @property
     def gpu(self) -> str | None:
-        """The address on the PCI bus, by which NVIDIA's driver knows the GPU; of the whole GPU, if this is a part."""
+        """The GPU's address on the PCI bus, as NVIDIA's driver knows it; for a MIG part, that of the whole GPU."""
         if self.device == "cpu":
             return None
         its: Any = torch.cuda.get_device_properties(self.device)
         return f"{its.pci_domain_id:08X}:{its.pci_bus_id:02X}:{its.pci_device_id:02X}.0"
 
     def train(self, request: Train, should_stop: Callable[[], bool]) -> Iterator[Event]:
-        """Train one request to its end, to a stop or to an exception."""
         settings = request.parsed()
         dataset = self._dataset = self._load(settings.dataset, request.data)
         events = train(
@@ -97,11 +96,11 @@ class DeviceTrainer:
         return _on_the_same_images(events, dataset)
 
     def free_memory(self) -> None:
-        """Give the memory of trials that are over back to the GPU."""
+        """Return the memory of finished trials to the GPU."""
         free_memory(torch.device(self.device))
 
     def _load(self, name: str, wanted: DataFile | None) -> Dataset:
-        """The images that were asked for, as they lie in memory or else in their file. Raises DataUnusable."""
+        """Return the requested images, from memory or from their file. Raises DataUnusable."""
         held, self._dataset = self._dataset, None
         try:
             if held is None or held.name != name or not _fits(held, wanted):
@@ -117,7 +116,7 @@ class DeviceTrainer:
 
 
 def _fits(held: Dataset, wanted: DataFile | None) -> bool:
-    """Whether images in memory are those that are wanted, and nobody has written to their file."""
+    """Return whether the images in memory are the wanted ones and their file is unchanged."""
     if wanted is None or held.sha256 != wanted.sha256:
         return False
     try:
@@ -128,7 +127,7 @@ def _fits(held: Dataset, wanted: DataFile | None) -> bool:
 
 
 def _on_the_same_images(events: Iterator[Event], dataset: Dataset) -> Iterator[Event]:
-    """The events; nothing becomes a checkpoint or a result that was trained after somebody wrote to the file."""
+    """Yield the events. Raises DataUnusable before a checkpoint or result if the data file has been changed."""
     for event in events:
         if isinstance(event, Saving | Finished):
             try:
@@ -139,7 +138,7 @@ def _on_the_same_images(events: Iterator[Event], dataset: Dataset) -> Iterator[E
 
 
 def _refuse_idle_gpus() -> None:
-    """Raise DeviceError where the driver shows a GPU to this process, though torch can't use any."""
+    """Raise DeviceError if the driver shows a GPU to this process and torch can't use it."""
     try:
         here = gpus.installed()
         supported = gpus.supported_cuda()
@@ -163,7 +162,7 @@ def _too_old_or_new(name: str, index: int) -> str:
 
 
 def _cuda_error() -> str:
-    """What torch says when it is made to start CUDA."""
+    """Return torch's error when it starts CUDA."""
     try:
         torch.cuda.init()  # type: ignore[no-untyped-call]
     except (RuntimeError, AssertionError) as error:
@@ -172,7 +171,7 @@ def _cuda_error() -> str:
 
 
 def _cpu_name() -> str:
-    """The processor's name as Linux gives it, else `CPU`."""
+    """Return the processor's name as Linux gives it, else `CPU`."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

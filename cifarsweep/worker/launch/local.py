@@ -1,7 +1,7 @@
 """Keeps several workers running on one machine: one process each, started again when it crashes, stopped together.
 
-A worker's output goes straight into its log file, so it outlives the launcher by no broken pipe; its standard input is
-a pipe that nobody writes to, whose end tells it that the launcher is gone, however that happened.
+A worker's output goes straight into its log file, so no broken pipe ends it if the launcher dies. Its standard input is
+a pipe without a writer but the launcher, whose end tells it that the launcher is gone.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from cifarsweep.files import private_opener
 from cifarsweep.worker.signals import BATCH_SIGNALS, INTERACTIVE_SIGNALS, SignalInbox
 from cifarsweep.worker.supervisor import EXIT_FAULTY_HOST
 
-#: Exit codes that another start would not change: nothing left to do, bad input, a bad machine.
+#: Exit codes after which a restart is useless: nothing left to do, bad input, a faulty host.
 _NO_RESTART_CODES = (0, SpecError.exit_code, EXIT_FAULTY_HOST)
-#: A worker that was asked to stop, by us or by somebody else, has done so.
+#: Exit codes of a worker that was asked to stop.
 _STOP_CODES = tuple(128 + number for number in INTERACTIVE_SIGNALS + BATCH_SIGNALS)
-#: Workers write checkpoints for 30 s at most; one that is not gone by then hangs. Seconds.
+#: How long workers may take to stop; they write checkpoints for at most 30 s. Seconds.
 _GRACE_S = 45.0
 _TICK_S = 0.2
 
@@ -41,7 +41,7 @@ class WorkerCommand:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Seconds before start number n + 1 of a worker that crashes, and when to give it up.
+    """Delays between restarts of a worker that crashes, and when to give it up.
 
     A worker that ran for `stable_after_s` has recovered: its crashes count from 0 again.
     """
@@ -52,17 +52,17 @@ class Backoff:
     max_crashes: int = 8
 
     def pause_s(self, crashes: int) -> float:
-        """The wait after so many crashes in a row: doubled each time."""
+        """Return the delay after so many crashes in a row: it doubles each time."""
         return min(self.longest_s, self.first_s * 2.0 ** (crashes - 1))
 
 
 def worker_command(arguments: Iterable[str]) -> tuple[str, ...]:
-    """The command of a worker that leaves when its launcher does. It finds its database in $CIFARSWEEP_DB."""
+    """Return the command of a worker that stops when its launcher ends. It reads its database from $CIFARSWEEP_DB."""
     return (sys.executable, "-m", "cifarsweep.cli", "worker", "--until-eof", *arguments)
 
 
 def stop_at_end_of_input() -> None:
-    """In a worker: stop in good order when standard input ends."""
+    """Stop this worker gracefully when standard input ends."""
 
     def watch() -> None:
         # Not sys.stdin: its lock, held by a daemon thread, is a fatal error when the interpreter ends.
@@ -86,7 +86,7 @@ class _ManagedWorker:
         self._process: subprocess.Popen[bytes] | None = None
 
     def poll(self, *, stopping: bool) -> None:
-        """Start the worker where it is due, note its end, and pass on what it said."""
+        """Start the worker if it is due, forward its log, and handle its exit."""
         process = self._process
         if process is None:
             self._begin(stopping=stopping)
@@ -97,13 +97,13 @@ class _ManagedWorker:
             self._on_exit(process, ended, stopping=stopping)
 
     def send(self, number: int) -> None:
-        """Pass a signal on, where there is still somebody to hear it."""
+        """Forward a signal to the worker, if it runs."""
         if self._process is not None:
             with suppress(ProcessLookupError):
                 self._process.send_signal(number)
 
     def kill(self) -> None:
-        """End the worker at once; its training processes notice and end too."""
+        """Kill the worker; its training processes notice and end too."""
         if self._process is not None:
             self._process.kill()
             self._on_exit(self._process, self._process.wait(), stopping=True)
@@ -117,7 +117,7 @@ class _ManagedWorker:
     def _start(self) -> None:
         self._started_at = time.monotonic()
         with open(self._log, "ab", opener=private_opener) as log:
-            # A session of its own: Ctrl-C in the terminal reaches us alone, and we pass it on once.
+            # A session of its own: Ctrl-C in the terminal reaches only the launcher, which forwards it once.
             self._process = subprocess.Popen(
                 self._command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
@@ -153,7 +153,7 @@ class _ManagedWorker:
 
 
 class WorkerGroup:
-    """Workers that run and stop together. `say` gets a member's name and a line of its output, or one about it."""
+    """Workers that run and stop together. `say` gets a worker's name and a line of its log, or about it."""
 
     def __init__(
         self,
@@ -174,13 +174,13 @@ class WorkerGroup:
 
     @property
     def interrupted(self) -> bool:
-        """Whether a batch system asked for the end, as before its time limit, rather than a person."""
+        """Whether a batch system, not a person, asked for the end, as it does before a time limit."""
         return any(number in BATCH_SIGNALS for number in self._signals.heard[:1])
 
     def run(self) -> int:
-        """Run until every worker has ended; the exit code is the worst of theirs, or that of the first signal.
+        """Run until every worker has ended. Return the highest exit code, or that of the first signal.
 
-        The first Ctrl-C or SIGTERM lets them write checkpoints and give their trials back, the second does not wait.
+        On the first Ctrl-C or SIGTERM workers write checkpoints and release their trials; the second ends them at once.
         """
         with self._signals:
             try:
@@ -215,7 +215,7 @@ class WorkerGroup:
 
 def _line_writer(name: str, say: Callable[[str, str], None]) -> Callable[[str], None]:
     def speak(line: str) -> None:
-        # A screen or a log that takes no more is no reason to leave workers alone.
+        # A full screen or log must not stop the supervision of workers.
         with suppress(OSError):
             say(name, line)
 

@@ -15,9 +15,9 @@ from cifarsweep.environment import without_database
 from cifarsweep.errors import CifarsweepError, SpecError, install_command
 from cifarsweep.worker.launch.local import WorkerCommand, WorkerGroup
 
-#: How long before the time limit Slurm sends its signal; Slurm may be up to a minute early. Workers need 45 s at most.
+#: How long before the time limit Slurm sends its signal; it may be a minute early. Workers need at most 45 s.
 _WARNING_S = 90
-#: Options of sbatch that every job needs to be as they are, and why. Two of a kind in a script, and one has no effect.
+#: Options of sbatch that are set for every job, and why. Of an option given twice in a script one has no effect.
 _OURS = {
     "array": "--workers says how many jobs there are",
     "error": "--logs says where the output goes",
@@ -35,14 +35,14 @@ _OURS = {
 class Job:
     """One element of the array: the workers of its GPUs, kept running until nothing is left or time is up.
 
-    Slurm's nodes read it from a pickle in the folder of logs, which submitit writes there.
+    submitit pickles it into the folder of logs, and the node reads it from there.
     """
 
     members: tuple[WorkerCommand, ...]
     logs: Path
 
     def __call__(self, number: int) -> None:
-        """Run in the job. After a warning of the time limit it is queued again; workers that ended well are not."""
+        """Run the workers; after the warning of the time limit queue the job again, unless all ended well."""
         fleet = WorkerGroup(self.members, self.logs / f"workers-{number}", _print)
         code = fleet.run()
         if fleet.interrupted and code:
@@ -54,7 +54,7 @@ class Job:
 
 
 def _name_of_this_job() -> str:
-    # The number alone won't do: one element of an array has the number of the whole array.
+    # SLURM_JOB_ID alone is ambiguous: one element of an array has the number of the whole array.
     array = os.environ.get("SLURM_ARRAY_JOB_ID")
     return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
 
@@ -64,16 +64,16 @@ def _print(name: str, line: str) -> None:
 
 
 def check_extra(names: Iterable[str]) -> None:
-    """Raise SpecError for an option of sbatch that is not the user's to set."""
+    """Raise SpecError for an option of sbatch that the user can't set."""
     for name in names:
         if reason := _OURS.get(name.replace("_", "-")):
             raise SpecError(f"--extra {name.replace('_', '-')}: can't be set, as {reason}; leave it out")
 
 
 def submit(job: Job, workers: int, options: Mapping[str, str]) -> str:
-    """Submit `workers` elements with more options of sbatch, and return the number of the job.
+    """Submit an array of `workers` jobs with additional options of sbatch; return the job's number.
 
-    Raises SpecError where Slurm refuses the options, CifarsweepError where it is not here.
+    Raises SpecError if Slurm refuses the options, CifarsweepError if it is not installed.
     """
     try:
         import submitit
@@ -84,7 +84,7 @@ def submit(job: Job, workers: int, options: Mapping[str, str]) -> str:
     executor = submitit.SlurmExecutor(folder=job.logs)
     executor.update_parameters(
         job_name="cifarsweep",
-        # None: the partition's own limit, and no accounting key, where the options name none.
+        # None: the partition's limit and no accounting key, unless the options name them.
         time=None,
         wckey=None,
         signal_delay_s=_WARNING_S,
@@ -93,7 +93,7 @@ def submit(job: Job, workers: int, options: Mapping[str, str]) -> str:
         additional_parameters={"requeue": True, **options},
     )
     try:
-        # submitit prints what sbatch says before it raises it.
+        # submitit prints sbatch's message before it raises it.
         with contextlib.redirect_stderr(io.StringIO()):
             jobs = executor.map_array(job, range(workers))
     except submitit.core.utils.FailedJobError as error:
@@ -103,6 +103,6 @@ def submit(job: Job, workers: int, options: Mapping[str, str]) -> str:
 
 def _reason(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no reason given"]
-    # An option that it does not know is no `error:`, and the line after it only names --help.
+    # An unknown option has no `error:` prefix, and the line after it only names --help.
     told = (line for sign in ("sbatch: error:", "sbatch:") for line in lines if line.startswith(sign))
     return next(told, lines[-1])
