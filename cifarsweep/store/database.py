@@ -72,7 +72,7 @@ class Backend(Protocol):
     def version(self, conn: Connection) -> str:
         """Name and version of the database software."""
 
-    def damage(self, conn: Connection) -> Iterator[str]:
+    def integrity_errors(self, conn: Connection) -> Iterator[str]:
         """One sentence for each damage of the file."""
 
     def read_clock(self, conn: Connection) -> tuple[str, float]:

@@ -130,7 +130,7 @@ class PostgresBackend:
     def version(self, conn: Connection) -> str:
         return f"PostgreSQL {conn.execute(sql('SHOW server_version')).scalar_one()}"
 
-    def damage(self, conn: Connection) -> Iterator[str]:
+    def integrity_errors(self, conn: Connection) -> Iterator[str]:
         return iter(())
 
     def read_clock(self, conn: Connection) -> tuple[str, float]:

@@ -115,7 +115,7 @@ class SqliteBackend:
         journal = "write-ahead log" if safe_wal(sqlite_driver().sqlite_version_info) else "rollback journal"
         return f"SQLite {version} with a {journal}"
 
-    def damage(self, conn: Connection) -> Iterator[str]:
+    def integrity_errors(self, conn: Connection) -> Iterator[str]:
         for (line,) in conn.exec_driver_sql("PRAGMA integrity_check"):
             if line != "ok":
                 yield f"the file is damaged: {line}"

@@ -96,7 +96,6 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Close every connection."""
         self._projection.close()
         self._db.close()
 

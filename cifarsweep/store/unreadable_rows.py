@@ -83,15 +83,15 @@ def _of_studies(conn: Connection, owner: int | None) -> Iterator[UnreadableStudy
     specs: dict[int, Planned] = {}
     yield from _studies(conn, owner, specs)
     for table in (look, study_data):
-        for row in conn.execute(_wanted(select(table), table, owner)):
+        for row in conn.execute(_for_study(select(table), table, owner)):
             yield from _problems(table, row, names.get(row.study_id))
     cells: dict[int, object] = {}
-    for row in conn.execute(_wanted(select(cell), cell, owner)):
+    for row in conn.execute(_for_study(select(cell), cell, owner)):
         cells[row.cell_id] = row.study_id
         check = partial(_check_cell, specs.get(row.study_id))
         yield from _problems(cell, row, names.get(row.study_id)) or _as_a_whole(check, row, names)
     trials: dict[int, tuple[object, object]] = {}
-    for row in conn.execute(_wanted(select(trial), trial, owner)):
+    for row in conn.execute(_for_study(select(trial), trial, owner)):
         name = names.get(row.study_id)
         trials[row.trial_id] = (name, row.number)
         yield from _problems(trial, row, name, row.number) or _as_a_whole(rows.trial_of, row, names)
@@ -103,14 +103,16 @@ def _of_studies(conn: Connection, owner: int | None) -> Iterator[UnreadableStudy
     yield from _metrics(conn, owner, trials)
 
 
-def _wanted(query: Select[Any], table: Table, owner: int | None) -> Select[Any]:
+def _for_study(query: Select[Any], table: Table, owner: int | None) -> Select[Any]:
     return query if owner is None else query.where(table.c.study_id == owner)
 
 
 def _of_trials(table: Table, owner: int | None) -> Select[Any]:
     query = select(table)
     return (
-        query if owner is None else query.where(table.c.trial_id.in_(_wanted(select(trial.c.trial_id), trial, owner)))
+        query
+        if owner is None
+        else query.where(table.c.trial_id.in_(_for_study(select(trial.c.trial_id), trial, owner)))
     )
 
 
@@ -136,7 +138,7 @@ def _check_cell(planned: Planned, row: Row[Any]) -> None:
 
 
 def _studies(conn: Connection, owner: int | None, specs: dict[int, Planned] | None = None) -> Iterator[UnreadableStudy]:
-    for row in conn.execute(_wanted(select(study).order_by(study.c.study_id), study, owner)):
+    for row in conn.execute(_for_study(select(study).order_by(study.c.study_id), study, owner)):
         found = rows.problems(study, row)
         if not found:
             known = rows.read(study, row)

@@ -53,7 +53,7 @@ class Admin(Part):
                 copy = folder / "copy.db"
                 os.close(os.open(copy, os.O_CREAT | os.O_WRONLY, private_mode(out.parent)))
                 _copy_file(db, db.path, copy, out) if db.path else _copy_server(db, copy)
-                _appear(copy, out)
+                _publish(copy, out)
         except OSError as error:
             raise StoreError(f"{out}: can't be written ({error.strerror}); give another place") from None
 
@@ -173,7 +173,7 @@ def _copy_rows(table: Table, here: Connection, there: Connection) -> None:
         there.execute(insert(table), [dict(row) for row in batch])
 
 
-def _appear(copy: Path, out: Path) -> None:
+def _publish(copy: Path, out: Path) -> None:
     """Give the complete copy its name, durably; a file that appeared meanwhile is not overwritten."""
     sync(copy)
     try:

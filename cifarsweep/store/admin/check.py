@@ -26,23 +26,23 @@ _MOST = 20
 def check(db: Database) -> list[str]:
     """One sentence for each problem of the database."""
     findings: list[str] = []
-    for look in (_file, everywhere, _orphans, stale_leases, _attempts, _beyond, _digests):
-        findings += _found(partial(db.read, partial(_listed, look)))
-    return findings + _found(partial(_optuna, db))
+    for step in (_file, everywhere, _orphans, stale_leases, _attempts, _beyond, _digests):
+        findings += _findings(partial(db.read, partial(_listed, step)))
+    return findings + _findings(partial(_optuna, db))
 
 
-def _found(look: Callable[[], list[str]]) -> list[str]:
+def _findings(check: Callable[[], list[str]]) -> list[str]:
     """The findings of one check; an error of the database, as in a damaged file, is a finding too."""
     try:
-        return _shortened(look())
+        return _shortened(check())
     except StoreUnavailable:
         raise
     except StoreError as error:
         return [str(error)]
 
 
-def _listed(look: Callable[[Connection], Iterator[str]], conn: Connection) -> list[str]:
-    return list(look(conn))
+def _listed(check: Callable[[Connection], Iterator[str]], conn: Connection) -> list[str]:
+    return list(check(conn))
 
 
 def _shortened(sentences: list[str]) -> list[str]:
@@ -51,7 +51,7 @@ def _shortened(sentences: list[str]) -> list[str]:
 
 
 def _file(conn: Connection) -> Iterator[str]:
-    return backend_of(conn).damage(conn)
+    return backend_of(conn).integrity_errors(conn)
 
 
 def _digests(conn: Connection) -> Iterator[str]:

@@ -111,11 +111,11 @@ class Projection:
         waiting = self._db.read(_studies_waiting)
         if not waiting:
             return 0
-        told = 0
+        synced = 0
         with self._exclusive():
             for name in waiting:
                 try:
-                    told += self._sync_study(name, limit - told)
+                    synced += self._sync_study(name, limit - synced)
                 except LockHeld:
                     raise
                 except UnreadableStudy:
@@ -127,9 +127,9 @@ class Projection:
                 except Exception as error:
                     self.close()
                     self._warn_once(_reason(error))
-        if told:
+        if synced:
             self._failures = 0
-        return told
+        return synced
 
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
@@ -151,9 +151,9 @@ class Projection:
         parameters = Parameters.of(stored.spec)
         target = self._target(stored.study_id, stored.spec, parameters)
         known = {row.user_attrs.get(NUMBER_ATTRIBUTE) for row in target.get_trials(deepcopy=False)}
-        told = 0
+        synced = 0
         while batch := self._db.read(
-            partial(_read_unsynced, study_id=stored.study_id, limit=min(_BATCH, limit - told))
+            partial(_read_unsynced, study_id=stored.study_id, limit=min(_BATCH, limit - synced))
         ):
             for row, series in batch:
                 if row.number not in known:
@@ -162,8 +162,8 @@ class Projection:
                 partial(_mark_synced, study_id=stored.study_id, numbers=[row.number for row, _ in batch])
             ):
                 break
-            told += len(batch)
-        return told
+            synced += len(batch)
+        return synced
 
     def _target(self, study_id: int, spec: Study, parameters: Parameters) -> Any:
         """The Optuna study; rewritten if its parameters differ from ours in shape, or trials were retried."""

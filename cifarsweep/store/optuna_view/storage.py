@@ -14,7 +14,7 @@ from cifarsweep.store.database import Database
 from cifarsweep.store.sqlite import closed_on_error
 
 #: Any number that no other advisory lock has.
-_TELL_LOCK = 0xC1FA_0002
+_SYNC_LOCK = 0xC1FA_0002
 
 
 class LockHeld(Exception):
@@ -76,7 +76,7 @@ class OptunaLink:
 
 def _lock_session(connection: Any) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", (_TELL_LOCK,))
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", (_SYNC_LOCK,))
         locked = cursor.fetchone()[0]
     connection.commit()
     if not locked:

@@ -42,7 +42,7 @@ from cifarsweep.store.queue.cells import CellCache
 from cifarsweep.store.queue.workers import history
 from cifarsweep.store.records import ClaimRequest, Lease
 from cifarsweep.store.schema import attempt, checkpoint, study, trial, worker
-from cifarsweep.store.study_data import check_claim, described
+from cifarsweep.store.study_data import check_claim, environment_columns
 
 #: Workers that vanish with a trial, without a new checkpoint in between, before it waits behind all others.
 MANY_TAKEOVERS = 5
@@ -107,15 +107,17 @@ def _claim_statement(backend: Backend, one_study: bool | None, skipping: bool) -
     now = backend.now_term()
     lease_s: ColumnElement[float] = bindparam("p_lease_s", type_=Double())
     readable = [not_skipped()] if skipping else []
-    expired = _first(TrialState.LEASED, one_study, _gone(now), trial.c.takeovers < MANY_TAKEOVERS, *readable)
-    ominous = _first(TrialState.LEASED, one_study, _gone(now), trial.c.takeovers >= MANY_TAKEOVERS, *readable)
-    due = _first(TrialState.QUEUED, one_study, _is_due(now), _not_shunned(now, lease_s), *readable)
+    expired = _first(TrialState.LEASED, one_study, _has_expired(now), trial.c.takeovers < MANY_TAKEOVERS, *readable)
+    often_abandoned = _first(
+        TrialState.LEASED, one_study, _has_expired(now), trial.c.takeovers >= MANY_TAKEOVERS, *readable
+    )
+    due = _first(TrialState.QUEUED, one_study, _is_due(now), _fits_worker(now, lease_s), *readable)
     was_leased = trial.c.state == TrialState.LEASED.value
     # A stop request that its holder did not obey takes effect now.
-    ends = [(and_(was_leased, trial.c.wish == wish.value), wish.state) for wish in StopRequest]
+    ends = [(and_(was_leased, trial.c.wish == request.value), request.state) for request in StopRequest]
     return (
         update(trial)
-        .where(trial.c.trial_id == func.coalesce(expired, due, ominous))
+        .where(trial.c.trial_id == func.coalesce(expired, due, often_abandoned))
         .values(
             state=case(*((condition, state.value) for condition, state in ends), else_=TrialState.LEASED.value),
             attempt=trial.c.attempt + case((or_(*(condition for condition, _ in ends)), 0), else_=1),
@@ -140,7 +142,7 @@ def not_skipped() -> ColumnElement[bool]:
     return trial.c.trial_id.not_in(bindparam("p_skipped", expanding=True))
 
 
-def _gone(now: ColumnElement[float]) -> ColumnElement[bool]:
+def _has_expired(now: ColumnElement[float]) -> ColumnElement[bool]:
     """The lease has expired, or its time is invalid or of another boot."""
     kept = and_(trial.c.clock == clock_term(), trial.c.lease_until.between(now, now + _LONGEST_S))
     return ~func.coalesce(kept, false())
@@ -178,7 +180,7 @@ def _is_due(now: ColumnElement[float]) -> ColumnElement[bool]:
     return ~func.coalesce(waits, false())
 
 
-def _not_shunned(now: ColumnElement[float], lease_s: ColumnElement[float]) -> ColumnElement[bool]:
+def _fits_worker(now: ColumnElement[float], lease_s: ColumnElement[float]) -> ColumnElement[bool]:
     """A worker that ran out of memory leaves the trial to other live workers for one lease."""
     me = bindparam("p_worker", type_=String())
     others = exists().where(
@@ -213,7 +215,7 @@ def _lease(conn: Connection, cells: CellCache, row: Row[Any], request: ClaimRequ
         if request.environment is not None:
             dataset = lease.settings.dataset
             check_claim(conn, row.study_id, lease.study, dataset, request.environment, row.trial_id)
-            values |= described(request.environment, dataset)
+            values |= environment_columns(request.environment, dataset)
         _add_attempt(conn, values)
         return lease if row.attempt == 1 else replace(lease, history=history(conn, row.trial_id))
 

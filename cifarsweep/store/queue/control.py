@@ -62,9 +62,9 @@ class Control(Part):
     def pause(self, conn: Connection, study_name: str, number: int | None = None) -> ControlResult:
         """Let trials wait; a trial that a worker holds stops at a checkpoint. A final trial raises StoreError."""
         scope = _locked(conn, study_name, number)
-        points = _set_wish(conn, scope, (None,), StopRequest.PAUSE)
+        points = _set_study_request(conn, scope, (None,), StopRequest.PAUSE)
         # A cancel request overrides a pause request.
-        return _wish(
+        return _request_stop(
             conn, and_(scope.trials, trial.c.wish.is_distinct_from(StopRequest.CANCEL.value)), StopRequest.PAUSE, points
         )
 
@@ -72,7 +72,7 @@ class Control(Part):
     def resume(self, conn: Connection, study_name: str, number: int | None = None) -> ControlResult:
         """Undo `pause`, also where the holder has not noticed it yet. A final trial raises StoreError."""
         scope = _locked(conn, study_name, number)
-        points = _set_wish(conn, scope, (StopRequest.PAUSE,), None)
+        points = _set_study_request(conn, scope, (StopRequest.PAUSE,), None)
         now = _move(conn, scope.trials, trial.c.state == TrialState.PAUSED, state=TrialState.QUEUED.value)
         return ControlResult(now, _move(conn, scope.trials, trial.c.wish == StopRequest.PAUSE.value, wish=None), points)
 
@@ -80,8 +80,8 @@ class Control(Part):
     def cancel(self, conn: Connection, study_name: str, number: int | None = None) -> ControlResult:
         """Give trials up for good. A trial that has ended otherwise raises StoreError."""
         scope = _locked(conn, study_name, number, TrialState.CANCELLED)
-        points = _set_wish(conn, scope, (None, StopRequest.PAUSE), StopRequest.CANCEL)
-        return _wish(conn, scope.trials, StopRequest.CANCEL, points)
+        points = _set_study_request(conn, scope, (None, StopRequest.PAUSE), StopRequest.CANCEL)
+        return _request_stop(conn, scope.trials, StopRequest.CANCEL, points)
 
     @_changing
     def retry(self, conn: Connection, study_name: str, number: int | None = None) -> ControlResult:
@@ -94,7 +94,7 @@ class Control(Part):
             raise StoreError(
                 f"study {study_name!r} was imported: its trials were trained elsewhere, so none can be queued"
             )
-        points = _set_wish(conn, scope, (StopRequest.CANCEL,), None)
+        points = _set_study_request(conn, scope, (StopRequest.CANCEL,), None)
         counters = {"crashes": 0, "takeovers": 0, "exceptions": 0, "out_of_memory": 0}
         fresh = {"state": first_state(scope.study).value, "not_before": None, "shunned_by": None, "told": False}
         now = _move(conn, scope.trials, trial.c.state.in_(_RETRIED), **fresh, **counters)
@@ -142,22 +142,24 @@ def _check_state(name: str, state: TrialState, also: tuple[TrialState, ...]) -> 
         raise StoreError(f"trial {name} is {state}, which is final; {way_out}")
 
 
-def _set_wish(conn: Connection, scope: _Scope, before: tuple[StopRequest | None, ...], wish: StopRequest | None) -> int:
+def _set_study_request(
+    conn: Connection, scope: _Scope, before: tuple[StopRequest | None, ...], request: StopRequest | None
+) -> int:
     """Set the request for a whole study if it is one of `before`; returns the points that it had still to ask for."""
     if not scope.whole or scope.study.wish not in before:
         return 0
-    _set_study(conn, scope, wish=wish and wish.value)
+    _set_study(conn, scope, wish=request and request.value)
     return scope.points
 
 
-def _wish(conn: Connection, trials: ColumnElement[bool], wish: StopRequest, points: int) -> ControlResult:
-    waiting = trial.c.state.in_((TrialState.QUEUED, TrialState.PAUSED)) & (trial.c.state != wish.state.value)
-    now = _take_back(conn, trials, wish.state) + _move(conn, trials, waiting, state=wish.state.value)
-    held = and_(trial.c.state == TrialState.LEASED.value, trial.c.wish.is_distinct_from(wish.value))
-    return ControlResult(now, _move(conn, trials, held, wish=wish.value), points)
+def _request_stop(conn: Connection, trials: ColumnElement[bool], request: StopRequest, points: int) -> ControlResult:
+    waiting = trial.c.state.in_((TrialState.QUEUED, TrialState.PAUSED)) & (trial.c.state != request.state.value)
+    now = _end_expired(conn, trials, request.state) + _move(conn, trials, waiting, state=request.state.value)
+    held = and_(trial.c.state == TrialState.LEASED.value, trial.c.wish.is_distinct_from(request.value))
+    return ControlResult(now, _move(conn, trials, held, wish=request.value), points)
 
 
-def _take_back(conn: Connection, trials: ColumnElement[bool], state: TrialState) -> int:
+def _end_expired(conn: Connection, trials: ColumnElement[bool], state: TrialState) -> int:
     """End expired leases: their holders are gone, and perhaps no worker comes to take these trials over."""
     clock, now = backend_of(conn).read_clock(conn)
     expired = and_(trial.c.state == TrialState.LEASED.value, or_(trial.c.clock != clock, trial.c.lease_until < now))
