@@ -1,4 +1,4 @@
-"""Fills the records of a report from the database."""
+"""Reads the records of a study from the database."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from cifarsweep.store import Store
     from cifarsweep.store.records import AttemptRow, TrialRow
 
-#: Under these names a worker puts the cost of a trial's network among its last metrics.
+#: A worker records the cost of the network among the last metrics, under these names.
 PARAMS, FLOPS = "params", "flops_per_image"
-#: Points of a search that tables and curves show: the best ones.
+#: Tables and curves show this many points of a search, the best ones.
 _SHOWN_POINTS = 12
 
 
@@ -37,7 +37,7 @@ def collect(store: Store, name: str) -> ReportStudy:
 
 
 def with_curves(store: Store, report: ReportStudy, cells: Collection[str]) -> ReportStudy:
-    """The report with curves and class counts of these cells, and how often trials of other cells were evaluated."""
+    """Add the curves and class counts of these cells, and the number of evaluations of all other trials."""
     name, others = report.study.name, [trial.number for trial in report.trials if trial.cell not in cells]
     return replace(
         report,
@@ -58,8 +58,8 @@ def _series(
 def read_trials(store: Store, name: str) -> ReportStudy:
     """Read a study without any curve. Raises UnknownStudy."""
     study, rows = store.studies.get(name).spec, store.trials.all(name)
-    whole = _means(store, name, [row.number for row in rows if row.final and len(row.trained_by) > 1])
-    shown, trials = study, tuple(_trial(row, whole.get(row.number, {})) for row in rows)
+    telemetry = _mean_telemetry(store, name, rows)
+    shown, trials = study, tuple(_trial(row, telemetry.get(row.number, {})) for row in rows)
     if study.search is not None and rows:
         shown = study.model_copy(update={"cells": _best_points(rows, trials)})
     return ReportStudy(
@@ -73,48 +73,48 @@ def read_trials(store: Store, name: str) -> ReportStudy:
         data_digest=_digests(study, rows),
         classes=_classes(study),
         plans=store.studies.plans(name),
-        class_names={each: class_names(each) for each in datasets(study)},
+        class_names={dataset: class_names(dataset) for dataset in datasets(study)},
     )
 
 
-def _means(store: Store, name: str, continued: Sequence[int]) -> dict[int, dict[str, float]]:
-    """What the hardware did in all attempts of trials that were continued: a last value is of the last one alone."""
-    found: dict[int, dict[str, float]] = {}
-    for (number, metric), (_, values) in (
-        store.metrics.read(name, TELEMETRY, only=continued) if continued else {}
-    ).items():
-        found.setdefault(number, {})[metric] = float(values.mean())
-    return found
+def _mean_telemetry(store: Store, name: str, rows: Sequence[TrialRow]) -> dict[int, dict[str, float]]:
+    """Means over all attempts of the trials that were continued: their last values cover the last attempt alone."""
+    means: dict[int, dict[str, float]] = {}
+    continued = [row.number for row in rows if row.final and len(row.trained_by) > 1]
+    if continued:
+        for (number, metric), (_, values) in store.metrics.read(name, TELEMETRY, only=continued).items():
+            means.setdefault(number, {})[metric] = float(values.mean())
+    return means
 
 
 def _classes(study: Study) -> dict[str, int]:
-    """Of the data sets that this machine knows; a report is often made where nobody trains."""
+    """The number of classes of each data set that this machine knows."""
     counts = {name: class_count(name) for name in datasets(study)}
     return {name: count for name, count in counts.items() if count is not None}
 
 
 def _best_points(rows: Sequence[TrialRow], trials: Sequence[ReportTrial]) -> tuple[Cell, ...]:
-    """The cells of a search that are worth a line, best first: those with the highest mean, else those tried first."""
+    """The points of a search that are shown, best first; the first ones if none is done."""
     cells = {row.cell: Cell(name=row.cell, levels=dict(row.levels), settings=row.settings) for row in rows}
-    means = {name: final_summary([each for each in trials if each.cell == name], VAL_ACCURACY) for name in cells}
-    ranked = sorted(cells, key=lambda name: -found.mean if (found := means[name]) else 1.0)
+    means = {name: final_summary([trial for trial in trials if trial.cell == name], VAL_ACCURACY) for name in cells}
+    ranked = sorted(cells, key=lambda name: -mean.mean if (mean := means[name]) else 1.0)
     done = [name for name in ranked if means[name]]
     return tuple(cells[name] for name in (done or ranked)[:_SHOWN_POINTS])
 
 
 def _digests(study: Study, rows: Sequence[TrialRow]) -> str | None:
-    """The digests of the images that trials were trained on: more than one of a name tells that machines differ."""
-    found = {
+    """Digests of the images that trials were trained on; two of one data set mean that machines differ."""
+    digests = {
         f"{dataset} sha256 {attempt.versions[DATA_VERSION + dataset]}"
         for dataset in datasets(study)
         for row in rows
         for attempt in row.trained_by
         if DATA_VERSION + dataset in attempt.versions
     }
-    return "; ".join(sorted(found)) or None
+    return "; ".join(sorted(digests)) or None
 
 
-def _trial(row: TrialRow, whole: Mapping[str, float]) -> ReportTrial:
+def _trial(row: TrialRow, telemetry: Mapping[str, float]) -> ReportTrial:
     params = row.final.get(PARAMS)
     given_up = row.state in (TrialState.FAILED, TrialState.POISONED)
     return ReportTrial(
@@ -124,21 +124,17 @@ def _trial(row: TrialRow, whole: Mapping[str, float]) -> ReportTrial:
         seed=row.seed,
         state=row.state,
         outcome=row.outcome,
-        final={name: value for name, value in {**row.final, **whole}.items() if name not in (PARAMS, FLOPS)},
+        final={name: value for name, value in {**row.final, **telemetry}.items() if name not in (PARAMS, FLOPS)},
         steps=row.step,
         elapsed_s=row.elapsed_s if row.step else None,
         params=round(params) if params is not None else None,
         flops=row.final.get(FLOPS),
         attempts=tuple(_attempt(attempt) for attempt in row.attempts),
-        # What an attempt of a trial that came through met stands with the attempt.
+        # Errors of a trial that went on are told with its attempts.
         error=(row.traceback or row.error or None) if given_up else None,
         weights_sha256=row.weights_sha256 or None,
-        versions=_last_versions(row),
+        versions=row.attempts[-1].versions if row.attempts else {},
     )
-
-
-def _last_versions(row: TrialRow) -> Mapping[str, str]:
-    return row.attempts[-1].versions if row.attempts else {}
 
 
 def _attempt(row: AttemptRow) -> ReportAttempt:

@@ -1,4 +1,4 @@
-"""Two studies, or one study in two databases, side by side: their cells matched, the differences with intervals."""
+"""Compares two studies, or one study in two databases: matches their cells and tests the differences."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from cifarsweep.spec.types import DATA_VERSION
 from cifarsweep.stats.estimate import FEWEST_SEEDS, Estimate, difference
 from cifarsweep.stats.multiplicity import ERROR_RATE, holm
 
-#: A setting that one side does not have.
+#: In the place of a setting that one side does not have.
 ABSENT = "not there"
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One cell that both studies have."""
+    """A cell that both studies have."""
 
     a: CellResult
     b: CellResult
     estimate: Estimate | None
-    """Accuracy of b minus that of a; None where a side has no result, or one seed that the other does not have."""
+    """Accuracy of b minus that of a; None if a side has no result, or a single seed that the other lacks."""
     corrected: float
-    """p of no difference, two-sided, corrected by Holm over all matched cells."""
+    """The two-sided p of no difference, corrected by Holm over all matched cells."""
 
     @property
     def finding(self) -> str:
@@ -43,7 +43,7 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
-class Unlike:
+class Difference:
     """Something that the two sides differ in, as texts."""
 
     what: str
@@ -53,60 +53,60 @@ class Unlike:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All that a page of a comparison says. It is about validation accuracy at the end of training."""
+    """Two studies compared by their validation accuracy at the end of training."""
 
     a: ReportStudy
     b: ReportStudy
     matches: tuple[Match, ...]
     only_a: tuple[str, ...]
     only_b: tuple[str, ...]
-    unlike: tuple[Unlike, ...]
-    """Settings, devices and versions that are one thing in a and another in b."""
+    differences: tuple[Difference, ...]
+    """Settings, devices and versions that differ."""
     same_devices: bool
-    """Whether times can be compared."""
+    """Whether all trials ran on one model of device, so that times compare."""
 
 
 def compare(a: ReportStudy, b: ReportStudy) -> Comparison:
-    """Match the cells of `a` with those of `b`: by their settings, else by levels, else by name.
+    """Match the cells of `a` with those of `b`: by settings, else by levels, else by name.
 
-    Values of the same seed are paired; where the sides share no seed, Welch's test is used.
+    Values of the same seed are paired; without shared seeds, Welch's test is used.
     """
     left, right = cell_results(a), cell_results(b)
     pairs = _pairs(left, right)
-    found = [_difference(one, other) for one, other in pairs]
-    corrected = holm([_p(estimate) for estimate in found])
-    matched = [{one.cell.name for one, _ in pairs}, {other.cell.name for _, other in pairs}]
+    estimates = [difference(_accuracies(in_b), _accuracies(in_a)) for in_a, in_b in pairs]
+    corrected = holm([_p(estimate) for estimate in estimates])
+    matched_a, matched_b = {cell.cell.name for cell, _ in pairs}, {cell.cell.name for _, cell in pairs}
     sides = devices(_done(left)), devices(_done(right))
     return Comparison(
         a=a,
         b=b,
-        matches=tuple(Match(*pair, estimate, p) for pair, estimate, p in zip(pairs, found, corrected, strict=True)),
-        only_a=tuple(one.cell.name for one in left if one.cell.name not in matched[0]),
-        only_b=tuple(one.cell.name for one in right if one.cell.name not in matched[1]),
-        unlike=(*_settings(pairs), *_surroundings(left, right)),
+        matches=tuple(Match(*pair, estimate, p) for pair, estimate, p in zip(pairs, estimates, corrected, strict=True)),
+        only_a=tuple(result.cell.name for result in left if result.cell.name not in matched_a),
+        only_b=tuple(result.cell.name for result in right if result.cell.name not in matched_b),
+        differences=(*_settings(pairs), *_environment(left, right)),
         same_devices=sides[0] == sides[1] and len(sides[0]) == 1,
     )
 
 
 def _pairs(left: Sequence[CellResult], right: Sequence[CellResult]) -> list[tuple[CellResult, CellResult]]:
-    """Each cell of the left with at most one of the right; the surest ways of matching go first."""
-    found: dict[str, CellResult] = {}
+    """Match each cell of the left with at most one of the right; the surest way of matching goes first."""
+    matches: dict[str, CellResult] = {}
     for key in (_by_settings, _by_levels, _by_name):
-        taken = {other.cell.name for other in found.values()}
-        free = {key(other.cell): other for other in reversed(right) if other.cell.name not in taken}
-        for one in left:
-            if one.cell.name not in found and (match := free.pop(key(one.cell), None)):
-                found[one.cell.name] = match
-    return [(one, found[one.cell.name]) for one in left if one.cell.name in found]
+        taken = {match.cell.name for match in matches.values()}
+        free = {key(result.cell): result for result in reversed(right) if result.cell.name not in taken}
+        for result in left:
+            if result.cell.name not in matches and (match := free.pop(key(result.cell), None)):
+                matches[result.cell.name] = match
+    return [(result, matches[result.cell.name]) for result in left if result.cell.name in matches]
 
 
 def _by_settings(cell: Cell) -> str:
-    # Those of imported cells are not known, so that they match none.
+    # The settings of imported cells are unknown, so that they match none.
     return cell.own_settings.model_dump_json() if cell.own_settings is not None else f"imported {cell.name}"
 
 
 def _by_levels(cell: Cell) -> str:
-    # A study without factors has a cell without levels: that it has no levels either matches nothing.
+    # Two cells without levels do not match by having none.
     return repr(sorted((key, repr(level)) for key, level in cell.levels.items())) if cell.levels else cell.name
 
 
@@ -114,48 +114,44 @@ def _by_name(cell: Cell) -> str:
     return cell.name
 
 
-def _difference(a: CellResult, b: CellResult) -> Estimate | None:
-    return difference(_accuracies(b), _accuracies(a))
-
-
 def _accuracies(result: CellResult) -> dict[int, float]:
     return {trial.seed: value for trial in result.trials if (value := trial.last(VAL_ACCURACY)) is not None}
 
 
 def _p(estimate: Estimate | None) -> float:
-    """Two-sided, of no difference; 1 where there are too few seeds to test it."""
+    """The two-sided p of no difference; 1 with too few seeds."""
     if estimate is None or estimate.n < FEWEST_SEEDS:
         return 1.0
     return min(1.0, 2 * min(estimate.above(0.0), estimate.above(0.0, -1)))
 
 
-def _settings(pairs: Sequence[tuple[CellResult, CellResult]]) -> Iterator[Unlike]:
-    """Each setting that differs in any matched pair, with the values that it has there; of imports none is known."""
-    known = [(one.cell.own_settings, other.cell.own_settings) for one, other in pairs]
+def _settings(pairs: Sequence[tuple[CellResult, CellResult]]) -> Iterator[Difference]:
+    """Settings that differ in any matched pair, with their values there; those of imports are unknown."""
+    known = [(in_a.cell.own_settings, in_b.cell.own_settings) for in_a, in_b in pairs]
     cells = [(flat_settings(a), flat_settings(b)) for a, b in known if a is not None and b is not None]
     for key in dict.fromkeys(key for pair in cells for settings in pair for key in settings):
         texts = [tuple(level_text(side[key]) if key in side else ABSENT for side in pair) for pair in cells]
-        if unlike := [pair for pair in texts if pair[0] != pair[1]]:
-            yield Unlike(key, *(", ".join(dict.fromkeys(side)) for side in zip(*unlike, strict=True)))
+        if differing := [pair for pair in texts if pair[0] != pair[1]]:
+            yield Difference(key, *(", ".join(dict.fromkeys(side)) for side in zip(*differing, strict=True)))
 
 
-def _surroundings(left: Sequence[CellResult], right: Sequence[CellResult]) -> Iterator[Unlike]:
-    a, b = _found(left), _found(right)
+def _environment(left: Sequence[CellResult], right: Sequence[CellResult]) -> Iterator[Difference]:
+    a, b = _versions(left), _versions(right)
     for what in dict.fromkeys([*a, *b]):
         texts = [", ".join(sorted(side.get(what, ()))) or "none" for side in (a, b)]
         if texts[0] != texts[1] and a and b:
-            yield Unlike(what, *texts)
+            yield Difference(what, *texts)
 
 
-def _found(results: Sequence[CellResult]) -> Mapping[str, set[str]]:
+def _versions(results: Sequence[CellResult]) -> Mapping[str, set[str]]:
     """Devices and versions of the trials that are done."""
     trials = _done(results)
-    found: dict[str, set[str]] = {"device": devices(trials)} if trials else {}
+    versions_of: dict[str, set[str]] = {"device": devices(trials)} if trials else {}
     for trial in trials:
         for key, version in (item for versions in trial.environments for item in versions.items()):
             name = f"images of {key.removeprefix(DATA_VERSION)}" if key.startswith(DATA_VERSION) else key
-            found.setdefault(name, set()).add(version)
-    return found
+            versions_of.setdefault(name, set()).add(version)
+    return versions_of
 
 
 def _done(results: Sequence[CellResult]) -> list[ReportTrial]:

@@ -1,4 +1,4 @@
-"""Which classes a cell recognises, and which it takes for others, summed up over its trials."""
+"""Confusion counts of each cell, summed over its trials."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from cifarsweep.spec.metrics import CONFUSION
 if TYPE_CHECKING:
     from cifarsweep.store import Store
 
-#: Of more classes nobody reads a matrix, and its counts would fill the memory.
+#: A matrix of more classes is unreadable, and its counts would fill the memory.
 MOST_CLASSES = 200
-#: Trials that are read at a time.
+#: Number of trials that are read at a time.
 _PAGE = 20
 
 
 def class_counts(store: Store, report: ReportStudy, cells: Collection[str]) -> dict[str, ClassCounts]:
-    """The counts of those of these cells whose trials recorded them, by the cell's name."""
+    """Read the counts of these cells, by name; cells whose trials recorded none are left out."""
     done = {trial.number: trial.cell for trial in report.trials if trial.done and trial.cell in cells}
-    found: dict[str, list[npt.NDArray[np.int64]]] = {}
+    matrices: dict[str, list[npt.NDArray[np.int64]]] = {}
     numbers, study = list(done), report.study.name
     for start in range(0, len(numbers), _PAGE):
         for number, counts in store.metrics.read_prefix(study, CONFUSION, numbers[start : start + _PAGE]).items():
             if (matrix := _matrix(counts)) is not None:
-                found.setdefault(done[number], []).append(matrix)
-    # The images that imported trials were trained on are not known.
+                matrices.setdefault(done[number], []).append(matrix)
+    # The images of imported trials are unknown.
     datasets = {cell.name: cell.own_settings.dataset if cell.own_settings else "" for cell in report.study.cells}
-    return {cell: _summed(datasets[cell], matrices) for cell, matrices in found.items()}
+    return {cell: _summed(datasets[cell], group) for cell, group in matrices.items()}
 
 
 def _matrix(counts: Mapping[str, float]) -> npt.NDArray[np.int64] | None:
-    """True classes in rows; None where a name is none that training writes, or there are too many classes."""
+    """True classes in rows; None if a name is malformed, or there are too many classes."""
     pairs = [name.removeprefix(CONFUSION).split("/") for name in counts]
     if not all(len(pair) == 2 and all(part.isdecimal() and len(part) < 6 for part in pair) for pair in pairs):
         return None
@@ -49,9 +49,9 @@ def _matrix(counts: Mapping[str, float]) -> npt.NDArray[np.int64] | None:
 
 
 def _summed(dataset: str, matrices: Sequence[npt.NDArray[np.int64]]) -> ClassCounts:
-    # A class that a trial neither met nor guessed is not in its matrix.
+    # A class that a trial neither met nor predicted is missing from its matrix.
     size = max(len(matrix) for matrix in matrices)
-    same = [np.pad(matrix, (0, size - len(matrix))) for matrix in matrices]
+    padded = [np.pad(matrix, (0, size - len(matrix))) for matrix in matrices]
     with np.errstate(invalid="ignore"):
-        recall = np.array([matrix.diagonal() / matrix.sum(axis=1) for matrix in same])
-    return ClassCounts(dataset, np.sum(same, axis=0), recall)
+        recall = np.array([matrix.diagonal() / matrix.sum(axis=1) for matrix in padded])
+    return ClassCounts(dataset, np.sum(padded, axis=0), recall)

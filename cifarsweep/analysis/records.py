@@ -1,4 +1,4 @@
-"""What a report is made of: plain frozen records that any source of trials can fill."""
+"""The records that an analysis starts from: a study, its trials, their attempts and curves."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class ReportAttempt:
     """One of `AttemptEnd`; None while it runs."""
     error: str | None
     first_step: int | None = None
-    """The step that it went on from; None where that is not known."""
+    """The step that it resumed from; None if unknown."""
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportTrial:
-    """One cell with one seed, and what became of it."""
+    """One cell with one seed."""
 
     number: int
     cell: str
@@ -53,7 +53,7 @@ class ReportTrial:
     """The last value of each metric; empty unless the trial is done."""
     steps: int
     elapsed_s: float | None
-    """Seconds of training, without what was lost and computed again."""
+    """Seconds of training that count: work that was lost and repeated is left out."""
     params: int | None
     flops: float | None
     """Of one image, forward."""
@@ -65,95 +65,92 @@ class ReportTrial:
 
     @property
     def trained_by(self) -> tuple[ReportAttempt, ...]:
-        """The attempts that its result rests on, oldest first."""
+        """The attempts that the result rests on, oldest first."""
         return trained_by(self.attempts)
 
     @property
     def environments(self) -> tuple[Mapping[str, str], ...]:
-        """The versions, all of them, that these ran with."""
-        found = tuple(each.versions for each in self.trained_by if each.versions)
-        return found or ((self.versions,) if self.versions else ())
+        """The versions that each of these attempts ran with."""
+        known = tuple(attempt.versions for attempt in self.trained_by if attempt.versions)
+        return known or ((self.versions,) if self.versions else ())
 
     @property
     def changed(self) -> Mapping[str, Sequence[str]]:
-        """Device, versions and images that changed on its way: its bits are not promised again."""
+        """Device, versions and images that changed between its attempts, so that it is not reproducible to the bit."""
         return changed(self.attempts)
 
     @property
     def done(self) -> bool:
-        """Trained to the end, diverged or not."""
         return self.state == TrialState.DONE
 
     @property
     def diverged(self) -> bool:
-        """Done, at chance accuracy, because the loss stopped being finite."""
+        """Done at chance accuracy, because the loss stopped being finite."""
         return self.done and self.outcome == Outcome.DIVERGED
 
     @property
     def pruned(self) -> bool:
-        """Done before its end, because a search saw it fall behind."""
+        """Ended early by a search, because it fell behind the others."""
         return self.done and self.outcome == Outcome.PRUNED
 
     @property
     def trained(self) -> bool:
-        """Done and trained to its end: what diverged or was pruned took little because it ended early."""
+        """Trained to its end, so that its time and costs compare: neither diverged nor pruned."""
         return self.done and not self.diverged and not self.pruned
 
     @property
     def failed(self) -> bool:
-        """Given up: it raised, or took its workers down."""
         return self.state in (TrialState.FAILED, TrialState.POISONED)
 
     @property
     def accuracy(self) -> float | None:
-        """The last validation accuracy of a trial that is done and was not pruned."""
         return self.last(VAL_ACCURACY)
 
     def last(self, metric: str) -> float | None:
-        """The last value of a metric; None unless the trial is done, to its end, and the value finite."""
+        """The last value of a metric; None unless the trial is done, was not pruned, and the value is finite."""
         value = self.final.get(metric)
         return value if self.done and not self.pruned and value is not None and math.isfinite(value) else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassCounts:
-    """How often a cell took which class for which, at the last evaluations of its trials that are done."""
+    """Confusion counts of a cell, from the last evaluations of its trials that are done."""
 
     dataset: str
     counts: npt.NDArray[np.int64]
-    """(classes, classes), true ones in rows, guessed ones in columns, summed over the seeds."""
+    """(classes, classes): true classes in rows, predicted ones in columns, summed over the seeds."""
     recall: npt.NDArray[np.float64]
-    """(seeds, classes): the share of a class's images that were recognised; nan where it has no image."""
+    """(seeds, classes): the share of a class's images that were recognised; nan for a class without images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportStudy:
-    """A study with all that is known of it at one moment."""
+    """All that is known of a study at one moment."""
 
     study: Study
-    """Of a search: with the best of its points as cells."""
+    """The cells of a search are the best of its points."""
     trials: tuple[ReportTrial, ...]
     series: Mapping[tuple[int, str], Series]
     """By trial number and metric name."""
     made_at: datetime
     database: str
-    """For people: its password must already be hidden."""
+    """The URL without its password."""
     version: str
     """Of cifarsweep."""
     data_digest: str | None = None
-    """Of the converted data set, where it is known."""
+    """Digests of the images that trials were trained on; None if unknown."""
     classes: Mapping[str, int] = field(default_factory=dict)
-    """How many classes the data sets have, as far as that is known here."""
+    """The number of classes of each data set that this machine knows."""
     plans: Plans = ()
-    """The numbers of seeds at which the data were to be looked at, by plan; empty for one look."""
+    """The numbers of seeds at each planned look at the data, by plan; empty for one look."""
     confusion: Mapping[str, ClassCounts] = field(default_factory=dict)
-    """By the names of the cells; empty where no trial recorded it."""
+    """By the name of the cell; empty if no trial recorded it."""
     class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Of the data sets that are installed here."""
+    """Names of the classes of each data set that is installed on this machine."""
     evaluations: Mapping[int, int] = field(default_factory=dict)
-    """How often a trial was evaluated, by its number, where `series` leaves its curve out."""
+    """The number of evaluations by trial number, for trials whose curves are not in `series`."""
     written: Study | None = None
-    """The study as its file has it, where `study` differs."""
+    """The study as its file has it; None if `study` is the same."""
 
     @property
     def looks(self) -> tuple[int, ...]:

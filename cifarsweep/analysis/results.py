@@ -1,4 +1,4 @@
-"""What was found: each cell's final values, counts and costs, before anybody writes them down."""
+"""The trials of each cell summed up: final values, counts and costs."""
 
 from __future__ import annotations
 
@@ -29,17 +29,14 @@ class CellResult:
 
     @property
     def done(self) -> int:
-        """Trials that are done."""
         return sum(trial.done for trial in self.trials)
 
     @property
     def diverged(self) -> int:
-        """Trials that are done at chance, because the loss stopped being finite."""
         return sum(trial.diverged for trial in self.trials)
 
     @property
     def failed(self) -> int:
-        """Trials that were given up."""
         return sum(trial.failed for trial in self.trials)
 
     @property
@@ -48,12 +45,12 @@ class CellResult:
 
     @property
     def params(self) -> int | None:
-        """Parameters of the network, as the first trial that knows them says."""
+        """Parameters of the network, as its first trial that recorded them has it."""
         return next((trial.params for trial in self.trials if trial.params is not None), None)
 
     @property
     def flops(self) -> float | None:
-        """Of one image, forward."""
+        """Of the forward pass of one image."""
         return next((trial.flops for trial in self.trials if trial.flops is not None), None)
 
 
@@ -70,7 +67,7 @@ class NamedMean:
 
 
 def cell_results(report: ReportStudy) -> list[CellResult]:
-    """Every cell of the study, in its order, with the trials that bear its name."""
+    """Sum up every cell of the study, in its order."""
     by_cell: dict[str, list[ReportTrial]] = {cell.name: [] for cell in report.study.cells}
     for trial in report.trials:
         by_cell.setdefault(trial.cell, []).append(trial)
@@ -84,20 +81,20 @@ def _result(cell: Cell, trials: Sequence[ReportTrial]) -> CellResult:
 
 
 def final_summary(trials: Iterable[ReportTrial], metric: str) -> Summary | None:
-    """Of the last values of a metric, or None while no trial has one."""
+    """Sum up the last values of a metric; None while no trial has one."""
     values = [value for trial in trials if (value := trial.last(metric)) is not None]
     return summary(values) if values else None
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What the cells took of one thing, and which of them are worth it."""
+    """One thing that training costs, such as time or energy, and what each cell took of it."""
 
     name: str
     values: tuple[float | None, ...]
-    """By cell, as the results are ordered; None where unknown or without a result."""
+    """By cell, in the order of the results; None if unknown, or without an accuracy."""
     front: tuple[int, ...]
-    """Indices of the cells that no other one beats in mean accuracy at the same cost or less, cheapest first."""
+    """The Pareto front, cheapest first: indices of the cells that none beats in accuracy at the same cost or less."""
 
 
 def _mean_seconds(result: CellResult) -> float | None:
@@ -120,12 +117,12 @@ _COSTS: Mapping[str, Callable[[CellResult], float | None]] = {
 
 def costs(results: Sequence[CellResult]) -> list[Cost]:
     """The costs in which the cells differ."""
-    found = []
+    differing = []
     for name, cost_of in _COSTS.items():
         values = tuple(cost_of(result) if result.accuracy else None for result in results)
         if len({value for value in values if value is not None}) > 1:
-            found.append(Cost(name, values, tuple(pareto_front(results, values))))
-    return found
+            differing.append(Cost(name, values, tuple(pareto_front(results, values))))
+    return differing
 
 
 def pareto_front(results: Sequence[CellResult], values: Sequence[float | None]) -> list[int]:
@@ -144,16 +141,16 @@ def pareto_front(results: Sequence[CellResult], values: Sequence[float | None]) 
 
 
 def best(results: Sequence[CellResult]) -> CellResult | None:
-    """The cell with the highest mean accuracy; whether it is better than the next is not said."""
+    """The cell with the highest mean accuracy; it need not be surely better than the next."""
     known = [result for result in results if result.accuracy is not None]
     return max(known, key=lambda result: result.accuracy.mean if result.accuracy else 0.0, default=None)
 
 
 def reach(means: Sequence[float]) -> float | None:
-    """From where on down a mean is far below the rest; None where none is.
+    """The accuracy below which a mean is an outlier; None if none is.
 
-    That is four times as far below the median as the highest is above it, or 2 points where that is little: a cell
-    that did not train would make all others look alike in a figure.
+    An outlier is four times as far below the median as the highest mean is above it, and at least 2 points. A cell that
+    did not train would otherwise squeeze all others together in a figure.
     """
     if not means:
         return None
@@ -163,13 +160,13 @@ def reach(means: Sequence[float]) -> float | None:
 
 
 def state_counts(report: ReportStudy) -> dict[TrialState, int]:
-    """Trials by state, every state present, in the order of `TrialState`."""
+    """The number of trials in every state, in the order of `TrialState`."""
     counts = Counter(str(trial.state) for trial in report.trials)
     return {state: counts[state] for state in TrialState}
 
 
 def named_means(hypothesis: Hypothesis, study: Study, results: Sequence[CellResult]) -> list[NamedMean]:
-    """The means of the cells that a hypothesis is tested on; `best` and `trend` name those of each level."""
+    """The means of the cells that a hypothesis is tested on."""
     by_name = {result.cell.name: result for result in results}
     return [
         NamedMean(side.role, cell, final_summary(by_name[cell].trials, hypothesis.metric), by_name[cell].done > 0)

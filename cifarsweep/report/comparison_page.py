@@ -38,7 +38,7 @@ def comparison_view(comparison: Comparison) -> dict[str, Any]:
             if names
         ],
         "imported": comparison.a.study.imported or comparison.b.study.imported,
-        "unlike": comparison.unlike,
+        "unlike": comparison.differences,
         "made_at": timestamp(max(comparison.a.made_at, comparison.b.made_at)),
         "version": comparison.a.version,
     }

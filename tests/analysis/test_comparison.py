@@ -61,7 +61,7 @@ def test_a_study_does_not_differ_from_itself(pair: Any) -> None:
     found = compare(pair[0], pair[0])
 
     assert {match.finding for match in found.matches} == {"no difference shown"}
-    assert found.unlike == () and found.only_a == found.only_b == ()
+    assert found.differences == () and found.only_a == found.only_b == ()
 
 
 def test_cells_are_matched_by_settings_then_levels_then_name(make: Any) -> None:
@@ -75,7 +75,7 @@ def test_cells_are_matched_by_settings_then_levels_then_name(make: Any) -> None:
     found = compare(make.report(a, []), make.report(b, []))
 
     assert [(m.a.cell.name, m.b.cell.name) for m in found.matches] == [("skip=no", "plain"), ("skip=yes", "new")]
-    assert [(one.what, one.a, one.b) for one in found.unlike] == [("batch_size", "128", "64")]
+    assert [(one.what, one.a, one.b) for one in found.differences] == [("batch_size", "128", "64")]
     assert {match.finding for match in found.matches} == {"no result yet"}
 
 
@@ -110,7 +110,7 @@ def test_times_and_surroundings_of_other_machines_are_marked(make: Any, pair: An
     html = write_comparison(found, tmp_path).read_text()
 
     assert not found.same_devices and compare(a, b).same_devices
-    unlike = [(one.what, one.a, one.b) for one in found.unlike]
+    unlike = [(one.what, one.a, one.b) for one in found.differences]
     assert unlike == [("device", "cpu", "NVIDIA H200"), ("torch", "2.15.0", "2.16.0")]
     assert "Times are left out" in html and "Time:" not in html
 
