@@ -1,4 +1,4 @@
-"""What differs between the cells beside the factors, so that a difference in results may come from it instead."""
+"""Finds what differs between cells beside the factors, and could explain a difference in results instead."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 from cifarsweep.analysis.records import ReportTrial
 from cifarsweep.analysis.results import CellResult
-from cifarsweep.formatting import duration, magnitude, ratio_text
+from cifarsweep.formatting import duration, magnitude
 from cifarsweep.spec.metrics import CPU_SLOTS, GPU_SLOTS
 from cifarsweep.spec.settings import flat_settings
 from cifarsweep.spec.study import Study, level_text
-from cifarsweep.spec.types import DATA_VERSION, Value
+from cifarsweep.spec.types import DATA_VERSION
 
-#: By what share the numbers of trials that a device had at once may differ before they count.
+#: The numbers of trials that share a device differ if one is more than this share above the other.
 _SLOTS_APART = 0.2
-#: More values than this are told as lowest and highest.
+#: Of more values than this, the lowest and the highest are listed.
 _GROUPS = 4
 _NOT_SET = "not set"
 
@@ -30,27 +30,27 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Confound:
-    """One thing that differs."""
+    """One thing that differs between cells."""
 
     what: str
     groups: tuple[Group, ...]
-    """One for each value; where there are many numbers, the cell with the lowest and the one with the highest."""
+    """One for each value; of many numbers, the cells with the lowest and the highest."""
     ratio: float | None = None
-    """Highest over lowest, where they stand for many."""
+    """Highest over lowest, of many numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnlikeTimes:
-    """Why training times do not compare: they are of several devices, or more trials shared the device in some."""
+    """Why training times do not compare: devices differ, or the numbers of trials that shared a device do."""
 
     devices: tuple[str, ...] = ()
     slots: tuple[float, float] | None = None
-    """The fewest and the most trials that a device had at once."""
+    """The fewest and the most trials that shared a device."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Measure:
-    """A number that each trial has, and by what share its cell means may differ before it counts."""
+    """A number that each trial has, and the share by which means of cells may differ without being listed."""
 
     what: str
     of: Callable[[ReportTrial], float | None]
@@ -70,65 +70,63 @@ _MEASURES = (
 
 
 def confounds(study: Study, results: Sequence[CellResult]) -> list[Confound]:
-    """Everything that differs between cells beside the study's factors, of what is recorded.
+    """Everything recorded that differs between cells beside the study's factors.
 
-    Measured things are means over the trials that came to their end, of the cells that have any.
+    Measured numbers are means over the trials that trained to their end.
     """
-    return [*_settings(study), *_measured(results), *_surroundings(results)]
+    return [*_settings(study), *_measured(results), *_environment(results)]
 
 
 def _settings(study: Study) -> Iterator[Confound]:
-    """Settings that arms set beside the factors. What one family of models does not have follows from its name."""
+    """Settings that arms set beside the factors, of those that all families of models have."""
     if not study.factors or study.imported:
         return
     cells = {cell.name: flat_settings(cell.settings) for cell in study.cells}
     for key in dict.fromkeys(key for settings in cells.values() for key in settings):
         if key in study.factors or not all(key in settings for settings in cells.values()):
             continue
-        found = {name: _level(settings[key]) for name, settings in cells.items()}
-        if len(set(found.values())) > 1:
-            yield Confound(key, _groups(found))
-
-
-def _level(value: Value) -> str:
-    return _NOT_SET if value is None else level_text(value)
+        texts = {
+            name: _NOT_SET if settings[key] is None else level_text(settings[key]) for name, settings in cells.items()
+        }
+        if len(set(texts.values())) > 1:
+            yield Confound(key, _groups(texts))
 
 
 def _measured(results: Sequence[CellResult]) -> Iterator[Confound]:
     for measure in _MEASURES:
-        found: dict[str, float] = {}
+        means: dict[str, float] = {}
         for result in results:
-            values = [value for trial in result.trials if trial.trained and (value := measure.of(trial)) is not None]
+            values = [value for trial in result.trained if (value := measure.of(trial)) is not None]
             if values:
-                found[result.cell.name] = sum(values) / len(values)
-        if found and max(found.values()) - min(found.values()) > measure.tolerance * min(found.values()):
-            yield _spread(measure, found)
+                means[result.cell.name] = sum(values) / len(values)
+        if means and max(means.values()) - min(means.values()) > measure.tolerance * min(means.values()):
+            yield _spread(measure, means)
 
 
-def _spread(measure: _Measure, found: Mapping[str, float]) -> Confound:
-    texts = {cell: measure.text(value) for cell, value in found.items()}
+def _spread(measure: _Measure, means: Mapping[str, float]) -> Confound:
+    texts = {cell: measure.text(value) for cell, value in means.items()}
     if len(set(texts.values())) <= _GROUPS:
         return Confound(measure.what, _groups(texts))
-    least, most = min(found, key=found.__getitem__), max(found, key=found.__getitem__)
-    ratio = found[most] / found[least] if found[least] > 0 else None
+    least, most = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
+    ratio = means[most] / means[least] if means[least] > 0 else None
     return Confound(measure.what, tuple(Group(texts[cell], (cell,)) for cell in (least, most)), ratio)
 
 
-def _surroundings(results: Sequence[CellResult]) -> Iterator[Confound]:
-    """Devices and versions of all attempts that trained; what is mixed alike in every cell is told as well."""
+def _environment(results: Sequence[CellResult]) -> Iterator[Confound]:
+    """Devices and versions of all attempts that trained, even if they are mixed in every cell."""
     by_cell = {result.cell.name: [trial for trial in result.trials if trial.done] for result in results}
     by_cell = {name: trials for name, trials in by_cell.items() if trials}
     yield from _mixed("Device", {name: devices(trials) for name, trials in by_cell.items()})
-    ran_with = {cell: [each for trial in trials for each in trial.environments] for cell, trials in by_cell.items()}
-    for key in sorted({key for found in ran_with.values() for versions in found for key in versions}):
-        values = {cell: {versions.get(key, "none") for versions in found} for cell, found in ran_with.items()}
+    ran_with = {cell: [found for trial in trials for found in trial.environments] for cell, trials in by_cell.items()}
+    for key in sorted({key for environments in ran_with.values() for versions in environments for key in versions}):
+        values = {cell: {versions.get(key, "none") for versions in each} for cell, each in ran_with.items()}
         what = f"Images of {key.removeprefix(DATA_VERSION)}" if key.startswith(DATA_VERSION) else f"Version of {key}"
         yield from _mixed(what, values)
 
 
 def _mixed(what: str, values: Mapping[str, set[str]]) -> Iterator[Confound]:
     if len(set().union(*values.values())) > 1:
-        yield Confound(what, _groups({cell: " and ".join(sorted(found)) for cell, found in values.items()}))
+        yield Confound(what, _groups({cell: " and ".join(sorted(mixed)) for cell, mixed in values.items()}))
 
 
 def _groups(values: Mapping[str, str]) -> tuple[Group, ...]:
@@ -139,23 +137,15 @@ def _groups(values: Mapping[str, str]) -> tuple[Group, ...]:
 
 
 def devices(trials: Iterable[ReportTrial]) -> set[str]:
-    """The models of device that these trials were trained on."""
+    """The models of device that trained these trials."""
     return {attempt.device for trial in trials for attempt in trial.trained_by if attempt.device}
 
 
-def timing_note(results: Sequence[CellResult]) -> str | None:
-    """Why training times can't be compared between cells; None where all ran on one model of device."""
-    found = sorted(devices(trial for result in results for trial in result.trials if trial.done))
-    if len(found) < 2:
-        return None
-    return f"Times are of different devices ({', '.join(found)}): they tell devices apart as much as cells."
-
-
 def unlike_times(trials: Sequence[ReportTrial]) -> UnlikeTimes | None:
-    """How the trials' times were measured differently, if they were; every attempt's device counts."""
-    found = tuple(sorted(devices(trials)))
-    if len(found) > 1:
-        return UnlikeTimes(devices=found)
+    """How the times of trials were measured differently, if they were."""
+    models = tuple(sorted(devices(trials)))
+    if len(models) > 1:
+        return UnlikeTimes(devices=models)
     busy = [slots for trial in trials if (slots := _slots(trial)) is not None]
     if busy and max(busy) > (1 + _SLOTS_APART) * min(busy):
         return UnlikeTimes(slots=(min(busy), max(busy)))
@@ -165,8 +155,3 @@ def unlike_times(trials: Sequence[ReportTrial]) -> UnlikeTimes | None:
 def _slots(trial: ReportTrial) -> float | None:
     on_gpu = trial.last(GPU_SLOTS)
     return trial.last(CPU_SLOTS) if on_gpu is None else on_gpu
-
-
-def spread_text(confound: Confound) -> str:
-    """How far apart the two ends of many numbers are."""
-    return f"a factor of {ratio_text(confound.ratio)}" if confound.ratio is not None else ""

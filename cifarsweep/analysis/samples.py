@@ -1,4 +1,4 @@
-"""What a hypothesis is tested on: the trials that count, and for each side that it names, one number a seed.
+"""Selects what a hypothesis is tested on: the sides, the trials that count, and one number for each side and seed.
 
 A reader who watches the numbers come in, and stops when they please, finds differences that are not there. So a
 hypothesis is tested on the seeds of a look that was planned, and only when no trial of its cells is open among them.
@@ -24,34 +24,33 @@ from cifarsweep.stats.evidence import Reached
 T = TypeVar("T")
 
 #: Trials that are done, by cell and seed.
-Done = Mapping[str, Mapping[int, ReportTrial]]
-
+DoneTrials = Mapping[str, Mapping[int, ReportTrial]]
 
 _NEVER = Reached(math.inf, False)
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Cells that stand for one side of a comparison; each seed counts with their mean."""
+    """The cells of one side of a comparison; each seed counts with the mean over them."""
 
     role: str
     """What the hypothesis calls it: `a`, `b`, or a level of its factor."""
     label: str
     cells: tuple[str, ...]
     matched: bool
-    """Whether they agree with those of the other sides in all that is varied, beside what the hypothesis names."""
+    """Whether these cells and those of the other sides differ in nothing but what the hypothesis names."""
 
 
 def sides(hypothesis: Hypothesis, study: Study) -> list[Side]:
     """What is compared: `a` and `b`, or the levels of a factor, that of `best` first, those of `trend` in order.
 
-    Of each side those cells count that have a counterpart on every other; where none has, all of them, not `matched`.
+    Cells count if they have a counterpart on every other side. If none has, all cells count and are not `matched`.
     """
     if hypothesis.kind == "best" or hypothesis.kind == "trend":
         return _levels(hypothesis, study)
     chosen = selectors(hypothesis)
     named = {key for selector in chosen.values() if not isinstance(selector, str) for key in selector}
-    labels = [one if isinstance(one, str) else cell_name(one, list(one)) for one in chosen.values()]
+    labels = [name if isinstance(name, str) else cell_name(name, list(name)) for name in chosen.values()]
     groups = [select(study.cells, selector) for selector in chosen.values()]
     return _sides(list(chosen), labels, groups, named)
 
@@ -66,23 +65,25 @@ def _levels(hypothesis: Best | Trend, study: Study) -> list[Side]:
     if hypothesis.kind == "best":
         levels.sort(key=lambda level: not same_level(level, hypothesis.level))
     labels = [cell_name({factor: level}, [factor]) for level in levels]
-    return _sides([level_text(level) for level in levels], labels, [cells[level_key(one)] for one in levels], {factor})
+    return _sides(
+        [level_text(level) for level in levels], labels, [cells[level_key(level)] for level in levels], {factor}
+    )
 
 
 def _sides(
     roles: Sequence[str], labels: Sequence[str], groups: Sequence[Sequence[Cell]], named: Collection[str]
 ) -> list[Side]:
-    # Sides that name no setting, but arms, are meant as they are.
+    # Arms are compared as they are named.
     like = match_cells(groups, named) if named and all(groups) else groups
     matched = all(like)
     names = [tuple(cell.name for cell in group) for group in (like if matched else groups)]
-    return [Side(*each, matched) for each in zip(roles, labels, names, strict=True)]
+    return [Side(role, label, cells, matched) for role, label, cells in zip(roles, labels, names, strict=True)]
 
 
 def match_cells(groups: Sequence[Sequence[Cell]], named: Collection[str]) -> list[list[Cell]]:
-    """Of each group the cells with a counterpart in every other, equal in all that is varied but not named.
+    """Select from each group the cells with a counterpart in every other: equal in all that varies but is not named.
 
-    What one family of models does not have follows from its name, so that only settings which all of them have count.
+    Only settings that all cells have count: whether a model has a setting follows from its family.
     """
     keys = set.intersection(*(set(cell.levels) for group in groups for cell in group)).difference(named)
     rests = [{_rest(cell, keys) for cell in group} for group in groups]
@@ -95,7 +96,7 @@ def _rest(cell: Cell, keys: Collection[str]) -> Hashable:
 
 
 def cells_of(compared: Sequence[Side]) -> tuple[str, ...]:
-    """The names of all cells of the sides."""
+    """The names of the cells of all sides."""
     return tuple(dict.fromkeys(name for side in compared for name in side.cells))
 
 
@@ -105,31 +106,31 @@ def named_cells(study: Study) -> frozenset[str]:
 
 
 def metrics_needed(study: Study) -> list[str]:
-    """The curves without which the hypotheses of the study can't be tested."""
+    """The metrics whose curves are needed to test the hypotheses."""
     races = [hypothesis for hypothesis in study.hypotheses if hypothesis.kind == "faster"]
     return sorted({name for race in races for name in (race.metric, race.by) if name != "steps"})
 
 
-def done_trials(report: ReportStudy) -> Done:
-    """The trials that are done; those that failed have no result, and no seed of theirs counts."""
-    found: dict[str, dict[int, ReportTrial]] = {}
+def done_trials(report: ReportStudy) -> DoneTrials:
+    """The trials that are done, by cell and seed; failed trials have no result."""
+    done: dict[str, dict[int, ReportTrial]] = {}
     for trial in report.trials:
         if trial.done:
-            found.setdefault(trial.cell, {})[trial.seed] = trial
-    return found
+            done.setdefault(trial.cell, {})[trial.seed] = trial
+    return done
 
 
 def seed_order(study: Study, count: int) -> tuple[int, ...]:
-    """The seeds of the study, and after them whole numbers that none of them is."""
+    """The seeds of the study, continued with new whole numbers up to `count` seeds."""
     following = range(max(study.seeds) + 1, max(study.seeds) + 1 + max(0, count - len(study.seeds)))
     return (*study.seeds, *following)
 
 
-def trials_at_look(cells: Collection[str], done: Done, report: ReportStudy) -> Done | None:
-    """The trials to test a hypothesis on these cells on; None where it has to wait.
+def trials_at_look(cells: Collection[str], done: DoneTrials, report: ReportStudy) -> DoneTrials | None:
+    """The trials that a hypothesis about these cells is tested on; None if it has to wait.
 
-    Under a plan those of the last look that is complete, whatever has come since: what decides at a number of seeds
-    that nobody planned may be decided otherwise at the next look. Without one, all of them.
+    Under a plan, these are the trials of the last complete look. Later trials do not count: a number of seeds that was
+    not planned could give a verdict that the next look does not. Without a plan, all trials count.
     """
     open_seeds = {trial.seed for trial in report.trials if trial.cell in cells and trial.state not in FINAL_STATES}
     if not report.looks:
@@ -144,18 +145,23 @@ def trials_at_look(cells: Collection[str], done: Done, report: ReportStudy) -> D
     return None
 
 
-def trials_by_seed(side: Side, done: Done) -> dict[int, list[ReportTrial]]:
-    """The trials of each seed that all cells of the side are done with."""
+def trials_by_seed(side: Side, done: DoneTrials) -> dict[int, list[ReportTrial]]:
+    """The trials of each seed for which all cells of the side are done."""
     cells = [done.get(cell, {}) for cell in side.cells]
     shared = set.intersection(*(set(cell) for cell in cells)) if cells else set()
     return {seed: [cell[seed] for cell in cells] for seed in sorted(shared)}
 
 
+def side_trials(side: Side, done: DoneTrials) -> list[ReportTrial]:
+    """All trials of these seeds."""
+    return [trial for trials in trials_by_seed(side, done).values() for trial in trials]
+
+
 def pending_seeds(compared: Sequence[Side], report: ReportStudy) -> int:
-    """Seeds that all cells of the sides have trials of, some of them not finished: pairs, where the sides share any."""
+    """The number of further seeds once all open trials are done; pairs, if the sides share seeds."""
     done = [trial for trial in report.trials if trial.done]
-    waiting = [trial for trial in report.trials if trial.state not in FINAL_STATES]
-    return _pairs(compared, [*done, *waiting]) - _pairs(compared, done)
+    pending = [trial for trial in report.trials if trial.state not in FINAL_STATES]
+    return _pairs(compared, [*done, *pending]) - _pairs(compared, done)
 
 
 def _pairs(compared: Sequence[Side], trials: Sequence[ReportTrial]) -> int:
@@ -168,66 +174,66 @@ def _pairs(compared: Sequence[Side], trials: Sequence[ReportTrial]) -> int:
     return paired if paired >= FEWEST_SEEDS or (paired and fewest < FEWEST_SEEDS) else fewest
 
 
-def last_values(side: Side, done: Done, metric: str) -> dict[int, float]:
+def last_values(side: Side, done: DoneTrials, metric: str) -> dict[int, float]:
     """The mean over the side's cells of the last value, by seed."""
-    found = {}
+    means = {}
     for seed, trials in trials_by_seed(side, done).items():
         values = [value for trial in trials if (value := trial.last(metric)) is not None]
         if len(values) == len(trials):
-            found[seed] = sum(values) / len(values)
-    return found
+            means[seed] = sum(values) / len(values)
+    return means
 
 
-def tested(*values: dict[int, T]) -> list[dict[int, T]]:
-    """Of each side the seeds that count: of two the pairs, where there are enough; of more those that all have."""
+def comparable(*values: dict[int, T]) -> list[dict[int, T]]:
+    """Keep the seeds that count: of two sides the pairs, if there are enough; of more sides the seeds that all have."""
     if len(values) == 1:
         return list(values)
     seeds = paired_seeds(*values) if len(values) == 2 else set.intersection(*map(set, values))
     return [{seed: side[seed] for seed in side if seed in seeds} if seeds else side for side in values]
 
 
-def log_times(side: Side, done: Done) -> dict[int, float]:
-    """The logarithm of the training time by seed: the mean over the side's cells.
+def log_times(side: Side, done: DoneTrials) -> dict[int, float]:
+    """The mean over the side's cells of the logarithm of the training time, by seed.
 
     A seed with a trial that diverged or was pruned is left out: such a trial ended early.
     """
-    found = {}
+    logarithms = {}
     for seed, trials in trials_by_seed(side, done).items():
         times = [trial.elapsed_s for trial in trials if trial.elapsed_s and trial.trained]
         if len(times) == len(trials):
-            found[seed] = sum(map(math.log, times)) / len(times)
-    return found
+            logarithms[seed] = sum(map(math.log, times)) / len(times)
+    return logarithms
 
 
-def without_value(compared: Sequence[Side], done: Done, metric: str) -> int:
-    """Trials that are done with a value that is not finite, such as the loss of those that diverged."""
+def without_value(compared: Sequence[Side], done: DoneTrials, metric: str) -> int:
+    """The number of done trials whose last value is not finite, such as the loss of diverged ones."""
     trials = [trial for side in compared for cell in side.cells for trial in done.get(cell, {}).values()]
     return sum(metric in trial.final and not math.isfinite(trial.final[metric]) for trial in trials)
 
 
 def chance_of(side: Side, report: ReportStudy) -> float | None:
-    """The accuracy of a guess; None where the number of classes is not known here, or differs between the cells."""
+    """The accuracy of a guess; None if the number of classes is unknown, or differs between the cells."""
     datasets = {cell.settings.dataset for cell in report.study.cells if cell.name in side.cells}
     counts = {report.classes.get(dataset) for dataset in datasets}
     count = counts.pop() if len(counts) == 1 else None
     return 1 / count if count else None
 
 
-def times_to(side: Side, done: Done, report: ReportStudy, hypothesis: Faster) -> dict[int, Reached]:
-    """When each seed came to the target: the geometric mean over the cells, reached where all of them were."""
-    found = {}
+def times_to(side: Side, done: DoneTrials, report: ReportStudy, hypothesis: Faster) -> dict[int, Reached]:
+    """When each seed reached the target: the geometric mean over the cells; reached if all of them did."""
+    reached = {}
     for seed, trials in trials_by_seed(side, done).items():
         times = [time for trial in trials if (time := _time_to(trial, report, hypothesis)) is not None]
         if len(times) == len(trials):
             at = math.exp(sum(math.log(time.at) for time in times) / len(times))
-            found[seed] = Reached(at, all(time.reached for time in times))
-    return found
+            reached[seed] = Reached(at, all(time.reached for time in times))
+    return reached
 
 
 def _time_to(trial: ReportTrial, report: ReportStudy, hypothesis: Faster) -> Reached | None:
-    """Of one trial: the first evaluation at the target, else the last one; a loss comes to its target from above.
+    """The first evaluation of a trial that reached the target, else its last one. A loss reaches it from above.
 
-    One that diverged before it was there never will be.
+    A trial that diverged before never reaches it.
     """
     series = report.series.get((trial.number, hypothesis.metric))
     axis = report.series.get((trial.number, hypothesis.by)) if hypothesis.by != "steps" else series

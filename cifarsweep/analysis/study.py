@@ -1,4 +1,4 @@
-"""A study, analysed once: what pages, index, terminal, JSON and notebook all tell of."""
+"""Analyses a study once, for pages, index, terminal, JSON and notebook."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from cifarsweep.spec.study import Study
 if TYPE_CHECKING:
     from cifarsweep.store import Store
 
-#: Cells and trials that a page shows, and cells that a terminal's table has a line for.
+#: The most cells and trials on a page, and cells in a terminal's table.
 SHOWN_CELLS, SHOWN_TRIALS, SHOWN_LINES = 200, 1000, 40
 
 
 @dataclass(frozen=True, slots=True)
 class StudyAnalysis:
-    """A study with what its trials amount to."""
+    """A study with its results and verdicts."""
 
     report: ReportStudy
     results: tuple[CellResult, ...]
-    """Of every cell, in the order of the study."""
+    """Of all cells, in the order of the study."""
     shown: frozenset[str]
     """The names of the cells that a page shows."""
     verdicts: tuple[Verdict, ...]
-    """Of every hypothesis, in the order of the study."""
+    """Of all hypotheses, in the order of the study."""
 
     @property
     def study(self) -> Study:
@@ -45,8 +45,7 @@ def analyse(report: ReportStudy) -> StudyAnalysis:
 def load_study(store: Store, name: str, *, curves: bool = True) -> StudyAnalysis:
     """Read a study and analyse it. Raises UnknownStudy.
 
-    Without `curves`, only those that a hypothesis is tested on are read: of a large study that takes a tenth of the
-    time.
+    Without `curves`, only the curves that hypotheses are tested on are read, which takes a tenth of the time.
     """
     if not curves:
         return analyse(collect(store, name))
@@ -60,9 +59,9 @@ def _analysed(report: ReportStudy, results: Sequence[CellResult]) -> StudyAnalys
 
 
 def shown_cells(study: Study, results: Sequence[CellResult]) -> frozenset[str]:
-    """The names of the cells that a page shows: `SHOWN_CELLS`, or more where hypotheses speak of more.
+    """The names of the cells that a page shows: all, or of many those of hypotheses, of Pareto fronts, and the best.
 
-    Those that a hypothesis is tested on always, those that no other one beats at the same cost, and the best.
+    Of the best as many as it takes for `SHOWN_CELLS`.
     """
     if len(results) <= SHOWN_CELLS:
         return frozenset(result.cell.name for result in results)
@@ -72,7 +71,7 @@ def shown_cells(study: Study, results: Sequence[CellResult]) -> frozenset[str]:
 
 
 def shown_lines(results: Sequence[CellResult]) -> list[CellResult]:
-    """The cells that a terminal shows: all, or the best of many, in the order of the study."""
+    """The cells in a terminal's table: all, or the best of many, in the order of the study."""
     if len(results) <= SHOWN_LINES:
         return list(results)
     kept = {result.cell.name for result in _best_first(results)[:SHOWN_LINES]}
@@ -80,11 +79,11 @@ def shown_lines(results: Sequence[CellResult]) -> list[CellResult]:
 
 
 def shown_trials(report: ReportStudy, cells: Collection[str]) -> list[ReportTrial]:
-    """The trials that a page lists: all, or of many those that failed, and those of the cells that it shows."""
+    """The trials that a page lists: all, or of many those that failed, then those of the shown cells."""
     ranked = sorted(report.trials, key=lambda trial: (not trial.failed, trial.cell not in cells))
     return sorted(ranked[:SHOWN_TRIALS], key=lambda trial: trial.number)
 
 
 def _best_first(results: Sequence[CellResult]) -> list[CellResult]:
-    """By their means; those without a result last."""
+    """By accuracy; cells without one come last."""
     return sorted(results, key=lambda result: -result.accuracy.mean if result.accuracy else 1.0)

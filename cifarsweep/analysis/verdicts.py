@@ -1,6 +1,6 @@
-"""What the trials of a study say of each hypothesis: supported, refuted or undecided, and how sure that is.
+"""Judges each hypothesis of a study: supported, refuted or undecided, and how sure that is.
 
-A `Verdict` holds numbers alone, all that a sentence about it may need; `report.verdict_text` puts it into words.
+A `Verdict` holds every number that a sentence about it needs; `report.verdict_text` puts it into words.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Literal
 from cifarsweep.analysis.confounds import UnlikeTimes, unlike_times
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.samples import (
-    Done,
+    DoneTrials,
     Side,
     cells_of,
     chance_of,
+    comparable,
     done_trials,
     last_values,
     log_times,
     pending_seeds,
+    side_trials,
     sides,
-    tested,
     times_to,
     trials_at_look,
-    trials_by_seed,
     without_value,
 )
 from cifarsweep.spec.hypothesis import Hypothesis
@@ -38,83 +38,82 @@ from cifarsweep.stats.evidence import Evidence, Reached
 from cifarsweep.stats.multiplicity import Decision, Judgement, judge, level_after, level_at, planning_level
 from cifarsweep.stats.power import seeds_needed
 
-#: Why a hypothesis has nothing to be tested on.
+#: Why a hypothesis can't be tested.
 Obstacle = Literal["no counterparts", "not finite", "no values", "classes unknown", "no shared seeds"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideResult:
-    """One side of a comparison: what its cells came to, at the seeds that the test rests on."""
+    """One side of a comparison, at the seeds that are tested."""
 
     label: str
     cells: tuple[str, ...]
     value: Summary | None = None
-    """Of the last values; None where no seed has one, and of times."""
+    """Of the last values; None if no seed has one, and for `faster`."""
     seeds: int = 0
     reached: int = 0
     """Seeds that reached the target of `faster`."""
     diverged: int = 0
     trials: int = 0
-    """Trials that are done, of seeds that every cell of the side is done with; `diverged` of them diverged."""
+    """Done trials of the seeds for which all cells of the side are done; `diverged` of them diverged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What the trials say of one hypothesis, and how sure that is."""
+    """The decision on one hypothesis, with all numbers behind it."""
 
     hypothesis: Hypothesis
     decision: Decision
     obstacle: Obstacle | None
-    """Why there is nothing to test it on; None where there is."""
+    """Why it can't be tested; None if it can."""
     sides: tuple[SideResult, ...]
-    """In the order in which the hypothesis names them; of `best` the level and the one that decides against it."""
+    """In the order of the hypothesis; of `best` the level and the one that comes nearest."""
     levels: int
-    """How many sides are compared."""
+    """The number of sides that are compared."""
     matched: bool
-    """Whether the sides agree in all that is varied, beside what the hypothesis names."""
+    """Whether the sides differ in nothing but what the hypothesis names."""
     estimate: float | None
     """In units of the metric: a difference (of `best`, to the level that comes nearest), a mean, or the rise per level
-    of `trend`; of `faster` the ratio of times. None without results, and where not every seed reached the target."""
+    of `trend`; for `faster` the ratio of times. None without results, or if not every seed reached the target."""
     interval: Interval | None
     """Of the estimate, 95 %, not corrected for the other hypotheses."""
     effect: float | None
     """Of a difference, in standard deviations: d_z of pairs, d of Welch's test, both with Hedges' correction."""
     method: Method | None
-    """How the estimate was made."""
     alike: bool
-    """Whether all seeds are alike: a sign test decides, since a t test has no spread to measure by."""
+    """Whether all seeds are alike: without any spread, a sign test decides."""
     by_order: bool
-    """Whether a sign test of which side came first decides, since some seeds did not reach the target."""
+    """Whether a sign test of which side came first decides, because some seeds did not reach the target."""
     order_known: bool
     """Whether any pair of seeds tells which side came first."""
     p: float
-    """Of this hypothesis alone, both sides together."""
+    """Two-sided, of this hypothesis alone."""
     corrected: float
-    """Over the hypotheses of the study and the looks at the data that are planned: 0.05 or less is a verdict."""
+    """The p corrected for all hypotheses of the study and all planned looks: 0.05 or less is a verdict."""
     tested: int
-    """Hypotheses of the study."""
+    """The number of hypotheses of the study."""
     looks: int
-    """Looks at the data that are planned; 1 where the study was never extended."""
+    """The number of planned looks at the data; 1 if the study was never extended."""
     level: float
-    """Of the look that these seeds are for: 5 % or its share of it, for all hypotheses together."""
+    """The level of this look, for all hypotheses together: 5 % or its share of it."""
     seeds: int
-    """Number of seeds tested; pairs, where seeds are paired."""
+    """The number of seeds tested; pairs, if seeds are paired."""
     more_seeds: int | None
-    """About how many more it takes for a verdict with 80 % chance, beside those that wait already; 0 where these will
-    do. None where it is decided, or where it takes more than 200."""
+    """About how many more it takes for a verdict with 80 % chance, beside those that are queued; 0 if these suffice.
+    None if it is decided, or takes more than 200."""
     cells: tuple[str, ...]
     open_trials: int
-    """Trials of these cells that are not final yet."""
+    """Trials of these cells that are not final."""
     preliminary: bool
-    """Whether no look is complete: the numbers are those so far, nothing is tested, and every p is 1."""
+    """Whether no look is complete: the numbers are those so far, and every p is 1."""
     not_finite: int
-    """Trials that are done with a value that is not finite; 0 for `faster`."""
+    """Done trials whose value is not finite; 0 for `faster`."""
     chance: float | None
-    """The accuracy of a guess, for `at_chance`; None where the number of classes is unknown."""
+    """The accuracy of a guess, for `at_chance`; None if the number of classes is unknown."""
     time_ratio: float | None
-    """Training time of the first side over that of the second, where both were measured alike and surely differ."""
+    """Training time of a over that of b; None unless both were measured alike and surely differ."""
     unlike_times: UnlikeTimes | None
-    """How the times that a `faster` compares were measured differently; None for every other kind."""
+    """How the times of a `faster` were measured differently, if they were."""
 
     @property
     def signs(self) -> bool:
@@ -127,9 +126,9 @@ class _Case:
 
     hypothesis: Hypothesis
     compared: Sequence[Side]
-    done: Done
+    done: DoneTrials
     waits: bool
-    """Whether no look is complete, so that there is no verdict yet."""
+    """Whether no look is complete, so that there can be no verdict."""
     evidence: Evidence | None
 
     @property
@@ -144,35 +143,34 @@ class _Case:
 def verdicts(report: ReportStudy) -> list[Verdict]:
     """A verdict on each hypothesis of the study, in its order, corrected for all of them together.
 
-    The chance that a study has any false verdict is at most 5 %, for all looks that were planned in time. Values of
-    different seeds are taken as independent and, unless all are alike, about normal; trials that diverged count at
-    chance accuracy. Where no look is complete the numbers are those of the trials that are done, without a verdict.
+    The chance of any false verdict is at most 5 %, over all looks that were planned in time. Values of different seeds
+    are taken as independent and, unless all are alike, about normal. Diverged trials count at chance accuracy. If no
+    look is complete, the numbers are those of the trials that are done, and there is no verdict.
     """
     done = done_trials(report)
     cases = [_case(hypothesis, done, report) for hypothesis in report.study.hypotheses]
-    found = [None if case.waits else case.evidence for case in cases]
-    levels = [
-        level_at(report.plans, case.seeds if evidence else 0) for case, evidence in zip(cases, found, strict=True)
-    ]
-    judged = judge(found, levels)
+    tested = [None if case.waits else case.evidence for case in cases]
+    judged = judge(tested, [level_at(report.plans, evidence.estimate.n if evidence else 0) for evidence in tested])
     return [_verdict(case, judgement, judged, report) for case, judgement in zip(cases, judged, strict=True)]
 
 
-def _case(hypothesis: Hypothesis, done: Done, report: ReportStudy) -> _Case:
+def _case(hypothesis: Hypothesis, done: DoneTrials, report: ReportStudy) -> _Case:
     compared = sides(hypothesis, report.study)
     at_look = trials_at_look(cells_of(compared), done, report)
     shown = done if at_look is None else at_look
     return _Case(hypothesis, compared, shown, at_look is None, _evidence(hypothesis, compared, shown, report))
 
 
-def _evidence(hypothesis: Hypothesis, compared: Sequence[Side], done: Done, report: ReportStudy) -> Evidence | None:
-    """What speaks for the hypothesis and what against it; None where there is nothing to test it on."""
+def _evidence(
+    hypothesis: Hypothesis, compared: Sequence[Side], done: DoneTrials, report: ReportStudy
+) -> Evidence | None:
+    """Test the hypothesis; None if there is nothing to test it on. The one table of all kinds."""
     if hypothesis.kind == "faster":
         return tests.sooner(*(times_to(side, done, report, hypothesis) for side in compared))
     if without_value(compared, done, hypothesis.metric):
         return None
     values = [last_values(side, done, hypothesis.metric) for side in compared]
-    # Of a loss, less is better.
+    # Less of a loss is better.
     sign = -1 if is_loss(hypothesis.metric) else 1
     match hypothesis.kind:
         case "greater":
@@ -247,11 +245,11 @@ def _verdict(case: _Case, judgement: Judgement, judged: Sequence[Judgement], rep
 def _side_results(case: _Case, report: ReportStudy) -> tuple[SideResult, ...]:
     hypothesis, compared = case.hypothesis, case.compared
     if hypothesis.kind == "faster":
-        times = tested(*(times_to(side, case.done, report, hypothesis) for side in compared))
+        times = comparable(*(times_to(side, case.done, report, hypothesis) for side in compared))
         return tuple(_race_result(side, list(found.values())) for side, found in zip(compared, times, strict=True))
     if hypothesis.kind == "best" and case.evidence is not None:
         compared = [compared[0], compared[1 + case.evidence.weakest]]
-    values = tested(*(last_values(side, case.done, hypothesis.metric) for side in compared))
+    values = comparable(*(last_values(side, case.done, hypothesis.metric) for side in compared))
     pairs = zip(compared, values, strict=True)
     return tuple(_side_result(side, list(found.values()), case.done) for side, found in pairs)
 
@@ -261,8 +259,8 @@ def _race_result(side: Side, times: Sequence[Reached]) -> SideResult:
     return SideResult(label=side.label, cells=side.cells, seeds=len(times), reached=reached)
 
 
-def _side_result(side: Side, values: Sequence[float], done: Done) -> SideResult:
-    trials = [trial for group in trials_by_seed(side, done).values() for trial in group]
+def _side_result(side: Side, values: Sequence[float], done: DoneTrials) -> SideResult:
+    trials = side_trials(side, done)
     return SideResult(
         label=side.label,
         cells=side.cells,
@@ -274,7 +272,7 @@ def _side_result(side: Side, values: Sequence[float], done: Done) -> SideResult:
 
 
 def _shown(evidence: Evidence | None, *, ratio: bool) -> tuple[float | None, Interval | None]:
-    """The estimate and its interval; as a `ratio` of times only if every seed reached the target."""
+    """The estimate and its interval; a `ratio` of times only if every seed reached the target."""
     if evidence is None:
         return None, None
     value, interval = evidence.estimate.value, evidence.estimate.interval()
@@ -284,17 +282,17 @@ def _shown(evidence: Evidence | None, *, ratio: bool) -> tuple[float | None, Int
         return None, None
     if interval is None:
         return math.exp(value), None
-    # Few seeds that differ widely give ends that no float holds.
+    # Few seeds that differ widely would overflow.
     return math.exp(value), Interval(*(math.exp(min(max(end, -700.0), 700.0)) for end in (interval.low, interval.high)))
 
 
 def _more_seeds(case: _Case, judged: Sequence[Judgement], report: ReportStudy, level: float) -> int | None:
-    """Seeds to add beside those that wait already, at the level of the look that will find them."""
+    """Seeds to add beside those that are queued, at the level of the look that they are for."""
     if case.evidence is None:
         return None
     pending = pending_seeds(case.compared, report)
     have = case.evidence.fewest + pending
-    # What is open belongs to the look that is still to be taken.
+    # Open trials belong to a look that was not taken yet.
     enough = seeds_needed(case.evidence, planning_level(judged, level)) if pending else None
     if enough is not None and enough <= have:
         return 0
@@ -306,11 +304,11 @@ def _time_ratio(case: _Case) -> float | None:
     if case.evidence is None or case.hypothesis.kind not in ("greater", "not_worse", "equivalent"):
         return None
     estimate = difference(*(log_times(side, case.done) for side in case.compared))
-    trials = [one for side in case.compared for group in trials_by_seed(side, case.done).values() for one in group]
+    trials = [trial for side in case.compared for trial in side_trials(side, case.done)]
     if estimate is None or estimate.n < FEWEST_SEEDS or unlike_times(trials):
         return None
     interval, ratio = estimate.interval(), math.exp(estimate.value)
-    # Times without any spread are made up, or counted in whole seconds: their order is not in doubt.
+    # Times without any spread are synthetic, or whole seconds: their order is not in doubt.
     surely = interval is None or interval.low > 0 or interval.high < 0
     return ratio if surely and not 0.95 < ratio < 1.05 else None
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from cifarsweep.analysis.confounds import Confound, confounds, spread_text, timing_note
+from cifarsweep.analysis.confounds import Confound, confounds, devices
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.results import CellResult, reach
 from cifarsweep.analysis.samples import match_cells
-from cifarsweep.formatting import keep_together, magnitude, metric_label, plural, value_text
+from cifarsweep.formatting import keep_together, magnitude, metric_label, plural, ratio_text, value_text
 from cifarsweep.report.marks import Scale
 from cifarsweep.spec.metrics import (
     ENERGY,
@@ -257,7 +257,7 @@ def confound_view(study: Study, results: Sequence[CellResult]) -> dict[str, Any]
     return {
         "rows": [_confound_row(confound, len(results)) for confound in found],
         "sentence": keep_together(_confound_sentence(study, found, results)),
-        "timing": timing_note(results),
+        "timing": _timing_note(results),
     }
 
 
@@ -279,12 +279,21 @@ def _confound_sentence(study: Study, found: Sequence[Confound], results: Sequenc
     )
 
 
+def _timing_note(results: Sequence[CellResult]) -> str | None:
+    """Why training times of cells do not compare; None if all trials ran on one model of device."""
+    models = sorted(devices(trial for result in results for trial in result.trials if trial.done))
+    if len(models) < 2:
+        return None
+    return f"Times are of different devices ({', '.join(models)}): they tell devices apart as much as cells."
+
+
 def _confound_row(confound: Confound, cells: int) -> dict[str, Any]:
     groups = [
         {"value": group.value, "cells": _cell_names(group.cells, cells), "all": ", ".join(group.cells)}
         for group in confound.groups
     ]
-    return {"what": confound.what, "groups": groups, "spread": spread_text(confound)}
+    spread = f"a factor of {ratio_text(confound.ratio)}" if confound.ratio is not None else ""
+    return {"what": confound.what, "groups": groups, "spread": spread}
 
 
 def _cell_names(names: Sequence[str], of: int) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cifarsweep.analysis.confounds import confounds, timing_note
+from cifarsweep.analysis.confounds import confounds
 from cifarsweep.analysis.results import cell_results
 from cifarsweep.analysis.study import analyse
 from cifarsweep.analysis.verdicts import verdicts
@@ -131,9 +131,9 @@ def test_times_of_different_devices_are_marked(make: Any, study: Any) -> None:
     )
 
     assert found_in(mixed)["Device"] == {"cpu": (NO,), "NVIDIA H200": (YES,)}
-    assert "(NVIDIA H200, cpu)" in str(timing_note(cell_results(mixed)))
+    assert "(NVIDIA H200, cpu)" in str(confound_view(study, cell_results(mixed))["timing"])
     by_time, by_steps = (warning(verdict) for verdict in verdicts(mixed))
     assert "different devices (NVIDIA H200, cpu)" in by_time and by_steps == ""
     assert by_time in render_study(analyse(mixed)) and "Time †" in render_study(analyse(mixed))
-    assert timing_note(cell_results(report)) is None and "†" not in render_study(analyse(report))
+    assert confound_view(study, cell_results(report))["timing"] is None and "†" not in render_study(analyse(report))
     assert warning(verdicts(report)[0]) == ""
