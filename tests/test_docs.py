@@ -71,6 +71,21 @@ def test_every_room_is_in_the_tree_of_the_readme():
     assert rooms <= set(re.findall(r"[├└│ ─]+(\w+)/", README)), "a room is missing in the tree"
 
 
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_the_files_that_a_page_for_developers_names_are_in_the_tree(page: str):
+    text = (ROOT / page).read_text()
+    named = set(re.findall(r"(?:cifarsweep|tests|alembic|benchmarks|studies)/[\w/]*(?:\.\w+)?", text))
+
+    assert named and [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+def test_every_room_is_in_the_table_of_the_architecture():
+    package = ROOT / "cifarsweep"
+    rooms = {path.name for path in package.iterdir() if path.is_dir() and (path / "__init__.py").exists()}
+
+    assert rooms <= set(re.findall(r"`cifarsweep/(\w+)/`", (ROOT / "ARCHITECTURE.md").read_text()))
+
+
 def test_nothing_that_is_kept_names_a_package_host_or_a_folder_of_a_developers_machine():
     kept = [path for path in ROOT.rglob("*") if path.suffix in {".toml", ".lock", ".md", ".py", ".ini"}]
     ours = [path for path in kept if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)]
