@@ -143,5 +143,5 @@ def test_the_unit_of_the_readme_is_one(tmp_path):
 
 
 def test_workers_are_told_that_they_may_mix_images():
-    assert "--other-data" in _arguments("1", [], False, None, None, True)
-    assert "--other-data" not in _arguments("1", [], False, None, None, False)
+    assert "--other-data" in _arguments("1", [], False, None, None, True, False)
+    assert "--other-data" not in _arguments("1", [], False, None, None, False, False)
