@@ -60,13 +60,13 @@ def make_private(path: Path) -> None:
 
 
 @contextmanager
-def part(place: Path, *, folder: bool = False, mode: int = 0o777) -> Iterator[Path]:
-    """An empty file or folder beside `place` to write to. The caller renames it; otherwise it is removed at the end.
+def part(target: Path, *, folder: bool = False, mode: int = 0o777) -> Iterator[Path]:
+    """An empty file or folder beside `target` to write to. The caller renames it; otherwise it is removed at the end.
 
     It is locked while its writer lives, so that `sweep` can tell what a killed writer left from the work of others.
     """
-    sweep(place.parent)
-    path, handle = _create(place.parent, folder, mode)
+    sweep(target.parent)
+    path, handle = _create(target.parent, folder, mode)
     try:
         yield path
     finally:
@@ -74,11 +74,11 @@ def part(place: Path, *, folder: bool = False, mode: int = 0o777) -> Iterator[Pa
         os.close(handle)
 
 
-def replace_durably(written: Path, place: Path) -> None:
-    """Move a complete file to its place, replacing the one there. Contents and name survive a power cut afterwards."""
+def replace_durably(written: Path, target: Path) -> None:
+    """Move a complete file to `target`, replacing the one there. Contents and name survive a power cut afterwards."""
     sync(written)
-    os.replace(written, place)
-    sync(place.parent)
+    os.replace(written, target)
+    sync(target.parent)
 
 
 def sync(path: Path) -> None:
@@ -90,11 +90,11 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def write_atomically(place: Path, content: bytes) -> None:
+def write_atomically(target: Path, content: bytes) -> None:
     """Write a file that appears complete or not at all, but may be lost in a power cut."""
-    with part(place) as written:
+    with part(target) as written:
         written.write_bytes(content)
-        os.replace(written, place)
+        os.replace(written, target)
 
 
 @contextmanager
@@ -123,7 +123,7 @@ def remove(path: Path) -> None:
 
 def _create(parent: Path, folder: bool, mode: int) -> tuple[Path, int]:
     while True:
-        # A name of its own: the name of a place may be as long as names can be.
+        # A name of its own: the target's may be as long as names can be.
         path = parent / f".cifarsweep-{secrets.token_hex(8)}.partial"
         if folder:
             path.mkdir(mode)

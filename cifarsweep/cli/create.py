@@ -50,20 +50,20 @@ def create(
 
     overrides = parse_overrides(settings or [])
     notes: list[str] = []
-    plan = read_study(find(study), overrides=overrides, seeds=seeds, name=name, note=notes.append)
-    _check_data(plan)
-    notes += check_trainable(plan)
+    spec = read_study(find(study), overrides=overrides, seeds=seeds, name=name, note=notes.append)
+    _check_data(spec)
+    notes += check_trainable(spec)
     with Store.open(db, upgrade=True) as store:
         report_upgrade(store)
-        created = store.studies.create(plan, extend=extend, other_data=other_data)
+        created = store.studies.create(spec, extend=extend, other_data=other_data)
     if created.added:
-        typer.echo(f"{plan.name}: {created.added} trials added ({_shape(plan)})")
-        report_requeued(plan.name, created)
+        typer.echo(f"{spec.name}: {created.added} trials added ({_shape(spec)})")
+        report_requeued(spec.name, created)
     else:
-        typer.echo(f"{plan.name}: is there already, with the same contents and {plan.planned} trials")
+        typer.echo(f"{spec.name}: is there already, with the same contents and {spec.planned} trials")
     for note in notes:
         typer.echo(f"note: {note}")
-    absent = [name for name in _datasets(plan) if known(name) and name != EMBEDDED and info(name) is None]
+    absent = [name for name in _datasets(spec) if known(name) and name != EMBEDDED and info(name) is None]
     for dataset in absent:
         typer.echo(f"note: {dataset} is not on this machine; a worker needs `cifarsweep data download {dataset}` first")
 

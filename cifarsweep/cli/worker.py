@@ -82,22 +82,22 @@ def worker(
     number = parse_slots(slots)
     if until_eof:
         stop_at_end_of_input()
-    place = parse_location(artifacts) if artifacts else str(artifacts_folder(db))
+    location = parse_location(artifacts) if artifacts else str(artifacts_folder(db))
     display = display_for(console())
     # `launch` has checked the database, and starts the worker again while it is away.
     with Store.open(db, known=until_eof) as store:
-        check_location(place)
-        trainable = EligibleStudies(store, VerifiedData(), other_data=other_data)
-        plan = WorkerConfig(
+        check_location(location)
+        eligible = EligibleStudies(store, VerifiedData(), other_data=other_data)
+        config = WorkerConfig(
             command=command,
-            artifacts=place,
-            slots=number or _fastest(store, command, cpu, trainable(study or ())),
+            artifacts=location,
+            slots=number or _fastest(store, command, cpu, eligible(study or ())),
             studies=tuple(study or ()),
             wait=wait,
             max_trials=max_trials,
             save_every_s=save_every,
         )
-        code = Supervisor(store, plan, display, trainable).run()
+        code = Supervisor(store, config, display, eligible).run()
     # The exit code tells of the work, even if a full disk took the last lines.
     discard_output()
     raise typer.Exit(code)

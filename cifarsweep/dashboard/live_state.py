@@ -50,27 +50,27 @@ def _study(status: StudyStatus) -> dict[str, Any]:
     }
 
 
-def _running(study: str, held: WorkerStatus, seen: LiveTrial) -> dict[str, Any]:
+def _running(study: str, held: WorkerStatus, trial: LiveTrial) -> dict[str, Any]:
     return {
         "study": study,
         "page": page_name(study),
         "trial": held.trial,
-        "cell": seen.cell,
-        "seed": seen.seed,
+        "cell": trial.cell,
+        "seed": trial.seed,
         "attempt": held.attempt,
         "worker": held.worker_id,
         "where": f"{held.host}, {held.device}" + (f", slot {held.slot}" if held.slot is not None else ""),
         "step": f"{held.step:,}",
-        "epoch": _number(seen, EPOCH),
-        "loss": _number(seen, TRAIN_LOSS),
-        "accuracy": _number(seen, VAL_ACCURACY),
+        "epoch": _number(trial, EPOCH),
+        "loss": _number(trial, TRAIN_LOSS),
+        "accuracy": _number(trial, VAL_ACCURACY),
         "beat": _ago(held.last_beat_s),
         "lost": _is_lost(held),
     }
 
 
-def _number(seen: LiveTrial, metric: str) -> str:
-    value = seen.newest.get(metric)
+def _number(trial: LiveTrial, metric: str) -> str:
+    value = trial.newest.get(metric)
     if value is None:
         return ""
     if not math.isfinite(value):

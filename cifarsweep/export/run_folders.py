@@ -139,10 +139,10 @@ def cell_and_seed(label: str, hparams: Mapping[str, Value]) -> tuple[str, int]:
     label = escaped(unicodedata.normalize("NFC", label))
     matches = list(_SEED.finditer(label))
     if not matches:
-        told = hparams.get("seed")
+        seed = hparams.get("seed")
         # TensorBoard keeps every number as a float.
-        known = isinstance(told, float) and told.is_integer() and 0 <= told < 2**63
-        return _shortened(label), int(told) if known and isinstance(told, float) else 0
+        known = isinstance(seed, float) and seed.is_integer() and 0 <= seed < 2**63
+        return _shortened(label), int(seed) if known and isinstance(seed, float) else 0
     # `seed` is certain; s2 may be a stride or a split.
     last = max(matches, key=lambda match: ("seed" in match[0].casefold(), match.start()))
     cell = (label[: last.start()] + label[last.end() :]).strip("-_./, ")

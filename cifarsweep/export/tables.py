@@ -94,10 +94,10 @@ def _row_groups(curves: Iterator[Curve]) -> Iterator[list[Curve]]:
 
 def _table(pa: Any, schema: Any, curves: Sequence[Curve]) -> Any:
     counts = [len(curve.steps) for curve in curves]
-    places = pa.array(np.repeat(np.arange(len(curves)), counts))
+    indices = pa.array(np.repeat(np.arange(len(curves)), counts))
     labels = [(curve.trial.number, curve.trial.cell, curve.trial.seed, curve.name) for curve in curves]
     columns = [
-        pa.array(column, field.type).take(places)
+        pa.array(column, field.type).take(indices)
         for column, field in zip(zip(*labels, strict=True), schema, strict=False)
     ]
     numbers = [np.concatenate([getattr(curve, of) for curve in curves]) for of in ("steps", "values")]
@@ -141,23 +141,23 @@ def _is_database(out: Path, store: Store) -> bool:
 @contextmanager
 def _replacing(out: Path, *, force: bool, folder: bool) -> Iterator[Path]:
     """Yield a path to write to, which replaces `out` at the end. Raises OutputError if that must not be replaced."""
-    place = Path(os.path.realpath(out))
+    target = Path(os.path.realpath(out))
     shown = str(out) if len(str(out)) <= _LONGEST_SHOWN else f"{str(out)[:_LONGEST_SHOWN]}..."
 
     def check() -> None:
-        if exists(place) and (folder or not place.is_file()):
+        if exists(target) and (folder or not target.is_file()):
             raise OutputError(f"{shown} is there already, and only a file replaces a file; give another --out")
-        if exists(place) and not force:
+        if exists(target) and not force:
             raise OutputError(f"{shown} is there already; give another --out, or --force to replace it")
 
     try:
         check()
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with part(place, folder=folder) as written:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with part(target, folder=folder) as written:
             yield written
             # Again: minutes may have passed.
             check()
-            os.replace(written, place)
+            os.replace(written, target)
     except OSError as error:
         raise OutputError(f"{shown} can't be written: {error.strerror or error}") from None
 
