@@ -65,9 +65,8 @@ def _levels(hypothesis: Best | Trend, study: Study) -> list[Side]:
     if hypothesis.kind == "best":
         levels.sort(key=lambda level: not same_level(level, hypothesis.level))
     labels = [cell_name({factor: level}, [factor]) for level in levels]
-    return _sides(
-        [level_text(level) for level in levels], labels, [cells[level_key(level)] for level in levels], {factor}
-    )
+    groups = [cells[level_key(level)] for level in levels]
+    return _sides([level_text(level) for level in levels], labels, groups, {factor})
 
 
 def _sides(

@@ -1,4 +1,4 @@
-"""Hypotheses in words: what would have to hold, and what is said of it. Each kind has a class of its own."""
+"""Puts hypotheses into words: what would have to hold, and what was found. Each kind has a class of its own."""
 
 from __future__ import annotations
 
@@ -40,17 +40,20 @@ _AXES = {"steps": "steps", "epoch": "epochs", "elapsed_s": "training time"}
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """Where an estimate bears the claim out, in units of the estimate."""
+    """Where an estimate supports the claim, in units of the estimate."""
 
     low: float
     high: float
     mark: float
-    """The value that a reader looks for, and what it is called."""
+    """The value that a reader looks for."""
     name: str = "no difference"
+    """What that value is called."""
+    log: bool = False
+    """Whether the estimate is a ratio, to be drawn on a logarithmic scale."""
 
 
 class KindText(Generic[H]):
-    """What is said of one kind of hypothesis: here of a difference between two sides."""
+    """The words for one kind of hypothesis; those of this base are for a difference between two sides."""
 
     def __init__(self, hypothesis: H) -> None:
         self.hypothesis = hypothesis
@@ -60,32 +63,31 @@ class KindText(Generic[H]):
         self.margin = margin_text(getattr(hypothesis, "margin", 0.0), hypothesis.metric)
 
     def condition(self) -> str:
-        """What must hold, to follow "Holds if"."""
+        """What must hold, as the rest of a sentence that begins with "Holds if"."""
         raise NotImplementedError
 
     def findings(self, verdict: Verdict) -> tuple[str, str]:
-        """What is said of a claim that is supported, and of one that is refuted."""
+        """The finding if the claim is supported, and if it is refuted."""
         raise NotImplementedError
 
     def region(self) -> Region | None:
-        """Where the estimate has to lie; None where that is known only with the data set."""
+        """Where the estimate has to lie; None if that depends on the data set."""
         raise NotImplementedError
 
     def numbers(self, verdict: Verdict) -> str:
-        """The means of what is compared, each with half of its 95 % interval."""
+        """What is compared: means, each with half of its 95 % interval."""
         return " against ".join(self.means(verdict))
 
     def means(self, verdict: Verdict) -> list[str]:
-        """The means of the sides, the first with the metric's name where it is not the usual one."""
+        """The means of the sides; the first names the metric, unless it is validation accuracy."""
         first, *others = [self.mean(side) for side in verdict.sides]
         return [first if self.hypothesis.metric == VAL_ACCURACY else f"{self.metric} {first}", *others]
 
     def mean(self, side: SideResult) -> str:
-        """The mean of one side."""
         return mean_text(side.value, self.hypothesis.metric) if side.value else "nothing"
 
     def estimate(self, value: float, half: float) -> str:
-        """The estimate; empty where it is one of the means."""
+        """The estimate; empty if it is one of the means."""
         return f"difference {signed_text(value, half, self.hypothesis.metric)}"
 
     def end(self, value: float, half: float) -> str:
@@ -101,7 +103,7 @@ class KindText(Generic[H]):
         return f"{a} against {b}, which differ in more than the claim names"
 
     def better(self, end: float, mark: float, name: str = "no difference") -> Region:
-        """Everything that is better than `end`: below it for a loss."""
+        """Everything better than `end`: below it for a loss."""
         return Region(-math.inf, end, mark, name) if self.less else Region(end, math.inf, mark, name)
 
 
@@ -142,7 +144,7 @@ class _Equivalent(KindText[Equivalent]):
 
 
 class _OneSide(KindText[H]):
-    """Of a mean that is held against a number; the estimate is that mean."""
+    """For a mean that is compared with a number; the estimate is that mean."""
 
     def estimate(self, value: float, half: float) -> str:
         return ""
@@ -199,7 +201,7 @@ class _Faster(KindText[Faster]):
         return "sooner", "later"
 
     def region(self) -> Region:
-        return Region(0.0, 1.0, 1.0, "as fast")
+        return Region(0.0, 1.0, 1.0, "as fast", log=True)
 
     def numbers(self, verdict: Verdict) -> str:
         target = target_text(self.hypothesis.target, self.hypothesis.metric)
@@ -219,7 +221,7 @@ class _Faster(KindText[Faster]):
 
 
 class _Levels(KindText[L]):
-    """Of the levels of a factor, which stand beside their means."""
+    """For levels of a factor, which are named beside their means."""
 
     def mean(self, side: SideResult) -> str:
         return f"{super().mean(side)} at {side.label}"
@@ -275,10 +277,10 @@ _CLASSES: Mapping[str, type[KindText[Any]]] = {
 
 
 def kind_text(hypothesis: Hypothesis) -> KindText[Any]:
-    """What is said of this hypothesis."""
+    """The words for this hypothesis."""
     return _CLASSES[hypothesis.kind](hypothesis)
 
 
 def hypothesis_text(hypothesis: Hypothesis) -> str:
-    """What the numbers would have to show."""
+    """What has to hold for the hypothesis to be true, as a sentence."""
     return f"Holds if {kind_text(hypothesis).condition()}."

@@ -45,13 +45,12 @@ def forest_mark(verdict: Verdict) -> dict[str, Any] | None:
     region = kind_text(verdict.hypothesis).region()
     if region is None or verdict.estimate is None or verdict.interval is None:
         return None
-    log = verdict.hypothesis.kind == "faster"
     shown = [verdict.interval.low, verdict.interval.high, region.mark]
-    shown += [end for end in (region.low, region.high) if math.isfinite(end) and not log]
-    scale = _scale([_log(value) for value in shown] if log else shown)
+    shown += [end for end in (region.low, region.high) if math.isfinite(end) and not region.log]
+    scale = _scale([_log(value) for value in shown] if region.log else shown)
 
     def pixel(value: float) -> float:
-        return scale.pixel(_log(value) if log else value)
+        return scale.pixel(_log(value) if region.log else value)
 
     low, high = pixel(region.low), pixel(region.high)
     return {

@@ -1,6 +1,6 @@
-"""Verdicts in words: the means that were compared, what follows, how sure that is, or how many seeds are missing.
+"""Puts verdicts into words: the means, the finding, how sure it is, or how many seeds are missing.
 
-Nothing is computed here: a `Verdict` holds every number.
+Computes nothing: a `Verdict` holds every number.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cifarsweep.stats.power import MOST_SEEDS, POWER
 
 
 def sentence(verdict: Verdict) -> str:
-    """The claim with its numbers, complete as it stands."""
+    """The claim with its numbers, as a complete sentence."""
     lead = "" if verdict.decision == "supported" else f"{verdict.decision.capitalize()}: "
     return f"{lead}{verdict.hypothesis.claim.rstrip('. ')}: {detail(verdict)}"
 
@@ -29,7 +29,7 @@ def sentence_and_warning(verdict: Verdict) -> str:
 
 
 def warning(verdict: Verdict) -> str:
-    """What is wrong with a comparison of times that were measured differently; else empty."""
+    """A warning about times that were measured differently; empty if there is nothing to warn of."""
     unlike = verdict.unlike_times
     if unlike is None:
         return ""
@@ -41,7 +41,7 @@ def warning(verdict: Verdict) -> str:
 
 
 def detail(verdict: Verdict) -> str:
-    """What stands behind the claim: numbers, the finding, its certainty."""
+    """The numbers behind the claim, the finding, and how sure it is."""
     if verdict.obstacle is not None:
         return f"{_obstacle_text(verdict)}."
     words = kind_text(verdict.hypothesis)
@@ -111,7 +111,7 @@ def _certainty(verdict: Verdict) -> Iterator[str]:
     elif alike:
         decides = ", so a sign test decides" if tests else ""
         yield f"all {plural(verdict.seeds, 'pair' if verdict.method == 'paired' else 'seed')} alike{decides}"
-    # Where nothing is tested the p is 1 by rule, which beside an interval would read as measured.
+    # Without a test the p is 1 by rule; beside an interval it would read as measured.
     if tests:
         yield _corrected(verdict)
     elif 1 < verdict.seeds < FEWEST_SEEDS:
@@ -123,7 +123,7 @@ def _certainty(verdict: Verdict) -> Iterator[str]:
 
 
 def _estimate(verdict: Verdict, value: float) -> Iterator[str]:
-    """The estimate, where it is none of the means, with its interval, where there is a spread."""
+    """The estimate, unless it is one of the means, and its interval, if it has one."""
     words, interval = kind_text(verdict.hypothesis), verdict.interval
     half = interval.half if interval else 0.0
     parts = [text] if (text := words.estimate(value, half)) else []
@@ -149,7 +149,7 @@ def _waiting(verdict: Verdict) -> str:
 
 
 def _missing(verdict: Verdict) -> str:
-    """How many more seeds an undecided hypothesis takes."""
+    """How many more seeds it takes to decide."""
     if verdict.seeds < 2:
         return f"One seed is never enough: at least {FEWEST_SEEDS}."
     if verdict.by_order and not verdict.order_known:
