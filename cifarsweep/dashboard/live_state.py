@@ -146,7 +146,7 @@ def _lost(lost: Sequence[WorkerStatus]) -> str:
 
 
 def _ago(seconds: float | None) -> str:
-    """How long ago a worker gave a sign."""
+    """The age of a worker's last heartbeat, in words."""
     if seconds is None:
         return "before its machine's last start"
     return f"{seconds:.0f} s ago" if seconds < 120 else f"{seconds / 60:.0f} min ago"

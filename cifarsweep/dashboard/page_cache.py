@@ -85,7 +85,7 @@ class PageCache:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """What the index says of a study in the state of that stamp, and when it may be made again."""
+    """A study's row of the index, the stamp of its state, and when it may be made again."""
 
     stamp: str
     fields: Mapping[str, Any]

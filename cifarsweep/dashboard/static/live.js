@@ -1,8 +1,8 @@
 "use strict";
-// Keeps a page of the dashboard fresh. Asks its own server alone, and touches only what has changed, so that a reader
-// keeps the place, the open details, the axes and the cells that were chosen.
+// Updates a page of the dashboard. It asks only its own server and replaces only what has changed, so that a reader
+// keeps the scroll position, open details, axes and chosen cells.
 (() => {
-  const AGAIN_MS = 2000; // between two looks for a page that is still being made
+  const AGAIN_MS = 2000; // between two requests for a page that is still being rendered
   const AFTER_ERROR_MS = 5000;
   const KEPT = "script, style, noscript, #no-plotly, #live"; // #live is ours
   const file = decodeURIComponent(location.pathname.split("/").pop()) || "index.html";
@@ -119,10 +119,10 @@
     if (!stamp || stamp === shown) return;
     const [had, has] = [document, page].map((one) => one.getElementById("report-data") !== null);
     if (had !== has) {
-      loadAnew(); // what draws the figures comes with the first of them
+      loadAnew(); // the script that draws figures comes with the first of them
       return;
     }
-    // Without plotly.js report.js has taken the figures away.
+    // Without plotly.js, report.js has removed the figures.
     if (typeof Plotly === "undefined") {
       for (const figure of page.querySelectorAll("figure.drawn")) figure.remove();
       for (const section of page.querySelectorAll("section")) if (section.children.length < 2) section.remove();
@@ -143,7 +143,7 @@
       if (answer.ok) take(new DOMParser().parseFromString(await answer.text(), "text/html"));
       else pause = AFTER_ERROR_MS;
     } catch {
-      pause = AFTER_ERROR_MS; // the events tell that the server is away
+      pause = AFTER_ERROR_MS; // the event stream reports that the server is away
     }
     if (shown !== wanted && events) plan(pause);
   };
@@ -161,7 +161,7 @@
   const link = ({ study, trial, page }) =>
     element("a", { href: `${isIndex ? page : ""}#trial-${trial}` }, isIndex ? `${study}/${trial}` : String(trial));
 
-  // What tells whether somebody is at work comes first: a phone shows two columns or three.
+  // Columns that show whether a worker trains come first: a phone shows two or three.
   const beat = (one) => element("span", { class: one.lost ? "trouble" : null }, one.beat);
   const name = (text) => element("bdi", {}, text);
   const trouble = (text) => (
@@ -225,7 +225,7 @@
     events?.close();
     events = null;
   };
-  // A browser gives a server six connections for all its tabs, so those that nobody sees let theirs go.
+  // A browser opens at most six connections to a server for all tabs, so hidden tabs close theirs.
   document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
   addEventListener("pagehide", close);
   addEventListener("pageshow", open);
