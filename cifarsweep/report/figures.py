@@ -1,4 +1,4 @@
-"""What the figures draw, ready for JSON: curves, costs, gaps and classes."""
+"""The data of the figures, ready for JSON: curves, costs, gaps and classes."""
 
 from __future__ import annotations
 
@@ -29,19 +29,20 @@ from cifarsweep.spec.metrics import (
 )
 from cifarsweep.stats import Band, Floats, band
 
-#: x axes beside the steps; a page offers those that its trials recorded.
+#: x axes beside the steps; a page offers those that were recorded.
 AXES = (EPOCH, IMAGES, ELAPSED, FLOPS, ENERGY)
-#: A plot is about this many pixels wide.
-POINTS = 500
-#: So that a page of a thousand trials stays light.
-POINTS_OF_A_PAGE = 150_000
-FEWEST_POINTS = 120
-#: The axes rise almost evenly with the steps, so few points tell them apart by less than a pixel.
+#: Points of a curve: a plot is about this many pixels wide. Many curves share the points of a page.
+POINTS, FEWEST_POINTS, POINTS_OF_A_PAGE = 500, 120, 150_000
+#: Points of an axis: axes rise almost evenly with the steps.
 KNOTS = 64
-#: Of so many, the hardest, the accuracies are drawn.
+#: Classes whose accuracies are drawn, the hardest first.
 CLASSES_SHOWN = 20
-#: Entries of all the matrices of a page; the cells of the highest accuracy have theirs, as far as this goes.
+#: Entries of all confusion matrices of a page; the cells with the highest accuracy get theirs first.
 _MOST_ENTRIES = 300_000
+#: Cells of a Pareto front that are named below the figure.
+_NAMED = 12
+#: Labels of costs that are not metrics.
+_COST_LABELS = {"params": "Parameters", "flops_per_image": "FLOPs of one image"}
 
 _ORDER = (VAL_ACCURACY, VAL_LOSS, TRAIN_ACCURACY, TRAIN_LOSS, LEARNING_RATE)
 _DTYPES = {"i2": np.int16, "i4": np.int32, "f4": np.float32, "f8": np.float64}
@@ -49,9 +50,9 @@ Packed = dict[str, str]
 
 
 def curve_payload(report: ReportStudy) -> dict[str, Any]:
-    """Everything that the main figure draws, ready for JSON: metrics, axes, one clock per cell, one band per curve.
+    """The data of the main figure: metrics with a band for each cell, axes, and a clock for each cell.
 
-    A clock says where an axis stood at some steps, as the mean over the seeds. nan marks a gap.
+    A clock gives the values of an axis at some steps, as means over the seeds. nan marks a gap.
     """
     numbers = _trial_numbers(report)
     names = {name for _, name in report.series}
@@ -79,7 +80,7 @@ def _metric(name: str, curves: Sequence[Band | None], points: int) -> dict[str, 
 
 
 def _trial_numbers(report: ReportStudy) -> list[list[int]]:
-    """The trials of each cell, in the order of the study's cells."""
+    """The numbers of each cell's trials, in the order of the study's cells."""
     numbers: dict[str, list[int]] = {cell.name: [] for cell in report.study.cells}
     for trial in report.trials:
         numbers.setdefault(trial.cell, []).append(trial.number)
@@ -98,20 +99,20 @@ def _cell_band(series: Mapping[tuple[int, str], Series], numbers: Sequence[int],
 
 
 def _clock(series: Mapping[tuple[int, str], Series], numbers: Sequence[int], axes: Sequence[str]) -> dict[str, Any]:
-    """For each axis, its mean over the seeds at a few steps spread over the curve, first and last included."""
+    """The mean of each axis over the seeds, at a few steps from the first to the last."""
     clock: dict[str, Any] = {}
     for axis in axes:
         mean = _cell_band(series, numbers, axis)
         if mean is not None:
-            # Where a slow seed has not come as far as the others, the mean would step back.
+            # The mean would step back where a slow seed has not come as far as the others.
             at = np.maximum.accumulate(mean.mean)
-            places = _knots(mean.grid, at)
-            clock[axis] = {"steps": packed(mean.grid[places]), "at": packed(at[places])}
+            knots = _knots(mean.grid, at)
+            clock[axis] = {"steps": packed(mean.grid[knots]), "at": packed(at[knots])}
     return clock
 
 
 def _knots(steps: Floats, at: Floats) -> npt.NDArray[np.int64]:
-    """Places from which the rest follows by straight lines: two for what rises evenly, else `KNOTS`."""
+    """Indices between which the axis is drawn as straight lines: both ends if it rises evenly, else `KNOTS`."""
     ends = [0, steps.size - 1]
     even = np.interp(steps, steps[ends], at[ends])
     if np.abs(even - at).max() <= 1e-6 * (at[-1] - at[0]):
@@ -120,9 +121,9 @@ def _knots(steps: Floats, at: Floats) -> npt.NDArray[np.int64]:
 
 
 def thinned(curve: Band, points: int) -> Band:
-    """At most about `points` of a band's points, chosen by MinMaxLTTB (https://arxiv.org/abs/2305.00332).
+    """Thin a band to about `points` by MinMaxLTTB (https://arxiv.org/abs/2305.00332).
 
-    The extremes of the mean and of both edges are candidates, so a spike of any of them stays in sight.
+    The extremes of the mean and of both edges are candidates, so their spikes stay visible.
     """
     if curve.grid.size <= points:
         return curve
@@ -134,7 +135,7 @@ def thinned(curve: Band, points: int) -> Band:
 
 
 def _kept(x: Floats, y: Floats, points: int) -> npt.NDArray[np.int64]:
-    # Imported here, because only a page needs it and it is not small.
+    # A large import, which only pages need.
     from tsdownsample import MinMaxLTTBDownsampler
 
     sampler = MinMaxLTTBDownsampler()  # type: ignore[no-untyped-call]
@@ -147,7 +148,7 @@ def _in_unit(curve: Band, metric: str) -> Band:
 
 
 def _pack_band(curve: Band) -> dict[str, Any]:
-    """Without edges where every point is of one seed; `n` as a number where it is the same all along."""
+    """Pack a band: without edges if it has one seed all along, `n` as a number if it is constant."""
     spread = np.isfinite(curve.low).any()
     same = (curve.n == curve.n[0]).all()
     return {
@@ -160,9 +161,9 @@ def _pack_band(curve: Band) -> dict[str, Any]:
 
 
 def packed(values: npt.ArrayLike, dtype: str | None = None) -> Packed:
-    """An array as plotly's `{dtype, bdata}`: base64 of its little-endian bytes.
+    """Pack an array as plotly's `{dtype, bdata}`: base64 of its little-endian bytes.
 
-    Whole numbers of 32 bits go as such, all else as float32, whose 7 digits are more than a screen shows.
+    Whole numbers of 32 bits stay integers, others become float32, whose 7 digits are more than a screen shows.
     """
     array = np.asarray(values)
     chosen = dtype or ("i4" if _is_int32(array) else "f4")
@@ -171,7 +172,7 @@ def packed(values: npt.ArrayLike, dtype: str | None = None) -> Packed:
 
 
 def unpacked(field: Packed) -> npt.NDArray[Any]:
-    """Undo `packed`, up to its rounding."""
+    """Undo `packed`."""
     return np.frombuffer(base64.b64decode(field["bdata"]), np.dtype(_DTYPES[field["dtype"]]).newbyteorder("<"))
 
 
@@ -181,14 +182,8 @@ def _is_int32(array: npt.NDArray[Any]) -> bool:
     return bool((array == np.round(array)).all() and np.abs(array).max() < 2**31)
 
 
-#: Cells of a Pareto front that are named below the figure.
-_NAMED = 12
-#: Of the costs that are no metrics.
-_COST_LABELS = {"params": "Parameters", "flops_per_image": "FLOPs of one image"}
-
-
 def cost_payload(results: Sequence[CellResult]) -> list[dict[str, Any]]:
-    """The costs in which cells differ: how much each cell took (None where unknown), and who is on the Pareto front."""
+    """The costs in which cells differ: the value of each cell (None if unknown) and the Pareto front."""
     return [
         {
             "name": cost.name,
@@ -204,7 +199,7 @@ def cost_payload(results: Sequence[CellResult]) -> list[dict[str, Any]]:
 def _front_text(names: Sequence[str]) -> str:
     if len(names) == 1:
         return f"The Pareto front is one cell: {names[0]} has the highest mean, and no other cell costs less."
-    shown = "; ".join(f"{place} {name}" for place, name in enumerate(names[:_NAMED], start=1))
+    shown = "; ".join(f"{number} {name}" for number, name in enumerate(names[:_NAMED], start=1))
     more = f"; and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return f"The Pareto front, cheapest first: {shown}{more}."
 
@@ -219,7 +214,7 @@ def _left_out(results: Sequence[CellResult], costs: Sequence[float | None]) -> s
 
 
 def gap_payload(results: Sequence[CellResult]) -> list[list[float] | None] | None:
-    """Of each cell the mean accuracy at the end on training and on validation images; None where none has both."""
+    """The mean final accuracies of each cell on training and validation images; None if no cell has both."""
     pairs = []
     for result in results:
         both = final_summary(result.trials, TRAIN_ACCURACY), final_summary(result.trials, VAL_ACCURACY)
@@ -228,9 +223,9 @@ def gap_payload(results: Sequence[CellResult]) -> list[list[float] | None] | Non
 
 
 def class_payload(report: ReportStudy, results: Sequence[CellResult]) -> dict[str, Any] | None:
-    """What the figures of classes draw, ready for JSON; None where no trial recorded it.
+    """The data of the figures of classes; None if no trial recorded any.
 
-    Cells on another data set than the first one have other classes and are left out.
+    Cells on another data set than the first have other classes and are left out.
     """
     known = [result.cell.name for result in results if result.cell.name in report.confusion]
     if not known:
@@ -241,19 +236,15 @@ def class_payload(report: ReportStudy, results: Sequence[CellResult]) -> dict[st
     with_matrix = set(_highest(results, found, _MOST_ENTRIES // size**2))
     names = report.class_names.get(dataset, ())
     return {
-        "names": [names[place] if place < len(names) else f"class {place}" for place in range(size)],
+        "names": [names[index] if index < len(names) else f"class {index}" for index in range(size)],
         "cells": [_class_cell(found.get(result.cell.name), result, with_matrix, size) for result in results],
     }
 
 
 def _highest(results: Sequence[CellResult], found: Mapping[str, ClassCounts], most: int) -> list[str]:
-    """The names of the cells of the highest mean accuracy, one at least."""
-    ranked = sorted((result for result in results if result.cell.name in found), key=_accuracy, reverse=True)
-    return [result.cell.name for result in ranked[: max(most, 1)]]
-
-
-def _accuracy(result: CellResult) -> float:
-    return result.accuracy.mean if result.accuracy else 0.0
+    """The names of the cells with the highest mean accuracy, at least one."""
+    means = {result.cell.name: result.accuracy.mean if result.accuracy else 0.0 for result in results}
+    return sorted(found, key=means.__getitem__, reverse=True)[: max(most, 1)]
 
 
 def _class_cell(
@@ -261,9 +252,8 @@ def _class_cell(
 ) -> dict[str, Any] | None:
     if found is None:
         return None
-    places = np.arange(size)
     recall = np.pad(found.recall, ((0, 0), (0, size - found.recall.shape[1])), constant_values=np.nan)
-    curve = band([(places, np.nan_to_num(seed)) for seed in recall])
+    curve = band([(np.arange(size), np.nan_to_num(seed)) for seed in recall])
     mean = np.where(np.isnan(recall).all(axis=0), np.nan, curve.mean)
     counts = np.pad(found.counts, (0, size - len(found.counts)))
     return {

@@ -1,4 +1,4 @@
-"""How the numbers of a page were made, in sentences that a reader can check."""
+"""Sentences on how the numbers of a page were made, and warnings on what they can't tell."""
 
 from __future__ import annotations
 
@@ -19,25 +19,13 @@ ONE_SEED = (
     "chance. Add seeds before you conclude anything from it."
 )
 
-#: More cells than this are counted rather than named.
+#: More cells than this are counted instead of named.
 _NAMED = 6
 
 
 def figure_notes(report: ReportStudy, results: Sequence[CellResult]) -> list[str]:
-    """Sentences on what the accuracies are of, how seeds are summed up, and what is missing."""
-    return [*_measured(report), *_seeds(report, results), *_recipe(report), *_missing(report, results)]
-
-
-def _measured(report: ReportStudy) -> Iterator[str]:
-    yield from evaluation_notes(report)
-    if report.study.imported:
-        return
-    datasets = sorted({cell.settings.dataset for cell in report.study.cells})
-    if compressed := [name for name in datasets if name.startswith("cifar10-jpeg")]:
-        yield (
-            f"The images of {' and '.join(compressed)} are those of CIFAR-10 after JPEG compression: accuracies are a "
-            "little below those on the original pixels and can't be set beside published ones."
-        )
+    """Tell what the accuracies are of, how seeds are summed up, and what is missing."""
+    return [*evaluation_notes(report), *_seeds(report, results), *_settings(report), *_missing(report, results)]
 
 
 def _seeds(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str]:
@@ -70,7 +58,7 @@ def _beyond(interval: Interval | None) -> bool:
     return interval is not None and (interval.low < 0 or interval.high > 1)
 
 
-def _recipe(report: ReportStudy) -> Iterator[str]:
+def _settings(report: ReportStudy) -> Iterator[str]:
     cells = () if report.study.imported else report.study.cells
     if fast := [cell.name for cell in cells if cell.settings.determinism == "fast"]:
         yield f"{_which(fast, len(cells))} ran with determinism = fast: a repetition differs in the last digits."
@@ -90,7 +78,7 @@ def _recipe(report: ReportStudy) -> Iterator[str]:
 
 
 def _which(cells: Sequence[str], of: int) -> str:
-    """`Trials`, where it is all of them, else those of which cells, as far as a reader wants to know their names."""
+    """Name the cells whose trials are meant: all, a few by name, or a number."""
     if len(cells) == of:
         return "Trials"
     return f"Trials of {' / '.join(cells)}" if len(cells) <= _NAMED else f"Trials of {len(cells)} of the {of} cells"
@@ -120,13 +108,13 @@ def _missing(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str
 
 
 def folding_notes(report: ReportStudy, cells: Collection[str], trials: Sequence[ReportTrial]) -> tuple[str, str]:
-    """What is left out of the tables and figures, and of the list of trials, and how to have it; empty for nothing."""
+    """Say which cells and which trials a page leaves out, and how to get them; empty for nothing."""
     name, every = report.study.name, len(report.study.cells)
-    named, verdicts = ("those that hypotheses speak of, ", " Verdicts count all of them.")
+    tested = bool(report.study.hypotheses)
     of_cells = (
         f"{len(cells):,} of {every:,} cells are shown here and in the figures: "
-        f"{named if report.study.hypotheses else ''}those on a Pareto front, and those with the highest means."
-        f"{verdicts if report.study.hypotheses else ''} The other {every - len(cells):,} are in what "
+        f"{'those that hypotheses speak of, ' if tested else ''}those on a Pareto front, and those with the highest "
+        f"means.{' Verdicts count all of them.' if tested else ''} The other {every - len(cells):,} are in what "
         f"`cifarsweep report {name} --json` prints."
     )
     of_trials = (
@@ -137,7 +125,7 @@ def folding_notes(report: ReportStudy, cells: Collection[str], trials: Sequence[
 
 
 def curve_note(points: int) -> str:
-    """What was done to the curves of the main figure."""
+    """Say how the curves of the main figure are drawn."""
     return (
         f"A curve is thinned to about {points} points, its extremes kept. Against time, each step stands at the mean "
         "training time after which the seeds of its cell reached it."
@@ -145,7 +133,7 @@ def curve_note(points: int) -> str:
 
 
 def evaluation_notes(report: ReportStudy) -> Iterator[str]:
-    """Sentences on what the accuracy is of, how often those images were looked at, and which epoch is quoted."""
+    """Tell which images the accuracy is of, how often these were used, and which epoch is quoted."""
     if report.study.imported:
         yield "Which images the accuracy is of, and how often the test set was looked at, the imported logs don't say."
         yield _quoted(report)
@@ -156,10 +144,10 @@ def evaluation_notes(report: ReportStudy) -> Iterator[str]:
     else:
         yield "Cells differ in the images that accuracy is measured on: see their settings."
     tested = {cell.name: cell.settings for cell in report.study.cells if cell.settings.validation.split == "test"}
-    # All points of a search are evaluated alike, also those that no line is spent on.
+    # All points of a search are evaluated alike, also those that the page does not list.
     searched = bool(tested) and report.study.search is not None
-    looks = [evaluations(report, trial.number) for trial in report.trials if searched or trial.cell in tested]
-    if counts := [count for count in looks if count]:
+    evaluated = [trial.number for trial in report.trials if searched or trial.cell in tested]
+    if counts := [count for number in evaluated if (count := _evaluations(report, number))]:
         each = plural(max(counts), "time")
         chosen = (
             "The test set chose the points of this search: the best of them are worse on new images than here; hold "
@@ -171,28 +159,34 @@ def evaluation_notes(report: ReportStudy) -> Iterator[str]:
             f"The test set was looked at {plural(sum(counts), 'time')} in {plural(len(counts), 'trial')}, at most "
             f"{each} in one. {chosen}"
         )
-    if stopped := [name for name, settings in tested.items() if settings.early_stop.patience]:
+    if stopped := sum(bool(settings.early_stop.patience) for settings in tested.values()):
         yield (
-            f"In {plural(len(stopped), 'cell')} the test set also decided when to stop, so that these accuracies are "
+            f"In {plural(stopped, 'cell')} the test set also decided when to stop, so that these accuracies are "
             "too high for new images: hold out a part of the training set instead."
         )
     yield _quoted(report)
+    datasets = sorted({cell.settings.dataset for cell in report.study.cells})
+    if compressed := [name for name in datasets if name.startswith("cifar10-jpeg")]:
+        yield (
+            f"The images of {' and '.join(compressed)} are those of CIFAR-10 after JPEG compression: accuracies are a "
+            "little below those on the original pixels and can't be set beside published ones."
+        )
 
 
 def _quoted(report: ReportStudy) -> str:
-    """Which epoch the numbers are of; a hypothesis on the best value seen is an exception that must be named."""
-    seen = [one.claim.rstrip(". ") for one in report.study.hypotheses if one.metric == BEST_ACCURACY]
-    if not seen:
+    """Say which epoch is quoted, and which hypotheses are on the best epoch instead."""
+    best = [test.claim.rstrip(". ") for test in report.study.hypotheses if test.metric == BEST_ACCURACY]
+    if not best:
         return "The last value of a trial is quoted, not the best one seen."
-    claims = " and ".join(f"\N{LEFT DOUBLE QUOTATION MARK}{claim}\N{RIGHT DOUBLE QUOTATION MARK}" for claim in seen)
+    claims = " and ".join(f"\N{LEFT DOUBLE QUOTATION MARK}{claim}\N{RIGHT DOUBLE QUOTATION MARK}" for claim in best)
     return (
         f"The last value of a trial is quoted, not the best one seen, but for {claims}: the best accuracy is the "
         "highest of many looks at the same images, which makes it too high for new ones."
     )
 
 
-def evaluations(report: ReportStudy, number: int) -> int:
-    """How often a trial was evaluated on its validation images, as its curve tells."""
+def _evaluations(report: ReportStudy, number: int) -> int:
+    """How often a trial was evaluated on its validation images."""
     series = report.series.get((number, VAL_ACCURACY))
     return len(series[0]) if series is not None else report.evaluations.get(number, 0)
 
@@ -208,7 +202,7 @@ def _evaluated_on(settings: Settings) -> str:
 
 
 def plan_text(plans: Plans) -> str:
-    """`3, 6, 12 seeds, each at 5 % / 3`, or every look with its level where there are several plans."""
+    """`3, 6, 12 seeds, each at 5 % / 3`, or each look with its level if there are several plans."""
     if len(plans) == 1:
         return f"{', '.join(map(str, plans[0]))} seeds, each at {_percent(ERROR_RATE)} / {len(plans[0])}"
     each = [f"{seeds} seeds at {_percent(level)}" for seeds, level in levels(plans).items()]
@@ -216,13 +210,13 @@ def plan_text(plans: Plans) -> str:
 
 
 def warnings(report: ReportStudy) -> list[str]:
-    """Why the chance of a false verdict may be higher than it should be, in sentences; none where the promise holds."""
+    """Warn of everything that makes false verdicts more frequent than promised."""
     found = (error_rate_warning(report.study, report.plans), _cancelled_warning(report))
     return [text for text in found if text]
 
 
 def error_rate_bound(report: ReportStudy) -> float | None:
-    """The chance of any false verdict is at most this; None where nobody can say."""
+    """The upper bound of the chance of any false verdict; None if it is unknown."""
     return None if _cancelled_warning(report) else bound(report.plans)
 
 
@@ -238,7 +232,7 @@ def _cancelled_warning(report: ReportStudy) -> str | None:
 
 
 def error_rate_warning(study: Study, plans: Plans) -> str | None:
-    """What is left of the promise where a look was taken that nobody had planned; None where it holds."""
+    """Warn if an unplanned look raised the chance of a false verdict."""
     if not study.hypotheses or bound(plans) <= ERROR_RATE * (1 + 1e-9):
         return None
     return (
