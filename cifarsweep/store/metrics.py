@@ -96,10 +96,7 @@ def drop_beyond(conn: Connection, trial_id: int, step: int) -> None:
 def read_series(
     conn: Connection, study_id: int, names: Iterable[str], only: Sequence[int] | None = None
 ) -> dict[tuple[int, str], Series]:
-    """Steps, ascending, and values of every series that has rows, by trial number and metric name.
-
-    `only` are the numbers of the trials that are wanted, where it is not all.
-    """
+    """As `Metrics.read`, within a transaction."""
     numbers = _numbers(conn, study_id, only)
     ids, wanted, backend = list(numbers), sorted(set(names)), backend_of(conn)
     found = {}

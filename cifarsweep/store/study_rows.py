@@ -5,17 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select
 
 from cifarsweep.errors import UnknownStudy, UnreadableStudy
+from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Cell
-from cifarsweep.spec.types import NAME_PATTERN, StopRequest, TrialState
+from cifarsweep.spec.types import NAME_PATTERN, CheckpointRef, StopRequest, TrialState
 from cifarsweep.spec.validation import nearest
 from cifarsweep.store import columns, rows
-from cifarsweep.store.records import StoredStudy
-from cifarsweep.store.schema import study, trial
+from cifarsweep.store.records import Lease, StoredStudy
+from cifarsweep.store.schema import cell, study, trial
+
+#: Cells that are cached at once.
+_CACHED = 1000
 
 
 def study_id(conn: Connection, name: str) -> int:
@@ -96,3 +102,63 @@ def add_trials(conn: Connection, row: Row[Any], planned: Sequence[tuple[int, int
         common = {"study_id": row.study_id, "state": first_state(row).value, "rank": row.rank}
         conn.execute(insert(trial).values(common), values)
     return len(values)
+
+
+@dataclass(frozen=True, slots=True)
+class _CachedCell:
+    study_id: int
+    study: str
+    folder: str
+    cell: str
+    settings: Settings
+
+
+class CellCache:
+    """A cache of recently claimed cells."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, _CachedCell] = {}
+
+    def lease(
+        self, conn: Connection, found: dict[str, Any], checkpoints: tuple[CheckpointRef, ...], lease_s: float
+    ) -> Lease:
+        """The lease that a row of `cs_trial` holds. Raises BadValue where its cell or study can't be read."""
+        known = self._about(conn, found["cell_id"])
+        if known.study_id != found["study_id"]:
+            raise columns.BadValue(rows.no_such_cell(found["cell_id"]))
+        return Lease(
+            trial_id=found["trial_id"],
+            study=known.study,
+            folder=known.folder,
+            number=found["number"],
+            cell=known.cell,
+            seed=found["seed"],
+            settings=known.settings,
+            attempt=found["attempt"],
+            flush_seq=found["flush_seq"],
+            checkpoints=checkpoints,
+            lease_s=lease_s,
+            takeovers=found["takeovers"],
+        )
+
+    def _about(self, conn: Connection, cell_id: int) -> _CachedCell:
+        if cell_id not in self._known:
+            if len(self._known) >= _CACHED:
+                self._known.clear()
+            query = select(cell, study.c.name.label("study"), study.c.created_at)
+            query = query.join_from(cell, study, study.c.study_id == cell.c.study_id).where(cell.c.cell_id == cell_id)
+            row = conn.execute(query).first()
+            its = rows.cell_of(row, cell_id)
+            assert row is not None
+            if its["settings"] is None:
+                raise columns.BadValue(
+                    f"cs_cell.settings is null, as of imported trials, which can't be trained: {columns.ADVICE}"
+                )
+            name, made = rows.column(study.c.name, row.study), rows.column(study.c.created_at, row.created_at)
+            self._known[cell_id] = _CachedCell(its["study_id"], name, _folder(name, made), its["name"], its["settings"])
+        return self._known[cell_id]
+
+
+def _folder(name: str, created_at: datetime) -> str:
+    """The creation time, to the microsecond, tells studies of one name apart; a copy of a database keeps it."""
+    return f"{name}-{hashlib.sha256(created_at.isoformat().encode()).hexdigest()[:8]}"

@@ -38,11 +38,11 @@ from cifarsweep.store import columns, rows
 from cifarsweep.store.database import Backend, backend_of
 from cifarsweep.store.leases import clock_term
 from cifarsweep.store.metrics import drop_beyond
-from cifarsweep.store.queue.cells import CellCache
 from cifarsweep.store.queue.workers import history
 from cifarsweep.store.records import ClaimRequest, Lease
 from cifarsweep.store.schema import attempt, checkpoint, study, trial, worker
 from cifarsweep.store.study_data import check_claim, environment_columns
+from cifarsweep.store.study_rows import CellCache
 
 #: Workers that vanish with a trial, without a new checkpoint in between, before it waits behind all others.
 MANY_TAKEOVERS = 5

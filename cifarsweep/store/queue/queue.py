@@ -15,12 +15,12 @@ from cifarsweep.store import search, study_data
 from cifarsweep.store.database import Database, backend_of, reading
 from cifarsweep.store.leases import Timing
 from cifarsweep.store.queue import claim, fence
-from cifarsweep.store.queue.cells import CellCache
 from cifarsweep.store.queue.crashes import Crashes
 from cifarsweep.store.queue.fence import LeaseWrites
 from cifarsweep.store.queue.workers import Workers
 from cifarsweep.store.records import ClaimRequest, Environment, Lease
 from cifarsweep.store.schema import trial
+from cifarsweep.store.study_rows import CellCache
 
 T = TypeVar("T")
 #: Seconds after which a trial that could not be read is tried again: it may have been mended.
