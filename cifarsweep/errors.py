@@ -52,7 +52,7 @@ class CheckpointNotFound(CheckpointError):
 
 
 class LocationError(CifarsweepError):
-    """The place where checkpoints should go can't be used."""
+    """The location of checkpoints can't be used."""
 
 
 class StoreError(CifarsweepError):

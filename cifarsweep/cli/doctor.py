@@ -22,7 +22,7 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 def doctor(db: Database = DEFAULT_DATABASE, artifacts: Artifacts = None, as_json: Json = False) -> None:
     """Look at this machine and at the database: versions, GPUs, data sets, disks, locks, clocks, leases.
 
-    Changes nothing. Exit code 1 where something fails; every line that is not ok says what to do.
+    Changes nothing. Exit code 1 if something fails; every line that is not ok says what to do.
     """
     from cifarsweep.store.admin import doctor as database
 
@@ -38,12 +38,12 @@ def _machine(db: str, artifacts: str | None) -> Iterator[Finding]:
     from cifarsweep.worker import doctor as diagnosis
 
     try:
-        yield from diagnosis.examine(_place(db, artifacts))
+        yield from diagnosis.examine(_location(db, artifacts))
     except LocationError as error:
         yield from diagnosis.examine(error)
 
 
-def _place(db: str, artifacts: str | None) -> str:
+def _location(db: str, artifacts: str | None) -> str:
     from cifarsweep.checkpoints.location import parse_location
 
     try:

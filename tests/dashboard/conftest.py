@@ -71,13 +71,13 @@ def serve() -> Iterator[Callable[..., Client]]:
 
     def _serve(url: str, token: str | None = None, host: str = "127.0.0.1", every_s: float = 0.1) -> Client:
         listener = listen("127.0.0.1", 0)
-        source = StoreConnection(url)
-        server = Server(source, token, host, every_s)
+        connection = StoreConnection(url)
+        server = Server(connection, token, host, every_s)
 
         def run() -> None:
             with listener:
                 server.run(sockets=[listener])
-            source.close()
+            connection.close()
 
         thread = threading.Thread(target=run)
         thread.start()

@@ -1,4 +1,4 @@
-"""Who may look: only readers, only from this machine, or with the token."""
+"""Which requests are answered: those that only read, from this machine or with the token."""
 
 import http.client
 import re

@@ -109,10 +109,10 @@ def test_a_study_is_served_while_the_lines_of_others_are_made(url, monkeypatch):
 
     rows = Rows()
     monkeypatch.setattr(page_cache.PageCache, "_row", lambda self, name: rows(name))
-    source = StoreConnection(url)
-    served = page_cache.PageCache(source)
+    connection = StoreConnection(url)
+    served = page_cache.PageCache(connection)
 
     assert b"Not read yet" in served.page("index.html").html
     assert served.page("demo.html").html.startswith(b"<!DOCTYPE html>")
     rows.may.release(99)
-    source.close()
+    connection.close()

@@ -1,4 +1,4 @@
-"""What the dashboard answers: the report's pages, made again only where something has changed."""
+"""The report's pages in the cache, rendered again only when something has changed."""
 
 import asyncio
 import subprocess
@@ -19,9 +19,9 @@ from cifarsweep.store.records import WorkerInfo
 
 @pytest.fixture
 def pages(url):
-    source = StoreConnection(url)
-    yield PageCache(source)
-    source.close()
+    connection = StoreConnection(url)
+    yield PageCache(connection)
+    connection.close()
 
 
 @pytest.fixture
@@ -61,8 +61,8 @@ def test_an_idle_dashboard_makes_no_page_and_reads_no_series(pages, monkeypatch)
 
 
 def test_every_kind_of_change_makes_a_new_page_and_no_other_study_is_read(url, store):
-    source, now = StoreConnection(url), [0.0]
-    pages = PageCache(source, clock=lambda: now[0])
+    connection, now = StoreConnection(url), [0.0]
+    pages = PageCache(connection, clock=lambda: now[0])
     seen = [pages.page("demo.html").stamp]
 
     def looked() -> str:
@@ -82,12 +82,12 @@ def test_every_kind_of_change_makes_a_new_page_and_no_other_study_is_read(url, s
 
     assert len(set(seen)) == 5
     assert looked() == seen[-1]
-    source.close()
+    connection.close()
 
 
 def test_a_page_that_changes_all_the_time_is_made_at_most_every_two_seconds(url, store):
-    source, now = StoreConnection(url), [0.0]
-    pages = PageCache(source, clock=lambda: now[0])
+    connection, now = StoreConnection(url), [0.0]
+    pages = PageCache(connection, clock=lambda: now[0])
     first = pages.page("demo.html")
     store.queue.claim("w")
 
@@ -95,24 +95,24 @@ def test_a_page_that_changes_all_the_time_is_made_at_most_every_two_seconds(url,
     assert pages.page("demo.html").stamp == first.stamp
     now[0] = 2.1
     assert pages.page("demo.html").stamp != first.stamp
-    source.close()
+    connection.close()
 
 
 def test_only_trials_that_somebody_wrote_for_are_read_again(url, store):
     leases = [store.queue.write(store.queue.claim("w"), [MetricRow("train/loss", 1, 2.0)]) for _ in range(4)]
-    source = StoreConnection(url)
-    source.read(lambda watched: watched.metrics.read("demo", ["train/loss"]))
-    before = source.read(lambda watched: watched.reads)
+    connection = StoreConnection(url)
+    connection.read(lambda watched: watched.metrics.read("demo", ["train/loss"]))
+    before = connection.read(lambda watched: watched.reads)
 
     store.queue.write(leases[2], [MetricRow("train/loss", 2, 1.0)])
-    series = source.read(lambda watched: watched.metrics.read("demo", ["train/loss"]))
+    series = connection.read(lambda watched: watched.metrics.read("demo", ["train/loss"]))
 
-    assert source.read(lambda watched: watched.reads) == before + 2  # the marks and one trial
+    assert connection.read(lambda watched: watched.reads) == before + 2  # the marks and one trial
     assert [len(series[lease.number, "train/loss"][0]) for lease in leases] == [1, 1, 2, 1]
     assert {key: list(map(list, value)) for key, value in series.items()} == {
         key: list(map(list, value)) for key, value in store.metrics.read("demo", ["train/loss"]).items()
     }
-    source.close()
+    connection.close()
 
 
 def test_the_stream_tells_what_is_under_way(serve, url, store):
@@ -179,17 +179,17 @@ def test_the_dashboard_never_imports_torch():
 
 def test_nothing_is_read_while_nobody_watches(url):
     async def watch() -> tuple[int, int]:
-        source = StoreConnection(url)
-        stream = EventStream(source, every_s=0.01)
+        connection = StoreConnection(url)
+        stream = EventStream(connection, every_s=0.01)
         events = stream.events()
         while not (await anext(events)).startswith(b"data: "):
             pass
         await events.aclose()
         await asyncio.sleep(0.2)
-        before = source.read(lambda store: store.reads)
+        before = connection.read(lambda store: store.reads)
         await asyncio.sleep(0.2)
-        after = source.read(lambda store: store.reads)
-        source.close()
+        after = connection.read(lambda store: store.reads)
+        connection.close()
         return before, after
 
     before, after = asyncio.run(watch())
@@ -198,9 +198,9 @@ def test_nothing_is_read_while_nobody_watches(url):
 
 def test_a_slow_read_is_logged(url, monkeypatch, caplog):
     monkeypatch.setattr("cifarsweep.store.cached.SLOW_S", 0.0)
-    source = StoreConnection(url)
+    connection = StoreConnection(url)
 
-    source.read(lambda store: store.fingerprints())
+    connection.read(lambda store: store.fingerprints())
 
     assert "a read of sqlite:///" in caplog.text
-    source.close()
+    connection.close()

@@ -1,4 +1,4 @@
-"""Who holds connections without asking for anything, and how long he may."""
+"""Limits of connections: for slow requests, and for many from one address."""
 
 import contextlib
 import socket
