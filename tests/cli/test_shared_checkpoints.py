@@ -1,11 +1,11 @@
 """`worker --artifacts`: a worker that is killed is taken over through an S3 server, and bad places are refused."""
 
 import signal
-import time
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
+from support.waiting import wait_for
 
 from cifarsweep.spec.metrics import TIMING_METRICS
 from cifarsweep.spec.types import TrialState
@@ -65,10 +65,7 @@ def pointers(folder: Path) -> int:
 def test_a_killed_worker_is_taken_over_through_s3_with_the_same_bits(cli, created, start, tmp_path, s3, s3_place):
     there = {**s3.environment, **QUICK, "CIFARSWEEP_ARTIFACTS": s3_place}
     worker = start("worker", "--cpu", **there)
-    give_up = time.monotonic() + 120
-    while not pointers(tmp_path):
-        assert time.monotonic() < give_up, "no checkpoints arrived"
-        time.sleep(0.05)
+    wait_for(lambda: pointers(tmp_path), what=lambda: "no checkpoints arrived")
     worker.send_signal(signal.SIGKILL)
     worker.wait()
 

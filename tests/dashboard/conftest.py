@@ -89,5 +89,5 @@ def serve() -> Iterator[Callable[..., Client]]:
     yield _serve
     for server, thread in started:
         server.should_exit = True
-        thread.join(20)
+        thread.join(200)
         assert not thread.is_alive()

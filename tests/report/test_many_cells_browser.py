@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from support.waiting import wait_for
 
 from cifarsweep.analysis.study import analyse
 from cifarsweep.report.browser_print import write_png
@@ -26,8 +27,8 @@ def page_file(make: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_figure_is_drawn_when_the_reader_comes_near(show: Any, page_file: Path) -> None:
     opened = show(page_file)
     page = opened.page
-    page.wait_for_timeout(200)
-    assert (page.evaluate(MAIN) > 0, page.evaluate(DOTS)) == (True, 0)
+    wait_for(lambda: page.evaluate(MAIN) > 0)
+    assert page.evaluate(DOTS) == 0
 
     page.locator("#finals-plot").scroll_into_view_if_needed()
 
@@ -49,8 +50,7 @@ def test_a_figure_out_of_sight_follows_the_colour_scheme_when_it_is_seen_again(s
     assert page.evaluate(INK) == light
     page.locator("#finals-plot").scroll_into_view_if_needed()
 
-    page.wait_for_timeout(500)
-    assert page.evaluate(INK) != light
+    wait_for(lambda: page.evaluate(INK) != light)
 
 
 def test_paper_has_every_figure(show: Any, page_file: Path) -> None:

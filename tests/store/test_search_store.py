@@ -1,16 +1,15 @@
 """Search studies in the database: each point is asked for once, whoever asks, and decisions last."""
 
 import json
-import socket
-import subprocess
-import sys
-import time
+import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from wsgiref.simple_server import make_server
 
 import optuna
+import optuna_dashboard
 import pytest
 from scenes import at_once, must_claim, rows_at, saved_at, taken_over
 
@@ -313,21 +312,15 @@ def accuracies(*steps: int, value: float) -> list[MetricRow]:
     return [MetricRow(VAL_ACCURACY, step, value) for step in steps]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def dashboard(url: str) -> Iterator[str]:
     """The address of an optuna-dashboard that has our database open."""
-    database, port = parse_url(url).render_as_string(hide_password=False), str(free_port())
-    command = [str(Path(sys.executable).with_name("optuna-dashboard")), database, "--host", "127.0.0.1", "--port", port]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    yield f"http://127.0.0.1:{port}/api/studies"
-    process.kill()
-    process.wait(10)
+    storage = optuna.storages.RDBStorage(parse_url(url).render_as_string(hide_password=False))
+    with make_server("127.0.0.1", 0, optuna_dashboard.wsgi(storage)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/api/studies"
+        server.shutdown()
+    storage.engine.dispose()
 
 
 def test_optuna_dashboard_shows_studies_trials_and_curves(search_store: Store, dashboard: str) -> None:
@@ -344,12 +337,5 @@ def test_optuna_dashboard_shows_studies_trials_and_curves(search_store: Store, d
 
 
 def fetched(address: str) -> Any:
-    """What the dashboard answers, once it does."""
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            with urllib.request.urlopen(address, timeout=10) as answer:
-                return json.load(answer)
-        except OSError:
-            assert time.monotonic() < deadline, "the dashboard does not answer"
-            time.sleep(0.1)
+    with urllib.request.urlopen(address, timeout=60) as answer:
+        return json.load(answer)

@@ -39,7 +39,7 @@ Worker = Callable[[str], Process]
 def kill(process: Process) -> None:
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait(10)
+    process.wait(100)
 
 
 @pytest.fixture

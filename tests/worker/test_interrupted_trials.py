@@ -191,7 +191,7 @@ def test_a_stop_amid_an_outage_gives_back_what_it_can_and_says_what_it_could_not
             away.clear()
 
     monkeypatch.setattr(store._db, "_run", unless_away)
-    monkeypatch.setattr(supervisor, "_GRACE_S", 3.0)
+    monkeypatch.setattr(supervisor, "_GRACE_S", 60.0 if back else 3.0)
     notes = Notes()
     when_some_train(store, stop_amid_an_outage)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from support import worker
+from support.waiting import wait_for
 from support.worker import TRIALS
 
 from cifarsweep.errors import DeviceError
@@ -161,13 +162,12 @@ def test_a_signal_to_every_process_of_the_job_stops_them_as_politely(url, launch
 def test_the_second_signal_waits_for_nobody(url, launcher, tmp_path):
     process = launcher("hang-once")
     until_both_train(url, process)
-    time.sleep(1.0)
+    wait_for(lambda: len(list(tmp_path.glob("demo-*"))) == 2)  # what a child leaves behind before it hangs
 
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
     # Two signals of one kind become one where the first is not heard yet.
-    while not any("stopping: " in log.read_text() for log in (tmp_path / "logs").iterdir()):
-        time.sleep(0.05)
+    wait_for(lambda: any("stopping: " in log.read_text() for log in (tmp_path / "logs").iterdir()))
     process.send_signal(signal.SIGINT)
 
     assert process.wait(200) == 130

@@ -1,6 +1,7 @@
 """A worker whose database neither answers nor refuses."""
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -51,6 +52,13 @@ def test_one_signal_is_left_to_the_main_loop_and_a_second_one_ends_it(watched) -
     assert "left" in did and dog.first_signal == signal.SIGINT
 
 
+def pending(pid: int, number: int) -> bool:
+    """Whether a signal was sent to a process that has not heard it."""
+    status = Path(f"/proc/{pid}/status")
+    masks = re.findall(r"(?:SigPnd|ShdPnd):\s*(\w+)", status.read_text() if status.exists() else "")
+    return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
+
+
 def test_nobody_has_to_kill_a_worker_that_waits_for_a_lock(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/test.db"
     (tmp_path / "hold").touch()
@@ -65,7 +73,7 @@ def test_nobody_has_to_kill_a_worker_that_waits_for_a_lock(tmp_path: Path) -> No
             began = time.monotonic()
             for _ in range(2):
                 worker.send_signal(signal.SIGINT)
-                time.sleep(0.3)
+                wait_for(lambda: not pending(worker.pid, signal.SIGINT))  # two that wait become one
 
             said, _ = worker.communicate(timeout=60)
 

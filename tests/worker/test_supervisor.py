@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from support import child, worker
+from support.waiting import wait_for
 from support.worker import TRIALS, Notes, assert_everything_is_there_once, here
 
 from cifarsweep.checkpoints.folder import CheckpointFolder
@@ -151,13 +152,14 @@ def test_a_child_whose_capture_failed_ends_its_trial_and_trains_no_other(store, 
 @hasty
 def test_a_database_that_is_locked_for_longer_than_a_lease_costs_no_child(store, work, tmp_path):
     def hold():
+        wait_for(lambda: store.studies.status("demo")[0].trials[TrialState.LEASED] == 2)
         other = sqlite3.connect(tmp_path / "test.db", isolation_level=None, timeout=30)
         other.execute("BEGIN IMMEDIATE")
         time.sleep(4.5)
         other.execute("COMMIT")
         other.close()
 
-    threading.Timer(2.0, hold).start()
+    threading.Thread(target=hold, daemon=True).start()
 
     assert work("slower", slots=2, max_trials=2) == 0
 
