@@ -47,7 +47,9 @@ def build(settings: spec.Timm, classes: int, generator: torch.Generator | None) 
     timm, config = _timm(settings), _config(settings)
     name = settings.name.removeprefix(PREFIX)
     size = input_size(settings)
-    options = {"num_classes": classes, "in_chans": IMAGE_CHANNELS} | ({"img_size": size} if _is_fixed(config) else {})
+    options = {"num_classes": classes, "in_chans": IMAGE_CHANNELS}
+    if config is not None and config.fixed_input_size:  # as of transformers
+        options["img_size"] = size
     try:
         with _seeded(generator):
             net = timm.create_model(name, pretrained=settings.pretrained, **options)
@@ -143,11 +145,6 @@ def _config(settings: spec.Timm) -> Any:
     except RuntimeError:
         known = timm.list_models(f"{architecture}*", pretrained=True, include_tags=True)
         raise SpecError(_unknown(settings.name, known)) from None
-
-
-def _is_fixed(config: Any) -> bool:
-    """Whether the network is built for one size of images, as transformers are."""
-    return config is not None and bool(config.fixed_input_size)
 
 
 def _unknown(name: str, known: list[str]) -> str:

@@ -28,7 +28,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class OwnNetwork:
     """A network with its parameters and forward FLOPs of one image: of the body, and for each class."""
 
     model: Model
@@ -44,15 +44,15 @@ class Known:
 
 
 OWN = (
-    Known(ConvNet(), 2_353_888, 257, 115_015_680, 512),
-    Known(ResNet9(), 6_568_000, 513, 758_513_664, 1024),
-    Known(ResNet(name="resnet18"), 11_168_832, 513, 1_110_835_200, 1024),
-    Known(ResNet(name="resnet34"), 21_276_992, 513, 2_318_794_752, 1024),
-    Known(ResNet(name="resnet50"), 23_500_352, 2049, 2_595_618_816, 4096),
-    Known(ResNet(name="resnet101"), 42_492_480, 2049, 5_019_926_528, 4096),
-    Known(ResNet(name="resnet152"), 58_136_128, 2049, 7_444_234_240, 4096),
-    Known(ViT(), 3_192_576, 257, 381_884_416, 512),
-    Known(ViT(stem="conv"), 3_288_896, 257, 394_827_776, 512),
+    OwnNetwork(ConvNet(), 2_353_888, 257, 115_015_680, 512),
+    OwnNetwork(ResNet9(), 6_568_000, 513, 758_513_664, 1024),
+    OwnNetwork(ResNet(name="resnet18"), 11_168_832, 513, 1_110_835_200, 1024),
+    OwnNetwork(ResNet(name="resnet34"), 21_276_992, 513, 2_318_794_752, 1024),
+    OwnNetwork(ResNet(name="resnet50"), 23_500_352, 2049, 2_595_618_816, 4096),
+    OwnNetwork(ResNet(name="resnet101"), 42_492_480, 2049, 5_019_926_528, 4096),
+    OwnNetwork(ResNet(name="resnet152"), 58_136_128, 2049, 7_444_234_240, 4096),
+    OwnNetwork(ViT(), 3_192_576, 257, 381_884_416, 512),
+    OwnNetwork(ViT(stem="conv"), 3_288_896, 257, 394_827_776, 512),
 )
 
 

@@ -38,7 +38,7 @@ FINAL_STATES = (TrialState.DONE, TrialState.FAILED, TrialState.POISONED, TrialSt
 
 
 class StopRequest(StrEnum):
-    """What somebody wants of a trial that a worker holds, and of the trials that a study is still to get."""
+    """A request to stop: for a trial that a worker holds, and for the future trials of a search."""
 
     #: stop at a checkpoint and wait
     PAUSE = "pause"
@@ -47,7 +47,7 @@ class StopRequest(StrEnum):
 
     @property
     def state(self) -> TrialState:
-        """What a trial becomes by it."""
+        """The state of a trial after the request."""
         return TrialState.PAUSED if self is StopRequest.PAUSE else TrialState.CANCELLED
 
 

@@ -134,7 +134,7 @@ def test_nothing_is_saved_or_finished_that_was_trained_on_changed_bytes(path, tm
     write_into(path)
 
     before = len(list(tmp_path.glob("*.pt")))
-    with pytest.raises(DataUnusable, match="somebody has written to it"):
+    with pytest.raises(DataUnusable, match="was written to"):
         seen += train
     assert not any(isinstance(event, Saved | Finished) for event in seen)
     assert len(list(tmp_path.glob("*.pt"))) == before
@@ -180,7 +180,7 @@ def test_a_worker_that_loses_its_images_gives_the_trial_back_and_ends_with_a_sen
         work.run()
 
     assert_unharmed(store)
-    assert sum("somebody has written to it" in note for note in notes.notes) == 1
+    assert sum("was written to" in note for note in notes.notes) == 1
 
 
 def test_a_worker_whose_file_is_replaced_ends_the_trial_on_the_images_it_began_with(store, path, tmp_path):
