@@ -59,7 +59,7 @@ class Bottleneck(Block):
 
 
 #: The kind of block and how many of them each stage has (table 1 of the paper).
-PLANS: Final[dict[str, tuple[type[Block], tuple[int, int, int, int]]]] = {
+BLOCKS: Final[dict[str, tuple[type[Block], tuple[int, int, int, int]]]] = {
     "resnet18": (Block, (2, 2, 2, 2)),
     "resnet34": (Block, (3, 4, 6, 3)),
     "resnet50": (Bottleneck, (3, 4, 6, 3)),
@@ -73,7 +73,7 @@ class ResNet(nn.Module):
 
     def __init__(self, settings: spec.ResNet, classes: int) -> None:
         super().__init__()
-        block, counts = PLANS[settings.name]
+        block, counts = BLOCKS[settings.name]
         self.stem = nn.Sequential(*_conv(IMAGE_CHANNELS, STEM_WIDTH, 3), nn.ReLU(inplace=True))
         blocks: list[nn.Module] = []
         before = STEM_WIDTH
