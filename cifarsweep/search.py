@@ -86,10 +86,7 @@ def _distribution(optuna: Any, search: Search, key: str) -> Any:
     if isinstance(parameter, Choices):
         # By index, because Optuna has no lists and takes True and 1 for the same choice.
         return optuna.distributions.CategoricalDistribution(range(len(parameter.choices)))
-    if parameter.whole:
-        step = parameter.step or 1
-        return optuna.distributions.IntDistribution(parameter.low, parameter.high, log=parameter.log, step=step)
-    return optuna.distributions.FloatDistribution(parameter.low, parameter.high, log=parameter.log)
+    return parameter.distribution(optuna.distributions)
 
 
 def _decoded(search: Search, key: str, value: Any) -> Value:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
@@ -67,6 +67,12 @@ class Range(Frozen):
         if self.whole:
             return round(value)
         return float(min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high))
+
+    def distribution(self, distributions: Any) -> Any:
+        """Return the range as a distribution of Optuna, whose module `optuna.distributions` is passed in."""
+        if self.whole:
+            return distributions.IntDistribution(self.low, self.high, log=self.log, step=self.step or 1)
+        return distributions.FloatDistribution(float(self.low), float(self.high), log=self.log)
 
 
 class Choices(Frozen):

@@ -48,7 +48,7 @@ class Parameters:
     def distributions(self, optuna: Any) -> dict[str, Any]:
         """A distribution for every parameter, as wide as its levels."""
         return {
-            key: _range(optuna.distributions, self.ranges[key])
+            key: self.ranges[key].distribution(optuna.distributions)
             if key in self.ranges
             else _distribution(optuna.distributions, values)
             for key, values in self._items()
@@ -81,12 +81,6 @@ def _encode(kind: str, value: Value) -> bool | int | float | str | None:
 
 def _choices(values: tuple[Value, ...]) -> list[Any]:
     return list(dict.fromkeys(_encode("choice", value) for value in values))
-
-
-def _range(distributions: Any, found: Range) -> Any:
-    if found.whole:
-        return distributions.IntDistribution(found.low, found.high, log=found.log, step=found.step or 1)
-    return distributions.FloatDistribution(float(found.low), float(found.high), log=found.log)
 
 
 def _distribution(distributions: Any, values: tuple[Any, ...]) -> Any:
