@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cifarsweep.analysis.confusion import class_counts
-from cifarsweep.analysis.records import ReportAttempt, ReportStudy, ReportTrial, Series
+from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
 from cifarsweep.analysis.results import final_summary
 from cifarsweep.analysis.samples import metrics_needed, named_cells
 from cifarsweep.data.catalog import class_count, class_names
@@ -20,7 +20,7 @@ from cifarsweep.version import __version__
 if TYPE_CHECKING:
     from cifarsweep.spec.study import Study
     from cifarsweep.store import Store
-    from cifarsweep.store.records import AttemptRow, TrialRow
+    from cifarsweep.store.records import TrialRow
 
 #: A worker records the cost of the network among the last metrics, under these names.
 PARAMS, FLOPS = "params", "flops_per_image"
@@ -129,23 +129,9 @@ def _trial(row: TrialRow, telemetry: Mapping[str, float]) -> ReportTrial:
         elapsed_s=row.elapsed_s if row.step else None,
         params=round(params) if params is not None else None,
         flops=row.final.get(FLOPS),
-        attempts=tuple(_attempt(attempt) for attempt in row.attempts),
+        attempts=row.attempts,
         # Errors of a trial that went on are told with its attempts.
         error=(row.traceback or row.error or None) if given_up else None,
         weights_sha256=row.weights_sha256 or None,
         versions=row.attempts[-1].versions if row.attempts else {},
-    )
-
-
-def _attempt(row: AttemptRow) -> ReportAttempt:
-    return ReportAttempt(
-        attempt=row.attempt,
-        host=row.host,
-        device=row.device,
-        started=row.started_at,
-        ended=row.ended_at,
-        end=row.end,
-        error=row.error or None,
-        first_step=row.first_step,
-        versions=row.versions,
     )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,25 +17,11 @@ from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import Outcome, TrialState, Value
 from cifarsweep.stats.multiplicity import Plans
 
+if TYPE_CHECKING:
+    from cifarsweep.store.records import AttemptRow
+
 #: Strictly rising steps (int64) and the value at each (float64; nan and infinity where the metric was not finite).
 Series = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportAttempt:
-    """One lease of a trial by a worker."""
-
-    attempt: int
-    host: str
-    device: str
-    started: datetime | None
-    ended: datetime | None
-    end: str | None
-    """One of `AttemptEnd`; None while it runs."""
-    error: str | None
-    first_step: int | None = None
-    """The step that it resumed from; None if unknown."""
-    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +44,14 @@ class ReportTrial:
     params: int | None
     flops: float | None
     """Of one image, forward."""
-    attempts: tuple[ReportAttempt, ...]
+    attempts: tuple[AttemptRow, ...]
     error: str | None
     weights_sha256: str | None
     versions: Mapping[str, str]
     """Of the last attempt."""
 
     @property
-    def trained_by(self) -> tuple[ReportAttempt, ...]:
+    def trained_by(self) -> tuple[AttemptRow, ...]:
         """The attempts that the result rests on, oldest first."""
         return trained_by(self.attempts)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cifarsweep.analysis.records import ReportAttempt, ReportStudy, ReportTrial, Series
+from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
 from cifarsweep.formatting import duration, metric_label, state_text, timestamp, value_text
 from cifarsweep.report.palette import CellStyle
 from cifarsweep.report.reproduce import environment_numbers
@@ -16,6 +16,9 @@ from cifarsweep.spec.provenance import changes_text
 from cifarsweep.spec.settings import flat_settings
 from cifarsweep.spec.study import level_text
 from cifarsweep.spec.types import Value
+
+if TYPE_CHECKING:
+    from cifarsweep.store.records import AttemptRow
 
 SPARK_WIDTH, SPARK_HEIGHT = 72, 22
 _SPARK_POINTS = 36
@@ -71,22 +74,18 @@ def _last_line(error: str) -> str:
 
 def overhead_s(trial: ReportTrial) -> float | None:
     """Seconds that attempts of a finished trial took beyond the training that counts; None if unknown."""
-    spans = [
-        (attempt.ended - attempt.started).total_seconds()
-        for attempt in trial.attempts
-        if attempt.started and attempt.ended
-    ]
+    spans = [(attempt.ended_at - attempt.started_at).total_seconds() for attempt in trial.attempts if attempt.ended_at]
     if not trial.done or trial.elapsed_s is None or not spans or len(spans) < len(trial.attempts):
         return None
     return max(sum(spans) - trial.elapsed_s, 0.0)
 
 
-def _attempt_row(attempt: ReportAttempt) -> dict[str, Any]:
+def _attempt_row(attempt: AttemptRow) -> dict[str, Any]:
     return {
         "attempt": attempt.attempt,
         "where": f"{attempt.host}, {attempt.device}",
-        "started": timestamp(attempt.started),
-        "ended": timestamp(attempt.ended),
+        "started": timestamp(attempt.started_at),
+        "ended": timestamp(attempt.ended_at),
         "end": (attempt.end or "running").replace("_", " "),
         "error": attempt.error or None,
     }

@@ -18,7 +18,7 @@ def test_overhead_is_that_of_all_attempts(make: Any) -> None:
 
     assert overhead_s(trial) == pytest.approx(15.5)
     assert overhead_s(replace(trial, elapsed_s=60.0)) == 0
-    assert overhead_s(replace(trial, attempts=(make.attempt(1, ended=None),))) is None
+    assert overhead_s(replace(trial, attempts=(make.attempt(1, ended_at=None),))) is None
     assert overhead_s(replace(trial, state="leased")) is None
 
 
@@ -56,7 +56,7 @@ def test_a_failed_trial_is_linked_with_its_error(make: Any) -> None:
 
 
 def test_time_is_told_in_the_page(make: Any) -> None:
-    attempts = (make.attempt(1, ended=make.attempt(1).started + timedelta(seconds=73)),)
+    attempts = (make.attempt(1, ended_at=make.attempt(1).started_at + timedelta(seconds=73)),)
 
     html = render_study(analyse(make.report(make.study({}, seeds=1), [make.trial(0, "base", 0, attempts=attempts)])))
 

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cifarsweep.analysis.records import ReportAttempt, ReportStudy, ReportTrial, Series
+from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
 from cifarsweep.spec.hypothesis import Equivalent, Faster, Greater
 from cifarsweep.spec.settings import Settings, flat_settings
 from cifarsweep.spec.study import Cell, Study, cell_name, crossed
 from cifarsweep.spec.validation import nested
+from cifarsweep.store.records import AttemptRow
 
 START = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 LR_AND_SKIP = {"optimizer.lr": (3e-3, 1e-3, 3e-4), "model.skip": (False, True)}
@@ -42,9 +43,10 @@ class Maker:
         }  # fmt: skip
         return ReportTrial(number=number, cell=cell, seed=seed, **(fields | changes))
 
-    def attempt(self, number: int, **changes: Any) -> ReportAttempt:
-        fields = {"host": "node1", "device": "cpu", "started": START, "ended": START + timedelta(seconds=14)}
-        return ReportAttempt(attempt=number, **(fields | {"end": "done", "error": None} | changes))
+    def attempt(self, number: int, **changes: Any) -> AttemptRow:
+        fields = {"host": "node1", "device": "cpu", "started_at": START, "ended_at": START + timedelta(seconds=14)}
+        known = {"worker_id": "w", "versions": {}, "end": "done", "first_step": None, "error": "", "traceback": ""}
+        return AttemptRow(attempt=number, **(fields | known | changes))
 
     def report(self, study: Study, trials: Sequence[ReportTrial], series: Mapping[Any, Series] = {}) -> ReportStudy:
         return ReportStudy(
