@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -200,15 +200,21 @@ class Children:
 
 
 def serve(scale: Scale, seed: int) -> None:
-    """Do what each line of stdin asks for: the bits of a trial, or a turn of an endless one."""
+    """Do what each line of stdin asks for."""
+    for answer in answers(map(str.strip, sys.stdin), scale, seed):
+        print(answer, flush=True)
+
+
+def answers(tasks: Iterable[str], scale: Scale, seed: int) -> Iterator[str]:
+    """The bits of a trial, or a turn of an endless one."""
     turns: Iterator[None] | None = None
-    for task in sys.stdin:
-        if task.strip() == "bits":
-            print(json.dumps(outcome(events_of(scale, short(scale), seed=seed))["bits"]), flush=True)
+    for task in tasks:
+        if task == "bits":
+            yield json.dumps(outcome(events_of(scale, short(scale), seed=seed))["bits"])
             continue
         turns = turns or ours(scale, seed=seed)
         next(turns)
-        print("done", flush=True)
+        yield "done"
 
 
 def slots(scale: Scale) -> None:

@@ -31,7 +31,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what takes long, so that `make quick` can leave it out."""
     for item in items:
-        if item.path.parent.name == "chaos" or "browser" in getattr(item, "fixturenames", ()):
+        if item.path.parent.name in ("benchmarks", "chaos") or "browser" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.long)
 
 
