@@ -43,11 +43,11 @@ def next_seeds(report: ReportStudy, most: int) -> Extension:
     seeds = seed_order(report.study, max(most, len(report.study.seeds)))
     have = _seeds_of(report, seeds)
     plans = _plans(report, have, most)
-    found = tuple(verdicts(replace(report, plans=plans)))
-    needed = {cell for verdict in found for cell in verdict.cells}
+    judged = tuple(verdicts(replace(report, plans=plans)))
+    needed = {cell for verdict in judged for cell in verdict.cells}
     unfinished = sum(trial.cell in needed and trial.state not in FINAL_STATES for trial in report.trials)
-    looks = sorted(seeds for plan in plans for seeds in plan)
-    goals = [(verdict, _goal(verdict, have, looks, most)) for verdict in found if verdict.decision == "undecided"]
+    looks = sorted(look for plan in plans for look in plan)
+    goals = [(verdict, _goal(verdict, have, looks, most)) for verdict in judged if verdict.decision == "undecided"]
     added = tuple(
         (cell.name, seed)
         for index, seed in enumerate(seeds)
@@ -56,7 +56,7 @@ def next_seeds(report: ReportStudy, most: int) -> Extension:
         and not unfinished
     )
     stuck = tuple(verdict for verdict, goal in goals if not goal)
-    return Extension(plans, len(plans) > max(1, len(report.plans)), found, unfinished, added, stuck)
+    return Extension(plans, len(plans) > max(1, len(report.plans)), judged, unfinished, added, stuck)
 
 
 def _plans(report: ReportStudy, have: Mapping[str, int], most: int) -> Plans:

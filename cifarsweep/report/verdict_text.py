@@ -65,25 +65,12 @@ def hypothesis_view(verdict: Verdict, means: Sequence[NamedMean]) -> dict[str, A
     test = hypothesis_text(hypothesis)
     if not verdict.matched:
         test += f" Careful: {kind_text(hypothesis).unmatched(verdict)}."
-    rows = [
-        {
-            "role": named.role,
-            "cell": named.cell,
-            "mean": mean_text(named.value, hypothesis.metric) if named.value else _no_mean(named),
-            "n": named.value.n if named.value else 0,
-        }
-        for named in means
-    ]
-    return {
-        "claim": hypothesis.claim,
-        "test": test,
-        "metric": metric_label(hypothesis.metric),
-        "rows": rows,
-    }
-
-
-def _no_mean(named: NamedMean) -> str:
-    return "no finite value" if named.done else "no trial is done"
+    rows = []
+    for named in means:
+        missing = "no finite value" if named.done else "no trial is done"
+        mean, n = (mean_text(named.value, hypothesis.metric), named.value.n) if named.value else (missing, 0)
+        rows.append({"role": named.role, "cell": named.cell, "mean": mean, "n": n})
+    return {"claim": hypothesis.claim, "test": test, "metric": metric_label(hypothesis.metric), "rows": rows}
 
 
 def _obstacle_text(verdict: Verdict) -> str:
