@@ -22,14 +22,14 @@ _MOST = 1_000_000
 
 def pause(target: Target, db: Database = DEFAULT_DATABASE) -> None:
     """Let trials wait. Running ones stop at a checkpoint, within one beat of their worker."""
-    _steer(
+    _change(
         target, db, lambda store, *trials: store.control.pause(*trials), "{} paused", "{} will pause at their next beat"
     )
 
 
 def resume(target: Target, db: Database = DEFAULT_DATABASE) -> None:
     """Undo `pause`: trials are queued again and go on from their checkpoints."""
-    _steer(
+    _change(
         target, db, lambda store, *trials: store.control.resume(*trials), "{} queued again", "{} go on without a pause"
     )
 
@@ -37,13 +37,13 @@ def resume(target: Target, db: Database = DEFAULT_DATABASE) -> None:
 def cancel(target: Target, db: Database = DEFAULT_DATABASE) -> None:
     """Cancel trials for good: queued and paused ones at once, running ones within one beat of their worker."""
     soon = "{} will be cancelled at their next beat"
-    _steer(target, db, lambda store, *trials: store.control.cancel(*trials), "{} cancelled", soon)
+    _change(target, db, lambda store, *trials: store.control.cancel(*trials), "{} cancelled", soon)
 
 
 def retry(target: Target, db: Database = DEFAULT_DATABASE) -> None:
     """Queue failed, poisoned and cancelled trials again, from their newest checkpoints."""
     soon = "{} go on instead of being cancelled"
-    _steer(target, db, lambda store, *trials: store.control.retry(*trials), "{} to be tried again", soon)
+    _change(target, db, lambda store, *trials: store.control.retry(*trials), "{} to be tried again", soon)
 
 
 def priority(
@@ -55,14 +55,14 @@ def priority(
     if abs(value) > _MOST:
         raise SpecError(f"priority {value}: must lie between -{_MOST:,} and {_MOST:,}")
     now = f"{{}} have priority {value} now"
-    _steer(target, db, lambda store, *trials: store.control.prioritize(*trials, priority=value), now, "")
+    _change(target, db, lambda store, *trials: store.control.prioritize(*trials, priority=value), now, "")
 
 
-def _steer(target: str, db: str, act: Callable[[Store, str, int | None], ControlResult], now: str, soon: str) -> None:
+def _change(target: str, db: str, act: Callable[[Store, str, int | None], ControlResult], now: str, soon: str) -> None:
     """Change the trials and print how many: `3 paused, 2 will pause at their next beat`."""
     from cifarsweep.store import Store
 
-    study, number = _parsed(target)
+    study, number = _parse_target(target)
     with Store.open(db) as store:
         done = act(store, study, number)
     words = [text.format(count) for text, count in ((now, done.applied), (soon, done.pending)) if count]
@@ -71,7 +71,7 @@ def _steer(target: str, db: str, act: Callable[[Store, str, int | None], Control
     typer.echo(f"{target}: {', '.join(words) or 'nothing to change among its trials'}")
 
 
-def _parsed(target: str) -> tuple[str, int | None]:
+def _parse_target(target: str) -> tuple[str, int | None]:
     """The study and, if given, the number."""
     if not target:
         raise SpecError("the study's name is empty; write STUDY or STUDY/NUMBER, for example demo/3")

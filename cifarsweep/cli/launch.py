@@ -89,7 +89,7 @@ def launch(
     if slurm:
         members = _members(range(gpus_per_worker), 0 if gpus_per_worker else 1, arguments)
     else:
-        members = _here(gpus, cpus, arguments)
+        members = _local_members(gpus, cpus, arguments)
     named = {"mem": mem, "time": time, "partition": partition, "account": account, "qos": qos}
     options = _sbatch_options(gpus_per_worker, cpus_per_worker, named, extra or [])
     _check_work(slots, artifacts, db, study or [])
@@ -165,7 +165,7 @@ def _arguments(
     return arguments + (["--no-graphs"] if no_graphs else [])
 
 
-def _here(gpus: str | None, cpus: int | None, arguments: list[str]) -> tuple[WorkerCommand, ...]:
+def _local_members(gpus: str | None, cpus: int | None, arguments: list[str]) -> tuple[WorkerCommand, ...]:
     from cifarsweep.worker.gpus import parse_gpus
 
     if cpus:
