@@ -34,7 +34,8 @@ class CheckpointDirectory:
         """Return a cleaner that never blocks a heartbeat."""
         folder = open_folder(self.path(lease))
         # Removing from a disk takes microseconds; from an object store it takes a thread.
-        return CheckpointCleaner(folder, _run_now if isinstance(folder, CheckpointFolder) else self._background.add)
+        local = isinstance(folder, CheckpointFolder)
+        return CheckpointCleaner(folder, (lambda task: task()) if local else self._background.add)
 
     def report_rejected(self, title: str, rejected: Sequence[events.Rejected], start_step: int) -> None:
         """Log why a trial does not continue from its newest checkpoint."""
@@ -90,7 +91,3 @@ class BackgroundThread:
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:
             task()
-
-
-def _run_now(task: Callable[[], None]) -> None:
-    task()

@@ -106,8 +106,8 @@ class TrialClaimer:
     def _environment(self, ready: Ready) -> Environment:
         """Return the environment that a slot's child trains in."""
         data, other_data = dict(self._eligible.digests), self._eligible.other_data
-        mine, told = versions(ready.versions, {}), self.registered
-        if told is not None and (told.device, without_data(told.versions)) == (ready.device, mine):
+        mine, registered = versions(ready.versions, {}), self.registered
+        if registered is not None and (registered.device, without_data(registered.versions)) == (ready.device, mine):
             return Environment(data, other_data=other_data)
         # A child that another slot started after an upgrade of torch has changed the worker's registered versions.
         return Environment(data, ready.device, mine, other_data)

@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
@@ -30,9 +29,7 @@ class Display:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         return None
 
     def ready(self, device: str, advice: str) -> None:
@@ -141,10 +138,11 @@ class Lines(Display):
         logger.info(f"{title(lease)}: {summary(how, result)}")
 
 
-class Bars(Display):
+class Bars(Lines):
     """One bar a slot: trial, epoch, loss, accuracy, images/s, time left."""
 
     def __init__(self, console: Console) -> None:
+        super().__init__()
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
@@ -155,19 +153,13 @@ class Bars(Display):
             console=console,
         )
         self._tasks: dict[int, TaskID] = {}
-        self._latest: dict[int, dict[str, float]] = {}
 
     def __enter__(self) -> Self:
         self._bars.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bars.stop()
-
-    def ready(self, device: str, advice: str) -> None:
-        logger.info(device_line(device, advice))
 
     def begin(self, slot: int, lease: Lease) -> None:
         if slot in self._tasks:
@@ -180,15 +172,9 @@ class Bars(Display):
             self._tasks[slot], total=started.total_steps, completed=started.start_step, values="", start=True
         )
 
-    def metrics(self, slot: int, metrics: events.Metrics) -> None:
-        self._latest[slot] |= {row.name: row.value for row in metrics.rows}
-
     def progress(self, slot: int, progress: events.Progress) -> None:
         shown = f"epoch {progress.epoch:.1f} {values(self._latest[slot])}"
         self._bars.update(self._tasks[slot], completed=progress.step, values=shown)
-
-    def end(self, slot: int, lease: Lease, how: str, result: TrialResult | None = None) -> None:
-        logger.info(f"{title(lease)}: {summary(how, result)}")
 
 
 def display_for(console: Console) -> Display:

@@ -21,14 +21,14 @@ from cifarsweep.worker.sensors import precisions
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "optuna", "sqlalchemy", "psycopg", "submitit")
 
 
-def examine(place: str | LocationError) -> Iterator[Finding]:
-    """Yield the findings on this machine. `place` is where checkpoints go, or why they can't go anywhere."""
+def examine(location: str | LocationError) -> Iterator[Finding]:
+    """Yield the findings on this machine. `location` is where checkpoints go, or why there is no such location."""
     yield Finding("cifarsweep", "ok", f"{__version__}, Python {platform.python_version()}, {platform.platform()}")
     yield _packages()
     yield Finding("processor", "ok", "; ".join(filter(None, (f"{os.cpu_count()} CPUs", precisions()))))
     yield from _gpus()
     yield from _data_sets()
-    yield from _checkpoints(place)
+    yield from _checkpoints(location)
 
 
 def _packages() -> Finding:
@@ -109,7 +109,7 @@ def _data_sets() -> Iterator[Finding]:
         yield Finding("data sets", "fail", str(each))
     if names:
         yield Finding("data sets", "ok", f"{', '.join(names)} in {root}")
-    elif not damaged and _folder(root).level == "fail":
+    elif not damaged and _check_folder(root).level == "fail":
         yield Finding(
             "data sets", "fail", f"none in {root}, where none can be written; let {ROOT_VARIABLE} name another"
         )
@@ -118,27 +118,27 @@ def _data_sets() -> Iterator[Finding]:
         yield Finding("data sets", "warn", f"none in {root}; {advice}")
 
 
-def _checkpoints(place: str | LocationError) -> Iterator[Finding]:
-    if isinstance(place, LocationError):
-        yield Finding("checkpoints", "fail", str(place))
+def _checkpoints(location: str | LocationError) -> Iterator[Finding]:
+    if isinstance(location, LocationError):
+        yield Finding("checkpoints", "fail", str(location))
         return
-    local = "://" not in place
-    yield _folder(Path(place)) if local else _place(place, f"{place} can be written")
+    local = "://" not in location
+    yield _check_folder(Path(location)) if local else _check_writable(location, f"{location} can be written")
     if local:
-        yield disk("disk of the checkpoints", Path(place))
+        yield disk("disk of the checkpoints", Path(location))
 
 
-def _folder(path: Path) -> Finding:
+def _check_folder(path: Path) -> Finding:
     """Check that a folder can be written; if it does not exist, that its nearest parent can."""
     there = next(each for each in (path, *path.parents) if os.path.lexists(each))
     if there == path:
-        return _place(str(path), f"{path} can be written")
-    return _place(str(there), f"{path} can be made by a worker", f"{path} is not there, and ")
+        return _check_writable(str(path), f"{path} can be written")
+    return _check_writable(str(there), f"{path} can be made by a worker", f"{path} is not there, and ")
 
 
-def _place(place: str, fine: str, otherwise: str = "") -> Finding:
+def _check_writable(location: str, fine: str, otherwise: str = "") -> Finding:
     try:
-        check_location(place)
+        check_location(location)
     except CifarsweepError as error:
         return Finding("checkpoints", "fail", f"{otherwise}{error}")
     return Finding("checkpoints", "ok", fine)

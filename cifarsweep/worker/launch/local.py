@@ -76,10 +76,10 @@ def stop_at_end_of_input() -> None:
 class _ManagedWorker:
     """Keeps one worker running. `code` is its exit code once it will not be started again."""
 
-    def __init__(self, member: WorkerCommand, log: Path, say: Callable[[str], None], backoff: Backoff) -> None:
-        self.name = member.name
+    def __init__(self, worker: WorkerCommand, log: Path, emit: Callable[[str], None], backoff: Backoff) -> None:
+        self.name = worker.name
         self.code: int | None = None
-        self._command, self._log, self._say, self._backoff = member.command, log, say, backoff
+        self._command, self._log, self._emit, self._backoff = worker.command, log, emit, backoff
         self._crashes = 0
         self._start_at = self._started_at = time.monotonic()
         self._log_read = log.stat().st_size if log.exists() else 0
@@ -89,7 +89,10 @@ class _ManagedWorker:
         """Start the worker if it is due, forward its log, and handle its exit."""
         process = self._process
         if process is None:
-            self._begin(stopping=stopping)
+            if self.code is None and stopping:
+                self.code = 128 + signal.SIGTERM
+            elif self.code is None and time.monotonic() >= self._start_at:
+                self._start()
             return
         ended = process.poll()
         self._forward_log()
@@ -108,12 +111,6 @@ class _ManagedWorker:
             self._process.kill()
             self._on_exit(self._process, self._process.wait(), stopping=True)
 
-    def _begin(self, *, stopping: bool) -> None:
-        if self.code is None and stopping:
-            self.code = 128 + signal.SIGTERM
-        elif self.code is None and time.monotonic() >= self._start_at:
-            self._start()
-
     def _start(self) -> None:
         self._started_at = time.monotonic()
         with open(self._log, "ab", opener=private_opener) as log:
@@ -129,19 +126,19 @@ class _ManagedWorker:
         code = ended if ended >= 0 else 128 - ended
         if stopping or code in _NO_RESTART_CODES or ended in _STOP_CODES:
             self.code = code
-            self._say(f"ended, {_exit_text(ended)}")
+            self._emit(f"ended, {_exit_text(ended)}")
             return
         ran_s = time.monotonic() - self._started_at
         self._crashes = 1 if ran_s >= self._backoff.stable_after_s else self._crashes + 1
         away = code == StoreUnavailable.exit_code
         if self._crashes >= self._backoff.max_crashes and not away:
             self.code = code
-            self._say(f"crashed, {_exit_text(ended)}, {self._crashes} times in a row: given up; see {self._log}")
+            self._emit(f"crashed, {_exit_text(ended)}, {self._crashes} times in a row: given up; see {self._log}")
             return
         pause_s = self._backoff.pause_s(self._crashes)
         self._start_at = time.monotonic() + pause_s
         what = "the database is away" if away else f"crashed, {_exit_text(ended)}"
-        self._say(f"{what}: starts again in {pause_s:.0f} s; see {self._log}")
+        self._emit(f"{what}: starts again in {pause_s:.0f} s; see {self._log}")
 
     def _forward_log(self) -> None:
         with suppress(FileNotFoundError), self._log.open("rb") as log:
@@ -149,17 +146,17 @@ class _ManagedWorker:
             whole, newline, _ = log.read().rpartition(b"\n")
             self._log_read += len(whole + newline)
             for line in whole.decode(errors="replace").splitlines():
-                self._say(line)
+                self._emit(line)
 
 
 class WorkerGroup:
-    """Workers that run and stop together. `say` gets a worker's name and a line of its log, or about it."""
+    """Workers that run and stop together. `emit` gets a worker's name and a line of its log, or about it."""
 
     def __init__(
         self,
-        members: Sequence[WorkerCommand],
+        workers: Sequence[WorkerCommand],
         logs: Path,
-        say: Callable[[str, str], None],
+        emit: Callable[[str, str], None],
         backoff: Backoff | None = None,
     ) -> None:
         try:
@@ -167,8 +164,8 @@ class WorkerGroup:
         except OSError as error:
             raise CifarsweepError(f"{logs}: no logs can be written there ({error.strerror}); give --logs") from None
         self._workers = [
-            _ManagedWorker(each, logs / f"{each.name}.log", _line_writer(each.name, say), backoff or Backoff())
-            for each in members
+            _ManagedWorker(each, logs / f"{each.name}.log", _line_writer(each.name, emit), backoff or Backoff())
+            for each in workers
         ]
         self._signals = SignalInbox()
 
@@ -193,15 +190,15 @@ class WorkerGroup:
         return 128 + signals[0] if signals and any(codes) else max(codes, default=0)
 
     def _run(self) -> None:
-        heard = 0
+        handled = 0
         give_up = float("inf")
         while any(worker.code is None for worker in self._workers) and time.monotonic() < give_up:
-            for number in self._signals.heard[heard:]:
-                heard += 1
+            for number in self._signals.heard[handled:]:
+                handled += 1
                 give_up = min(give_up, time.monotonic() + _GRACE_S)
-                self._forward(number, again=heard > 1)
+                self._forward(number, again=handled > 1)
             for worker in self._workers:
-                worker.poll(stopping=bool(heard))
+                worker.poll(stopping=bool(handled))
             time.sleep(_TICK_S)
 
     def _forward(self, number: int, *, again: bool) -> None:
@@ -213,13 +210,13 @@ class WorkerGroup:
                 worker.send(each)
 
 
-def _line_writer(name: str, say: Callable[[str, str], None]) -> Callable[[str], None]:
-    def speak(line: str) -> None:
+def _line_writer(name: str, emit: Callable[[str, str], None]) -> Callable[[str], None]:
+    def write(line: str) -> None:
         # A full screen or log must not stop the supervision of workers.
         with suppress(OSError):
-            say(name, line)
+            emit(name, line)
 
-    return speak
+    return write
 
 
 def _exit_text(ended: int) -> str:

@@ -104,5 +104,5 @@ def submit(job: Job, workers: int, options: Mapping[str, str]) -> str:
 def _reason(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no reason given"]
     # An unknown option has no `error:` prefix, and the line after it only names --help.
-    told = (line for sign in ("sbatch: error:", "sbatch:") for line in lines if line.startswith(sign))
-    return next(told, lines[-1])
+    reasons = (line for sign in ("sbatch: error:", "sbatch:") for line in lines if line.startswith(sign))
+    return next(reasons, lines[-1])
