@@ -122,7 +122,7 @@ class Attempt:
         dataset = self.lease.settings.dataset
         if not self._context.eligible.is_unchanged(dataset, self._data_set):
             # The system kills a process that reads beyond the end of a file that was cut.
-            self._release_for_data(f"somebody wrote to the file of data set {dataset!r}, or removed it ({error})")
+            self._release_for_data(f"the file of data set {dataset!r} was written to or removed ({error})")
             return
         self._context.crash_loop.record_crash(self.lease, self.began_at, self._context.clock(), error)
         self.recorder.fail(AttemptEnd.CRASHED, error, story)

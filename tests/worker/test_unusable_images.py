@@ -233,7 +233,7 @@ def test_a_child_that_dies_of_a_file_that_was_cut_is_no_crash_of_the_trial(store
     for trial in store.trials.all("s"):
         assert trial.state is TrialState.DONE
         assert [each.end for each in trial.attempts] == [AttemptEnd.RELEASED, AttemptEnd.DONE]
-    assert signal.SIGABRT.name in notes.notes[0] and "somebody wrote to the file" in notes.notes[0]
+    assert signal.SIGABRT.name in notes.notes[0] and "was written to or removed" in notes.notes[0]
 
 
 def pinned(store: Store, sha256: str, study: str = "s") -> None:
