@@ -73,7 +73,7 @@ def test_a_worker_whose_study_is_paused_ends_and_says_so_and_after_a_resume_all_
     assert counts[TrialState.PAUSED] + counts[TrialState.DONE] == TRIALS and counts[TrialState.PAUSED] >= TRIALS - 4
     assert any("paused at step" in line for line in notes.lines)
     assert notes.lines[-1] == f"paused: {counts[TrialState.PAUSED]} trials; `cifarsweep resume STUDY` queues them again"
-    assert store.control.resume("demo").now == counts[TrialState.PAUSED]
+    assert store.control.resume("demo").applied == counts[TrialState.PAUSED]
     assert work(store, tmp_path, "ok", Notes()) == 0
     assert_everything_is_there_once(store)
 

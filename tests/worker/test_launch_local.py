@@ -106,7 +106,7 @@ def test_a_worker_that_does_nothing_but_crash_is_given_up(tmp_path):
     code, said = run(tmp_path, "raise SystemExit(9)")
 
     assert code == 9
-    assert len(said) == AT_ONCE.most and "3 times in a row: given up" in said[-1]
+    assert len(said) == AT_ONCE.max_crashes and "3 times in a row: given up" in said[-1]
 
 
 def test_a_worker_whose_database_is_away_is_never_given_up(tmp_path):
