@@ -209,7 +209,7 @@ def test_a_path_through_a_file_leads_nowhere(tmp_path: Path) -> None:
 
 
 def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
-    assert "can't be looked at" in refusal(f"sqlite:///{tmp_path}/{'x' * 300}.db", upgrade=True)
+    assert "can't be accessed" in refusal(f"sqlite:///{tmp_path}/{'x' * 300}.db", upgrade=True)
 
 
 @pytest.mark.parametrize("name", ["q?x.db", "p%41x.db", "~x.db", "a#b.db", "f \N{SNOWMAN}.db"])
