@@ -1,9 +1,9 @@
-// The figures of classes: how well each is recognised, and what it is taken for.
+// The figures of classes: their accuracies, and the confusion matrix.
 const CLASSES_SHOWN = 20;
 const READABLE = 20; // classes up to which a matrix has names, and numbers in it
-const classCells = () => [...data.cells.keys()].filter((place) => data.classes.cells[place] && isShown(place));
+const classCells = () => [...data.cells.keys()].filter((index) => data.classes.cells[index] && isShown(index));
 
-/** Classes from the hardest, by the mean over the cells that are shown. */
+/** Classes by difficulty, the hardest first: by the mean over the shown cells. */
 const hardest = (means) => {
   const known = [...data.classes.names.keys()].map((label) => {
     const values = means.map((mean) => mean[label]).filter(Number.isFinite);
@@ -13,19 +13,19 @@ const hardest = (means) => {
   return ranked.slice(0, CLASSES_SHOWN).map(({ label }) => label);
 };
 
-const classTrace = (place, nth, places, labels) => {
-  const [cell, found] = [data.cells[place], data.classes.cells[place]];
+const classTrace = (index, nth, indices, labels) => {
+  const [cell, found] = [data.cells[index], data.classes.cells[index]];
   const mean = unpack(found.mean);
   const half = found.half ? unpack(found.half) : null;
   const spread = (label) => (half ? ` ± ${percent(half[label], 1)}` : "");
-  // Cells stand a little apart in a row, so that equal ones are both seen.
-  const shift = places.length > 1 && places.length <= 9 ? (0.5 * nth) / (places.length - 1) - 0.25 : 0;
+  // Shift the cells of a row a little, so that equal values stay visible.
+  const shift = indices.length > 1 && indices.length <= 9 ? (0.5 * nth) / (indices.length - 1) - 0.25 : 0;
   return {
-    x: labels.map((label) => mean[label]), y: labels.map((_, row) => row + shift), mode: "markers", cliponaxis: !roomy(), name: nameOf(place),
+    x: labels.map((label) => mean[label]), y: labels.map((_, row) => row + shift), mode: "markers", cliponaxis: !roomy(), name: nameOf(index),
     marker: { color: translucent(colour(cell), 0.85), size: 8, symbol: SYMBOLS[cell.dash] },
     error_x: {
       type: "data", array: labels.map((label) => half?.[label] ?? 0), color: translucent(colour(cell), 0.6), thickness: 1.5,
-      width: 3, visible: half !== null && places.length <= 3,
+      width: 3, visible: half !== null && indices.length <= 3,
     },
     text: labels.map((label) => `${plain(data.classes.names[label])}: ${percent(mean[label], 1)}${spread(label)} (n = ${found.seeds})`),
     hovertemplate: "<b>%{fullData.name}</b><br>%{text}<extra></extra>",
@@ -35,8 +35,8 @@ const classTrace = (place, nth, places, labels) => {
 const drawClasses = () => {
   const plot = byId("classes-plot");
   if (!plot) return;
-  const places = classCells();
-  const means = places.map((place) => unpack(data.classes.cells[place].mean));
+  const indices = classCells();
+  const means = indices.map((index) => unpack(data.classes.cells[index].mean));
   const labels = hardest(means);
   const names = labels.map((label) => short(data.classes.names[label], narrow() ? 14 : 28));
   const values = means.flatMap((mean) => labels.map((label) => mean[label]));
@@ -52,14 +52,14 @@ const drawClasses = () => {
       range: [Math.max(labels.length, 1) - 0.4, -0.6],
     },
   };
-  const traces = places.map((place, nth) => classTrace(place, nth, places, labels));
+  const traces = indices.map((index, nth) => classTrace(index, nth, indices, labels));
   Plotly.react(plot, traces, layout, config("classes"));
 };
 
-/** For each true class, how often it was taken for each, and the share of its images; null where it has none. */
-const matrixOf = (place) => {
+/** For each true class, the counts of its predictions and their shares; null for a class without images. */
+const matrixOf = (index) => {
   const size = data.classes.names.length;
-  const counts = unpack(data.classes.cells[place].counts);
+  const counts = unpack(data.classes.cells[index].counts);
   return Array.from({ length: size }, (_, row) => {
     const line = Array.from(counts.subarray(row * size, (row + 1) * size));
     const total = line.reduce((sum, count) => sum + count, 0);
@@ -67,7 +67,7 @@ const matrixOf = (place) => {
   });
 };
 
-/** The five confusions that take the largest shares of their class, in words. */
+/** The five confusions with the largest shares of their class, in words. */
 const worst = (matrix, names) => {
   const pairs = matrix.flatMap((line, row) => line.map(({ share }, column) => ({ row, column, share })));
   const wrong = pairs.filter(({ row, column, share }) => row !== column && share).sort((a, b) => b.share - a.share);
@@ -106,7 +106,7 @@ const drawConfusion = () => {
     range: [-0.5, names.length - 0.5], showticklabels: small, tickmode: "array", tickvals: [...names.keys()],
     ticktext: names.map((name) => plain(short(name, 12))),
   };
-  // Not left to plotly: margins that it fits to both axes and to equal sides may never settle.
+  // Set margins here: plotly's automatic margins may never settle with equal sides.
   const room = 36 + (small ? Math.max(...names.map((name) => widthOf(short(name, 12)))) : 0);
   const layout = {
     ...layoutStyle(), height: plot.clientHeight, dragmode: false, margin: { l: room, r: 10, t: 28, b: room },

@@ -1,4 +1,4 @@
-// The main figure, and the resources: a line for each cell, with its band.
+// The main figure and the resources: a line with its band for each cell.
 const opened = new WeakMap();
 const curveOf = (metric, cell) => {
   const packed = metric.curves[cell];
@@ -10,19 +10,19 @@ const curveOf = (metric, cell) => {
   return opened.get(packed);
 };
 
-/** Steps turned into the x axis of one cell, or null where the cell never recorded it. */
+/** Convert steps to the x axis of a cell; null if the cell did not record it. */
 const along = (axis, cell, steps) => {
   if (axis === "steps") return Array.from(steps);
   const clock = data.clocks[cell][axis];
   if (!clock) return null;
   const knots = unpack(clock.steps);
   const at = unpack(clock.at);
-  let place = 0;
+  let index = 0;
   return Array.from(steps, (step) => {
     if (knots.length < 2) return at[0];
-    while (place < knots.length - 2 && knots[place + 1] < step) place += 1;
-    const part = (step - knots[place]) / (knots[place + 1] - knots[place]);
-    return at[place] + part * (at[place + 1] - at[place]);
+    while (index < knots.length - 2 && knots[index + 1] < step) index += 1;
+    const part = (step - knots[index]) / (knots[index + 1] - knots[index]);
+    return at[index] + part * (at[index + 1] - at[index]);
   });
 };
 
@@ -50,12 +50,12 @@ const smoothed = (x, y, width) => {
   });
 };
 
-/** What is drawn of a metric along an axis: a line for each cell that is shown and has both. */
+/** The lines of a metric along an axis, one for each shown cell that has both. */
 const linesOf = (metric, axis, smoothing = 0) => {
   const lines = [];
-  data.cells.forEach((cell, place) => {
-    const curve = isShown(place) ? curveOf(metric, place) : null;
-    const x = curve && along(axis, place, curve.steps);
+  data.cells.forEach((cell, index) => {
+    const curve = isShown(index) ? curveOf(metric, index) : null;
+    const x = curve && along(axis, index, curve.steps);
     if (x) lines.push({ ...curve, cell, x });
   });
   const most = lines.reduce((max, line) => Math.max(max, line.x.at(-1) ?? 0), 0);
@@ -67,7 +67,7 @@ const linesOf = (metric, axis, smoothing = 0) => {
   return { lines, unit };
 };
 
-/** The band as closed shapes, one for each stretch that has an interval. */
+/** The band as closed shapes, one for each stretch with an interval. */
 const outline = (line, log) => {
   const x = [];
   const y = [];
@@ -87,7 +87,7 @@ const outline = (line, log) => {
   return { x, y };
 };
 
-/** Around the means; a band may widen the view by no more than their own span, or two seeds would flatten it. */
+/** A range around the means. Bands widen it by at most the span of the means: two seeds would flatten the curves. */
 const yRange = (lines, share, log) => {
   let [low, high, least, most] = [Infinity, -Infinity, Infinity, -Infinity];
   for (const line of lines) {
@@ -109,7 +109,7 @@ const yRange = (lines, share, log) => {
   const room = 0.04 * (ends[1] - ends[0] || span);
   return [ends[0] - room, ends[1] + room];
 };
-/** From the first point to the last; from zero on a linear axis. */
+/** The range from the first point to the last, or from zero on a linear axis. */
 const xRange = (lines, log) => {
   if (!log) return null;
   const positive = lines.flatMap(({ x }) => [x.find((value) => value > 0), x.at(-1)]).filter((value) => value > 0);
@@ -119,7 +119,7 @@ const xRange = (lines, log) => {
 const bandStyle = (own, faint) => ({
   mode: "lines", fill: "toself", line: { width: 0 }, hoverinfo: "skip", fillcolor: translucent(own, faint ? 0.07 : 0.16),
 });
-/** A trace for each band; of many cells one for each colour, which takes a fraction of the time. */
+/** A trace for each band, or for each colour if there are many cells, which is much faster. */
 const bandTraces = (lines, log) => {
   const banded = lines.filter((line) => line.low);
   const faint = data.cells.length > MANY && !chosen.size;
@@ -163,7 +163,7 @@ const drawCurves = () => {
   const [across, range] = [xRange(lines, logX), yRange(lines, metric.share, log)];
   const layout = {
     ...layoutStyle(), margin: { l: 62, r: 24, t: 28, b: 48 },
-    // Newer data leave a reader's zoom alone, another axis does not.
+    // New data keep the reader's zoom, another axis resets it.
     uirevision: [axis, unit, logX, metric.name, log].join(),
     xaxis: {
       ...axisStyle(titled(label, unit)), ...scaleStyle(logX, across),

@@ -1,10 +1,10 @@
-// What all figures share: data, colours, texts, axes, and which cells the reader chose.
+// Shared by all figures: data, colours, texts, axes, and the cells that the reader chose.
 const data = JSON.parse(document.getElementById("report-data").textContent);
 const root = document.documentElement;
 const byId = (id) => document.getElementById(id);
 const ARRAYS = { i2: Int16Array, i4: Int32Array, f4: Float32Array, f8: Float64Array };
 const PAPER = 680; // pixels between the margins of A4 and of US letter
-const MANY = 12; // cells from which a figure is drawn more lightly
+const MANY = 12; // with more cells than this, figures are drawn more lightly
 const UNITS = {
   elapsed_s: [["s", 1, 180], ["min", 60, 180], ["h", 3600, Infinity]],
   energy_j: [["J", 1, 2e3], ["kJ", 1e3, 2e3], ["MJ", 1e6, Infinity]],
@@ -12,7 +12,7 @@ const UNITS = {
 };
 const SYMBOLS = { solid: "circle", dash: "diamond", dot: "square", dashdot: "cross" };
 const chosen = new Set();
-const isShown = (place) => !chosen.size || chosen.has(place);
+const isShown = (index) => !chosen.size || chosen.has(index);
 const onPaper = () => root.classList.contains("printing");
 const narrow = () => root.clientWidth < 640 && !onPaper();
 const css = (name) => getComputedStyle(root).getPropertyValue(name).trim();
@@ -29,19 +29,19 @@ const grouped = (items, key) => {
   return [...groups.values()];
 };
 
-// Plotly reads <b>, <a href> and their like in its texts; here a text is only ever text.
+// Plotly interprets <b>, <a href> and so on in its texts: escape them.
 const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 const signsOf = (text) => Array.from(new Intl.Segmenter("en").segment(text), ({ segment }) => segment);
-/** Shortened in its middle, because names of cells begin alike and often end in what tells them apart. */
+/** Shorten a text in its middle: names of cells begin alike and often differ at their end. */
 const short = (text, most) => {
   if (text.length <= most) return text;
   const signs = signsOf(text);
   const tail = Math.floor((most - 1) * 0.4);
   if (signs.length <= most) return text;
   const cut = `${signs.slice(0, most - 1 - tail).join("")}…${signs.slice(-tail).join("")}`;
-  return `${cut}${"\u2069".repeat(Math.max(cut.split("\u2068").length - cut.split("\u2069").length, 0))}`; // what is isolated ends here
+  return `${cut}${"\u2069".repeat(Math.max(cut.split("\u2068").length - cut.split("\u2069").length, 0))}`; // close isolates that were cut
 };
-/** In two lines where one is too short, broken between words where that can be. */
+/** Break a long text into two lines, between words if possible. */
 const inTwoLines = (text, most) => {
   const whole = short(text, 2 * most - 4);
   if (whole.length <= most) return [whole];
@@ -50,7 +50,7 @@ const inTwoLines = (text, most) => {
   if (space > most / 3) return [whole.slice(0, space), whole.slice(space + 1)];
   return [signs.slice(0, most).join(""), signs.slice(most).join("")];
 };
-const nameOf = (place) => plain(short(data.cells[place].name, 80));
+const nameOf = (index) => plain(short(data.cells[index].name, 80));
 const translucent = (hex, alpha) => {
   const [red, green, blue] = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
   return `rgba(${red}, ${green}, ${blue}, ${alpha})`;
@@ -58,7 +58,7 @@ const translucent = (hex, alpha) => {
 const percent = (value, digits = 2) => `${(100 * value).toFixed(digits)} %`;
 const shown = (value, share) => (share ? percent(value) : String(Number(value.toPrecision(4))));
 
-/** The largest unit in which an axis still has numbers worth reading, and how much one of it is. */
+/** The largest unit that gives an axis readable numbers, and its size. */
 const unitOf = (axis, most) => {
   if (axis === "steps" || axis === "epoch" || axis === "images") return ["", 1];
   const [name, one] = (UNITS[axis] ?? UNITS.default).find(([, size, limit]) => most / size <= limit);
@@ -69,12 +69,12 @@ const titled = (label, unit) => (unit ? `${label} (${unit})` : label);
 const touch = () => matchMedia("(pointer: coarse)").matches;
 const fontSize = () => (narrow() ? 12 : 13);
 const ruler = document.createElement("canvas").getContext("2d");
-/** Of a label, in pixels. */
+/** The width of a label in pixels. */
 const widthOf = (text) => {
   ruler.font = `${fontSize()}px ${css("--sans")}`;
   return ruler.measureText(text).width;
 };
-/** Beside the rows of a figure. Not left to plotly, which measures every label, and on a phone never settles. */
+/** The margin beside rows. Plotly's automatic margin measures every label and on a phone never settles. */
 const roomFor = (plot, texts) => Math.min(Math.max(...texts.map(widthOf), 20) + 14, 0.6 * plot.clientWidth);
 const axisStyle = (title = "") => ({
   title: { text: title, font: { size: fontSize() } },
@@ -89,7 +89,7 @@ const powerText = (value, share) => {
   const times = Math.round(value / 10 ** power);
   return `${times === 1 ? "" : `${times}·`}10<sup>${power}</sup>`.replace("-", "−");
 };
-/** The ticks of a logarithmic axis, each with its whole number: plotly's own leave out the power of all but some. */
+/** The ticks of a logarithmic axis, each with its whole number; plotly's own omit most powers. */
 const logTicks = ([low, high], share) => {
   const between = (mantissas) => {
     const found = [];
@@ -105,7 +105,7 @@ const logTicks = ([low, high], share) => {
 };
 const scaleStyle = (log, ends, share = false) => (
   log ? { type: "log", ...(ends ? logTicks(ends, share) : {}) } : { type: "linear", tickmode: "auto", tickvals: null, ticktext: null });
-/** After a zoom a logarithmic axis has the ticks of what it shows then. */
+/** Set the ticks of a logarithmic axis anew after a zoom. */
 const retick = (plot) => {
   const followed = (change) => {
     const ticks = {};
@@ -129,7 +129,7 @@ const layoutStyle = () => ({
 });
 const config = (filename) => ({
   responsive: true, displaylogo: false,
-  // Named one by one: among plotly's own choice is a button that uploads the figure.
+  // Name each button: plotly's default set includes one that uploads the figure.
   modeBarButtons: [["toImage"], ["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
   showSendToCloud: false, plotlyServerURL: "",
   toImageButtonOptions: { format: "svg", filename: `${data.name}-${filename}` },

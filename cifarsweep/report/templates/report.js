@@ -1,16 +1,16 @@
-// Draws the figures of one page from the JSON in it, and listens to its controls. Asks nobody for anything.
+// Draws the figures of a page from the JSON in it, and handles its controls. Sends no request.
 const DRAWING = {
   "figure-curves": drawCurves, "figure-finals": drawFinals, "figure-costs": drawCosts, "figure-gaps": drawGaps,
   "figure-classes": drawClasses, "figure-confusion": drawConfusion, "figure-resources": drawResources,
 };
 const FIGURES = Object.values(DRAWING);
-/** The figures that show chosen cells alone. */
+/** Figures that show only the chosen cells. */
 const ISOLATING = [drawCurves, drawClasses, drawResources];
-/** Figures on the screen or near it; the main figure always, and of few cells all. */
+/** Figures on or near the screen; always the main figure, and all figures if there are few cells. */
 const near = new Set(roomy() ? FIGURES : [drawCurves]);
-/** Figures that are to be drawn again when they come near. */
+/** Figures to draw again when they come near. */
 const stale = new Set();
-/** One by one, so that the page answers meanwhile; those that nobody sees wait until the reader comes to them. */
+/** Draw figures one by one, so that the page stays responsive; figures off the screen wait. */
 const drawSoon = (figures = FIGURES) => {
   for (const figure of figures) stale.add(figure);
   drawNext();
@@ -26,7 +26,7 @@ const drawNow = () => {
   stale.clear();
   FIGURES.forEach((figure) => figure());
 };
-/** Of many cells a figure takes long: it is drawn shortly before the reader sees it. */
+/** A figure of many cells takes long: draw it when the reader comes near. */
 const watcher = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
     const figure = DRAWING[target.id];
@@ -40,21 +40,21 @@ const watch = () => {
 };
 
 const buttons = () => [...document.querySelectorAll("#legend button[data-cell]")];
-const choose = (places) => {
+const choose = (indices) => {
   chosen.clear();
-  for (const place of places) chosen.add(place);
+  for (const index of indices) chosen.add(index);
   for (const button of buttons()) button.setAttribute("aria-pressed", String(chosen.has(Number(button.dataset.cell))));
   const all = byId("show-all");
-  // A button that goes away must not take the focus with it.
+  // Hiding a focused button would lose the focus.
   if (all && !chosen.size && document.activeElement === all) buttons()[0].focus();
   if (all) all.hidden = chosen.size === 0;
   drawSoon(ISOLATING);
 };
-/** One click isolates a cell, the next shows all again; with Shift, Ctrl or Cmd cells come and go one by one. */
-const afterClick = (place, several) => {
-  const others = [...chosen].filter((other) => other !== place);
-  if (several) return chosen.has(place) ? others : [...others, place];
-  return chosen.has(place) && !others.length ? [] : [place];
+/** A click shows one cell alone, the next click all; Shift, Ctrl or Cmd adds and removes single cells. */
+const afterClick = (index, several) => {
+  const others = [...chosen].filter((other) => other !== index);
+  if (several) return chosen.has(index) ? others : [...others, index];
+  return chosen.has(index) && !others.length ? [] : [index];
 };
 const onClick = (event) => {
   const button = event.target.closest("#legend button");
@@ -62,27 +62,27 @@ const onClick = (event) => {
   const several = event.shiftKey || event.ctrlKey || event.metaKey;
   choose(button.id === "show-all" ? [] : afterClick(Number(button.dataset.cell), several));
 };
-/** What a control changes, by the figure that it stands in. */
+/** Figures to draw after a change, by the figure of the control. */
 const CHANGING = { "figure-curves": [drawCurves], "figure-costs": [drawCosts], "figure-confusion": [drawConfusion] };
 const onChange = ({ target }) => {
   if (target.id === "close-up") drawSoon([drawFinals, drawCosts, drawGaps]);
   else for (const draw of CHANGING[target.closest("figure")?.id] ?? []) draw();
 };
-/** From the dashboard: what came since. Cells that were chosen stay so, wherever they stand now. */
+/** Take new data from the dashboard. Chosen cells stay chosen, by name. */
 const onNewer = ({ detail }) => {
-  const names = new Set([...chosen].map((place) => data.cells[place].name));
+  const names = new Set([...chosen].map((index) => data.cells[index].name));
   Object.assign(data, detail);
-  choose([...data.cells.keys()].filter((place) => names.has(data.cells[place].name)));
+  choose([...data.cells.keys()].filter((index) => names.has(data.cells[index].name)));
   watch();
   drawSoon();
 };
 const listen = () => {
-  // Not on each of them: the dashboard adds some later.
+  // Listen on the document: the dashboard adds controls later.
   document.addEventListener("click", onClick);
   document.addEventListener("change", onChange);
   document.addEventListener("newer-data", onNewer);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawSoon());
-  // Paper is white, whatever the screen is.
+  // Print with light colours, also from a dark screen.
   const closed = new Set();
   const printing = (now) => () => {
     root.classList.toggle("printing", now);
