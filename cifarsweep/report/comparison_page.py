@@ -99,8 +99,8 @@ def _row(match: Match, reach: float, *, same_devices: bool) -> dict[str, Any]:
 
 
 def _pairs(estimate: Estimate) -> str:
-    found = plural(estimate.n, "pair") if estimate.method == "paired" else f"{estimate.n} seeds a side or more"
-    return f"{found}, all alike" if estimate.alike else found
+    pairs = plural(estimate.n, "pair") if estimate.method == "paired" else f"{estimate.n} seeds a side or more"
+    return f"{pairs}, all alike" if estimate.alike else pairs
 
 
 def _mean(result: CellResult) -> tuple[str, str] | None:

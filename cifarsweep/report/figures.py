@@ -58,11 +58,11 @@ def curve_payload(report: ReportStudy) -> dict[str, Any]:
     names = {name for _, name in report.series}
     metrics = sorted(names - set(AXES), key=_rank)
     axes = [axis for axis in AXES if axis in names]
-    found = {name: [_cell_band(report.series, group, name) for group in numbers] for name in metrics}
-    count = sum(curve is not None for curves in found.values() for curve in curves)
+    bands = {name: [_cell_band(report.series, group, name) for group in numbers] for name in metrics}
+    count = sum(curve is not None for curves in bands.values() for curve in curves)
     points = max(FEWEST_POINTS, min(POINTS, POINTS_OF_A_PAGE // max(count, 1)))
     return {
-        "metrics": [_metric(name, found[name], points) for name in metrics],
+        "metrics": [_metric(name, bands[name], points) for name in metrics],
         "axes": [{"name": axis, "label": metric_label(axis)} for axis in axes],
         "clocks": [_clock(report.series, group, axes) for group in numbers],
     }
@@ -94,8 +94,8 @@ def _rank(name: str) -> tuple[bool, int, str]:
 
 def _cell_band(series: Mapping[tuple[int, str], Series], numbers: Sequence[int], metric: str) -> Band | None:
     curves = [series[number, metric] for number in numbers if (number, metric) in series]
-    found = band(curves)
-    return found if found.grid.size else None
+    mean = band(curves)
+    return mean if mean.grid.size else None
 
 
 def _clock(series: Mapping[tuple[int, str], Series], numbers: Sequence[int], axes: Sequence[str]) -> dict[str, Any]:
@@ -143,8 +143,8 @@ def _kept(x: Floats, y: Floats, points: int) -> npt.NDArray[np.int64]:
 
 
 def _in_unit(curve: Band, metric: str) -> Band:
-    one = UNITS.get(metric, ("", 1.0))[1]
-    return Band(curve.grid, curve.mean / one, curve.low / one, curve.high / one, curve.n)
+    unit = UNITS.get(metric, ("", 1.0))[1]
+    return Band(curve.grid, curve.mean / unit, curve.low / unit, curve.high / unit, curve.n)
 
 
 def _pack_band(curve: Band) -> dict[str, Any]:
@@ -218,7 +218,7 @@ def gap_payload(results: Sequence[CellResult]) -> list[list[float] | None] | Non
     pairs = []
     for result in results:
         both = final_summary(result.trials, TRAIN_ACCURACY), final_summary(result.trials, VAL_ACCURACY)
-        pairs.append([each.mean for each in both if each] if all(both) else None)
+        pairs.append([accuracy.mean for accuracy in both if accuracy] if all(both) else None)
     return pairs if any(pairs) else None
 
 
@@ -231,31 +231,31 @@ def class_payload(report: ReportStudy, results: Sequence[CellResult]) -> dict[st
     if not known:
         return None
     dataset = report.confusion[known[0]].dataset
-    found = {name: report.confusion[name] for name in known if report.confusion[name].dataset == dataset}
-    size = max(len(each.counts) for each in found.values())
-    with_matrix = set(_highest(results, found, _MOST_ENTRIES // size**2))
+    counts = {name: report.confusion[name] for name in known if report.confusion[name].dataset == dataset}
+    size = max(len(cell_counts.counts) for cell_counts in counts.values())
+    with_matrix = set(_highest(results, counts, _MOST_ENTRIES // size**2))
     names = report.class_names.get(dataset, ())
     return {
         "names": [names[index] if index < len(names) else f"class {index}" for index in range(size)],
-        "cells": [_class_cell(found.get(result.cell.name), result, with_matrix, size) for result in results],
+        "cells": [_class_cell(counts.get(result.cell.name), result, with_matrix, size) for result in results],
     }
 
 
-def _highest(results: Sequence[CellResult], found: Mapping[str, ClassCounts], most: int) -> list[str]:
+def _highest(results: Sequence[CellResult], counts: Mapping[str, ClassCounts], most: int) -> list[str]:
     """The names of the cells with the highest mean accuracy, at least one."""
     means = {result.cell.name: result.accuracy.mean if result.accuracy else 0.0 for result in results}
-    return sorted(found, key=means.__getitem__, reverse=True)[: max(most, 1)]
+    return sorted(counts, key=means.__getitem__, reverse=True)[: max(most, 1)]
 
 
 def _class_cell(
-    found: ClassCounts | None, result: CellResult, with_matrix: set[str], size: int
+    cell: ClassCounts | None, result: CellResult, with_matrix: set[str], size: int
 ) -> dict[str, Any] | None:
-    if found is None:
+    if cell is None:
         return None
-    recall = np.pad(found.recall, ((0, 0), (0, size - found.recall.shape[1])), constant_values=np.nan)
+    recall = np.pad(cell.recall, ((0, 0), (0, size - cell.recall.shape[1])), constant_values=np.nan)
     curve = band([(np.arange(size), np.nan_to_num(seed)) for seed in recall])
     mean = np.where(np.isnan(recall).all(axis=0), np.nan, curve.mean)
-    counts = np.pad(found.counts, (0, size - len(found.counts)))
+    counts = np.pad(cell.counts, (0, size - len(cell.counts)))
     return {
         "seeds": len(recall),
         "mean": packed(mean, "f4"),

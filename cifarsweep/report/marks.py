@@ -41,7 +41,7 @@ def interval_mark(value: float, interval: Interval | None, scale: Scale, label: 
 
 
 def forest_mark(verdict: Verdict) -> dict[str, Any] | None:
-    """Places in pixels for the template; None where there is no interval."""
+    """The picture of a verdict in pixels; None without an interval or a region."""
     region = kind_text(verdict.hypothesis).region()
     if region is None or verdict.estimate is None or verdict.interval is None:
         return None

@@ -148,7 +148,6 @@ def evaluation_notes(report: ReportStudy) -> Iterator[str]:
     searched = bool(tested) and report.study.search is not None
     evaluated = [trial.number for trial in report.trials if searched or trial.cell in tested]
     if counts := [count for number in evaluated if (count := _evaluations(report, number))]:
-        each = plural(max(counts), "time")
         chosen = (
             "The test set chose the points of this search: the best of them are worse on new images than here; hold "
             "out a part of the training set instead."
@@ -157,7 +156,7 @@ def evaluation_notes(report: ReportStudy) -> Iterator[str]:
         )
         yield (
             f"The test set was looked at {plural(sum(counts), 'time')} in {plural(len(counts), 'trial')}, at most "
-            f"{each} in one. {chosen}"
+            f"{plural(max(counts), 'time')} in one. {chosen}"
         )
     if stopped := sum(bool(settings.early_stop.patience) for settings in tested.values()):
         yield (
@@ -205,14 +204,13 @@ def plan_text(plans: Plans) -> str:
     """`3, 6, 12 seeds, each at 5 % / 3`, or each look with its level if there are several plans."""
     if len(plans) == 1:
         return f"{', '.join(map(str, plans[0]))} seeds, each at {_percent(ERROR_RATE)} / {len(plans[0])}"
-    each = [f"{seeds} seeds at {_percent(level)}" for seeds, level in levels(plans).items()]
-    return ", ".join(each)
+    return ", ".join(f"{seeds} seeds at {_percent(level)}" for seeds, level in levels(plans).items())
 
 
 def warnings(report: ReportStudy) -> list[str]:
     """Warn of everything that makes false verdicts more frequent than promised."""
-    found = (error_rate_warning(report.study, report.plans), _cancelled_warning(report))
-    return [text for text in found if text]
+    texts = (error_rate_warning(report.study, report.plans), _cancelled_warning(report))
+    return [text for text in texts if text]
 
 
 def error_rate_bound(report: ReportStudy) -> float | None:
