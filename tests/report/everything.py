@@ -1,4 +1,4 @@
-"""A study in which every figure of a page has something to draw."""
+"""A study in which every figure of a page has data."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""The pages in a real browser: they ask nobody for anything, draw, switch, and run no text as a script."""
+"""Pages in a real browser: they send no request, draw, switch, and run no text as a script."""
 
 from dataclasses import replace
 from pathlib import Path

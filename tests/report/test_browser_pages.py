@@ -1,4 +1,4 @@
-"""What every page promises, in a real browser: readable, reachable by keyboard, nothing asked for, nothing run."""
+"""Every page in a real browser: readable, reachable by keyboard, without requests and foreign scripts."""
 
 from dataclasses import replace
 from pathlib import Path

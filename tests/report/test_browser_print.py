@@ -1,4 +1,4 @@
-"""Pages as PDF and PNG: by the real Chromium, and what is said where it is absent or fails."""
+"""Pages as PDF and PNG, by the real Chromium; messages if it is absent or fails."""
 
 import re
 import shutil

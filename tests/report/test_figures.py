@@ -1,4 +1,4 @@
-"""What the figures draw is what the trials say, and what has no data is left out."""
+"""Figures draw what the trials recorded; figures without data are left out."""
 
 import math
 from dataclasses import replace

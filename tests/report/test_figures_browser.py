@@ -1,4 +1,4 @@
-"""The figures in a real browser: what is chosen is what is drawn, and nothing is drawn into nothing."""
+"""Figures in a real browser: they draw the chosen cells, and empty figures draw nothing."""
 
 from dataclasses import replace
 from pathlib import Path

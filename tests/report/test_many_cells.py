@@ -1,4 +1,4 @@
-"""Of a study of very many cells a page and a terminal show some, say which, and judge all."""
+"""Of a study of very many cells a page and a terminal show some, name the rest, and judge all."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Of many cells a figure is drawn when the reader comes near it, and all of them are drawn for paper."""
+"""With many cells a figure is drawn when the reader comes near, and every figure is drawn for print."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a page says of how its numbers were made."""
+"""Notes on a page tell how its numbers were made."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Each cell has a colour and a dash of its own."""
+"""Each cell has its own colour and dash."""
 
 from typing import Any
 

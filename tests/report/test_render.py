@@ -1,4 +1,4 @@
-"""The files that are written: names, contents, and nothing half done."""
+"""Pages as files: names, contents, and nothing half written."""
 
 import hashlib
 import re

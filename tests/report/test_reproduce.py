@@ -1,4 +1,4 @@
-"""A page tells which commit wrote it, and how to make its trials again."""
+"""A page tells which commit wrote it, in which environments trials ran, and how to repeat them."""
 
 import subprocess
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A study in a few words: nothing sounds surer than it is, and what is missing is said."""
+"""A study in short: nothing sounds surer than it is, and missing results are named."""
 
 import re
 from dataclasses import replace
