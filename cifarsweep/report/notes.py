@@ -107,7 +107,7 @@ def _missing(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str
         )
 
 
-def folding_notes(report: ReportStudy, cells: Collection[str], trials: Sequence[ReportTrial]) -> tuple[str, str]:
+def left_out_notes(report: ReportStudy, cells: Collection[str], trials: Sequence[ReportTrial]) -> tuple[str, str]:
     """Say which cells and which trials a page leaves out, and how to get them; empty for nothing."""
     name, every = report.study.name, len(report.study.cells)
     tested = bool(report.study.hypotheses)

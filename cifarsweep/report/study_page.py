@@ -21,7 +21,7 @@ from cifarsweep.formatting import (
 )
 from cifarsweep.report.figures import CLASSES_SHOWN, POINTS, class_payload, cost_payload, curve_payload, gap_payload
 from cifarsweep.report.marks import Scale, interval_mark
-from cifarsweep.report.notes import curve_note, figure_notes, folding_notes, warnings
+from cifarsweep.report.notes import curve_note, figure_notes, left_out_notes, warnings
 from cifarsweep.report.palette import CellStyle, cell_styles
 from cifarsweep.report.reproduce import reproduce_view
 from cifarsweep.report.sections import confound_view, interactions, resource_table, search_view
@@ -50,7 +50,7 @@ def study_view(analysis: StudyAnalysis) -> dict[str, Any]:
     results = [result for result in every if result.cell.name in analysis.shown]
     trials = shown_trials(report, analysis.shown)
     listed = {trial.number for trial in trials}
-    cells_left_out, trials_left_out = folding_notes(report, analysis.shown, trials)
+    cells_left_out, trials_left_out = left_out_notes(report, analysis.shown, trials)
     styles, scale, top = cell_styles(shown.study), _scale(results), best(results)
     most_classes = max((len(found.counts) for found in report.confusion.values()), default=0)
     return {
