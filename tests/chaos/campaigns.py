@@ -45,7 +45,7 @@ CAMPAIGNS: dict[str, Campaign] = {
     "real-kills": Campaign(
         against_workers.real_kills,
         SQLITE,
-        {"kills": 2, "trials": 2, "workers": 1},
+        {"kills": 1, "trials": 1, "workers": 1},
         {"kills": 20, "trials": 6},
         {"kills": 20},
         lease_s=6.0,

@@ -33,7 +33,7 @@ def work(store: Store, tmp_path: Path):
     return _work
 
 
-def assert_undisturbed(store: Store, trials: range = range(12)) -> None:
+def assert_undisturbed(store: Store, trials: range | None = None) -> None:
     assert_everything_is_there_once(store, Saves.steps, trials)
 
 

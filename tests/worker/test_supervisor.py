@@ -32,6 +32,8 @@ from cifarsweep.worker.supervisor import Supervisor
 PATIENT = Timing(lease_s=12.0, beat_s=1.0)
 #: For tests in which one has to, or a crash is repeated often.
 HASTY = Timing(lease_s=3.0, beat_s=0.2)
+#: Four trials, for tests in which each costs a child or waits for its second attempt.
+few = pytest.mark.parametrize("study", [pytest.param(read_study(find("demo"), seeds=1), id="few")])
 hasty = pytest.mark.parametrize("timing", [pytest.param(HASTY, id="hasty")])
 
 
@@ -81,6 +83,7 @@ def test_a_worker_takes_no_more_than_it_may(store, work):
     assert store.studies.status("demo")[0].trials[TrialState.DONE] == 5
 
 
+@few
 @pytest.mark.parametrize(
     ("behaviour", "timing"),
     [
@@ -99,6 +102,7 @@ def test_whatever_a_child_does_once_the_study_completes(store, work, behaviour):
     assert {len(trial.attempts) for trial in store.trials.all("demo")} == {2}
 
 
+@few
 def test_a_trial_that_always_raises_fails_with_its_traceback_and_the_worker_goes_on(store, work):
     assert work("raise", slots=4) == 0
 
@@ -108,6 +112,7 @@ def test_a_trial_that_always_raises_fails_with_its_traceback_and_the_worker_goes
     assert {len(trial.attempts) for trial in trials} == {2}
 
 
+@few
 @hasty
 def test_a_trial_that_always_kills_its_child_is_poisoned(store, work):
     assert work("crash demo/0", slots=4) == 0
@@ -117,6 +122,7 @@ def test_a_trial_that_always_kills_its_child_is_poisoned(store, work):
     assert "SIGABRT" in trial.traceback and "last words of the child" in trial.traceback
 
 
+@few
 def test_out_of_memory_is_retried_once(store, work):
     work("oom", slots=4)
 
