@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from support.worker import command as command_of_worker
@@ -96,8 +98,9 @@ def test_what_can_not_be_served_is_a_sentence(url, tmp_path, left_open):
     assert left_open() == []
 
 
-def test_a_sweep_on_sqlite_does_not_notice_who_watches(serve, url, tmp_path):
-    client = serve(url, every_s=0.02)
+@contextmanager
+def watched(client, store: Store) -> Iterator[list[int]]:
+    """Let two readers ask for the page again and again, and three listen; how the page was answered."""
     over = threading.Event()
     answers: list[int] = []
 
@@ -115,24 +118,23 @@ def test_a_sweep_on_sqlite_does_not_notice_who_watches(serve, url, tmp_path):
     watchers = [threading.Thread(target=work) for work in (poll, poll, listen, listen, listen)]
     for watcher in watchers:
         watcher.start()
-    worker = subprocess.Popen(
-        command_of_worker(url, tmp_path, "slow", slots=3, timing=(8.0, 0.5)),
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    said, _ = worker.communicate(timeout=240)
+    yield answers
     over.set()
-    # On a slow disk it may say so with nobody watching as well; then it catches up.
-    said = re.sub(r"Optuna's view of \S+ lags behind: .*database is locked.*\n", "", said)
-    with Store.open(url) as store:
-        untold = store.unsynced()
-        store.studies.add_seeds(
-            "demo", [(store.trials.all("demo")[0].cell, 99)]
-        )  # one more message for those who listen
-        states = [trial.state for trial in store.trials.all("demo")][:12]
-        assert store.admin.check() == []
+    store.studies.add_seeds("demo", [(store.trials.all("demo")[0].cell, 99)])  # one more message for those who listen
     for watcher in watchers:
-        watcher.join(30)
+        watcher.join(60)
 
+
+def test_a_sweep_on_sqlite_does_not_notice_who_watches(serve, url, tmp_path):
+    command = command_of_worker(url, tmp_path, "slow", slots=3, timing=(8.0, 0.5))
+    with Store.open(url) as store, watched(serve(url, every_s=0.02), store) as answers:
+        worker = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+        untold = store.unsynced()
+        states = [trial.state for trial in store.trials.all("demo")]
+        assert store.admin.check() == []
+
+    # On a slow disk it may say so with nobody watching as well; then it catches up.
+    said = re.sub(r"Optuna's view of \S+ lags behind: .*database is locked.*\n", "", worker.stdout + worker.stderr)
     assert (worker.returncode, said, untold) == (0, "", 0)
     assert states == [TrialState.DONE] * 12
     assert len(answers) > 10 and set(answers) == {200}
