@@ -30,7 +30,9 @@ _MASKS = (
     (re.compile(r"cifarsweep \S+, commit [0-9a-f]+(-dirty)?"), "cifarsweep <version>"),
     (re.compile(r"(?<=[\s/'\"])/\S*?/copy/"), "<folder>/"),
 )
-_TEXT = """() => document.body.innerText + "\\n" +
+# What Plotly writes into its figures follows from their data, and comes when they are drawn.
+_TEXT = """() => document.querySelectorAll(".js-plotly-plot").forEach((item) => item.replaceChildren()) ||
+  document.body.innerText + "\\n" +
   [...document.querySelectorAll("details, [aria-label], [title]")].map(
     (item) => item.tagName + " " + (item.getAttribute("aria-label") ?? "") + " " + (item.getAttribute("title") ?? "")
   ).join("\\n")"""
