@@ -82,7 +82,7 @@ def _let_everybody_pass() -> None:
     """A guard that renews the holder's lease but stops nobody, with rows written so that repetitions do no harm."""
     guard = fence.guard
 
-    def unfenced(conn: Any, lease: Any, progress: Any, *, finishing: bool = False) -> fence.Passed:
+    def unfenced(conn: Any, lease: Any, progress: Any, *, finishing: bool = False) -> fence.GuardResult:
         with contextlib.suppress(LeaseLost):
             return guard(conn, lease, progress, finishing=finishing)
         if finishing:

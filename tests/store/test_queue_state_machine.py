@@ -274,7 +274,7 @@ def test_any_order_of_events_agrees_with_the_model(store: Store) -> None:
     assert [finding for finding in store.admin.check() if "lease has run out" not in finding] == []
 
 
-def unfenced(conn: Any, lease: Lease, progress: Any, *, finishing: bool = False) -> fence.Passed:
+def unfenced(conn: Any, lease: Lease, progress: Any, *, finishing: bool = False) -> fence.GuardResult:
     """A guard that lets everybody pass."""
     state = TrialState.DONE if finishing else TrialState.LEASED
     conn.execute(update(trial).where(trial.c.trial_id == lease.trial_id).values(state=state.value))
