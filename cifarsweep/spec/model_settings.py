@@ -1,0 +1,99 @@
+"""The settings of the networks, with their defaults and limits."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from cifarsweep.spec.frozen import Channels, Frozen, Probability
+
+
+class ConvNet(Frozen):
+    """Stages of conv-norm-relu, each but the first after a 2x2 max-pool; then a global mean and a linear layer."""
+
+    name: Literal["convnet"] = "convnet"
+    widths: Annotated[tuple[Channels, ...], Field(min_length=1, max_length=6)] = (32, 64, 128, 256, 256)
+    """Channels of each stage."""
+    convs_per_stage: Annotated[int, Field(ge=1, le=16)] = 2
+    skip: bool = False
+    """Add each stage's input to its output (through a 1x1 convolution where the widths differ)."""
+    norm: Literal["batch", "layer", "group", "instance", "none"] = "batch"
+    norm_groups: Channels = 8
+    """Groups of `norm = "group"`."""
+    kernel_size: Annotated[int, Field(ge=1, le=11)] = 3
+    dropout: Probability = 0.0
+    """Probability of zeroing a feature before the linear layer."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size: {self.kernel_size} is even; use an odd size (1, 3, 5, 7, 9 or 11)")
+        misfits = [width for width in self.widths if width % self.norm_groups]
+        if self.norm == "group" and misfits:
+            raise ValueError(f"norm_groups: {self.norm_groups} groups do not divide the widths {misfits}")
+        if self.norm == "instance" and len(self.widths) > 5:
+            raise ValueError("norm: instance norm needs more than one pixel, so at most 5 stages of widths")
+        return self
+
+
+class ResNet9(Frozen):
+    """The nine-layer net of DAWNBench: prep 64; 128 + pool + residual; 256 + pool; 512 + pool + residual; max-pool."""
+
+    name: Literal["resnet9"] = "resnet9"
+
+
+class ResNet(Frozen):
+    """He et al. 2016 with the CIFAR stem: a 3x3 convolution of stride 1 and no max-pool."""
+
+    name: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
+
+
+class ViT(Frozen):
+    """Dosovitskiy et al. 2021 for 32x32 images, with a patch embedding or a convolutional stem (Xiao et al. 2021)."""
+
+    name: Literal["vit"] = "vit"
+    stem: Literal["patch", "conv"] = "patch"
+    patch_size: Annotated[int, Field(ge=1, le=32)] = 4
+    """Pixels along the side of a patch; the convolutional stem reduces by the same factor, a power of 2."""
+    width: Annotated[int, Field(ge=8, le=4096)] = 256
+    depth: Annotated[int, Field(ge=1, le=64)] = 6
+    heads: Annotated[int, Field(ge=1, le=64)] = 8
+    mlp_ratio: Annotated[float, Field(gt=0, le=16)] = 2.0
+    dropout: Probability = 0.0
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if 32 % self.patch_size:
+            raise ValueError(f"patch_size: {self.patch_size} does not divide the image size 32")
+        if self.width % self.heads:
+            raise ValueError(f"heads: {self.heads} heads do not divide the width {self.width}")
+        return self
+
+
+class Timm(Frozen):
+    """Any model of the timm package by its name there, such as `timm:vit_base_patch8_224`."""
+
+    name: Annotated[str, Field(pattern=r"^timm:[A-Za-z0-9_.]{1,100}$")]
+    pretrained: bool = False
+    """Begin with the package's weights, which a worker fetches once; the classifier is always new."""
+    img_size: Annotated[int, Field(ge=8, le=1024)] | None = None
+    """Images are resized to this on the device; None means the model's own size."""
+
+
+def _family(model: Any) -> str:
+    name = model.get("name", "convnet") if isinstance(model, dict) else getattr(model, "name", "")
+    if isinstance(name, str) and name.startswith("timm:"):
+        return "timm"
+    return "resnet" if name in get_args(ResNet.model_fields["name"].annotation) else str(name)
+
+
+#: A network, told apart by its name.
+Model = Annotated[
+    Annotated[ConvNet, Tag("convnet")]
+    | Annotated[ResNet9, Tag("resnet9")]
+    | Annotated[ResNet, Tag("resnet")]
+    | Annotated[ViT, Tag("vit")]
+    | Annotated[Timm, Tag("timm")],
+    Discriminator(_family),
+]
