@@ -61,6 +61,8 @@ def _latest(store: Store, study: str, number: int) -> dict[str, float]:
 
 def trial_fields(row: TrialRow, latest: Mapping[str, float]) -> dict[str, Any]:
     """One trial as plain values; numbers that JSON lacks, such as nan, are texts."""
+    from cifarsweep.spec.frozen import EVERY_FIELD
+
     return {
         "number": row.number,
         "cell": row.cell,
@@ -75,7 +77,7 @@ def trial_fields(row: TrialRow, latest: Mapping[str, float]) -> dict[str, Any]:
         "weights_sha256": row.weights_sha256 or None,
         "changed_on_its_way": {name: list(values) for name, values in row.changed.items()},
         "attempts": [asdict(attempt) for attempt in row.attempts],
-        "settings": row.own_settings.model_dump(mode="json") if row.own_settings else None,
+        "settings": row.own_settings.model_dump(mode="json", context=EVERY_FIELD) if row.own_settings else None,
     }
 
 

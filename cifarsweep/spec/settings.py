@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, Field, model_validator
 
+from cifarsweep.spec.frozen import EVERY_FIELD, BatchSize, Count, CountOrZero, Fraction, Probability
 from cifarsweep.spec.frozen import MOST_STEPS as MOST_STEPS
-from cifarsweep.spec.frozen import BatchSize, Count, CountOrZero, Fraction, Probability
 from cifarsweep.spec.frozen import Frozen as Frozen
 from cifarsweep.spec.model_settings import ConvNet as ConvNet
 from cifarsweep.spec.model_settings import Model as Model
@@ -180,7 +180,7 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def flat_settings(settings: Settings) -> dict[str, Value]:
     """Return every setting by its dotted key, lists as tuples."""
-    return flatten(settings.model_dump())
+    return flatten(settings.model_dump(context=EVERY_FIELD))
 
 
 def setting_keys() -> list[str]:

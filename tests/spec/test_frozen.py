@@ -1,0 +1,45 @@
+"""What records leave out, so that digests of earlier versions hold."""
+
+import hashlib
+from typing import ClassVar
+
+from cifarsweep.spec.frozen import EVERY_FIELD, Frozen
+from cifarsweep.spec.settings import Settings
+
+
+class Inner(Frozen):
+    later: ClassVar[frozenset[str]] = frozenset({"new"})
+
+    old: int = 1
+    new: int = 2
+
+
+class Outer(Frozen):
+    inner: Inner = Inner()
+    several: tuple[Inner, ...] = ()
+
+
+def test_a_later_field_is_left_out_where_it_has_its_default() -> None:
+    record = Outer(several=(Inner(new=3),))
+
+    assert record.model_dump_json() == '{"inner":{"old":1},"several":[{"old":1,"new":3}]}'
+    assert record.model_dump() == {"inner": {"old": 1}, "several": ({"old": 1, "new": 3},)}
+
+
+def test_a_record_that_lacks_a_later_field_reads_as_its_default() -> None:
+    record = Outer(inner=Inner(old=5))
+
+    assert Outer.model_validate_json(record.model_dump_json()) == record
+
+
+def test_every_field_is_there_when_asked_for() -> None:
+    assert Outer().model_dump(context=EVERY_FIELD)["inner"] == {"old": 1, "new": 2}
+
+
+def test_settings_keep_the_digest_that_the_first_version_gave_them() -> None:
+    """A database names cells by it."""
+    text = Settings(epochs=1).model_dump_json()
+
+    assert (
+        hashlib.sha256(text.encode()).hexdigest() == "3b50a8b60041d5ef87b4cd55dad1e5917161ca8c02a9d67e056bb8ea135c0106"
+    )
