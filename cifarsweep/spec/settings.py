@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -36,6 +36,8 @@ class Validation(Frozen):
 class Optimizer(Frozen):
     """AdamW (Loshchilov & Hutter 2019), Adam (Kingma & Ba 2015) or SGD with momentum, as torch.optim defines them."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"amsgrad"})
+
     name: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: Annotated[float, Field(gt=0)] = 1e-3
     scaling: Literal["none", "linear", "sqrt"] = "none"
@@ -55,9 +57,13 @@ class Optimizer(Frozen):
     """Adam and AdamW only."""
     beta2: Probability = 0.999
     """Adam and AdamW only."""
+    amsgrad: bool = False
+    """Adam and AdamW only: divide by the largest second moment so far (Reddi et al. 2018)."""
 
     @model_validator(mode="after")
-    def _nesterov_has_momentum(self) -> Self:
+    def _fits(self) -> Self:
+        if self.amsgrad and self.name == "sgd":
+            raise ValueError('amsgrad: sgd has no second moment; leave amsgrad out, or choose name = "adamw" or "adam"')
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov: needs momentum > 0")
         return self

@@ -33,7 +33,8 @@ def make_optimizer(settings: spec.Optimizer, parameters: Iterable[Parameter]) ->
         return SGD(groups, lr=rate, momentum=settings.momentum, nesterov=settings.nesterov, fused=True)
     family = AdamW if settings.name == "adamw" else Adam
     captured = device.type == "cuda"  # or a graph would refuse to hold it
-    return family(groups, lr=rate, betas=(settings.beta1, settings.beta2), fused=True, capturable=captured)
+    betas, amsgrad = (settings.beta1, settings.beta2), settings.amsgrad
+    return family(groups, lr=rate, betas=betas, amsgrad=amsgrad, fused=True, capturable=captured)
 
 
 def _groups(settings: spec.Optimizer, held: Sequence[Parameter]) -> list[dict[str, Any]]:

@@ -37,7 +37,8 @@ def plain(settings, held):
         )
     betas = (settings.beta1, settings.beta2)
     family = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
-    return family([held], 9.0, betas, 1e-8, settings.weight_decay, foreach=False, fused=False)
+    decay, amsgrad = settings.weight_decay, settings.amsgrad
+    return family([held], 9.0, betas, 1e-8, decay, amsgrad=amsgrad, foreach=False, fused=False)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,8 @@ def plain(settings, held):
     [
         Optimizer(),
         Optimizer(beta1=0.5, beta2=0.95, weight_decay=0.1),
+        Optimizer(amsgrad=True, beta2=0.5),
+        Optimizer(name="adam", amsgrad=True, beta2=0.5),
         Optimizer(name="adam"),
         Optimizer(name="adam", beta1=0.5, beta2=0.95, weight_decay=0.1),
         Optimizer(name="sgd"),
@@ -65,6 +68,17 @@ def test_the_rate_of_the_settings_holds_until_another_is_set():
     ours.grad = gradients()[0]
     optimizer.step()
     torch.testing.assert_close(ours.detach(), theirs.detach() - 0.5 * gradients()[0])
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam"])
+def test_amsgrad_changes_the_steps_of_adam_and_is_refused_for_sgd(name):
+    plain_steps, amsgrad_steps = (
+        after_three_steps(make_optimizer(Optimizer(name=name, beta2=0.5, amsgrad=on), [held]), held)
+        for on, held in ((False, parameter()), (True, parameter()))
+    )
+    assert not torch.equal(plain_steps, amsgrad_steps)
+    with pytest.raises(ValueError, match="amsgrad: sgd has no second moment"):
+        Optimizer(name="sgd", amsgrad=True)
 
 
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])

@@ -93,6 +93,7 @@ def test_every_family_trains_to_the_bits_of_the_plain_step(bench, model):
             for name in ("adam", "adamw")
             for clip in (None, 0.5)
         ),
+        {"optimizer": Optimizer(lr=0.01, beta2=0.5, amsgrad=True)},
         {"optimizer": Optimizer(name="sgd", lr=0.05, nesterov=True, clip=0.5)},
         {"optimizer": Optimizer(name="sgd", momentum=0.0), "precision": "float32"},
         {"schedule": Schedule(name="cosine", warmup_steps=2), "determinism": "fast"},
