@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cifarsweep.models import convnet, resnet, timm_models, vit
 from cifarsweep.models.convnet import IMAGE_CHANNELS, IMAGE_SIZE
+from cifarsweep.models.initialization import draw_as_torch, fill_with_zeros
 from cifarsweep.spec.settings import ConvNet, Model, ResNet, ResNet9, Timm, ViT
 
 _Own = convnet.ConvNet | resnet.ResNet9 | resnet.ResNet | vit.ViT
@@ -26,7 +27,7 @@ def build(settings: Model, classes: int, generator: torch.Generator | None = Non
     else:
         model = own = _own(settings, classes)
         if generator is not None:
-            own.initialise(generator)
+            _initialise(own, settings, generator)
     return model.to(memory_format=torch.channels_last)
 
 
@@ -40,6 +41,17 @@ def _own(settings: ConvNet | ResNet9 | ResNet | ViT, classes: int) -> _Own:
             return resnet.ResNet(settings, classes)
         case ViT():
             return vit.ViT(settings, classes)
+
+
+def _initialise(model: _Own, settings: ConvNet | ResNet9 | ResNet | ViT, generator: torch.Generator) -> None:
+    init = "he" if isinstance(settings, ViT) else settings.init
+    match init:
+        case "torch":
+            draw_as_torch(model, generator)
+        case "zero":
+            fill_with_zeros(model)
+        case "he":
+            model.initialise(generator)
 
 
 @lru_cache(maxsize=64)  # a study trains few networks, many times

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from cifarsweep.spec.frozen import Channels, Frozen, Probability
 
+#: How the first weights are drawn. `he`: normal, to keep the variance (He et al. 2015 and 2016), biases 0. `torch`: as
+#: layers of torch do by default, which loses variance. `zero`: every convolution and linear layer is 0.
+Init = Literal["he", "torch", "zero"]
+
 
 class ConvNet(Frozen):
     """Stages of conv-norm-relu, each but the first after a 2x2 max-pool; then a global mean and a linear layer."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"init"})
 
     name: Literal["convnet"] = "convnet"
     widths: Annotated[tuple[Channels, ...], Field(min_length=1, max_length=6)] = (32, 64, 128, 256, 256)
@@ -24,6 +30,7 @@ class ConvNet(Frozen):
     kernel_size: Annotated[int, Field(ge=1, le=11)] = 3
     dropout: Probability = 0.0
     """Probability of zeroing a feature before the linear layer."""
+    init: Init = "he"
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -40,13 +47,19 @@ class ConvNet(Frozen):
 class ResNet9(Frozen):
     """The nine-layer net of DAWNBench: prep 64; 128 + pool + residual; 256 + pool; 512 + pool + residual; max-pool."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"init"})
+
     name: Literal["resnet9"] = "resnet9"
+    init: Init = "he"
 
 
 class ResNet(Frozen):
     """He et al. 2016 with the CIFAR stem: a 3x3 convolution of stride 1 and no max-pool."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"init"})
+
     name: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
+    init: Init = "he"
 
 
 class ViT(Frozen):

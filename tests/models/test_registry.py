@@ -125,6 +125,33 @@ def test_two_runs_give_the_same_bits(settings):
     assert all(torch.equal(first, again) for first, again in zip(gradients(), gradients(), strict=True))
 
 
+INITS = {"convnet": ConvNet(widths=(8, 8), norm="none", skip=True), "resnet9": ResNet9(), "resnet": SMALL["resnet18"]}
+inits = pytest.mark.parametrize("settings", INITS.values(), ids=INITS)
+
+
+@inits
+def test_weights_as_torch_draws_them_are_the_bits_of_torch(settings):
+    """The first layer as torch draws it from its global generator, which ours doesn't use."""
+    model = build(settings.model_copy(update={"init": "torch"}), 10, generator(5))
+    first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
+    torch.manual_seed(5)
+    like = nn.Conv2d(first.in_channels, first.out_channels, 3, padding=1, bias=first.bias is not None)
+    assert torch.equal(first.weight, like.weight)
+    assert first.bias is None or torch.equal(first.bias, like.bias)
+    assert model.head.bias.abs().sum() > 0
+
+
+@inits
+def test_with_zeros_for_weights_only_the_last_bias_learns(settings):
+    model = build(settings.model_copy(update={"init": "zero"}), 4, generator())
+    images, labels = squares(32, count=4)
+    F.cross_entropy(model(images), labels[[0, 0, 1, 2]]).backward()
+    layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    learning = [parameter for layer in layers for parameter in layer.parameters() if parameter.grad.abs().sum() > 0]
+    assert len(learning) == 1 and learning[0] is model.head.bias
+    assert not any(parameter.abs().sum() for layer in layers for parameter in layer.parameters())
+
+
 def test_a_convolutional_stem_halves_once_for_each_power_of_two():
     stem = build(ViT(stem="conv", patch_size=8, width=64), 10).stem
     convolutions = [layer for layer in stem if isinstance(layer, nn.Conv2d)]

@@ -21,6 +21,6 @@ def test_a_network_costs_what_the_table_says(known, classes):
 def test_every_family_of_our_own_is_in_the_table():
     families = {family.__name__.lower() for family in _Own.__args__}
 
-    assert {type(known.model).__module__ for known in OWN} == {"cifarsweep.spec.settings"}
+    assert {type(known.model).__module__ for known in OWN} == {"cifarsweep.spec.model_settings"}
     assert {type(known.model).__name__.lower() for known in OWN} == families
     assert len(own_rows([], 10)) == len(OWN)

@@ -87,6 +87,8 @@ def test_epochs_and_steps_replace_each_other():
         ("epochs = 1", "epochs = 1\nsteps = 1", ["exactly one of epochs and steps"]),
         ("epochs = 1", "", ["exactly one of epochs and steps"]),
         ("epochs = 1", "epochs = 1\nmodel.kernel_size = 4", ["model.kernel_size", "even"]),
+        ("epochs = 1", 'epochs = 1\nmodel.init = "hee"', ["model.init", "Did you mean 'he'?", "torch, zero"]),
+        ("epochs = 1", 'epochs = 1\nmodel = { name = "vit", init = "zero" }', ["model.init", "unknown key"]),
         ("epochs = 1", 'epochs = 1\nmodel.norm = "bach"', ["model.norm", "Did you mean 'batch'?", "instance"]),
         ("epochs = 1", 'epochs = 1\nmodel.norm = "group"\nmodel.widths = [12]', ["norm_groups", "do not divide", "12"]),
         ("epochs = 1", "epochs = 1\nbatch_size = 0", ["batch_size", "greater than 0"]),

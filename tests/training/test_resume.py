@@ -46,6 +46,7 @@ STEPS_2 = {"epochs": None, "steps": 2}
 #: Every family, made small; the residual nets by `narrow` below.
 FAMILIES = {
     "convnet": ConvNet(widths=(4, 8), convs_per_stage=2, skip=True, norm="group", norm_groups=2),
+    "convnet as torch draws it": ConvNet(widths=(4, 8), norm="none", init="torch"),
     "resnet9": ResNet9(),
     "basic blocks": ResNet(name="resnet18"),
     "bottlenecks": ResNet(name="resnet50"),
