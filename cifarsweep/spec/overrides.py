@@ -118,7 +118,8 @@ def fit_warmup(flat: Table, given: Mapping[str, Any], note: Note, keep: Collecti
         total, warmup = _number(given.get(budget)), _number(flat.get(key))
         if key in given or key in keep or not total or not warmup or warmup < total:
             continue
-        cut = total // _SHARE if budget == "steps" else total / _SHARE
+        whole = budget == "steps" or flat.get("schedule.by") == "epoch"
+        cut = total // _SHARE if whole else total / _SHARE
         note(f"{key} = {warmup:g} leaves nothing of {budget} = {total:g}; it is cut to {cut:g}")
         flat = flat | {key: cut}
     return flat

@@ -72,13 +72,21 @@ class Optimizer(Frozen):
 class Schedule(Frozen):
     """The learning rate over the budget: a warm-up that rises linearly, then the named curve over what is left."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"warmup_start", "factors", "by"})
+
     name: Literal["constant", "step", "cosine", "linear"] = "constant"
     warmup_epochs: Annotated[float, Field(ge=0, le=MOST_STEPS)] = 0.0
     warmup_steps: CountOrZero = 0
+    warmup_start: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """The part of the rate that the first step of the warm-up has; None lets W steps rise by 1 / (W + 1) each."""
+    by: Literal["step", "epoch"] = "step"
+    """`epoch`: the rate changes at the beginning of each epoch only, and a warm-up is of whole epochs."""
     milestones: tuple[Fraction, ...] = (0.5, 0.75)
     """`step` only: parts of the budget after which the rate is multiplied by `factor`."""
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """`step` only."""
+    factors: tuple[Fraction, ...] = ()
+    """`step` only: a factor for each of the milestones, in the place of the one `factor`."""
     final: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """`cosine` and `linear` only: the part of the rate that is left at the end."""
 
@@ -103,6 +111,12 @@ class Schedule(Frozen):
             raise ValueError("warmup_steps: give warmup_epochs or warmup_steps, not both")
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError("milestones: must rise")
+        if self.factors and len(self.factors) != len(self.milestones):
+            raise ValueError(
+                f"factors: {len(self.factors)} factors for {len(self.milestones)} milestones; give one for each"
+            )
+        if self.by == "epoch" and (self.warmup_steps or self.warmup_epochs != int(self.warmup_epochs)):
+            raise ValueError('by: "epoch" needs a warm-up of whole epochs; give warmup_epochs as a whole number')
         return self
 
 

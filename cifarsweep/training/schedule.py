@@ -80,9 +80,15 @@ def warmup_steps(schedule: Schedule, total_steps: int, steps_per_epoch: int) -> 
 def learning_rate(schedule: Schedule, peak: float, step: int, total_steps: int, steps_per_epoch: int) -> float:
     """Return the rate of the update that follows `step` updates, 0 <= step < total_steps.
 
-    It is the rate of the curve, warm-up included, times the factor of the phase of the update's epoch.
+    It is the rate of the curve, warm-up included, times the factor of the phase of the update's epoch. By epoch, the
+    curve counts epochs in the place of steps.
     """
-    return _curve(schedule, peak, step, total_steps, steps_per_epoch) * phase_factor(schedule, step // steps_per_epoch)
+    epoch = step // steps_per_epoch
+    if schedule.by == "epoch":
+        rate = _curve(schedule, peak, epoch, -(-total_steps // steps_per_epoch), 1)
+    else:
+        rate = _curve(schedule, peak, step, total_steps, steps_per_epoch)
+    return rate * phase_factor(schedule, epoch)
 
 
 def phase_factor(schedule: Schedule, epochs_done: int) -> float:
@@ -95,19 +101,22 @@ def _curve(schedule: Schedule, peak: float, step: int, total_steps: int, steps_p
     """Return the rate of the update that follows `step` updates, phases left out.
 
     The warm-up of W steps rises by peak / (W + 1) a step and reaches `peak` right after itself, so no step is wasted on
-    a rate of 0 or repeats the peak. The curves are those of torch.optim.lr_scheduler, over the steps that are left:
-    CosineAnnealingLR (Loshchilov & Hutter 2017, arXiv 1608.03983, eq. 5), LinearLR, and MultiStepLR, whose milestones
-    count from the start of the budget.
+    a rate of 0 or repeats the peak. With `warmup_start` it rises from that part of the peak, as LinearLR does. The
+    curves are those of torch.optim.lr_scheduler, over the steps that are left: CosineAnnealingLR (Loshchilov & Hutter
+    2017, arXiv 1608.03983, eq. 5), LinearLR, and MultiStepLR, whose milestones count from the start of the budget.
     """
     warmup = warmup_steps(schedule, total_steps, steps_per_epoch)
     if step < warmup:
-        return peak * (step + 1) / (warmup + 1)
+        if schedule.warmup_start is None:
+            return peak * (step + 1) / (warmup + 1)
+        return peak * (schedule.warmup_start + (1 - schedule.warmup_start) * step / warmup)
     progress = (step - warmup) / (total_steps - warmup)
     match schedule.name:
         case "constant":
             return peak
         case "step":
-            return peak * schedule.factor ** sum(step >= round(part * total_steps) for part in schedule.milestones)
+            passed = sum(step >= round(part * total_steps) for part in schedule.milestones)
+            return peak * (math.prod(schedule.factors[:passed]) if schedule.factors else schedule.factor**passed)
         case "cosine":
             return peak * (schedule.final + (1 - schedule.final) * (1 + math.cos(math.pi * progress)) / 2)
         case "linear":

@@ -109,6 +109,12 @@ def test_a_warmup_in_steps_is_cut_to_whole_steps(read):
     assert study.cells[0].settings.schedule.warmup_steps == 4
 
 
+def test_a_warmup_by_epoch_is_cut_to_whole_epochs(read):
+    text = ARMS.replace("warmup_epochs = 5.0", 'warmup_epochs = 5.0, by = "epoch"')
+
+    assert read(text, epochs=2)[0].cells[0].settings.schedule.warmup_epochs == 0
+
+
 def test_a_warmup_that_fits_stays(read):
     study, notes = read(epochs=6)
 

@@ -51,6 +51,63 @@ def test_step_is_torchs(total, milestones):
     assert rates(schedule, total) == pytest.approx([rate * at_once for rate in expected], rel=1e-6)
 
 
+@given(totals, st.lists(st.tuples(st.floats(0.01, 0.99), st.floats(0.05, 0.95)), max_size=4, unique_by=lambda x: x[0]))
+def test_unequal_factors_multiply_one_after_another(total, drops):
+    drops.sort()
+    milestones, factors = tuple(part for part, _ in drops), tuple(factor for _, factor in drops)
+    schedule = Schedule(name="step", milestones=milestones, factors=factors)
+    falls = [(round(part * total), factor) for part, factor in drops]
+    expected = torch_rates(
+        lambda o: lr_scheduler.LambdaLR(o, lambda step: math.prod(by for at, by in falls if step >= at)), total
+    )
+    assert rates(schedule, total) == pytest.approx(expected, rel=1e-6)
+
+
+def test_equal_factors_are_the_one_factor():
+    one = Schedule(name="step", milestones=(0.6, 0.8), factor=0.5)
+    each = one.model_copy(update={"factors": (0.5, 0.5)})
+    assert rates(each, 50) == pytest.approx(rates(one, 50))
+
+
+@pytest.mark.parametrize("factors", [(0.1,), (0.1, 0.2, 0.3)])
+def test_a_factor_too_many_or_too_few_is_refused(factors):
+    with pytest.raises(ValueError, match=f"factors: {len(factors)} factors for 2 milestones; give one for each"):
+        Schedule(name="step", factors=factors)
+
+
+@given(st.integers(1, 50), st.integers(1, 100), st.floats(0.001, 0.9))
+def test_a_warmup_with_a_start_is_torchs_linear_rise_from_it(warmup, rest, start):
+    expected = torch_rates(lambda o: lr_scheduler.LinearLR(o, start, 1.0, warmup), warmup + rest)
+    schedule = Schedule(warmup_steps=warmup, warmup_start=start)
+    assert rates(schedule, warmup + rest) == pytest.approx(expected, rel=1e-6)
+
+
+@given(
+    st.sampled_from(["constant", "step", "cosine", "linear"]),
+    st.integers(0, 5),
+    st.integers(1, 20),
+    st.integers(1, 13),
+    st.sampled_from([None, 0.02]),
+)
+def test_by_epoch_each_step_has_the_rate_of_its_epoch(name, warmup, rest, steps_per_epoch, start):
+    curve = Schedule(name=name, final=0.1, warmup_start=start)
+    counted = rates(curve.model_copy(update={"warmup_steps": warmup}), warmup + rest, 1)
+    by_epoch = curve.model_copy(update={"warmup_epochs": float(warmup), "by": "epoch"})
+    found = rates(by_epoch, (warmup + rest) * steps_per_epoch, steps_per_epoch)
+    assert found == [rate for rate in counted for _ in range(steps_per_epoch)]
+
+
+def test_by_epoch_a_last_epoch_that_is_cut_counts_whole():
+    schedule = Schedule(name="linear", by="epoch")
+    assert rates(schedule, 25, 10) == pytest.approx([PEAK] * 10 + [PEAK * 2 / 3] * 10 + [PEAK / 3] * 5)
+
+
+@pytest.mark.parametrize("warmup", [{"warmup_steps": 5}, {"warmup_epochs": 0.5}])
+def test_by_epoch_a_part_of_an_epoch_is_no_warmup(warmup):
+    with pytest.raises(ValueError, match='by: "epoch" needs a warm-up of whole epochs'):
+        Schedule(by="epoch", **warmup)
+
+
 @given(st.integers(1, 50), st.integers(1, 100))
 def test_warmup_is_torchs_linear_rise(warmup, rest):
     expected = torch_rates(lambda o: lr_scheduler.LinearLR(o, 1 / (warmup + 1), 1.0, warmup), warmup + rest)

@@ -98,6 +98,7 @@ def test_every_family_trains_to_the_bits_of_the_plain_step(bench, model):
         {"optimizer": Optimizer(name="sgd", lr=0.05, nesterov=True, clip=0.5)},
         {"optimizer": Optimizer(name="sgd", momentum=0.0), "precision": "float32"},
         {"schedule": Schedule(name="cosine", warmup_steps=2), "determinism": "fast"},
+        {"schedule": Schedule(name="cosine", warmup_epochs=1, warmup_start=0.1, by="epoch")},
         {"keep_best": True, "early_stop": EarlyStop(patience=3), "eval_every": 2, "log_every": 1},
     ],
     ids=repr,

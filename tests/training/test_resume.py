@@ -37,6 +37,10 @@ RECIPES = {
     "sgd, phases": SGD.model_copy(update={"schedule": Schedule(name="cosine", warmup_steps=2, phases=("1-2 x2",))}),
     "adam, groups, clip": change(optimizer=Optimizer(name="adam", lr=1e-2, decay_norms=False, clip=0.5)),
     "amsgrad": change(optimizer=Optimizer(lr=1e-2, beta2=0.5, amsgrad=True)),
+    "by epoch": SGD.model_copy(
+        update={"schedule": Schedule(name="step", milestones=(0.5, 0.75), factors=(0.3, 0.5), by="epoch")}
+    ),
+    "warm-up with a start": SGD.model_copy(update={"schedule": Schedule(warmup_steps=5, warmup_start=0.02)}),
     "images": change(augment=Augment(crop=2, randaugment=2, cutout=8, erasing=0.5)),
     "mixing": change(augment=Augment(crop=2, mixup=0.4, cutmix=1.0, label_smoothing=0.1)),
     "best": change(keep_best=True, optimizer=Optimizer(lr=0.1)),
