@@ -15,15 +15,17 @@ IMAGE_SIZE = 32
 
 
 def _norm(settings: spec.ConvNet, channels: int) -> nn.Module:
+    affine = settings.norm_affine
     match settings.norm:
         case "batch":
-            return nn.BatchNorm2d(channels)
+            return nn.BatchNorm2d(channels, affine=affine)
         case "layer":  # over channels and pixels of one image, with a scale and a shift for each channel
-            return nn.GroupNorm(1, channels)
+            return nn.GroupNorm(1, channels, affine=affine)
         case "group":
-            return nn.GroupNorm(settings.norm_groups, channels)
+            size = settings.norm_group_size
+            return nn.GroupNorm(channels // size if size else settings.norm_groups, channels, affine=affine)
         case "instance":
-            return nn.InstanceNorm2d(channels, affine=True)
+            return nn.InstanceNorm2d(channels, affine=affine)
         case "none":
             return nn.Identity()
 

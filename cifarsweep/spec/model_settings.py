@@ -16,7 +16,7 @@ Init = Literal["he", "torch", "zero"]
 class ConvNet(Frozen):
     """Stages of conv-norm-relu, each but the first after a 2x2 max-pool; then a global mean and a linear layer."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"init"})
+    later: ClassVar[frozenset[str]] = frozenset({"init", "norm_group_size", "norm_affine"})
 
     name: Literal["convnet"] = "convnet"
     widths: Annotated[tuple[Channels, ...], Field(min_length=1, max_length=6)] = (32, 64, 128, 256, 256)
@@ -27,6 +27,10 @@ class ConvNet(Frozen):
     norm: Literal["batch", "layer", "group", "instance", "none"] = "batch"
     norm_groups: Channels = 8
     """Groups of `norm = "group"`."""
+    norm_group_size: Annotated[int, Field(ge=0, le=65_536)] = 0
+    """Channels of each group of `norm = "group"`, in place of `norm_groups`; 0 for as many as these give."""
+    norm_affine: bool = True
+    """Whether norms have a scale and a shift for each channel."""
     kernel_size: Annotated[int, Field(ge=1, le=11)] = 3
     dropout: Probability = 0.0
     """Probability of zeroing a feature before the linear layer."""
@@ -36,12 +40,21 @@ class ConvNet(Frozen):
     def _fits(self) -> Self:
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size: {self.kernel_size} is even; use an odd size (1, 3, 5, 7, 9 or 11)")
-        misfits = [width for width in self.widths if width % self.norm_groups]
-        if self.norm == "group" and misfits:
-            raise ValueError(f"norm_groups: {self.norm_groups} groups do not divide the widths {misfits}")
+        if self.norm == "group":
+            self._check_groups()
         if self.norm == "instance" and len(self.widths) > 5:
             raise ValueError("norm: instance norm needs more than one pixel, so at most 5 stages of widths")
         return self
+
+    def _check_groups(self) -> None:
+        size = self.norm_group_size
+        if size and self.norm_groups != ConvNet.model_fields["norm_groups"].default:
+            raise ValueError("norm_group_size: give norm_groups or norm_group_size, not both")
+        if misfits := [width for width in self.widths if width % (size or self.norm_groups)]:
+            divisor = (
+                f"norm_group_size: groups of {size} channels" if size else f"norm_groups: {self.norm_groups} groups"
+            )
+            raise ValueError(f"{divisor} do not divide the widths {misfits}")
 
 
 class ResNet9(Frozen):

@@ -26,7 +26,8 @@ options = st.builds(
     convs_per_stage=st.integers(1, 3),
     skip=st.booleans(),
     norm=st.sampled_from(NORMS),
-    norm_groups=st.sampled_from([1, 2, 4]),
+    norm_group_size=st.sampled_from([1, 2, 4]),
+    norm_affine=st.booleans(),
     kernel_size=st.sampled_from([1, 3, 5]),
     dropout=st.sampled_from([0.0, 0.5]),
 )
@@ -50,7 +51,7 @@ def test_params_follow_from_the_description(option):
     for before, width in zip(befores, option.widths, strict=False):
         for channels in (before, *[width] * (option.convs_per_stage - 1)):
             expected += channels * width * option.kernel_size**2
-            expected += width if option.norm == "none" else 2 * width
+            expected += width if option.norm == "none" else 2 * width * option.norm_affine
         expected += before * width if option.skip and before != width else 0
     assert cost(option, 10).params == expected
 
@@ -76,6 +77,18 @@ def test_norms_are_the_layers_they_are_called_after(norm, kind, groups):
     found = [module for module in model.modules() if isinstance(module, kind)]
     assert len(found) == 2
     assert groups is None or all(module.num_groups == groups for module in found)
+
+
+def test_groups_of_one_size_are_more_in_a_wider_stage():
+    model = build(ConvNet(widths=(8, 32), convs_per_stage=1, norm="group", norm_group_size=4), 10)
+    assert [module.num_groups for module in model.modules() if isinstance(module, nn.GroupNorm)] == [2, 8]
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer", "group", "instance"])
+def test_norms_can_go_without_scale_and_shift(norm):
+    model = build(ConvNet(widths=(8,), norm=norm, norm_affine=False), 10)
+    layers = [type(module).__name__ for module in model.stages.modules() if list(module.parameters(recurse=False))]
+    assert layers == ["Conv2d", "Conv2d"]
 
 
 @pytest.mark.parametrize("norm", ["layer", "group", "instance"])

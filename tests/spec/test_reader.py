@@ -91,6 +91,17 @@ def test_epochs_and_steps_replace_each_other():
         ("epochs = 1", 'epochs = 1\nmodel = { name = "vit", init = "zero" }', ["model.init", "unknown key"]),
         ("epochs = 1", 'epochs = 1\nmodel.norm = "bach"', ["model.norm", "Did you mean 'batch'?", "instance"]),
         ("epochs = 1", 'epochs = 1\nmodel.norm = "group"\nmodel.widths = [12]', ["norm_groups", "do not divide", "12"]),
+        (
+            "epochs = 1",
+            'epochs = 1\nmodel = { norm = "group", widths = [24], norm_group_size = 16 }',
+            ["model.norm_group_size", "groups of 16 channels", "24"],
+        ),
+        (
+            "epochs = 1",
+            'epochs = 1\nmodel = { norm = "group", norm_groups = 4, norm_group_size = 8 }',
+            ["model.norm_group_size", "not both"],
+        ),
+        ("epochs = 1", "epochs = 1\nmodel.norm_group_size = -1", ["model.norm_group_size", "at least 0"]),
         ("epochs = 1", "epochs = 1\nbatch_size = 0", ["batch_size", "greater than 0"]),
         ("epochs = 1", "epochs = 1\nmodel = 3", ["settings", "model"]),
         ("epochs = 1", "epochs = 1979-05-27", ["1979-05-27", "date"]),

@@ -50,6 +50,7 @@ STEPS_2 = {"epochs": None, "steps": 2}
 #: Every family, made small; the residual nets by `narrow` below.
 FAMILIES = {
     "convnet": ConvNet(widths=(4, 8), convs_per_stage=2, skip=True, norm="group", norm_groups=2),
+    "convnet without scales": ConvNet(widths=(4, 8), norm="group", norm_group_size=2, norm_affine=False),
     "convnet as torch draws it": ConvNet(widths=(4, 8), norm="none", init="torch"),
     "resnet9": ResNet9(),
     "basic blocks": ResNet(name="resnet18"),
