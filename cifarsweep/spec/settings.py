@@ -19,6 +19,9 @@ from cifarsweep.spec.model_settings import Timm as Timm
 from cifarsweep.spec.model_settings import ViT as ViT
 from cifarsweep.spec.types import NAME_PATTERN, Value
 
+Share = Annotated[float, Field(ge=0, le=1)]
+#: Pixels have whole values of 0..255: dividing by less than one step only makes large numbers.
+Deviation = Annotated[float, Field(ge=1 / 255, le=1)]
 #: The word for an unset setting in a file, since TOML has none.
 NONE = "none"
 
@@ -31,6 +34,21 @@ class Validation(Frozen):
     """Part of the training set that is held out (0.2 is the 4:1 split)."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Chooses the held-out images; the same for every trial, whatever the trial's own seed."""
+
+
+class Normalize(Frozen):
+    """What is subtracted from the pixels in 0..1, and what they are then divided by: each a number for each channel."""
+
+    mean: tuple[Share, Share, Share] | None = None
+    """None: the means of the training images."""
+    std: tuple[Deviation, Deviation, Deviation] | None = None
+    """None: the standard deviations of the training images."""
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> Self:
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("mean: give mean and std, or neither to use those of the training images")
+        return self
 
 
 class Optimizer(Frozen):
@@ -152,8 +170,11 @@ class EarlyStop(Frozen):
 class Settings(Frozen):
     """One training run but for its seed. Exactly one of `epochs` and `steps` is the budget."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"normalize"})
+
     dataset: Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$")] = "cifar10"
     validation: Validation = Validation()
+    normalize: Normalize = Normalize()
     model: Model = ConvNet()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from cifarsweep.data import augment
 from cifarsweep.data.augment import EpochPlan
 from cifarsweep.data.dataset import Split
-from cifarsweep.spec.settings import Settings
+from cifarsweep.spec.settings import Normalize, Settings
 from cifarsweep.training.schedule import BatchSlice
 
 #: A constant: the last bits of a validation loss depend on it.
@@ -21,7 +22,7 @@ class BatchLoader:
     """The images of a run. They move to the device once, and a plan of order and augmentation for each epoch."""
 
     def __init__(self, split: Split, settings: Settings, seed: int, device: torch.device, classes: int) -> None:
-        self._split = split.to(device)
+        self._split = _normalized(split, settings.normalize).to(device)
         self._settings, self._seed, self._device, self._classes = settings, seed, device, classes
         self._planned: tuple[int, EpochPlan] | None = None
 
@@ -50,3 +51,10 @@ class BatchLoader:
             plan = augment.epoch_plan(images, self._seed, epoch, recipe, self._classes)
             self._planned = (epoch, plan.to(self._device))
         return self._planned[1]
+
+
+def _normalized(split: Split, wanted: Normalize) -> Split:
+    """Return the split with the mean and deviation of the settings, if they have some."""
+    if wanted.mean is None or wanted.std is None:
+        return split
+    return replace(split, mean=torch.tensor(wanted.mean), std=torch.tensor(wanted.std))

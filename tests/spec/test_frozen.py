@@ -4,7 +4,7 @@ import hashlib
 from typing import ClassVar
 
 from cifarsweep.spec.frozen import EVERY_FIELD, Frozen
-from cifarsweep.spec.settings import Settings
+from cifarsweep.spec.settings import Normalize, Settings
 
 
 class Inner(Frozen):
@@ -34,6 +34,13 @@ def test_a_record_that_lacks_a_later_field_reads_as_its_default() -> None:
 
 def test_every_field_is_there_when_asked_for() -> None:
     assert Outer().model_dump(context=EVERY_FIELD)["inner"] == {"old": 1, "new": 2}
+
+
+def test_a_later_table_is_left_out_where_all_of_it_has_its_default() -> None:
+    halves = Normalize(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+
+    assert "normalize" not in Settings(epochs=1).model_dump_json()
+    assert Settings.model_validate_json(Settings(epochs=1, normalize=halves).model_dump_json()).normalize == halves
 
 
 def test_settings_keep_the_digest_that_the_first_version_gave_them() -> None:

@@ -18,7 +18,7 @@ from cifarsweep.checkpoints.folder import CheckpointFolder
 from cifarsweep.data.dataset import Split
 from cifarsweep.models import cost, resnet
 from cifarsweep.spec.reader import find, read_study
-from cifarsweep.spec.settings import Augment, ConvNet, EarlyStop, Optimizer, ResNet9, Schedule, Timm, ViT
+from cifarsweep.spec.settings import Augment, ConvNet, EarlyStop, Normalize, Optimizer, ResNet9, Schedule, Timm, ViT
 from cifarsweep.training import loop, state, step
 from cifarsweep.training.events import CaptureFailed
 from cifarsweep.worker.failures import Failure, classify, explain
@@ -100,6 +100,7 @@ def test_every_family_trains_to_the_bits_of_the_plain_step(bench, model):
         {"optimizer": Optimizer(name="sgd", momentum=0.0), "precision": "float32"},
         {"schedule": Schedule(name="cosine", warmup_steps=2), "determinism": "fast"},
         {"schedule": Schedule(name="cosine", warmup_epochs=1, warmup_start=0.1, by="epoch")},
+        {"normalize": Normalize(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))},
         {"keep_best": True, "early_stop": EarlyStop(patience=3), "eval_every": 2, "log_every": 1},
     ],
     ids=repr,

@@ -19,7 +19,18 @@ from stripes import CLASSES, TINY, bits, finished, rows
 from cifarsweep.checkpoints import folder as folder_module
 from cifarsweep.checkpoints.folder import CheckpointFolder
 from cifarsweep.models import cost, resnet
-from cifarsweep.spec.settings import Augment, ConvNet, EarlyStop, Optimizer, ResNet, ResNet9, Schedule, Timm, ViT
+from cifarsweep.spec.settings import (
+    Augment,
+    ConvNet,
+    EarlyStop,
+    Normalize,
+    Optimizer,
+    ResNet,
+    ResNet9,
+    Schedule,
+    Timm,
+    ViT,
+)
 from cifarsweep.spec.types import CheckpointRef
 from cifarsweep.training.events import Finished, Rejected, Saved, SaveFailed, Started, Stopped
 from cifarsweep.training.loop import train
@@ -41,6 +52,7 @@ RECIPES = {
         update={"schedule": Schedule(name="step", milestones=(0.5, 0.75), factors=(0.3, 0.5), by="epoch")}
     ),
     "warm-up with a start": SGD.model_copy(update={"schedule": Schedule(warmup_steps=5, warmup_start=0.02)}),
+    "normalize": change(normalize=Normalize(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))),
     "images": change(augment=Augment(crop=2, randaugment=2, cutout=8, erasing=0.5)),
     "mixing": change(augment=Augment(crop=2, mixup=0.4, cutmix=1.0, label_smoothing=0.1)),
     "best": change(keep_best=True, optimizer=Optimizer(lr=0.1)),
