@@ -33,17 +33,17 @@ def _norm(settings: spec.ConvNet, channels: int) -> nn.Module:
 class Stage(nn.Module):
     """Convolutions of one width, each followed by norm and ReLU, with an optional bridge from input to output."""
 
-    def __init__(self, settings: spec.ConvNet, before: int, width: int) -> None:
+    def __init__(self, settings: spec.ConvNet, before: int, width: int, convs: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for index in range(settings.convs_per_stage):
+        for index in range(convs):
             layers += [
                 nn.Conv2d(
                     width if index else before,
                     width,
                     settings.kernel_size,
                     padding=settings.kernel_size // 2,
-                    bias=settings.norm == "none",  # any norm would remove the bias
+                    bias=settings.norm == "none" and settings.conv_bias,  # any norm would remove the bias
                 ),
                 _norm(settings, width),
                 nn.ReLU(inplace=True),
@@ -51,7 +51,7 @@ class Stage(nn.Module):
         self.body = nn.Sequential(*layers)
         self.bridge: nn.Module | None = None
         if settings.skip:
-            self.bridge = nn.Identity() if before == width else nn.Conv2d(before, width, 1, bias=False)
+            self.bridge = nn.Identity() if before == width else _bridge(settings, before, width)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, before, H, W) to (N, width, H, W)."""
@@ -59,14 +59,31 @@ class Stage(nn.Module):
         return features if self.bridge is None else features + self.bridge(images)
 
 
+def _bridge(settings: spec.ConvNet, before: int, width: int) -> nn.Module:
+    size = settings.bridge_size
+    return nn.Conv2d(before, width, size, padding=size // 2, bias=size > 1 and settings.conv_bias)
+
+
+def _stage(settings: spec.ConvNet, before: int, width: int) -> nn.Module:
+    """A stage or, with a skip over every few of its convolutions, several in a row without a pool between them."""
+    convs = settings.convs_per_stage
+    if not settings.skip or not settings.skip_every:
+        return Stage(settings, before, width, convs)
+    befores = (before, *[width] * (convs // settings.skip_every - 1))
+    return nn.Sequential(*[Stage(settings, channels, width, settings.skip_every) for channels in befores])
+
+
 class ConvNet(nn.Module):
     """Stages with a 2x2 max-pool between them, a global mean, dropout and a linear layer."""
 
     def __init__(self, settings: spec.ConvNet, classes: int) -> None:
         super().__init__()
-        befores = (IMAGE_CHANNELS, *settings.widths)
+        self.stem: nn.Module | None = None
+        if settings.stem:
+            self.stem = nn.Conv2d(IMAGE_CHANNELS, settings.stem, 3, padding=1, bias=settings.conv_bias)
+        befores = (settings.stem or IMAGE_CHANNELS, *settings.widths)
         self.stages = nn.ModuleList(
-            Stage(settings, before, width) for before, width in zip(befores, settings.widths, strict=False)
+            _stage(settings, before, width) for before, width in zip(befores, settings.widths, strict=False)
         )
         self.pool = nn.MaxPool2d(2)
         self.dropout = nn.Dropout(settings.dropout)
@@ -74,7 +91,7 @@ class ConvNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, 3, 32, 32) to logits (N, classes)."""
-        features = images
+        features = images if self.stem is None else self.stem(images)
         for index, stage in enumerate(self.stages):
             features = stage(self.pool(features) if index else features)
         # A mean, because the backward of adaptive pooling adds atomically on a GPU: its last bits would vary.
@@ -84,7 +101,8 @@ class ConvNet(nn.Module):
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:
         """Draw every weight anew from `generator` alone; biases become 0 (He et al. 2015, arXiv 1502.01852, eq. 10)."""
-        linear = {self.head, *(stage.bridge for stage in self.stages)}  # no ReLU follows these
+        bridges = [module.bridge for module in self.modules() if isinstance(module, Stage)]
+        linear = {self.head, self.stem, *bridges}  # no ReLU follows these
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 gain: Literal["linear", "relu"] = "linear" if module in linear else "relu"

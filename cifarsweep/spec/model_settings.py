@@ -16,14 +16,24 @@ Init = Literal["he", "torch", "zero"]
 class ConvNet(Frozen):
     """Stages of conv-norm-relu, each but the first after a 2x2 max-pool; then a global mean and a linear layer."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"init", "norm_group_size", "norm_affine"})
+    later: ClassVar[frozenset[str]] = frozenset(
+        {"init", "norm_group_size", "norm_affine", "stem", "conv_bias", "skip_every", "bridge_size"}
+    )
 
     name: Literal["convnet"] = "convnet"
     widths: Annotated[tuple[Channels, ...], Field(min_length=1, max_length=6)] = (32, 64, 128, 256, 256)
     """Channels of each stage."""
     convs_per_stage: Annotated[int, Field(ge=1, le=16)] = 2
     skip: bool = False
-    """Add each stage's input to its output (through a 1x1 convolution where the widths differ)."""
+    """Add each stage's input to its output (through a bridge, a convolution, where the widths differ)."""
+    skip_every: Annotated[int, Field(ge=0, le=16)] = 0
+    """`skip` only: add to the output of every so many convolutions what went into them; 0 for one over each stage."""
+    bridge_size: Literal[1, 3] = 1
+    """`skip` only: the kernel's side of bridges; those of 1 have no bias."""
+    stem: Annotated[int, Field(ge=0, le=65_536)] = 0
+    """Channels of a 3x3 convolution before the stages, without norm and ReLU; 0 leaves it out."""
+    conv_bias: bool = True
+    """Whether convolutions that no norm follows have a bias: those of stages without norm, stem and 3x3 bridges."""
     norm: Literal["batch", "layer", "group", "instance", "none"] = "batch"
     norm_groups: Channels = 8
     """Groups of `norm = "group"`."""
@@ -40,6 +50,10 @@ class ConvNet(Frozen):
     def _fits(self) -> Self:
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size: {self.kernel_size} is even; use an odd size (1, 3, 5, 7, 9 or 11)")
+        if self.skip and self.skip_every and self.convs_per_stage % self.skip_every:
+            raise ValueError(
+                f"skip_every: {self.skip_every} does not divide the {self.convs_per_stage} convolutions of a stage"
+            )
         if self.norm == "group":
             self._check_groups()
         if self.norm == "instance" and len(self.widths) > 5:

@@ -23,8 +23,12 @@ def generator(seed=0):
 options = st.builds(
     ConvNet,
     widths=st.lists(st.sampled_from([4, 8, 12]), min_size=1, max_size=5).map(tuple),
-    convs_per_stage=st.integers(1, 3),
+    convs_per_stage=st.sampled_from([2, 4]),
     skip=st.booleans(),
+    skip_every=st.sampled_from([0, 1, 2]),
+    bridge_size=st.sampled_from([1, 3]),
+    stem=st.sampled_from([0, 8]),
+    conv_bias=st.booleans(),
     norm=st.sampled_from(NORMS),
     norm_group_size=st.sampled_from([1, 2, 4]),
     norm_affine=st.booleans(),
@@ -46,13 +50,15 @@ def test_every_combination_of_options_gives_logits_and_gradients(option):
 @settings(max_examples=25, deadline=None)
 @given(options)
 def test_params_follow_from_the_description(option):
-    befores = (3, *option.widths)
-    expected = option.widths[-1] * 10 + 10
+    bias = option.conv_bias
+    befores = (option.stem or 3, *option.widths)
+    expected = option.widths[-1] * 10 + 10 + option.stem * (3 * 9 + bias)
     for before, width in zip(befores, option.widths, strict=False):
         for channels in (before, *[width] * (option.convs_per_stage - 1)):
             expected += channels * width * option.kernel_size**2
-            expected += width if option.norm == "none" else 2 * width * option.norm_affine
-        expected += before * width if option.skip and before != width else 0
+            expected += width * bias if option.norm == "none" else 2 * width * option.norm_affine
+        bridge = before * width * option.bridge_size**2 + (width * bias if option.bridge_size == 3 else 0)
+        expected += bridge if option.skip and before != width else 0
     assert cost(option, 10).params == expected
 
 
@@ -112,6 +118,46 @@ def test_a_skip_adds_each_stages_input_to_its_output():
         for parameter in model.stages[1].body.parameters():
             parameter.zero_()
     assert torch.equal(model.stages[1](features), features)
+
+
+def test_a_skip_over_every_two_convolutions_adds_what_went_into_them():
+    model = build(
+        ConvNet(widths=(8,), convs_per_stage=6, skip=True, skip_every=2, stem=8, norm="none"), 10, generator()
+    )
+    features = torch.randn(2, 8, 16, 16)
+    first, second, third = model.stages[0]
+    with torch.no_grad():
+        for parameter in second.parameters():
+            parameter.zero_()
+    assert torch.equal(second(features), features)
+    assert torch.equal(model.stages[0](features), third(first(features)))
+
+
+def test_a_skip_over_all_convolutions_of_a_stage_is_the_usual_one():
+    every = build(ConvNet(widths=(8, 16), skip=True, skip_every=2), 10, generator())
+    whole = build(ConvNet(widths=(8, 16), skip=True), 10, generator())
+    assert torch.equal(every(images()), whole(images()))
+
+
+def test_a_stem_is_a_convolution_without_norm_and_relu():
+    model = build(ConvNet(widths=(16,), convs_per_stage=1, stem=8), 10, generator())
+    assert model.stages[0].body[0].in_channels == 8
+    assert (model.stem(images()) < 0).any() and model.stem.bias is not None
+    assert model.stem(images()).shape == (4, 8, 32, 32)
+
+
+def test_the_net_of_the_first_report_has_its_multiply_adds():
+    """Its author's code has 190 M with one block of two convolutions a stage, and 435 M with two."""
+    widths = (64, 128, 256, 256)
+    for convs, million in ((2, 190), (4, 435)):
+        flops = cost(ConvNet(widths=widths, convs_per_stage=convs, stem=32), 10).flops_per_image
+        assert round(flops / 2e6) == million
+
+
+def test_no_convolution_has_a_bias_if_none_is_asked_for():
+    option = ConvNet(widths=(8, 16), norm="none", skip=True, bridge_size=3, stem=4, conv_bias=False)
+    convolutions = [module for module in build(option, 10).modules() if isinstance(module, nn.Conv2d)]
+    assert len(convolutions) == 7 and all(module.bias is None for module in convolutions)
 
 
 def test_dropout_zeroes_features_in_training_only():

@@ -101,6 +101,13 @@ def test_epochs_and_steps_replace_each_other():
             'epochs = 1\nmodel = { norm = "group", norm_groups = 4, norm_group_size = 8 }',
             ["model.norm_group_size", "not both"],
         ),
+        (
+            "epochs = 1",
+            "epochs = 1\nmodel.convs_per_stage = 4\nmodel.skip_every = 3",
+            ["model.skip_every", "3 does not divide the 4 convolutions of a stage"],
+        ),
+        ("epochs = 1", "epochs = 1\nmodel.bridge_size = 2", ["model.bridge_size", "2 is unknown", "Allowed: 1, 3"]),
+        ("epochs = 1", "epochs = 1\nmodel.stem = 70_000", ["model.stem", "at most 65536"]),
         ("epochs = 1", "epochs = 1\nmodel.norm_group_size = -1", ["model.norm_group_size", "at least 0"]),
         ("epochs = 1", "epochs = 1\nbatch_size = 0", ["batch_size", "greater than 0"]),
         ("epochs = 1", "epochs = 1\nmodel = 3", ["settings", "model"]),
