@@ -1,8 +1,9 @@
 """Augments and normalises whole batches: crop and flip by integer gather on uint8, then the other operations.
 
-The values are those of torchvision's RandomCrop (zero padding), RandomHorizontalFlip, RandAugment, ToTensor, Normalize,
-RandomErasing, MixUp and CutMix, in this order, given the same offsets, flips, operations, boxes and shares. All
-randomness of an epoch is drawn before it begins, so any batch of any epoch can be made without the ones before it.
+The values are those of torchvision's RandomCrop (zero padding) or RandomResizedCrop, RandomHorizontalFlip,
+RandomVerticalFlip, RandAugment, ToTensor, Normalize, RandomErasing, MixUp and CutMix, in this order, given the same
+offsets, flips, operations, boxes and shares. All randomness of an epoch is drawn before it begins, so any batch of any
+epoch can be made without the ones before it.
 Nothing here waits for a GPU, so a batch can be part of a CUDA graph.
 """
 
@@ -18,6 +19,7 @@ from cifarsweep.data.dataset import Split
 from cifarsweep.data.erasing import cutout_boxes, erase, erasing_boxes
 from cifarsweep.data.mixing import Mix, mix, mix_plan
 from cifarsweep.data.randaugment import Operations, augmented, operation_plan
+from cifarsweep.data.resized_crop import resized, resized_crop_boxes
 from cifarsweep.data.seeding import generator
 from cifarsweep.data.tensor_file import CHANNELS, SIDE
 from cifarsweep.spec.settings import Augment
@@ -37,6 +39,10 @@ class EpochPlan:
     pad: int
     #: whether any image may be mirrored
     mirrors: bool
+    #: boxes (N, 4) that are cropped and resized, in the place of padding
+    resized: Tensor | None = None
+    #: 1 where the image is mirrored top-bottom, else 0
+    vflip: Tensor | None = None
     operations: Operations | None = None
     #: boxes (N, 4) that become zero, for each kind that is on
     boxes: tuple[Tensor, ...] = ()
@@ -54,6 +60,8 @@ class EpochPlan:
             order=change(self.order),
             offset=change(self.offset),
             flip=change(self.flip),
+            resized=None if self.resized is None else change(self.resized),
+            vflip=None if self.vflip is None else change(self.vflip),
             operations=self.operations and self.operations.map(change),
             boxes=tuple(map(change, self.boxes)),
             mix=self.mix and self.mix.map(change),
@@ -67,6 +75,8 @@ class EpochPlan:
             order=self.order[rows],
             offset=self.offset[rows],
             flip=self.flip[rows],
+            resized=None if self.resized is None else self.resized[rows],
+            vflip=None if self.vflip is None else self.vflip[rows],
             operations=self.operations and self.operations.batch(rows),
             boxes=tuple(boxes[rows] for boxes in self.boxes),
             mix=self.mix and self.mix.batch(start),
@@ -76,7 +86,8 @@ class EpochPlan:
         """Return the tensors that are drawn for an epoch; the rest is the same in all plans of a recipe."""
         operations = () if self.operations is None else (self.operations.variants,)
         mixes = () if self.mix is None else (self.mix.share, self.mix.box, self.mix.cut)
-        return (self.order, self.offset, self.flip, *operations, *self.boxes, *mixes)
+        optional = tuple(each for each in (self.resized, self.vflip) if each is not None)
+        return (self.order, self.offset, self.flip, *optional, *operations, *self.boxes, *mixes)
 
 
 def epoch_plan(n: int, seed: int, epoch: int, augment: Augment, classes: int = 0) -> EpochPlan:
@@ -89,6 +100,8 @@ def epoch_plan(n: int, seed: int, epoch: int, augment: Augment, classes: int = 0
     flip = torch.randint(0, 2, (n,), generator=generator(seed, "flip", epoch)) * int(augment.flip)
     return replace(
         plan_of(order, top, left, flip, augment.crop, augment.flip),
+        resized=resized_crop_boxes(n, seed, epoch, augment.resized_crop),
+        vflip=torch.randint(0, 2, (n,), generator=generator(seed, "vflip", epoch)) if augment.vflip else None,
         operations=operation_plan(n, seed, epoch, augment.randaugment, augment.randaugment_magnitude),
         boxes=tuple(_boxes(n, seed, epoch, augment)),
         mix=mix_plan(n, seed, epoch, augment, classes),
@@ -120,8 +133,12 @@ def train_batch(split: Split, plan: EpochPlan, start: int, stop: int) -> tuple[T
 def planned_batch(split: Split, plan: EpochPlan) -> tuple[Tensor, Tensor]:
     """Return images and labels of a plan of one batch, as `train_batch` does."""
     pixels = split.train_images.permute(0, 2, 3, 1).index_select(0, plan.order)
+    if plan.resized is not None:
+        pixels = resized(pixels, plan.resized)
     if plan.pad or plan.mirrors:
         pixels = _cropped(pixels, plan.offset, plan.flip, plan.pad, plan.mirrors)
+    if plan.vflip is not None:
+        pixels = torch.where(plan.vflip.view(-1, 1, 1, 1) == 1, pixels.flip(1), pixels)
     if plan.operations is not None:
         pixels = augmented(pixels, plan.operations)
     images, labels = _normalised(pixels, split), split.train_labels.index_select(0, plan.order)

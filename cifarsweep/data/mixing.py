@@ -52,6 +52,9 @@ def mix_plan(n: int, seed: int, epoch: int, augment: Augment, classes: int) -> M
     else:
         cut = torch.full((n,), bool(augment.cutmix))
     share = torch.where(cut, left, _shares(n, seed, epoch, augment.mixup, "mixup"))
+    if augment.mixup_prob < 1:
+        plain = torch.rand(n, generator=generator(seed, "mixup probability", epoch)) >= augment.mixup_prob
+        share, cut = torch.where(plain, 1.0, share), cut & ~plain
     return Mix(share, box, cut, classes)
 
 

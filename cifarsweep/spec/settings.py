@@ -141,10 +141,18 @@ class Schedule(Frozen):
 class Augment(Frozen):
     """Random changes of the training images."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"vflip", "resized_crop", "mixup_prob"})
+
     crop: Annotated[int, Field(ge=0, le=16)] = 4
     """Zero padding in pixels before a random 32x32 crop; 0 leaves it out."""
     flip: bool = True
     """Mirror left-right with probability 1/2."""
+    vflip: bool = False
+    """Mirror top-bottom with probability 1/2."""
+    resized_crop: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """The smallest part of an image that a random crop takes, resized to 32x32 (Szegedy et al. 2015); 0 leaves it out.
+
+    It needs `crop = 0`."""
     randaugment: Annotated[int, Field(ge=0, le=10)] = 0
     """Operations of RandAugment on each image (Cubuk et al. 2020); 0 leaves it out."""
     randaugment_magnitude: Annotated[int, Field(ge=0, le=30)] = 9
@@ -156,7 +164,17 @@ class Augment(Frozen):
     """Alpha of mixup (Zhang et al. 2018); 0 leaves it out."""
     cutmix: Annotated[float, Field(ge=0)] = 0.0
     """Alpha of cutmix (Yun et al. 2019); with mixup too, each batch takes one of them with probability 1/2."""
+    mixup_prob: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """The probability that a batch is mixed at all, by mixup or cutmix."""
     label_smoothing: Probability = 0.0
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.resized_crop and self.crop:
+            raise ValueError("resized_crop: takes the place of crop; set crop = 0, or leave resized_crop out")
+        if self.mixup_prob < 1 and not (self.mixup or self.cutmix):
+            raise ValueError("mixup_prob: nothing is mixed; set mixup or cutmix, or leave mixup_prob out")
+        return self
 
 
 class EarlyStop(Frozen):

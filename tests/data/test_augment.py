@@ -9,6 +9,7 @@ from torchvision.transforms.v2 import functional
 
 from cifarsweep.data.augment import EpochPlan, epoch_plan, eval_batches, plan_of, train_batch
 from cifarsweep.data.dataset import Split, _statistics
+from cifarsweep.data.resized_crop import resized_crop_boxes
 from cifarsweep.data.seeding import derive_seed, generator
 from cifarsweep.spec.settings import Augment
 
@@ -53,6 +54,61 @@ def test_every_setting_gives_dense_channels_last_batches(augment, layout):
 
     assert images.shape == (12, 3, 32, 32) and images.dtype == torch.float32
     assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+@given(n=st.integers(1, 300), seed=st.integers(0, 2**64), smallest=st.floats(0.001, 1))
+def test_resized_crops_are_large_enough_and_lie_inside(n, seed, smallest):
+    top, left, height, width = resized_crop_boxes(n, seed, 0, smallest).unbind(1)
+
+    assert min(top.min(), left.min()) >= 0 and min(height.min(), width.min()) >= 1
+    assert max((top + height).max(), (left + width).max()) <= 32
+    # Sides are rounded to whole pixels.
+    assert ((height + 0.5) * (width + 0.5) >= smallest * 32 * 32).all()
+
+
+def test_resized_crops_take_every_size_and_place():
+    top, left, height, width = resized_crop_boxes(20_000, 0, 0, 0.08).unbind(1)
+
+    assert set(range(12, 30)) <= set(height.tolist()) and set(range(12, 30)) <= set(width.tolist())
+    assert {0, 20} <= set(top.tolist()) and {0, 20} <= set(left.tolist())
+    assert 0.4 < (height * width / 1024).mean() < 0.56
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32), smallest=st.floats(0.01, 1), hflip=st.booleans(), vflip=st.booleans())
+def test_resized_and_mirrored_batches_equal_torchvision(seed, smallest, hflip, vflip):
+    split = made_split(n=12)
+    plan = epoch_plan(12, seed, 0, Augment(crop=0, flip=hflip, vflip=vflip, resized_crop=smallest))
+
+    images, labels = train_batch(split, plan, 0, 12)
+
+    ready = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(split.mean.tolist(), split.std.tolist())])
+    for image, label, box, across, down in zip(
+        images, labels, plan.resized, plan.flip, plan.vflip if vflip else [0] * 12, strict=True
+    ):
+        pixels = split.train_images[label].float()
+        pixels = functional.resized_crop(pixels, *box.tolist(), [32, 32], antialias=True).round().to(torch.uint8)
+        pixels = functional.horizontal_flip(pixels) if across else pixels
+        pixels = functional.vertical_flip(pixels) if down else pixels
+        # A value half-way between two may be rounded either way.
+        assert (image - ready(pixels)).abs().max() <= 1.01 / 255 / split.std.min()
+        assert (image - ready(pixels)).abs().gt(1e-6).float().mean() < 0.01
+
+
+def test_vertical_flips_are_as_many_as_not():
+    assert abs(epoch_plan(90_000, 0, 0, Augment(vflip=True)).vflip.double().mean() - 0.5) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"resized_crop": 0.1}, "resized_crop: takes the place of crop; set crop = 0"),
+        ({"mixup_prob": 0.7}, "mixup_prob: nothing is mixed; set mixup or cutmix"),
+    ],
+)
+def test_what_makes_no_sense_together_is_refused(given, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Augment(**given)
 
 
 def test_without_augmentation_an_epoch_is_the_training_part_in_another_order():

@@ -12,7 +12,8 @@ from cifarsweep.data.mixing import mix, mix_plan
 from cifarsweep.spec.settings import Augment
 
 CLASSES = 5
-RECIPES = [Augment(mixup=0.4), Augment(cutmix=1.0), Augment(mixup=0.2, cutmix=1.0)]
+BOTH = Augment(mixup=0.2, cutmix=1.0)
+RECIPES = [Augment(mixup=0.4), Augment(cutmix=1.0), BOTH, BOTH.model_copy(update={"mixup_prob": 0.5})]
 
 
 def batch(count):
@@ -73,6 +74,19 @@ def test_both_kinds_take_turns_by_chance_and_neither_changes_the_other():
     assert torch.equal(both.share[~both.cut], mixup.share[~both.cut])
     assert torch.equal(both.share[both.cut], cutmix.share[both.cut])
     assert torch.equal(both.box, cutmix.box)
+
+
+def test_a_part_of_the_batches_is_not_mixed_and_the_others_are_as_without_it():
+    always, often = (mix_plan(20_000, 0, 0, BOTH.model_copy(update={"mixup_prob": p}), CLASSES) for p in (1.0, 0.7))
+    plain = (often.share == 1) & ~often.cut
+
+    assert plain.double().mean() == pytest.approx(0.3, abs=0.02)
+    assert torch.equal(often.share[~plain], always.share[~plain]) and torch.equal(often.cut[~plain], always.cut[~plain])
+    images, labels = batch(4)
+    found = mix(same := images.clone(), labels, often.batch(int(plain.nonzero()[0])))
+    assert (
+        torch.equal(same, images) and torch.equal(found.argmax(1), labels) and torch.equal(found.amax(1), torch.ones(4))
+    )
 
 
 def test_what_is_off_draws_nothing_and_leaves_labels_as_they_are():

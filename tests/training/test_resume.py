@@ -55,6 +55,7 @@ RECIPES = {
     "normalize": change(normalize=Normalize(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))),
     "images": change(augment=Augment(crop=2, randaugment=2, cutout=8, erasing=0.5)),
     "mixing": change(augment=Augment(crop=2, mixup=0.4, cutmix=1.0, label_smoothing=0.1)),
+    "crops": change(augment=Augment(crop=0, resized_crop=0.2, vflip=True, mixup=0.4, mixup_prob=0.5)),
     "best": change(keep_best=True, optimizer=Optimizer(lr=0.1)),
     "early stop": change(epochs=9, keep_best=True, early_stop=EarlyStop(patience=1, min_delta=1.0)),
 }
