@@ -136,6 +136,22 @@ class StudyResults:
         columns = ("claim", "decision", "low", "high", "estimate", "effect", "p", "p_corrected", "seeds", "more_seeds")
         return _frame(rows, (*columns, "sentence"))
 
+    def reported(self) -> pd.DataFrame:
+        """A row a number that others reported: what was found, where a run of ours would end, and the sentence."""
+        from cifarsweep.analysis.study import load_study
+        from cifarsweep.report.reported_text import moment_text, reported_sentence
+
+        rows = []
+        for held in load_study(self._store, self._name, curves=False).reported:
+            fact, found, interval = held.reported, held.found, held.interval
+            ours = (found.mean, found.n) if found else (None, 0)
+            ends = (interval.low, interval.high) if interval else (None, None)
+            standing = str(held.standing) if held.standing else None
+            known = (fact.cell, fact.metric, moment_text(fact.at), fact.of, fact.runs, fact.value)
+            rows.append([*known, *ours, *ends, standing, fact.source, reported_sentence(held)])
+        columns = ("cell", "metric", "at", "of", "runs", "reported", "found", "n", "low", "high", "standing", "source")
+        return _frame(rows, (*columns, "sentence"))
+
     def figure(self, metric: str = VAL_ACCURACY, x: str = STEP) -> go.Figure:
         """Mean and 95 % band over the seeds, a curve a cell. `x` is `step` or a metric such as `elapsed_s`.
 

@@ -11,6 +11,7 @@ import pytest
 import cifarsweep
 from cifarsweep.errors import OutputError, UnknownStudy
 from cifarsweep.spec.hypothesis import Greater
+from cifarsweep.spec.reported import Reported
 from cifarsweep.spec.settings import Optimizer, Settings
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.types import MetricRow, Outcome, TrialResult
@@ -46,7 +47,8 @@ def two_rates(name: str) -> Study:
         for cell, lr in RATES.items()
     )
     claim = Greater(kind="greater", claim="fast is better", a="fast", b="slow")
-    return Study(name=name, question="?", cells=cells, seeds=(0, 1, 2), hypotheses=(claim,))
+    reported = (Reported(cell="fast", metric="val/accuracy", value=0.71, tolerance=0.2),)
+    return Study(name=name, question="?", cells=cells, seeds=(0, 1, 2), hypotheses=(claim,), reported=reported)
 
 
 @pytest.fixture
@@ -93,6 +95,14 @@ def test_verdicts_come_as_a_table(results: "cifarsweep.notebook.Results") -> Non
 
     assert verdict["decision"] == "supported"
     assert verdict["estimate"] == pytest.approx(0.1)
+
+
+def test_reported_numbers_come_as_a_table(results: "cifarsweep.notebook.Results") -> None:
+    (row,) = results.study("demo").reported().to_dict("records")
+
+    assert (row["cell"], row["at"], row["n"], row["standing"]) == ("fast", "the end", 3, "in line")
+    assert row["low"] < row["reported"] < row["high"] and row["found"] == pytest.approx(0.71)
+    assert row["sentence"].endswith("expected to be higher.")
 
 
 @pytest.mark.parametrize(("x", "last"), [("step", 4), ("elapsed_s", 8.0)])

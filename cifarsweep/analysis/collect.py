@@ -29,7 +29,7 @@ _SHOWN_POINTS = 12
 
 
 def collect(store: Store, name: str) -> ReportStudy:
-    """Read a study with the curves that its hypotheses are tested on, and no others. Raises UnknownStudy."""
+    """Read a study with the curves that hypotheses and reported numbers need, and no others. Raises UnknownStudy."""
     report = read_trials(store, name)
     if not (metrics := metrics_needed(report.study)):
         return report

@@ -15,7 +15,7 @@ import numpy as np
 
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.spec.hypothesis import Best, Faster, Hypothesis, Trend, selectors
-from cifarsweep.spec.metrics import is_loss
+from cifarsweep.spec.metrics import EPOCH, is_loss
 from cifarsweep.spec.study import Cell, Study, cell_name, level_key, level_text, same_level, select
 from cifarsweep.spec.types import FINAL_STATES
 from cifarsweep.stats.estimate import FEWEST_SEEDS, paired_seeds
@@ -100,14 +100,17 @@ def cells_of(compared: Sequence[Side]) -> tuple[str, ...]:
 
 
 def named_cells(study: Study) -> frozenset[str]:
-    """The names of the cells that any hypothesis is tested on."""
-    return frozenset(name for hypothesis in study.hypotheses for name in cells_of(sides(hypothesis, study)))
+    """The names of the cells that any hypothesis is tested on, or that a reported number is of."""
+    tested = (name for hypothesis in study.hypotheses for name in cells_of(sides(hypothesis, study)))
+    return frozenset((*tested, *(fact.cell for fact in study.reported)))
 
 
 def metrics_needed(study: Study) -> list[str]:
-    """The metrics whose curves are needed to test the hypotheses."""
+    """The metrics whose curves are needed to test the hypotheses, and what reported numbers are held against."""
     races = [hypothesis for hypothesis in study.hypotheses if hypothesis.kind == "faster"]
-    return sorted({name for race in races for name in (race.metric, race.by) if name != "steps"})
+    raced = {name for race in races for name in (race.metric, race.by) if name != "steps"}
+    read = {name for fact in study.reported if fact.needs_curve for name in (fact.metric, EPOCH)}
+    return sorted(raced | read)
 
 
 def done_trials(report: ReportStudy) -> DoneTrials:

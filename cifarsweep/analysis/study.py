@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cifarsweep.analysis.collect import collect, read_trials, with_curves
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
+from cifarsweep.analysis.reported import ReportedAndFound, reported_and_found
 from cifarsweep.analysis.results import CellResult, cell_results, costs
 from cifarsweep.analysis.samples import named_cells
 from cifarsweep.analysis.verdicts import Verdict, verdicts
@@ -31,6 +32,8 @@ class StudyAnalysis:
     """The names of the cells that a page shows."""
     verdicts: tuple[Verdict, ...]
     """Of all hypotheses, in the order of the study."""
+    reported: tuple[ReportedAndFound, ...]
+    """Of all numbers that others reported, in the order of the study."""
 
     @property
     def study(self) -> Study:
@@ -55,13 +58,19 @@ def load_study(store: Store, name: str, *, curves: bool = True) -> StudyAnalysis
 
 
 def _analysed(report: ReportStudy, results: Sequence[CellResult]) -> StudyAnalysis:
-    return StudyAnalysis(report, tuple(results), shown_cells(report.study, results), tuple(verdicts(report)))
+    return StudyAnalysis(
+        report=report,
+        results=tuple(results),
+        shown=shown_cells(report.study, results),
+        verdicts=tuple(verdicts(report)),
+        reported=tuple(reported_and_found(report)),
+    )
 
 
 def shown_cells(study: Study, results: Sequence[CellResult]) -> frozenset[str]:
-    """The names of the cells that a page shows: all, or of many those of hypotheses, of Pareto fronts, and the best.
+    """The names of the cells that a page shows: all, or of many those of hypotheses, reported numbers, Pareto fronts.
 
-    Of the best as many as it takes for `SHOWN_CELLS`.
+    Then the best, as many as it takes for `SHOWN_CELLS`.
     """
     if len(results) <= SHOWN_CELLS:
         return frozenset(result.cell.name for result in results)

@@ -88,11 +88,16 @@ def _loaded(names: Sequence[str] | None, db: str, *, curves: bool) -> tuple[list
 
 
 def _print(analysis: StudyAnalysis) -> None:
+    from cifarsweep.report.reported_text import reported_lines
     from cifarsweep.report.summary import results_table, verdict_lines
 
     screen = console()
     screen.print(results_table(analysis))
     for line in verdict_lines(analysis):
+        screen.print(f"- {line}", markup=False, highlight=False)
+    if reported := reported_lines(analysis):
+        screen.print("\nReported and found", style="bold")
+    for line in reported:
         screen.print(f"- {line}", markup=False, highlight=False)
 
 

@@ -111,11 +111,12 @@ def left_out_notes(report: ReportStudy, cells: Collection[str], trials: Sequence
     """Say which cells and which trials a page leaves out, and how to get them; empty for nothing."""
     name, every = report.study.name, len(report.study.cells)
     tested = bool(report.study.hypotheses)
+    held = "those with a reported number, " if report.study.reported else ""
     of_cells = (
         f"{len(cells):,} of {every:,} cells are shown here and in the figures: "
-        f"{'those that hypotheses speak of, ' if tested else ''}those on a Pareto front, and those with the highest "
-        f"means.{' Verdicts count all of them.' if tested else ''} The other {every - len(cells):,} are in what "
-        f"`cifarsweep report {name} --json` prints."
+        f"{'those that hypotheses speak of, ' if tested else ''}{held}those on a Pareto front, "
+        f"and those with the highest means.{' Verdicts count all of them.' if tested else ''} "
+        f"The other {every - len(cells):,} are in what `cifarsweep report {name} --json` prints."
     )
     of_trials = (
         f"{len(trials):,} of {len(report.trials):,} trials are listed: those that failed, then those of the cells "

@@ -23,6 +23,7 @@ from cifarsweep.report.figures import CLASSES_SHOWN, POINTS, class_payload, cost
 from cifarsweep.report.marks import Scale, interval_mark
 from cifarsweep.report.notes import curve_note, figure_notes, left_out_notes, warnings
 from cifarsweep.report.palette import CellStyle, cell_styles
+from cifarsweep.report.reported_text import reported_view
 from cifarsweep.report.reproduce import reproduce_view
 from cifarsweep.report.sections import confound_view, interactions, resource_table, search_view
 from cifarsweep.report.summary import counts_text, failures, lead, verdict_row
@@ -63,6 +64,7 @@ def study_view(analysis: StudyAnalysis) -> dict[str, Any]:
         "shown_points": len(results) if study.search is not None else None,
         "verdicts": [verdict_row(verdict) for verdict in analysis.verdicts],
         "error_rate_warnings": keep_together(" ".join(warnings(report))),
+        "reported": reported_view(analysis),
         "confounds": confound_view(study, every),
         "results": [_result_row(result, styles[result.cell.name], scale, listed, result is top) for result in results],
         "scale": [f"{100 * end:.0f} %" for end in (scale.low, scale.high)] if scale else None,

@@ -27,6 +27,8 @@ from cifarsweep.spec.overrides import (
     override,
     parse_none,
 )
+from cifarsweep.spec.reported import Reported
+from cifarsweep.spec.reported_checks import applicable_reported, check_reported
 from cifarsweep.spec.search_reader import read_search, space_tables
 from cifarsweep.spec.search_space import Search
 from cifarsweep.spec.settings import Frozen, Settings, flat_settings, flatten
@@ -68,6 +70,7 @@ class _File(Frozen):
     exclude: tuple[dict[str, Any], ...] = ()
     seeds: Any = None
     hypotheses: tuple[Hypothesis, ...] = ()
+    reported: tuple[Reported, ...] = ()
     search: dict[str, Any] | None = None
 
 
@@ -147,10 +150,13 @@ def read_study(
     factors = {key: levels_of_cells(key, levels, cells) for key, levels in _factors(file, where).items()}
     hypotheses = [map_levels(each, lambda key, level: levels_of_cells(key, [level], cells)[0]) for each in hypotheses]
     contents |= {"factors": factors, "cells": cells, "seeds": seed_list, "hypotheses": hypotheses}
-    contents |= {"search": search}
+    arms = [arm.name for arm in file.arms]
+    reported = applicable_reported(file.reported, cells, arms, note) if given else file.reported
+    contents |= {"search": search, "reported": reported}
     study = validated(Study, contents, where)
     check_unique(study.cells, where)
     check_hypotheses(study, where)
+    check_reported(study, where)
     return study
 
 
@@ -230,7 +236,7 @@ def _searched(file: _File, given: Table, where: str, note: Note) -> tuple[Search
     """Return the search with cells at the ends of its space, or None and no cells."""
     if file.search is None:
         return None, []
-    for table in ("factors", "arms", "exclude", "hypotheses"):
+    for table in ("factors", "arms", "exclude", "hypotheses", "reported"):
         if getattr(file, table):
             raise SpecError(
                 f"{where}: {table}: a study either searches or compares; leave out search, or {table}. What a search "

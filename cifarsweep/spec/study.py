@@ -14,6 +14,7 @@ from pydantic import Field, NonNegativeInt, model_validator
 
 from cifarsweep.errors import SpecError
 from cifarsweep.spec.hypothesis import Hypothesis, Selector, selectors
+from cifarsweep.spec.reported import Reported
 from cifarsweep.spec.search_space import Search
 from cifarsweep.spec.settings import NONE, Frozen, Settings
 from cifarsweep.spec.types import NAME_PATTERN, Value
@@ -65,6 +66,7 @@ class Study(Frozen):
     """For a search: the ends of its space, which are checked as samples of its points, and not trained."""
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
     hypotheses: tuple[Hypothesis, ...] = ()
+    reported: tuple[Reported, ...] = ()
     search: Search | None = None
     imported: bool = False
     """Whether its trials were read from logs of other programs, so that their settings are unknown."""
@@ -92,7 +94,7 @@ class Study(Frozen):
     def canonical(self) -> str:
         """Return the study as JSON with sorted keys, as the database keeps it and the hash covers it."""
         # Omit what earlier versions did not have, so that their studies keep their hash.
-        unused = {key for key in ("search", "imported") if not getattr(self, key)}
+        unused = {key for key in ("search", "imported", "reported") if not getattr(self, key)}
         contents = self.model_dump(mode="json", exclude=unused)
         return json.dumps(contents, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
@@ -232,6 +234,8 @@ def dangling(study: Study) -> str | None:
     for number, hypothesis in enumerate(study.hypotheses, start=1):
         if problem := _missing_reference(study, hypothesis):
             return f"hypothesis {number}: {problem}"
+    if lost := [fact.cell for fact in study.reported if fact.cell not in names]:
+        return f"reported: there is no cell {lost[0]!r}"
     return None
 
 

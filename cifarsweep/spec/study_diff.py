@@ -22,6 +22,7 @@ def _pretty(study: Study) -> list[str]:
     lines += [f"factors.{key} = {json.dumps(levels)}" for key, levels in study.factors.items()]
     lines += [f"seeds = {list(study.seeds)}"]
     lines += [f"hypothesis = {h.model_dump_json()}" for h in study.hypotheses]
+    lines += [f"reported = {fact.model_dump_json(exclude_none=True)}" for fact in study.reported]
     if study.search:
         parts = study.search.model_dump().items()
         return lines + [f"search.{key} = {json.dumps(value, sort_keys=True)}" for key, value in parts]
@@ -40,7 +41,9 @@ def check_extends(old: Study, new: Study) -> None:
     kept_cells = {cell.settings.model_dump_json() for cell in new.cells}
     lost = [cell.name for cell in old.cells if cell.settings.model_dump_json() not in kept_cells]
     lost += [f"seed {seed}" for seed in old.seeds if seed not in new.seeds]
-    changed = [key for key in ("question", "source", "hypotheses") if getattr(old, key) != getattr(new, key)]
+    changed = [
+        key for key in ("question", "source", "hypotheses", "reported") if getattr(old, key) != getattr(new, key)
+    ]
     changed += _search_changes(old.search, new.search)
     if lost or changed:
         raise StudyExists(

@@ -36,6 +36,8 @@ def study_toml(study: Study) -> str:
             lines += ["", "[[arms]]", f"name = {_value(cell.name)}", f"set = {_value(given)}"]
     for hypothesis in study.hypotheses:
         lines += ["", "[[hypotheses]]", *_pairs(hypothesis.model_dump().items(), bare=True)]
+    for fact in study.reported:
+        lines += ["", "[[reported]]", *_pairs(fact.model_dump(exclude_defaults=True).items(), bare=True)]
     return "\n".join(lines) + "\n"
 
 

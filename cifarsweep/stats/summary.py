@@ -85,6 +85,18 @@ def t_interval(value: float, error: float, df: float) -> Interval:
     return Interval(value - half, value + half)
 
 
+def prediction(found: Summary, runs: int = 1) -> Interval | None:
+    """Return the 95 % interval for the mean of `runs` further values of the same kind.
+
+    mean +- t(0.975, n - 1) * sd * sqrt(1 / n + 1 / runs), for normal values
+    (https://en.wikipedia.org/wiki/Prediction_interval#Unknown_mean,_unknown_variance). None where the summary has no
+    interval.
+    """
+    if found.interval is None or found.sd is None:
+        return None
+    return t_interval(found.mean, found.sd * math.sqrt(1 / found.n + 1 / runs), found.n - 1)
+
+
 def band(series: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]]) -> Band:
     """Return mean and 95 % interval at every x of any curve.
 

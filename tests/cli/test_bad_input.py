@@ -103,6 +103,29 @@ def test_a_changed_study_under_the_same_name_is_refused_with_a_diff(cli, tmp_pat
     assert '"queued": 6' in cli("status", "tiny", "--json").stdout
 
 
+@pytest.mark.parametrize(
+    ("fact", "says"),
+    [
+        ('cell = "lr=1"\nmetric = "val/accuracy"\nvalue = 0.9', ["no cell 'lr=1'", "lr=0.001"]),
+        ('cell = "lr=0.001"\nmetric = "accuracy"\nvalue = 0.9', ["'accuracy' is unknown", "val/accuracy"]),
+        ('cell = "lr=0.001"\nmetric = "val/accuracy"\nvalue = 94.98', ["give a share; 94.98 % is 0.9498"]),
+        ('cell = "lr=0.001"\nmetric = "val/accuracy"\nvalue = 0.9\nruns = 0', ["runs", "not 0"]),
+        (
+            'cell = "lr=0.001"\nmetric = "val/accuracy"\nvalue = 0.9\nat = { epoch = 2 }',
+            ["epoch 2 is beyond the budget"],
+        ),
+    ],
+)
+def test_a_reported_number_that_can_not_be_is_refused_and_nothing_is_written(cli, tmp_path: Path, fact, says):
+    path = tmp_path / "tiny.toml"
+    path.write_text(f"{STUDY}[[reported]]\n{fact}\n")
+
+    done = cli("create", "tiny.toml")
+
+    refused(done, "tiny.toml", "reported", *says)
+    assert done.stderr.count("\n") <= 3 and list(tmp_path.iterdir()) == [path]
+
+
 def test_unknown_studies_and_trials_are_named_with_those_there_are(cli):
     cli("create", "demo")
 

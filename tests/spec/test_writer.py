@@ -24,6 +24,9 @@ FILES = {
     "hypotheses": '[settings]\nepochs = 1\n[factors]\n"model.skip" = [true, false]\n[[hypotheses]]\nkind = "best"\n'
     'claim = "Skip \\\\ wins"\nfactor = "model.skip"\nlevel = true\n[[hypotheses]]\nkind = "greater"\nclaim = "above"\n'
     'a = { "model.skip" = true }\nb = "skip=no"\nmargin = 0.01\nmetric = "train/accuracy"\n',
+    "reported": '[settings]\nepochs = 9\n[[reported]]\ncell = "base"\nmetric = "val/accuracy"\nvalue = 0.9498\n'
+    '[[reported]]\ncell = "base"\nmetric = "val/loss"\nvalue = 1\nat = { epoch = 1.5 }\nruns = 3\n'
+    'of = "mean of the last 10"\nsource = "table \\"3\\" é"\nsetting = "batch 64"\ntolerance = 0.02\n',
 }
 
 

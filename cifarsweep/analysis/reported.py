@@ -1,0 +1,127 @@
+"""Holds numbers that others reported against what the trials of their cells gave.
+
+A report gives one run, or the mean of a few. So its number is held against the interval in which that many runs of ours
+would end (`cifarsweep.stats.prediction`), and not against the narrower interval of our mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
+from cifarsweep.spec.metrics import ELAPSED, EPOCH, is_loss
+from cifarsweep.spec.reported import At, Reported
+from cifarsweep.spec.types import FINAL_STATES
+from cifarsweep.stats import Interval, Summary, prediction, summary
+
+#: Evaluations at most this many steps after a moment still count: an epoch need not end at a whole step.
+_ROUNDING = 0.5
+#: The rounding of a count of epochs.
+_EPOCH_ROUNDING = 1e-6
+
+
+class Standing(StrEnum):
+    """How a reported number stands to ours."""
+
+    IN_LINE = "in line"
+    """Inside the interval, which is no wider than the tolerance."""
+    NOT_TOLD_APART = "not told apart"
+    """Inside the interval, which is wider than the tolerance, or no tolerance is given."""
+    HIGHER = "higher than a run of ours would give"
+    LOWER = "lower than a run of ours would give"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedAndFound:
+    """A reported number with what was found."""
+
+    reported: Reported
+    found: Summary | None
+    """Of one value a seed; None while there is none."""
+    interval: Interval | None
+    """95 % of means of `reported.runs` runs of ours end in it; None unless the seeds show a spread."""
+    standing: Standing | None
+    """None without an interval."""
+    diverged: int
+    """Trials that diverged, which count with the value that they ended with."""
+    without_value: int
+    """Trials that are done and have no such value: it is not finite, or none was measured at that moment."""
+    open_trials: int
+    """Trials of the cell that are not finished."""
+
+
+def reported_and_found(report: ReportStudy) -> list[ReportedAndFound]:
+    """Hold every reported number of the study against its cell, in the order of the study."""
+    cells = {fact.cell for fact in report.study.reported}
+    trials: Mapping[str, list[ReportTrial]] = {cell: [] for cell in cells}
+    for trial in report.trials:
+        if trial.cell in cells:
+            trials[trial.cell].append(trial)
+    return [_held(fact, trials[fact.cell], report) for fact in report.study.reported]
+
+
+def _held(fact: Reported, trials: Sequence[ReportTrial], report: ReportStudy) -> ReportedAndFound:
+    done = [trial for trial in trials if trial.done and not trial.pruned]
+    values = [value for trial in done if (value := _value(trial, fact, report)) is not None]
+    found = summary(values) if values else None
+    interval = prediction(found, fact.runs) if found else None
+    return ReportedAndFound(
+        reported=fact,
+        found=found,
+        interval=interval,
+        standing=_standing(fact, interval) if interval else None,
+        diverged=sum(trial.diverged for trial in done),
+        without_value=len(done) - len(values),
+        open_trials=sum(trial.state not in FINAL_STATES for trial in trials),
+    )
+
+
+def _standing(fact: Reported, interval: Interval) -> Standing:
+    if fact.value > interval.high:
+        return Standing.HIGHER
+    if fact.value < interval.low:
+        return Standing.LOWER
+    width = interval.high - interval.low
+    return Standing.IN_LINE if fact.tolerance is not None and width <= fact.tolerance else Standing.NOT_TOLD_APART
+
+
+def _value(trial: ReportTrial, fact: Reported, report: ReportStudy) -> float | None:
+    """What the trial has of the reported quantity; None if it has no finite value of it."""
+    if not fact.needs_curve or trial.diverged:
+        return trial.elapsed_s if fact.metric == ELAPSED else trial.last(fact.metric)
+    series = report.series.get((trial.number, fact.metric))
+    if series is None or not series[0].size:
+        return None
+    end = _step(fact.at, report.series.get((trial.number, EPOCH))) if fact.at else math.inf
+    value = _read(series, fact, end) if end is not None else math.nan
+    return value if math.isfinite(value) else None
+
+
+def _step(at: At, epochs: Series | None) -> float | None:
+    """The step of a moment; None if the trial ended before it or did not record its epochs."""
+    if at.step is not None:
+        return at.step
+    if epochs is None or not epochs[0].size:
+        return None
+    steps, done = epochs
+    epoch = at.epoch or 0.0
+    # No epoch is done at step 0, where nothing is recorded.
+    return float(np.interp(epoch, [0.0, *done], [0.0, *steps])) if epoch <= done[-1] + _EPOCH_ROUNDING else None
+
+
+def _read(series: Series, fact: Reported, end: float) -> float:
+    """The last, best or mean value up to a step; nan if it was not evaluated up to there."""
+    steps, values = series
+    if fact.at is not None and not steps[0] - _ROUNDING <= end <= steps[-1] + _ROUNDING:
+        return math.nan
+    until = values[steps <= end + _ROUNDING]
+    if fact.of == "best":
+        return float(until.min() if is_loss(fact.metric) else until.max())
+    if fact.mean_of is not None:
+        return float(until[-fact.mean_of :].mean()) if until.size >= fact.mean_of else math.nan
+    return float(np.interp(end, steps, values))

@@ -1,0 +1,85 @@
+"""Checks the reported numbers of a study file against its cells and their metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from cifarsweep.errors import SpecError
+from cifarsweep.spec.metrics import (
+    BEST_ACCURACY,
+    BEST_STEP,
+    EARLY_STOPPED_AT,
+    GPU_TEMPERATURE,
+    METRIC_LABELS,
+    is_share,
+)
+from cifarsweep.spec.overrides import Note
+from cifarsweep.spec.reported import Reported
+from cifarsweep.spec.study import Cell, Study
+from cifarsweep.spec.validation import nearest
+
+#: Metrics of which a trial has one value.
+_SINGLE = (BEST_ACCURACY, BEST_STEP, EARLY_STOPPED_AT)
+_MOST_CELLS_NAMED = 20
+
+
+def check_reported(study: Study, where: str) -> None:
+    """Raise SpecError for a reported number of an unknown cell or metric, or one that can't be."""
+    for number, fact in enumerate(study.reported, start=1):
+        cell = next((cell for cell in study.cells if cell.name == fact.cell), None)
+        problem = _unknown_cell(fact, study.cells) if cell is None else _mistake(fact) or beyond_budget(fact, cell)
+        if problem:
+            raise SpecError(f"{where}: reported {number}: {problem}")
+
+
+def _unknown_cell(fact: Reported, cells: Sequence[Cell]) -> str:
+    names = [cell.name for cell in cells]
+    listed = "; ".join(names[:_MOST_CELLS_NAMED]) + ("; ..." if len(names) > _MOST_CELLS_NAMED else "")
+    return f"cell: there is no cell {fact.cell!r}.{nearest(fact.cell, names)} The cells are: {listed}"
+
+
+def _mistake(fact: Reported) -> str | None:
+    known = [*METRIC_LABELS, *_SINGLE]
+    if fact.metric not in known:
+        return f"metric: {fact.metric!r} is unknown.{nearest(fact.metric, known)} Allowed: {', '.join(known)}."
+    if fact.needs_curve and fact.metric in _SINGLE:
+        return f"metric: a trial has one value of {fact.metric!r}; leave out at and of"
+    if is_share(fact.metric) and fact.value > 1:
+        share = f"{fact.value:.10g} % is {fact.value / 100:.10g}" if fact.value <= 100 else "94.98 % is 0.9498"
+        return f"value: an accuracy is at most 1, not {fact.value:.10g}; give a share; {share}"
+    if fact.value < 0 and fact.metric != GPU_TEMPERATURE:
+        return f"value: {fact.metric} is never below 0, so it can't be {fact.value:.10g}"
+    return None
+
+
+def beyond_budget(fact: Reported, cell: Cell) -> str | None:
+    """Say that a cell ends before `at`; None if it does not, or counts its budget in the other unit."""
+    if fact.at is None or cell.own_settings is None:
+        return None
+    for unit, at, budget in (
+        ("epoch", fact.at.epoch, cell.settings.epochs),
+        ("step", fact.at.step, cell.settings.steps),
+    ):
+        if at is not None and budget is not None and at > budget:
+            return f"at: {unit} {at:g} is beyond the budget of {cell.name!r}, which ends at {unit} {budget}"
+    return None
+
+
+def applicable_reported(
+    facts: Sequence[Reported], cells: Sequence[Cell], arms: Collection[str], note: Note
+) -> list[Reported]:
+    """Return the reported numbers that settings from the command line leave comparable.
+
+    Left out, each with a note, are those whose arm was merged with another, or whose budget was cut before `at`.
+    """
+    by_name = {cell.name: cell for cell in cells}
+    kept: list[Reported] = []
+    for fact in facts:
+        cell = by_name.get(fact.cell)
+        gone = cell is None and fact.cell in arms
+        if gone or (cell is not None and beyond_budget(fact, cell)):
+            why = "its cell is merged" if gone else "training ends before it"
+            note(f"the reported {fact.metric} of {fact.cell!r} is left out: with --set {why}")
+        else:
+            kept.append(fact)
+    return kept
