@@ -11,6 +11,7 @@ from cifarsweep.spec.metrics import (
     EARLY_STOPPED_AT,
     GPU_TEMPERATURE,
     METRIC_LABELS,
+    UNITS,
     is_share,
 )
 from cifarsweep.spec.overrides import Note
@@ -44,9 +45,10 @@ def _mistake(fact: Reported) -> str | None:
         return f"metric: {fact.metric!r} is unknown.{nearest(fact.metric, known)} Allowed: {', '.join(known)}."
     if fact.needs_curve and fact.metric in _SINGLE:
         return f"metric: a trial has one value of {fact.metric!r}; leave out at and of"
-    if is_share(fact.metric) and fact.value > 1:
+    in_percent = is_share(fact.metric) or UNITS.get(fact.metric, ("", 1.0))[0] == "%"
+    if in_percent and fact.value > 1:
         share = f"{fact.value:.10g} % is {fact.value / 100:.10g}" if fact.value <= 100 else "94.98 % is 0.9498"
-        return f"value: an accuracy is at most 1, not {fact.value:.10g}; give a share; {share}"
+        return f"value: {fact.metric} is at most 1, not {fact.value:.10g}; give a share; {share}"
     if fact.value < 0 and fact.metric != GPU_TEMPERATURE:
         return f"value: {fact.metric} is never below 0, so it can't be {fact.value:.10g}"
     return None

@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 from support.studies import LOW, MIDDLE, WAITING
+from typer.testing import CliRunner
 
 from cifarsweep.analysis.study import StudyAnalysis, analyse
+from cifarsweep.cli.app import app
 from cifarsweep.report.render import render_study
 from cifarsweep.report.reported_text import reported_lines, reported_view
 from cifarsweep.report.summary import study_fields
 from cifarsweep.spec.reported import At, Reported
+from cifarsweep.store import Store
 
 #: One further run ends at 85.03 to 94.97 %, the mean of 3 further ones at 86.49 to 93.51 %.
 SPREAD = {LOW: [0.89, 0.90, 0.91], MIDDLE: [0.1, 0.1, 0.1]}
@@ -154,3 +157,16 @@ def test_json_has_the_numbers_and_the_sentence(said: Any) -> None:
     assert (fields["reported"], fields["n"], fields["runs"], fields["standing"]) == (0.9, 3, 1, "in line")
     assert fields["prediction_interval"] == pytest.approx([0.8503, 0.9497], abs=1e-4)
     assert [fields["sentence"]] == reported_lines(analysis)
+
+
+def test_the_terminal_has_the_sentences(make: Any, tmp_path: Any) -> None:
+    url = f"sqlite:///{tmp_path}/held.db"
+    with Store.open(url, upgrade=True) as store:
+        store.studies.create(make.study({"optimizer.lr": (0.1, 0.2)}, reported=(fact(0.9),)))
+
+    shown = CliRunner().invoke(app, ["report", "tried", "--db", url, "--out", str(tmp_path / "pages")])
+
+    assert shown.exit_code == 0
+    said = plain(" ".join(shown.output.split()))
+    assert "Reported and found - lr=0.1, validation accuracy at the end: reported is 90.0 % from one run;" in said
+    assert "no trial is done yet." in said

@@ -57,9 +57,10 @@ BAD = {
     "unknown metric": ({"metric": '"val/acuracy"'}, "metric: 'val/acuracy' is unknown. Did you mean 'val/accuracy'?"),
     "per cent": (
         {"value": "94.98"},
-        "value: an accuracy is at most 1, not 94.98; give a share; 94.98 % is 0.9498",
+        "value: val/accuracy is at most 1, not 94.98; give a share; 94.98 % is 0.9498",
     ),
-    "above all": ({"value": "101"}, "value: an accuracy is at most 1, not 101; give a share; 94.98 % is 0.9498"),
+    "above all": ({"value": "101"}, "value: val/accuracy is at most 1, not 101; give a share; 94.98 % is 0.9498"),
+    "busy by per cent": ({"metric": '"gpu/utilisation"', "value": "98"}, "give a share; 98 % is 0.98"),
     "negative": ({"value": "-0.1"}, "value: val/accuracy is never below 0"),
     "a loss below 0": ({"metric": '"val/loss"', "value": "-1"}, "value: val/loss is never below 0"),
     "no number": ({"value": "nan"}, "must be a finite number"),
