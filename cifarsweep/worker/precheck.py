@@ -44,7 +44,8 @@ def check_trainable(study: Study) -> list[str]:
     problems: list[Problem] = []
     for cell in study.cells:
         images = training_images(cell.settings, here[cell.settings.dataset])
-        text = _budget_problem(cell.settings, images) if images is not None else None
+        text = _phase_problem(cell.settings, images)
+        text = text or (_budget_problem(cell.settings, images) if images is not None else None)
         problems += [Problem(cell=cell.name, text=text)] if text else []
     answer = _ask_child([cell for cell in study.cells if isinstance(cell.settings.model, Timm)], here)
     problems += answer["problems"]
@@ -60,6 +61,19 @@ def training_images(settings: Settings, found: DataSetInfo | None) -> int | None
         return None
     held_out = settings.validation.fraction if settings.validation.split == "holdout" else 0
     return known.train - round(held_out * known.train)
+
+
+def _phase_problem(settings: Settings, images: int | None) -> str | None:
+    epochs = settings.epochs
+    if settings.steps is not None and images is not None:
+        epochs = -(-settings.steps // Budget(images, settings.batch_size, settings.steps).steps_per_epoch)
+    last = max((end for _, end, _ in settings.schedule.phase_ranges()), default=0)
+    if epochs is None or last <= epochs:
+        return None
+    return (
+        f"schedule.phases: the last one ends at epoch {last}, beyond the budget of {epochs} epochs; let it end by "
+        "then, or raise epochs or steps"
+    )
 
 
 def _budget_problem(settings: Settings, images: int) -> str | None:

@@ -142,7 +142,7 @@ def test_neither_budget_overrides_the_other_where_that_is_a_factor(read, key):
         read(text, **{key: 3})
 
 
-def test_phases_beyond_a_smaller_budget_are_left_to_never_come(read):
+def test_phases_beyond_a_smaller_budget_are_left_for_create_to_refuse(read):
     text = ARMS.replace("warmup_epochs = 5.0", 'phases = ["10-15 x5"]')
 
     study, _ = read(text, epochs=1)

@@ -51,11 +51,21 @@ def test_what_fits_passes_without_a_child():
         (tried("cifar10", batch_size=50_001), "50,001 is more than the 50,000 training images of cifar10"),
         (tried(schedule=Schedule(warmup_steps=16)), "warm-up of 16 steps .* budget of 16 steps"),
         (tried(epochs=None, steps=8, schedule=Schedule(warmup_epochs=1)), "warm-up of 8 steps"),
+        (tried(schedule=Schedule(phases=("0-1 x2", "1-3 x5"))), "phases: .* ends at epoch 3, beyond .* of 2 epochs"),
+        (tried("elsewhere", schedule=Schedule(phases=("5-9 x5",))), "phases: .* ends at epoch 9, beyond .* of 2"),
+        (tried(epochs=None, steps=9, schedule=Schedule(phases=("0-3 x5",))), "ends at epoch 3, beyond .* of 2 epochs"),
     ],
 )
 def test_what_does_not_fit_the_images_names_study_cell_and_key(settings, says):
     with pytest.raises(SpecError, match=f"study 'tried', cell 'cell 1': .*{says}"):
         precheck.check_trainable(study(tried(), settings))
+
+
+@pytest.mark.usefixtures("no_child")
+def test_a_phase_may_last_to_the_end_of_the_budget():
+    whole, cut = Schedule(phases=("0-2 x5",)), Schedule(phases=("1-2 x5",))
+
+    precheck.check_trainable(study(tried(schedule=whole), tried(epochs=None, steps=9, schedule=cut)))
 
 
 @pytest.mark.usefixtures("no_child")
