@@ -34,8 +34,7 @@ from cifarsweep.training.events import (
     Stopped,
 )
 from cifarsweep.training.meters import Confusion, Every, Means, Meter
-from cifarsweep.training.optimizers import peak_rate
-from cifarsweep.training.schedule import Budget, learning_rate, warmup_steps
+from cifarsweep.training.schedule import Budget, learning_rate, peak_rate, warmup_steps
 from cifarsweep.training.state import TrainState, Trial
 from cifarsweep.training.step import choose_step
 

@@ -6,7 +6,6 @@ They are used without torch's compiler, which they would import at their first u
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -43,21 +42,6 @@ def _groups(settings: spec.Optimizer, held: Sequence[Parameter]) -> list[dict[st
     decayed, spared = [p for p in held if p.ndim > 1], [p for p in held if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": spared, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
-
-
-def peak_rate(settings: spec.Optimizer, batch_size: int) -> float:
-    """Return the rate that the schedule starts from, scaled with the batch size if `scaling` says so.
-
-    Linear scaling is of Goyal et al. 2017 (arXiv 1706.02677), the square root of Krizhevsky 2014 (arXiv 1404.5997).
-    """
-    ratio = batch_size / settings.base_batch
-    match settings.scaling:
-        case "linear":
-            return settings.lr * ratio
-        case "sqrt":
-            return settings.lr * math.sqrt(ratio)
-        case _:
-            return settings.lr
 
 
 def clip_gradients(settings: spec.Optimizer, parameters: Iterable[Parameter]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from cifarsweep.errors import SpecError
-from cifarsweep.spec.settings import Schedule, Settings
+from cifarsweep.spec.settings import Optimizer, Schedule, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,21 @@ def warmup_steps(schedule: Schedule, total_steps: int, steps_per_epoch: int) -> 
             f" {total_steps} steps; shorten it, or raise steps or epochs"
         )
     return steps
+
+
+def peak_rate(settings: Optimizer, batch_size: int) -> float:
+    """Return the rate that the schedule starts from, scaled with the batch size if `scaling` says so.
+
+    Linear scaling is of Goyal et al. 2017 (arXiv 1706.02677), the square root of Krizhevsky 2014 (arXiv 1404.5997).
+    """
+    ratio = batch_size / settings.base_batch
+    match settings.scaling:
+        case "linear":
+            return settings.lr * ratio
+        case "sqrt":
+            return settings.lr * math.sqrt(ratio)
+        case _:
+            return settings.lr
 
 
 def learning_rate(schedule: Schedule, peak: float, step: int, total_steps: int, steps_per_epoch: int) -> float:

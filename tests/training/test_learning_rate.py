@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
 from cifarsweep.errors import SpecError
-from cifarsweep.spec.settings import Schedule
-from cifarsweep.training.schedule import learning_rate, warmup_steps
+from cifarsweep.spec.settings import Optimizer, Schedule
+from cifarsweep.training.schedule import learning_rate, peak_rate, warmup_steps
 
 PEAK = 0.3
 totals = st.integers(1, 200)
@@ -173,3 +173,11 @@ def test_phases_multiply_any_schedule_over_their_epochs(phases, name, warmup, to
 def test_a_phase_begins_and_ends_with_its_epochs():
     found = rates(Schedule(phases=("2-4 x5", "4-5 x0.5")), 60)
     assert [found[step] / PEAK for step in (19, 20, 39, 40, 49, 50)] == pytest.approx([1, 5, 5, 0.5, 0.5, 1])
+
+
+@given(st.floats(1e-6, 10), st.integers(1, 4096), st.integers(1, 4096))
+def test_the_rate_scales_with_the_batch_against_a_base(rate, batch, base):
+    of = lambda scaling: peak_rate(Optimizer(lr=rate, scaling=scaling, base_batch=base), batch)  # noqa: E731
+    assert of("none") == rate
+    assert of("linear") == pytest.approx(rate * batch / base)
+    assert of("sqrt") == pytest.approx(math.sqrt(of("linear") * rate))

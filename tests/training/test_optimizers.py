@@ -1,5 +1,3 @@
-import math
-
 import pytest
 import torch
 from hypothesis import given
@@ -7,7 +5,7 @@ from hypothesis import strategies as st
 from torch.nn import Parameter
 
 from cifarsweep.spec.settings import Optimizer
-from cifarsweep.training.optimizers import clip_gradients, make_optimizer, peak_rate, set_rate
+from cifarsweep.training.optimizers import clip_gradients, make_optimizer, set_rate
 
 RATES = (0.1, 0.02, 0.3)
 
@@ -125,11 +123,3 @@ def test_without_a_limit_gradients_stay_as_they_are():
     held.grad = 1e9 * gradients()[0]
     clip_gradients(Optimizer(), [held])
     assert torch.equal(held.grad, 1e9 * gradients()[0])
-
-
-@given(st.floats(1e-6, 10), st.integers(1, 4096), st.integers(1, 4096))
-def test_the_rate_scales_with_the_batch_against_a_base(rate, batch, base):
-    of = lambda scaling: peak_rate(Optimizer(lr=rate, scaling=scaling, base_batch=base), batch)  # noqa: E731
-    assert of("none") == rate
-    assert of("linear") == pytest.approx(rate * batch / base)
-    assert of("sqrt") == pytest.approx(math.sqrt(of("linear") * rate))
