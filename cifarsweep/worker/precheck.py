@@ -17,6 +17,7 @@ from cifarsweep.environment import without_database
 from cifarsweep.errors import CifarsweepError, SpecError
 from cifarsweep.spec.settings import Settings, Timm
 from cifarsweep.spec.study import Cell, Study
+from cifarsweep.training.equal_cells import equal_cells
 from cifarsweep.training.schedule import Budget, warmup_steps
 
 
@@ -38,12 +39,13 @@ def check_trainable(study: Study) -> list[str]:
     """Raise SpecError that names study, cells, key and reason of everything that can't train.
 
     Settings that depend on images are checked if the data set is built in or on this machine. Returns a
-    sentence on cells that train on a processor and not on a GPU.
+    sentence on cells that train on a processor and not on a GPU, and on each that trains the same bits as another.
     """
     here = {name: info(name) for name in {cell.settings.dataset for cell in study.cells}}
     problems: list[Problem] = []
+    known = {cell.name: training_images(cell.settings, here[cell.settings.dataset]) for cell in study.cells}
     for cell in study.cells:
-        images = training_images(cell.settings, here[cell.settings.dataset])
+        images = known[cell.name]
         text = _phase_problem(cell.settings, images)
         text = text or (_budget_problem(cell.settings, images) if images is not None else None)
         problems += [Problem(cell=cell.name, text=text)] if text else []
@@ -51,7 +53,7 @@ def check_trainable(study: Study) -> list[str]:
     problems += answer["problems"]
     if problems:
         raise SpecError("\n".join(_sentences(study.name, problems)))
-    return list(_sentences(study.name, answer["notes"]))
+    return [*_sentences(study.name, answer["notes"]), *equal_cells(study, known)]
 
 
 def training_images(settings: Settings, found: DataSetInfo | None) -> int | None:

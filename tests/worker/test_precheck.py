@@ -114,7 +114,7 @@ def test_what_a_gpu_refuses_to_train_exactly_is_noted_and_no_error(monkeypatch):
 
     (note,) = precheck.check_trainable(
         study(
-            tried(model=usual), tried(model=blurred), tried(model=blurred, log_every=7),
+            tried(model=usual), tried(model=blurred), tried(model=blurred, batch_size=64),
             tried(model=blurred, determinism="fast"),
         ),
     )  # fmt: skip
