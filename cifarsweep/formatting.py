@@ -11,6 +11,7 @@ from cifarsweep.spec.metrics import METRIC_LABELS, is_share
 from cifarsweep.spec.types import TrialState
 
 if TYPE_CHECKING:
+    from cifarsweep.spec.moments import At
     from cifarsweep.stats import Summary
 
 _MINUS, _DASH, _THIN = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{NARROW NO-BREAK SPACE}"
@@ -141,3 +142,10 @@ def timestamp(when: datetime | None) -> str:
 def plural(count: float, word: str) -> str:
     """`1 trial`, `2 trials`, `0.5 points`."""
     return f"{count:,.12g} {word}{'' if count == 1 else 's'}"
+
+
+def moment_text(at: At | None) -> str:
+    """`epoch 1`, `step 782`, `the end`."""
+    if at is None:
+        return "the end"
+    return f"epoch {at.epoch:g}" if at.epoch is not None else f"step {at.step:,}"

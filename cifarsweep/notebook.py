@@ -139,7 +139,8 @@ class StudyResults:
     def reported(self) -> pd.DataFrame:
         """A row a number that others reported: what was found, where a run of ours would end, and the sentence."""
         from cifarsweep.analysis.study import load_study
-        from cifarsweep.report.reported_text import moment_text, reported_sentence
+        from cifarsweep.formatting import moment_text
+        from cifarsweep.report.reported_text import reported_sentence
 
         rows = []
         for held in load_study(self._store, self._name, curves=False).reported:

@@ -13,16 +13,12 @@ from enum import StrEnum
 
 import numpy as np
 
+from cifarsweep.analysis.moments import ROUNDING, covers, step_of
 from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
 from cifarsweep.spec.metrics import ELAPSED, EPOCH, is_loss
-from cifarsweep.spec.reported import At, Reported
+from cifarsweep.spec.reported import Reported
 from cifarsweep.spec.types import FINAL_STATES
 from cifarsweep.stats import Interval, Summary, prediction, summary
-
-#: Evaluations at most this many steps after a moment still count: an epoch need not end at a whole step.
-_ROUNDING = 0.5
-#: The rounding of a count of epochs.
-_EPOCH_ROUNDING = 1e-6
 
 
 class Standing(StrEnum):
@@ -97,29 +93,17 @@ def _value(trial: ReportTrial, fact: Reported, report: ReportStudy) -> float | N
     series = report.series.get((trial.number, fact.metric))
     if series is None or not series[0].size:
         return None
-    end = _step(fact.at, report.series.get((trial.number, EPOCH))) if fact.at else math.inf
+    end = step_of(fact.at, report.series.get((trial.number, EPOCH))) if fact.at else math.inf
     value = _read(series, fact, end) if end is not None else math.nan
     return value if math.isfinite(value) else None
-
-
-def _step(at: At, epochs: Series | None) -> float | None:
-    """The step of a moment; None if the trial ended before it or did not record its epochs."""
-    if at.step is not None:
-        return at.step
-    if epochs is None or not epochs[0].size:
-        return None
-    steps, done = epochs
-    epoch = at.epoch or 0.0
-    # No epoch is done at step 0, where nothing is recorded.
-    return float(np.interp(epoch, [0.0, *done], [0.0, *steps])) if epoch <= done[-1] + _EPOCH_ROUNDING else None
 
 
 def _read(series: Series, fact: Reported, end: float) -> float:
     """The last, best or mean value up to a step; nan if it was not evaluated up to there."""
     steps, values = series
-    if fact.at is not None and not steps[0] - _ROUNDING <= end <= steps[-1] + _ROUNDING:
+    if fact.at is not None and not covers(series, end):
         return math.nan
-    until = values[steps <= end + _ROUNDING]
+    until = values[steps <= end + ROUNDING]
     if fact.of == "best":
         return float(until.min() if is_loss(fact.metric) else until.max())
     if fact.mean_of is not None:

@@ -12,12 +12,13 @@ from cifarsweep.formatting import (
     margin_text,
     mean_text,
     metric_label,
+    moment_text,
     plural,
     target_text,
     value_text,
 )
 from cifarsweep.spec.metrics import ELAPSED, UNITS, is_loss, is_share
-from cifarsweep.spec.reported import At, Reported
+from cifarsweep.spec.reported import Reported
 from cifarsweep.text import one_line
 
 _DASH = "\N{EN DASH}"
@@ -64,13 +65,6 @@ def reported_fields(held: ReportedAndFound) -> dict[str, Any]:
         "open_trials": held.open_trials,
         "sentence": reported_sentence(held),
     }
-
-
-def moment_text(at: At | None) -> str:
-    """`epoch 1`, `step 782`, `the end`."""
-    if at is None:
-        return "the end"
-    return f"epoch {at.epoch:g}" if at.epoch is not None else f"step {at.step:,}"
 
 
 def _row(held: ReportedAndFound) -> dict[str, Any]:

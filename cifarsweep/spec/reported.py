@@ -8,22 +8,10 @@ from typing import Annotated, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from cifarsweep.spec.hypothesis import Text
-from cifarsweep.spec.settings import MOST_STEPS, Frozen
+from cifarsweep.spec.moments import At
+from cifarsweep.spec.settings import Frozen
 
 _MEAN_OF_LAST = re.compile(r"mean of the last ([1-9][0-9]{0,5})")
-
-
-class At(Frozen):
-    """A moment of training: an epoch or a step, both counted as what is done."""
-
-    epoch: Annotated[float, Field(gt=0, le=MOST_STEPS)] | None = None
-    step: Annotated[int, Field(ge=1, le=MOST_STEPS)] | None = None
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> Self:
-        if (self.epoch is None) == (self.step is None):
-            raise ValueError("epoch: give exactly one of epoch and step")
-        return self
 
 
 class Reported(Frozen):

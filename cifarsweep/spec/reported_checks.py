@@ -14,6 +14,7 @@ from cifarsweep.spec.metrics import (
     UNITS,
     is_share,
 )
+from cifarsweep.spec.moments import beyond_budget
 from cifarsweep.spec.overrides import Note
 from cifarsweep.spec.reported import Reported
 from cifarsweep.spec.study import Cell, Study
@@ -28,7 +29,7 @@ def check_reported(study: Study, where: str) -> None:
     """Raise SpecError for a reported number of an unknown cell or metric, or one that can't be."""
     for number, fact in enumerate(study.reported, start=1):
         cell = next((cell for cell in study.cells if cell.name == fact.cell), None)
-        problem = _unknown_cell(fact, study.cells) if cell is None else _mistake(fact) or beyond_budget(fact, cell)
+        problem = _unknown_cell(fact, study.cells) if cell is None else _mistake(fact) or _beyond_budget(fact, cell)
         if problem:
             raise SpecError(f"{where}: reported {number}: {problem}")
 
@@ -54,17 +55,10 @@ def _mistake(fact: Reported) -> str | None:
     return None
 
 
-def beyond_budget(fact: Reported, cell: Cell) -> str | None:
-    """Say that a cell ends before `at`; None if it does not, or counts its budget in the other unit."""
+def _beyond_budget(fact: Reported, cell: Cell) -> str | None:
     if fact.at is None or cell.own_settings is None:
         return None
-    for unit, at, budget in (
-        ("epoch", fact.at.epoch, cell.settings.epochs),
-        ("step", fact.at.step, cell.settings.steps),
-    ):
-        if at is not None and budget is not None and at > budget:
-            return f"at: {unit} {at:g} is beyond the budget of {cell.name!r}, which ends at {unit} {budget}"
-    return None
+    return beyond_budget(fact.at, cell.settings, cell.name)
 
 
 def applicable_reported(
@@ -79,7 +73,7 @@ def applicable_reported(
     for fact in facts:
         cell = by_name.get(fact.cell)
         gone = cell is None and fact.cell in arms
-        if gone or (cell is not None and beyond_budget(fact, cell)):
+        if gone or (cell is not None and _beyond_budget(fact, cell)):
             why = "its cell is merged" if gone else "training ends before it"
             note(f"the reported {fact.metric} of {fact.cell!r} is left out: with --set {why}")
         else:

@@ -11,7 +11,8 @@ from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.reported import ReportedAndFound, Standing, reported_and_found
 from cifarsweep.analysis.samples import metrics_needed, named_cells
 from cifarsweep.analysis.study import analyse
-from cifarsweep.spec.reported import At, Reported
+from cifarsweep.spec.moments import At
+from cifarsweep.spec.reported import Reported
 
 #: Mean 0.9, s = 0.01: one further run ends at 0.9 +- 4.303 * 0.01 * sqrt(1 / 3 + 1), which is 0.8503 to 0.9497.
 SPREAD = {LOW: [0.89, 0.90, 0.91]}

@@ -13,7 +13,8 @@ from cifarsweep.cli.app import app
 from cifarsweep.report.render import render_study
 from cifarsweep.report.reported_text import reported_lines, reported_view
 from cifarsweep.report.summary import study_fields
-from cifarsweep.spec.reported import At, Reported
+from cifarsweep.spec.moments import At
+from cifarsweep.spec.reported import Reported
 from cifarsweep.store import Store
 
 #: One further run ends at 85.03 to 94.97 %, the mean of 3 further ones at 86.49 to 93.51 %.

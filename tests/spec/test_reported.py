@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from cifarsweep.errors import SpecError, StudyExists
+from cifarsweep.spec.moments import At
 from cifarsweep.spec.reader import read_study
-from cifarsweep.spec.reported import At
 from cifarsweep.spec.study import Study, dangling
 from cifarsweep.spec.study_diff import check_extends, difference
 
