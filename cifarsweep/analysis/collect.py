@@ -41,7 +41,7 @@ def with_curves(store: Store, report: ReportStudy, cells: Collection[str]) -> Re
     name, others = report.study.name, [trial.number for trial in report.trials if trial.cell not in cells]
     return replace(
         report,
-        series=_series(store, report, METRIC_LABELS, cells),
+        series=_series(store, report, {*METRIC_LABELS, *metrics_needed(report.study)}, cells),
         evaluations=store.metrics.row_counts(name, [VAL_ACCURACY], others),
         confusion=class_counts(store, report, cells),
     )

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from cifarsweep.analysis.records import Series
+from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
+from cifarsweep.spec.hypothesis import Hypothesis, moment_of
+from cifarsweep.spec.metrics import EPOCH
 from cifarsweep.spec.moments import At
+from cifarsweep.spec.types import Outcome
 
 #: Evaluations at most this many steps after a moment still count: an epoch need not end at a whole step.
 ROUNDING = 0.5
@@ -29,3 +34,22 @@ def covers(series: Series, step: float) -> bool:
     """Whether the series has values up to the step, and before it."""
     steps = series[0]
     return bool(steps.size and steps[0] - ROUNDING <= step <= steps[-1] + ROUNDING)
+
+
+def as_of(trial: ReportTrial, hypothesis: Hypothesis, report: ReportStudy) -> ReportTrial:
+    """The trial as it was at the moment that the hypothesis names, with its metric alone; unchanged for the end.
+
+    Between two evaluations, the value lies on the line between them. A trial that diverged by then counts as it ended;
+    one that ended before, or was not evaluated up to then, has no value. Its training time is that of the whole, and is
+    left out.
+    """
+    at = moment_of(hypothesis)
+    if at is None or not trial.done:
+        return trial
+    end = step_of(at, report.series.get((trial.number, EPOCH)))
+    if trial.diverged and (end is None or trial.steps <= end + ROUNDING):
+        return trial
+    series = report.series.get((trial.number, hypothesis.metric))
+    value = float(np.interp(end, *series)) if end is not None and series and covers(series, end) else None
+    final = {} if value is None else {hypothesis.metric: value}
+    return replace(trial, outcome=Outcome.FINISHED, final=final, elapsed_s=None)

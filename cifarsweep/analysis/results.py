@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
+from cifarsweep.analysis.moments import as_of
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.samples import sides
 from cifarsweep.spec.hypothesis import Hypothesis
 from cifarsweep.spec.metrics import ELAPSED, ENERGY, FLOPS, VAL_ACCURACY
-from cifarsweep.spec.study import Cell, Study
+from cifarsweep.spec.study import Cell
 from cifarsweep.spec.types import TrialState
 from cifarsweep.stats import Summary, summary
 
@@ -165,11 +166,12 @@ def state_counts(report: ReportStudy) -> dict[TrialState, int]:
     return {state: counts[state] for state in TrialState}
 
 
-def named_means(hypothesis: Hypothesis, study: Study, results: Sequence[CellResult]) -> list[NamedMean]:
-    """The means of the cells that a hypothesis is tested on."""
+def named_means(hypothesis: Hypothesis, report: ReportStudy, results: Sequence[CellResult]) -> list[NamedMean]:
+    """The means of the cells that a hypothesis is tested on, at the moment that it names."""
     by_name = {result.cell.name: result for result in results}
-    return [
-        NamedMean(side.role, cell, final_summary(by_name[cell].trials, hypothesis.metric), by_name[cell].done > 0)
-        for side in sides(hypothesis, study)
-        for cell in side.cells
-    ]
+    means = []
+    for side in sides(hypothesis, report.study):
+        for cell in side.cells:
+            trials = [as_of(trial, hypothesis, report) for trial in by_name[cell].trials]
+            means.append(NamedMean(side.role, cell, final_summary(trials, hypothesis.metric), by_name[cell].done > 0))
+    return means

@@ -13,8 +13,9 @@ from typing import TypeVar
 
 import numpy as np
 
+from cifarsweep.analysis.moments import as_of
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
-from cifarsweep.spec.hypothesis import Best, Faster, Hypothesis, Trend, selectors
+from cifarsweep.spec.hypothesis import Best, Faster, Hypothesis, Trend, moment_of, selectors
 from cifarsweep.spec.metrics import EPOCH, is_loss
 from cifarsweep.spec.study import Cell, Study, cell_name, level_key, level_text, same_level, select
 from cifarsweep.spec.types import FINAL_STATES
@@ -110,15 +111,19 @@ def metrics_needed(study: Study) -> list[str]:
     races = [hypothesis for hypothesis in study.hypotheses if hypothesis.kind == "faster"]
     raced = {name for race in races for name in (race.metric, race.by) if name != "steps"}
     read = {name for fact in study.reported if fact.needs_curve for name in (fact.metric, EPOCH)}
+    read |= {name for test in study.hypotheses if moment_of(test) for name in (test.metric, EPOCH)}
     return sorted(raced | read)
 
 
-def done_trials(report: ReportStudy) -> DoneTrials:
-    """The trials that are done, by cell and seed; failed trials have no result."""
+def done_trials(report: ReportStudy, hypothesis: Hypothesis) -> DoneTrials:
+    """The trials that are done, by cell and seed, as of the moment that the hypothesis names.
+
+    Failed trials have no result.
+    """
     done: dict[str, dict[int, ReportTrial]] = {}
     for trial in report.trials:
         if trial.done:
-            done.setdefault(trial.cell, {})[trial.seed] = trial
+            done.setdefault(trial.cell, {})[trial.seed] = as_of(trial, hypothesis, report)
     return done
 
 

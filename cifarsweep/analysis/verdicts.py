@@ -147,8 +147,7 @@ def verdicts(report: ReportStudy) -> list[Verdict]:
     are taken as independent and, unless all are alike, about normal. Diverged trials count at chance accuracy. If no
     look is complete, the numbers are those of the trials that are done, and there is no verdict.
     """
-    done = done_trials(report)
-    cases = [_case(hypothesis, done, report) for hypothesis in report.study.hypotheses]
+    cases = [_case(hypothesis, done_trials(report, hypothesis), report) for hypothesis in report.study.hypotheses]
     tested = [None if case.waits else case.evidence for case in cases]
     judged = judge(tested, [level_at(report.plans, evidence.estimate.n if evidence else 0) for evidence in tested])
     return [_verdict(case, judgement, judged, report) for case, judgement in zip(cases, judged, strict=True)]

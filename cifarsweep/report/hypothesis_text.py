@@ -12,6 +12,7 @@ from cifarsweep.formatting import (
     margin_text,
     mean_text,
     metric_label,
+    moment_text,
     plural,
     ratio_text,
     signed_text,
@@ -28,6 +29,7 @@ from cifarsweep.spec.hypothesis import (
     NotWorse,
     Reaches,
     Trend,
+    moment_of,
 )
 from cifarsweep.spec.metrics import VAL_ACCURACY, is_loss
 from cifarsweep.spec.study import level_text
@@ -57,7 +59,10 @@ class KindText(Generic[H]):
 
     def __init__(self, hypothesis: H) -> None:
         self.hypothesis = hypothesis
-        self.metric = metric_label(hypothesis.metric).lower()
+        at = moment_of(hypothesis)
+        self.at = f"at {moment_text(at)}" if at else ""
+        self.label = f"{metric_label(hypothesis.metric)} {self.at}".rstrip()
+        self.metric = self.label.lower()
         self.less = is_loss(hypothesis.metric)
         self.worse = "above" if self.less else "below"
         self.margin = margin_text(getattr(hypothesis, "margin", 0.0), hypothesis.metric)
@@ -79,9 +84,11 @@ class KindText(Generic[H]):
         return " against ".join(self.means(verdict))
 
     def means(self, verdict: Verdict) -> list[str]:
-        """The means of the sides; the first names the metric, unless it is validation accuracy."""
+        """The means of the sides; the first names the moment, and the metric unless it is validation accuracy."""
         first, *others = [self.mean(side) for side in verdict.sides]
-        return [first if self.hypothesis.metric == VAL_ACCURACY else f"{self.metric} {first}", *others]
+        if self.hypothesis.metric != VAL_ACCURACY:
+            first = f"{metric_label(self.hypothesis.metric).lower()} {first}"
+        return [f"{self.at}, {first}" if self.at else first, *others]
 
     def mean(self, side: SideResult) -> str:
         return mean_text(side.value, self.hypothesis.metric) if side.value else "nothing"

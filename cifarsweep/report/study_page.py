@@ -80,7 +80,7 @@ def study_view(analysis: StudyAnalysis) -> dict[str, Any]:
         "notes": [keep_together(note) for note in figure_notes(report, every)],
         "search": search_view(report),
         "hypotheses": [
-            hypothesis_view(verdict, named_means(verdict.hypothesis, study, every)) for verdict in analysis.verdicts
+            hypothesis_view(verdict, named_means(verdict.hypothesis, report, every)) for verdict in analysis.verdicts
         ],
         "settings": _common_settings(report),
         "differing": differing_settings(shown),

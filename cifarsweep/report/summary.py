@@ -16,6 +16,7 @@ from cifarsweep.report.marks import forest_mark
 from cifarsweep.report.notes import error_rate_bound, warnings
 from cifarsweep.report.reported_text import reported_fields
 from cifarsweep.report.verdict_text import detail, sentence, sentence_and_warning, warning
+from cifarsweep.spec.hypothesis import moment_of
 from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.types import TrialState
 from cifarsweep.stats import Interval
@@ -197,6 +198,7 @@ def _verdict_fields(verdict: Verdict) -> dict[str, Any]:
     return {
         "claim": verdict.hypothesis.claim,
         "kind": verdict.hypothesis.kind,
+        "at": at.model_dump() if (at := moment_of(verdict.hypothesis)) else None,
         "decision": verdict.decision,
         "estimate": verdict.estimate,
         "interval": _ends(verdict.interval),

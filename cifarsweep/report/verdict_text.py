@@ -10,8 +10,9 @@ from typing import Any
 
 from cifarsweep.analysis.results import NamedMean
 from cifarsweep.analysis.verdicts import Verdict
-from cifarsweep.formatting import mean_text, metric_label, plural, ratio_text
+from cifarsweep.formatting import mean_text, plural, ratio_text
 from cifarsweep.report.hypothesis_text import hypothesis_text, kind_text
+from cifarsweep.spec.hypothesis import moment_of
 from cifarsweep.stats.estimate import FEWEST_SEEDS
 from cifarsweep.stats.multiplicity import ERROR_RATE
 from cifarsweep.stats.power import MOST_SEEDS, POWER
@@ -70,16 +71,17 @@ def hypothesis_view(verdict: Verdict, means: Sequence[NamedMean]) -> dict[str, A
         missing = "no finite value" if named.done else "no trial is done"
         mean, n = (mean_text(named.value, hypothesis.metric), named.value.n) if named.value else (missing, 0)
         rows.append({"role": named.role, "cell": named.cell, "mean": mean, "n": n})
-    return {"claim": hypothesis.claim, "test": test, "metric": metric_label(hypothesis.metric), "rows": rows}
+    return {"claim": hypothesis.claim, "test": test, "metric": kind_text(hypothesis).label, "rows": rows}
 
 
 def _obstacle_text(verdict: Verdict) -> str:
-    metric = metric_label(verdict.hypothesis.metric).lower()
+    metric = kind_text(verdict.hypothesis).metric
     match verdict.obstacle:
         case "no counterparts":
             return kind_text(verdict.hypothesis).unmatched(verdict)
         case "not finite":
-            return f"{plural(verdict.not_finite, 'trial')} ended with a {metric} that is not finite"
+            had = "had" if moment_of(verdict.hypothesis) else "ended with"
+            return f"{plural(verdict.not_finite, 'trial')} {had} a {metric} that is not finite"
         case "no values":
             return f"not every cell that it needs is done with a {metric}"
         case "classes unknown":

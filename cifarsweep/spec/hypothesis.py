@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from cifarsweep.spec.metrics import VAL_ACCURACY
+from cifarsweep.spec.moments import At
 from cifarsweep.spec.settings import Frozen
 from cifarsweep.spec.types import Value
 
@@ -21,7 +22,16 @@ class _Claim(Frozen):
     metric: Annotated[str, Field(min_length=1, max_length=64)] = VAL_ACCURACY
 
 
-class Greater(_Claim):
+class _ValueClaim(_Claim):
+    """A claim about values of the metric."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"at"})
+
+    at: At | None = None
+    """The moment whose values are tested, such as `{ epoch = 1 }` or `{ step = 9_800 }`; None for the last values."""
+
+
+class Greater(_ValueClaim):
     """`a` is above `b` by more than `margin`, in units of the metric (0.01 of accuracy is one point)."""
 
     kind: Literal["greater"]
@@ -30,7 +40,7 @@ class Greater(_Claim):
     margin: Annotated[float, Field(ge=0)] = 0.0
 
 
-class NotWorse(_Claim):
+class NotWorse(_ValueClaim):
     """`a` is at most `margin` below `b`; for a loss, at most `margin` above it."""
 
     kind: Literal["not_worse"]
@@ -39,7 +49,7 @@ class NotWorse(_Claim):
     margin: Annotated[float, Field(gt=0)]
 
 
-class Equivalent(_Claim):
+class Equivalent(_ValueClaim):
     """`a` and `b` differ by less than `margin` either way."""
 
     kind: Literal["equivalent"]
@@ -48,7 +58,7 @@ class Equivalent(_Claim):
     margin: Annotated[float, Field(gt=0)]
 
 
-class AtChance(_Claim):
+class AtChance(_ValueClaim):
     """`a` does not train: its accuracy is within `margin` of one over the number of classes."""
 
     kind: Literal["at_chance"]
@@ -56,7 +66,7 @@ class AtChance(_Claim):
     margin: Annotated[float, Field(gt=0)] = 0.02
 
 
-class Reaches(_Claim):
+class Reaches(_ValueClaim):
     """`a` reaches a reported number: at most `margin` below `target`; for a loss, above it."""
 
     kind: Literal["reaches"]
@@ -75,7 +85,7 @@ class Faster(_Claim):
     by: Literal["steps", "epoch", "elapsed_s"] = "steps"
 
 
-class Best(_Claim):
+class Best(_ValueClaim):
     """`level` of `factor` has the highest mean of the metric; for a loss, the lowest."""
 
     kind: Literal["best"]
@@ -83,7 +93,7 @@ class Best(_Claim):
     level: Value
 
 
-class Trend(_Claim):
+class Trend(_ValueClaim):
     """The metric rises or falls on average along the levels of `factor`, in the order of the study."""
 
     kind: Literal["trend"]
@@ -94,6 +104,11 @@ class Trend(_Claim):
 Hypothesis = Annotated[
     Greater | NotWorse | Equivalent | AtChance | Reaches | Faster | Best | Trend, Field(discriminator="kind")
 ]
+
+
+def moment_of(hypothesis: Hypothesis) -> At | None:
+    """Return the moment of training that a hypothesis names; None for the end."""
+    return None if hypothesis.kind == "faster" else hypothesis.at
 
 
 def selectors(hypothesis: Hypothesis) -> dict[str, Selector]:

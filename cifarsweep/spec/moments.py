@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,9 @@ from cifarsweep.spec.settings import MOST_STEPS, Frozen, Settings
 
 class At(Frozen):
     """A moment of training: an epoch or a step, both counted as what is done."""
+
+    # A file gives one of them, and neither is written where it is not given.
+    later: ClassVar[frozenset[str]] = frozenset({"epoch", "step"})
 
     epoch: Annotated[float, Field(gt=0, le=MOST_STEPS)] | None = None
     step: Annotated[int, Field(ge=1, le=MOST_STEPS)] | None = None

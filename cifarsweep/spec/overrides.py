@@ -10,7 +10,7 @@ from typing import Any
 from cifarsweep.errors import SpecError
 from cifarsweep.spec.hypothesis import Hypothesis, selectors
 from cifarsweep.spec.settings import NONE, OPTIONAL_KEYS, flatten
-from cifarsweep.spec.study import Cell, overlap, same_level, select
+from cifarsweep.spec.study import Cell, ends_before, overlap, same_level, select
 from cifarsweep.spec.types import NAME_PATTERN, Value
 from cifarsweep.spec.validation import Table
 
@@ -140,15 +140,23 @@ def merge_equal_cells(cells: Sequence[Cell], note: Note) -> list[Cell]:
     return list(kept.values())
 
 
-def applicable_hypotheses(hypotheses: Sequence[Hypothesis], cells: Sequence[Cell], note: Note) -> list[Hypothesis]:
-    """Return the hypotheses that still have all their cells, none of them on both sides."""
+def applicable_hypotheses(
+    hypotheses: Sequence[Hypothesis], cells: Sequence[Cell], note: Note, *, merged: bool
+) -> list[Hypothesis]:
+    """Return the hypotheses that --set leaves testable.
+
+    Left out, each with a note, are those whose budget was cut before `at` and, if cells were `merged`, those that lost
+    cells or have one on both sides.
+    """
     kept: list[Hypothesis] = []
     for hypothesis in hypotheses:
         chosen = [select(tuple(cells), selector) for selector in selectors(hypothesis).values()]
-        if all(chosen) and not overlap(*chosen):
-            kept.append(hypothesis)
-        else:
+        if merged and not (all(chosen) and not overlap(*chosen)):
             note(f"the hypothesis {hypothesis.claim!r} is left out: with --set its cells are merged or gone")
+        elif ends_before(tuple(cells), hypothesis):
+            note(f"the hypothesis {hypothesis.claim!r} is left out: with --set training ends before its `at`")
+        else:
+            kept.append(hypothesis)
     return kept
 
 

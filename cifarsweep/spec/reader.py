@@ -141,9 +141,9 @@ def read_study(
     search, cells = _searched(file, given, where, note)
     cells = cells or _cells(file, given, where, note)
     hypotheses = [map_levels(hypothesis, parse_none) for hypothesis in file.hypotheses]
-    if locked_keys(given) & {key for arm in file.arms for key in flatten(arm.set)}:
-        cells = merge_equal_cells(cells, note)
-        hypotheses = applicable_hypotheses(hypotheses, cells, note)
+    merged = bool(locked_keys(given) & {key for arm in file.arms for key in flatten(arm.set)})
+    cells = merge_equal_cells(cells, note) if merged else cells
+    hypotheses = applicable_hypotheses(hypotheses, cells, note, merged=merged) if given else hypotheses
     seed_list = _seeds(file.seeds if file.seeds is not None else 1 if search else _SEEDS, where)
     check_trial_count((search.points if search else len(cells)) * len(seed_list), where)
     contents = file.model_dump(mode="json", include={"name", "question", "source", "cost"})

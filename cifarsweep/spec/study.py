@@ -13,7 +13,9 @@ from typing import Annotated, Self, TypeVar
 from pydantic import Field, NonNegativeInt, model_validator
 
 from cifarsweep.errors import SpecError
-from cifarsweep.spec.hypothesis import Hypothesis, Selector, selectors
+from cifarsweep.spec.hypothesis import Hypothesis, Selector, moment_of, selectors
+from cifarsweep.spec.metrics import BEST_ACCURACY, BEST_STEP, EARLY_STOPPED_AT
+from cifarsweep.spec.moments import beyond_budget
 from cifarsweep.spec.reported import Reported
 from cifarsweep.spec.search_space import Search
 from cifarsweep.spec.settings import NONE, Frozen, Settings
@@ -216,6 +218,10 @@ def check_hypotheses(study: Study, where: str) -> None:
                 f"{where}: hypothesis {number}: metric = {hypothesis.metric!r}: at_chance is about an accuracy, and a "
                 "guess has no other number; for a loss use reaches, with the loss of a guess as the target"
             )
+        if moment_of(hypothesis) and hypothesis.metric in (BEST_ACCURACY, BEST_STEP, EARLY_STOPPED_AT):
+            problem = f"at: a trial has one value of {hypothesis.metric!r}; leave out at"
+        if problem := problem or ends_before(study.cells, hypothesis):
+            raise SpecError(f"{where}: hypothesis {number}: {problem}")
         factor = getattr(hypothesis, "factor", None)
         if factor is not None and len(study.factors[factor]) < 2:
             raise SpecError(
@@ -253,6 +259,17 @@ def _missing_reference(study: Study, hypothesis: Hypothesis) -> str | None:
     if hypothesis.kind == "best" and not any(same_level(hypothesis.level, x) for x in study.factors[hypothesis.factor]):
         return f"{hypothesis.level!r} is no level of {hypothesis.factor}"
     return None
+
+
+def ends_before(cells: tuple[Cell, ...], hypothesis: Hypothesis) -> str | None:
+    """Say which cell ends before the moment that the hypothesis names; None if none does, as far as settings tell."""
+    at = moment_of(hypothesis)
+    if at is None:
+        return None
+    chosen = [select(cells, selector) for selector in selectors(hypothesis).values()] or [list(cells)]
+    known = [cell for side in chosen for cell in side if cell.own_settings is not None]
+    problems = [beyond_budget(at, cell.settings, cell.name) for cell in known]
+    return next(filter(None, problems), None)
 
 
 def overlap(a: Sequence[Cell] = (), b: Sequence[Cell] = ()) -> list[Cell]:

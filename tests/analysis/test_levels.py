@@ -68,7 +68,7 @@ def test_a_whole_number_is_the_level_that_it_names(make: Any, tmp_path: Path, le
 
     assert [side.label for side in sides(study.hypotheses[0], study)] == ["lr=1", "lr=0.5"]
     assert [verdict.decision for verdict in verdicts(report)] == ["refuted", "refuted"]
-    assert {named.role for named in named_means(study.hypotheses[0], study, cell_results(report))} == {"1", "0.5"}
+    assert {named.role for named in named_means(study.hypotheses[0], report, cell_results(report))} == {"1", "0.5"}
     assert all(all(line["cells"]) for table in interactions(study, cell_results(report)) for line in table["lines"])
 
 

@@ -50,7 +50,7 @@ def test_a_cell_without_a_counterpart_is_left_out(make: Any, kind: Any) -> None:
     assert verdict.estimate == pytest.approx(-0.01, abs=0.001)
     assert verdict.decision == ("refuted" if kind is Greater else "supported"), sentence(verdict)
     assert "differ in more" not in sentence(verdict)
-    assert len(named_means(claim, report.study, cell_results(report))) == 4
+    assert len(named_means(claim, report, cell_results(report))) == 4
 
 
 def test_cells_that_have_no_counterparts_are_compared_with_a_word_of_care(make: Any) -> None:

@@ -33,7 +33,7 @@ CLAIMS = [
 
 @pytest.mark.parametrize(("claim", "words"), CLAIMS, ids=lambda part: getattr(part, "kind", ""))
 def test_each_hypothesis_is_put_into_words_with_the_means_it_names(mixed: Any, claim: Any, words: str) -> None:
-    means = {named.cell: named.value for named in named_means(claim, mixed.study, cell_results(mixed))}
+    means = {named.cell: named.value for named in named_means(claim, mixed, cell_results(mixed))}
 
     assert words in hypothesis_text(claim)
     assert means[SKIP] is not None and means[SKIP].mean == pytest.approx(0.7)
@@ -43,7 +43,7 @@ def test_each_hypothesis_is_put_into_words_with_the_means_it_names(mixed: Any, c
 def hypothesis_rows(report: ReportStudy) -> Any:
     """What the page says of the cells of the study's hypothesis."""
     (verdict,) = verdicts(report)
-    return hypothesis_view(verdict, named_means(verdict.hypothesis, report.study, cell_results(report)))["rows"]
+    return hypothesis_view(verdict, named_means(verdict.hypothesis, report, cell_results(report)))["rows"]
 
 
 def test_a_cell_that_is_done_without_a_finite_value_is_not_called_undone(make: Any) -> None:

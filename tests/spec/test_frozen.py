@@ -4,6 +4,8 @@ import hashlib
 from typing import ClassVar
 
 from cifarsweep.spec.frozen import EVERY_FIELD, Frozen
+from cifarsweep.spec.hypothesis import AtChance
+from cifarsweep.spec.moments import At
 from cifarsweep.spec.settings import Normalize, Settings
 
 
@@ -50,3 +52,10 @@ def test_settings_keep_the_digest_that_the_first_version_gave_them() -> None:
     assert (
         hashlib.sha256(text.encode()).hexdigest() == "3b50a8b60041d5ef87b4cd55dad1e5917161ca8c02a9d67e056bb8ea135c0106"
     )
+
+
+def test_a_hypothesis_about_the_end_has_the_text_that_the_first_version_gave_it() -> None:
+    end = AtChance(kind="at_chance", claim="c", a="x")
+
+    assert end.model_dump_json() == '{"claim":"c","metric":"val/accuracy","kind":"at_chance","a":"x","margin":0.02}'
+    assert '"at":{"epoch":1.0}' in end.model_copy(update={"at": At(epoch=1)}).model_dump_json()

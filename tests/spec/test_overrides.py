@@ -166,3 +166,26 @@ def test_a_value_that_python_can_not_read_is_one_sentence(value):
         parse_override(f"epochs={value}")
 
     assert len(str(refused.value)) < 600
+
+
+def test_a_hypothesis_about_a_moment_after_a_cut_budget_is_left_out(read):
+    text = ARMS.replace('claim = "longer is better"', 'claim = "longer is better"\nat = { epoch = 20 }')
+
+    kept, said = read(text, **{"optimizer.lr": 1e-4})
+    cut, notes = read(text, epochs=19)
+
+    assert [each.claim for each in kept.hypotheses] == ["longer is better", "another is better"] and said == []
+    assert "longer is better" not in [each.claim for each in cut.hypotheses]
+    assert any("'longer is better' is left out: with --set" in note for note in notes)
+
+
+def test_of_cells_that_are_not_merged_a_moment_after_the_end_is_told(read):
+    crossed = ARMS[: ARMS.index("[[arms]]")] + (
+        '[factors]\nbatch_size = [64, 128]\n[[hypotheses]]\nkind = "trend"\nclaim = "x"\nfactor = "batch_size"\n'
+        'direction = "falling"\nat = { epoch = 20 }\n'
+    )
+
+    study, notes = read(crossed, epochs=10)
+
+    assert study.hypotheses == ()
+    assert "the hypothesis 'x' is left out: with --set training ends before its `at`" in notes

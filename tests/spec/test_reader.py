@@ -14,6 +14,7 @@ from cifarsweep.spec.settings import flatten, setting_keys
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.validation import nested
 
+AT = '[[hypotheses]]\nkind = "trend"\nclaim = "x"\nfactor = "optimizer.lr"\ndirection = "rising"\nat = '
 MINIMAL = """
 name = "tiny"
 question = "Which rate?"
@@ -145,6 +146,17 @@ def test_a_mistake_is_named_with_file_key_and_remedy(write, old: str, new: str, 
         ('[[exclude]]\n"model.skip" = true\n[[exclude]]\n"model.skip" = false', ["leaves no cell"]),
         ('[[arms]]\nname = "again"\nset = { "optimizer.lr" = 1e-3 }', ["duplicates", "again"]),
         ('[[hypotheses]]\nkind = "greter"\nclaim = "x"', ["greter", "greater"]),
+        (AT + "{ epoch = 2 }", ["hypothesis 1: at", "epoch 2 is beyond the budget of", "ends at epoch 1"]),
+        (AT + "{ epoch = 1, step = 1 }", ["hypotheses.0.at", "exactly one of epoch and step"]),
+        (AT + "{}", ["hypotheses.0.at", "exactly one of epoch and step"]),
+        (AT + "{ epoch = 0 }", ["at.epoch", "greater than 0"]),
+        (AT + "{ step = 1.5 }", ["at.step", "whole number"]),
+        (AT + "{ steps = 1 }", ["at.steps", "unknown key", "Did you mean 'step'?"]),
+        (AT + '{ epoch = 1 }\nmetric = "best/accuracy"', ["hypothesis 1: at", "one value of 'best/accuracy'"]),
+        (
+            AT.replace("trend", "faster") + "{ epoch = 1 }",
+            ["hypotheses.0.at", "unknown key"],
+        ),
         ('[[hypotheses]]\nkind = "best"\nclaim = "x"\nfactor = "batch_size"\nlevel = 1', ["no factor"]),
         ('[[hypotheses]]\nkind = "best"\nclaim = "x"\nfactor = "model.skip"\nlevel = 1', ["no level"]),
         ('[[hypotheses]]\nkind = "at_chance"\nclaim = "x"\na = { "model.skip" = 1 }', ["selects no cell"]),
