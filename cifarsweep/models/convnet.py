@@ -79,9 +79,9 @@ class ConvNet(nn.Module):
     def __init__(self, settings: spec.ConvNet, classes: int) -> None:
         super().__init__()
         self.stem: nn.Module | None = None
-        if settings.stem:
-            self.stem = nn.Conv2d(IMAGE_CHANNELS, settings.stem, 3, padding=1, bias=settings.conv_bias)
-        befores = (settings.stem or IMAGE_CHANNELS, *settings.widths)
+        if settings.stem_width:
+            self.stem = nn.Conv2d(IMAGE_CHANNELS, settings.stem_width, 3, padding=1, bias=settings.conv_bias)
+        befores = (settings.stem_width or IMAGE_CHANNELS, *settings.widths)
         self.stages = nn.ModuleList(
             _stage(settings, before, width) for before, width in zip(befores, settings.widths, strict=False)
         )

@@ -17,7 +17,7 @@ class ConvNet(Frozen):
     """Stages of conv-norm-relu, each but the first after a 2x2 max-pool; then a global mean and a linear layer."""
 
     later: ClassVar[frozenset[str]] = frozenset(
-        {"init", "norm_group_size", "norm_affine", "stem", "conv_bias", "skip_every", "bridge_size"}
+        {"init", "norm_group_size", "norm_affine", "stem_width", "conv_bias", "skip_every", "bridge_size"}
     )
 
     name: Literal["convnet"] = "convnet"
@@ -30,7 +30,7 @@ class ConvNet(Frozen):
     """`skip` only: add to the output of every so many convolutions what went into them; 0 for one over each stage."""
     bridge_size: Literal[1, 3] = 1
     """`skip` only: the kernel's side of bridges; those of 1 have no bias."""
-    stem: Annotated[int, Field(ge=0, le=65_536)] = 0
+    stem_width: Annotated[int, Field(ge=0, le=65_536)] = 0
     """Channels of a 3x3 convolution before the stages, without norm and ReLU; 0 leaves it out."""
     conv_bias: bool = True
     """Whether convolutions that no norm follows have a bias: those of stages without norm, stem and 3x3 bridges."""

@@ -27,7 +27,7 @@ options = st.builds(
     skip=st.booleans(),
     skip_every=st.sampled_from([0, 1, 2]),
     bridge_size=st.sampled_from([1, 3]),
-    stem=st.sampled_from([0, 8]),
+    stem_width=st.sampled_from([0, 8]),
     conv_bias=st.booleans(),
     norm=st.sampled_from(NORMS),
     norm_group_size=st.sampled_from([1, 2, 4]),
@@ -51,8 +51,8 @@ def test_every_combination_of_options_gives_logits_and_gradients(option):
 @given(options)
 def test_params_follow_from_the_description(option):
     bias = option.conv_bias
-    befores = (option.stem or 3, *option.widths)
-    expected = option.widths[-1] * 10 + 10 + option.stem * (3 * 9 + bias)
+    befores = (option.stem_width or 3, *option.widths)
+    expected = option.widths[-1] * 10 + 10 + option.stem_width * (3 * 9 + bias)
     for before, width in zip(befores, option.widths, strict=False):
         for channels in (before, *[width] * (option.convs_per_stage - 1)):
             expected += channels * width * option.kernel_size**2
@@ -122,7 +122,7 @@ def test_a_skip_adds_each_stages_input_to_its_output():
 
 def test_a_skip_over_every_two_convolutions_adds_what_went_into_them():
     model = build(
-        ConvNet(widths=(8,), convs_per_stage=6, skip=True, skip_every=2, stem=8, norm="none"), 10, generator()
+        ConvNet(widths=(8,), convs_per_stage=6, skip=True, skip_every=2, stem_width=8, norm="none"), 10, generator()
     )
     features = torch.randn(2, 8, 16, 16)
     first, second, third = model.stages[0]
@@ -140,7 +140,7 @@ def test_a_skip_over_all_convolutions_of_a_stage_is_the_usual_one():
 
 
 def test_a_stem_is_a_convolution_without_norm_and_relu():
-    model = build(ConvNet(widths=(16,), convs_per_stage=1, stem=8), 10, generator())
+    model = build(ConvNet(widths=(16,), convs_per_stage=1, stem_width=8), 10, generator())
     assert model.stages[0].body[0].in_channels == 8
     assert (model.stem(images()) < 0).any() and model.stem.bias is not None
     assert model.stem(images()).shape == (4, 8, 32, 32)
@@ -150,12 +150,12 @@ def test_the_net_of_the_first_report_has_its_multiply_adds():
     """Its author's code has 190 M with one block of two convolutions a stage, and 435 M with two."""
     widths = (64, 128, 256, 256)
     for convs, million in ((2, 190), (4, 435)):
-        flops = cost(ConvNet(widths=widths, convs_per_stage=convs, stem=32), 10).flops_per_image
+        flops = cost(ConvNet(widths=widths, convs_per_stage=convs, stem_width=32), 10).flops_per_image
         assert round(flops / 2e6) == million
 
 
 def test_no_convolution_has_a_bias_if_none_is_asked_for():
-    option = ConvNet(widths=(8, 16), norm="none", skip=True, bridge_size=3, stem=4, conv_bias=False)
+    option = ConvNet(widths=(8, 16), norm="none", skip=True, bridge_size=3, stem_width=4, conv_bias=False)
     convolutions = [module for module in build(option, 10).modules() if isinstance(module, nn.Conv2d)]
     assert len(convolutions) == 7 and all(module.bias is None for module in convolutions)
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 from cifarsweep.spec.frozen import EVERY_FIELD, Frozen
 from cifarsweep.spec.hypothesis import AtChance
 from cifarsweep.spec.moments import At
-from cifarsweep.spec.settings import Normalize, Settings
+from cifarsweep.spec.settings import ConvNet, Normalize, ResNet, ResNet9, Settings, Timm, ViT
 
 
 class Inner(Frozen):
@@ -59,3 +59,11 @@ def test_a_hypothesis_about_the_end_has_the_text_that_the_first_version_gave_it(
 
     assert end.model_dump_json() == '{"claim":"c","metric":"val/accuracy","kind":"at_chance","a":"x","margin":0.02}'
     assert '"at":{"epoch":1.0}' in end.model_copy(update={"at": At(epoch=1)}).model_dump_json()
+
+
+def test_no_later_setting_has_the_name_of_one_that_another_network_had_before() -> None:
+    """A study that varies the older one would hold the later one, with its default, among the levels of its cells."""
+    families = (ConvNet, ResNet, ResNet9, Timm, ViT)
+    before = {name for family in families for name in set(family.model_fields) - family.later}
+
+    assert all(before.isdisjoint(family.later) for family in families)

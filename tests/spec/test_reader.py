@@ -108,7 +108,7 @@ def test_epochs_and_steps_replace_each_other():
             ["model.skip_every", "3 does not divide the 4 convolutions of a stage"],
         ),
         ("epochs = 1", "epochs = 1\nmodel.bridge_size = 2", ["model.bridge_size", "2 is unknown", "Allowed: 1, 3"]),
-        ("epochs = 1", "epochs = 1\nmodel.stem = 70_000", ["model.stem", "at most 65536"]),
+        ("epochs = 1", "epochs = 1\nmodel.stem_width = 70_000", ["model.stem_width", "at most 65536"]),
         ("epochs = 1", "epochs = 1\nmodel.norm_group_size = -1", ["model.norm_group_size", "at least 0"]),
         ("epochs = 1", "epochs = 1\nbatch_size = 0", ["batch_size", "greater than 0"]),
         ("epochs = 1", "epochs = 1\nmodel = 3", ["settings", "model"]),

@@ -71,7 +71,7 @@ def assert_graph_is_plain(bench, settings):
         ConvNet(widths=(8, 16), norm="group", kernel_size=5),
         ConvNet(widths=(4, 8), norm="instance"),
         ConvNet(widths=(4, 8), norm="instance", norm_affine=False),
-        ConvNet(widths=(4, 8), skip=True, skip_every=1, bridge_size=3, stem=4),
+        ConvNet(widths=(4, 8), skip=True, skip_every=1, bridge_size=3, stem_width=4),
         ConvNet(widths=(4, 8), norm="none"),
         ConvNet(widths=(4, 8), norm="none", init="torch"),
         ResNet9(),

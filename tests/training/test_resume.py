@@ -64,7 +64,7 @@ STEPS_2 = {"epochs": None, "steps": 2}
 FAMILIES = {
     "convnet": ConvNet(widths=(4, 8), convs_per_stage=2, skip=True, norm="group", norm_groups=2),
     "convnet without scales": ConvNet(widths=(4, 8), norm="group", norm_group_size=2, norm_affine=False),
-    "convnet of blocks": ConvNet(widths=(4, 8), skip=True, skip_every=1, bridge_size=3, stem=4, conv_bias=False),
+    "convnet of blocks": ConvNet(widths=(4, 8), skip=True, skip_every=1, bridge_size=3, stem_width=4, conv_bias=False),
     "convnet as torch draws it": ConvNet(widths=(4, 8), norm="none", init="torch"),
     "resnet9": ResNet9(),
     "basic blocks": ResNet(name="resnet18"),
