@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +15,6 @@ from cifarsweep.spec.hypothesis import Hypothesis
 from cifarsweep.spec.overrides import (
     Note,
     applicable_hypotheses,
-    check_depth,
     fit_warmup,
     frozen,
     levels_of_cells,
@@ -42,11 +40,10 @@ from cifarsweep.spec.study import (
     crossed,
     same_level,
 )
+from cifarsweep.spec.toml_file import parse_file
 from cifarsweep.spec.types import NAME_PATTERN, Value
 from cifarsweep.spec.validation import Table, check_keys, nearest, nested, validated
 
-#: Bytes of a study file.
-LARGEST_FILE = 1 << 20
 _LONGEST_SHOWN = 200
 #: Default number of seeds; that of a search is 1.
 _SEEDS = 3
@@ -130,7 +127,7 @@ def read_study(
     Raises SpecError, whose message names the file and the key of every mistake.
     """
     where = str(path)
-    raw = _parse(path)
+    raw = parse_file(path)
     if name is not None:
         check_name(name, "--as")
         raw["name"] = name
@@ -169,25 +166,6 @@ def check_name(name: str, where: str) -> str:
             "and begin with a letter or digit"
         )
     return name
-
-
-def _parse(path: Path) -> Table:
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise SpecError(f"{path}: is over 1 MiB; that can't be a study file")
-        # Editors on Windows may begin a file with a byte order mark.
-        text = path.read_text(encoding="utf-8-sig")
-        check_depth(text, str(path))
-        return tomllib.loads(text)
-    except UnicodeDecodeError:
-        raise SpecError(f"{path}: is not UTF-8 text") from None
-    except RecursionError:
-        raise SpecError(f"{path}: is not valid TOML: it nests too deeply") from None
-    # TOML's errors, and Python's own for a number of thousands of digits.
-    except ValueError as error:
-        raise SpecError(f"{path}: is not valid TOML: {error}") from None
-    except OSError as error:
-        raise SpecError(f"{path}: can't be read: {error.strerror}") from None
 
 
 def _seeds(given: object, where: str) -> tuple[int, ...]:
