@@ -46,11 +46,13 @@ def create(
     from cifarsweep.spec.overrides import parse_overrides
     from cifarsweep.spec.reader import find, read_study
     from cifarsweep.store import Store
-    from cifarsweep.worker.precheck import check_trainable
+    from cifarsweep.worker.precheck import check_trainable, epoch_steps
 
     overrides = parse_overrides(settings or [])
     notes: list[str] = []
-    spec = read_study(find(study), overrides=overrides, seeds=seeds, name=name, note=notes.append)
+    spec = read_study(
+        find(study), overrides=overrides, seeds=seeds, name=name, note=notes.append, epoch_steps=epoch_steps
+    )
     _check_data(spec)
     notes += check_trainable(spec)
     with Store.open(db, upgrade=True) as store:

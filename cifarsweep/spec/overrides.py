@@ -16,9 +16,13 @@ from cifarsweep.spec.validation import Table
 
 #: Gets a sentence for the user.
 Note = Callable[[str], None]
+#: Returns the steps of an epoch with these settings by dotted key, None if unknown here.
+EpochSteps = Callable[[Table], int | None]
 
 _RIVALS = {"epochs": "steps", "steps": "epochs"}
-_WARMUPS = {"epochs": "schedule.warmup_epochs", "steps": "schedule.warmup_steps"}
+_WARMUP_EPOCHS = "schedule.warmup_epochs"
+#: Budgets, and the warm-ups that have to fit them.
+_WARMUPS = (("epochs", _WARMUP_EPOCHS), ("steps", "schedule.warmup_steps"), ("steps", _WARMUP_EPOCHS))
 #: Parts of a dotted key. The deepest setting has 3; Python's reader of TOML takes memory by the square of this number.
 DEEPEST = 16
 _SHARE = 10
@@ -112,14 +116,20 @@ def once(note: Note) -> Note:
     return say
 
 
-def fit_warmup(flat: Table, given: Mapping[str, Any], note: Note, keep: Collection[str] = ()) -> Table:
+def fit_warmup(
+    flat: Table, given: Mapping[str, Any], note: Note, epoch_steps: EpochSteps, keep: Collection[str] = ()
+) -> Table:
     """Cut a warm-up that exceeds a given budget to a tenth of it, unless it is given too, or in `keep`."""
-    for budget, key in _WARMUPS.items():
+    for budget, key in _WARMUPS:
         total, warmup = _number(given.get(budget)), _number(flat.get(key))
-        if key in given or key in keep or not total or not warmup or warmup < total:
+        if key in given or key in keep or not total or not warmup:
             continue
-        whole = budget == "steps" or flat.get("schedule.by") == "epoch"
-        cut = total // _SHARE if whole else total / _SHARE
+        in_steps = budget == "steps" and key == _WARMUP_EPOCHS
+        steps = epoch_steps(flat) if in_steps else 1
+        if steps is None or (round(warmup * steps) if in_steps else warmup) < total:
+            continue
+        whole = key != _WARMUP_EPOCHS or flat.get("schedule.by") == "epoch"
+        cut = total // (_SHARE * steps) if whole else float(f"{total / (_SHARE * steps):.4g}")
         note(f"{key} = {warmup:g} leaves nothing of {budget} = {total:g}; it is cut to {cut:g}")
         flat = flat | {key: cut}
     return flat

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from pydantic import Field
 from cifarsweep.errors import SpecError, UnknownStudy
 from cifarsweep.spec.hypothesis import Hypothesis
 from cifarsweep.spec.overrides import (
+    EpochSteps,
     Note,
     applicable_hypotheses,
     fit_warmup,
@@ -118,12 +120,13 @@ def read_study(
     seeds: int | None = None,
     name: str | None = None,
     note: Note = lambda _: None,
+    epoch_steps: EpochSteps = lambda _: None,
 ) -> Study:
     """Read, override, expand and check a study file.
 
     `overrides` are settings by dotted key, as of `--set`; `seeds` replaces the file's by 0..seeds-1. Overrides win over
     arms: arms that become equal are merged, hypotheses that lose their cells are left out, and a warm-up that does not
-    fit a smaller budget is cut. `note` gets a sentence on each.
+    fit a smaller budget is cut, one in epochs to a budget in steps by `epoch_steps`. `note` gets a sentence on each.
     Raises SpecError, whose message names the file and the key of every mistake.
     """
     where = str(path)
@@ -135,8 +138,9 @@ def read_study(
         raw["seeds"] = seeds
     file = validated(_File, raw, where)
     given, note = _given(file, overrides or {}, where), once(note)
-    search, cells = _searched(file, given, where, note)
-    cells = cells or _cells(file, given, where, note)
+    fit = partial(fit_warmup, given=given, note=note, epoch_steps=epoch_steps)
+    search, cells = _searched(file, given, where, fit)
+    cells = cells or _cells(file, given, where, fit)
     hypotheses = [map_levels(hypothesis, parse_none) for hypothesis in file.hypotheses]
     merged = bool(locked_keys(given) & {key for arm in file.arms for key in flatten(arm.set)})
     cells = merge_equal_cells(cells, note) if merged else cells
@@ -210,7 +214,7 @@ def _fixed_settings(file: _File, given: Table, where: str) -> Table:
     return fixed
 
 
-def _searched(file: _File, given: Table, where: str, note: Note) -> tuple[Search | None, list[Cell]]:
+def _searched(file: _File, given: Table, where: str, fit: Callable[..., Table]) -> tuple[Search | None, list[Cell]]:
     """Return the search with cells at the ends of its space, or None and no cells."""
     if file.search is None:
         return None, []
@@ -220,12 +224,12 @@ def _searched(file: _File, given: Table, where: str, note: Note) -> tuple[Search
                 f"{where}: {table}: a study either searches or compares; leave out search, or {table}. What a search "
                 "finds is tested in a study with arms and seeds of its own"
             )
-    fixed = fit_warmup(_fixed_settings(file, given, where), given, note, keep=space_tables(file.search, where))
+    fixed = fit(_fixed_settings(file, given, where), keep=space_tables(file.search, where))
     search, cells = read_search(file.search, fixed, where)
     return search, list(cells)
 
 
-def _cells(file: _File, given: Table, where: str, note: Note) -> list[Cell]:
+def _cells(file: _File, given: Table, where: str, fit: Callable[..., Table]) -> list[Cell]:
     fixed, factors, settled = _fixed_settings(file, given, where), _factors(file, where), locked_keys(given)
     rules = _exclusions(file, factors, where) if factors else []
     planned: list[tuple[str | None, Table]] = [
@@ -245,7 +249,7 @@ def _cells(file: _File, given: Table, where: str, note: Note) -> list[Cell]:
         for key, level in levels.items():
             flat = override(flat, key, level)
         # A warm-up that is a factor is not cut for a smaller budget: it is refused if it does not fit.
-        flat = fit_warmup(flat, given, note, keep=factors)
+        flat = fit(flat, keep=factors)
         cells.append(_cell(name or cell_name(_hashable(levels), list(factors)), flat, varied, where))
     return cells
 

@@ -17,6 +17,7 @@ from cifarsweep.environment import without_database
 from cifarsweep.errors import CifarsweepError, SpecError
 from cifarsweep.spec.settings import Settings, Timm
 from cifarsweep.spec.study import Cell, Study
+from cifarsweep.spec.validation import Table, nested, validated
 from cifarsweep.training.equal_cells import equal_cells
 from cifarsweep.training.schedule import Budget, warmup_steps
 
@@ -63,6 +64,16 @@ def training_images(settings: Settings, found: DataSetInfo | None) -> int | None
         return None
     held_out = settings.validation.fraction if settings.validation.split == "holdout" else 0
     return known.train - round(held_out * known.train)
+
+
+def epoch_steps(flat: Table) -> int | None:
+    """Return the steps of an epoch with these settings by dotted key; None if the data set is not known here."""
+    try:
+        settings = validated(Settings, nested(flat, "settings"), "settings")
+    except SpecError:
+        return None  # the reader will say what is wrong
+    images = training_images(settings, info(settings.dataset))
+    return None if images is None else Budget(images, settings.batch_size, 0).steps_per_epoch
 
 
 def _phase_problem(settings: Settings, images: int | None) -> str | None:

@@ -42,7 +42,8 @@ def read(tmp_path: Path):
     def _read(text: str = ARMS, **overrides: object):
         path, notes = tmp_path / "study.toml", []
         path.write_text(text)
-        return read_study(path, overrides=overrides, note=notes.append), notes
+        known = lambda flat: 100 if flat["batch_size"] == 64 else None  # noqa: E731
+        return read_study(path, overrides=overrides, note=notes.append, epoch_steps=known), notes
 
     return _read
 
@@ -113,6 +114,27 @@ def test_a_warmup_by_epoch_is_cut_to_whole_epochs(read):
     text = ARMS.replace("warmup_epochs = 5.0", 'warmup_epochs = 5.0, by = "epoch"')
 
     assert read(text, epochs=2)[0].cells[0].settings.schedule.warmup_epochs == 0
+
+
+def test_a_warmup_in_epochs_is_cut_to_a_budget_in_steps(read):
+    study, notes = read(steps=500)
+
+    assert [cell.settings.schedule.warmup_epochs for cell in study.cells] == [0.5, 0.0]
+    assert "schedule.warmup_epochs = 5 leaves nothing of steps = 500; it is cut to 0.5" in notes
+
+
+@pytest.mark.parametrize(("batch_size", "steps"), [(64, 501), (32, 10)])
+def test_a_warmup_in_epochs_stays_where_it_fits_or_its_steps_are_unknown(read, batch_size, steps):
+    study, notes = read(ARMS.replace("batch_size = 64", f"batch_size = {batch_size}"), steps=steps)
+
+    assert study.cells[0].settings.schedule.warmup_epochs == 5.0
+    assert not any("warmup" in note for note in notes)
+
+
+def test_a_warmup_by_epoch_has_no_part_of_an_epoch_in_a_budget_in_steps(read):
+    text = ARMS.replace("warmup_epochs = 5.0", 'warmup_epochs = 5.0, by = "epoch"')
+
+    assert read(text, steps=500)[0].cells[0].settings.schedule.warmup_epochs == 0
 
 
 def test_a_warmup_that_fits_stays(read):

@@ -61,6 +61,20 @@ def test_what_does_not_fit_the_images_names_study_cell_and_key(settings, says):
         precheck.check_trainable(study(tried(), settings))
 
 
+@pytest.mark.parametrize(
+    ("flat", "steps"),
+    [
+        ({"dataset": "mine", "epochs": 1}, 8),
+        ({"dataset": "mine", "steps": 5, "batch_size": 300, "validation.split": "holdout"}, 3),
+        ({"steps": 5}, 391),
+        ({"dataset": "elsewhere", "epochs": 1}, None),
+        ({"dataset": "mine", "epochs": 1, "batch_size": -1}, None),
+    ],
+)
+def test_the_steps_of_an_epoch_follow_from_settings_and_images(flat, steps):
+    assert precheck.epoch_steps(flat) == steps
+
+
 @pytest.mark.usefixtures("no_child")
 def test_a_phase_may_last_to_the_end_of_the_budget():
     whole, cut = Schedule(phases=("0-2 x5",)), Schedule(phases=("1-2 x5",))
