@@ -1,13 +1,16 @@
 """The README is true: its commands exist, every command is in it, its study file works, its tree is the tree."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 import typer
 
 from cifarsweep.cli.app import app
+from cifarsweep.spec.model_settings import ConvNet
 from cifarsweep.spec.reader import read_study
+from cifarsweep.spec.settings import Augment, Optimizer, Schedule
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -62,6 +65,22 @@ def test_the_search_of_the_readme_is_valid(tmp_path: Path):
     path.write_text(next(block for block in blocks if "[search]" in block))
 
     assert read_study(path).planned == 40
+
+
+def test_the_tables_of_settings_name_every_later_setting_with_its_default():
+    rows = re.findall(r"^\| `(model|optimizer|schedule|augment)\.(\w+)` \| `([^`]*)` \|", README, flags=re.MULTILINE)
+    records = {"model": ConvNet, "optimizer": Optimizer, "schedule": Schedule, "augment": Augment}
+    said = {(table, key): tomllib.loads(f"value = {default}")["value"] for table, key, default in rows}
+    assert said == {
+        (table, key): "none" if default is None else default
+        for table, record in records.items()
+        for key, default in ((key, plain(record.model_fields[key].default)) for key in record.later)
+    }
+
+
+def plain(default):
+    """A default as TOML has it."""
+    return list(default) if isinstance(default, tuple) else default
 
 
 def test_every_room_is_in_the_tree_of_the_readme():
