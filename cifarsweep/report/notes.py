@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.results import CellResult, state_counts
 from cifarsweep.formatting import plural
+from cifarsweep.spec.hypothesis import moment_of
 from cifarsweep.spec.metrics import BEST_ACCURACY, EARLY_STOPPED_AT, VAL_ACCURACY
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Study
@@ -174,14 +175,16 @@ def evaluation_notes(report: ReportStudy) -> Iterator[str]:
 
 
 def _quoted(report: ReportStudy) -> str:
-    """Say which epoch is quoted, and which hypotheses are on the best epoch instead."""
+    """Say which epoch is quoted, and which hypotheses are on the best epoch or on another moment instead."""
+    moments = any(moment_of(test) for test in report.study.hypotheses)
+    named = " A hypothesis that names a moment of training is tested on the values at that moment." if moments else ""
     best = [test.claim.rstrip(". ") for test in report.study.hypotheses if test.metric == BEST_ACCURACY]
     if not best:
-        return "The last value of a trial is quoted, not the best one seen."
+        return f"The last value of a trial is quoted, not the best one seen.{named}"
     claims = " and ".join(f"\N{LEFT DOUBLE QUOTATION MARK}{claim}\N{RIGHT DOUBLE QUOTATION MARK}" for claim in best)
     return (
         f"The last value of a trial is quoted, not the best one seen, but for {claims}: the best accuracy is the "
-        "highest of many looks at the same images, which makes it too high for new ones."
+        f"highest of many looks at the same images, which makes it too high for new ones.{named}"
     )
 
 

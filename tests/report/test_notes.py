@@ -11,6 +11,7 @@ from cifarsweep.analysis.study import analyse
 from cifarsweep.report.notes import evaluation_notes, figure_notes
 from cifarsweep.report.study_page import study_view
 from cifarsweep.report.summary import study_fields, verdict_lines
+from cifarsweep.spec.moments import At
 from cifarsweep.spec.settings import EarlyStop, Settings, Validation
 
 
@@ -131,3 +132,11 @@ def test_a_claim_about_the_best_accuracy_seen_is_named(tried: Any) -> None:
 
     assert plain.endswith("not the best one seen.")
     assert "not the best one seen, but for “High peaks above low”: the best accuracy is" in named
+
+
+def test_a_hypothesis_about_a_moment_is_told_beside_the_last_values(tried: Any) -> None:
+    early = ABOVE.model_copy(update={"at": At(epoch=1)})
+    said = "names a moment of training is tested on the values at that moment"
+
+    assert any(said in note for note in evaluation_notes(tried(FAR, early)))
+    assert not any(said in note for note in evaluation_notes(tried(FAR, ABOVE)))
