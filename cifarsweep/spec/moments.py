@@ -29,5 +29,5 @@ def beyond_budget(at: At, settings: Settings, cell: str) -> str | None:
     """Say that the cell ends before `at`; None if it does not, or counts its budget in the other unit."""
     for unit, count, budget in (("epoch", at.epoch, settings.epochs), ("step", at.step, settings.steps)):
         if count is not None and budget is not None and count > budget:
-            return f"at: {unit} {count:g} is beyond the budget of {cell!r}, which ends at {unit} {budget}"
+            return f"at: {unit} {count:.10g} is beyond the budget of {cell!r}, which ends at {unit} {budget:.10g}"
     return None

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypedDict
 
 from cifarsweep.data.catalog import BUILT_IN, DataSetInfo, info
 from cifarsweep.environment import without_database
 from cifarsweep.errors import CifarsweepError, SpecError
 from cifarsweep.spec.settings import Settings, Timm
-from cifarsweep.spec.study import Cell, Study
+from cifarsweep.spec.study import Cell, Study, ends_before
 from cifarsweep.spec.validation import Table, nested, validated
 from cifarsweep.training.equal_cells import equal_cells
 from cifarsweep.training.schedule import Budget, warmup_steps
@@ -40,7 +40,8 @@ def check_trainable(study: Study) -> list[str]:
     """Raise SpecError that names study, cells, key and reason of everything that can't train.
 
     Settings that depend on images are checked if the data set is built in or on this machine. Returns a
-    sentence on cells that train on a processor and not on a GPU, and on each that trains the same bits as another.
+    sentence on cells that train on a processor and not on a GPU, on each that trains the same bits as another, and on
+    each hypothesis about a moment after the end.
     """
     here = {name: info(name) for name in {cell.settings.dataset for cell in study.cells}}
     problems: list[Problem] = []
@@ -54,7 +55,26 @@ def check_trainable(study: Study) -> list[str]:
     problems += answer["problems"]
     if problems:
         raise SpecError("\n".join(_sentences(study.name, problems)))
-    return [*_sentences(study.name, answer["notes"]), *equal_cells(study, known)]
+    return [*_sentences(study.name, answer["notes"]), *equal_cells(study, known), *_moments_after_the_end(study, known)]
+
+
+def _moments_after_the_end(study: Study, images: Mapping[str, int | None]) -> Iterator[str]:
+    """Yield a sentence on each hypothesis about an epoch after the last step, or a step after the last epoch."""
+    cells = tuple(
+        cell.model_copy(update={"own_settings": _both_budgets(cell, images[cell.name])}) for cell in study.cells
+    )
+    for hypothesis in study.hypotheses:
+        if problem := ends_before(cells, hypothesis):
+            yield f"the hypothesis {hypothesis.claim!r} will stay undecided: {problem}"
+
+
+def _both_budgets(cell: Cell, images: int | None) -> Settings:
+    """The settings with the budget in steps and in epochs, where the number of images is known."""
+    if images is None:
+        return cell.settings
+    budget = Budget.of(cell.settings, images)
+    epochs = round(budget.total_steps / budget.steps_per_epoch, 4)
+    return cell.settings.model_copy(update={"steps": budget.total_steps, "epochs": epochs})
 
 
 def training_images(settings: Settings, found: DataSetInfo | None) -> int | None:

@@ -10,6 +10,8 @@ import pytest
 
 from cifarsweep.data.catalog import DataSetInfo
 from cifarsweep.errors import CifarsweepError, SpecError
+from cifarsweep.spec.hypothesis import AtChance
+from cifarsweep.spec.moments import At
 from cifarsweep.spec.settings import Schedule, Settings, Timm, Validation
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.worker import precheck
@@ -154,3 +156,26 @@ def test_a_child_that_refuses_or_breaks_is_told_apart(tmp_path, monkeypatch):
     with pytest.raises(CifarsweepError, match="(?s)exit code 1.*disk") as caught:
         precheck.run_module("breaks")
     assert not isinstance(caught.value, SpecError)
+
+
+@pytest.mark.usefixtures("no_child")
+@pytest.mark.parametrize(
+    ("settings", "at", "says"),
+    [
+        (tried(), At(step=17), "step 17 is beyond the budget of 'cell 0', which ends at step 16"),
+        (
+            tried(epochs=None, steps=12),
+            At(epoch=2),
+            "epoch 2 is beyond the budget of 'cell 0', which ends at epoch 1.5",
+        ),
+        (tried(), At(step=16), None),
+        (tried("elsewhere"), At(step=17), None),
+    ],
+)
+def test_a_hypothesis_about_a_moment_after_the_end_is_named(settings, at, says):
+    claim = AtChance(kind="at_chance", claim="It stays", a="cell 0", at=at)
+    asked = study(settings).model_copy(update={"hypotheses": (claim,)})
+
+    notes = precheck.check_trainable(asked)
+
+    assert notes == ([f"the hypothesis 'It stays' will stay undecided: at: {says}"] if says else [])
