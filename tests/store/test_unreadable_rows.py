@@ -37,6 +37,9 @@ from cifarsweep.worker.eligibility import EligibleStudies
 from cifarsweep.worker.replay import read_original
 from cifarsweep.worker.search import SearchClient
 
+#: Every setting or column in turn: the same on every version of Python.
+pytestmark = pytest.mark.long
+
 #: Of a data set that is here, as workers see it.
 READY: Any = SimpleNamespace(sha256="0" * 64, path=None, classes=())
 #: Bytes that are no UTF-8, in a column of texts.

@@ -23,6 +23,9 @@ from cifarsweep.training import loop, state, step
 from cifarsweep.training.events import CaptureFailed
 from cifarsweep.worker.failures import Failure, classify, explain
 
+#: Every setting or column in turn: the same on every version of Python.
+pytestmark = pytest.mark.long
+
 STUDIES = sorted(path.stem for path in (Path(__file__).parents[2] / "studies").glob("*.toml"))
 #: 10 images in batches of 4: two full ones and an odd one, twice.
 SHORT = TINY.model_copy(update={"batch_size": 4, "epochs": 2, "log_every": 2})
