@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -54,7 +55,7 @@ class Region:
     """Whether the estimate is a ratio, to be drawn on a logarithmic scale."""
 
 
-class KindText(Generic[H]):
+class KindText(ABC, Generic[H]):
     """The words for one kind of hypothesis; those of this base are for a difference between two sides."""
 
     def __init__(self, hypothesis: H) -> None:
@@ -67,17 +68,17 @@ class KindText(Generic[H]):
         self.worse = "above" if self.less else "below"
         self.margin = margin_text(getattr(hypothesis, "margin", 0.0), hypothesis.metric)
 
+    @abstractmethod
     def condition(self) -> str:
         """What must hold, as the rest of a sentence that begins with "Holds if"."""
-        raise NotImplementedError
 
+    @abstractmethod
     def findings(self, verdict: Verdict) -> tuple[str, str]:
         """The finding if the claim is supported, and if it is refuted."""
-        raise NotImplementedError
 
+    @abstractmethod
     def region(self) -> Region | None:
         """Where the estimate has to lie; None if that depends on the data set."""
-        raise NotImplementedError
 
     def numbers(self, verdict: Verdict) -> str:
         """What is compared: means, each with half of its 95 % interval."""
