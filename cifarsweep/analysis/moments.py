@@ -36,6 +36,11 @@ def covers(series: Series, step: float) -> bool:
     return bool(steps.size and steps[0] - ROUNDING <= step <= steps[-1] + ROUNDING)
 
 
+def diverged_by(trial: ReportTrial, step: float | None) -> bool:
+    """Whether the trial had diverged by the step; it had also if it never came to a moment (`step` is None)."""
+    return trial.diverged and (step is None or trial.steps <= step + ROUNDING)
+
+
 def as_of(trial: ReportTrial, hypothesis: Hypothesis, report: ReportStudy) -> ReportTrial:
     """The trial as it was at the moment that the hypothesis names, with its metric alone; unchanged for the end.
 
@@ -47,7 +52,7 @@ def as_of(trial: ReportTrial, hypothesis: Hypothesis, report: ReportStudy) -> Re
     if at is None or not trial.done:
         return trial
     end = step_of(at, report.series.get((trial.number, EPOCH)))
-    if trial.diverged and (end is None or trial.steps <= end + ROUNDING):
+    if diverged_by(trial, end):
         return trial
     series = report.series.get((trial.number, hypothesis.metric))
     value = float(np.interp(end, *series)) if end is not None and series and covers(series, end) else None

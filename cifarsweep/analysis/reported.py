@@ -13,7 +13,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from cifarsweep.analysis.moments import ROUNDING, covers, step_of
+from cifarsweep.analysis.moments import ROUNDING, covers, diverged_by, step_of
 from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
 from cifarsweep.spec.metrics import ELAPSED, EPOCH, is_loss
 from cifarsweep.spec.reported import Reported
@@ -44,7 +44,7 @@ class ReportedAndFound:
     standing: Standing | None
     """None without an interval."""
     diverged: int
-    """Trials that diverged, which count with the value that they ended with."""
+    """Trials that had diverged by the moment, which count with the value that they ended with."""
     without_value: int
     """Trials that are done and have no such value: it is not finite, or none was measured at that moment."""
     open_trials: int
@@ -71,7 +71,7 @@ def _held(fact: Reported, trials: Sequence[ReportTrial], report: ReportStudy) ->
         found=found,
         interval=interval,
         standing=_standing(fact, interval) if interval else None,
-        diverged=sum(trial.diverged for trial in done),
+        diverged=sum(diverged_by(trial, _end(trial, fact, report)) for trial in done),
         without_value=len(done) - len(values),
         open_trials=sum(trial.state not in FINAL_STATES for trial in trials),
     )
@@ -88,14 +88,19 @@ def _standing(fact: Reported, interval: Interval) -> Standing:
 
 def _value(trial: ReportTrial, fact: Reported, report: ReportStudy) -> float | None:
     """What the trial has of the reported quantity; None if it has no finite value of it."""
-    if not fact.needs_curve or trial.diverged:
+    end = _end(trial, fact, report)
+    if not fact.needs_curve or diverged_by(trial, end):
         return trial.elapsed_s if fact.metric == ELAPSED else trial.last(fact.metric)
     series = report.series.get((trial.number, fact.metric))
     if series is None or not series[0].size:
         return None
-    end = step_of(fact.at, report.series.get((trial.number, EPOCH))) if fact.at else math.inf
     value = _read(series, fact, end) if end is not None else math.nan
     return value if math.isfinite(value) else None
+
+
+def _end(trial: ReportTrial, fact: Reported, report: ReportStudy) -> float | None:
+    """The last step that counts; None if the trial did not come to the moment."""
+    return step_of(fact.at, report.series.get((trial.number, EPOCH))) if fact.at else math.inf
 
 
 def _read(series: Series, fact: Reported, end: float) -> float:

@@ -129,12 +129,18 @@ def test_what_was_not_evaluated_has_no_value(curves: ReportStudy, changes: dict[
     assert one.found is None and one.without_value == 3
 
 
-def test_a_trial_that_diverged_before_a_moment_counts_as_it_ended(curves: ReportStudy) -> None:
-    trials = tuple(replace(trial, outcome="diverged", final={"val/accuracy": 0.1}) for trial in curves.trials)
+@pytest.mark.parametrize(("last_step", "diverged"), [(10, 3), (100, 0)])
+def test_a_trial_counts_as_it_ended_if_it_had_diverged_by_the_moment(curves: ReportStudy, last_step, diverged) -> None:
+    ends = {"outcome": "diverged", "steps": last_step, "final": {"val/accuracy": 0.1}}
+    trials = tuple(replace(trial, **ends) for trial in curves.trials)
+    (as_measured,) = held(curves, fact(at=At(step=20)))
 
     (one,) = held(replace(curves, trials=trials), fact(at=At(step=20)))
 
-    assert one.found is not None and (one.found.mean, one.diverged) == (pytest.approx(0.1), 3)
+    assert one.found is not None and as_measured.found is not None
+    assert as_measured.found.mean != pytest.approx(0.1)
+    expected = 0.1 if diverged else as_measured.found.mean
+    assert (one.found.mean, one.diverged) == (pytest.approx(expected), diverged)
 
 
 def test_training_time_is_that_of_the_trial(tried: Any) -> None:
