@@ -61,7 +61,7 @@ class Stage(nn.Module):
 
 def _bridge(settings: spec.ConvNet, before: int, width: int) -> nn.Module:
     size = settings.bridge_size
-    return nn.Conv2d(before, width, size, padding=size // 2, bias=size > 1 and settings.conv_bias)
+    return nn.Conv2d(before, width, size, padding=size // 2, bias=size > 1)
 
 
 def _stage(settings: spec.ConvNet, before: int, width: int) -> nn.Module:
@@ -80,7 +80,7 @@ class ConvNet(nn.Module):
         super().__init__()
         self.stem: nn.Module | None = None
         if settings.stem_width:
-            self.stem = nn.Conv2d(IMAGE_CHANNELS, settings.stem_width, 3, padding=1, bias=settings.conv_bias)
+            self.stem = nn.Conv2d(IMAGE_CHANNELS, settings.stem_width, 3, padding=1)
         befores = (settings.stem_width or IMAGE_CHANNELS, *settings.widths)
         self.stages = nn.ModuleList(
             _stage(settings, before, width) for before, width in zip(befores, settings.widths, strict=False)

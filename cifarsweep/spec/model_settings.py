@@ -33,7 +33,7 @@ class ConvNet(Frozen):
     stem_width: Annotated[int, Field(ge=0, le=65_536)] = 0
     """Channels of a 3x3 convolution before the stages, without norm and ReLU; 0 leaves it out."""
     conv_bias: bool = True
-    """Whether convolutions that no norm follows have a bias: those of stages without norm, stem and 3x3 bridges."""
+    """`norm = "none"` only: whether the convolutions of stages have a bias; stem and 3x3 bridges always have one."""
     norm: Literal["batch", "layer", "group", "instance", "none"] = "batch"
     norm_groups: Channels = 8
     """Groups of `norm = "group"`."""

@@ -52,12 +52,12 @@ def test_every_combination_of_options_gives_logits_and_gradients(option):
 def test_params_follow_from_the_description(option):
     bias = option.conv_bias
     befores = (option.stem_width or 3, *option.widths)
-    expected = option.widths[-1] * 10 + 10 + option.stem_width * (3 * 9 + bias)
+    expected = option.widths[-1] * 10 + 10 + option.stem_width * (3 * 9 + 1)
     for before, width in zip(befores, option.widths, strict=False):
         for channels in (before, *[width] * (option.convs_per_stage - 1)):
             expected += channels * width * option.kernel_size**2
             expected += width * bias if option.norm == "none" else 2 * width * option.norm_affine
-        bridge = before * width * option.bridge_size**2 + (width * bias if option.bridge_size == 3 else 0)
+        bridge = before * width * option.bridge_size**2 + (width if option.bridge_size == 3 else 0)
         expected += bridge if option.skip and before != width else 0
     assert cost(option, 10).params == expected
 
@@ -154,10 +154,12 @@ def test_the_net_of_the_first_report_has_its_multiply_adds():
         assert round(flops / 2e6) == million
 
 
-def test_no_convolution_has_a_bias_if_none_is_asked_for():
+def test_without_bias_only_stem_and_bridges_keep_theirs():
+    """As in the author's code, whose blocks have none whatever their norm."""
     option = ConvNet(widths=(8, 16), norm="none", skip=True, bridge_size=3, stem_width=4, conv_bias=False)
-    convolutions = [module for module in build(option, 10).modules() if isinstance(module, nn.Conv2d)]
-    assert len(convolutions) == 7 and all(module.bias is None for module in convolutions)
+    convolutions = {name: module for name, module in build(option, 10).named_modules() if isinstance(module, nn.Conv2d)}
+    with_bias = {name for name, module in convolutions.items() if module.bias is not None}
+    assert len(convolutions) == 7 and with_bias == {"stem", "stages.0.bridge", "stages.1.bridge"}
 
 
 def test_dropout_zeroes_features_in_training_only():
