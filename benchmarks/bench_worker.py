@@ -109,7 +109,7 @@ def serve_no_op() -> None:
     from cifarsweep.worker.child.protocol import Ready
 
     def train(request: Any, should_stop: Any) -> Iterator[events.Event]:
-        yield events.Started(0, 1, 10, 20)
+        yield events.Started(0, 1, 10, 20, 10_000, 1000)
         yield events.Metrics((MetricRow("val/accuracy", 1, 0.5),))
         yield events.Finished(TrialResult(Outcome.FINISHED, 1, {"val/accuracy": 0.5}, "none"), None)
 

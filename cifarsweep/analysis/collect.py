@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cifarsweep.analysis.confusion import class_counts
+from cifarsweep.analysis.outcomes import Guess
 from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
 from cifarsweep.analysis.results import final_summary
 from cifarsweep.analysis.samples import metrics_needed, named_cells
-from cifarsweep.data.catalog import class_count, class_names
-from cifarsweep.spec.metrics import METRIC_LABELS, TELEMETRY, VAL_ACCURACY
+from cifarsweep.data.catalog import class_count, class_names, sizes
+from cifarsweep.spec.metrics import LARGEST_CLASS, METRIC_LABELS, TELEMETRY, VAL_ACCURACY, VAL_IMAGES
 from cifarsweep.spec.study import Cell, datasets
 from cifarsweep.spec.types import DATA_VERSION, TrialState
 from cifarsweep.version import __version__
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 #: A worker records the cost of the network among the last metrics, under these names.
 PARAMS, FLOPS = "params", "flops_per_image"
+#: What is recorded among the last metrics and measures no training.
+_CONSTANTS = frozenset({PARAMS, FLOPS, VAL_IMAGES, LARGEST_CLASS})
 #: Tables and curves show this many points of a search, the best ones.
 _SHOWN_POINTS = 12
 
@@ -58,8 +62,10 @@ def _series(
 def read_trials(store: Store, name: str) -> ReportStudy:
     """Read a study without any curve. Raises UnknownStudy."""
     study, rows = store.studies.get(name).spec, store.trials.all(name)
-    telemetry = _mean_telemetry(store, name, rows)
-    shown, trials = study, tuple(_trial(row, telemetry.get(row.number, {})) for row in rows)
+    telemetry, classes = _mean_telemetry(store, name, rows), _classes(study)
+    counts = {dataset: sizes(dataset) for dataset in classes}
+    trials = tuple(_trial(row, telemetry.get(row.number, {}), _guess(row, classes, counts)) for row in rows)
+    shown = study
     if study.search is not None and rows:
         shown = study.model_copy(update={"cells": _best_points(rows, trials)})
     return ReportStudy(
@@ -71,7 +77,7 @@ def read_trials(store: Store, name: str) -> ReportStudy:
         database=store.shown_url,
         version=__version__,
         data_digest=_digests(study, rows),
-        classes=_classes(study),
+        classes=classes,
         plans=store.studies.plans(name),
         class_names={dataset: class_names(dataset) for dataset in datasets(study)},
     )
@@ -114,7 +120,21 @@ def _digests(study: Study, rows: Sequence[TrialRow]) -> str | None:
     return "; ".join(sorted(digests)) or None
 
 
-def _trial(row: TrialRow, telemetry: Mapping[str, float]) -> ReportTrial:
+def _guess(row: TrialRow, classes: Mapping[str, int], counts: Mapping[str, tuple[int, int] | None]) -> Guess | None:
+    """What guessing gives on the trial's validation images, as it recorded; of an older trial, from its settings."""
+    images, largest = row.final.get(VAL_IMAGES, 0.0), row.final.get(LARGEST_CLASS, 0.0)
+    if 0 < largest <= images < math.inf:
+        return Guess(largest / images, round(images))
+    settings = row.own_settings
+    if settings is None or settings.dataset not in classes:
+        return None
+    count, validation = counts[settings.dataset], settings.validation
+    held_out = None if count is None else round(count[0] * validation.fraction)
+    judged = held_out if validation.split == "holdout" else count and count[1]
+    return Guess(1 / classes[settings.dataset], judged, recorded=False)
+
+
+def _trial(row: TrialRow, telemetry: Mapping[str, float], guess: Guess | None) -> ReportTrial:
     params = row.final.get(PARAMS)
     given_up = row.state in (TrialState.FAILED, TrialState.POISONED)
     return ReportTrial(
@@ -124,7 +144,7 @@ def _trial(row: TrialRow, telemetry: Mapping[str, float]) -> ReportTrial:
         seed=row.seed,
         state=row.state,
         outcome=row.outcome,
-        final={name: value for name, value in {**row.final, **telemetry}.items() if name not in (PARAMS, FLOPS)},
+        final={name: value for name, value in {**row.final, **telemetry}.items() if name not in _CONSTANTS},
         steps=row.step,
         elapsed_s=row.elapsed_s if row.step else None,
         params=round(params) if params is not None else None,
@@ -134,4 +154,5 @@ def _trial(row: TrialRow, telemetry: Mapping[str, float]) -> ReportTrial:
         error=(row.traceback or row.error or None) if given_up else None,
         weights_sha256=row.weights_sha256 or None,
         versions=row.attempts[-1].versions if row.attempts else {},
+        guess=guess,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from cifarsweep.analysis.outcomes import Guess
 from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.provenance import changed, trained_by
 from cifarsweep.spec.study import Study
@@ -49,6 +50,8 @@ class ReportTrial:
     weights_sha256: str | None
     versions: Mapping[str, str]
     """Of the last attempt."""
+    guess: Guess | None = None
+    """What its accuracy has to beat; None if that is unknown."""
 
     @property
     def trained_by(self) -> tuple[AttemptRow, ...]:
@@ -72,7 +75,7 @@ class ReportTrial:
 
     @property
     def diverged(self) -> bool:
-        """Done at chance accuracy, because the loss stopped being finite."""
+        """Done with the accuracy of a guess, because the loss stopped being finite."""
         return self.done and self.outcome == Outcome.DIVERGED
 
     @property
@@ -84,6 +87,12 @@ class ReportTrial:
     def trained(self) -> bool:
         """Trained to its end, so that its time and costs compare: neither diverged nor pruned."""
         return self.done and not self.diverged and not self.pruned
+
+    @property
+    def fell_out(self) -> bool:
+        """Did not train: it diverged, or its accuracy is no better than a guess."""
+        accuracy = self.accuracy
+        return self.diverged or (accuracy is not None and self.guess is not None and self.guess.covers(accuracy))
 
     @property
     def failed(self) -> bool:

@@ -22,21 +22,22 @@ EMBEDDED = "digits"
 
 @dataclass(frozen=True, slots=True)
 class BuiltIn:
-    """A data set that cifarsweep knows by name. `train` counts training images.
+    """A data set that cifarsweep knows by name. `train` and `test` count images.
 
     `command` installs it; None if its first use does.
     """
 
     command: str | None
     train: int
+    test: int
     classes: int
 
 
 BUILT_IN: Mapping[str, BuiltIn] = MappingProxyType(
     {
-        "cifar10": BuiltIn("cifarsweep data download cifar10", 50_000, 10),
-        "cifar100": BuiltIn("cifarsweep data download cifar100", 50_000, 100),
-        EMBEDDED: BuiltIn(None, 1442, 10),
+        "cifar10": BuiltIn("cifarsweep data download cifar10", 50_000, 10_000, 10),
+        "cifar100": BuiltIn("cifarsweep data download cifar100", 50_000, 10_000, 100),
+        EMBEDDED: BuiltIn(None, 1442, 355, 10),
     }
 )
 
@@ -116,6 +117,17 @@ def _is_there(path: Path) -> bool:
 def class_count(name: str) -> int | None:
     """Return the number of classes; None if the data set is neither built in nor installed here, or damaged."""
     return BUILT_IN[name].classes if name in BUILT_IN else len(class_names(name)) or None
+
+
+def sizes(name: str) -> tuple[int, int] | None:
+    """Return how many training and test images there are; None where `class_count` returns None."""
+    if name in BUILT_IN:
+        return BUILT_IN[name].train, BUILT_IN[name].test
+    try:
+        found = info(name)
+    except DataError:
+        return None
+    return (found.train, found.test) if found else None
 
 
 def class_names(name: str) -> tuple[str, ...]:

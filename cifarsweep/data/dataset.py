@@ -61,6 +61,11 @@ class Split:
         return replace(self, **tensors)
 
     @cached_property
+    def largest_class(self) -> int:
+        """How many of the validation images belong to the class that has most of them."""
+        return int(torch.bincount(self.val_labels).max())
+
+    @cached_property
     def digest(self) -> str:
         """The digest of images, labels, held-out part and statistics."""
         found = hashlib.sha256((self.sha256 or "").encode())

@@ -14,7 +14,7 @@ from cifarsweep.errors import DataError, SpecError
 from cifarsweep.export.event_files import LeftOut, Point, seconds
 from cifarsweep.export.run_folders import Part, cell_and_seed, escaped, run_parts
 from cifarsweep.export.tensorboard import TrialRecord
-from cifarsweep.spec.metrics import ELAPSED, ENERGY, EPOCH, FLOPS, IMAGES, is_share
+from cifarsweep.spec.metrics import ELAPSED, ENERGY, EPOCH, FLOPS, IMAGES, LARGEST_CLASS, VAL_IMAGES, is_share
 from cifarsweep.spec.study import Cell, Study, level_key
 from cifarsweep.spec.types import MetricRow, TrialState
 from cifarsweep.store.records import FinishedRun
@@ -23,7 +23,7 @@ from cifarsweep.text import quoted
 _LONGEST_NAME = 64
 _MOST_LISTED, _LONGEST_TOLD = 30, 3000
 #: Metrics that reports draw curves against or tell of a network: never below zero, nan or infinite.
-_AMOUNTS = frozenset({EPOCH, IMAGES, ELAPSED, FLOPS, ENERGY, "params", "flops_per_image"})
+_AMOUNTS = frozenset({EPOCH, IMAGES, ELAPSED, FLOPS, ENERGY, "params", "flops_per_image", VAL_IMAGES, LARGEST_CLASS})
 #: A share may be a little above one by rounding.
 _ABOVE_ONE, _MOST_PERCENT = 1.001, 100.001
 

@@ -18,6 +18,9 @@ BEST_ACCURACY, BEST_STEP, EARLY_STOPPED_AT = "best/accuracy", "best/step", "earl
 #: Prefix of a trial's confusion counts, `val/confusion/TRUE/GUESSED` with the numbers of the two classes: counts of
 #: validation images at its last step, without zeros.
 CONFUSION = "val/confusion/"
+#: Results of every trial: how many images its validation accuracy is of, and how many of them belong to the class that
+#: has most of them.
+VAL_IMAGES, LARGEST_CLASS = "val/images", "val/largest_class"
 #: Hardware at evaluations: means since the row before. A final value is the mean of the last attempt.
 #: For the whole device: share of the time that it computed, bytes in use, W, degrees Celsius, share of the time that
 #: power or heat held its clocks back, MHz, and how many slots of the worker trained.

@@ -23,13 +23,16 @@ class Rejected:
 class Started:
     """Training goes on from `start_step`: all that was recorded beyond it will come again.
 
-    `flops_per_image` is of the forward pass, a multiply-add counted as two.
+    `flops_per_image` is of the forward pass, a multiply-add counted as two. `val_images` counts the images that
+    accuracy is measured on, `largest_class` those of the class that has most of them.
     """
 
     start_step: int
     total_steps: int
     params: int
     flops_per_image: int
+    val_images: int
+    largest_class: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,11 +73,13 @@ def train(run: Run) -> Iterator[Event]:
     make_repeatable(settings)
     budget = Budget.of(settings, len(run.split.train_labels), smallest_batch(settings.model))
     warmup_steps(settings.schedule, budget.total_steps, budget.steps_per_epoch)  # complain now, not at the first step
-    trial = Trial(settings, run.seed, run.classes, device, run.split.digest, _data_signature(run.split))
+    guess = run.split.largest_class / len(run.split.val_labels)
+    trial = Trial(settings, run.seed, run.classes, device, run.split.digest, _data_signature(run.split), guess)
 
     state = yield from _resumed(run, trial)
     price = cost(settings.model, run.classes)
-    yield Started(state.step, budget.total_steps, price.params, price.flops_per_image)
+    val_images, largest_class = len(run.split.val_labels), run.split.largest_class
+    yield Started(state.step, budget.total_steps, price.params, price.flops_per_image, val_images, largest_class)
     loader = BatchLoader(run.split, settings, run.seed, device, run.classes)
     take_step = choose_step(state, loader, device, run.graphs)
     pulse, save_time = Every(PROGRESS_EVERY_S), Every(run.save_every_s, run.first_save_s)

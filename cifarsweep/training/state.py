@@ -33,7 +33,8 @@ class Trial:
     """The constants of a trial.
 
     `data` is the digest of images, labels and held-out part. `data_signature` are statistics of the images, by which
-    checkpoints of earlier versions identify them.
+    checkpoints of earlier versions identify them. `guess` is the accuracy of always naming the largest class of the
+    validation images, without it 1 / classes.
     """
 
     settings: Settings
@@ -42,6 +43,7 @@ class Trial:
     device: torch.device
     data: str
     data_signature: tuple[float, ...] = ()
+    guess: float | None = None
 
     def fingerprint(self) -> str:
         """Digest what a checkpoint must agree on."""
@@ -129,11 +131,12 @@ class TrainState:
     ) -> list[MetricRow]:
         """Return the rows of this step and start a new interval.
 
-        A loss that is not finite ends the trial here: its accuracy counts as that of a guess.
+        A loss that is not finite ends the trial here: its accuracy is recorded as that of a guess.
         """
         if not math.isfinite(train.loss) or (val is not None and not math.isfinite(val.loss)):
             self.diverged = True
-            val = Means(val.loss if val else math.nan, 1 / self.trial.classes, 0)
+            guess = 1 / self.trial.classes if self.trial.guess is None else self.trial.guess
+            val = Means(val.loss if val else math.nan, guess, 0)
         values = {metrics.TRAIN_LOSS: train.loss, metrics.TRAIN_ACCURACY: train.accuracy}
         if val is not None:
             values |= {metrics.VAL_LOSS: val.loss, metrics.VAL_ACCURACY: val.accuracy}

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from cifarsweep.errors import StoreUnavailable, UnreadableStudy
-from cifarsweep.spec.metrics import ENERGY, VAL_ACCURACY
+from cifarsweep.spec.metrics import ENERGY, LARGEST_CLASS, VAL_ACCURACY, VAL_IMAGES
 from cifarsweep.spec.provenance import changes, changes_text, contributing
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.types import DATA_VERSION, AttemptEnd, MetricRow, Outcome, TrialResult
@@ -109,7 +109,7 @@ class Attempt:
             case events.Finished():
                 self._context.crash_loop.record_progress()
                 self.show_end(str(reply.result.outcome), reply.result)
-                self.recorder.finish(self._with_costs(reply.result), self._context.claim_request(self._slot))
+                self.recorder.finish(self._with_constants(reply.result), self._context.claim_request(self._slot))
             case events.Stopped():
                 at, stop_request = f"at step {reply.step:,}", self.lease.stop_request
                 self._closing_message = f"{stop_request.state} {at}" if stop_request else f"stopped {at}, given back"
@@ -170,7 +170,7 @@ class Attempt:
         if (self._started is None or at.step < self._started.total_steps) and self._should_prune(at):
             result = TrialResult(Outcome.PRUNED, at.step, {row.name: row.value for row in rows}, "")
             self.show_end(str(result.outcome), result)
-            self.recorder.finish(self._with_costs(result))
+            self.recorder.finish(self._with_constants(result))
 
     def _should_prune(self, at: MetricRow) -> bool:
         """Return whether the study ends the trial here. Each decision is recorded; none is made during an outage."""
@@ -189,12 +189,18 @@ class Attempt:
             self.recorder.record_pruning(at.step, prune)
         return bool(prune)
 
-    def _with_costs(self, result: TrialResult) -> TrialResult:
-        """Return the result with the cost of the model and of its training."""
+    def _with_constants(self, result: TrialResult) -> TrialResult:
+        """Return the result with the cost of the model and of its training, and what guessing would give."""
         if self._started is None:
             return result
-        price = {"params": float(self._started.params), "flops_per_image": float(self._started.flops_per_image)}
-        return replace(result, final={**result.final, **self._telemetry.final(), **price})
+        constants = {
+            "params": self._started.params,
+            "flops_per_image": self._started.flops_per_image,
+            VAL_IMAGES: self._started.val_images,
+            LARGEST_CLASS: self._started.largest_class,
+        }
+        known = {name: float(value) for name, value in constants.items()}
+        return replace(result, final={**result.final, **self._telemetry.final(), **known})
 
     def _on_failure(self, failure: protocol.Failed | protocol.DataRefused) -> None:
         if isinstance(failure, protocol.DataRefused):

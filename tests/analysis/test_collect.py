@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from cifarsweep import notebook
 from cifarsweep.analysis.collect import collect
+from cifarsweep.analysis.outcomes import Guess
 from cifarsweep.analysis.study import analyse, load_study
 from cifarsweep.cli.app import app
 from cifarsweep.errors import UnknownStudy
@@ -50,6 +51,19 @@ def test_every_trial_is_there_with_what_became_of_it(store: Any) -> None:
     assert (done.attempts[0].host, done.attempts[0].end) == ("node1", "done")
     assert (failing.state, failing.error, failing.attempts[0].error) == ("queued", None, "RuntimeError: no")
     assert (waiting.attempts, waiting.elapsed_s, waiting.weights_sha256) == ((), None, None)
+
+
+def test_what_a_guess_gives_is_as_recorded_or_for_older_trials_as_of_equal_classes(store: Any) -> None:
+    known = {"val/images": 200.0, "val/largest_class": 180.0}
+    lease = store.queue.claim("w")
+    store.queue.finish(lease, [], None, TrialResult(Outcome.FINISHED, 20, FINAL | known, "cd" * 32))
+
+    trials = load_study(store, "tried").report.trials
+
+    older, recorded = trials[0], trials[lease.number]
+    assert older.guess == Guess(0.1, 355, recorded=False)
+    assert (recorded.guess, recorded.fell_out) == (Guess(0.9, 200), True)
+    assert recorded.final == {"val/accuracy": 0.75}
 
 
 def test_series_and_surroundings(store: Any) -> None:

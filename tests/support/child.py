@@ -174,7 +174,7 @@ class Script:
                 yield found
             else:
                 state = found
-        yield events.Started(state[0], self.steps, 10, 20)
+        yield events.Started(state[0], self.steps, 10, 20, 1000, 100)
         while state[0] < self.steps:
             for event in self.before(request, state[0] + 1, should_stop):
                 yield event
@@ -310,7 +310,7 @@ class SharedGpu(Script):
     def train(self, request: Train, should_stop: Callable[[], bool]) -> Iterator[events.Event]:
         if int(request.label.rpartition("/")[2]) > self.memory:
             raise MemoryError("out of memory")
-        yield events.Started(0, 10**9, 1, 1)
+        yield events.Started(0, 10**9, 1, 1, 1, 1)
         if self.behaviour == "diverges":
             yield events.Finished(TrialResult(Outcome.DIVERGED, 1, {}, ""), None)
             return

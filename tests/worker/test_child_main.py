@@ -19,7 +19,7 @@ from cifarsweep.worker.child.protocol import KeepAlive, Ready, Train, decode_rep
 
 REQUEST = Train("a/0", {"determinism": "exact"}, 0, "folder", (), 60.0)
 ROWS = events.Metrics((MetricRow("train/loss", 1, 0.5),))
-STARTED, PROGRESS = events.Started(0, 100, 1, 1), events.Progress(1, 0.0, None, None, 0.0)
+STARTED, PROGRESS = events.Started(0, 100, 1, 1, 1, 1), events.Progress(1, 0.0, None, None, 0.0)
 SAVED = events.Saved(CheckpointRef(1, "path", "0" * 64, 1))
 ILLEGAL = RuntimeError("CUDA error: an illegal memory access was encountered")
 

@@ -49,6 +49,8 @@ def test_a_worker_does_every_trial_and_ends(store, work):
     assert work() == 0
 
     assert_everything_is_there_once(store)
+    known = {(trial.final["val/images"], trial.final["val/largest_class"]) for trial in store.trials.all("demo")}
+    assert known == {(1000.0, 100.0)}
 
 
 @pytest.mark.parametrize("terminal", [True, False])
