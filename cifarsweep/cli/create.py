@@ -15,16 +15,20 @@ if TYPE_CHECKING:
 
 
 def list_studies() -> None:
-    """List the studies that ship: name, question, trials, cost."""
+    """List the studies that ship: name, question, trials, training images."""
     from rich.table import Table
 
     from cifarsweep.spec.reader import read_study, shipped
+    from cifarsweep.worker.precheck import images_to_train
 
-    table = Table("name", "question", "trials", "cost", title="Studies that ship with cifarsweep", show_lines=True)
+    table = Table("name", "question", "trials", "images", title="Studies that ship with cifarsweep", show_lines=True)
+    table.caption = "Images are training images, repetitions included, in millions; of a search, at most."
+    table.columns[-1].justify = "right"
     for path in shipped():
         study = read_study(path)
-        trials = f"{_shape(study)} = {study.planned}"
-        table.add_row(study.name, study.question, trials, study.cost or "not measured")
+        images = images_to_train(study)
+        counted = "unknown" if images is None else f"{images / 1e6:,.1f} M"
+        table.add_row(study.name, study.question, f"{_shape(study)} = {study.planned}", counted)
     console().print(table)
 
 

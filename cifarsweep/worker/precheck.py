@@ -86,6 +86,22 @@ def training_images(settings: Settings, found: DataSetInfo | None) -> int | None
     return known.train - round(held_out * known.train)
 
 
+def images_to_train(study: Study) -> int | None:
+    """Return the training images of all trials, repetitions included; None if a data set is not known here.
+
+    Those of a search, whose trials may end early, are an upper bound, counted at the first end of its space.
+    """
+    of_search = (study.cells[0].settings for _ in range(study.planned if study.search else 0))
+    total = 0
+    for settings in (*of_search, *(trial.cell.settings for trial in study.trials())):
+        images = training_images(settings, info(settings.dataset))
+        if images is None:
+            return None
+        budget = Budget.of(settings, images)
+        total += budget.images_seen(budget.total_steps)
+    return total
+
+
 def epoch_steps(flat: Table) -> int | None:
     """Return the steps of an epoch with these settings by dotted key; None if the data set is not known here."""
     try:
