@@ -1,11 +1,15 @@
-"""The command line as a user starts it: a process of its own, in an empty folder."""
+"""The command line as a user starts it, in an empty folder."""
 
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
+
+from cifarsweep.cli.main import main
 
 
 @pytest.fixture(scope="session")
@@ -22,13 +26,32 @@ def environment(data_root: Path) -> dict[str, str]:
 
 @pytest.fixture
 def cli(tmp_path: Path, environment: dict[str, str]):
-    """Run a command to its end."""
+    """Run a command to its end, in a process of its own."""
 
     def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "cifarsweep.cli", *arguments]
         return subprocess.run(
             command, cwd=tmp_path, env=environment | more, capture_output=True, text=True, timeout=240, check=False
         )
+
+    return run
+
+
+@pytest.fixture
+def call(tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch):
+    """Run a command to its end as `cli` does, but in this process: without the second that imports take."""
+
+    def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        printed, complained = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+        with monkeypatch.context() as patch, mock.patch.dict(os.environ, environment | more, clear=True):
+            patch.chdir(tmp_path)
+            patch.setattr(sys, "argv", ["cifarsweep", *arguments])
+            patch.setattr(sys, "stdout", printed)
+            patch.setattr(sys, "stderr", complained)
+            with pytest.raises(SystemExit) as ended:
+                main()
+        said = (stream.buffer.getvalue().decode() for stream in (printed, complained))
+        return subprocess.CompletedProcess(arguments, ended.value.code or 0, *said)
 
     return run
 

@@ -73,8 +73,8 @@ def refused(done, *says: str) -> None:
     ],
     ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else None,
 )
-def test_bad_input_is_one_sentence_and_nothing_is_written(cli, tmp_path: Path, arguments, says):
-    done = cli(*arguments)
+def test_bad_input_is_one_sentence_and_nothing_is_written(call, tmp_path: Path, arguments, says):
+    done = call(*arguments)
 
     refused(done, *says)
     assert "secret" not in done.stdout + done.stderr
@@ -82,25 +82,25 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(cli, tmp_path: Path, a
 
 
 @pytest.mark.parametrize("value", ["nan", "-1", "2e9"])
-def test_a_bad_number_of_seconds_is_blamed_on_what_gave_it(cli, value):
-    given = cli("worker", "--cpu", "--save-every", value)
-    found = cli("worker", "--cpu", CIFARSWEEP_SAVE_EVERY=value)
+def test_a_bad_number_of_seconds_is_blamed_on_what_gave_it(call, value):
+    given = call("worker", "--cpu", "--save-every", value)
+    found = call("worker", "--cpu", CIFARSWEEP_SAVE_EVERY=value)
 
     refused(given, "--save-every", "is not a number of seconds from 0 to 1000000000")
     refused(found, "$CIFARSWEEP_SAVE_EVERY", "is not a number of seconds from 0 to 1000000000")
     assert "SAVE_EVERY" not in given.stderr and "--save-every" not in found.stderr
 
 
-def test_a_changed_study_under_the_same_name_is_refused_with_a_diff(cli, tmp_path):
+def test_a_changed_study_under_the_same_name_is_refused_with_a_diff(call, tmp_path):
     path = tmp_path / "tiny.toml"
     path.write_text(STUDY)
-    assert cli("create", "tiny.toml").returncode == 0
+    assert call("create", "tiny.toml").returncode == 0
     path.write_text(STUDY.replace("epochs = 1", "epochs = 2"))
 
-    done = cli("create", "tiny.toml")
+    done = call("create", "tiny.toml")
 
     refused(done, "-  epochs = 1", "+  epochs = 2", "--as")
-    assert '"queued": 6' in cli("status", "tiny", "--json").stdout
+    assert '"queued": 6' in call("status", "tiny", "--json").stdout
 
 
 @pytest.mark.parametrize(
@@ -116,62 +116,62 @@ def test_a_changed_study_under_the_same_name_is_refused_with_a_diff(cli, tmp_pat
         ),
     ],
 )
-def test_a_reported_number_that_can_not_be_is_refused_and_nothing_is_written(cli, tmp_path: Path, fact, says):
+def test_a_reported_number_that_can_not_be_is_refused_and_nothing_is_written(call, tmp_path: Path, fact, says):
     path = tmp_path / "tiny.toml"
     path.write_text(f"{STUDY}[[reported]]\n{fact}\n")
 
-    done = cli("create", "tiny.toml")
+    done = call("create", "tiny.toml")
 
     refused(done, "tiny.toml", "reported", *says)
     assert done.stderr.count("\n") <= 3 and list(tmp_path.iterdir()) == [path]
 
 
-def test_unknown_studies_and_trials_are_named_with_those_there_are(cli):
-    cli("create", "demo")
+def test_unknown_studies_and_trials_are_named_with_those_there_are(call):
+    call("create", "demo")
 
-    refused(cli("status", "demmo"), "demmo", "demo")
-    refused(cli("report", "demmo"), "demmo", "demo")
-    refused(cli("worker", "--cpu", "--study", "demmo"), "demmo", "demo")
-    refused(cli("show", "demo/99"), "99", "11")
+    refused(call("status", "demmo"), "demmo", "demo")
+    refused(call("report", "demmo"), "demmo", "demo")
+    refused(call("worker", "--cpu", "--study", "demmo"), "demmo", "demo")
+    refused(call("show", "demo/99"), "99", "11")
 
 
-def test_a_gpu_that_is_not_here_is_refused_before_anything_is_claimed(cli):
-    cli("create", "demo")
+def test_a_gpu_that_is_not_here_is_refused_before_anything_is_claimed(call, cli):
+    call("create", "demo")
 
     refused(cli("worker", "--gpu", "77"), "no GPU 77", "--cpu")
 
-    assert '"queued": 12' in cli("status", "demo", "--json").stdout
+    assert '"queued": 12' in call("status", "demo", "--json").stdout
 
 
-def test_a_data_set_that_is_not_here_is_refused_with_how_to_get_it(cli):
-    created = cli("create", "lr-study")
+def test_a_data_set_that_is_not_here_is_refused_with_how_to_get_it(call):
+    created = call("create", "lr-study")
     assert created.returncode == 0 and "cifarsweep data download cifar10" in created.stdout
 
-    refused(cli("worker", "--cpu"), "cifarsweep data download cifar10")
+    refused(call("worker", "--cpu"), "cifarsweep data download cifar10")
 
-    assert '"queued": 18' in cli("status", "lr-study", "--json").stdout
+    assert '"queued": 18' in call("status", "lr-study", "--json").stdout
 
 
-def test_a_database_of_a_newer_version_is_left_alone(cli, tmp_path):
-    cli("create", "demo")
+def test_a_database_of_a_newer_version_is_left_alone(call, tmp_path):
+    call("create", "demo")
     with sqlite3.connect(tmp_path / "cifarsweep.db") as connection:
         connection.execute("UPDATE cifarsweep_alembic_version SET version_num = '9999'")
     connection.close()
 
-    refused(cli("create", "demo", "--as", "other"), "newer version")
-    refused(cli("worker", "--cpu"), "newer version")
+    refused(call("create", "demo", "--as", "other"), "newer version")
+    refused(call("worker", "--cpu"), "newer version")
 
 
-def test_a_file_that_is_no_database_is_left_alone(cli, tmp_path):
+def test_a_file_that_is_no_database_is_left_alone(call, tmp_path):
     (tmp_path / "cifarsweep.db").write_text("my thesis, the only copy\n" * 100)
 
-    refused(cli("create", "demo"), "cifarsweep.db")
+    refused(call("create", "demo"), "cifarsweep.db")
 
     assert (tmp_path / "cifarsweep.db").read_text().startswith("my thesis")
 
 
-def test_a_report_into_a_file_is_refused(cli, tmp_path):
-    cli("create", "demo")
+def test_a_report_into_a_file_is_refused(call, tmp_path):
+    call("create", "demo")
     (tmp_path / "taken").write_text("a file")
 
-    refused(cli("report", "demo", "--out", "taken"), "taken")
+    refused(call("report", "demo", "--out", "taken"), "taken")

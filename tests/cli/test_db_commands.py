@@ -11,21 +11,21 @@ from cifarsweep.store.migrations import REVISIONS
 
 
 @pytest.fixture
-def database(cli, tmp_path: Path) -> Path:
+def database(call, tmp_path: Path) -> Path:
     """A file with the demo study, in a folder of its own."""
     (tmp_path / "there").mkdir()
-    assert cli("create", "demo", "--db", "sqlite:///there/results.db").returncode == 0
+    assert call("create", "demo", "--db", "sqlite:///there/results.db").returncode == 0
     return tmp_path / "there" / "results.db"
 
 
-def test_a_file_on_a_read_only_disk_is_checked_and_backed_up(cli, database, set_read_only):
+def test_a_file_on_a_read_only_disk_is_checked_and_backed_up(call, database, set_read_only):
     set_read_only(database.parent)
 
-    checked = cli("db", "check", "--db", f"sqlite:///{database}")
-    saved = cli("db", "backup", "copy.db", "--db", f"sqlite:///{database}")
+    checked = call("db", "check", "--db", f"sqlite:///{database}")
+    saved = call("db", "backup", "copy.db", "--db", f"sqlite:///{database}")
 
     assert (checked.returncode, saved.returncode) == (0, 0), checked.stderr + saved.stderr
-    assert '"queued": 12' in cli("status", "demo", "--json", "--db", "sqlite:///copy.db").stdout
+    assert '"queued": 12' in call("status", "demo", "--json", "--db", "sqlite:///copy.db").stdout
 
 
 @pytest.fixture
@@ -37,25 +37,25 @@ def old_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "old.db"
 
 
-def test_an_older_file_is_backed_up_and_the_copy_says_that_it_is_older(cli, old_database, tmp_path):
-    saved = cli("db", "backup", "copy.db", "--db", f"sqlite:///{old_database}")
-    restored = cli("db", "restore", "copy.db", "--db", "sqlite:///new.db")
+def test_an_older_file_is_backed_up_and_the_copy_says_that_it_is_older(call, old_database, tmp_path):
+    saved = call("db", "backup", "copy.db", "--db", f"sqlite:///{old_database}")
+    restored = call("db", "restore", "copy.db", "--db", "sqlite:///new.db")
 
     assert saved.returncode == 0, saved.stderr
     assert restored.returncode == 2 and f"cifarsweep db upgrade --db sqlite:///{tmp_path}/copy.db" in restored.stderr
     assert not (tmp_path / "new.db").exists()
 
 
-def test_a_study_in_an_older_file_says_that_the_file_was_upgraded(cli, old_database):
-    first = cli("create", "demo", "--db", f"sqlite:///{old_database}")
-    again = cli("create", "demo", "--db", f"sqlite:///{old_database}")
+def test_a_study_in_an_older_file_says_that_the_file_was_upgraded(call, old_database):
+    first = call("create", "demo", "--db", f"sqlite:///{old_database}")
+    again = call("create", "demo", "--db", f"sqlite:///{old_database}")
 
     assert first.stdout.count(f"old.db: was of an older version ({REVISIONS[0]}) and is upgraded") == 1
     assert "upgraded" not in again.stdout
 
 
 @pytest.mark.parametrize("spoil", ["text", "half", "other"])
-def test_a_file_that_is_no_backup_is_named_as_that(cli, database, tmp_path, spoil):
+def test_a_file_that_is_no_backup_is_named_as_that(call, database, tmp_path, spoil):
     file = tmp_path / "saved.db"
     if spoil == "text":
         file.write_text("Dear diary, " * 1000)
@@ -65,17 +65,17 @@ def test_a_file_that_is_no_backup_is_named_as_that(cli, database, tmp_path, spoi
         with closing(sqlite3.connect(file)) as conn:
             conn.execute("CREATE TABLE songs (title TEXT)")
 
-    done = cli("db", "restore", "saved.db", "--db", "sqlite:///new.db")
+    done = call("db", "restore", "saved.db", "--db", "sqlite:///new.db")
 
     assert done.returncode == 2
     assert done.stderr.startswith("error: saved.db: is no backup, or not a whole one") and "db backup" in done.stderr
     assert "--db" not in done.stderr and not (tmp_path / "new.db").exists()
 
 
-def test_a_backup_into_a_link_that_leads_nowhere_is_refused(cli, database, tmp_path):
+def test_a_backup_into_a_link_that_leads_nowhere_is_refused(call, database, tmp_path):
     (tmp_path / "link.db").symlink_to("nowhere.db")
 
-    done = cli("db", "backup", "link.db", "--db", f"sqlite:///{database}")
+    done = call("db", "backup", "link.db", "--db", f"sqlite:///{database}")
 
     assert done.returncode == 2 and "link.db: exists already" in done.stderr
     assert not (tmp_path / "nowhere.db").exists()

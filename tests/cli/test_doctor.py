@@ -12,19 +12,19 @@ SECRET = "tr0ub4dor"
 
 
 @pytest.fixture
-def looked(cli, tmp_path: Path):
+def looked(call, tmp_path: Path):
     """What `doctor --json` finds, by subject, and its exit code."""
 
     def _look(url: str) -> tuple[dict[str, dict[str, str]], int]:
-        done = cli("doctor", "--json", "--db", url)
+        done = call("doctor", "--json", "--db", url)
         return {finding["subject"]: finding for finding in json.loads(done.stdout)}, done.returncode
 
     return _look
 
 
 @pytest.fixture
-def database(cli, tmp_path: Path) -> Path:
-    assert cli("db", "upgrade").returncode == 0
+def database(call, tmp_path: Path) -> Path:
+    assert call("db", "upgrade").returncode == 0
     return tmp_path / "cifarsweep.db"
 
 
@@ -47,8 +47,8 @@ def test_all_is_well(looked, database):
     assert "torch" in found["packages"]["text"]
 
 
-def test_the_table_has_a_line_for_each(cli, database):
-    done = cli("doctor")
+def test_the_table_has_a_line_for_each(call, database):
+    done = call("doctor")
 
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) >= 9
@@ -68,8 +68,8 @@ def test_who_holds_the_lock_is_named_without_its_arguments(looked, database, tmp
     assert f"pid {holder.pid}" in found["lock"]["text"] and SECRET not in str(found)
 
 
-def test_a_lease_that_ran_out_is_a_warning(looked, database, cli):
-    assert cli("create", "demo").returncode == 0
+def test_a_lease_that_ran_out_is_a_warning(looked, database, call):
+    assert call("create", "demo").returncode == 0
     with sqlite3.connect(database) as conn:
         conn.execute("UPDATE cs_trial SET state = 'leased', clock = 'another', lease_until = 0 WHERE number = 3")
     conn.close()
@@ -97,17 +97,17 @@ def test_a_database_that_is_not_there_fails_alone(looked, url, sentence):
     assert found["packages"]["level"] == "ok" and SECRET not in str(found)
 
 
-def test_a_data_folder_of_nobody_fails_alone(cli, database):
-    done = cli("doctor", "--json", CIFARSWEEP_DATA="~no-such-user-here")
+def test_a_data_folder_of_nobody_fails_alone(call, database):
+    done = call("doctor", "--json", CIFARSWEEP_DATA="~no-such-user-here")
 
     found = {finding["subject"]: finding for finding in json.loads(done.stdout)}
     assert done.returncode == 1 and "no-such-user-here" in found["data sets"]["text"]
     assert found["database"]["level"] == "ok"
 
 
-def test_a_folder_for_checkpoints_that_is_not_there_is_not_made(cli, tmp_path):
-    before = cli("doctor", "--json", "--db", "sqlite:///none.db")
-    named = cli("doctor", "--json", "--db", "sqlite:///none.db", "--artifacts", "new/deep")
+def test_a_folder_for_checkpoints_that_is_not_there_is_not_made(call, tmp_path):
+    before = call("doctor", "--json", "--db", "sqlite:///none.db")
+    named = call("doctor", "--json", "--db", "sqlite:///none.db", "--artifacts", "new/deep")
 
     assert list(tmp_path.iterdir()) == []
     for done, folder in ((before, "none.checkpoints"), (named, "new/deep")):
@@ -115,10 +115,10 @@ def test_a_folder_for_checkpoints_that_is_not_there_is_not_made(cli, tmp_path):
         assert found["checkpoints"]["level"] == "ok" and f"{tmp_path}/{folder}" in found["checkpoints"]["text"]
 
 
-def test_a_folder_for_checkpoints_that_can_not_be_made_fails(cli, tmp_path):
+def test_a_folder_for_checkpoints_that_can_not_be_made_fails(call, tmp_path):
     (tmp_path / "file").touch()
 
-    done = cli("doctor", "--json", "--artifacts", "file/below")
+    done = call("doctor", "--json", "--artifacts", "file/below")
 
     found = {finding["subject"]: finding for finding in json.loads(done.stdout)}
     assert found["checkpoints"]["level"] == "fail"

@@ -13,29 +13,29 @@ REFUSED = [
 
 
 @pytest.fixture
-def database(cli, tmp_path: Path) -> bytes:
-    assert cli("create", "demo").returncode == 0
+def database(call, tmp_path: Path) -> bytes:
+    assert call("create", "demo").returncode == 0
     return (tmp_path / "cifarsweep.db").read_bytes()
 
 
-def test_folders_and_the_database_are_refused_and_stay(cli, tmp_path, database):
+def test_folders_and_the_database_are_refused_and_stay(call, tmp_path, database):
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "one.png").write_text("drawn by hand")
 
     for out, kind, says in REFUSED:
-        done = cli("export", "demo", "--format", kind, "--out", out, "--force")
+        done = call("export", "demo", "--format", kind, "--out", out, "--force")
         assert done.returncode == 2 and says in done.stderr and "Traceback" not in done.stderr
 
     assert (tmp_path / "cifarsweep.db").read_bytes() == database
     assert (tmp_path / "figures" / "one.png").read_text() == "drawn by hand"
-    assert json.loads(cli("status", "demo", "--json").stdout)["trials"]["queued"] == 12
+    assert json.loads(call("status", "demo", "--json").stdout)["trials"]["queued"] == 12
 
 
-def test_a_file_that_was_exported_is_replaced_when_forced(cli, tmp_path, database):
+def test_a_file_that_was_exported_is_replaced_when_forced(call, tmp_path, database):
     (tmp_path / "demo.csv").write_text("mine")
 
-    assert "is there already" in cli("export", "demo").stderr
+    assert "is there already" in call("export", "demo").stderr
     assert (tmp_path / "demo.csv").read_text() == "mine"
 
-    assert cli("export", "demo", "--force").stdout == "demo.csv\n"
+    assert call("export", "demo", "--force").stdout == "demo.csv\n"
     assert (tmp_path / "demo.csv").read_text().startswith("trial,cell")

@@ -62,8 +62,8 @@ def hostile(tmp_path) -> str:
         ("--\x1b[2J\u202e",),
     ],
 )
-def test_no_command_prints_what_steers(cli, hostile, command):
-    done = cli(*command)
+def test_no_command_prints_what_steers(call, hostile, command):
+    done = call(*command)
 
     assert tricky(done.stdout + done.stderr) == set()
     assert "Traceback (most" not in done.stderr
@@ -79,8 +79,8 @@ def test_whatever_the_terminal_speaks(cli, hostile, encoding):
     assert tricky(done.stdout + done.stderr) == set() and "[2J" in done.stderr
 
 
-def test_json_and_exports_hold_the_names_as_they_are(cli, hostile):
-    shown = json.loads(cli("show", "demo/1", "--json").stdout)
+def test_json_and_exports_hold_the_names_as_they_are(call, hostile):
+    shown = json.loads(call("show", "demo/1", "--json").stdout)
 
     assert shown["cell"].startswith(HOSTILE) and shown["attempts"][0]["worker_id"] == f"w{HOSTILE}"
 

@@ -55,8 +55,8 @@ def test_workers_that_are_launched_train_a_study_and_a_backup_has_it(cli, tmp_pa
         (["--slurm", "--extra", "open_mode=truncate"], "--extra open-mode"),
     ],
 )
-def test_what_launch_can_not_do_is_one_sentence(cli, arguments, sentence):
-    done = cli("launch", *arguments)
+def test_what_launch_can_not_do_is_one_sentence(call, arguments, sentence):
+    done = call("launch", *arguments)
 
     assert done.returncode == 2 and sentence in done.stderr
     assert "Traceback" not in done.stderr
@@ -75,15 +75,15 @@ def test_launch_passes_on_that_workers_do_without_graphs(monkeypatch, tmp_path):
     assert [member.command[-3:] for member in started] == [(f"--gpu={n}", "--slots=1", "--no-graphs") for n in (0, 1)]
 
 
-def test_a_database_that_is_not_there_is_one_sentence_not_one_of_every_worker(cli, tmp_path):
-    done = cli("launch", "--cpus", "3")
+def test_a_database_that_is_not_there_is_one_sentence_not_one_of_every_worker(call, tmp_path):
+    done = call("launch", "--cpus", "3")
 
     assert done.returncode == 2 and done.stderr.count("no such database") == 1
     assert not (tmp_path / "logs").exists()
 
 
-def test_what_every_worker_would_refuse_starts_none(cli, tmp_path):
-    assert cli("db", "upgrade").returncode == 0
+def test_what_every_worker_would_refuse_starts_none(call, tmp_path):
+    assert call("db", "upgrade").returncode == 0
 
     for option, sentence in (
         ("--slots=many", "'many' is neither auto nor a number"),
@@ -91,7 +91,7 @@ def test_what_every_worker_would_refuse_starts_none(cli, tmp_path):
         ("--artifacts=s3://", "names no bucket"),
         ("--artifacts=foo://x", "Protocol not known: foo"),
     ):
-        done = cli("launch", "--cpus", "2", option)
+        done = call("launch", "--cpus", "2", option)
         assert done.returncode == 2 and done.stderr.count(sentence) == 1, done.stderr
     assert not (tmp_path / "logs").exists()
 
@@ -104,8 +104,8 @@ def test_what_every_worker_would_refuse_starts_none(cli, tmp_path):
         "sbatch: unrecognized option '--bogus=3'\nTry \"sbatch --help\" for more information",
     ],
 )
-def test_what_slurm_says_is_said_once(cli, tmp_path, says):
-    assert cli("db", "upgrade").returncode == 0
+def test_what_slurm_says_is_said_once(call, tmp_path, says):
+    assert call("db", "upgrade").returncode == 0
     slurm = tmp_path / "slurm"
     slurm.mkdir()
     (slurm / "said").write_text(says)
@@ -113,7 +113,7 @@ def test_what_slurm_says_is_said_once(cli, tmp_path, says):
         (slurm / name).write_text(f"#!/bin/sh\n{body}\n")
         (slurm / name).chmod(0o755)
 
-    done = cli("launch", "--slurm", "--extra", "bogus=3", PATH=f"{slurm}:{os.environ['PATH']}")
+    done = call("launch", "--slurm", "--extra", "bogus=3", PATH=f"{slurm}:{os.environ['PATH']}")
 
     assert done.returncode == 2
     assert done.stderr == f"error: Slurm refuses the job: {says.splitlines()[0]}\n"

@@ -45,8 +45,8 @@ def two_databases(tmp_path):
     finished(tmp_path, "other", 0.1)
 
 
-def test_two_databases_are_set_side_by_side(cli, tmp_path, two_databases):
-    shown = cli("report", "--compare", "small", f"sqlite:///{tmp_path}/other.db#small", "--out", "pages")
+def test_two_databases_are_set_side_by_side(call, tmp_path, two_databases):
+    shown = call("report", "--compare", "small", f"sqlite:///{tmp_path}/other.db#small", "--out", "pages")
 
     assert shown.returncode == 0, shown.stderr
     lead, path = shown.stdout.splitlines()
@@ -61,12 +61,12 @@ def test_two_databases_are_set_side_by_side(cli, tmp_path, two_databases):
         and "cifarsweep.db" in html
         and "other.db" in html
     )
-    told = json.loads(cli("report", "--json", "--compare", "small", "sqlite:///other.db#small").stdout)
+    told = json.loads(call("report", "--json", "--compare", "small", "sqlite:///other.db#small").stdout)
     assert [cell["finding"] for cell in told["cells"]] == ["higher"] * 3
 
 
-def test_programs_get_json_and_no_pages(cli, tmp_path, two_databases):
-    told = json.loads(cli("report", "small", "--json").stdout)
+def test_programs_get_json_and_no_pages(call, tmp_path, two_databases):
+    told = json.loads(call("report", "small", "--json").stdout)
 
     assert [study["study"] for study in told] == ["small"] and len(told[0]["cells"]) == 3
     assert told[0]["cells"][0]["n"] == 3 and told[0]["cells"][0]["mean"] == pytest.approx(0.601)
@@ -74,10 +74,10 @@ def test_programs_get_json_and_no_pages(cli, tmp_path, two_databases):
     assert not (tmp_path / "reports").exists()
 
 
-def test_several_studies_share_an_index_with_an_answer_each(cli, tmp_path, two_databases):
-    assert cli("create", "demo", "--as", "later").returncode == 0
+def test_several_studies_share_an_index_with_an_answer_each(call, tmp_path, two_databases):
+    assert call("create", "demo", "--as", "later").returncode == 0
 
-    shown = cli("report", "small", "later", "--out", "pages")
+    shown = call("report", "small", "later", "--out", "pages")
 
     index = (tmp_path / "pages" / "index.html").read_text()
     assert shown.returncode == 0 and 'href="small.html"' in index and 'href="later.html"' in index
@@ -94,8 +94,8 @@ def test_several_studies_share_an_index_with_an_answer_each(cli, tmp_path, two_d
         (["small", "--json", "--png"], "--json writes no page"),
     ],
 )
-def test_what_can_not_be_shown_is_said_and_nothing_written(cli, tmp_path, two_databases, arguments, words):
-    shown = cli("report", *arguments, PATH=str(tmp_path))
+def test_what_can_not_be_shown_is_said_and_nothing_written(call, tmp_path, two_databases, arguments, words):
+    shown = call("report", *arguments, PATH=str(tmp_path))
 
     assert (shown.returncode, shown.stdout) == (2, "") and words in shown.stderr
     assert not (tmp_path / "reports").exists()
