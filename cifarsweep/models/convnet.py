@@ -67,7 +67,7 @@ def _bridge(settings: spec.ConvNet, before: int, width: int) -> nn.Module:
 def _stage(settings: spec.ConvNet, before: int, width: int) -> nn.Module:
     """A stage or, with a skip over every few of its convolutions, several in a row without a pool between them."""
     convs = settings.convs_per_stage
-    if not settings.skip or not settings.skip_every:
+    if not settings.skip or settings.skip_every in (0, convs):
         return Stage(settings, before, width, convs)
     befores = (before, *[width] * (convs // settings.skip_every - 1))
     return nn.Sequential(*[Stage(settings, channels, width, settings.skip_every) for channels in befores])
