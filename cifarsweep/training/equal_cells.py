@@ -1,4 +1,4 @@
-"""Finds cells of a study that train the same bits, since they differ in settings that training does not read.
+"""Finds settings that training does not read, and cells of a study that train the same bits for that reason.
 
 It imports no torch. It finds what settings say; what only a network or a device decides it leaves as different.
 """
@@ -9,13 +9,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 
 from cifarsweep.spec.settings import ConvNet, Settings, flat_settings
-from cifarsweep.spec.study import Study
+from cifarsweep.spec.study import Study, level_text
 from cifarsweep.training.schedule import Budget, peak_rate
 
 _Condition = Callable[[Settings], bool]
 
 #: Settings that do not change a step, as long as nothing stops early.
-_NO_PART_OF_A_STEP = ("log_every", "eval_every", "keep_best", "early_stop.min_delta")
+_NO_PART_OF_A_STEP = ("log_every", "eval_every", "keep_best")
 
 
 def _norm(settings: Settings) -> str:
@@ -26,36 +26,71 @@ def _warms_up(settings: Settings) -> bool:
     return bool(settings.schedule.warmup_epochs or settings.schedule.warmup_steps)
 
 
-#: Where the condition holds, training does not read the settings beside it.
-_UNREAD: tuple[tuple[_Condition, tuple[str, ...]], ...] = (
-    (lambda s: s.validation.split == "test", ("validation.fraction", "validation.seed")),
-    (lambda s: s.optimizer.name == "sgd", ("optimizer.beta1", "optimizer.beta2")),
-    (lambda s: s.optimizer.name != "sgd", ("optimizer.momentum", "optimizer.nesterov")),
-    (lambda s: not s.optimizer.weight_decay, ("optimizer.decay_norms",)),
-    (lambda s: s.schedule.name != "step", ("schedule.milestones", "schedule.factor", "schedule.factors")),
-    (lambda s: bool(s.schedule.factors), ("schedule.factor",)),
-    (lambda s: s.schedule.name not in ("cosine", "linear"), ("schedule.final",)),
-    (lambda s: not _warms_up(s), ("schedule.warmup_start",)),
-    (lambda s: s.schedule.name == "constant" and not _warms_up(s), ("schedule.by",)),
-    (lambda s: not s.augment.randaugment, ("augment.randaugment_magnitude",)),
-    (lambda s: not s.early_stop.patience, _NO_PART_OF_A_STEP),
-    (lambda s: _norm(s) != "group", ("model.norm_groups", "model.norm_group_size")),
-    (lambda s: _norm(s) == "none", ("model.norm_affine",)),
-    (lambda s: isinstance(s.model, ConvNet) and not s.model.skip, ("model.skip_every", "model.bridge_size")),
+#: Training reads the settings of a row only where its condition holds, which the text says in words.
+_READ_WHERE: tuple[tuple[_Condition, tuple[str, ...], str], ...] = (
+    (lambda s: s.validation.split == "holdout", ("validation.fraction", "validation.seed"), "a hold-out"),
+    (lambda s: s.optimizer.name != "sgd", ("optimizer.beta1", "optimizer.beta2"), 'optimizer.name = "adamw" or "adam"'),
+    (lambda s: s.optimizer.name == "sgd", ("optimizer.momentum", "optimizer.nesterov"), 'optimizer.name = "sgd"'),
+    (lambda s: s.optimizer.scaling != "none", ("optimizer.base_batch",), "optimizer.scaling"),
+    (lambda s: s.optimizer.weight_decay > 0, ("optimizer.decay_norms",), "optimizer.weight_decay above 0"),
+    (lambda s: s.schedule.name == "step", ("schedule.milestones", "schedule.factors"), 'schedule.name = "step"'),
+    (lambda s: s.schedule.name == "step" and not s.schedule.factors, ("schedule.factor",), "steps without factors"),
+    (lambda s: s.schedule.name in ("cosine", "linear"), ("schedule.final",), 'schedule.name = "cosine" or "linear"'),
+    (_warms_up, ("schedule.warmup_start",), "a warm-up"),
+    (lambda s: s.schedule.name != "constant" or _warms_up(s), ("schedule.by",), "a rate that changes"),
+    (lambda s: s.augment.randaugment > 0, ("augment.randaugment_magnitude",), "augment.randaugment above 0"),
+    (lambda s: s.early_stop.patience > 0, ("early_stop.min_delta",), "early_stop.patience above 0"),
+    (lambda s: _norm(s) == "group", ("model.norm_groups", "model.norm_group_size"), 'model.norm = "group"'),
+    (lambda s: _norm(s) != "none", ("model.norm_affine",), "a norm"),
+    (lambda s: _norm(s) == "none", ("model.conv_bias",), 'model.norm = "none"'),
+    (
+        lambda s: isinstance(s.model, ConvNet) and s.model.skip,
+        ("model.skip_every", "model.bridge_size"),
+        "model.skip = true",
+    ),
 )
+
+
+def _unread(settings: Settings) -> dict[str, str]:
+    """Return the settings that training does not read beside these, each with what it needs."""
+    return {key: needs for holds, keys, needs in _READ_WHERE if not holds(settings) for key in keys}
 
 
 def what_trains(settings: Settings, images: int | None) -> str:
     """Return a text that is equal for settings that train the same bits on so many images; None if that is unknown."""
-    unread = {key for holds, keys in _UNREAD if holds(settings) for key in keys}
+    unread = {*_unread(settings), *(() if settings.early_stop.patience else _NO_PART_OF_A_STEP)}
     read = {key: value for key, value in flat_settings(settings).items() if key not in unread}
     # The rate is what counts, not how it was written.
     read["optimizer.lr"] = peak_rate(settings.optimizer, settings.batch_size)
-    del read["optimizer.scaling"], read["optimizer.base_batch"]
+    for key in ("optimizer.scaling", "optimizer.base_batch"):
+        read.pop(key, None)
+    # One skip over all convolutions of a stage is the skip over the stage.
+    if read.get("model.skip_every") == read.get("model.convs_per_stage"):
+        read["model.skip_every"] = 0
     if images is not None:
         read["steps"] = Budget.of(settings, images).total_steps
         del read["epochs"]
     return json.dumps(read, sort_keys=True)
+
+
+def unread_settings(study: Study) -> Iterator[str]:
+    """Yield a sentence on each setting that the study sets and no cell of it reads.
+
+    One that some cells read and others don't is no mistake: factors are crossed.
+    """
+    usual = flat_settings(Settings(epochs=1))
+    set_somewhere: dict[str, str] = {}
+    read_somewhere: set[str] = set()
+    for cell in study.cells:
+        unread, flat = _unread(cell.settings), flat_settings(cell.settings)
+        for key in flat.keys() & usual.keys():
+            if key not in unread:
+                read_somewhere.add(key)
+            elif flat[key] != usual[key]:
+                set_somewhere.setdefault(
+                    key, f"{key} = {level_text(flat[key])} changes nothing: it needs {unread[key]}"
+                )
+    yield from (sentence for key, sentence in sorted(set_somewhere.items()) if key not in read_somewhere)
 
 
 def equal_cells(study: Study, images: Mapping[str, int | None]) -> Iterator[str]:

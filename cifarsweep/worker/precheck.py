@@ -18,7 +18,7 @@ from cifarsweep.errors import CifarsweepError, SpecError
 from cifarsweep.spec.settings import Settings, Timm
 from cifarsweep.spec.study import Cell, Study, ends_before
 from cifarsweep.spec.validation import Table, nested, validated
-from cifarsweep.training.equal_cells import equal_cells
+from cifarsweep.training.equal_cells import equal_cells, unread_settings
 from cifarsweep.training.schedule import Budget, warmup_steps
 
 
@@ -40,8 +40,8 @@ def check_trainable(study: Study) -> list[str]:
     """Raise SpecError that names study, cells, key and reason of everything that can't train.
 
     Settings that depend on images are checked if the data set is built in or on this machine. Returns a
-    sentence on cells that train on a processor and not on a GPU, on each that trains the same bits as another, and on
-    each hypothesis about a moment after the end.
+    sentence on cells that train on a processor and not on a GPU, on each setting that no cell reads, on each cell that
+    trains the same bits as another, and on each hypothesis about a moment after the end.
     """
     here = {name: info(name) for name in {cell.settings.dataset for cell in study.cells}}
     problems: list[Problem] = []
@@ -55,7 +55,8 @@ def check_trainable(study: Study) -> list[str]:
     problems += answer["problems"]
     if problems:
         raise SpecError("\n".join(_sentences(study.name, problems)))
-    return [*_sentences(study.name, answer["notes"]), *equal_cells(study, known), *_moments_after_the_end(study, known)]
+    of_cells = [*unread_settings(study), *equal_cells(study, known)]
+    return [*_sentences(study.name, answer["notes"]), *of_cells, *_moments_after_the_end(study, known)]
 
 
 def _moments_after_the_end(study: Study, images: Mapping[str, int | None]) -> Iterator[str]:

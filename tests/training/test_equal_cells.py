@@ -3,10 +3,10 @@
 import pytest
 from stripes import TINY, finished
 
-from cifarsweep.spec.reader import find, read_study
-from cifarsweep.spec.settings import Augment, EarlyStop, Optimizer, Schedule, Settings, Validation
+from cifarsweep.spec.reader import find, read_study, shipped
+from cifarsweep.spec.settings import Augment, ConvNet, EarlyStop, Optimizer, Schedule, Settings, Validation
 from cifarsweep.spec.study import Cell, Study
-from cifarsweep.training.equal_cells import equal_cells, what_trains
+from cifarsweep.training.equal_cells import equal_cells, unread_settings, what_trains
 
 SGD = Optimizer(name="sgd", lr=0.01)
 EQUAL = [
@@ -24,6 +24,11 @@ EQUAL = [
     ({}, {"keep_best": True, "early_stop": EarlyStop(min_delta=0.5)}),
     ({}, {"epochs": None, "steps": 12}),
     ({}, {"model": TINY.model.model_copy(update={"norm_groups": 2})}),
+    ({}, {"model": TINY.model.model_copy(update={"norm_group_size": 2, "conv_bias": False})}),
+    (
+        {"model": TINY.model.model_copy(update={"skip": True})},
+        {"model": TINY.model.model_copy(update={"skip": True, "skip_every": TINY.model.convs_per_stage})},
+    ),
 ]
 DIFFERENT = [
     ({"optimizer": SGD}, {"optimizer": Optimizer(name="sgd", lr=0.01, momentum=0.5)}),
@@ -32,6 +37,7 @@ DIFFERENT = [
     ({"schedule": Schedule(warmup_steps=2)}, {"schedule": Schedule(warmup_steps=2, warmup_start=0.1)}),
     ({"schedule": Schedule(name="cosine")}, {"schedule": Schedule(name="cosine", by="epoch")}),
     ({}, {"augment": Augment(crop=1)}),
+    ({}, {"model": TINY.model.model_copy(update={"norm_affine": False})}),
     ({}, {"epochs": 3}),
     ({"early_stop": EarlyStop(patience=1)}, {"early_stop": EarlyStop(patience=1), "eval_every": 3}),
 ]
@@ -82,3 +88,39 @@ def test_a_sentence_names_both_cells():
 def test_a_search_has_none():
     study = read_study(find("lr-search"))
     assert not list(equal_cells(study, {cell.name: 50_000 for cell in study.cells}))
+
+
+def study_of(*models, **settings):
+    cells = (
+        Cell(name=str(number), levels={}, settings=Settings(epochs=1, model=model, **settings))
+        for number, model in enumerate(models)
+    )
+    return Study(name="s", question="Which?", cells=tuple(cells), seeds=(0,))
+
+
+def test_a_setting_that_no_cell_reads_is_named():
+    sized = ConvNet(norm="batch", norm_group_size=16)
+
+    (sentence,) = unread_settings(study_of(sized, sized.model_copy(update={"norm": "layer"})))
+
+    assert sentence == 'model.norm_group_size = 16 changes nothing: it needs model.norm = "group"'
+
+
+def test_a_setting_that_only_some_cells_of_crossed_factors_read_is_not_named():
+    norms = ("batch", "group", "none")
+
+    assert not list(unread_settings(study_of(*(ConvNet(norm=norm, norm_group_size=16) for norm in norms))))
+
+
+def test_a_setting_of_another_optimizer_or_schedule_is_named():
+    study = study_of(ConvNet(), optimizer=Optimizer(nesterov=True), schedule=Schedule(factors=(0.5, 0.1)))
+
+    assert list(unread_settings(study)) == [
+        'optimizer.nesterov = yes changes nothing: it needs optimizer.name = "sgd"',
+        'schedule.factors = 0.5-0.1 changes nothing: it needs schedule.name = "step"',
+    ]
+
+
+@pytest.mark.parametrize("path", shipped(), ids=lambda path: path.stem)
+def test_studies_that_ship_set_nothing_that_none_of_their_cells_reads(path):
+    assert not list(unread_settings(read_study(path)))
