@@ -23,6 +23,7 @@ _RIVALS = {"epochs": "steps", "steps": "epochs"}
 _WARMUP_EPOCHS = "schedule.warmup_epochs"
 #: Budgets, and the warm-ups that have to fit them.
 _WARMUPS = (("epochs", _WARMUP_EPOCHS), ("steps", "schedule.warmup_steps"), ("steps", _WARMUP_EPOCHS))
+_NORMALIZE = ("normalize.mean", "normalize.std")
 #: Parts of a dotted key. The deepest setting has 3; Python's reader of TOML takes memory by the square of this number.
 DEEPEST = 16
 _SHARE = 10
@@ -73,7 +74,7 @@ def parse_overrides(texts: Iterable[str]) -> Table:
     said: dict[str, str] = {}
     for text in texts:
         key, value = parse_override(text)
-        for each, setting in flatten({key: value}).items():
+        for each, setting in flat_table({key: value}, f"--set {_shown(text)}").items():
             rival = next((one for one in given if _collide(one, each)), None)
             if rival is not None:
                 raise SpecError(
@@ -81,6 +82,22 @@ def parse_overrides(texts: Iterable[str]) -> Table:
                 )
             given[each], said[each] = setting, text
     return given
+
+
+def flat_table(tree: Mapping[str, Any], where: str) -> Table:
+    """Return a table of settings by dotted key, with `normalize = "data"` as the settings that it stands for.
+
+    Raises SpecError for another word in the place of that table.
+    """
+    flat = flatten(dict(tree))
+    if "normalize" not in flat:
+        return flat
+    if flat["normalize"] != "data":
+        raise SpecError(
+            f'{where}: normalize: {_shown(str(flat["normalize"]))} is unknown. Allowed: "data" for the statistics of '
+            "the training images, or a table with mean and std"
+        )
+    return {key: value for key, value in flat.items() if key != "normalize"} | dict.fromkeys(_NORMALIZE)
 
 
 def _collide(one: str, other: str) -> bool:

@@ -18,6 +18,7 @@ from cifarsweep.spec.overrides import (
     Note,
     applicable_hypotheses,
     fit_warmup,
+    flat_table,
     frozen,
     levels_of_cells,
     locked_keys,
@@ -142,7 +143,7 @@ def read_study(
     search, cells = _searched(file, given, where, fit)
     cells = cells or _cells(file, given, where, fit)
     hypotheses = [map_levels(hypothesis, parse_none) for hypothesis in file.hypotheses]
-    merged = bool(locked_keys(given) & {key for arm in file.arms for key in flatten(arm.set)})
+    merged = bool(locked_keys(given) & {key for arm in file.arms for key in flat_table(arm.set, where)})
     cells = merge_equal_cells(cells, note) if merged else cells
     hypotheses = applicable_hypotheses(hypotheses, cells, note, merged=merged) if given else hypotheses
     seed_list = _seeds(file.seeds if file.seeds is not None else 1 if search else _SEEDS, where)
@@ -191,7 +192,7 @@ def _given(file: _File, overrides: Mapping[str, Any], where: str) -> Table:
     """Return the overrides by dotted key. Factors can't be overridden."""
     given: Table = {}
     factors = [*flatten(file.factors), *space_tables(file.search or {}, where)]
-    for key, value in flatten(dict(overrides)).items():
+    for key, value in flat_table(overrides, "--set").items():
         check_keys([key], "--set")
         varied = locked_keys({key: value}) & set(factors)
         if varied:
@@ -203,7 +204,7 @@ def _given(file: _File, overrides: Mapping[str, Any], where: str) -> Table:
 
 
 def _fixed_settings(file: _File, given: Table, where: str) -> Table:
-    fixed = {key: parse_none(key, value) for key, value in flatten(file.settings).items()}
+    fixed = {key: parse_none(key, value) for key, value in flat_table(file.settings, f"{where}: settings").items()}
     check_keys(fixed, f"{where}: settings")
     factors = flatten(file.factors)
     twice = [key for key in fixed if key in factors]
@@ -285,7 +286,7 @@ def _exclusions(file: _File, factors: Mapping[str, tuple[Value, ...]], where: st
 
 
 def _arm_levels(arm: _Arm, settled: set[str], where: str) -> Table:
-    levels = flatten(arm.set)
+    levels = flat_table(arm.set, f"{where}: arm {arm.name!r}")
     check_keys(levels, f"{where}: arm {arm.name!r}")
     return {key: parse_none(key, level) for key, level in levels.items() if key not in settled}
 
