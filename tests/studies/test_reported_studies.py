@@ -4,18 +4,18 @@ from collections import Counter
 
 import pytest
 from facts import TABLE, Row, Words, expected, identity, rows
+from later_reports import REPORT_001, REPORT_002, REPORT_003, REPORT_004
 from report_000 import REPORT_000
 
 from cifarsweep.spec.reader import find, read_study, shipped
 from cifarsweep.spec.settings import flat_settings
 
-ALL_WORDS = (REPORT_000,)
+ALL_WORDS = (REPORT_000, REPORT_001, REPORT_002, REPORT_003, REPORT_004)
 ROWS = rows()
 #: Studies of the table that no file repeats yet.
 NOT_YET = {
     *("lr-study", "normalization-study", "vit-study", "optimizer-schedule-study", "batch-size-study"),
-    *("depth-study", "norm-depth-study", "warmup-study", "(missing: three-conv CNN)", "cifar100-transfer-study"),
-    *("resnet50-baseline", "resnet18-baseline", "resnet18-phases-study"),
+    *("depth-study", "norm-depth-study"),
 }
 
 pytestmark = pytest.mark.skipif(not ROWS, reason=f"the numbers of the reports are not here: {TABLE}")
