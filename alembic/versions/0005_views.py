@@ -1,6 +1,6 @@
 """Views for people who write SQL: one row a trial, and metrics in long form."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import sqlalchemy as sa
 
@@ -53,15 +53,15 @@ POSTGRES_NUMBER = "coalesce(m.value, m.kind::float8)"
 POSTGRES_JSON = "c.levels::jsonb AS levels, c.settings::jsonb AS settings, t.final::jsonb"
 
 
-def upgrade() -> None:
+def upgrade(columns: Mapping[str, str] = FINAL) -> None:
     if op.get_bind().dialect.name == "sqlite":
-        create(sqlite_final, SQLITE_JSON, SQLITE_NUMBER.format("m.kind", "m.value"))
+        create(columns, sqlite_final, SQLITE_JSON, SQLITE_NUMBER.format("m.kind", "m.value"))
     else:
-        create(postgres_final, POSTGRES_JSON, POSTGRES_NUMBER)
+        create(columns, postgres_final, POSTGRES_JSON, POSTGRES_NUMBER)
 
 
-def create(read: Callable[[str], str], json: str, value: str) -> None:
-    final = ", ".join(f"{read(metric)} AS {column}" for column, metric in FINAL.items())
+def create(columns: Mapping[str, str], read: Callable[[str], str], json: str, value: str) -> None:
+    final = ", ".join(f"{read(metric)} AS {column}" for column, metric in columns.items())
     for view in (TRIAL.format(final=final, json=json), METRIC.format(value=value)):
         # A colon would begin a parameter.
         op.execute(sa.text(view.replace(":", "\\:")))

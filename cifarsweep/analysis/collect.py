@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cifarsweep.analysis.confusion import class_counts
+from cifarsweep.analysis.hits import read_hits
 from cifarsweep.analysis.outcomes import Guess
 from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
 from cifarsweep.analysis.results import final_summary
@@ -33,21 +34,24 @@ _SHOWN_POINTS = 12
 
 
 def collect(store: Store, name: str) -> ReportStudy:
-    """Read a study with the curves that hypotheses and reported numbers need, and no others. Raises UnknownStudy."""
+    """Read a study with the curves and hits that hypotheses and reported numbers need. Raises UnknownStudy."""
     report = read_trials(store, name)
+    cells = named_cells(report.study)
+    report = replace(report, hits=read_hits(store, report, cells)) if cells else report
     if not (metrics := metrics_needed(report.study)):
         return report
-    return replace(report, series=_series(store, report, metrics, named_cells(report.study)))
+    return replace(report, series=_series(store, report, metrics, cells))
 
 
 def with_curves(store: Store, report: ReportStudy, cells: Collection[str]) -> ReportStudy:
-    """Add the curves and class counts of these cells, and the number of evaluations of all other trials."""
+    """Add the curves, class counts and hits of these cells, and the number of evaluations of all other trials."""
     name, others = report.study.name, [trial.number for trial in report.trials if trial.cell not in cells]
     return replace(
         report,
         series=_series(store, report, {*METRIC_LABELS, *metrics_needed(report.study)}, cells),
         evaluations=store.metrics.row_counts(name, [VAL_ACCURACY], others),
         confusion=class_counts(store, report, cells),
+        hits=read_hits(store, report, cells),
     )
 
 

@@ -145,6 +145,8 @@ class ReportStudy:
     """Names of the classes of each data set that is installed on this machine."""
     evaluations: Mapping[int, int] = field(default_factory=dict)
     """The number of evaluations by trial number, for trials whose curves are not in `series`."""
+    hits: Mapping[tuple[int, str], npt.NDArray[np.bool_]] = field(default_factory=dict)
+    """Which images a trial got right, (images,), by its number and the accuracy that they make up; see `cell_hits`."""
     written: Study | None = None
     """The study as its file has it; None if `study` is the same."""
 

@@ -147,12 +147,16 @@ def planned_batch(split: Split, plan: EpochPlan) -> tuple[Tensor, Tensor]:
     return images, labels if plan.mix is None else mix(images, labels, plan.mix)
 
 
-def eval_batches(split: Split, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the validation part in order, normalised: float32 (B, 3, 32, 32) channels_last, int64 (B,)."""
-    pixels = split.val_images.permute(0, 2, 3, 1)
+def eval_batches(split: Split, size: int, part: tuple[Tensor, Tensor] | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield images in order, normalised: float32 (B, 3, 32, 32) channels_last, int64 (B,).
+
+    They are those of `part`, images and labels on the split's device, or the validation part.
+    """
+    images, labels = part or (split.val_images, split.val_labels)
+    pixels = images.permute(0, 2, 3, 1)
     for start in range(0, len(pixels), size):
         rows = slice(start, start + size)
-        yield _normalised(pixels[rows], split), split.val_labels[rows]
+        yield _normalised(pixels[rows], split), labels[rows]
 
 
 def _cropped(pixels: Tensor, offset: Tensor, flip: Tensor, pad: int, mirrors: bool) -> Tensor:

@@ -40,8 +40,9 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The images that a run trains and validates on; all tensors on one device.
+    """The images that a run trains, validates and, where the validation images are no test images, tests on.
 
+    All tensors are on one device.
     `mean` and `std` (3,) are float32 statistics of the training part's pixels in 0..1, over all pixels of a channel.
     `sha256` identifies the data set's contents and the part that is held out; without it `digest` reads every image.
     """
@@ -53,6 +54,8 @@ class Split:
     mean: Tensor
     std: Tensor
     sha256: str | None = None
+    test_images: Tensor | None = None
+    test_labels: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Split:
         tensors: dict[str, Any] = {
@@ -112,7 +115,7 @@ def split(dataset: Dataset, validation: Validation) -> Split:
     """Return the training part and the part that accuracy is measured on.
 
     `holdout` takes `round(fraction * N)` training images, from every class its share, chosen by `validation.seed`, and
-    leaves out the test images. Raises DataError if nothing would be held out.
+    keeps the test images apart. Raises DataError if nothing would be held out.
     """
     images, labels = dataset.train_images, dataset.train_labels
     if validation.split == "test":
@@ -122,7 +125,8 @@ def split(dataset: Dataset, validation: Validation) -> Split:
     held_out = _held_out(labels, len(dataset.classes), validation, dataset.name)
     train_images, val_images = _picked(images, ~held_out), _picked(images, held_out)
     parts = train_images, labels[~held_out], val_images, labels[held_out]
-    return Split(*parts, *_statistics(train_images), _split_sha256(dataset, held_out))
+    sha256 = _split_sha256(dataset, held_out)
+    return Split(*parts, *_statistics(train_images), sha256, dataset.test_images, dataset.test_labels)
 
 
 def _split_sha256(dataset: Dataset, held_out: Tensor) -> str:

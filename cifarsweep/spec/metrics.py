@@ -5,6 +5,8 @@ from __future__ import annotations
 #: Metrics at every logging step.
 TRAIN_LOSS, TRAIN_ACCURACY = "train/loss", "train/accuracy"
 VAL_LOSS, VAL_ACCURACY = "val/loss", "val/accuracy"
+#: The test set where validation images are held out of the training set: evaluated once, after the last step.
+TEST_LOSS, TEST_ACCURACY = "test/loss", "test/accuracy"
 LEARNING_RATE = "lr"
 #: x axes: training epochs (fractional), images seen, and seconds of training without lost work.
 EPOCH, IMAGES, ELAPSED = "epoch", "images", "elapsed_s"
@@ -15,6 +17,8 @@ IMAGES_PER_SECOND = "images_per_s"
 #: Results of trials that keep the best weights or may stop early: the highest validation accuracy and the step where it
 #: came first, and the step at which training ended early.
 BEST_ACCURACY, BEST_STEP, EARLY_STOPPED_AT = "best/accuracy", "best/step", "early_stopped_at"
+#: Results of trials that keep the best weights and hold validation images out: those of these weights on the test set.
+BEST_TEST_ACCURACY, BEST_TEST_LOSS = "best/test_accuracy", "best/test_loss"
 #: Prefix of a trial's confusion counts, `val/confusion/TRUE/GUESSED` with the numbers of the two classes: counts of
 #: validation images at its last step, without zeros.
 CONFUSION = "val/confusion/"
@@ -62,6 +66,8 @@ UNITS = {
 METRIC_LABELS = {
     VAL_ACCURACY: "Validation accuracy",
     VAL_LOSS: "Validation loss",
+    TEST_ACCURACY: "Test accuracy",
+    TEST_LOSS: "Test loss",
     TRAIN_ACCURACY: "Training accuracy",
     TRAIN_LOSS: "Training loss",
     LEARNING_RATE: "Learning rate",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 #: Names of studies and data sets: safe in a path, a URL, SQL and HTML without quoting.
@@ -107,10 +107,21 @@ class CheckpointRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Hits:
+    """Which images an evaluation got right, in the order of the data set."""
+
+    images: int
+    #: base64 of a bit for each image, the first one in the highest bit of the first byte (numpy.packbits)
+    packed: str
+
+
+@dataclass(frozen=True, slots=True)
 class TrialResult:
-    """The result of a trial: its last metrics and the digest of its weights."""
+    """The result of a trial: its last metrics, the digest of its weights, and the hits behind its last accuracies."""
 
     outcome: Outcome
     step: int
     final: Mapping[str, float]
     weights_sha256: str
+    #: by the name of the accuracy
+    hits: Mapping[str, Hits] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from math import isfinite
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
-from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, Table
+from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, LargeBinary, Table
 
 from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.settings import Settings
@@ -78,6 +78,7 @@ def _parser(column: Column[Any]) -> Parser:
         (Integer, _whole(0, _MOST)),
         (Double, _number(-math.inf, math.inf)),
         (UtcDateTime, _moment),
+        (LargeBinary, _bytes),
     )
     return next((parse for kind, parse in kinds if isinstance(column.type, kind)), text)
 
@@ -113,6 +114,12 @@ def _number(low: float, high: float) -> Parser:
 def _moment(value: Any) -> datetime:
     if not isinstance(value, datetime) or value.year not in _YEARS:
         raise _bad(value, "a moment, as in 2026-01-31 12:00:00.000000")
+    return value
+
+
+def _bytes(value: Any) -> bytes:
+    if not isinstance(value, bytes):
+        raise _bad(value, "bytes")
     return value
 
 

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, delete, func, select, true
 
-from cifarsweep.spec.types import MetricRow
+from cifarsweep.spec.types import Hits, MetricRow
 from cifarsweep.store.columns import SPECIAL
 from cifarsweep.store.database import Part, backend_of
+from cifarsweep.store.hits import read_hits
 from cifarsweep.store.records import Series
 from cifarsweep.store.rows import unreadable_metric
 from cifarsweep.store.schema import metric, trial
@@ -68,6 +69,16 @@ class Metrics(Part):
             if values := {name: value for name, value in rows if value is not None}:
                 found[number] = values
         return found
+
+    @reading_study
+    def hits(
+        self, conn: Connection, study: str, names: Iterable[str], only: Sequence[int]
+    ) -> dict[tuple[int, str], Hits]:
+        """Which images the last evaluations got right, by trial number and the name of the accuracy.
+
+        Trials of earlier versions, and those that diverged or were pruned, have none.
+        """
+        return read_hits(conn, study, names, only)
 
     @reading_study
     def names(self, conn: Connection, study: str) -> list[str]:

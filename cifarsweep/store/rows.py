@@ -98,6 +98,15 @@ def trial_of(row: Sequence[Any]) -> dict[str, Any]:
     return found
 
 
+def wrong_length(row: Any) -> str | None:
+    """What is wrong with a row of `cs_hits` whose columns are valid; None without a contradiction."""
+    if len(row.bits) == -(-row.images // 8):
+        return None
+    return (
+        f"cs_hits.bits of {quoted(row.metric)} has {len(row.bits)} bytes, not a bit for {row.images} images: {ADVICE}"
+    )
+
+
 def no_such_cell(cell_id: object) -> str:
     """The message for a trial whose study has no such cell."""
     return f"cs_trial.cell_id is {quoted(cell_id)}, which is no cell of the study: {ADVICE}"

@@ -16,6 +16,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -221,6 +222,17 @@ decision = Table(
     Column("step", BigInteger, primary_key=True, autoincrement=False),
     #: the trial ends here
     Column("prune", Flag(create_constraint=False), nullable=False),
+)
+
+hits = Table(
+    "cs_hits",
+    metadata,
+    Column("trial_id", ForeignKey("cs_trial.trial_id"), primary_key=True, autoincrement=False),
+    #: the accuracy that they make up
+    Column("metric", String(64), primary_key=True),
+    Column("images", Integer, nullable=False),
+    #: one bit an image, the first one in the highest bit of the first byte: 1 where the last evaluation got it right
+    Column("bits", LargeBinary, nullable=False),
 )
 
 attempt = Table(

@@ -18,6 +18,7 @@ from cifarsweep.store.schema import (
     cell,
     checkpoint,
     decision,
+    hits,
     look,
     metric,
     study,
@@ -97,7 +98,7 @@ def _of_studies(conn: Connection, owner: int | None) -> Iterator[UnreadableStudy
         yield from _problems(trial, row, name, row.number) or _as_a_whole(rows.trial_of, row, names)
         if cells.get(row.cell_id) != row.study_id:
             yield rows.unreadable(name, rows.no_such_cell(row.cell_id), row.number)
-    for table in (attempt, checkpoint, decision):
+    for table in (attempt, checkpoint, decision, hits):
         for row in conn.execute(_of_trials(table, owner)):
             yield from _problems(table, row, *trials.get(row.trial_id, (None, row.trial_id)))
     yield from _metrics(conn, owner, trials)
@@ -118,6 +119,8 @@ def _of_trials(table: Table, owner: int | None) -> Select[Any]:
 
 def _problems(table: Table, row: Row[Any], name: object, number: object = None) -> list[UnreadableStudy]:
     found = rows.problems(table, row)
+    if table is hits and not found and (problem := rows.wrong_length(row)):
+        found = [problem]
     if "attempt" in table.columns and table is not trial:
         found = [f"attempt {row.attempt}: {problem}" for problem in found]
     return [rows.unreadable(name, problem, number) for problem in found]

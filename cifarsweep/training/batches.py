@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
@@ -44,6 +44,14 @@ class BatchLoader:
     def eval_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the validation images in order, normalised."""
         return augment.eval_batches(self._split, EVAL_BATCH)
+
+    @property
+    def test_batches(self) -> Callable[[], Iterator[tuple[Tensor, Tensor]]] | None:
+        """Yields the test images in order, normalised; None where the validation images are the test set."""
+        images, labels = self._split.test_images, self._split.test_labels
+        if images is None or labels is None:
+            return None
+        return lambda: augment.eval_batches(self._split, EVAL_BATCH, (images, labels))
 
     def _plan(self, epoch: int) -> EpochPlan:
         if self._planned is None or self._planned[0] != epoch:

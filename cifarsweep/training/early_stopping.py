@@ -28,6 +28,11 @@ class EarlyStopping:
     def stopped(self) -> bool:
         return self._stopped_at > 0
 
+    @property
+    def weights(self) -> Mapping[str, Tensor] | None:
+        """The weights of the best evaluation; None before the first one, and where they are not kept."""
+        return self._weights
+
     def update(self, accuracy: float, step: int, model: nn.Module, *, last: bool) -> None:
         """Record an evaluation at `step`. Ties keep the earlier step. `last` disables stopping."""
         if not self.on:

@@ -14,6 +14,7 @@ from cifarsweep.checkpoints.folder import Folder
 from cifarsweep.data.dataset import Split
 from cifarsweep.errors import CheckpointError, CheckpointNotFound
 from cifarsweep.models import cost, smallest_batch
+from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.types import CheckpointRef
 from cifarsweep.training import serialization
@@ -101,6 +102,10 @@ def train(run: Run) -> Iterator[Event]:
         if failure is not None:
             yield CaptureFailed(state.step, failure)
 
+    if not (yield from _test(run, state, budget, loader, pulse)):
+        # No checkpoint: it would lack rows of its own step. The attempt that resumes takes the last steps again.
+        yield Stopped(state.step)
+        return
     saved = yield from _save(run, state)
     yield Finished(state.result(), saved.checkpoint if isinstance(saved, Saved) else None)
 
@@ -145,7 +150,7 @@ def _report(run: Run, state: TrainState, budget: Budget, loader: BatchLoader, pu
     """Yield the rows of this step; none if asked to stop meanwhile, since the attempt that resumes evaluates again."""
     train_means, val_means, confusion = state.interval(), None, Confusion(run.classes)
     if _evaluation_is_due(state, run.settings, budget) and math.isfinite(train_means.loss):
-        val_means = yield from _evaluate(run, state, budget, loader, pulse, confusion)
+        val_means = yield from _evaluate(run, state, budget, loader.eval_batches(), pulse, confusion)
         if val_means is None:
             return
     rate = _rate(run.settings, budget, state.step - 1)
@@ -155,17 +160,47 @@ def _report(run: Run, state: TrainState, budget: Budget, loader: BatchLoader, pu
         state.early_stopping.update(val_means.accuracy, state.step, state.model, last=state.step == budget.total_steps)
         if _is_over(state, budget):
             rows += confusion.rows(state.step)
+            state.hits[VAL_ACCURACY] = confusion.hits()
     yield Metrics(tuple(rows))
 
 
+def _test(
+    run: Run, state: TrainState, budget: Budget, loader: BatchLoader, pulse: Every
+) -> Generator[Event, None, bool]:
+    """Evaluate the last and the best weights on the test set, if that does not validate, and yield the rows, once.
+
+    A trial that diverged counts as a guess. Returns False if asked to stop meanwhile.
+    """
+    test, labels = loader.test_batches, run.split.test_labels
+    if test is None or labels is None or state.test:
+        return True
+    last: Means | None = Means(math.nan, int(torch.bincount(labels).max()) / len(labels), 0)
+    best, guesses = None, Confusion(run.classes)
+    if not state.diverged:
+        last = yield from _evaluate(run, state, budget, test(), pulse, guesses)
+    kept = state.early_stopping.weights
+    if last is not None and kept is not None:
+        with state.holding(kept):
+            best = yield from _evaluate(run, state, budget, test(), pulse, Confusion(run.classes))
+    if last is None or (best is None and kept is not None):
+        return False
+    yield Metrics(tuple(state.record_test(last, best, None if state.diverged else guesses.hits())))
+    return True
+
+
 def _evaluate(
-    run: Run, state: TrainState, budget: Budget, loader: BatchLoader, pulse: Every, confusion: Confusion
+    run: Run,
+    state: TrainState,
+    budget: Budget,
+    batches: Iterator[tuple[Tensor, Tensor]],
+    pulse: Every,
+    confusion: Confusion,
 ) -> Generator[Event, None, Means | None]:
-    """Return the means over the validation images and fill `confusion`, or return None if asked to stop."""
+    """Return the means over the images and fill `confusion`, or return None if asked to stop."""
     meter = Meter(state.trial.device)
     state.model.eval()
     try:
-        for images, labels in loader.eval_batches():
+        for images, labels in batches:
             if run.should_stop():
                 return None
             logits = _add_batch(state.model, autocast(run.settings, state.trial.device), images, labels, meter)

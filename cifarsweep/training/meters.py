@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from cifarsweep.spec.metrics import CONFUSION
-from cifarsweep.spec.types import MetricRow
+from cifarsweep.spec.types import Hits, MetricRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,12 @@ class Confusion:
     def add(self, logits: Tensor, labels: Tensor) -> None:
         """Add a batch by its logits (N, classes) and labels (N,)."""
         self._pairs.append(labels * self._classes + logits.argmax(1))
+
+    def hits(self) -> Hits:
+        """Return which images were guessed right, in the order of the batches. This waits for the device."""
+        pairs = torch.cat(self._pairs).cpu()
+        right = (pairs // self._classes == pairs % self._classes).numpy()
+        return Hits(len(right), base64.b64encode(np.packbits(right).tobytes()).decode())
 
     def rows(self, step: int) -> list[MetricRow]:
         """Return how often each class was taken for each, without zeros. This waits for the device."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +19,7 @@ from cifarsweep.errors import CheckpointError
 from cifarsweep.models import build, cost
 from cifarsweep.spec import metrics
 from cifarsweep.spec.settings import Settings
-from cifarsweep.spec.types import MetricRow, Outcome, TrialResult
+from cifarsweep.spec.types import Hits, MetricRow, Outcome, TrialResult
 from cifarsweep.training import determinism
 from cifarsweep.training.device import autocast, set_memory_format
 from cifarsweep.training.early_stopping import EarlyStopping
@@ -83,6 +85,9 @@ class TrainState:
         self.reported = 0
         self.latest: dict[str, float] = {}
         self.diverged = False
+        #: the results on the test set, where validation images are held out, and the hits of the last evaluations
+        self.test: dict[str, float] = {}
+        self.hits: dict[str, Hits] = {}
         self._interval_began = 0.0
 
     def set_rate(self, rate: float) -> None:
@@ -150,10 +155,30 @@ class TrainState:
         self.meter.clear()
         return [MetricRow(name, self.step, value) for name, value in values.items()]
 
+    @contextmanager
+    def holding(self, weights: Mapping[str, Tensor]) -> Iterator[None]:
+        """Let the model have other weights meanwhile."""
+        own = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        self.model.load_state_dict(weights)
+        try:
+            yield
+        finally:
+            self.model.load_state_dict(own)
+
+    def record_test(self, last: Means, best: Means | None, hits: Hits | None) -> list[MetricRow]:
+        """Record the results of the last and the best weights on the test set, and return the rows of this step."""
+        self.test = {metrics.TEST_LOSS: last.loss, metrics.TEST_ACCURACY: last.accuracy}
+        rows = [MetricRow(name, self.step, value) for name, value in self.test.items()]
+        if best is not None:
+            self.test |= {metrics.BEST_TEST_LOSS: best.loss, metrics.BEST_TEST_ACCURACY: best.accuracy}
+        if hits is not None:
+            self.hits[metrics.TEST_ACCURACY] = hits
+        return rows
+
     def result(self) -> TrialResult:
         outcome = Outcome.DIVERGED if self.diverged else Outcome.FINISHED
-        final = self.latest | self.early_stopping.final()
-        return TrialResult(outcome, self.step, final, weights_sha256(self.model.state_dict()))
+        final = self.latest | self.test | self.early_stopping.final()
+        return TrialResult(outcome, self.step, final, weights_sha256(self.model.state_dict()), dict(self.hits))
 
     def checkpoint(self) -> dict[str, Any]:
         """Return everything as tensors and plain values; the best weights are in `watch`, if they are kept."""
@@ -170,6 +195,8 @@ class TrainState:
             "reported": self.reported,
             "latest": self.latest,
             "diverged": self.diverged,
+            "test": self.test,
+            "hits": {name: [hits.images, hits.packed] for name, hits in self.hits.items()},
             "elapsed": self.clock.seconds,
             "interval_began": self._interval_began,
         }
@@ -189,6 +216,9 @@ class TrainState:
                 self.early_stopping.restore(saved["watch"], self.trial.device)
             self.step, self.reported = saved["step"], saved["reported"]
             self.latest, self.diverged = saved["latest"], saved["diverged"]
+            # Earlier versions had neither.
+            self.test = saved.get("test", {})
+            self.hits = {name: Hits(*parts) for name, parts in saved.get("hits", {}).items()}
             self.clock.seconds, self._interval_began = saved["elapsed"], saved["interval_began"]
             determinism.restore_generators(saved["generators"], self.trial.device)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +27,7 @@ from cifarsweep.report.render import render_study
 from cifarsweep.spec.hypothesis import Greater
 from cifarsweep.spec.search_space import Range, Search
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.types import AttemptEnd, MetricRow
+from cifarsweep.spec.types import AttemptEnd, Hits, MetricRow
 from cifarsweep.store import Store, columns
 from cifarsweep.store.admin import check
 from cifarsweep.store.cached import CachedStore
@@ -62,6 +63,8 @@ SPECIAL: dict[str, list[object]] = {
     "cs_worker.versions": ['{"python": 3}'],
     "cs_attempt.started_at": ["0001-01-01 00:00:00.000000"],
     "cs_metric.value": [None],
+    "cs_hits.images": [99],
+    "cs_hits.metric": ["lr"],
     "cs_metric.name": ["val/confusion/x/y", "\x1b[2J"],
 }
 #: What a claim reads.
@@ -76,6 +79,7 @@ PLACES = {
     "cs_checkpoint": ["step = 2"],
     "cs_decision": ["step = 1"],
     "cs_attempt": ["attempt = 1 AND worker_id = 'w'"],
+    "cs_hits": ["trial_id IN (SELECT trial_id FROM cs_trial WHERE study_id = 2 AND number = 0)"],
     "cs_worker": ["worker_id = 'w'"],
     "cs_metric": [
         "name = 'train/loss' AND step = 2 AND trial_id IN (SELECT trial_id FROM cs_trial WHERE study_id = 2)"
@@ -108,7 +112,8 @@ def work_off(store: Store, study: str, worker: str, most: int = 99) -> None:
         if place == 1 and study == "s":
             store.queue.fail(lease, AttemptEnd.EXCEPTION, "boom", "trace")
         else:
-            store.queue.finish(lease, [MetricRow("train/loss", 3, float("nan"))], None, result(3, 0.5 + place / 20))
+            done = replace(result(3, 0.5 + place / 20), hits={"val/accuracy": Hits(8, "/w==")})
+            store.queue.finish(lease, [MetricRow("train/loss", 3, float("nan"))], None, done)
 
 
 def fill(store: Store) -> None:

@@ -68,6 +68,14 @@ def test_one_row_is_enough_to_deviate(changes, deviation):
     assert (found.metric, found.rows, found.of, found.largest) == deviation
 
 
+def test_a_test_at_the_end_counts_if_the_original_had_one():
+    tested = ROWS | {("test/accuracy", 2): 0.5}
+
+    assert compare(original(), replace(AGAIN, rows=tested)).reproduced
+    assert not compare(original(tested), replace(AGAIN, rows=tested | {("test/accuracy", 2): 0.75})).reproduced
+    assert not compare(original(tested), AGAIN).reproduced
+
+
 def test_other_weights_are_not_reproduced_though_all_rows_are_the_same():
     verdict = compare(original(), replace(AGAIN, result=replace(AGAIN.result, weights_sha256="b")))
     assert not verdict.reproduced and not verdict.weights and verdict.deviations == ()

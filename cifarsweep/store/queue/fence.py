@@ -17,6 +17,7 @@ from cifarsweep.spec.types import AttemptEnd, CheckpointRef, MetricRow, StopRequ
 from cifarsweep.store import columns
 from cifarsweep.store import rows as rows_of
 from cifarsweep.store.database import Backend, Database, Part, backend_of, writing
+from cifarsweep.store.hits import insert_hits
 from cifarsweep.store.leases import Timing, clock_term
 from cifarsweep.store.metrics import drop_beyond, insert_rows
 from cifarsweep.store.queue.crashes import MOST_CRASHES, trial_is_at_fault
@@ -200,7 +201,10 @@ def finish(
         "p_weights_sha256": result.weights_sha256,
         "p_step": result.step,
     }
-    return _end(conn, lease, rows, new, AttemptEnd.DONE, outcome) is not None
+    passed = _end(conn, lease, rows, new, AttemptEnd.DONE, outcome)
+    if passed is not None and not passed.already_committed:
+        insert_hits(conn, lease.trial_id, result.hits)
+    return passed is not None
 
 
 def _released_state(request: StopRequest | None) -> TrialState:
