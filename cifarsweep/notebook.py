@@ -6,7 +6,7 @@ Only reads. DataFrames need pandas (the extra `notebook`).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -140,7 +140,7 @@ class StudyResults:
         """A row a number that others reported: what was found, where a run of ours would end, and the sentence."""
         from cifarsweep.analysis.study import load_study
         from cifarsweep.formatting import moment_text
-        from cifarsweep.report.reported_text import reported_sentence
+        from cifarsweep.report.reported_text import reported_sentence, source_text
 
         rows = []
         for held in load_study(self._store, self._name, curves=False).reported:
@@ -149,13 +149,14 @@ class StudyResults:
             ends = (interval.low, interval.high) if interval else (None, None)
             standing = str(held.standing) if held.standing else None
             known = (fact.cell, fact.metric, moment_text(fact.at), fact.of, fact.runs, fact.value)
-            rows.append([*known, *ours, *ends, standing, fact.source, reported_sentence(held)])
+            rows.append([*known, *ours, *ends, standing, source_text(held), reported_sentence(held)])
         columns = ("cell", "metric", "at", "of", "runs", "reported", "found", "n", "low", "high", "standing", "source")
         return _frame(rows, (*columns, "sentence"))
 
     def figure(self, metric: str = VAL_ACCURACY, x: str = STEP) -> go.Figure:
         """Mean and 95 % band over the seeds, a curve a cell. `x` is `step` or a metric such as `elapsed_s`.
 
+        Against steps, the runs that others reported are thin grey lines behind them, up to the last step of ours.
         Raises OutputError for a metric without rows in the study.
         """
         from cifarsweep.export.series import curves
@@ -168,7 +169,24 @@ class StudyResults:
                 steps, values = by_name[metric]
                 across = steps if x == STEP else np.interp(steps, *by_name[x])
                 cells.setdefault(group[0].trial.cell, []).append((across, values))
-        return _drawn(cells, metric, x)
+        figure = _drawn(cells, metric, x)
+        last = max((float(seed[0][-1]) for seeds in cells.values() for seed in seeds), default=0.0)
+        for name, (steps, values) in self._reported_runs(metric, last) if x == STEP else ():
+            line = {"color": "#85877f", "width": 1}
+            figure.add_scatter(x=steps, y=values, name=f"{name} (reported)", mode="lines", line=line, zorder=-1)
+        return figure
+
+    def _reported_runs(self, metric: str, last: float) -> Iterator[tuple[str, Curve]]:
+        """The curves of reported runs by name, up to a step."""
+        from cifarsweep.analysis.reported_runs import cut
+        from cifarsweep.analysis.study import load_study
+
+        if self._store.studies.get(self._name).spec.reported_runs is None:
+            return
+        found = load_study(self._store, self._name, curves=metric != VAL_ACCURACY).runs
+        for run in found.curves if found else ():
+            if metric in run.curves and (curve := cut(run.curves[metric], last)):
+                yield run.run, curve
 
 
 def _drawn(cells: Mapping[str, Sequence[Curve]], metric: str, x: str) -> go.Figure:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from cifarsweep.analysis.confusion import class_counts
 from cifarsweep.analysis.hits import read_hits
+from cifarsweep.analysis.other_study import DRAWN, other_study
 from cifarsweep.analysis.outcomes import Guess
 from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
 from cifarsweep.analysis.results import final_summary
 from cifarsweep.analysis.samples import metrics_needed, named_cells
 from cifarsweep.data.catalog import class_count, class_names, sizes
-from cifarsweep.spec.metrics import LARGEST_CLASS, METRIC_LABELS, TELEMETRY, VAL_ACCURACY, VAL_IMAGES
+from cifarsweep.spec.metrics import EPOCH, LARGEST_CLASS, METRIC_LABELS, TELEMETRY, VAL_ACCURACY, VAL_IMAGES
 from cifarsweep.spec.study import Cell, datasets
 from cifarsweep.spec.types import DATA_VERSION, TrialState
 from cifarsweep.version import __version__
@@ -40,7 +41,8 @@ def collect(store: Store, name: str) -> ReportStudy:
     report = replace(report, hits=read_hits(store, report, cells)) if cells else report
     if not (metrics := metrics_needed(report.study)):
         return report
-    return replace(report, series=_series(store, report, metrics, cells))
+    series = _series(store, report, metrics, cells)
+    return replace(report, series=series, other_study=other_study(store, report.study, [VAL_ACCURACY, EPOCH]))
 
 
 def with_curves(store: Store, report: ReportStudy, cells: Collection[str]) -> ReportStudy:
@@ -52,6 +54,7 @@ def with_curves(store: Store, report: ReportStudy, cells: Collection[str]) -> Re
         evaluations=store.metrics.row_counts(name, [VAL_ACCURACY], others),
         confusion=class_counts(store, report, cells),
         hits=read_hits(store, report, cells),
+        other_study=other_study(store, report.study, DRAWN),
     )
 
 

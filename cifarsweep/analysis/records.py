@@ -119,6 +119,28 @@ class ClassCounts:
     """(seeds, classes): the share of a class's images that were recognised; nan for a class without images."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class OtherRun:
+    """A run of another study that stands for reported runs."""
+
+    name: str
+    """Of its cell there."""
+    seed: int
+    metrics: frozenset[str]
+    """All that it has; `curves` has those that were read."""
+    curves: Mapping[str, Series]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OtherStudy:
+    """The study whose runs stand for reported runs."""
+
+    names: tuple[str, ...]
+    """Of all its cells."""
+    runs: tuple[OtherRun, ...]
+    """Those that our study names."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportStudy:
     """All that is known of a study at one moment."""
@@ -147,6 +169,8 @@ class ReportStudy:
     """The number of evaluations by trial number, for trials whose curves are not in `series`."""
     hits: Mapping[tuple[int, str], npt.NDArray[np.bool_]] = field(default_factory=dict)
     """Which images a trial got right, (images,), by its number and the accuracy that they make up; see `cell_hits`."""
+    other_study: OtherStudy | None = None
+    """That of the study's reported runs; None if there is none, or it can't be read."""
     written: Study | None = None
     """The study as its file has it; None if `study` is the same."""
 

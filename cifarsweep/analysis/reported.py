@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 
 from cifarsweep.analysis.moments import ROUNDING, covers, diverged_by, step_of
 from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
+from cifarsweep.analysis.reported_runs import RunFact, RunsFound, run_facts
 from cifarsweep.spec.metrics import ELAPSED, EPOCH, is_loss
 from cifarsweep.spec.reported import Reported
 from cifarsweep.spec.types import FINAL_STATES
@@ -49,16 +50,20 @@ class ReportedAndFound:
     """Trials that are done and have no such value: it is not finite, or none was measured at that moment."""
     open_trials: int
     """Trials of the cell that are not finished."""
+    of_run: RunFact | None = None
+    """Where the number is that of a reported run."""
 
 
-def reported_and_found(report: ReportStudy) -> list[ReportedAndFound]:
-    """Hold every reported number of the study against its cell, in the order of the study."""
-    cells = {fact.cell for fact in report.study.reported}
+def reported_and_found(report: ReportStudy, runs: RunsFound | None = None) -> list[ReportedAndFound]:
+    """Hold every reported number of the study against its cell, in the order of the study; then those of the runs."""
+    of_runs = list(run_facts(report, runs)) if runs else []
+    cells = {fact.cell for fact in (*report.study.reported, *(run.fact for run in of_runs))}
     trials: Mapping[str, list[ReportTrial]] = {cell: [] for cell in cells}
     for trial in report.trials:
         if trial.cell in cells:
             trials[trial.cell].append(trial)
-    return [_held(fact, trials[fact.cell], report) for fact in report.study.reported]
+    held = [_held(fact, trials[fact.cell], report) for fact in report.study.reported]
+    return held + [replace(_held(run.fact, trials[run.fact.cell], report), of_run=run) for run in of_runs]
 
 
 def _held(fact: Reported, trials: Sequence[ReportTrial], report: ReportStudy) -> ReportedAndFound:

@@ -16,7 +16,7 @@ import numpy as np
 from cifarsweep.analysis.moments import as_of
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.spec.hypothesis import Best, Faster, Hypothesis, Trend, moment_of, selectors
-from cifarsweep.spec.metrics import EPOCH, is_loss
+from cifarsweep.spec.metrics import EPOCH, VAL_ACCURACY, is_loss
 from cifarsweep.spec.study import Cell, Study, cell_name, level_key, level_text, same_level, select
 from cifarsweep.spec.types import FINAL_STATES
 from cifarsweep.stats.estimate import FEWEST_SEEDS, paired_seeds
@@ -101,9 +101,10 @@ def cells_of(compared: Sequence[Side]) -> tuple[str, ...]:
 
 
 def named_cells(study: Study) -> frozenset[str]:
-    """The names of the cells that any hypothesis is tested on, or that a reported number is of."""
+    """The names of the cells that any hypothesis is tested on, or that a reported number or run is of."""
     tested = (name for hypothesis in study.hypotheses for name in cells_of(sides(hypothesis, study)))
-    return frozenset((*tested, *(fact.cell for fact in study.reported)))
+    runs = study.reported_runs.runs if study.reported_runs else ()
+    return frozenset((*tested, *(fact.cell for fact in study.reported), *runs))
 
 
 def metrics_needed(study: Study) -> list[str]:
@@ -112,6 +113,7 @@ def metrics_needed(study: Study) -> list[str]:
     raced = {name for race in races for name in (race.metric, race.by) if name != "steps"}
     read = {name for fact in study.reported if fact.needs_curve for name in (fact.metric, EPOCH)}
     read |= {name for test in study.hypotheses if moment_of(test) for name in (test.metric, EPOCH)}
+    read |= {VAL_ACCURACY, EPOCH} if study.reported_runs else set()
     return sorted(raced | read)
 
 

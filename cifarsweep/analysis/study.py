@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cifarsweep.analysis.collect import collect, read_trials, with_curves
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.reported import ReportedAndFound, reported_and_found
+from cifarsweep.analysis.reported_runs import RunsFound, runs_found
 from cifarsweep.analysis.results import CellResult, cell_results, costs
 from cifarsweep.analysis.samples import named_cells
 from cifarsweep.analysis.verdicts import Verdict, verdicts
@@ -33,7 +34,9 @@ class StudyAnalysis:
     verdicts: tuple[Verdict, ...]
     """Of all hypotheses, in the order of the study."""
     reported: tuple[ReportedAndFound, ...]
-    """Of all numbers that others reported, in the order of the study."""
+    """Of all numbers that others reported, in the order of the study, and of the runs that it names."""
+    runs: RunsFound | None = None
+    """The runs of another study that it names; None if it names none."""
 
     @property
     def study(self) -> Study:
@@ -58,12 +61,14 @@ def load_study(store: Store, name: str, *, curves: bool = True) -> StudyAnalysis
 
 
 def _analysed(report: ReportStudy, results: Sequence[CellResult]) -> StudyAnalysis:
+    runs = runs_found(report)
     return StudyAnalysis(
         report=report,
         results=tuple(results),
         shown=shown_cells(report.study, results),
         verdicts=tuple(verdicts(report)),
-        reported=tuple(reported_and_found(report)),
+        reported=tuple(reported_and_found(report, runs)),
+        runs=runs,
     )
 
 

@@ -17,6 +17,7 @@ from cifarsweep.formatting import (
     target_text,
     value_text,
 )
+from cifarsweep.report.reported_runs import run_length, run_notes, run_view
 from cifarsweep.spec.metrics import ELAPSED, UNITS, is_loss, is_share
 from cifarsweep.spec.reported import Reported
 from cifarsweep.text import one_line
@@ -29,8 +30,9 @@ _FINE = 0.0005
 def reported_sentence(held: ReportedAndFound) -> str:
     """Say what was reported, what was found, and how the two stand to each other."""
     fact = held.reported
+    reported = f"reported is {_exact(held)} {_from_runs(held)}"
     parts = [
-        f"{one_line(fact.cell)}, {_quantity(fact)}: reported is {_exact(fact)} {_from_runs(fact)}; {_found(held)}.",
+        f"{one_line(fact.cell)}, {_quantity(fact)}: {reported}; {_found(held)}.",
         _best_of_several(fact),
         *_care(held),
     ]
@@ -38,15 +40,21 @@ def reported_sentence(held: ReportedAndFound) -> str:
 
 
 def reported_lines(analysis: StudyAnalysis) -> list[str]:
-    """A sentence for each reported number."""
-    return [reported_sentence(held) for held in analysis.reported]
+    """A sentence for each reported number, and what a reader has to know of reported runs."""
+    return [*map(reported_sentence, analysis.reported), *run_notes(analysis.runs)]
 
 
 def reported_view(analysis: StudyAnalysis) -> dict[str, Any] | None:
-    """The variables of the section "Reported and found"; None for a study without reported numbers."""
-    if not analysis.reported:
+    """The variables of the section "Reported and found"; None for a study without reported numbers and runs."""
+    if not analysis.reported and not analysis.runs:
         return None
-    return {"rows": [_row(held) for held in analysis.reported], "expected": _expected_outside(analysis)}
+    rows = [_row(held) for held in analysis.reported]
+    return {"rows": rows, "expected": _expected_outside(analysis), **run_view(analysis.runs)}
+
+
+def source_text(held: ReportedAndFound) -> str | None:
+    """The source that the study gives, or the study that the run is of."""
+    return f"study {held.of_run.study}" if held.of_run else held.reported.source
 
 
 def reported_fields(held: ReportedAndFound) -> dict[str, Any]:
@@ -55,6 +63,8 @@ def reported_fields(held: ReportedAndFound) -> dict[str, Any]:
     return {
         **fact.model_dump(mode="json", exclude={"value"}),
         "reported": fact.value,
+        "run": held.of_run.run if held.of_run else None,
+        "source": source_text(held),
         "found": found.mean if found else None,
         "n": found.n if found else 0,
         "sd": found.sd if found else None,
@@ -72,8 +82,8 @@ def _row(held: ReportedAndFound) -> dict[str, Any]:
     return {
         "cell": fact.cell,
         "quantity": _quantity(fact),
-        "reported": _exact(fact),
-        "runs": _from_runs(fact),
+        "reported": _exact(held),
+        "runs": _from_runs(held),
         "found": _mean(held) or _DASH,
         "n": held.found.n if held.found else 0,
         "interval": keep_together(_interval(held)) if held.interval else _DASH,
@@ -81,8 +91,8 @@ def _row(held: ReportedAndFound) -> dict[str, Any]:
         "outside": held.standing in (Standing.HIGHER, Standing.LOWER),
         "care": " ".join(_care(held)),
         "why": keep_together(_why_not_told_apart(held)),
-        "source": fact.source,
-        "setting": fact.setting,
+        "source": source_text(held),
+        "setting": run_length(held.of_run) if held.of_run else fact.setting,
     }
 
 
@@ -97,8 +107,11 @@ def _quantity(fact: Reported) -> str:
     return f"{label} at {moment_text(fact.at)}"
 
 
-def _from_runs(fact: Reported) -> str:
-    return "from one run" if fact.runs == 1 else f"as the mean of {fact.runs:,} runs"
+def _from_runs(held: ReportedAndFound) -> str:
+    runs, run = held.reported.runs, held.of_run
+    if run is None:
+        return "from one run" if runs == 1 else f"as the mean of {runs:,} runs"
+    return f"from the run {one_line(run.run)}" if runs == 1 else f"as the mean of {runs:,} runs {one_line(run.run)}"
 
 
 def _found(held: ReportedAndFound) -> str:
@@ -165,7 +178,11 @@ def _expected_outside(analysis: StudyAnalysis) -> str:
     return f"Of {plural(count, 'such interval')}, {0.05 * count:.2g} are expected to miss." if count > 1 else ""
 
 
-def _exact(fact: Reported) -> str:
+def _exact(held: ReportedAndFound) -> str:
+    """The reported number with all its digits; that of a run, which has as many as a computer gives, rounded."""
+    fact = held.reported
+    if held.of_run is not None:
+        return value_text(fact.value, fact.metric, _FINE)
     return target_text(fact.value, fact.metric) if _is_plain(fact.metric) else _with_unit(fact.value, fact.metric)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from cifarsweep.analysis.records import ReportStudy
+from cifarsweep.analysis.reported_runs import RunsFound
 from cifarsweep.analysis.results import CellResult, best, named_means, reach
 from cifarsweep.analysis.study import StudyAnalysis, shown_trials
 from cifarsweep.formatting import (
@@ -23,6 +24,7 @@ from cifarsweep.report.figures import CLASSES_SHOWN, POINTS, class_payload, cost
 from cifarsweep.report.marks import Scale, interval_mark
 from cifarsweep.report.notes import curve_note, figure_notes, left_out_notes, warnings
 from cifarsweep.report.palette import CellStyle, cell_styles
+from cifarsweep.report.reported_runs import run_payload
 from cifarsweep.report.reported_text import reported_view
 from cifarsweep.report.reproduce import reproduce_view
 from cifarsweep.report.sections import confound_view, interactions, resource_table, search_view
@@ -87,7 +89,7 @@ def study_view(analysis: StudyAnalysis) -> dict[str, Any]:
         "trials": trials_view(report, styles, trials),
         "trial_counts": counts_text(report),
         "reproduce": reproduce_view(report),
-        "payload": _payload(shown, results, styles),
+        "payload": _payload(shown, results, styles, analysis.runs),
         "made_at": timestamp(report.made_at),
         "database": report.database,
         "version": report.version,
@@ -146,9 +148,12 @@ def _common_settings(report: ReportStudy) -> list[dict[str, Any]]:
     return [{"group": group, "items": items} for group, items in groups.items() if items]
 
 
-def _payload(report: ReportStudy, results: Sequence[CellResult], styles: Mapping[str, CellStyle]) -> dict[str, Any]:
+def _payload(
+    report: ReportStudy, results: Sequence[CellResult], styles: Mapping[str, CellStyle], runs: RunsFound | None
+) -> dict[str, Any]:
     """The data of all figures, ready for JSON."""
     cells = [_payload_cell(result, styles[result.cell.name]) for result in results]
+    curves = curve_payload(report)
     return {
         "name": report.study.name,
         "cells": cells,
@@ -156,7 +161,8 @@ def _payload(report: ReportStudy, results: Sequence[CellResult], styles: Mapping
         "reach": reach([result.accuracy.mean for result in results if result.accuracy]),
         "gaps": gap_payload(results),
         "classes": class_payload(report, results),
-        **curve_payload(report),
+        **curves,
+        "reported": run_payload(runs, report, [metric["name"] for metric in curves["metrics"]]),
     }
 
 

@@ -14,6 +14,7 @@ from cifarsweep.analysis.verdicts import Verdict
 from cifarsweep.formatting import duration, keep_together, mean_text, number_text, plural, trial_counts
 from cifarsweep.report.marks import forest_mark
 from cifarsweep.report.notes import error_rate_bound, warnings
+from cifarsweep.report.reported_runs import run_fields
 from cifarsweep.report.reported_text import reported_fields
 from cifarsweep.report.verdict_text import detail, sentence, sentence_and_warning, warning
 from cifarsweep.spec.hypothesis import moment_of
@@ -179,6 +180,7 @@ def study_fields(analysis: StudyAnalysis) -> dict[str, Any]:
         "promise": " ".join(warnings(report)) or None,
         "verdicts": [_verdict_fields(verdict) for verdict in analysis.verdicts],
         "reported": [reported_fields(held) for held in analysis.reported],
+        "reported_runs": run_fields(analysis.runs),
         "cells": [_cell_fields(result) for result in analysis.results],
     }
 

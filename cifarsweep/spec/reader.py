@@ -29,7 +29,8 @@ from cifarsweep.spec.overrides import (
     parse_none,
 )
 from cifarsweep.spec.reported import Reported
-from cifarsweep.spec.reported_checks import applicable_reported, check_reported
+from cifarsweep.spec.reported_checks import applicable_reported, applicable_runs, check_reported
+from cifarsweep.spec.reported_runs import ReportedRuns
 from cifarsweep.spec.search_reader import read_search, space_tables
 from cifarsweep.spec.search_space import Search
 from cifarsweep.spec.settings import Frozen, Settings, flat_settings, flatten
@@ -71,6 +72,7 @@ class _File(Frozen):
     seeds: Any = None
     hypotheses: tuple[Hypothesis, ...] = ()
     reported: tuple[Reported, ...] = ()
+    reported_runs: ReportedRuns | None = None
     search: dict[str, Any] | None = None
 
 
@@ -154,7 +156,8 @@ def read_study(
     contents |= {"factors": factors, "cells": cells, "seeds": seed_list, "hypotheses": hypotheses}
     arms = [arm.name for arm in file.arms]
     reported = applicable_reported(file.reported, cells, arms, note) if given else file.reported
-    contents |= {"search": search, "reported": reported}
+    runs = applicable_runs(file.reported_runs, cells, arms, note) if given else file.reported_runs
+    contents |= {"search": search, "reported": reported, "reported_runs": runs}
     study = validated(Study, contents, where)
     check_unique(study.cells, where)
     check_hypotheses(study, where)
@@ -219,7 +222,7 @@ def _searched(file: _File, given: Table, where: str, fit: Callable[..., Table]) 
     """Return the search with cells at the ends of its space, or None and no cells."""
     if file.search is None:
         return None, []
-    for table in ("factors", "arms", "exclude", "hypotheses", "reported"):
+    for table in ("factors", "arms", "exclude", "hypotheses", "reported", "reported_runs"):
         if getattr(file, table):
             raise SpecError(
                 f"{where}: {table}: a study either searches or compares; leave out search, or {table}. What a search "

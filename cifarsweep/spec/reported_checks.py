@@ -1,4 +1,4 @@
-"""Checks the reported numbers of a study file against its cells and their metrics."""
+"""Checks the reported numbers and runs of a study file against its cells and their metrics."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from cifarsweep.spec.metrics import (
 from cifarsweep.spec.moments import beyond_budget
 from cifarsweep.spec.overrides import Note
 from cifarsweep.spec.reported import Reported
+from cifarsweep.spec.reported_runs import ReportedRuns
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.validation import nearest
 
@@ -26,18 +27,30 @@ _MOST_CELLS_NAMED = 20
 
 
 def check_reported(study: Study, where: str) -> None:
-    """Raise SpecError for a reported number of an unknown cell or metric, or one that can't be."""
+    """Raise SpecError for a reported number of an unknown cell or metric, one that can't be, or runs of no cell."""
     for number, fact in enumerate(study.reported, start=1):
         cell = next((cell for cell in study.cells if cell.name == fact.cell), None)
-        problem = _unknown_cell(fact, study.cells) if cell is None else _mistake(fact) or _beyond_budget(fact, cell)
+        problem = f"cell: {_no_cell(fact.cell, study.cells)}" if cell is None else _mistake(fact)
+        if cell is not None:
+            problem = problem or _beyond_budget(fact, cell)
         if problem:
             raise SpecError(f"{where}: reported {number}: {problem}")
+    if study.reported_runs is not None:
+        _check_runs(study.reported_runs, study, f"{where}: reported_runs")
 
 
-def _unknown_cell(fact: Reported, cells: Sequence[Cell]) -> str:
+def _check_runs(given: ReportedRuns, study: Study, where: str) -> None:
+    names = {cell.name for cell in study.cells}
+    if unknown := [name for name in given.runs if name not in names]:
+        raise SpecError(f"{where}.runs: {_no_cell(unknown[0], study.cells)}")
+    if given.study == study.name:
+        raise SpecError(f"{where}.study: {given.study!r} is this study; name the study that the runs were imported as")
+
+
+def _no_cell(name: str, cells: Sequence[Cell]) -> str:
     names = [cell.name for cell in cells]
     listed = "; ".join(names[:_MOST_CELLS_NAMED]) + ("; ..." if len(names) > _MOST_CELLS_NAMED else "")
-    return f"cell: there is no cell {fact.cell!r}.{nearest(fact.cell, names)} The cells are: {listed}"
+    return f"there is no cell {name!r}.{nearest(name, names)} The cells are: {listed}"
 
 
 def _mistake(fact: Reported) -> str | None:
@@ -79,3 +92,17 @@ def applicable_reported(
         else:
             kept.append(fact)
     return kept
+
+
+def applicable_runs(
+    given: ReportedRuns | None, cells: Sequence[Cell], arms: Collection[str], note: Note
+) -> ReportedRuns | None:
+    """Return the reported runs but for those of arms that settings from the command line merged, each with a note."""
+    names = {cell.name for cell in cells}
+    lost = [cell for cell in given.runs if cell not in names and cell in arms] if given else []
+    if given is None or not lost:
+        return given
+    for cell in lost:
+        note(f"the reported runs of {cell!r} are left out: with --set its cell is merged")
+    kept = {cell: runs for cell, runs in given.runs.items() if cell not in lost}
+    return given.model_copy(update={"runs": kept}) if kept else None

@@ -17,6 +17,7 @@ from cifarsweep.spec.hypothesis import Hypothesis, Selector, moment_of, selector
 from cifarsweep.spec.metrics import BEST_ACCURACY, BEST_STEP, EARLY_STOPPED_AT
 from cifarsweep.spec.moments import beyond_budget
 from cifarsweep.spec.reported import Reported
+from cifarsweep.spec.reported_runs import ReportedRuns
 from cifarsweep.spec.search_space import Search
 from cifarsweep.spec.settings import NONE, Frozen, Settings
 from cifarsweep.spec.types import NAME_PATTERN, Value
@@ -69,6 +70,7 @@ class Study(Frozen):
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
     hypotheses: tuple[Hypothesis, ...] = ()
     reported: tuple[Reported, ...] = ()
+    reported_runs: ReportedRuns | None = None
     search: Search | None = None
     imported: bool = False
     """Whether its trials were read from logs of other programs, so that their settings are unknown."""
@@ -96,7 +98,7 @@ class Study(Frozen):
     def canonical(self) -> str:
         """Return the study as JSON with sorted keys, as the database keeps it and the hash covers it."""
         # Omit what earlier versions did not have, so that their studies keep their hash.
-        unused = {key for key in ("search", "imported", "reported") if not getattr(self, key)}
+        unused = {key for key in ("search", "imported", "reported", "reported_runs") if not getattr(self, key)}
         contents = self.model_dump(mode="json", exclude=unused)
         return json.dumps(contents, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
@@ -242,6 +244,9 @@ def dangling(study: Study) -> str | None:
             return f"hypothesis {number}: {problem}"
     if lost := [fact.cell for fact in study.reported if fact.cell not in names]:
         return f"reported: there is no cell {lost[0]!r}"
+    runs = study.reported_runs.runs if study.reported_runs else {}
+    if lost := [cell for cell in runs if cell not in names]:
+        return f"reported_runs: there is no cell {lost[0]!r}"
     return None
 
 

@@ -23,6 +23,8 @@ def _pretty(study: Study) -> list[str]:
     lines += [f"seeds = {list(study.seeds)}"]
     lines += [f"hypothesis = {h.model_dump_json()}" for h in study.hypotheses]
     lines += [f"reported = {fact.model_dump_json(exclude_none=True)}" for fact in study.reported]
+    if study.reported_runs:
+        lines.append(f"reported_runs = {study.reported_runs.model_dump_json(exclude_none=True)}")
     if study.search:
         parts = study.search.model_dump().items()
         return lines + [f"search.{key} = {json.dumps(value, sort_keys=True)}" for key, value in parts]
@@ -41,9 +43,8 @@ def check_extends(old: Study, new: Study) -> None:
     kept_cells = {cell.settings.model_dump_json() for cell in new.cells}
     lost = [cell.name for cell in old.cells if cell.settings.model_dump_json() not in kept_cells]
     lost += [f"seed {seed}" for seed in old.seeds if seed not in new.seeds]
-    changed = [
-        key for key in ("question", "source", "hypotheses", "reported") if getattr(old, key) != getattr(new, key)
-    ]
+    fixed = ("question", "source", "hypotheses", "reported", "reported_runs")
+    changed = [key for key in fixed if getattr(old, key) != getattr(new, key)]
     changed += _search_changes(old.search, new.search)
     if lost or changed:
         raise StudyExists(

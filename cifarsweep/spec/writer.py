@@ -38,6 +38,8 @@ def study_toml(study: Study) -> str:
         lines += ["", "[[hypotheses]]", *_pairs(hypothesis.model_dump().items(), bare=True)]
     for fact in study.reported:
         lines += ["", "[[reported]]", *_pairs(fact.model_dump(exclude_defaults=True).items(), bare=True)]
+    if study.reported_runs:
+        lines += ["", "[reported_runs]", *_pairs(study.reported_runs.model_dump(exclude_none=True).items(), bare=True)]
     return "\n".join(lines) + "\n"
 
 

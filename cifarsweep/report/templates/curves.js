@@ -60,12 +60,28 @@ const linesOf = (metric, axis, smoothing = 0) => {
   });
   const most = lines.reduce((max, line) => Math.max(max, line.x.at(-1) ?? 0), 0);
   const [unit, one] = unitOf(axis, most);
-  for (const line of lines) {
+  const reported = OF_THE_MACHINE.has(axis) ? [] : reportedLines(metric, axis);
+  for (const line of [...lines, ...reported]) {
     for (const key of ["mean", "low", "high"]) line[key] = smoothed(line.x, line[key], smoothing * most);
     line.x = line.x.map((value) => value / one);
   }
-  return { lines, unit };
+  return { lines, unit, reported };
 };
+
+/** Axes that say nothing of a run on another machine. */
+const OF_THE_MACHINE = new Set(["elapsed_s", "energy_j"]);
+/** The runs that others reported for the shown cells, at the steps of their cell. */
+const reportedLines = (metric, axis) => data.reported.flatMap(({ cell, name, curves }) => {
+  const packed = isShown(cell) ? curves[data.metrics.indexOf(metric)] : null;
+  const x = packed && along(axis, cell, unpack(packed.steps));
+  return x ? [{ name, cell: data.cells[cell], x, mean: unpack(packed.mean), low: null, high: null }] : [];
+});
+const reportedTrace = ({ name, cell, x, mean }, metric, unit) => ({
+  x, y: mean, text: Array.from(mean, (value) => shown(value, metric.share)), name: plain(short(name, 80)),
+  mode: x.length > 1 ? "lines" : "markers", line: { color: css("--strong-line"), width: 1 },
+  marker: { color: css("--strong-line"), size: 5 }, meta: plain(short(cell.name, 80)),
+  hovertemplate: `<b>%{fullData.name}</b>, reported for %{meta}<br>%{text}<br>at %{x:,.5~g} ${unit}<extra></extra>`,
+});
 
 /** The band as closed shapes, one for each stretch with an interval. */
 const outline = (line, log) => {
@@ -154,13 +170,14 @@ const drawCurves = () => {
   const axis = document.querySelector("input[name=x]:checked").value;
   const metric = data.metrics[Number(byId("y-axis").value)];
   const [logX, log] = [byId("log-x").checked, byId("log-scale").checked];
-  const { lines, unit } = linesOf(metric, axis, Number(byId("smoothing").value));
+  const { lines, unit, reported } = linesOf(metric, axis, Number(byId("smoothing").value));
   const label = axisLabel(axis);
   const traces = [
+    ...reported.map((line) => reportedTrace(line, metric, unit || label.toLowerCase())),
     ...bandTraces(lines, log),
     ...lines.map((line) => lineTrace(line, metric, unit || label.toLowerCase())),
   ];
-  const [across, range] = [xRange(lines, logX), yRange(lines, metric.share, log)];
+  const [across, range] = [xRange([...lines, ...reported], logX), yRange([...lines, ...reported], metric.share, log)];
   const layout = {
     ...layoutStyle(), margin: { l: 62, r: 24, t: 28, b: 48 },
     // New data keep the reader's zoom, another axis resets it.

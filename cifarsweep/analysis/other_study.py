@@ -1,0 +1,40 @@
+"""Reads the runs of another study of the same database that stand for reported runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cifarsweep.analysis.records import OtherRun, OtherStudy, Series
+from cifarsweep.errors import UnknownStudy, UnreadableStudy
+from cifarsweep.spec.metrics import FLOPS, IMAGES, METRIC_LABELS, TIMING_METRICS
+
+if TYPE_CHECKING:
+    from cifarsweep.spec.study import Study
+    from cifarsweep.store import Store
+
+#: Metrics of which such runs are drawn: machines differ, and the axes are those of our own trials.
+DRAWN = [name for name in METRIC_LABELS if name not in TIMING_METRICS | {IMAGES, FLOPS}]
+
+
+def other_study(store: Store, study: Study, metrics: Sequence[str]) -> OtherStudy | None:
+    """Read the runs that stand for reported runs, with these metrics; None if there is no such study to read."""
+    given = study.reported_runs
+    if given is None:
+        return None
+    wanted = {name for names in given.runs.values() for name in names}
+    try:
+        rows = store.trials.all(given.study)
+        numbers = [row.number for row in rows if row.cell in wanted]
+        series = store.metrics.read(given.study, metrics, only=numbers)
+    except (UnknownStudy, UnreadableStudy):
+        return None
+    curves: dict[int, dict[str, Series]] = {number: {} for number in numbers}
+    for (number, metric), one in series.items():
+        curves[number][metric] = one
+    runs = [
+        OtherRun(row.cell, row.seed, frozenset((*row.final, *curves[row.number])), curves[row.number])
+        for row in rows
+        if row.number in curves
+    ]
+    return OtherStudy(tuple(dict.fromkeys(row.cell for row in rows)), tuple(runs))
