@@ -155,7 +155,7 @@ def read_study(
     hypotheses = [map_levels(each, lambda key, level: levels_of_cells(key, [level], cells)[0]) for each in hypotheses]
     contents |= {"factors": factors, "cells": cells, "seeds": seed_list, "hypotheses": hypotheses}
     arms = [arm.name for arm in file.arms]
-    reported = applicable_reported(file.reported, cells, arms, note) if given else file.reported
+    reported = applicable_reported(file.reported, cells, arms, given, note) if given else file.reported
     runs = applicable_runs(file.reported_runs, cells, arms, note) if given else file.reported_runs
     contents |= {"search": search, "reported": reported, "reported_runs": runs}
     study = validated(Study, contents, where)

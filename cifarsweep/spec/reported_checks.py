@@ -75,11 +75,12 @@ def _beyond_budget(fact: Reported, cell: Cell) -> str | None:
 
 
 def applicable_reported(
-    facts: Sequence[Reported], cells: Sequence[Cell], arms: Collection[str], note: Note
+    facts: Sequence[Reported], cells: Sequence[Cell], arms: Collection[str], given: Collection[str], note: Note
 ) -> list[Reported]:
-    """Return the reported numbers that settings from the command line leave comparable.
+    """Return the reported numbers that settings from the command line, by their `given` keys, leave comparable.
 
-    Left out, each with a note, are those whose arm was merged with another, or whose budget was cut before `at`.
+    Left out, each with a note, are those whose arm was merged with another, or whose budget was cut before `at`. A note
+    says that the others are of other settings.
     """
     by_name = {cell.name: cell for cell in cells}
     kept: list[Reported] = []
@@ -91,6 +92,8 @@ def applicable_reported(
             note(f"the reported {fact.metric} of {fact.cell!r} is left out: with --set {why}")
         else:
             kept.append(fact)
+    if kept:
+        note(f"the reported numbers are held against other settings than the file's: --set {', '.join(given)}")
     return kept
 
 

@@ -149,5 +149,8 @@ def test_numbers_that_an_override_makes_incomparable_are_left_out(
     assert study.reported == () and any(says in note for note in notes)
 
 
-def test_a_number_that_an_override_leaves_comparable_stays(write: Any) -> None:
-    assert len(read_study(write(with_fact()), overrides={"batch_size": 8}).reported) == 1
+def test_a_number_that_an_override_leaves_comparable_stays_with_a_note(write: Any) -> None:
+    notes: list[str] = []
+
+    assert len(read_study(write(with_fact()), overrides={"batch_size": 8}, note=notes.append).reported) == 1
+    assert notes == ["the reported numbers are held against other settings than the file's: --set batch_size"]
