@@ -65,6 +65,8 @@ def create(
     if created.added:
         typer.echo(f"{spec.name}: {created.added} trials added ({_shape(spec)})")
         report_requeued(spec.name, created)
+    elif created.changed:
+        typer.echo(f"{spec.name}: has the contents of the file now, and no new trials")
     else:
         typer.echo(f"{spec.name}: is there already, with the same contents and {spec.planned} trials")
     for note in notes:

@@ -37,19 +37,22 @@ def _pretty(study: Study) -> list[str]:
 
 
 def check_extends(old: Study, new: Study) -> None:
-    """Raise StudyExists unless `new` is `old` with more cells, seeds or trials to search, and nothing else changed."""
+    """Raise StudyExists unless `new` is `old` with more cells, seeds or trials to search, and nothing else changed.
+
+    What others reported may change too: it is neither trained nor tested, and may be found after the first results.
+    """
     if old.imported:
         raise StudyExists(f"study {old.name!r} was imported: its trials were trained elsewhere, so none can be added")
     kept_cells = {cell.settings.model_dump_json() for cell in new.cells}
     lost = [cell.name for cell in old.cells if cell.settings.model_dump_json() not in kept_cells]
     lost += [f"seed {seed}" for seed in old.seeds if seed not in new.seeds]
-    fixed = ("question", "source", "hypotheses", "reported", "reported_runs")
-    changed = [key for key in fixed if getattr(old, key) != getattr(new, key)]
+    changed = [key for key in ("question", "source", "hypotheses") if getattr(old, key) != getattr(new, key)]
     changed += _search_changes(old.search, new.search)
     if lost or changed:
         raise StudyExists(
             f"study {new.name!r} can't be extended: {', '.join(changed + lost)} changed or went away, and --extend "
-            f"only adds cells, seeds or trials of a search. Create it under another name with --as NAME.\n"
+            "only adds cells, seeds, trials of a search or what others reported. Create it under another name with "
+            "--as NAME.\n"
             f"{difference(old, new)}"
         )
 

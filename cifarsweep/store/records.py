@@ -32,6 +32,8 @@ class Created:
     existing: int
     reopened: int = 0
     """Points that a cancelled search had not asked for; extending it asks for them after all."""
+    changed: bool = False
+    """Whether a study that was there already has other contents now."""
 
 
 @dataclass(frozen=True, slots=True)

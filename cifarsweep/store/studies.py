@@ -113,7 +113,8 @@ def _create(conn: Connection, spec: Study, *, extend: bool, other_data: bool) ->
     cells = _store_cells(conn, row.study_id, spec)
     ids = {one.name: cells[cell_digest(one)] for one in spec.cells}
     planned = [(ids[each.cell.name], each.seed) for each in spec.trials()]
-    return Created(row.study_id, add_trials(conn, row, planned), existing)
+    added = add_trials(conn, row, planned)
+    return Created(row.study_id, added, existing, changed=bool(existing) and row.sha256 != spec.sha256)
 
 
 def _plan_search(conn: Connection, row: Row[Any], spec: Study, search: Search, existing: int) -> Created:
@@ -155,8 +156,8 @@ def _check_change(old: Study, spec: Study, *, extend: bool) -> None:
     """Raise StudyExists unless the study that is stored may become `spec`."""
     if not extend:
         raise StudyExists(
-            f"study {spec.name!r} exists with other contents. Use --extend where only cells, seeds or trials of a "
-            f"search were added, or --as NAME for a study of its own.\n{difference(old, spec)}"
+            f"study {spec.name!r} exists with other contents. Use --extend where only cells, seeds, trials of a search "
+            f"or what others reported were added, or --as NAME for a study of its own.\n{difference(old, spec)}"
         )
     check_extends(old, spec)
 

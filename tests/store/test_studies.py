@@ -7,7 +7,9 @@ import pytest
 from scenes import at_once, contents, lose_one_commit, make_cell, make_study, must_claim, result
 
 from cifarsweep.errors import StudyExists, UnknownStudy
+from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.reader import find, read_study
+from cifarsweep.spec.reported import Reported
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import MetricRow
 from cifarsweep.store import Store
@@ -68,6 +70,21 @@ def test_extending_keeps_trials_and_numbers_new_ones_on(busy_store: Store) -> No
 
 def test_extending_with_nothing_new_does_nothing(busy_store: Store) -> None:
     assert busy_store.studies.create(make_study(), extend=True) == Created(1, 0, 6)
+
+
+def test_extending_takes_what_others_reported_and_keeps_the_trials(busy_store: Store) -> None:
+    reported = (Reported(cell="lr=0.1", metric=VAL_ACCURACY, value=0.9),)
+    new = make_study().model_copy(update={"reported": reported})
+    trials = busy_store.trials.all("s")
+
+    with pytest.raises(StudyExists, match="--extend"):
+        busy_store.studies.create(new)
+    created = busy_store.studies.create(new, extend=True)
+
+    assert created == Created(1, 0, 6, changed=True)
+    assert busy_store.studies.get("s").spec == new
+    assert busy_store.trials.all("s") == trials
+    assert busy_store.studies.create(new, extend=True) == Created(1, 0, 6)
 
 
 def test_old_cells_take_new_names_and_levels_by_their_settings(busy_store: Store) -> None:
