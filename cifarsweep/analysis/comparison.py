@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cifarsweep.analysis.confounds import devices
+from cifarsweep.analysis.outcomes import compared_runs
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.results import CellResult, cell_results
 from cifarsweep.spec.metrics import VAL_ACCURACY
@@ -115,7 +116,8 @@ def _by_name(cell: Cell) -> str:
 
 
 def _accuracies(result: CellResult) -> dict[int, float]:
-    return {trial.seed: value for trial in result.trials if (value := trial.last(VAL_ACCURACY)) is not None}
+    known = compared_runs(result.trials)
+    return {trial.seed: value for trial in known if (value := trial.last(VAL_ACCURACY)) is not None}
 
 
 def _p(estimate: Estimate | None) -> float:

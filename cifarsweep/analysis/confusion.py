@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from cifarsweep.analysis.records import ClassCounts, ReportStudy
+from cifarsweep.analysis.outcomes import compared_runs
+from cifarsweep.analysis.records import ClassCounts, ReportStudy, ReportTrial
 from cifarsweep.spec.metrics import CONFUSION
 
 if TYPE_CHECKING:
@@ -21,8 +22,12 @@ _PAGE = 20
 
 
 def class_counts(store: Store, report: ReportStudy, cells: Collection[str]) -> dict[str, ClassCounts]:
-    """Read the counts of these cells, by name; cells whose trials recorded none are left out."""
-    done = {trial.number: trial.cell for trial in report.trials if trial.done and trial.cell in cells}
+    """Read the counts of the runs that stand for these cells, by name; cells that recorded none are left out."""
+    ended: dict[str, list[ReportTrial]] = {}
+    for trial in report.trials:
+        if trial.done and trial.cell in cells:
+            ended.setdefault(trial.cell, []).append(trial)
+    done = {trial.number: cell for cell, trials in ended.items() for trial in compared_runs(trials)}
     matrices: dict[str, list[npt.NDArray[np.int64]]] = {}
     numbers, study = list(done), report.study.name
     for start in range(0, len(numbers), _PAGE):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 
 from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
 from cifarsweep.spec.hypothesis import Hypothesis, moment_of
-from cifarsweep.spec.metrics import EPOCH
+from cifarsweep.spec.metrics import EPOCH, VAL_ACCURACY
 from cifarsweep.spec.moments import At
 from cifarsweep.spec.types import Outcome
 
@@ -41,12 +42,32 @@ def diverged_by(trial: ReportTrial, step: float | None) -> bool:
     return trial.diverged and (step is None or trial.steps <= step + ROUNDING)
 
 
+def accuracy_at(trial: ReportTrial, step: float | None, report: ReportStudy) -> float | None:
+    """The validation accuracy at a step, on the line between two evaluations; None if it was not evaluated there."""
+    return _value_at(report.series.get((trial.number, VAL_ACCURACY)), step)
+
+
+def fell_out_by(trial: ReportTrial, step: float | None, report: ReportStudy) -> bool:
+    """Whether a trial that fell out had done so by the step: it had diverged, or was no better than a guess.
+
+    What is no better than a guess early on, and trains later, did not fall out.
+    """
+    if not trial.fell_out or diverged_by(trial, step) or step == math.inf:
+        return trial.fell_out
+    accuracy = accuracy_at(trial, step, report)
+    return trial.guess is not None and accuracy is not None and trial.guess.covers(accuracy)
+
+
+def _value_at(series: Series | None, step: float | None) -> float | None:
+    return float(np.interp(step, *series)) if step is not None and series and covers(series, step) else None
+
+
 def as_of(trial: ReportTrial, hypothesis: Hypothesis, report: ReportStudy) -> ReportTrial:
-    """The trial as it was at the moment that the hypothesis names, with its metric alone; unchanged for the end.
+    """The trial as it was at the moment that the hypothesis names, with metric and accuracy; unchanged for the end.
 
     Between two evaluations, the value lies on the line between them. A trial that diverged by then counts as it ended;
     one that ended before, or was not evaluated up to then, has no value. Its training time is that of the whole, and is
-    left out.
+    left out. A trial that got beyond a guess in the end has no guess to beat at a moment before.
     """
     at = moment_of(hypothesis)
     if at is None or not trial.done:
@@ -54,7 +75,8 @@ def as_of(trial: ReportTrial, hypothesis: Hypothesis, report: ReportStudy) -> Re
     end = step_of(at, report.series.get((trial.number, EPOCH)))
     if diverged_by(trial, end):
         return trial
-    series = report.series.get((trial.number, hypothesis.metric))
-    value = float(np.interp(end, *series)) if end is not None and series and covers(series, end) else None
-    final = {} if value is None else {hypothesis.metric: value}
-    return replace(trial, outcome=Outcome.FINISHED, final=final, elapsed_s=None)
+    value = _value_at(report.series.get((trial.number, hypothesis.metric)), end)
+    known = {hypothesis.metric: value, VAL_ACCURACY: accuracy_at(trial, end, report)}
+    final = {name: value for name, value in known.items() if value is not None}
+    guess = trial.guess if trial.fell_out else None
+    return replace(trial, outcome=Outcome.FINISHED, final=final, elapsed_s=None, guess=guess)

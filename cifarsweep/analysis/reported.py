@@ -13,7 +13,8 @@ from enum import StrEnum
 
 import numpy as np
 
-from cifarsweep.analysis.moments import ROUNDING, covers, diverged_by, step_of
+from cifarsweep.analysis.moments import ROUNDING, covers, diverged_by, fell_out_by, step_of
+from cifarsweep.analysis.outcomes import FallenOut
 from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
 from cifarsweep.analysis.reported_runs import RunFact, RunsFound, run_facts
 from cifarsweep.spec.metrics import ELAPSED, EPOCH, is_loss
@@ -44,8 +45,8 @@ class ReportedAndFound:
     """95 % of means of `reported.runs` runs of ours end in it; None unless the seeds show a spread."""
     standing: Standing | None
     """None without an interval."""
-    diverged: int
-    """Trials that had diverged by the moment, which count with the value that they ended with."""
+    fell_out: FallenOut
+    """Trials that had fallen out by the moment, which are left out unless none trained."""
     without_value: int
     """Trials that are done and have no such value: it is not finite, or none was measured at that moment."""
     open_trials: int
@@ -68,7 +69,10 @@ def reported_and_found(report: ReportStudy, runs: RunsFound | None = None) -> li
 
 def _held(fact: Reported, trials: Sequence[ReportTrial], report: ReportStudy) -> ReportedAndFound:
     done = [trial for trial in trials if trial.done and not trial.pruned]
-    values = [value for trial in done if (value := _value(trial, fact, report)) is not None]
+    trained = [trial for trial in done if not fell_out_by(trial, _end(trial, fact, report), report)]
+    fell_out = FallenOut(len(done) - len(trained), len(done))
+    counted = trained or done
+    values = [value for trial in counted if (value := _value(trial, fact, report)) is not None]
     found = summary(values) if values else None
     interval = prediction(found, fact.runs) if found else None
     return ReportedAndFound(
@@ -76,8 +80,8 @@ def _held(fact: Reported, trials: Sequence[ReportTrial], report: ReportStudy) ->
         found=found,
         interval=interval,
         standing=_standing(fact, interval) if interval else None,
-        diverged=sum(diverged_by(trial, _end(trial, fact, report)) for trial in done),
-        without_value=len(done) - len(values),
+        fell_out=fell_out,
+        without_value=len(counted) - len(values),
         open_trials=sum(trial.state not in FINAL_STATES for trial in trials),
     )
 

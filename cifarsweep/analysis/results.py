@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
 from cifarsweep.analysis.moments import as_of
+from cifarsweep.analysis.outcomes import FallenOut, compared_runs, fallen_out
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.samples import sides
 from cifarsweep.spec.hypothesis import Hypothesis
@@ -24,7 +25,7 @@ class CellResult:
     cell: Cell
     trials: tuple[ReportTrial, ...]
     accuracy: Summary | None
-    """Of the last validation accuracy; None while no trial is done."""
+    """Of the last validation accuracy, over `compared_runs`; None while no trial is done."""
     seconds: float | None
     """Mean training time of the trials that are done."""
 
@@ -35,6 +36,11 @@ class CellResult:
     @property
     def diverged(self) -> int:
         return sum(trial.diverged for trial in self.trials)
+
+    @property
+    def fell_out(self) -> FallenOut:
+        """The trials that diverged or ended no better than a guess."""
+        return fallen_out(self.trials)
 
     @property
     def failed(self) -> int:
@@ -81,9 +87,9 @@ def _result(cell: Cell, trials: Sequence[ReportTrial]) -> CellResult:
     return CellResult(cell, tuple(trials), final_summary(trials, VAL_ACCURACY), seconds)
 
 
-def final_summary(trials: Iterable[ReportTrial], metric: str) -> Summary | None:
-    """Sum up the last values of a metric; None while no trial has one."""
-    values = [value for trial in trials if (value := trial.last(metric)) is not None]
+def final_summary(trials: Sequence[ReportTrial], metric: str) -> Summary | None:
+    """Sum up the last values of a metric over the runs of a cell that stand for it; None while no trial has one."""
+    values = [value for trial in compared_runs(trials) if (value := trial.last(metric)) is not None]
     return summary(values) if values else None
 
 

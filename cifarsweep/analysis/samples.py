@@ -111,8 +111,8 @@ def metrics_needed(study: Study) -> list[str]:
     """The metrics whose curves are needed to test the hypotheses, and what reported numbers are held against."""
     races = [hypothesis for hypothesis in study.hypotheses if hypothesis.kind == "faster"]
     raced = {name for race in races for name in (race.metric, race.by) if name != "steps"}
-    read = {name for fact in study.reported if fact.needs_curve for name in (fact.metric, EPOCH)}
-    read |= {name for test in study.hypotheses if moment_of(test) for name in (test.metric, EPOCH)}
+    read = {name for fact in study.reported if fact.needs_curve for name in (fact.metric, EPOCH, VAL_ACCURACY)}
+    read |= {name for test in study.hypotheses if moment_of(test) for name in (test.metric, EPOCH, VAL_ACCURACY)}
     read |= {VAL_ACCURACY, EPOCH} if study.reported_runs else set()
     return sorted(raced | read)
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cifarsweep.analysis.records import ClassCounts, ReportStudy, Series
+from cifarsweep.analysis.outcomes import compared_runs
+from cifarsweep.analysis.records import ClassCounts, ReportStudy, ReportTrial, Series
 from cifarsweep.analysis.results import CellResult, costs, final_summary
 from cifarsweep.formatting import metric_label
 from cifarsweep.spec.metrics import (
@@ -80,11 +81,11 @@ def _metric(name: str, curves: Sequence[Band | None], points: int) -> dict[str, 
 
 
 def _trial_numbers(report: ReportStudy) -> list[list[int]]:
-    """The numbers of each cell's trials, in the order of the study's cells."""
-    numbers: dict[str, list[int]] = {cell.name: [] for cell in report.study.cells}
+    """The numbers of the runs that stand for each cell, in the order of the study's cells."""
+    trials: dict[str, list[ReportTrial]] = {cell.name: [] for cell in report.study.cells}
     for trial in report.trials:
-        numbers.setdefault(trial.cell, []).append(trial.number)
-    return [numbers[cell.name] for cell in report.study.cells]
+        trials.setdefault(trial.cell, []).append(trial)
+    return [[trial.number for trial in compared_runs(trials[cell.name])] for cell in report.study.cells]
 
 
 def _rank(name: str) -> tuple[bool, int, str]:

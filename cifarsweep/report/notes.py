@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.results import CellResult, state_counts
 from cifarsweep.formatting import plural
+from cifarsweep.report.outcome_text import fell_out_notes
 from cifarsweep.spec.hypothesis import moment_of
 from cifarsweep.spec.metrics import BEST_ACCURACY, EARLY_STOPPED_AT, VAL_ACCURACY
 from cifarsweep.spec.settings import Settings
@@ -26,7 +27,8 @@ _NAMED = 6
 
 def figure_notes(report: ReportStudy, results: Sequence[CellResult]) -> list[str]:
     """Tell what the accuracies are of, how seeds are summed up, and what is missing."""
-    return [*evaluation_notes(report), *_seeds(report, results), *_settings(report), *_missing(report, results)]
+    seeds, missing = _seeds(report, results), _missing(report, results)
+    return [*evaluation_notes(report), *seeds, *fell_out_notes(report, results), *_settings(report), *missing]
 
 
 def _seeds(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str]:
@@ -86,16 +88,9 @@ def _which(cells: Sequence[str], of: int) -> str:
 
 
 def _missing(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str]:
-    diverged = sum(result.diverged for result in results)
     failed = sum(result.failed for result in results)
     counts = state_counts(report)
     open_trials = sum(counts[state] for state in TrialState if state not in FINAL_STATES)
-    if diverged:
-        yield (
-            f"{plural(diverged, 'trial')} diverged and {'counts' if diverged == 1 else 'count'} at chance accuracy. "
-            "The curve of a diverged trial ends where its loss does; from there on the mean is of the other seeds, and "
-            "the number of seeds at a point shows when it is pointed at."
-        )
     if failed:
         yield f"{plural(failed, 'trial')} failed and {'is' if failed == 1 else 'are'} in no mean."
     if cancelled := counts[TrialState.CANCELLED]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cifarsweep.analysis.outcomes import FallenOut
 from cifarsweep.analysis.reported import ReportedAndFound, Standing
 from cifarsweep.analysis.study import StudyAnalysis
 from cifarsweep.formatting import (
@@ -17,6 +18,7 @@ from cifarsweep.formatting import (
     target_text,
     value_text,
 )
+from cifarsweep.report.outcome_text import fell_out_text
 from cifarsweep.report.reported_runs import run_length, run_notes, run_view
 from cifarsweep.spec.metrics import ELAPSED, UNITS, is_loss, is_share
 from cifarsweep.spec.reported import Reported
@@ -70,7 +72,7 @@ def reported_fields(held: ReportedAndFound) -> dict[str, Any]:
         "sd": found.sd if found else None,
         "prediction_interval": [interval.low, interval.high] if interval else None,
         "standing": held.standing,
-        "diverged": held.diverged,
+        "fell_out": held.fell_out.count,
         "without_value": held.without_value,
         "open_trials": held.open_trials,
         "sentence": reported_sentence(held),
@@ -160,9 +162,8 @@ def _best_of_several(fact: Reported) -> str:
 def _care(held: ReportedAndFound) -> list[str]:
     """What a reader has to know of the trials."""
     said = []
-    if held.diverged:
-        count = "counts as it" if held.diverged == 1 else "count as they"
-        said.append(f"{plural(held.diverged, 'trial')} diverged and {count} ended.")
+    if held.fell_out.count:
+        said.append(f"{fell_out_text(held.fell_out).capitalize()}; the mean is of {_whose(held.fell_out)}.")
     if held.without_value and held.found:
         lacks = "has" if held.without_value == 1 else "have"
         said.append(f"{plural(held.without_value, 'trial')} {lacks} no such value.")
@@ -170,6 +171,10 @@ def _care(held: ReportedAndFound) -> list[str]:
         are = "is" if held.open_trials == 1 else "are"
         said.append(f"{plural(held.open_trials, 'trial')} {are} not finished, so this is preliminary.")
     return said
+
+
+def _whose(fell_out: FallenOut) -> str:
+    return "what they ended with" if fell_out.every else "those that trained"
 
 
 def _expected_outside(analysis: StudyAnalysis) -> str:

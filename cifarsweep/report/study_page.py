@@ -183,5 +183,5 @@ def _payload_cell(result: CellResult, style: CellStyle) -> dict[str, Any]:
         "dash": style.dash,
         "mean": accuracy.mean if accuracy else None,
         "interval": [interval.low, interval.high] if interval else None,
-        "seeds": [[trial.seed, trial.accuracy, trial.diverged] for trial in done],
+        "seeds": [[trial.seed, trial.accuracy, trial.fell_out] for trial in done],
     }

@@ -110,7 +110,7 @@ def _progress(report: ReportStudy) -> str:
 def results_table(analysis: StudyAnalysis) -> Table:
     """Table 1 of the page in 80 columns: accuracies in per cent, the highest mean in bold.
 
-    Names are never read as markup. Trials that diverged or failed have a column only if there are any.
+    Names are never read as markup. Trials that fell out or failed have a column only if there are any.
     """
     from rich import box
     from rich.table import Table
@@ -144,8 +144,8 @@ def verdict_lines(analysis: StudyAnalysis) -> list[str]:
 
 
 def failures(result: CellResult) -> list[str]:
-    """The trials of a cell that diverged and that failed, counted in words."""
-    counts = ((result.diverged, "diverged"), (result.failed, "failed"))
+    """The trials of a cell that fell out and that failed, counted in words."""
+    counts = ((result.fell_out.count, "fell out"), (result.failed, "failed"))
     return [f"{count} {what}" for count, what in counts if count]
 
 
@@ -229,6 +229,9 @@ def _cell_fields(result: CellResult) -> dict[str, Any]:
         "interval": _ends(accuracy.interval) if accuracy else None,
         "min": accuracy.min if accuracy else None,
         "max": accuracy.max if accuracy else None,
+        "fell_out": result.fell_out.count,
+        "fell_out_of": result.fell_out.of,
+        "fell_out_at_most": result.fell_out.at_most if result.fell_out.of else None,
         "diverged": result.diverged,
         "failed": result.failed,
         "seconds": result.seconds,

@@ -48,7 +48,7 @@ def _row(
     accuracy = trial.accuracy
     return {
         "number": trial.number,
-        "state": "diverged" if trial.diverged else "pruned" if trial.pruned else state_text(trial.state),
+        "state": _state(trial),
         "style": styles.get(trial.cell),
         "cell": trial.cell,
         "seed": trial.seed,
@@ -64,6 +64,12 @@ def _row(
         "error": trial.error or None,
         "last_line": _last_line(trial.error) if trial.error else None,
     }
+
+
+def _state(trial: ReportTrial) -> str:
+    if trial.fell_out:
+        return "diverged" if trial.diverged else "fell out"
+    return "pruned" if trial.pruned else state_text(trial.state)
 
 
 def _last_line(error: str) -> str:

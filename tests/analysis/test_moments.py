@@ -100,5 +100,5 @@ def test_a_loss_that_was_not_finite_at_the_moment_is_told(tried: Any) -> None:
 def test_the_curves_that_moments_need_are_read(tried: Any) -> None:
     claim = EARLY.model_copy(update={"metric": "train/loss"})
 
-    assert metrics_needed(tried({LOW: [0.6]}, claim).study) == ["epoch", "train/loss"]
+    assert metrics_needed(tried({LOW: [0.6]}, claim).study) == ["epoch", "train/loss", "val/accuracy"]
     assert metrics_needed(tried({LOW: [0.6]}, ABOVE).study) == []

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from support.studies import HIGH, LOW, MIDDLE
 
+from cifarsweep.analysis.outcomes import FallenOut
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.reported import ReportedAndFound, Standing, reported_and_found
 from cifarsweep.analysis.samples import metrics_needed, named_cells
@@ -64,14 +65,15 @@ def test_without_a_spread_there_is_no_word(tried: Any, values: list[float | None
     assert (one.standing, one.interval, one.open_trials) == (None, None, values.count(None))
 
 
-def test_diverged_trials_count_as_they_ended_and_pruned_ones_do_not(tried: Any) -> None:
+def test_runs_that_fell_out_are_counted_and_pruned_ones_are_not(tried: Any) -> None:
     report = tried({LOW: [0.9, 0.1, 0.2]})
     first, second, third = report.trials
     trials = (first, replace(second, outcome="diverged"), replace(third, outcome="pruned"))
 
     (one,) = held(replace(report, trials=trials), fact())
 
-    assert one.found is not None and (one.found.n, one.diverged) == (2, 1)
+    assert one.found is not None and (one.found.n, one.found.mean) == (1, 0.9)
+    assert one.fell_out == FallenOut(1, 2)
 
 
 def test_a_value_that_is_not_finite_is_counted_apart(tried: Any) -> None:
@@ -140,7 +142,7 @@ def test_a_trial_counts_as_it_ended_if_it_had_diverged_by_the_moment(curves: Rep
     assert one.found is not None and as_measured.found is not None
     assert as_measured.found.mean != pytest.approx(0.1)
     expected = 0.1 if diverged else as_measured.found.mean
-    assert (one.found.mean, one.diverged) == (pytest.approx(expected), diverged)
+    assert (one.found.mean, one.fell_out.count) == (pytest.approx(expected), diverged)
 
 
 def test_training_time_is_that_of_the_trial(tried: Any) -> None:
@@ -158,7 +160,7 @@ def test_cells_of_reported_numbers_are_read_and_shown(tried: Any) -> None:
 
     assert (named_cells(study), metrics_needed(study)) == (frozenset(), [])
     assert named_cells(changed) == {LOW, HIGH}
-    assert metrics_needed(changed) == ["epoch", "val/loss"]
+    assert metrics_needed(changed) == ["epoch", "val/accuracy", "val/loss"]
 
 
 def test_the_analysis_of_a_study_holds_them_in_its_order(tried: Any) -> None:

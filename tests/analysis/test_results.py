@@ -5,17 +5,18 @@ from typing import Any
 import pytest
 from support.studies import WAITING
 
+from cifarsweep.analysis.outcomes import FallenOut
 from cifarsweep.analysis.results import best, cell_results, state_counts
 
 
-def test_diverged_trials_count_and_failed_ones_do_not(mixed: Any) -> None:
+def test_a_mean_is_of_the_runs_that_trained(mixed: Any) -> None:
     plain, skip = cell_results(mixed)
 
-    assert plain.accuracy is not None and plain.accuracy.mean == pytest.approx(0.45)
-    assert (plain.done, plain.diverged, plain.failed) == (2, 1, 1)
+    assert plain.accuracy is not None and plain.accuracy.mean == pytest.approx(0.8)
+    assert (plain.done, plain.fell_out, plain.failed) == (2, FallenOut(1, 2), 1)
     assert skip.accuracy is not None and skip.accuracy.interval is None
     assert (skip.done, skip.seconds) == (1, 20.0)
-    assert best([plain, skip]) is skip
+    assert best([plain, skip]) is plain
 
 
 def test_every_state_is_counted(mixed: Any) -> None:

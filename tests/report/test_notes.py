@@ -4,8 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from support.studies import ABOVE, ALIKE, FAR, NEAR
+from support.studies import ABOVE, ALIKE, FAR, HIGH, LOW, NEAR
 
+from cifarsweep.analysis.outcomes import Guess
 from cifarsweep.analysis.results import cell_results
 from cifarsweep.analysis.study import analyse
 from cifarsweep.report.notes import evaluation_notes, figure_notes
@@ -14,11 +15,19 @@ from cifarsweep.report.summary import study_fields, verdict_lines
 from cifarsweep.spec.moments import At
 from cifarsweep.spec.settings import EarlyStop, Settings, Validation
 
+NARROW = "\N{NARROW NO-BREAK SPACE}"
+
 
 def test_notes_say_what_is_missing_and_that_one_seed_is_never_enough(mixed: Any) -> None:
     notes = " ".join(figure_notes(mixed, cell_results(mixed)))
 
-    for words in ("1 trial diverged and counts", "1 trial failed", "2 trials are not finished", "never enough"):
+    for words in (
+        "skip=no: 1 of 2 runs fell out (up to 97 % may)",
+        "No run of the other cells fell out",
+        "1 trial failed",
+        "2 trials are not finished",
+        "never enough",
+    ):
         assert words in notes
 
 
@@ -64,7 +73,21 @@ def test_a_complete_study_with_seeds_has_no_warning(make: Any) -> None:
 
     notes = " ".join(figure_notes(report, cell_results(report)))
 
-    assert not [word for word in ("never enough", "diverged", "failed", "not finished", "JPEG") if word in notes]
+    assert not [word for word in ("never enough", "runs fell out", "failed", "not finished", "JPEG") if word in notes]
+
+
+def test_notes_say_what_a_guess_is_and_where_it_is_not_known(tried: Any) -> None:
+    report = tried({LOW: [0.1, 0.9, 0.91], HIGH: [0.1, 0.1]})
+    older = Guess(0.1, 355, recorded=False)
+    told = replace(report, trials=tuple(replace(trial, guess=older) for trial in report.trials))
+
+    notes, without = (" ".join(figure_notes(each, cell_results(each))).replace(NARROW, " ") for each in (told, report))
+
+    assert "no better than a guess: 10.0 % of the 355 images, and up to 5 standard errors more" in notes
+    assert f"{HIGH} does not train: all 2 runs fell out; {LOW}: 1 of 3 runs fell out (up to 86 % may)." in notes
+    assert "5 trials did not record how large the classes" in notes and "it is not known" not in notes
+    assert "Of 5 trials it is not known on how many images" in without
+    assert "No run fell out; 2 runs a cell leave open that up to 78 % may." in without
 
 
 def test_notes_name_the_cells_that_differ_in_recipe_and_count_early_stops(make: Any) -> None:

@@ -94,7 +94,7 @@ def test_every_word_has_its_sentence(said: Any, reported: Reported, sentence: st
     ("changes", "words"),
     [
         (WAITING, "no trial is done yet. It is one run: a best of several is expected to be higher. 3 trials are not"),
-        ({"outcome": "diverged"}, "3 trials diverged and count as they ended."),
+        ({"outcome": "diverged"}, "All 3 runs fell out; the mean is of what they ended with."),
         ({"final": {}}, "no trial has such a value."),
     ],
 )

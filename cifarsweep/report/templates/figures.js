@@ -64,7 +64,7 @@ const drawFinals = () => {
         color: translucent(own, roomy() ? 0.6 : 0.4), size: roomy() ? 7 : 5,
         symbol: seeds.map(({ lost }) => (lost ? "x" : "circle")),
       },
-      text: seeds.map(({ index, seed, lost }) => `<b>${nameOf(index)}</b><br>seed ${seed}${lost ? ", diverged" : ""}`),
+      text: seeds.map(({ index, seed, lost }) => `<b>${nameOf(index)}</b><br>seed ${seed}${lost ? ", fell out" : ""}`),
       hovertemplate: "%{text}: %{x:.2%}<extra></extra>",
     }, {
       x: cells.map(({ mean }) => mean), y: indices.map((index) => index - (roomy() ? 0.12 : 0)), mode: "markers", cliponaxis: !roomy(),
