@@ -16,9 +16,9 @@ from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
 from cifarsweep.analysis.results import final_summary
 from cifarsweep.analysis.samples import metrics_needed, named_cells
 from cifarsweep.data.catalog import class_count, class_names, sizes
-from cifarsweep.spec.metrics import EPOCH, LARGEST_CLASS, METRIC_LABELS, TELEMETRY, VAL_ACCURACY, VAL_IMAGES
+from cifarsweep.spec.metrics import EPOCH, LARGEST_CLASS, METRIC_LABELS, TELEMETRY, VAL_ACCURACY, VAL_IMAGES, VAL_LOSS
 from cifarsweep.spec.study import Cell, datasets
-from cifarsweep.spec.types import DATA_VERSION, TrialState
+from cifarsweep.spec.types import DATA_VERSION, Outcome, TrialState
 from cifarsweep.version import __version__
 
 if TYPE_CHECKING:
@@ -71,7 +71,11 @@ def read_trials(store: Store, name: str) -> ReportStudy:
     study, rows = store.studies.get(name).spec, store.trials.all(name)
     telemetry, classes = _mean_telemetry(store, name, rows), _classes(study)
     counts = {dataset: sizes(dataset) for dataset in classes}
-    trials = tuple(_trial(row, telemetry.get(row.number, {}), _guess(row, classes, counts)) for row in rows)
+    means = _final_means(store, study, rows)
+    trials = tuple(
+        _trial(row, {**telemetry.get(row.number, {}), **means.get(row.number, {})}, _guess(row, classes, counts))
+        for row in rows
+    )
     shown = study
     if study.search is not None and rows:
         shown = study.model_copy(update={"cells": _best_points(rows, trials)})
@@ -97,6 +101,21 @@ def _mean_telemetry(store: Store, name: str, rows: Sequence[TrialRow]) -> dict[i
     if continued:
         for (number, metric), (_, values) in store.metrics.read(name, TELEMETRY, only=continued).items():
             means.setdefault(number, {})[metric] = float(values.mean())
+    return means
+
+
+def _final_means(store: Store, study: Study, rows: Sequence[TrialRow]) -> dict[int, dict[str, float]]:
+    """The means of the last evaluations, where the study counts these as final values.
+
+    What a trial that diverged or was pruned ended with stays as it is.
+    """
+    last = study.final.mean_of
+    whole = [row.number for row in rows if row.state == TrialState.DONE and row.outcome == Outcome.FINISHED]
+    means: dict[int, dict[str, float]] = {}
+    if last > 1 and whole:
+        read = store.metrics.read(study.name, (VAL_ACCURACY, VAL_LOSS), only=whole)
+        for (number, metric), (_, values) in read.items():
+            means.setdefault(number, {})[metric] = float(values[-last:].mean())
     return means
 
 
@@ -141,7 +160,7 @@ def _guess(row: TrialRow, classes: Mapping[str, int], counts: Mapping[str, tuple
     return Guess(1 / classes[settings.dataset], judged, recorded=False)
 
 
-def _trial(row: TrialRow, telemetry: Mapping[str, float], guess: Guess | None) -> ReportTrial:
+def _trial(row: TrialRow, means: Mapping[str, float], guess: Guess | None) -> ReportTrial:
     params = row.final.get(PARAMS)
     given_up = row.state in (TrialState.FAILED, TrialState.POISONED)
     return ReportTrial(
@@ -151,7 +170,7 @@ def _trial(row: TrialRow, telemetry: Mapping[str, float], guess: Guess | None) -
         seed=row.seed,
         state=row.state,
         outcome=row.outcome,
-        final={name: value for name, value in {**row.final, **telemetry}.items() if name not in _CONSTANTS},
+        final={name: value for name, value in {**row.final, **means}.items() if name not in _CONSTANTS},
         steps=row.step,
         elapsed_s=row.elapsed_s if row.step else None,
         params=round(params) if params is not None else None,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from cifarsweep.analysis.outcomes import compared_runs
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.spec import types
 from cifarsweep.spec.metrics import TEST_ACCURACY, VAL_ACCURACY
@@ -42,10 +43,11 @@ def unpacked(hits: types.Hits) -> npt.NDArray[np.bool_]:
 def cell_hits(report: ReportStudy, cell: str, metric: str = VAL_ACCURACY) -> Hits | None:
     """Return which images the runs of a cell got right at their last evaluation, bool (runs, images).
 
-    Runs are the trials that are done, by number, without those that diverged or were pruned. None where none of them
+    Runs stand for the cell, by number: those that fell out would look like flips. None where none of them
     kept its hits, or they were judged on sets of different sizes: trials of earlier versions kept none, and only the
     cells of `ReportStudy.hits` were read.
     """
-    numbers = [trial.number for trial in report.trials if trial.cell == cell and trial.trained]
+    trials = [trial for trial in report.trials if trial.cell == cell]
+    numbers = [trial.number for trial in compared_runs(trials) if trial.trained]
     runs = [report.hits[number, metric] for number in numbers if (number, metric) in report.hits]
     return np.array(runs) if runs and len({len(run) for run in runs}) == 1 else None

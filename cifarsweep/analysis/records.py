@@ -38,7 +38,7 @@ class ReportTrial:
     outcome: str | None
     """One of `Outcome`; None unless the trial is done."""
     final: Mapping[str, float]
-    """The last value of each metric; empty unless the trial is done."""
+    """The final value of each metric, as the study counts it (`Study.final`); empty unless the trial is done."""
     steps: int
     elapsed_s: float | None
     """Seconds of training that count: work that was lost and repeated is left out."""
@@ -103,7 +103,7 @@ class ReportTrial:
         return self.last(VAL_ACCURACY)
 
     def last(self, metric: str) -> float | None:
-        """The last value of a metric; None unless the trial is done, was not pruned, and the value is finite."""
+        """The final value of a metric; None unless the trial is done, was not pruned, and the value is finite."""
         value = self.final.get(metric)
         return value if self.done and not self.pruned and value is not None and math.isfinite(value) else None
 

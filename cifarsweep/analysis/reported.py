@@ -17,6 +17,7 @@ from cifarsweep.analysis.moments import ROUNDING, covers, diverged_by, fell_out_
 from cifarsweep.analysis.outcomes import FallenOut
 from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
 from cifarsweep.analysis.reported_runs import RunFact, RunsFound, run_facts
+from cifarsweep.analysis.samples import curve_needed
 from cifarsweep.spec.metrics import ELAPSED, EPOCH, is_loss
 from cifarsweep.spec.reported import Reported
 from cifarsweep.spec.types import FINAL_STATES
@@ -98,7 +99,7 @@ def _standing(fact: Reported, interval: Interval) -> Standing:
 def _value(trial: ReportTrial, fact: Reported, report: ReportStudy) -> float | None:
     """What the trial has of the reported quantity; None if it has no finite value of it."""
     end = _end(trial, fact, report)
-    if not fact.needs_curve or diverged_by(trial, end):
+    if not curve_needed(fact, report.study) or diverged_by(trial, end):
         return trial.elapsed_s if fact.metric == ELAPSED else trial.last(fact.metric)
     series = report.series.get((trial.number, fact.metric))
     if series is None or not series[0].size:

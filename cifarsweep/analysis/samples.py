@@ -16,7 +16,8 @@ import numpy as np
 from cifarsweep.analysis.moments import as_of
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.spec.hypothesis import Best, Faster, Hypothesis, Trend, moment_of, selectors
-from cifarsweep.spec.metrics import EPOCH, VAL_ACCURACY, is_loss
+from cifarsweep.spec.metrics import EPOCH, VAL_ACCURACY, VAL_LOSS, is_loss
+from cifarsweep.spec.reported import Reported
 from cifarsweep.spec.study import Cell, Study, cell_name, level_key, level_text, same_level, select
 from cifarsweep.spec.types import FINAL_STATES
 from cifarsweep.stats.estimate import FEWEST_SEEDS, paired_seeds
@@ -111,10 +112,15 @@ def metrics_needed(study: Study) -> list[str]:
     """The metrics whose curves are needed to test the hypotheses, and what reported numbers are held against."""
     races = [hypothesis for hypothesis in study.hypotheses if hypothesis.kind == "faster"]
     raced = {name for race in races for name in (race.metric, race.by) if name != "steps"}
-    read = {name for fact in study.reported if fact.needs_curve for name in (fact.metric, EPOCH, VAL_ACCURACY)}
+    read = {name for fact in study.reported if curve_needed(fact, study) for name in (fact.metric, EPOCH, VAL_ACCURACY)}
     read |= {name for test in study.hypotheses if moment_of(test) for name in (test.metric, EPOCH, VAL_ACCURACY)}
     read |= {VAL_ACCURACY, EPOCH} if study.reported_runs else set()
     return sorted(raced | read)
+
+
+def curve_needed(fact: Reported, study: Study) -> bool:
+    """Whether the final values of the study's trials do not tell what was found of a reported number."""
+    return fact.needs_curve or (study.final.mean_of > 1 and fact.metric in (VAL_ACCURACY, VAL_LOSS))
 
 
 def done_trials(report: ReportStudy, hypothesis: Hypothesis) -> DoneTrials:

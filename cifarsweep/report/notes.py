@@ -174,12 +174,21 @@ def _quoted(report: ReportStudy) -> str:
     moments = any(moment_of(test) for test in report.study.hypotheses)
     named = " A hypothesis that names a moment of training is tested on the values at that moment." if moments else ""
     best = [test.claim.rstrip(". ") for test in report.study.hypotheses if test.metric == BEST_ACCURACY]
+    last = report.study.final.mean_of
+    quoted = "The last value of a trial is quoted" if last == 1 else _mean_quoted(last)
     if not best:
-        return f"The last value of a trial is quoted, not the best one seen.{named}"
+        return f"{quoted}, not the best one seen.{named}"
     claims = " and ".join(f"\N{LEFT DOUBLE QUOTATION MARK}{claim}\N{RIGHT DOUBLE QUOTATION MARK}" for claim in best)
     return (
-        f"The last value of a trial is quoted, not the best one seen, but for {claims}: the best accuracy is the "
+        f"{quoted}, not the best one seen, but for {claims}: the best accuracy is the "
         f"highest of many looks at the same images, which makes it too high for new ones.{named}"
+    )
+
+
+def _mean_quoted(last: int) -> str:
+    return (
+        f"The final value of a trial is the mean of its last {last} evaluations of validation accuracy and loss, as a "
+        "single one varies more while the rate is high: that mean is quoted"
     )
 
 

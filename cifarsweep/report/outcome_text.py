@@ -36,7 +36,7 @@ def fell_out_notes(report: ReportStudy, results: Sequence[CellResult]) -> Iterat
     if some:
         yield (
             f"A run fell out if it diverged, or if its accuracy is no better than a guess{_guesses(report)}. Means and "
-            "verdicts are of the runs that trained; only a cell of which none did stands as it ended. "
+            "curves are of the runs that trained; only a cell of which none did stands as it ended. "
             f"{cells_fell_out_text(some)}."
         )
     if found and len(some) < len(found):

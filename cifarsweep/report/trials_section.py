@@ -29,11 +29,12 @@ _LAST_LINE = 160
 def trials_view(report: ReportStudy, styles: Mapping[str, CellStyle], trials: Sequence[ReportTrial]) -> dict[str, Any]:
     """The variables of the section on trials."""
     metric = next((name for name in (VAL_ACCURACY, TRAIN_LOSS) if any(key == name for _, key in report.series)), None)
-    numbers = environment_numbers(report)
+    numbers, last = environment_numbers(report), report.study.final.mean_of
     sparks = _sparks(report, metric, trials) if metric else {}
     rows = [_row(trial, styles, numbers.get(trial.number, ()), sparks.get(trial.number)) for trial in trials]
     return {
         "rows": rows,
+        "accuracy": "the last one" if last == 1 else f"the mean of the last {last}",
         "curves": metric_label(metric) if sparks and metric else None,
         "several_environments": len({each for found in numbers.values() for each in found}) > 1,
         "spark": (SPARK_WIDTH, SPARK_HEIGHT),

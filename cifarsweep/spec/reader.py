@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from cifarsweep.errors import SpecError, UnknownStudy
+from cifarsweep.spec.final import Final, default_final
 from cifarsweep.spec.hypothesis import Hypothesis
 from cifarsweep.spec.overrides import (
     EpochSteps,
@@ -74,6 +75,7 @@ class _File(Frozen):
     reported: tuple[Reported, ...] = ()
     reported_runs: ReportedRuns | None = None
     search: dict[str, Any] | None = None
+    final: Final | None = None
 
 
 def shipped_folder() -> Path:
@@ -158,11 +160,17 @@ def read_study(
     reported = applicable_reported(file.reported, cells, arms, given, note) if given else file.reported
     runs = applicable_runs(file.reported_runs, cells, arms, note) if given else file.reported_runs
     contents |= {"search": search, "reported": reported, "reported_runs": runs}
+    contents |= {"final": file.final or _default_final(cells, search)}
     study = validated(Study, contents, where)
     check_unique(study.cells, where)
     check_hypotheses(study, where)
     check_reported(study, where)
     return study
+
+
+def _default_final(cells: Sequence[Cell], search: Search | None) -> Final:
+    # A search is judged by the last values, as its sampler and pruner are.
+    return Final() if search else default_final(cell.settings for cell in cells)
 
 
 def check_name(name: str, where: str) -> str:

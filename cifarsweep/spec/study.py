@@ -13,6 +13,7 @@ from typing import Annotated, Self, TypeVar
 from pydantic import Field, NonNegativeInt, model_validator
 
 from cifarsweep.errors import SpecError
+from cifarsweep.spec.final import Final
 from cifarsweep.spec.hypothesis import Hypothesis, Selector, moment_of, selectors
 from cifarsweep.spec.metrics import BEST_ACCURACY, BEST_STEP, EARLY_STOPPED_AT
 from cifarsweep.spec.moments import beyond_budget
@@ -72,6 +73,7 @@ class Study(Frozen):
     reported: tuple[Reported, ...] = ()
     reported_runs: ReportedRuns | None = None
     search: Search | None = None
+    final: Final = Final()
     imported: bool = False
     """Whether its trials were read from logs of other programs, so that their settings are unknown."""
 
@@ -99,6 +101,7 @@ class Study(Frozen):
         """Return the study as JSON with sorted keys, as the database keeps it and the hash covers it."""
         # Omit what earlier versions did not have, so that their studies keep their hash.
         unused = {key for key in ("search", "imported", "reported", "reported_runs") if not getattr(self, key)}
+        unused |= {"final"} if self.final == Final() else set()
         contents = self.model_dump(mode="json", exclude=unused)
         return json.dumps(contents, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 

@@ -20,7 +20,7 @@ def _pretty(study: Study) -> list[str]:
     """Return one line per fact for a diff; cells by name and settings."""
     lines = [f"question = {study.question!r}", f"source = {study.source!r}", f"cost = {study.cost!r}"]
     lines += [f"factors.{key} = {json.dumps(levels)}" for key, levels in study.factors.items()]
-    lines += [f"seeds = {list(study.seeds)}"]
+    lines += [f"seeds = {list(study.seeds)}", f"final = {study.final.model_dump_json()}"]
     lines += [f"hypothesis = {h.model_dump_json()}" for h in study.hypotheses]
     lines += [f"reported = {fact.model_dump_json(exclude_none=True)}" for fact in study.reported]
     if study.reported_runs:
@@ -46,7 +46,7 @@ def check_extends(old: Study, new: Study) -> None:
     kept_cells = {cell.settings.model_dump_json() for cell in new.cells}
     lost = [cell.name for cell in old.cells if cell.settings.model_dump_json() not in kept_cells]
     lost += [f"seed {seed}" for seed in old.seeds if seed not in new.seeds]
-    changed = [key for key in ("question", "source", "hypotheses") if getattr(old, key) != getattr(new, key)]
+    changed = [key for key in ("question", "source", "hypotheses", "final") if getattr(old, key) != getattr(new, key)]
     changed += _search_changes(old.search, new.search)
     if lost or changed:
         raise StudyExists(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from cifarsweep.errors import StoreError, StudyExists, UnreadableStudy
+from cifarsweep.spec.final import default_final
 from cifarsweep.spec.metrics import ELAPSED
 from cifarsweep.spec.search_space import Search
 from cifarsweep.spec.study import Study
@@ -92,6 +93,7 @@ class Studies(Part):
 
 def _create(conn: Connection, spec: Study, *, extend: bool, other_data: bool) -> Created:
     refuse_foreign(conn, spec.name)
+    spec = _with_stored_final(conn, spec)
     fresh = {"name": spec.name, "sha256": spec.sha256, "spec": spec.canonical(), "created_at": datetime.now(UTC)}
     conn.execute(backend_of(conn).insert_ignore(study).values(fresh))
     # Locked: of two concurrent calls the second sees the rows of the first.
@@ -115,6 +117,14 @@ def _create(conn: Connection, spec: Study, *, extend: bool, other_data: bool) ->
     planned = [(ids[each.cell.name], each.seed) for each in spec.trials()]
     added = add_trials(conn, row, planned)
     return Created(row.study_id, added, existing, changed=bool(existing) and row.sha256 != spec.sha256)
+
+
+def _with_stored_final(conn: Connection, spec: Study) -> Study:
+    """Keep what counts as a final value in a study that is stored, where `spec` has the default for new ones."""
+    row = conn.execute(select(study).where(study.c.name == spec.name)).one_or_none()
+    if row is None or spec.search or spec.imported or spec.final != default_final(one.settings for one in spec.cells):
+        return spec
+    return spec.model_copy(update={"final": stored(row).spec.final})
 
 
 def _plan_search(conn: Connection, row: Row[Any], spec: Study, search: Search, existing: int) -> Created:

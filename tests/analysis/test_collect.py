@@ -16,6 +16,7 @@ from cifarsweep.cli.app import app
 from cifarsweep.errors import UnknownStudy
 from cifarsweep.report.render import render_study
 from cifarsweep.report.summary import study_fields
+from cifarsweep.spec.final import Final
 from cifarsweep.spec.types import AttemptEnd, CheckpointRef, MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
 from cifarsweep.store.metrics import Metrics
@@ -88,6 +89,22 @@ def test_what_the_hardware_did_is_of_all_attempts_of_a_trial(store: Any) -> None
 
     assert [each.first_step for each in trial.attempts][-2:] == [0, 10]
     assert trial.last("gpu/slots_busy") == 5.0 and trial.last("val/accuracy") == 0.75
+
+
+def test_a_final_value_may_be_the_mean_of_the_last_evaluations(make: Any, tmp_path: Path) -> None:
+    """What a run that diverged ended with stays: a mean of what came before would hide it."""
+    with Store.open(f"sqlite:///{tmp_path}/means.db", upgrade=True) as store:
+        store.studies.create(make.study({}, seeds=2, final=Final(mean_of=2)))
+        for outcome in (Outcome.FINISHED, Outcome.DIVERGED):
+            lease = store.queue.claim("w")
+            rows = [MetricRow("val/accuracy", step, value) for step, value in ((1, 0.1), (2, 0.5), (3, 0.75))]
+            store.queue.finish(store.queue.write(lease, rows), [], None, TrialResult(outcome, 3, FINAL, ""))
+
+        analysis = load_study(store, "tried")
+
+    assert [trial.last("val/accuracy") for trial in analysis.report.trials] == [0.625, 0.75]
+    page = render_study(analysis)
+    assert "mean of its last 2 evaluations" in page and "Accuracy is the mean of the last 2" in page
 
 
 def test_a_study_that_is_not_there_is_named(store: Any) -> None:

@@ -12,6 +12,7 @@ from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.reported import ReportedAndFound, Standing, reported_and_found
 from cifarsweep.analysis.samples import metrics_needed, named_cells
 from cifarsweep.analysis.study import analyse
+from cifarsweep.spec.final import Final
 from cifarsweep.spec.moments import At
 from cifarsweep.spec.reported import Reported
 
@@ -143,6 +144,16 @@ def test_a_trial_counts_as_it_ended_if_it_had_diverged_by_the_moment(curves: Rep
     assert as_measured.found.mean != pytest.approx(0.1)
     expected = 0.1 if diverged else as_measured.found.mean
     assert (one.found.mean, one.fell_out.count) == (pytest.approx(expected), diverged)
+
+
+def test_a_report_of_the_last_value_is_held_against_the_last_value(curves: ReportStudy) -> None:
+    """Also where the final values of the study are means of several, which spread less."""
+    study = curves.study.model_copy(update={"final": Final(mean_of=5)})
+
+    (one,) = held(replace(curves, study=study), fact())
+
+    assert one.found is not None and one.found.mean == pytest.approx(0.81)
+    assert metrics_needed(study.model_copy(update={"reported": (fact(),)})) == ["epoch", "val/accuracy"]
 
 
 def test_training_time_is_that_of_the_trial(tried: Any) -> None:

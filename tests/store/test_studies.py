@@ -7,6 +7,7 @@ import pytest
 from scenes import at_once, contents, lose_one_commit, make_cell, make_study, must_claim, result
 
 from cifarsweep.errors import StudyExists, UnknownStudy
+from cifarsweep.spec.final import Final
 from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.reported import Reported
@@ -34,6 +35,27 @@ def test_creating_again_does_nothing(busy_store: Store) -> None:
 
     assert (again.added, again.existing) == (0, 6)
     assert contents(busy_store) == before
+
+
+def test_a_stored_study_keeps_what_counts_as_a_final_value(store: Store) -> None:
+    """A version before the default stored it without a word on that."""
+    spec, longer = (read_study(find("lr-study"), overrides={"epochs": 40}, seeds=seeds) for seeds in (3, 9))
+    before = spec.model_copy(update={"final": Final()})
+    store.studies.create(before)
+
+    again, more = (store.studies.create(each, extend=True) for each in (spec, longer))
+
+    assert spec.final.mean_of > 1
+    assert again.added == 0 < more.added
+    assert store.studies.get("lr-study").spec.final == Final()
+
+
+def test_another_final_value_is_another_study(store: Store) -> None:
+    spec = read_study(find("lr-study"))
+    store.studies.create(spec)
+
+    with pytest.raises(StudyExists, match=r'\+final = \{"mean_of":2\}'):
+        store.studies.create(spec.model_copy(update={"final": Final(mean_of=2)}))
 
 
 @pytest.mark.parametrize("extend", [False, True])
