@@ -149,7 +149,7 @@ def test_a_data_set_that_is_not_here_is_refused_with_how_to_get_it(call):
 
     refused(call("worker", "--cpu"), "cifarsweep data download cifar10")
 
-    assert '"queued": 18' in call("status", "lr-study", "--json").stdout
+    assert '"queued": 60' in call("status", "lr-study", "--json").stdout
 
 
 def test_a_database_of_a_newer_version_is_left_alone(call, tmp_path):

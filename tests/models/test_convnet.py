@@ -68,7 +68,7 @@ def test_cost_counts_a_multiply_add_as_two():
     assert cost(plain, 10).flops_per_image == 2 * (convolutions + 16 * 10)
 
 
-def test_the_net_of_the_lr_study_has_known_costs():
+def test_the_default_net_has_known_costs():
     # widths 32-64-128-256-256: sums of conv, norm and head parameters done by hand
     convs = 9 * (3 * 32 + 32 * 32 + 32 * 64 + 64 * 64 + 64 * 128 + 128 * 128 + 128 * 256 + 3 * 256 * 256)
     assert cost(ConvNet(), 10).params == convs + 2 * 2 * (32 + 64 + 128 + 256 + 256) + 256 * 10 + 10

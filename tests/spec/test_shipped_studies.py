@@ -12,6 +12,7 @@ from cifarsweep.data.dataset import Split
 from cifarsweep.models import cost
 from cifarsweep.spec.reader import find, read_study, shipped
 from cifarsweep.spec.settings import Settings, Timm
+from cifarsweep.training.equal_cells import equal_cells, unread_settings
 from cifarsweep.training.events import Metrics
 from cifarsweep.training.loop import Run, train
 from cifarsweep.training.schedule import Budget
@@ -40,7 +41,15 @@ def images_seen(settings: Settings) -> int:
 
 def test_the_list_is_whole():
     assert {path.stem for path in shipped()} >= {
-        *("lr-study", "normalization-study", "norm-depth-study", "depth-study", "vit-study", "warmup-study"),
+        *(
+            "lr-study",
+            "lr-skip-study",
+            "normalization-study",
+            "norm-depth-study",
+            "depth-study",
+            "vit-study",
+            "warmup-study",
+        ),
         *("optimizer-schedule-study", "batch-size-study", "dropout-study", "kernel-size-study"),
         *("resnet18-phases-study", "resnet50-baseline", "resnet18-baseline", "cifar100-transfer-study"),
     }
@@ -74,13 +83,20 @@ def test_it_shrinks_to_an_epoch(path: Path):
     assert study.hypotheses or study.search
 
 
+@every
+def test_no_two_cells_train_the_same_bits_and_every_setting_is_read(path: Path):
+    study = read_study(path)
+    images = {cell.name: training_images(cell.settings, None) for cell in study.cells}
+
+    assert not [*equal_cells(study, images), *unread_settings(study)]
+
+
 def test_batches_of_512_for_800_epochs_take_the_steps_of_64_for_100():
     cells = {cell.name: cell.settings for cell in read_study(find("batch-size-study")).cells}
     steps = {name: -(-50_000 // cell.batch_size) * cell.epochs for name, cell in cells.items()}
 
-    assert len(cells) == 9
     assert steps["batch 512, 800 epochs"] == pytest.approx(steps["batch 64"], rel=0.01)
-    assert [cell.optimizer.scaling for cell in cells.values()] == ["none"] * 5 + ["linear"] * 4
+    assert {name for name, cell in cells.items() if cell.optimizer.scaling == "linear"} == {"batch 512, linear rate"}
 
 
 def noise(count: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -12,46 +12,39 @@ from cifarsweep.spec.settings import flat_settings
 
 ALL_WORDS = (REPORT_000, REPORT_001, REPORT_002, REPORT_003, REPORT_004)
 ROWS = rows()
-#: Studies of the table that no file repeats yet.
-NOT_YET = {
-    *("lr-study", "normalization-study", "vit-study", "optimizer-schedule-study", "batch-size-study"),
-    *("depth-study", "norm-depth-study"),
-}
 
 pytestmark = pytest.mark.skipif(not ROWS, reason=f"the numbers of the reports are not here: {TABLE}")
 every_file = pytest.mark.parametrize("path", shipped(), ids=lambda path: path.stem)
 
 
-def words_of(row: Row) -> Words | None:
-    """The words that have the row's cell; none if the study is not repeated yet."""
+def words_of(row: Row) -> Words:
+    """The words that have the row's cell."""
     found = [words for words in ALL_WORDS if (row.study, row.cell) in words.places]
-    assert len(found) == (row.study not in NOT_YET), f"{row.study}, {row.cell}: name its place once, or list the study"
-    return found[0] if found else None
+    assert len(found) == 1, f"{row.study}, {row.cell}: name its place once"
+    return found[0]
 
 
 def facts_of(file: str) -> list[tuple[Row, Words]]:
     """The facts that a file has to have."""
-    known = [(row, words) for row in ROWS if (words := words_of(row))]
     return [
         (row, words)
-        for row, words in known
-        if words.places[row.study, row.cell].file == file and (row.study, row.quantity) not in words.left_out
+        for row in ROWS
+        if (words := words_of(row)).places[row.study, row.cell].file == file
+        and (row.study, row.quantity) not in words.left_out
     ]
 
 
 def test_no_fact_is_forgotten():
     in_files = sum(len(facts_of(path.stem)) for path in shipped())
-    left_out = sum((words := words_of(row)) is not None and (row.study, row.quantity) in words.left_out for row in ROWS)
-    waiting = sum(row.study in NOT_YET for row in ROWS)
+    left_out = sum((row.study, row.quantity) in words_of(row).left_out for row in ROWS)
 
-    assert in_files + left_out + waiting == len(ROWS) == 348
+    assert in_files + left_out == len(ROWS) == 348
 
 
 def test_all_words_are_of_the_table():
     cells, settings = {(row.study, row.cell) for row in ROWS}, {row.setting for row in ROWS}
     quantities, keys = {(row.study, row.quantity) for row in ROWS}, {row.key for row in ROWS}
 
-    assert {row.study for row in ROWS} >= NOT_YET
     for words in ALL_WORDS:
         assert set(words.places) <= cells and set(words.settings) <= settings
         assert set(words.left_out) <= quantities and set(words.said) <= keys
