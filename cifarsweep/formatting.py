@@ -12,7 +12,7 @@ from cifarsweep.spec.types import TrialState
 
 if TYPE_CHECKING:
     from cifarsweep.spec.moments import At
-    from cifarsweep.stats import Summary
+    from cifarsweep.stats import Interval, Summary
 
 _MINUS, _DASH, _THIN = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{NARROW NO-BREAK SPACE}"
 #: Where a line must not break: around +-, in p = 0.1, and before a per cent sign that follows a number.
@@ -40,18 +40,31 @@ def keep_together(text: str) -> str:
     return _UNBROKEN.sub(_THIN, text)
 
 
+def shown_interval(summary: Summary, metric: str) -> Interval | None:
+    """The interval of the mean; None for a share if it reaches below 0 or above 1, where no mean can be.
+
+    That is so for two or three seeds that lie far apart: Student's t knows no bounds, and their range says more.
+    """
+    interval = summary.interval
+    beyond = interval is not None and is_share(metric) and (interval.low < 0 or interval.high > 1)
+    return None if beyond else interval
+
+
 def mean_text(summary: Summary, metric: str) -> str:
-    """`97.2 ± 0.4 %` or, from one seed, `97.2 %`."""
-    half = summary.interval.half if summary.interval else None
+    """`97.2 ± 0.4 %`, from one seed `97.2 %`, from seeds that lie far apart `63.4 % (10.0 to 91.0 %)`."""
+    interval = shown_interval(summary, metric)
+    half = interval.half if interval else None
     spread = f"{_THIN}±{_THIN}{_number(half, half, metric)}" if half is not None else ""
-    return f"{_number(summary.mean, half, metric)}{spread}{_unit(metric)}"
+    ends = f" ({range_text(summary, metric)})" if summary.interval and not interval else ""
+    return f"{_number(summary.mean, half, metric)}{spread}{_unit(metric)}{ends}"
 
 
 def interval_text(summary: Summary, metric: str) -> str:
     """The ends of the interval; a dash without one."""
-    if summary.interval is None:
+    interval = shown_interval(summary, metric)
+    if interval is None:
         return _DASH
-    low, high, half = summary.interval.low, summary.interval.high, summary.interval.half
+    low, high, half = interval.low, interval.high, interval.half
     return f"{_number(low, half, metric)} to {_number(high, half, metric)}{_unit(metric)}"
 
 
@@ -68,7 +81,8 @@ def value_text(value: float, metric: str, half: float | None = None) -> str:
 
 def number_text(value: float, summary: Summary, metric: str) -> str:
     """A number of a summary, rounded as its mean is, without the unit."""
-    return _number(value, summary.interval.half if summary.interval else None, metric)
+    interval = shown_interval(summary, metric)
+    return _number(value, interval.half if interval else None, metric)
 
 
 def _number(value: float, half: float | None, metric: str) -> str:

@@ -36,6 +36,15 @@ def test_a_narrow_interval_has_a_digit_more() -> None:
     assert plain(mean_text(summary([0.9, 0.9001, 0.9002]), ACCURACY)) == "90.01 ± 0.02 %"
 
 
+def test_seeds_that_lie_far_apart_are_shown_as_their_range() -> None:
+    """Student's t would reach from below 0 to above 100 %."""
+    found = summary([0.1, 0.9, 0.91])
+
+    assert plain(mean_text(found, ACCURACY)) == "63.7 % (10.0 to 91.0 %)"
+    assert interval_text(found, ACCURACY) == "\u2013"
+    assert plain(mean_text(found, LOSS)).startswith("0.6367 ± 1.1")
+
+
 def test_one_seed_has_no_interval() -> None:
     found = summary([0.9])
 

@@ -145,6 +145,9 @@ def _kept(x: Floats, y: Floats, points: int) -> npt.NDArray[np.int64]:
 
 def _in_unit(curve: Band, metric: str) -> Band:
     unit = UNITS.get(metric, ("", 1.0))[1]
+    if is_share(metric):
+        # Student's t knows no bounds.
+        curve = Band(curve.grid, curve.mean, curve.low.clip(0, 1), curve.high.clip(0, 1), curve.n)
     return Band(curve.grid, curve.mean / unit, curve.low / unit, curve.high / unit, curve.n)
 
 

@@ -32,7 +32,7 @@ from cifarsweep.spec.hypothesis import (
     Trend,
     moment_of,
 )
-from cifarsweep.spec.metrics import VAL_ACCURACY, is_loss
+from cifarsweep.spec.metrics import VAL_ACCURACY, is_loss, is_share
 from cifarsweep.spec.study import level_text
 
 H = TypeVar("H", bound=Hypothesis)
@@ -158,7 +158,8 @@ class _OneSide(KindText[H]):
         return ""
 
     def end(self, value: float, half: float) -> str:
-        return value_text(value, self.hypothesis.metric, half)
+        least, most = (0.0, 1.0) if is_share(self.hypothesis.metric) else (-math.inf, math.inf)
+        return value_text(min(max(value, least), most), self.hypothesis.metric, half)
 
 
 class _AtChance(_OneSide[AtChance]):

@@ -6,14 +6,13 @@ from collections.abc import Collection, Iterator, Sequence
 
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.results import CellResult, state_counts
-from cifarsweep.formatting import plural
+from cifarsweep.formatting import plural, shown_interval
 from cifarsweep.report.outcome_text import fell_out_notes
 from cifarsweep.spec.hypothesis import moment_of
 from cifarsweep.spec.metrics import BEST_ACCURACY, EARLY_STOPPED_AT, VAL_ACCURACY
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import FINAL_STATES, TrialState
-from cifarsweep.stats import Interval
 from cifarsweep.stats.multiplicity import ERROR_RATE, Plans, bound, levels
 
 ONE_SEED = (
@@ -44,10 +43,11 @@ def _seeds(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str]:
             "all seeds are alike, or some never came to a target, it is a sign test. Where the dots are lopsided, or a "
             "seed fell out, false verdicts are more frequent than promised: add seeds."
         )
-    if any(result.accuracy and _beyond(result.accuracy.interval) for result in results):
+    means = [result.accuracy for result in results if result.accuracy]
+    if any(mean.interval and not shown_interval(mean, VAL_ACCURACY) for mean in means):
         yield (
-            "Some intervals reach below 0 % or above 100 %, as Student's t knows no such bounds: read them as ending "
-            "there."
+            "Where few seeds lie so far apart that an interval would reach below 0 % or above 100 %, their range "
+            "stands in its place."
         )
     if report.looks:
         yield f"Looks at the results are planned with {plan_text(report.plans)}."
@@ -55,10 +55,6 @@ def _seeds(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str]:
         yield "Cells that no undecided hypothesis needed have fewer seeds."
     if any(result.accuracy is not None and result.accuracy.n == 1 for result in results):
         yield ONE_SEED
-
-
-def _beyond(interval: Interval | None) -> bool:
-    return interval is not None and (interval.low < 0 or interval.high > 1)
 
 
 def _settings(report: ReportStudy) -> Iterator[str]:

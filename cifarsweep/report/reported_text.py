@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from cifarsweep.analysis.outcomes import FallenOut
@@ -204,7 +205,8 @@ def _interval(held: ReportedAndFound) -> str:
         return ""
     if not _is_plain(metric):
         return f"{_with_unit(interval.low, metric)} to {_with_unit(interval.high, metric)}"
-    low, high = value_text(interval.low, metric, _FINE), value_text(interval.high, metric, _FINE)
+    least, most = (0.0, 1.0) if is_share(metric) else (-math.inf, math.inf)
+    low, high = (value_text(min(max(end, least), most), metric, _FINE) for end in (interval.low, interval.high))
     return f"{low.removesuffix('%').rstrip() if is_share(metric) else low} to {high}"
 
 

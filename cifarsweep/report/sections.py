@@ -15,7 +15,7 @@ from cifarsweep.analysis.confounds import Confound, confounds, devices
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.results import CellResult, reach
 from cifarsweep.analysis.samples import match_cells
-from cifarsweep.formatting import keep_together, magnitude, metric_label, plural, ratio_text, value_text
+from cifarsweep.formatting import keep_together, magnitude, metric_label, plural, ratio_text, shown_interval, value_text
 from cifarsweep.report.marks import Scale
 from cifarsweep.spec.metrics import (
     ENERGY,
@@ -116,7 +116,7 @@ def _left_out(grid: _Grid, matched: _Grid, named: Collection[str]) -> str:
 
 
 def _mean_cell(cells: Sequence[CellResult], mean: float, shade: Scale) -> dict[str, Any]:
-    interval = cells[0].accuracy.interval if len(cells) == 1 and cells[0].accuracy else None
+    interval = shown_interval(cells[0].accuracy, VAL_ACCURACY) if len(cells) == 1 and cells[0].accuracy else None
     return {
         "mean": value_text(mean, VAL_ACCURACY),
         "half": value_text(interval.half, VAL_ACCURACY) if interval else None,

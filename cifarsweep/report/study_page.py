@@ -18,6 +18,7 @@ from cifarsweep.formatting import (
     magnitude,
     mean_text,
     range_text,
+    shown_interval,
     timestamp,
 )
 from cifarsweep.report.figures import CLASSES_SHOWN, POINTS, class_payload, cost_payload, curve_payload, gap_payload
@@ -116,7 +117,7 @@ def _result_row(
         "style": style,
         "mean": mean_text(accuracy, VAL_ACCURACY) if accuracy else None,
         "range": range_text(accuracy, VAL_ACCURACY) if accuracy else None,
-        "mark": interval_mark(accuracy.mean, accuracy.interval, scale, _mark_label(accuracy))
+        "mark": interval_mark(accuracy.mean, shown_interval(accuracy, VAL_ACCURACY), scale, _mark_label(accuracy))
         if accuracy and scale
         else None,
         "n": accuracy.n if accuracy else 0,
@@ -132,7 +133,8 @@ def _result_row(
 
 def _mark_label(accuracy: Summary) -> str:
     mean = f"mean {mean_text(accuracy, VAL_ACCURACY)}"
-    return f"{mean}, 95 % interval {interval_text(accuracy, VAL_ACCURACY)}" if accuracy.interval else mean
+    shown = shown_interval(accuracy, VAL_ACCURACY) is not None
+    return f"{mean}, 95 % interval {interval_text(accuracy, VAL_ACCURACY)}" if shown else mean
 
 
 def _common_settings(report: ReportStudy) -> list[dict[str, Any]]:
@@ -174,7 +176,7 @@ def _brief(cell: Cell) -> str:
 
 def _payload_cell(result: CellResult, style: CellStyle) -> dict[str, Any]:
     accuracy = result.accuracy
-    interval = accuracy.interval if accuracy else None
+    interval = shown_interval(accuracy, VAL_ACCURACY) if accuracy else None
     done = [trial for trial in result.trials if trial.accuracy is not None]
     return {
         "name": result.cell.name,

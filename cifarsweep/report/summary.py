@@ -11,7 +11,7 @@ from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.results import CellResult, best, state_counts
 from cifarsweep.analysis.study import StudyAnalysis, shown_lines
 from cifarsweep.analysis.verdicts import Verdict
-from cifarsweep.formatting import duration, keep_together, mean_text, number_text, plural, trial_counts
+from cifarsweep.formatting import duration, keep_together, mean_text, number_text, plural, shown_interval, trial_counts
 from cifarsweep.report.marks import forest_mark
 from cifarsweep.report.notes import error_rate_bound, warnings
 from cifarsweep.report.reported_runs import run_fields
@@ -154,10 +154,10 @@ def _numbers(result: CellResult) -> list[str]:
     if accuracy is None:
         return ["0", _DASH, _DASH, _DASH, duration(result.seconds)]
     least, most, mean = (number_text(x, accuracy, VAL_ACCURACY) for x in (accuracy.min, accuracy.max, accuracy.mean))
-    interval = "one seed" if accuracy.n == 1 else "all alike"
-    if accuracy.interval is not None:
-        ends = (accuracy.interval.low, accuracy.interval.high)
-        interval = _DASH.join(number_text(end, accuracy, VAL_ACCURACY) for end in ends)
+    shown = shown_interval(accuracy, VAL_ACCURACY)
+    interval = "far apart" if accuracy.interval else "one seed" if accuracy.n == 1 else "all alike"
+    if shown is not None:
+        interval = _DASH.join(number_text(end, accuracy, VAL_ACCURACY) for end in (shown.low, shown.high))
     return [str(accuracy.n), mean, interval, f"{least}{_DASH}{most}", duration(result.seconds)]
 
 
@@ -226,7 +226,7 @@ def _cell_fields(result: CellResult) -> dict[str, Any]:
         "levels": dict(result.cell.levels),
         "n": accuracy.n if accuracy else 0,
         "mean": accuracy.mean if accuracy else None,
-        "interval": _ends(accuracy.interval) if accuracy else None,
+        "interval": _ends(shown_interval(accuracy, VAL_ACCURACY)) if accuracy else None,
         "min": accuracy.min if accuracy else None,
         "max": accuracy.max if accuracy else None,
         "fell_out": result.fell_out.count,

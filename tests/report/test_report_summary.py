@@ -7,7 +7,7 @@ from typing import Any
 from cifarsweep.analysis.results import cell_results
 from cifarsweep.analysis.study import analyse
 from cifarsweep.report.render import render_index, render_study
-from cifarsweep.report.summary import index_row, lead, verdict_lines
+from cifarsweep.report.summary import index_row, lead, study_fields, verdict_lines
 from cifarsweep.spec.hypothesis import Best, Greater
 from cifarsweep.spec.search_space import Range, Search
 
@@ -103,8 +103,11 @@ def test_an_interval_beyond_what_can_be_is_explained_once(make: Any) -> None:
     study = make.study({}, seeds=2)
     trials = [make.trial(seed, "base", seed, final={"val/accuracy": value}) for seed, value in enumerate((0.9, 0.99))]
 
-    assert render_study(analyse(make.report(study, trials))).count("Some intervals reach below") == 1
-    assert "Some intervals reach below" not in render_study(analyse(tried(make, 3)))
+    html, others = render_study(analyse(make.report(study, trials))), render_study(analyse(tried(make, 3)))
+
+    assert html.count("an interval would reach below") == 1 and "an interval would reach below" not in others
+    assert "94.5\u202f% (90.0 to 99.0\u202f%)" in html, "Student's t would reach from 37 to 152 %"
+    assert study_fields(analyse(make.report(study, trials)))["cells"][0]["interval"] is None
 
 
 def test_what_a_traceback_ends_with_is_seen_before_it_is_opened(make: Any) -> None:

@@ -110,7 +110,7 @@ def test_a_third_factor_is_averaged_and_one_at_a_time_is_no_crossing(make: Any) 
 
 
 def test_places_of_a_table_are_means_of_like_cells_alone(make: Any) -> None:
-    study = make.study({"optimizer.lr": (0.1, 0.2), "model.skip": (False, True), "batch_size": (16, 32)}, seeds=2)
+    study = make.study({"optimizer.lr": (0.1, 0.2), "model.skip": (False, True), "batch_size": (16, 32)}, seeds=4)
     # At 0.1 without a skip connection there is no batch of 16.
     study = study.model_copy(update={"cells": study.cells[1:]})
     results = cell_results(make.finished(study, [0.9, 0.5, 0.9, 0.5, 0.9, 0.5, 0.9]))
