@@ -21,22 +21,22 @@ _MOST = 300
 _SILENT_S = 30.0
 
 
-def message(pulse: Snapshot) -> dict[str, Any]:
+def message(snapshot: Snapshot) -> dict[str, Any]:
     """All of it; a page picks what it shows."""
     running = [
-        _running(status.study, held, pulse.running[status.study, held.trial])
-        for status in pulse.studies
+        _running(status.study, held, snapshot.running[status.study, held.trial])
+        for status in snapshot.studies
         for held in status.workers
-        if (status.study, held.trial) in pulse.running
+        if (status.study, held.trial) in snapshot.running
     ]
-    pages = {page_name(status.study): pulse.fingerprints[status.study] for status in pulse.studies}
+    pages = {page_name(status.study): snapshot.fingerprints[status.study] for status in snapshot.studies}
     state = {
-        "stamps": {INDEX: index_stamp(pulse.fingerprints)} | pages,
-        "studies": {status.study: _study(status) for status in pulse.studies},
+        "stamps": {INDEX: index_stamp(snapshot.fingerprints)} | pages,
+        "studies": {status.study: _study(status) for status in snapshot.studies},
         "running": running,
-        "workers": [_worker(worker, running) for worker in pulse.workers],
-        "troubles": warnings(pulse),
-        "errors": [_error(error) for error in pulse.errors],
+        "workers": [_worker(worker, running) for worker in snapshot.workers],
+        "troubles": warnings(snapshot),
+        "errors": [_error(error) for error in snapshot.errors],
     }
     return {name: page_texts(value) for name, value in state.items()}
 
@@ -104,11 +104,11 @@ def _error(error: RecentError) -> dict[str, Any]:
     }
 
 
-def warnings(pulse: Snapshot) -> Mapping[str, list[str]]:
+def warnings(snapshot: Snapshot) -> Mapping[str, list[str]]:
     """Sentences about silent workers, and trials without a worker, by the page that shows them."""
-    working = any(not _is_silent(worker.last_beat_s) for worker in pulse.workers)
-    by_page = {page_name(status.study): list(_sentences([status], working)) for status in pulse.studies}
-    by_page[INDEX] = list(_sentences(pulse.studies, working))
+    working = any(not _is_silent(worker.last_beat_s) for worker in snapshot.workers)
+    by_page = {page_name(status.study): list(_sentences([status], working)) for status in snapshot.studies}
+    by_page[INDEX] = list(_sentences(snapshot.studies, working))
     return {page: sentences for page, sentences in by_page.items() if sentences}
 
 

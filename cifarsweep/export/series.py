@@ -41,7 +41,7 @@ def curves(store: Store, study: str, names: Sequence[str]) -> Iterator[list[Curv
     """
     known = store.metrics.names(study)
     if unknown := sorted(set(names) - set(known)):
-        # The metrics of pairs of classes would bury the others.
+        # The metrics of pairs of classes would crowd out the others.
         listed = ", ".join(name for name in known if not name.startswith(CONFUSION)) or "none yet"
         raise OutputError(f"study {study!r} has no metric {unknown[0]!r}; it has: {listed}")
     for page in _pages(store, study, names):

@@ -148,7 +148,7 @@ def _scalars(values: Sequence[tuple[str, float]]) -> Any:
 
 def _by_step(group: Sequence[Curve]) -> Iterator[tuple[int, list[tuple[str, float]]]]:
     steps: dict[int, list[tuple[str, float]]] = {}
-    # The metrics of pairs of classes would bury the others.
+    # The metrics of pairs of classes would crowd out the others.
     for curve in (curve for curve in group if not curve.name.startswith(CONFUSION)):
         for step, value in points(curve):
             steps.setdefault(step, []).append((curve.name, value))

@@ -132,7 +132,7 @@ class Database:
         event.listen(self.engine, "checkin", self._returned)
 
     def ping(self) -> None:
-        """Connect once, without patience. Raises StoreUnavailable or StoreError."""
+        """Connect once, without a retry. Raises StoreUnavailable or StoreError."""
         try:
             self.engine.connect().close()
         except DBAPIError as error:

@@ -167,7 +167,7 @@ trial = Table(
     Column("lease_until", Double),
     Column("not_before", Double),
     # Failures.
-    #: since a checkpoint last got further: children that died in it, and workers that vanished with it
+    #: since a checkpoint last got further: children that crashed in it, and workers that vanished with it
     Column("crashes", Integer, nullable=False, server_default="0"),
     Column("takeovers", Integer, nullable=False, server_default="0"),
     Column("exceptions", Integer, nullable=False, server_default="0"),

@@ -118,7 +118,7 @@ class Attempt:
                 self._on_failure(reply)
 
     def on_crash(self, error: str, story: str) -> None:
-        """Record that the child died or hung."""
+        """Record that the child crashed or hung."""
         dataset = self.lease.settings.dataset
         if not self._context.eligible.is_unchanged(dataset, self._data_set):
             # The system kills a process that reads beyond the end of a file that was cut.

@@ -1,4 +1,4 @@
-"""Detects a host whose children keep dying whatever they train: the host is at fault, not the trials."""
+"""Detects a host whose children crash whatever they train: the host is at fault, not the trials."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MIN_TRIALS = 2
 
 @dataclass(frozen=True, slots=True)
 class _Crash:
-    """A crash: trial and attempt, when the trial was taken, and when its child died."""
+    """A crash: trial and attempt, when the trial was claimed, and when its child crashed."""
 
     attempt: tuple[int, int]
     began: float
@@ -58,14 +58,14 @@ class CrashLoopDetector:
         if not self._enough_evidence():
             return False
         logger.warning(
-            f"{socket.gethostname()} takes no more trials: {len(attempts)} in a row died here without a checkpoint, "
+            f"{socket.gethostname()} takes no more trials: {len(attempts)} in a row crashed here without a checkpoint, "
             f"the last by: {self._reason}. They are given back, and it does not count against them. Look at this "
             "machine and its device, then start the worker again; if it is the trials, `cifarsweep cancel` ends them"
         )
         return True
 
     def _enough_evidence(self) -> bool:
-        """Return whether the crashes suffice. Of children that died together, one counts: they had one cause."""
+        """Return whether the crashes suffice. Crashes at one time count once: they had one cause."""
         counted, last = 0, float("-inf")
         evidence = [crash for crash in self._recent if crash.attempt not in self._unrelated]
         for crash in evidence:

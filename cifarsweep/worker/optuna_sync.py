@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from threading import Thread
 
+from cifarsweep.formatting import plural
 from cifarsweep.spec.types import StopRequest, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.records import StudyStatus
@@ -30,7 +31,9 @@ class OptunaSync:
             import sqlalchemy.orm  # noqa: F401
         if self._thread is None or not self._thread.is_alive():
             # A daemon thread: a database that hangs must not block the worker's exit.
-            self._thread = Thread(target=self._store.sync_optuna, kwargs={"limit": _BATCH}, name="teller", daemon=True)
+            self._thread = Thread(
+                target=self._store.sync_optuna, kwargs={"limit": _BATCH}, name="optuna-sync", daemon=True
+            )
             self._thread.start()
 
     def join(self, timeout_s: float) -> None:
@@ -56,7 +59,7 @@ def unfinished_notes(found: Sequence[StudyStatus]) -> Iterator[str]:
     points = sum(each.held for each in found if each.stop_request is StopRequest.PAUSE)
     if count[TrialState.PAUSED] or points:
         and_points = f" and {points} points of a search" if points else ""
-        trials = f"{count[TrialState.PAUSED]} trial{'s' * (count[TrialState.PAUSED] != 1)}"
+        trials = plural(count[TrialState.PAUSED], "trial")
         yield f"paused: {trials}{and_points}; `cifarsweep resume STUDY` queues them again"
     given_up = [f"{count[state]} {state}" for state in (TrialState.FAILED, TrialState.POISONED) if count[state]]
     if given_up:

@@ -97,7 +97,7 @@ def repeat(
     """Train the trial in its own child from step 0, with its checkpoint in `folder`.
 
     `digests` are those of the data sets here, to be compared with the original's. Raises DeviceError if the child has
-    no device, CifarsweepError if it fails or dies.
+    no device, CifarsweepError if it fails or ends early.
     """
     child = ChildProcess(command)
     try:

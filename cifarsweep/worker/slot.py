@@ -16,7 +16,7 @@ from cifarsweep.worker.context import WorkerContext
 
 logger = logging.getLogger(__name__)
 
-#: Children that may die in a row before they are ready; then the slot is given up.
+#: Children that may end in a row before they are ready; then the slot is given up.
 _MAX_FAILED_STARTS = 3
 #: Delay before the next start, doubled each time: memory that others hold may be freed. Seconds.
 _RESTART_DELAY_S = 1.0
@@ -218,7 +218,7 @@ class Slot:
         self._previous.on_closed()
         recorder = self._previous.recorder
         if recorder.pruned and self._child_busy and self.child is not None:
-            # The child is told only once the database has the end.
+            # Stop the child only once the database has the end.
             self.child.send(protocol.Stop())
         elif recorder.next_lease is not None:
             self.start_trial(recorder.next_lease)
@@ -258,7 +258,7 @@ class Slot:
             self._record_crash(self.attempt, cause, story)
 
     def _start_child(self) -> None:
-        """Start a child; `Ready` tells when it can train."""
+        """Start a child; it sends `Ready` once it can train."""
         self._suspended = self._child_ready = False
         self._last_event_at = self._context.clock()
         try:

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 #: EX_TEMPFAIL: the database stayed away. After a signal the exit code is 128 + its number, as in shells.
 EXIT_TEMPFAIL = 75
-#: Children die on this host whatever they train: do not restart the worker before the host has been checked.
+#: Children crash on this host whatever they train: do not restart the worker before the host has been checked.
 EXIT_FAULTY_HOST = 70
 #: How long a stop waits for checkpoints, in seconds.
 _GRACE_S = 30.0

@@ -58,7 +58,7 @@ def test_a_trial_that_is_told_between_two_readings_is_no_finding(
 def test_a_trial_that_optuna_lost_is_found(used_store: Store) -> None:
     set_trial(used_store, 3, told=True)
 
-    assert used_store.admin.check() == ["trial s/2: was told to Optuna, which does not have it"]
+    assert used_store.admin.check() == ["trial s/2: was copied to Optuna, which does not have it"]
 
 
 def test_a_trial_that_optuna_has_twice_is_found(used_store: Store) -> None:

@@ -1,7 +1,7 @@
 """`db backup` and `db restore`: a consistent copy of a database in use, in one SQLite file, and the way back.
 
 The file is itself a database of cifarsweep. Optuna's tables are only copied between SQLite files; from and into
-PostgreSQL they are left out, and the next worker tells Optuna everything anew.
+PostgreSQL they are left out, and the next worker copies everything to Optuna again.
 """
 
 from __future__ import annotations

@@ -104,8 +104,8 @@ def _optuna(db: Database) -> list[str]:
     ours = db.read(_ours)
     theirs = _theirs(db)
     if theirs is None:
-        told = sum(row["told"] is True for row in ours.values())
-        return [f"{told} trials were told to Optuna, but its tables are not there"] if told else []
+        synced = sum(row["told"] is True for row in ours.values())
+        return [f"{synced} trials were copied to Optuna, but its tables are not there"] if synced else []
     found = list(_compared(ours, theirs))
     # A worker may have synced between the two reads: a real problem shows in the one before and after Optuna's.
     again = set(_compared(db.read(_ours), theirs)) if found else set()
@@ -155,4 +155,4 @@ def _compared(ours: dict[tuple[str, int], dict[str, Any]], theirs: list[tuple[st
             yield f"trial {name}/{number}: Optuna has the value {row.value}, we have {mine['value']}"
     for (name, number), mine in ours.items():
         if mine["told"] and (name, number) not in counts:
-            yield f"trial {name}/{number}: was told to Optuna, which does not have it"
+            yield f"trial {name}/{number}: was copied to Optuna, which does not have it"

@@ -33,7 +33,7 @@ from cifarsweep.store.trials import trials_of
 NUMBER_ATTRIBUTE = "cifarsweep_trial"
 #: User attribute of an Optuna study: the parameters that its trials were written with.
 _PARAMETERS_ATTRIBUTE = "cifarsweep_parameters"
-#: User attribute of an Optuna study: tells it from a later one of the same name.
+#: User attribute of an Optuna study: another one in a later study of the same name.
 _VIEW_ATTRIBUTE = "cifarsweep_view"
 #: Failures in a row after which syncing is given up for now.
 _MOST_FAILURES = 5
@@ -74,7 +74,7 @@ class Projection:
                 OptunaLink(self._db, lock=False).close()
 
     def sync(self, limit: int) -> int:
-        """Tell at most `limit` final trials; returns how many, 0 where another process or thread is telling."""
+        """Copy at most `limit` final trials to Optuna; returns how many, 0 while another process or thread syncs."""
         if not self._sync_lock.acquire(blocking=False):
             return 0
         try:

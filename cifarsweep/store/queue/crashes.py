@@ -45,8 +45,8 @@ class Crashes(Part):
             func.coalesce(here, worker_id) != _MACHINE,
             attempt.c.ending.in_(ends),
         )
-        suspects = set(conn.execute(elsewhere).scalars())
-        return [crash for crash in crashes if crash[0] not in suspects]
+        crashed_elsewhere = set(conn.execute(elsewhere).scalars())
+        return [crash for crash in crashes if crash[0] not in crashed_elsewhere]
 
     @writing
     def retract_crashes(self, conn: Connection, worker_id: str, crashes: Sequence[Crash]) -> int:

@@ -82,7 +82,7 @@ class ChildProcess:
         return self._stdout.fileno()
 
     def send(self, request: Request) -> None:
-        """Write one request. If the child is gone, the next `read` tells."""
+        """Write one request. If the child has ended, the next `read` returns None."""
         with contextlib.suppress(BrokenPipeError):
             self._stdin.write(encode(request))
 
@@ -119,7 +119,7 @@ class ChildProcess:
         self._close_pipes()
 
     def reap(self) -> None:
-        """End a child that has closed its pipe. Wait a moment first: its own exit code tells more than ours."""
+        """End a child that has closed its pipe. Wait a moment first: its own exit code says more than ours."""
         give_up = time.monotonic() + _LONGEST_END_S
         with contextlib.suppress(ChildProcessError):
             # WNOWAIT leaves it a zombie, so that its process group's number can't be reused before `kill`.

@@ -1,7 +1,7 @@
 """Keeps several workers running on one machine: one process each, started again when it crashes, stopped together.
 
-A worker's output goes straight into its log file, so no broken pipe ends it if the launcher dies. Its standard input is
-a pipe without a writer but the launcher, whose end tells it that the launcher is gone.
+A worker's output goes straight into its log file, so no broken pipe ends it if the launcher crashes. Its standard input
+is a pipe whose only writer is the launcher: its end means that the launcher is gone.
 """
 
 from __future__ import annotations

@@ -43,9 +43,9 @@ class Job:
 
     def __call__(self, number: int) -> None:
         """Run the workers; after the warning of the time limit queue the job again, unless all ended well."""
-        fleet = WorkerGroup(self.members, self.logs / f"workers-{number}", _print)
-        code = fleet.run()
-        if fleet.interrupted and code:
+        group = WorkerGroup(self.members, self.logs / f"workers-{number}", _print)
+        code = group.run()
+        if group.interrupted and code:
             _print("slurm", "time is up, the trials are given back: queued again")
             command = ["scontrol", "requeue", _name_of_this_job()]
             subprocess.run(command, check=True, timeout=60, env=without_database())
