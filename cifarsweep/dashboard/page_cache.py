@@ -132,7 +132,10 @@ class Index:
     def _rendered(self, rows: Mapping[str, _Row | None]) -> Page:
         stamp = index_stamp({name: row.stamp if row else "" for name, row in rows.items()})
         if self._page.stamp != stamp:
-            fields = [row.fields if row else _missing_row(name) for name, row in rows.items()]
+            unread = "Not read yet; this page fills in by itself."
+            fields = [
+                row.fields if row else unreadable_row(name, unread, page=page_name(name)) for name, row in rows.items()
+            ]
             self._page = Page(stamp, render_rows(fields, live=stamp).encode())
         return self._page
 
@@ -169,10 +172,6 @@ class Index:
         except CifarsweepError as error:
             fields = unreadable_row(name, f"Can't be read: {error}", page=page_name(name))
         self.add(name, stamp, fields, _next_time(began, self._clock()))
-
-
-def _missing_row(name: str) -> Mapping[str, Any]:
-    return unreadable_row(name, "Not read yet; this page fills in by itself.", page=page_name(name))
 
 
 def _next_time(began: float, ended: float) -> float:

@@ -37,7 +37,8 @@ def check_claim(conn: Connection, study_id: int, name: str, dataset: str, mine: 
     row = {"study_id": study_id, "dataset": dataset, "sha256": sha256}
     conn.execute(backend_of(conn).insert_ignore(study_data).values(row))
     known = conn.execute(_locked(), values).scalar_one()
-    if known == sha256 or mine.other_data or _mixes(conn, study_id):
+    mixes = conn.execute(select(study.c.other_data).where(study.c.study_id == study_id)).scalar_one()
+    if known == sha256 or mine.other_data or mixes:
         return
     if _in_use(conn, study_id, dataset, known, trial_id):
         raise _refused(name, dataset, known, sha256)
@@ -79,10 +80,6 @@ def _locked() -> Any:
 
 def _is_it() -> ColumnElement[bool]:
     return and_(study_data.c.study_id == bindparam("p_study"), study_data.c.dataset == bindparam("p_dataset"))
-
-
-def _mixes(conn: Connection, study_id: int) -> bool:
-    return bool(conn.execute(select(study.c.other_data).where(study.c.study_id == study_id)).scalar_one())
 
 
 def _in_use(conn: Connection, study_id: int, dataset: str, sha256: str, but: int = -1) -> bool:

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, make_url, select, text, update
+from sqlalchemy import Connection, case, create_engine, func, make_url, select, text, update
 
 from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.settings import Optimizer, Settings
 from cifarsweep.spec.study import Cell, Study
-from cifarsweep.spec.types import CheckpointRef, MetricRow, Outcome, TrialResult
+from cifarsweep.spec.types import CheckpointRef, MetricRow, Outcome, TrialResult, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.database import backend_of
 from cifarsweep.store.leases import Timing
@@ -55,6 +55,25 @@ def must_claim(store: Store, worker_id: str = "w") -> Lease:
     lease = store.queue.claim(worker_id)
     assert lease is not None
     return lease
+
+
+def next_due(store: Store) -> float | None:
+    """Seconds until a queued trial is due or a lease runs out; None where all trials are final."""
+
+    def read(conn: Connection) -> float | None:
+        clock, now = backend_of(conn).read_clock(conn)
+        soonest = func.min(
+            case(
+                (trial.c.clock != clock, now),
+                (trial.c.state == TrialState.LEASED.value, trial.c.lease_until),
+                else_=func.coalesce(trial.c.not_before, now),
+            )
+        )
+        open_states = (TrialState.QUEUED.value, TrialState.LEASED.value)
+        moment = conn.execute(select(soonest).where(trial.c.state.in_(open_states))).scalar_one()
+        return None if moment is None else max(0.0, float(moment) - now)
+
+    return store._db.read(read)
 
 
 def set_trial(store: Store, trial_id: int, **values: Any) -> None:

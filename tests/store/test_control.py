@@ -10,6 +10,7 @@ from scenes import (
     make_due,
     make_study,
     must_claim,
+    next_due,
     result,
     rows_at,
     saved_at,
@@ -55,11 +56,7 @@ def failed(store: Store, end: AttemptEnd = AttemptEnd.EXCEPTION) -> int:
 
 def test_a_paused_study_gives_nothing_away_until_it_is_resumed(busy_store: Store) -> None:
     assert busy_store.control.pause("s") == ControlResult(6, 0)
-    assert (
-        busy_store.queue.claim("w") is None
-        and busy_store.queue.unfinished() == 0
-        and busy_store.queue.next_due() is None
-    )
+    assert busy_store.queue.claim("w") is None and busy_store.queue.unfinished() == 0 and next_due(busy_store) is None
 
     assert busy_store.control.resume("s") == ControlResult(6, 0)
 

@@ -26,7 +26,7 @@ _MOST = 20
 def check(db: Database) -> list[str]:
     """One sentence for each problem of the database."""
     findings: list[str] = []
-    for step in (_file, everywhere, _orphans, stale_leases, _attempts, _beyond, _digests):
+    for step in (db.backend.integrity_errors, everywhere, _orphans, stale_leases, _attempts, _beyond, _digests):
         findings += _findings(partial(db.read, partial(_listed, step)))
     return findings + _findings(partial(_optuna, db))
 
@@ -48,10 +48,6 @@ def _listed(check: Callable[[Connection], Iterator[str]], conn: Connection) -> l
 def _shortened(sentences: list[str]) -> list[str]:
     more = len(sentences) - _MOST
     return sentences if more <= 0 else [*sentences[:_MOST], f"... and {more} more of this kind"]
-
-
-def _file(conn: Connection) -> Iterator[str]:
-    return backend_of(conn).integrity_errors(conn)
 
 
 def _digests(conn: Connection) -> Iterator[str]:

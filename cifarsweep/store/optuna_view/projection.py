@@ -170,7 +170,8 @@ class Projection:
         signature = parameters.signature()
         found = self._load(spec.name)
         same = found is not None and found.user_attrs.get(_PARAMETERS_ATTRIBUTE) == signature
-        if same and not self._db.read(partial(_is_stale, study_id=study_id)):
+        stale = select(study.c.stale).where(study.c.study_id == study_id)
+        if same and not self._db.read(lambda conn: conn.execute(stale).scalar_one()):
             return found
         import optuna
 
@@ -239,10 +240,6 @@ def _studies_waiting(conn: Connection) -> list[str]:
     return list(conn.execute(query).scalars())
 
 
-def _is_stale(conn: Connection, study_id: int) -> bool:
-    return bool(conn.execute(select(study.c.stale).where(study.c.study_id == study_id)).scalar_one())
-
-
 def unsynced(conn: Connection) -> int:
     """Final trials that Optuna does not have yet, and studies whose failures it must forget."""
     waiting = select(func.count()).select_from(trial).where(trial.c.told.is_(False), trial.c.state.in_(_FINAL))
@@ -276,10 +273,11 @@ def _unmark_synced(conn: Connection, study_id: int) -> None:
 def _frozen(row: TrialRow, series: Series | None, parameters: Parameters) -> Any:
     import optuna
 
-    has_value = row.state is TrialState.DONE and row.value is not None
+    has_value, states = row.state is TrialState.DONE and row.value is not None, optuna.trial.TrialState
+    ended = states.PRUNED if row.outcome is Outcome.PRUNED else states.COMPLETE
     distributions = parameters.distributions(optuna)
     frozen = optuna.trial.create_trial(
-        state=_state(optuna.trial.TrialState, row.outcome) if has_value else optuna.trial.TrialState.FAIL,
+        state=ended if has_value else states.FAIL,
         value=row.value if has_value else None,
         params=parameters.encode(row.levels),
         distributions={key: distributions[key] for key in row.levels},
@@ -291,10 +289,6 @@ def _frozen(row: TrialRow, series: Series | None, parameters: Parameters) -> Any
         frozen.datetime_start = row.started_at.astimezone().replace(tzinfo=None)
         frozen.datetime_complete = row.finished_at.astimezone().replace(tzinfo=None)
     return frozen
-
-
-def _state(states: Any, outcome: Outcome | None) -> Any:
-    return states.PRUNED if outcome is Outcome.PRUNED else states.COMPLETE
 
 
 def _attributes(row: TrialRow) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def claim(
     wanted |= parameters(conn, request.studies, skipped)
     while (row := conn.execute(statement, wanted | backend.clock_parameters()).first()) is not None:
         if row.attempt > 1 or row.state != TrialState.LEASED:
-            _close_expired(conn, row)
+            conn.execute(_close(), {"p_trial": row.trial_id, "ended_at": datetime.now(UTC)})
         if row.state == TrialState.LEASED:
             return _lease(conn, cells, row, request, lease_s)
     return None
@@ -199,10 +199,6 @@ def _close() -> Update:
         .where(attempt.c.trial_id == bindparam("p_trial"), attempt.c.ending.is_(None))
         .values(ending=AttemptEnd.TAKEN_OVER.value)
     )
-
-
-def _close_expired(conn: Connection, row: Row[Any]) -> None:
-    conn.execute(_close(), {"p_trial": row.trial_id, "ended_at": datetime.now(UTC)})
 
 
 def _lease(conn: Connection, cells: CellCache, row: Row[Any], request: ClaimRequest, lease_s: float) -> Lease:

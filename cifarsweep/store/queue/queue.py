@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from sqlalchemy import Connection, Select, case, func, select
+from sqlalchemy import Connection, func, select
 
 from cifarsweep.errors import StudyRefused
 from cifarsweep.spec.types import CheckpointRef, MetricRow, TrialResult, TrialState
 from cifarsweep.store import search, study_data
-from cifarsweep.store.database import Database, backend_of, reading
+from cifarsweep.store.database import Database, reading
 from cifarsweep.store.leases import Timing
 from cifarsweep.store.queue import claim, fence
 from cifarsweep.store.queue.crashes import Crashes
@@ -119,23 +119,8 @@ class Queue(LeaseWrites, Workers, Crashes):
     @reading
     def unfinished(self, conn: Connection, studies: Sequence[str] | None = None) -> int:
         """Trials that are not final, of the named studies or of all, but for those that were `skipped`."""
-        query = _open(select(func.count()).select_from(trial), studies)
+        opened = trial.c.state.in_((TrialState.QUEUED.value, TrialState.LEASED.value))
+        query = select(func.count()).select_from(trial).where(opened)
+        query = query if studies is None else query.where(claim.of_studies(len(studies) == 1))
         query = query.where(claim.not_skipped()) if self._skipped else query
         return int(conn.execute(query, claim.parameters(conn, studies, self._skipped)).scalar_one())
-
-    @reading
-    def next_due(self, conn: Connection, studies: Sequence[str] | None = None) -> float | None:
-        """Seconds until a queued trial is due or a lease runs out; None where all trials are final."""
-        clock, now = backend_of(conn).read_clock(conn)
-        moment = case(
-            (trial.c.clock != clock, now),
-            (trial.c.state == TrialState.LEASED.value, trial.c.lease_until),
-            else_=func.coalesce(trial.c.not_before, now),
-        )
-        soonest = conn.execute(_open(select(func.min(moment)), studies), claim.parameters(conn, studies)).scalar_one()
-        return None if soonest is None else max(0.0, float(soonest) - now)
-
-
-def _open(query: Select[Any], studies: Sequence[str] | None) -> Select[Any]:
-    query = query.where(trial.c.state.in_((TrialState.QUEUED.value, TrialState.LEASED.value)))
-    return query if studies is None else query.where(claim.of_studies(len(studies) == 1))
