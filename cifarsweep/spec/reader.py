@@ -51,7 +51,7 @@ from cifarsweep.spec.validation import Table, check_keys, nearest, nested, valid
 
 _LONGEST_SHOWN = 200
 #: Default number of seeds; that of a search is 1.
-_SEEDS = 3
+_SEEDS = 5
 
 
 class _Arm(Frozen):
