@@ -100,7 +100,7 @@ def test_a_changed_study_under_the_same_name_is_refused_with_a_diff(call, tmp_pa
     done = call("create", "tiny.toml")
 
     refused(done, "-  epochs = 1", "+  epochs = 2", "--as")
-    assert '"queued": 6' in call("status", "tiny", "--json").stdout
+    assert '"queued": 10' in call("status", "tiny", "--json").stdout
 
 
 @pytest.mark.parametrize(
