@@ -1,5 +1,6 @@
 """Every fact that the reports gave is in the study that repeats it, as `[[reported]]`, or listed with a reason."""
 
+import tarfile
 from collections import Counter
 
 import pytest
@@ -12,6 +13,8 @@ from cifarsweep.spec.settings import flat_settings
 
 ALL_WORDS = (REPORT_000, REPORT_001, REPORT_002, REPORT_003, REPORT_004)
 ROWS = rows()
+#: The runs of report 000, by its author.
+ARCHIVE = TABLE.parents[1] / "data" / "cifar10-backbone-runs.tar.xz"
 
 pytestmark = pytest.mark.skipif(not ROWS, reason=f"the numbers of the reports are not here: {TABLE}")
 every_file = pytest.mark.parametrize("path", shipped(), ids=lambda path: path.stem)
@@ -75,3 +78,19 @@ def test_the_settings_that_a_report_states_are_those_of_the_cell(path):
         stated = {**words.settings[row.setting], **place.settings}
         ours = {key: cells[place.cell].get(key, "no such setting") for key in stated}
         assert ours == stated, place.cell
+
+
+@pytest.mark.skipif(not ARCHIVE.exists(), reason=f"the runs of report 000 are not here: {ARCHIVE}")
+def test_the_runs_that_studies_name_are_those_of_its_author():
+    with tarfile.open(ARCHIVE) as archive:
+        theirs = {name.split("/")[1] for name in archive.getnames() if name.count("/") == 1}
+    named = {path.stem: runs for path in shipped() if (runs := read_study(path).reported_runs)}
+
+    assert {path for path, runs in named.items() if runs.study == "backbone"} == {
+        *("lr-study", "lr-skip-study", "normalization-study", "vit-study", "optimizer-schedule-study"),
+        *("batch-size-study", "depth-study", "norm-depth-study"),
+    }
+    for file, runs in named.items():
+        assert {name for names in runs.runs.values() for name in names} <= theirs
+        for fact in read_study(find(file)).reported:
+            assert fact.source in (f"report 000, log {runs.runs[fact.cell][0]}", "report 000, text")
