@@ -19,6 +19,8 @@ IMAGES_PER_SECOND = "images_per_s"
 BEST_ACCURACY, BEST_STEP, EARLY_STOPPED_AT = "best/accuracy", "best/step", "early_stopped_at"
 #: Results of trials that keep the best weights and hold validation images out: those of these weights on the test set.
 BEST_TEST_ACCURACY, BEST_TEST_LOSS = "best/test_accuracy", "best/test_loss"
+#: Metrics of which a trial has one value, at its end.
+SINGLE = (BEST_ACCURACY, BEST_STEP, EARLY_STOPPED_AT, TEST_ACCURACY, TEST_LOSS, BEST_TEST_ACCURACY, BEST_TEST_LOSS)
 #: Prefix of a trial's confusion counts, `val/confusion/TRUE/GUESSED` with the numbers of the two classes: counts of
 #: validation images at its last step, without zeros.
 CONFUSION = "val/confusion/"

@@ -27,6 +27,9 @@ _NORMALIZE = ("normalize.mean", "normalize.std")
 #: Parts of a dotted key. The deepest setting has 3; Python's reader of TOML takes memory by the square of this number.
 DEEPEST = 16
 _SHARE = 10
+_SPLIT, _FRACTION = "validation.split", "validation.fraction"
+#: The part of the training set that a study file holds out if it does not say how much.
+FILE_FRACTION = 0.1
 _LONGEST_SHOWN = 200
 
 # Strings and comments of TOML, whose dots are no keys; then keys, bare or quoted, with their dots. An unterminated
@@ -114,6 +117,19 @@ def _shown(text: str) -> str:
 def override(flat: Mapping[str, Any], key: str, value: Any) -> Table:
     """Set one dotted key; epochs and steps replace each other."""
     return {k: v for k, v in flat.items() if k != _RIVALS.get(key)} | {key: value}
+
+
+def with_file_defaults(fixed: Table, varied: Collection[str], arms: Collection[str]) -> Table:
+    """Return the fixed settings with what a study file means if it does not say what accuracy is measured on.
+
+    That is a tenth of the training set. `Validation` itself defaults to the test set, as in studies and checkpoints of
+    earlier versions, whose digests leave defaults out; so a file that names the test set, and no fraction, is theirs.
+    `varied` are the settings that factors or a search set, `arms` those that some arms set.
+    """
+    if fixed.get(_SPLIT) == "test" and _SPLIT not in arms:
+        return fixed
+    held_out = {_SPLIT: "holdout", _FRACTION: FILE_FRACTION}
+    return {key: value for key, value in held_out.items() if key not in varied} | fixed
 
 
 def locked_keys(given: Mapping[str, Any]) -> set[str]:

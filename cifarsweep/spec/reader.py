@@ -28,6 +28,7 @@ from cifarsweep.spec.overrides import (
     once,
     override,
     parse_none,
+    with_file_defaults,
 )
 from cifarsweep.spec.reported import Reported
 from cifarsweep.spec.reported_checks import applicable_reported, applicable_runs, check_reported
@@ -223,7 +224,8 @@ def _fixed_settings(file: _File, given: Table, where: str) -> Table:
         raise SpecError(f"{where}: settings.{twice[0]}: is fixed here and varied under factors; remove one of the two")
     for key, value in given.items():
         fixed = override(fixed, key, value)
-    return fixed
+    varied = {*factors, *space_tables(file.search or {}, where)}
+    return with_file_defaults(fixed, varied, {key for arm in file.arms for key in flatten(arm.set)})
 
 
 def _searched(file: _File, given: Table, where: str, fit: Callable[..., Table]) -> tuple[Search | None, list[Cell]]:

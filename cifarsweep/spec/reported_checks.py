@@ -6,11 +6,9 @@ from collections.abc import Collection, Sequence
 
 from cifarsweep.errors import SpecError
 from cifarsweep.spec.metrics import (
-    BEST_ACCURACY,
-    BEST_STEP,
-    EARLY_STOPPED_AT,
     GPU_TEMPERATURE,
     METRIC_LABELS,
+    SINGLE,
     UNITS,
     is_share,
 )
@@ -19,10 +17,9 @@ from cifarsweep.spec.overrides import Note
 from cifarsweep.spec.reported import Reported
 from cifarsweep.spec.reported_runs import ReportedRuns
 from cifarsweep.spec.study import Cell, Study
+from cifarsweep.spec.tested import never_measured
 from cifarsweep.spec.validation import nearest
 
-#: Metrics of which a trial has one value.
-_SINGLE = (BEST_ACCURACY, BEST_STEP, EARLY_STOPPED_AT)
 _MOST_CELLS_NAMED = 20
 
 
@@ -32,7 +29,7 @@ def check_reported(study: Study, where: str) -> None:
         cell = next((cell for cell in study.cells if cell.name == fact.cell), None)
         problem = f"cell: {_no_cell(fact.cell, study.cells)}" if cell is None else _mistake(fact)
         if cell is not None:
-            problem = problem or _beyond_budget(fact, cell)
+            problem = problem or _impossible(fact, cell)
         if problem:
             raise SpecError(f"{where}: reported {number}: {problem}")
     if study.reported_runs is not None:
@@ -54,10 +51,10 @@ def _no_cell(name: str, cells: Sequence[Cell]) -> str:
 
 
 def _mistake(fact: Reported) -> str | None:
-    known = [*METRIC_LABELS, *_SINGLE]
+    known = list(dict.fromkeys([*METRIC_LABELS, *SINGLE]))
     if fact.metric not in known:
         return f"metric: {fact.metric!r} is unknown.{nearest(fact.metric, known)} Allowed: {', '.join(known)}."
-    if fact.needs_curve and fact.metric in _SINGLE:
+    if fact.needs_curve and fact.metric in SINGLE:
         return f"metric: a trial has one value of {fact.metric!r}; leave out at and of"
     in_percent = is_share(fact.metric) or UNITS.get(fact.metric, ("", 1.0))[0] == "%"
     if in_percent and fact.value > 1:
@@ -66,6 +63,12 @@ def _mistake(fact: Reported) -> str | None:
     if fact.value < 0 and fact.metric != GPU_TEMPERATURE:
         return f"value: {fact.metric} is never below 0, so it can't be {fact.value:.10g}"
     return None
+
+
+def _impossible(fact: Reported, cell: Cell) -> str | None:
+    if cell.own_settings is None:
+        return None
+    return never_measured(fact.metric, cell.settings, cell.name) or _beyond_budget(fact, cell)
 
 
 def _beyond_budget(fact: Reported, cell: Cell) -> str | None:

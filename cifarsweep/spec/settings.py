@@ -27,7 +27,10 @@ NONE = "none"
 
 
 class Validation(Frozen):
-    """What accuracy is measured on: the test set, or a part of the training set held out by fraction and seed."""
+    """What accuracy is measured on: the test set, or a part of the training set held out by fraction and seed.
+
+    A study file that leaves it out holds a tenth out; these defaults are what stored studies leave out.
+    """
 
     split: Literal["test", "holdout"] = "test"
     fraction: Fraction = 0.2

@@ -15,12 +15,13 @@ from pydantic import Field, NonNegativeInt, model_validator
 from cifarsweep.errors import SpecError
 from cifarsweep.spec.final import Final
 from cifarsweep.spec.hypothesis import Hypothesis, Selector, moment_of, selectors
-from cifarsweep.spec.metrics import BEST_ACCURACY, BEST_STEP, EARLY_STOPPED_AT
+from cifarsweep.spec.metrics import SINGLE
 from cifarsweep.spec.moments import beyond_budget
 from cifarsweep.spec.reported import Reported
 from cifarsweep.spec.reported_runs import ReportedRuns
 from cifarsweep.spec.search_space import Search
 from cifarsweep.spec.settings import NONE, Frozen, Settings
+from cifarsweep.spec.tested import never_measured
 from cifarsweep.spec.types import NAME_PATTERN, Value
 
 Prose = Annotated[str, Field(max_length=4000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]
@@ -223,9 +224,11 @@ def check_hypotheses(study: Study, where: str) -> None:
                 f"{where}: hypothesis {number}: metric = {hypothesis.metric!r}: at_chance is about an accuracy, and a "
                 "guess has no other number; for a loss use reaches, with the loss of a guess as the target"
             )
-        if moment_of(hypothesis) and hypothesis.metric in (BEST_ACCURACY, BEST_STEP, EARLY_STOPPED_AT):
-            problem = f"at: a trial has one value of {hypothesis.metric!r}; leave out at"
-        if problem := problem or ends_before(study.cells, hypothesis):
+        if hypothesis.metric in SINGLE and (moment_of(hypothesis) or hypothesis.kind == "faster"):
+            key = "kind" if hypothesis.kind == "faster" else "at"
+            remedy = "choose another kind" if hypothesis.kind == "faster" else "leave out at"
+            problem = f"{key}: a trial has one value of {hypothesis.metric!r}; {remedy}"
+        if problem := problem or ends_before(study.cells, hypothesis) or _never_measured(study.cells, hypothesis):
             raise SpecError(f"{where}: hypothesis {number}: {problem}")
         factor = getattr(hypothesis, "factor", None)
         if factor is not None and len(study.factors[factor]) < 2:
@@ -274,10 +277,19 @@ def ends_before(cells: tuple[Cell, ...], hypothesis: Hypothesis) -> str | None:
     at = moment_of(hypothesis)
     if at is None:
         return None
-    chosen = [select(cells, selector) for selector in selectors(hypothesis).values()] or [list(cells)]
-    known = [cell for side in chosen for cell in side if cell.own_settings is not None]
-    problems = [beyond_budget(at, cell.settings, cell.name) for cell in known]
+    problems = [beyond_budget(at, cell.settings, cell.name) for cell in _compared(cells, hypothesis)]
     return next(filter(None, problems), None)
+
+
+def _never_measured(cells: tuple[Cell, ...], hypothesis: Hypothesis) -> str | None:
+    problems = [never_measured(hypothesis.metric, cell.settings, cell.name) for cell in _compared(cells, hypothesis)]
+    return next(filter(None, problems), None)
+
+
+def _compared(cells: tuple[Cell, ...], hypothesis: Hypothesis) -> list[Cell]:
+    """Return the cells that a hypothesis is about, as far as their settings are known."""
+    chosen = [select(cells, selector) for selector in selectors(hypothesis).values()] or [list(cells)]
+    return [cell for side in chosen for cell in side if cell.own_settings is not None]
 
 
 def overlap(a: Sequence[Cell] = (), b: Sequence[Cell] = ()) -> list[Cell]:

@@ -8,7 +8,7 @@ from typing import Any
 import tomli_w
 
 from cifarsweep.spec.search_space import Search
-from cifarsweep.spec.settings import NONE, OPTIONAL_KEYS, flat_settings
+from cifarsweep.spec.settings import NONE, OPTIONAL_KEYS, Validation, flat_settings
 from cifarsweep.spec.study import Cell, Study, cell_name, crossed
 from cifarsweep.spec.types import Value
 
@@ -51,9 +51,19 @@ def _head(study: Study) -> list[str]:
 
 def _search(search: Search) -> list[str]:
     described = search.model_dump(exclude={"space", "fixed"})
-    lines = ["", "[settings]", *_pairs(search.fixed.items()), "", "[search]", *_pairs(described.items(), bare=True)]
+    settings = _validation(search) | search.fixed
+    lines = ["", "[settings]", *_pairs(settings.items()), "", "[search]", *_pairs(described.items(), bare=True)]
     space = {key: each.model_dump(exclude_defaults=True) for key, each in search.space.items()}
     return [*lines, "", "[search.space]", *_pairs(space.items())]
+
+
+def _validation(search: Search) -> dict[str, Value]:
+    """Return the defaults of `Validation` that a search leaves out, as a file that leaves them out means others."""
+    given = {*search.fixed, *search.space}
+    if "validation.split" not in given:
+        return {"validation.split": Validation().split}
+    unused = search.fixed.get("validation.split") == "test"
+    return {} if unused or "validation.fraction" in given else {"validation.fraction": Validation().fraction}
 
 
 def _is_crossed(cell: Cell, study: Study) -> bool:
