@@ -3,25 +3,70 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
-from typing import TYPE_CHECKING
+from functools import wraps
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
-from cifarsweep.spec.metrics import METRIC_LABELS, is_share
+from cifarsweep.spec.metrics import METRIC_LABELS, VAL_ACCURACY, VAL_LOSS, is_share
 from cifarsweep.spec.types import TrialState
 
 if TYPE_CHECKING:
     from cifarsweep.spec.moments import At
+    from cifarsweep.spec.study import Study
     from cifarsweep.stats import Interval, Summary
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _AboutStudy(Protocol):
+    @property
+    def study(self) -> Study: ...
+
+
+A = TypeVar("A", bound=_AboutStudy)
 
 _MINUS, _DASH, _THIN = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{NARROW NO-BREAK SPACE}"
 #: Where a line must not break: around +-, in p = 0.1, and before a per cent sign that follows a number.
 _UNBROKEN = re.compile(r"(?<=\d) (?=%)|(?<=±) | (?=±)|(?<=\bp) (?=[=<] )|(?<=\bp [=<]) ")
 
 
+#: What is measured on the validation images has other labels in a study whose validation images are the test set.
+_judged: ContextVar[Mapping[str, str]] = ContextVar("judged", default=MappingProxyType({}))
+
+
 def metric_label(name: str) -> str:
     """The label of a metric; an unknown name is its own label."""
-    return METRIC_LABELS.get(name, name)
+    return _judged.get().get(name) or METRIC_LABELS.get(name, name)
+
+
+@contextmanager
+def labels_of(*studies: Study) -> Iterator[None]:
+    """Let `metric_label` name accuracy and loss meanwhile by the images that these studies measure them on."""
+    settings = [cell.own_settings for study in studies for cell in study.cells if cell.own_settings is not None]
+    splits = {each.validation.split for each in settings}
+    images = "" if "test" not in splits else "Test" if splits == {"test"} else "Validation or test"
+    labels = {VAL_ACCURACY: f"{images} accuracy", VAL_LOSS: f"{images} loss"} if images else {}
+    token = _judged.set(labels)
+    try:
+        yield
+    finally:
+        _judged.reset(token)
+
+
+def labelled(write: Callable[Concatenate[A, P], T]) -> Callable[Concatenate[A, P], T]:
+    """Let a function use the labels of its first argument's study. It must not be a generator."""
+
+    @wraps(write)
+    def call(about: A, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with labels_of(about.study):
+            return write(about, *args, **kwargs)
+
+    return call
 
 
 def state_text(state: str) -> str:

@@ -125,14 +125,17 @@ class StudyResults:
     def verdicts(self) -> pd.DataFrame:
         """A row a hypothesis: the claim, the decision, estimate, interval, p corrected, seeds, and the sentence."""
         from cifarsweep.analysis.study import load_study
+        from cifarsweep.formatting import labels_of
         from cifarsweep.report.verdict_text import sentence
 
-        rows = []
-        for verdict in load_study(self._store, self._name, curves=False).verdicts:
+        rows, analysis = [], load_study(self._store, self._name, curves=False)
+        with labels_of(analysis.study):
+            sentences = [sentence(verdict) for verdict in analysis.verdicts]
+        for verdict, said in zip(analysis.verdicts, sentences, strict=True):
             fields = asdict(verdict)
             low, high = (verdict.interval.low, verdict.interval.high) if verdict.interval else (None, None)
             numbers = [fields[key] for key in ("estimate", "effect", "p", "corrected", "seeds", "more_seeds")]
-            rows.append([verdict.hypothesis.claim, str(verdict.decision), low, high, *numbers, sentence(verdict)])
+            rows.append([verdict.hypothesis.claim, str(verdict.decision), low, high, *numbers, said])
         columns = ("claim", "decision", "low", "high", "estimate", "effect", "p", "p_corrected", "seeds", "more_seeds")
         return _frame(rows, (*columns, "sentence"))
 
@@ -140,16 +143,16 @@ class StudyResults:
         """A row a number that others reported: what was found, where a run of ours would end, and the sentence."""
         from cifarsweep.analysis.study import load_study
         from cifarsweep.formatting import moment_text
-        from cifarsweep.report.reported_text import reported_sentence, source_text
+        from cifarsweep.report.reported_text import reported_lines, source_text
 
-        rows = []
-        for held in load_study(self._store, self._name, curves=False).reported:
+        rows, analysis = [], load_study(self._store, self._name, curves=False)
+        for held, said in zip(analysis.reported, reported_lines(analysis), strict=True):
             fact, found, interval = held.reported, held.found, held.interval
             ours = (found.mean, found.n) if found else (None, 0)
             ends = (interval.low, interval.high) if interval else (None, None)
             standing = str(held.standing) if held.standing else None
             known = (fact.cell, fact.metric, moment_text(fact.at), fact.of, fact.runs, fact.value)
-            rows.append([*known, *ours, *ends, standing, source_text(held), reported_sentence(held)])
+            rows.append([*known, *ours, *ends, standing, source_text(held), said])
         columns = ("cell", "metric", "at", "of", "runs", "reported", "found", "n", "low", "high", "standing", "source")
         return _frame(rows, (*columns, "sentence"))
 

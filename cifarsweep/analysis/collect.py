@@ -16,7 +16,17 @@ from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
 from cifarsweep.analysis.results import final_summary
 from cifarsweep.analysis.samples import metrics_needed, named_cells
 from cifarsweep.data.catalog import class_count, class_names, sizes
-from cifarsweep.spec.metrics import EPOCH, LARGEST_CLASS, METRIC_LABELS, TELEMETRY, VAL_ACCURACY, VAL_IMAGES, VAL_LOSS
+from cifarsweep.spec.metrics import (
+    EPOCH,
+    LARGEST_CLASS,
+    METRIC_LABELS,
+    TELEMETRY,
+    TEST_ACCURACY,
+    TEST_LOSS,
+    VAL_ACCURACY,
+    VAL_IMAGES,
+    VAL_LOSS,
+)
 from cifarsweep.spec.study import Cell, datasets
 from cifarsweep.spec.types import DATA_VERSION, Outcome, TrialState
 from cifarsweep.version import __version__
@@ -30,6 +40,8 @@ if TYPE_CHECKING:
 PARAMS, FLOPS = "params", "flops_per_image"
 #: What is recorded among the last metrics and measures no training.
 _CONSTANTS = frozenset({PARAMS, FLOPS, VAL_IMAGES, LARGEST_CLASS})
+#: What is recorded along training; the results on the test set are no curves.
+_CURVES = METRIC_LABELS.keys() - {TEST_ACCURACY, TEST_LOSS}
 #: Tables and curves show this many points of a search, the best ones.
 _SHOWN_POINTS = 12
 
@@ -50,7 +62,7 @@ def with_curves(store: Store, report: ReportStudy, cells: Collection[str]) -> Re
     name, others = report.study.name, [trial.number for trial in report.trials if trial.cell not in cells]
     return replace(
         report,
-        series=_series(store, report, {*METRIC_LABELS, *metrics_needed(report.study)}, cells),
+        series=_series(store, report, _CURVES.union(metrics_needed(report.study)), cells),
         evaluations=store.metrics.row_counts(name, [VAL_ACCURACY], others),
         confusion=class_counts(store, report, cells),
         hits=read_hits(store, report, cells),

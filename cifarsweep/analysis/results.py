@@ -12,7 +12,7 @@ from cifarsweep.analysis.outcomes import FallenOut, compared_runs, fallen_out
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.samples import sides
 from cifarsweep.spec.hypothesis import Hypothesis
-from cifarsweep.spec.metrics import ELAPSED, ENERGY, FLOPS, VAL_ACCURACY
+from cifarsweep.spec.metrics import ELAPSED, ENERGY, FLOPS, TEST_ACCURACY, VAL_ACCURACY
 from cifarsweep.spec.study import Cell
 from cifarsweep.spec.types import TrialState
 from cifarsweep.stats import Summary, summary
@@ -28,6 +28,8 @@ class CellResult:
     """Of the last validation accuracy, over `compared_runs`; None while no trial is done."""
     seconds: float | None
     """Mean training time of the trials that are done."""
+    test: Summary | None = None
+    """Of the accuracy on the test set, where that does not validate; None while no trial has one."""
 
     @property
     def done(self) -> int:
@@ -84,7 +86,8 @@ def cell_results(report: ReportStudy) -> list[CellResult]:
 def _result(cell: Cell, trials: Sequence[ReportTrial]) -> CellResult:
     times = [trial.elapsed_s for trial in trials if trial.done and trial.elapsed_s is not None]
     seconds = sum(times) / len(times) if times else None
-    return CellResult(cell, tuple(trials), final_summary(trials, VAL_ACCURACY), seconds)
+    accuracy, test = (final_summary(trials, metric) for metric in (VAL_ACCURACY, TEST_ACCURACY))
+    return CellResult(cell, tuple(trials), accuracy, seconds, test)
 
 
 def final_summary(trials: Sequence[ReportTrial], metric: str) -> Summary | None:

@@ -77,6 +77,7 @@ def _say_unplanned(study: Study, plans: Plans) -> None:
 def _until_decided(store: Store, name: str, max_seeds: int | None, look: bool) -> None:
     from cifarsweep.analysis.collect import collect
     from cifarsweep.analysis.extension import next_seeds
+    from cifarsweep.formatting import labels_of
     from cifarsweep.spec.study import check_trial_count
 
     report = collect(store, name)
@@ -94,7 +95,9 @@ def _until_decided(store: Store, name: str, max_seeds: int | None, look: bool) -
         _say_unplanned(report.study, extension.plans)
     if (planned or extension.added) and not look:
         store.studies.add_seeds(name, extension.added, extension.plans)
-    for line in _lines(name, extension, most, look, planned):
+    with labels_of(report.study):
+        lines = _lines(name, extension, most, look, planned)
+    for line in lines:
         typer.echo(line)
 
 

@@ -9,7 +9,16 @@ from typing import Any
 from cifarsweep.analysis.comparison import Comparison, Match
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.results import CellResult
-from cifarsweep.formatting import duration, mean_text, plural, ratio_text, signed_text, timestamp
+from cifarsweep.formatting import (
+    duration,
+    labels_of,
+    mean_text,
+    metric_label,
+    plural,
+    ratio_text,
+    signed_text,
+    timestamp,
+)
 from cifarsweep.report.marks import Scale, interval_mark
 from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.stats.estimate import FEWEST_SEEDS, Estimate
@@ -28,6 +37,7 @@ def comparison_view(comparison: Comparison) -> dict[str, Any]:
         "sides": [_side("A", comparison.a), _side("B", comparison.b)],
         "lead": lead(comparison),
         "rows": [_row(match, reach, same_devices=comparison.same_devices) for match in comparison.matches],
+        "accuracy": _accuracy(comparison),
         "reach": f"{100 * reach:.2g}",
         "mark_width": MARK_WIDTH,
         "fewest": FEWEST_SEEDS,
@@ -56,9 +66,14 @@ def lead(comparison: Comparison) -> str:
     rest += [f"{none} {'has' if none == 1 else 'have'} no result yet"] if none else []
     of, reach = plural(len(comparison.matches), "cell"), "reaches" if more == 1 else "reach"
     return (
-        f"Of {of} that both have, {more} {reach} a higher validation accuracy in B "
+        f"Of {of} that both have, {more} {reach} a higher {_accuracy(comparison).lower()} in B "
         f"than in A and {counts['lower']} a lower one; {', '.join(rest)}."
     )
+
+
+def _accuracy(comparison: Comparison) -> str:
+    with labels_of(comparison.a.study, comparison.b.study):
+        return metric_label(VAL_ACCURACY)
 
 
 def _side(label: str, report: ReportStudy) -> dict[str, str]:

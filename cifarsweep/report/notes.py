@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterator, Sequence
 
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.results import CellResult, state_counts
-from cifarsweep.formatting import plural, shown_interval
+from cifarsweep.formatting import labelled, metric_label, plural, shown_interval
 from cifarsweep.report.outcome_text import fell_out_notes
 from cifarsweep.spec.hypothesis import moment_of
-from cifarsweep.spec.metrics import BEST_ACCURACY, EARLY_STOPPED_AT, VAL_ACCURACY
+from cifarsweep.spec.metrics import BEST_ACCURACY, EARLY_STOPPED_AT, TEST_ACCURACY, VAL_ACCURACY
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import FINAL_STATES, TrialState
@@ -24,6 +24,7 @@ ONE_SEED = (
 _NAMED = 6
 
 
+@labelled
 def figure_notes(report: ReportStudy, results: Sequence[CellResult]) -> list[str]:
     """Tell what the accuracies are of, how seeds are summed up, and what is missing."""
     seeds, missing = _seeds(report, results), _missing(report, results)
@@ -59,19 +60,20 @@ def _seeds(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str]:
 
 def _settings(report: ReportStudy) -> Iterator[str]:
     cells = () if report.study.imported else report.study.cells
+    accuracy = metric_label(VAL_ACCURACY).lower()
     if fast := [cell.name for cell in cells if cell.settings.determinism == "fast"]:
         yield f"{_which(fast, len(cells))} ran with determinism = fast: a repetition differs in the last digits."
     if early := [cell.name for cell in cells if cell.settings.early_stop.patience]:
         done = [trial for trial in report.trials if trial.done and trial.cell in early]
         stopped = sum(EARLY_STOPPED_AT in trial.final for trial in done)
         yield (
-            f"{_which(early, len(cells))} may stop early, where the validation accuracy no longer rises, and {stopped} "
-            f"of the {len(done)} that are done did: their last values stand at different steps, and beyond the first "
-            "stop a curve is the mean of fewer seeds."
+            f"{_which(early, len(cells))} may stop early, where the {accuracy} no longer rises, and {stopped} of the "
+            f"{len(done)} that are done did: their last values stand at different steps, and beyond the first stop a "
+            "curve is the mean of fewer seeds."
         )
     if kept := [cell.name for cell in cells if cell.settings.keep_best]:
         yield (
-            f"{_which(kept, len(cells))} kept the weights of their best validation accuracy too. That accuracy was "
+            f"{_which(kept, len(cells))} kept the weights of their best {accuracy} too. That accuracy was "
             "chosen by looking, so it is not quoted as the result."
         )
 
@@ -137,6 +139,10 @@ def evaluation_notes(report: ReportStudy) -> Iterator[str]:
     else:
         yield "Cells differ in the images that accuracy is measured on: see their settings."
     tested = {cell.name: cell.settings for cell in report.study.cells if cell.settings.validation.split == "test"}
+    if len(tested) < len(report.study.cells):
+        once = sum(TEST_ACCURACY in trial.final for trial in report.trials)
+        looked = f"looked at once, after the last step, in {plural(once, 'trial')}" if once else "not used"
+        yield f"Where images are held out, the test set was {looked}."
     # All points of a search are evaluated alike, also those that the page does not list.
     searched = bool(tested) and report.study.search is not None
     evaluated = [trial.number for trial in report.trials if searched or trial.cell in tested]
@@ -182,9 +188,10 @@ def _quoted(report: ReportStudy) -> str:
 
 
 def _mean_quoted(last: int) -> str:
+    accuracy = metric_label(VAL_ACCURACY).lower()
     return (
-        f"The final value of a trial is the mean of its last {last} evaluations of validation accuracy and loss, as a "
-        "single one varies more while the rate is high: that mean is quoted"
+        f"The final value of a trial is the mean of its last {last} evaluations of {accuracy} and loss, as a single "
+        "one varies more while the rate is high: that mean is quoted"
     )
 
 
@@ -198,10 +205,7 @@ def _evaluated_on(settings: Settings) -> str:
     if settings.validation.split == "test":
         return f"the test set of {settings.dataset}, which was looked at during training as well."
     share = f"{100 * settings.validation.fraction:g} %"
-    return (
-        f"{share} of the training set of {settings.dataset}, held out by seed {settings.validation.seed}; "
-        "the test set was not used."
-    )
+    return f"{share} of the training set of {settings.dataset}, held out by seed {settings.validation.seed}."
 
 
 def plan_text(plans: Plans) -> str:

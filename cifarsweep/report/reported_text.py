@@ -11,6 +11,7 @@ from cifarsweep.analysis.study import StudyAnalysis
 from cifarsweep.formatting import (
     duration,
     keep_together,
+    labelled,
     margin_text,
     mean_text,
     metric_label,
@@ -42,6 +43,7 @@ def reported_sentence(held: ReportedAndFound) -> str:
     return " ".join(part for part in parts if part)
 
 
+@labelled
 def reported_lines(analysis: StudyAnalysis) -> list[str]:
     """A sentence for each reported number, and what a reader has to know of reported runs."""
     return [*map(reported_sentence, analysis.reported), *run_notes(analysis.runs)]

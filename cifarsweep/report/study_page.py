@@ -15,8 +15,10 @@ from cifarsweep.formatting import (
     duration,
     interval_text,
     keep_together,
+    labelled,
     magnitude,
     mean_text,
+    metric_label,
     range_text,
     shown_interval,
     timestamp,
@@ -32,7 +34,7 @@ from cifarsweep.report.sections import confound_view, interactions, resource_tab
 from cifarsweep.report.summary import counts_text, failures, lead, verdict_row
 from cifarsweep.report.trials_section import differing_settings, trials_view
 from cifarsweep.report.verdict_text import hypothesis_view
-from cifarsweep.spec.metrics import VAL_ACCURACY
+from cifarsweep.spec.metrics import TEST_ACCURACY, VAL_ACCURACY
 from cifarsweep.spec.settings import flat_settings
 from cifarsweep.spec.study import Cell, cell_name, level_text
 from cifarsweep.stats import Summary
@@ -46,6 +48,7 @@ _FRAME, _CELL_ROW, _CLASS_ROW = 74, 34, 28
 _ROOMY, _NARROW_ROW = 40, 18
 
 
+@labelled
 def study_view(analysis: StudyAnalysis) -> dict[str, Any]:
     """The variables of `page.html`."""
     report, study, every = analysis.report, analysis.study, analysis.results
@@ -56,6 +59,7 @@ def study_view(analysis: StudyAnalysis) -> dict[str, Any]:
     listed = {trial.number for trial in trials}
     cells_left_out, trials_left_out = left_out_notes(report, analysis.shown, trials)
     styles, scale, top = cell_styles(shown.study), _scale(results), best(results)
+    accuracy = metric_label(VAL_ACCURACY)
     most_classes = max((len(found.counts) for found in report.confusion.values()), default=0)
     return {
         "title": study.name,
@@ -66,6 +70,8 @@ def study_view(analysis: StudyAnalysis) -> dict[str, Any]:
         "left_out": {"cells": cells_left_out, "trials": trials_left_out},
         "shown_points": len(results) if study.search is not None else None,
         "verdicts": [verdict_row(verdict) for verdict in analysis.verdicts],
+        "accuracy": accuracy,
+        "images": accuracy.removesuffix(" accuracy").lower(),
         "error_rate_warnings": keep_together(" ".join(warnings(report))),
         "reported": reported_view(analysis),
         "confounds": confound_view(study, every),
@@ -76,6 +82,7 @@ def study_view(analysis: StudyAnalysis) -> dict[str, Any]:
         "classes_height": _FRAME + _CLASS_ROW * min(CLASSES_SHOWN, most_classes),
         "classes_shown": CLASSES_SHOWN,
         "styles_repeat": len(set(styles.values())) < len(styles),
+        "shows_test": any(result.test is not None for result in results),
         "shows_cost": any(result.params is not None or result.flops is not None for result in results),
         "curves_note": curve_note(POINTS),
         "interactions": interactions(study, every),
@@ -120,6 +127,7 @@ def _result_row(
         "mark": interval_mark(accuracy.mean, shown_interval(accuracy, VAL_ACCURACY), scale, _mark_label(accuracy))
         if accuracy and scale
         else None,
+        "test": mean_text(result.test, TEST_ACCURACY) if result.test else None,
         "n": accuracy.n if accuracy else 0,
         "planned": len(result.trials),
         "time": duration(result.seconds),
@@ -158,6 +166,7 @@ def _payload(
     curves = curve_payload(report)
     return {
         "name": report.study.name,
+        "accuracy": metric_label(VAL_ACCURACY),
         "cells": cells,
         "costs": cost_payload(results),
         "reach": reach([result.accuracy.mean for result in results if result.accuracy]),

@@ -11,7 +11,17 @@ from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.results import CellResult, best, state_counts
 from cifarsweep.analysis.study import StudyAnalysis, shown_lines
 from cifarsweep.analysis.verdicts import Verdict
-from cifarsweep.formatting import duration, keep_together, mean_text, number_text, plural, shown_interval, trial_counts
+from cifarsweep.formatting import (
+    duration,
+    keep_together,
+    labelled,
+    mean_text,
+    metric_label,
+    number_text,
+    plural,
+    shown_interval,
+    trial_counts,
+)
 from cifarsweep.report.marks import forest_mark
 from cifarsweep.report.notes import error_rate_bound, warnings
 from cifarsweep.report.reported_runs import run_fields
@@ -30,6 +40,7 @@ if TYPE_CHECKING:
 _DASH = "\N{EN DASH}"
 
 
+@labelled
 def index_row(analysis: StudyAnalysis) -> dict[str, Any]:
     """The line of a study in the index."""
     report, verdicts = analysis.report, analysis.verdicts
@@ -67,6 +78,7 @@ def counts_text(report: ReportStudy) -> str:
     return f"{plural(len(report.trials), 'trial')}: {counts}" if report.trials else counts
 
 
+@labelled
 def lead(report: ReportStudy, results: Sequence[CellResult]) -> str:
     """Name the cell with the highest mean, and how far the study is."""
     top = best(results)
@@ -88,14 +100,15 @@ def _no_result(report: ReportStudy) -> str:
 
 
 def _highest(report: ReportStudy, results: Sequence[CellResult], cell: str, mean: str) -> str:
+    accuracy = metric_label(VAL_ACCURACY).lower()
     if report.study.search is not None:
         points = len({trial.cell for trial in report.trials})
-        return f"Of {plural(points, 'point')} that were tried, {cell} has the highest validation accuracy: {mean}"
+        return f"Of {plural(points, 'point')} that were tried, {cell} has the highest {accuracy}: {mean}"
     if len(results) == 1:
-        return f"The only cell reaches a validation accuracy of {mean}"
+        return f"The only cell reaches a {accuracy} of {mean}"
     known = sum(result.accuracy is not None for result in results)
     of = plural(len(results), "cell") if known == len(results) else f"the {known} of {len(results)} cells with a result"
-    return f"Of {of}, {cell} has the highest mean validation accuracy: {mean}"
+    return f"Of {of}, {cell} has the highest mean {accuracy}: {mean}"
 
 
 def _progress(report: ReportStudy) -> str:
@@ -138,6 +151,7 @@ def results_table(analysis: StudyAnalysis) -> Table:
     return table
 
 
+@labelled
 def verdict_lines(analysis: StudyAnalysis) -> list[str]:
     """A sentence for each hypothesis with its verdict, and warnings on the rate of false verdicts."""
     return [*(sentence_and_warning(verdict) for verdict in analysis.verdicts), *warnings(analysis.report)]
@@ -161,6 +175,7 @@ def _numbers(result: CellResult) -> list[str]:
     return [str(accuracy.n), mean, interval, f"{least}{_DASH}{most}", duration(result.seconds)]
 
 
+@labelled
 def study_fields(analysis: StudyAnalysis) -> dict[str, Any]:
     """A study as plain values: its verdicts, and the validation accuracy and costs of each cell."""
     report = analysis.report
@@ -232,6 +247,9 @@ def _cell_fields(result: CellResult) -> dict[str, Any]:
         "fell_out": result.fell_out.count,
         "fell_out_of": result.fell_out.of,
         "fell_out_at_most": result.fell_out.at_most if result.fell_out.of else None,
+        "test": {"n": result.test.n, "mean": result.test.mean, "interval": _ends(result.test.interval)}
+        if result.test
+        else None,
         "diverged": result.diverged,
         "failed": result.failed,
         "seconds": result.seconds,

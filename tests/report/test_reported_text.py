@@ -48,36 +48,36 @@ BEST_OF = " It is one run: a best of several is expected to be higher."
 WORDS = {
     "in line": (
         fact(0.9498 - 0.01, tolerance=0.1),
-        f"{LOW}, validation accuracy at the end: reported is 93.98 % from one run; {OURS}: in line.{BEST_OF}",
+        f"{LOW}, test accuracy at the end: reported is 93.98 % from one run; {OURS}: in line.{BEST_OF}",
     ),
     "no tolerance": (
         fact(0.9),
-        f"{LOW}, validation accuracy at the end: reported is 90.0 % from one run; {OURS}: not told apart, for no "
+        f"{LOW}, test accuracy at the end: reported is 90.0 % from one run; {OURS}: not told apart, for no "
         f"tolerance is given.{BEST_OF}",
     ),
     "too wide": (
         fact(0.9, tolerance=0.01),
-        f"{LOW}, validation accuracy at the end: reported is 90.0 % from one run; {OURS}: not told apart, for the "
+        f"{LOW}, test accuracy at the end: reported is 90.0 % from one run; {OURS}: not told apart, for the "
         f"interval is wider than the tolerance of 1 point.{BEST_OF}",
     ),
     "higher": (
         fact(0.9498),
-        f"{LOW}, validation accuracy at the end: reported is 94.98 % from one run; {OURS}: the report is higher than a "
+        f"{LOW}, test accuracy at the end: reported is 94.98 % from one run; {OURS}: the report is higher than a "
         f"run of ours would give.{BEST_OF}",
     ),
     "lower": (
         fact(0.85),
-        f"{LOW}, validation accuracy at the end: reported is 85.0 % from one run; {OURS}: the report is lower than a "
+        f"{LOW}, test accuracy at the end: reported is 85.0 % from one run; {OURS}: the report is lower than a "
         f"run of ours would give.{BEST_OF}",
     ),
     "several runs": (
         fact(0.94, runs=3),
-        f"{LOW}, validation accuracy at the end: reported is 94.0 % as the mean of 3 runs; {THREE}: the report is "
+        f"{LOW}, test accuracy at the end: reported is 94.0 % as the mean of 3 runs; {THREE}: the report is "
         "higher than a mean of 3 runs of ours would give.",
     ),
     "all alike": (
         fact(0.1, cell=MIDDLE),
-        f"{MIDDLE}, validation accuracy at the end: reported is 10.0 % from one run; found is 10.0 %, all 3 seeds "
+        f"{MIDDLE}, test accuracy at the end: reported is 10.0 % from one run; found is 10.0 %, all 3 seeds "
         f"alike, which gives no interval.{BEST_OF}",
     ),
 }
@@ -107,10 +107,10 @@ def test_what_is_missing_is_said(said: Any, changes: dict[str, Any], words: str)
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"at": At(epoch=1.0)}, "validation accuracy at epoch 1:"),
-        ({"of": "best"}, "best validation accuracy of training:"),
-        ({"of": "best", "at": At(step=1000)}, "best validation accuracy until step 1,000:"),
-        ({"of": "mean of the last 10"}, "validation accuracy, mean of the last 10 evaluations:"),
+        ({"at": At(epoch=1.0)}, "test accuracy at epoch 1:"),
+        ({"of": "best"}, "best test accuracy of training:"),
+        ({"of": "best", "at": At(step=1000)}, "best test accuracy until step 1,000:"),
+        ({"of": "mean of the last 10"}, "test accuracy, mean of the last 10 evaluations:"),
         ({"metric": "elapsed_s", "value": 1252.0}, "training time at the end: reported is 20 min 52 s"),
         ({"metric": "gpu/memory_bytes", "value": 7.5e9}, "reported is 7.5 GB"),
         ({"metric": "val/loss", "value": 1.756}, "a best of several is expected to be lower."),
@@ -169,5 +169,5 @@ def test_the_terminal_has_the_sentences(make: Any, tmp_path: Any) -> None:
 
     assert shown.exit_code == 0
     said = plain(" ".join(shown.output.split()))
-    assert "Reported and found - lr=0.1, validation accuracy at the end: reported is 90.0 % from one run;" in said
+    assert "Reported and found - lr=0.1, test accuracy at the end: reported is 90.0 % from one run;" in said
     assert "no trial is done yet." in said

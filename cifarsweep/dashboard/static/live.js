@@ -167,7 +167,7 @@
   const trouble = (text) => (
     element("p", { class: "notice" }, ...text.split("`").map((part, nth) => (nth % 2 ? element("code", {}, part) : part))));
   const runningTable = (running) => table("live-running", "Trials", [
-    ["Trial"], ["Last beat"], ["Cell"], ["Seed", true], ["Epoch", true], ["Validation accuracy", true],
+    ["Trial"], ["Last beat"], ["Cell"], ["Seed", true], ["Epoch", true], ["Accuracy", true],
     ["Training loss", true], ["Step", true], ["Host and device"],
   ], running.map((one) => [
     link(one), beat(one), name(one.cell), String(one.seed), one.epoch, one.accuracy, one.loss, one.step, name(one.where),

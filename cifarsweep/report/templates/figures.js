@@ -74,7 +74,7 @@ const drawFinals = () => {
     }];
   });
   const values = done.flatMap((index) => data.cells[index].seeds.map(([, value]) => value));
-  Plotly.react(plot, traces, rowLayout(plot, "Validation accuracy", withIntervals(values, done)), config("finals"));
+  Plotly.react(plot, traces, rowLayout(plot, data.accuracy, withIntervals(values, done)), config("finals"));
 };
 
 /** Numbers of the front's cells, as in the text below the figure; a number that would cover the next is left out. */
@@ -132,7 +132,7 @@ const drawCosts = () => {
   const layout = {
     ...layoutStyle(), margin: { l: 62, r: 24, t: 28, b: 48 }, uirevision: [cost.name, unit, log, byId("close-up")?.checked].join(),
     xaxis: { ...axisStyle(titled(cost.label, unit)), ...scaleStyle(log, ends.x), range: ends.x },
-    yaxis: { ...axisStyle("Validation accuracy"), tickformat: "~%", range: ends.y },
+    yaxis: { ...axisStyle(data.accuracy), tickformat: "~%", range: ends.y },
   };
   Plotly.react(plot, traces, layout, config("costs"));
   retick(plot);
@@ -149,7 +149,7 @@ const drawGaps = () => {
     const text = group.map((index) => {
       const [train, val] = data.gaps[index];
       const gap = `gap ${(100 * (train - val)).toFixed(2)} points`;
-      return `<b>${nameOf(index)}</b><br>training ${percent(train)}, validation ${percent(val)}<br>${gap}`;
+      return `<b>${nameOf(index)}</b><br>training ${percent(train)}, ${data.accuracy.toLowerCase().replace(" accuracy", "")} ${percent(val)}<br>${gap}`;
     });
     const marks = { mode: "markers", cliponaxis: !roomy(), y: group, text, hovertemplate: "%{text}<extra></extra>" };
     return [
