@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cifarsweep.analysis.confounds import devices
+from cifarsweep.analysis.floors import accuracy_floor
 from cifarsweep.analysis.outcomes import compared_runs
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.results import CellResult, cell_results
@@ -13,7 +14,7 @@ from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.settings import flat_settings
 from cifarsweep.spec.study import Cell, level_text
 from cifarsweep.spec.types import DATA_VERSION
-from cifarsweep.stats.estimate import FEWEST_SEEDS, Estimate, difference
+from cifarsweep.stats.estimate import FEWEST_SEEDS, Estimate, Sample, difference
 from cifarsweep.stats.multiplicity import ERROR_RATE, holm
 
 #: In the place of a setting that one side does not have.
@@ -27,7 +28,7 @@ class Match:
     a: CellResult
     b: CellResult
     estimate: Estimate | None
-    """Accuracy of b minus that of a; None if a side has no result, or a single seed that the other lacks."""
+    """Accuracy of b minus that of a; None if a side has no result."""
     corrected: float
     """The two-sided p of no difference, corrected by Holm over all matched cells."""
 
@@ -70,11 +71,11 @@ class Comparison:
 def compare(a: ReportStudy, b: ReportStudy) -> Comparison:
     """Match the cells of `a` with those of `b`: by settings, else by levels, else by name.
 
-    Values of the same seed are paired; without shared seeds, Welch's test is used.
+    Accuracies are compared by Welch's test.
     """
     left, right = cell_results(a), cell_results(b)
     pairs = _pairs(left, right)
-    estimates = [difference(_accuracies(in_b), _accuracies(in_a)) for in_a, in_b in pairs]
+    estimates = [difference([_accuracies(in_b, b)], [_accuracies(in_a, a)]) for in_a, in_b in pairs]
     corrected = holm([_p(estimate) for estimate in estimates])
     matched_a, matched_b = {cell.cell.name for cell, _ in pairs}, {cell.cell.name for _, cell in pairs}
     sides = devices(_done(left)), devices(_done(right))
@@ -115,9 +116,10 @@ def _by_name(cell: Cell) -> str:
     return cell.name
 
 
-def _accuracies(result: CellResult) -> dict[int, float]:
-    known = compared_runs(result.trials)
-    return {trial.seed: value for trial in known if (value := trial.last(VAL_ACCURACY)) is not None}
+def _accuracies(result: CellResult, report: ReportStudy) -> Sample:
+    values = [trial.last(VAL_ACCURACY) for trial in compared_runs(result.trials)]
+    known = tuple(value for value in values if value is not None)
+    return Sample(known, accuracy_floor(result.cell.name, result.trials, report))
 
 
 def _p(estimate: Estimate | None) -> float:

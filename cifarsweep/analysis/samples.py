@@ -1,4 +1,4 @@
-"""Selects what a hypothesis is tested on: the sides, the trials that count, and one number for each side and seed.
+"""Selects what a hypothesis is tested on: the sides, the trials that count, and one number for each cell and seed.
 
 A reader who watches the numbers come in, and stops when they please, finds differences that are not there. So a
 hypothesis is tested on the seeds of a look that was planned, and only when no trial of its cells is open among them.
@@ -7,12 +7,13 @@ hypothesis is tested on the seeds of a look that was planned, and only when no t
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
+from cifarsweep.analysis.floors import floor_of
 from cifarsweep.analysis.moments import as_of
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.spec.hypothesis import Best, Faster, Hypothesis, Trend, moment_of, selectors
@@ -20,20 +21,18 @@ from cifarsweep.spec.metrics import EPOCH, VAL_ACCURACY, VAL_LOSS, is_loss
 from cifarsweep.spec.reported import Reported
 from cifarsweep.spec.study import Cell, Study, cell_name, level_key, level_text, same_level, select
 from cifarsweep.spec.types import FINAL_STATES
-from cifarsweep.stats.estimate import FEWEST_SEEDS, paired_seeds
+from cifarsweep.stats.estimate import Sample
 from cifarsweep.stats.evidence import Reached
-
-T = TypeVar("T")
 
 #: Trials that are done, by cell and seed.
 DoneTrials = Mapping[str, Mapping[int, ReportTrial]]
 
-_NEVER = Reached(math.inf, False)
+_NEVER = Reached(math.inf, reached=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """The cells of one side of a comparison; each seed counts with the mean over them."""
+    """The cells of one side of a comparison; its value is the mean of their means."""
 
     role: str
     """What the hypothesis calls it: `a`, `b`, or a level of its factor."""
@@ -141,22 +140,32 @@ def seed_order(study: Study, count: int) -> tuple[int, ...]:
     return (*study.seeds, *following)
 
 
-def trials_at_look(cells: Collection[str], done: DoneTrials, report: ReportStudy) -> DoneTrials | None:
-    """The trials that a hypothesis about these cells is tested on; None if it has to wait.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A look at the trials of some cells."""
 
-    Under a plan, these are the trials of the last complete look. Later trials do not count: a number of seeds that was
-    not planned could give a verdict that the next look does not. Without a plan, all trials count.
+    seeds: int | None
+    """The planned number of seeds; None without a plan."""
+    trials: DoneTrials
+
+
+def look_at(cells: Collection[str], done: DoneTrials, report: ReportStudy) -> Look | None:
+    """The look that a hypothesis about these cells is tested at; None if it has to wait.
+
+    Under a plan, this is the last complete look. Later trials do not count: a number of seeds that was not planned
+    could give a verdict that the next look does not. Without a plan, all trials count.
     """
     open_seeds = {trial.seed for trial in report.trials if trial.cell in cells and trial.state not in FINAL_STATES}
     if not report.looks:
-        return None if open_seeds else done
+        return None if open_seeds else Look(None, done)
     there = {(trial.cell, trial.seed) for trial in report.trials}
     for look in reversed(report.looks):
         seeds = seed_order(report.study, look)[:look]
         if open_seeds.isdisjoint(seeds) and there.issuperset((cell, seed) for cell in cells for seed in seeds):
-            return {
+            kept = {
                 cell: {seed: trial for seed, trial in trials.items() if seed in seeds} for cell, trials in done.items()
             }
+            return Look(look, kept)
     return None
 
 
@@ -168,56 +177,51 @@ def trials_by_seed(side: Side, done: DoneTrials) -> dict[int, list[ReportTrial]]
 
 
 def side_trials(side: Side, done: DoneTrials) -> list[ReportTrial]:
-    """All trials of these seeds."""
-    return [trial for trials in trials_by_seed(side, done).values() for trial in trials]
+    """All trials of the side that are done."""
+    return [trial for cell in side.cells for trial in done.get(cell, {}).values()]
 
 
 def pending_seeds(compared: Sequence[Side], report: ReportStudy) -> int:
-    """The number of further seeds once all open trials are done; pairs, if the sides share seeds."""
-    done = [trial for trial in report.trials if trial.done]
-    pending = [trial for trial in report.trials if trial.state not in FINAL_STATES]
-    return _pairs(compared, [*done, *pending]) - _pairs(compared, done)
+    """By how many seeds the cell with the fewest will have more, once all open trials are done."""
+    done = [trial.cell for trial in report.trials if trial.done]
+    pending = [trial.cell for trial in report.trials if trial.state not in FINAL_STATES]
+    cells = cells_of(compared)
+    now, then = Counter(done), Counter([*done, *pending])
+    return min(then[cell] for cell in cells) - min(now[cell] for cell in cells)
 
 
-def _pairs(compared: Sequence[Side], trials: Sequence[ReportTrial]) -> int:
-    seeds: dict[str, set[int]] = {}
-    for trial in trials:
-        seeds.setdefault(trial.cell, set()).add(trial.seed)
-    sides = [set.intersection(*(seeds.get(cell, set()) for cell in side.cells)) for side in compared]
-    paired = len(set.intersection(*sides))
-    fewest = min(map(len, sides))
-    return paired if paired >= FEWEST_SEEDS or (paired and fewest < FEWEST_SEEDS) else fewest
+def last_values(side: Side, done: DoneTrials, hypothesis: Hypothesis, report: ReportStudy) -> list[Sample]:
+    """The last values of each cell of the side."""
+    samples = []
+    for cell in side.cells:
+        trials = done.get(cell, {}).values()
+        values = [trial.last(hypothesis.metric) for trial in trials]
+        known = tuple(value for value in values if value is not None)
+        samples.append(Sample(known, floor_of(cell, trials, hypothesis, report)))
+    return samples
 
 
-def last_values(side: Side, done: DoneTrials, metric: str) -> dict[int, float]:
-    """The mean over the side's cells of the last value, by seed."""
-    means = {}
-    for seed, trials in trials_by_seed(side, done).items():
-        values = [value for trial in trials if (value := trial.last(metric)) is not None]
-        if len(values) == len(trials):
-            means[seed] = sum(values) / len(values)
-    return means
+def seed_means(side: Side, done: DoneTrials, hypothesis: Hypothesis, report: ReportStudy) -> Sample:
+    """The mean over the side's cells of the last value, for each seed that all of them have.
 
-
-def comparable(*values: dict[int, T]) -> list[dict[int, T]]:
-    """Keep the seeds that count: of two sides the pairs, if there are enough; of more sides the seeds that all have."""
-    if len(values) == 1:
-        return list(values)
-    seeds = paired_seeds(*values) if len(values) == 2 else set.intersection(*map(set, values))
-    return [{seed: side[seed] for seed in side if seed in seeds} if seeds else side for side in values]
-
-
-def log_times(side: Side, done: DoneTrials) -> dict[int, float]:
-    """The mean over the side's cells of the logarithm of the training time, by seed.
-
-    A seed with a trial that diverged or was pruned is left out: such a trial ended early.
+    For a test against a number, since cells of a side could share what a seed does.
     """
-    logarithms = {}
-    for seed, trials in trials_by_seed(side, done).items():
-        times = [trial.elapsed_s for trial in trials if trial.elapsed_s and trial.trained]
-        if len(times) == len(trials):
-            logarithms[seed] = sum(map(math.log, times)) / len(times)
-    return logarithms
+    means = []
+    for trials in trials_by_seed(side, done).values():
+        values = [value for trial in trials if (value := trial.last(hypothesis.metric)) is not None]
+        if len(values) == len(trials):
+            means.append(sum(values) / len(values))
+    floors = [floor_of(cell, done.get(cell, {}).values(), hypothesis, report) for cell in side.cells]
+    return Sample(tuple(means), sum(floors) / len(floors) ** 2)
+
+
+def log_times(side: Side, done: DoneTrials) -> list[Sample]:
+    """The logarithms of the training times of each cell; trials that diverged or were pruned ended early and lack."""
+    samples = []
+    for cell in side.cells:
+        times = [trial.elapsed_s for trial in done.get(cell, {}).values() if trial.trained]
+        samples.append(Sample(tuple(math.log(time) for time in times if time)))
+    return samples
 
 
 def without_value(compared: Sequence[Side], done: DoneTrials, metric: str) -> int:
@@ -234,15 +238,12 @@ def chance_of(side: Side, report: ReportStudy) -> float | None:
     return 1 / count if count else None
 
 
-def times_to(side: Side, done: DoneTrials, report: ReportStudy, hypothesis: Faster) -> dict[int, Reached]:
-    """When each seed reached the target: the geometric mean over the cells; reached if all of them did."""
-    reached = {}
-    for seed, trials in trials_by_seed(side, done).items():
-        times = [time for trial in trials if (time := _time_to(trial, report, hypothesis)) is not None]
-        if len(times) == len(trials):
-            at = math.exp(sum(math.log(time.at) for time in times) / len(times))
-            reached[seed] = Reached(at, all(time.reached for time in times))
-    return reached
+def times_to(side: Side, done: DoneTrials, report: ReportStudy, hypothesis: Faster) -> list[list[Reached]]:
+    """When the trials of each cell reached the target."""
+    return [
+        [time for trial in done.get(cell, {}).values() if (time := _time_to(trial, report, hypothesis)) is not None]
+        for cell in side.cells
+    ]
 
 
 def _time_to(trial: ReportTrial, report: ReportStudy, hypothesis: Faster) -> Reached | None:
@@ -255,9 +256,10 @@ def _time_to(trial: ReportTrial, report: ReportStudy, hypothesis: Faster) -> Rea
     if series is None or axis is None or not series[0].size or not axis[0].size:
         return _NEVER if trial.diverged else None
     steps, values = series
+    times = steps.astype(np.float64) if hypothesis.by == "steps" else np.interp(steps, *axis)
     there = values <= hypothesis.target if is_loss(hypothesis.metric) else values >= hypothesis.target
+    place = int(np.argmax(there)) if there.any() else len(steps) - 1
+    at, before, end = float(times[place]), float(times[place - 1]) if place else 0.0, float(times[-1])
     if trial.diverged and not there.any():
-        return _NEVER
-    step = float(steps[int(np.argmax(there))] if there.any() else steps[-1])
-    at = step if hypothesis.by == "steps" else float(np.interp(step, *axis))
-    return Reached(at, bool(there.any())) if at > 0 else None
+        return Reached(math.inf, reached=False, end=end)
+    return Reached(at, bool(there.any()), step=at - before, end=end) if at > 0 else None

@@ -7,55 +7,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from cifarsweep.analysis.confounds import UnlikeTimes, unlike_times
+from cifarsweep.analysis.floors import guessing_floor
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.samples import (
     DoneTrials,
+    Look,
     Side,
     cells_of,
     chance_of,
-    comparable,
     done_trials,
     last_values,
     log_times,
+    look_at,
     pending_seeds,
+    seed_means,
     side_trials,
     sides,
     times_to,
-    trials_at_look,
     without_value,
 )
-from cifarsweep.spec.hypothesis import Hypothesis
+from cifarsweep.analysis.side_results import SideResult, side_results
+from cifarsweep.spec.hypothesis import AtChance, Hypothesis
 from cifarsweep.spec.metrics import ELAPSED, is_loss
 from cifarsweep.spec.types import FINAL_STATES
-from cifarsweep.stats import Interval, Summary, summary
+from cifarsweep.stats import Interval
 from cifarsweep.stats import evidence as tests
 from cifarsweep.stats.estimate import FEWEST_SEEDS, Method, difference
-from cifarsweep.stats.evidence import Evidence, Reached
-from cifarsweep.stats.multiplicity import Decision, Judgement, judge, level_after, level_at, planning_level
+from cifarsweep.stats.evidence import Evidence
+from cifarsweep.stats.multiplicity import ERROR_RATE, Decision, Judgement, judge, level_after, levels
 from cifarsweep.stats.power import seeds_needed
 
 #: Why a hypothesis can't be tested.
 Obstacle = Literal["no counterparts", "not finite", "no values", "classes unknown", "no shared seeds"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SideResult:
-    """One side of a comparison, at the seeds that are tested."""
-
-    label: str
-    cells: tuple[str, ...]
-    value: Summary | None = None
-    """Of the last values; None if no seed has one, and for `faster`."""
-    seeds: int = 0
-    reached: int = 0
-    """Seeds that reached the target of `faster`."""
-    diverged: int = 0
-    trials: int = 0
-    """Done trials of the seeds for which all cells of the side are done; `diverged` of them diverged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,27 +64,26 @@ class Verdict:
     of `trend`; for `faster` the ratio of times. None without results, or if not every seed reached the target."""
     interval: Interval | None
     """Of the estimate, 95 %, not corrected for the other hypotheses."""
+    decisive: Interval | None
+    """Corrected for all tests and looks: the claim is supported if all of it lies where the claim holds, refuted if
+    none of it does. Of a `best`, of the level that comes nearest. None where nothing is tested."""
     effect: float | None
-    """Of a difference, in standard deviations: d_z of pairs, d of Welch's test, both with Hedges' correction."""
+    """Of a difference, in standard deviations, with Hedges' correction."""
     method: Method | None
-    alike: bool
-    """Whether all seeds are alike: without any spread, a sign test decides."""
-    by_order: bool
-    """Whether a sign test of which side came first decides, because some seeds did not reach the target."""
-    order_known: bool
-    """Whether any pair of seeds tells which side came first."""
+    floored: bool
+    """Whether seeds lie closer together than the measurement can tell, so that its own noise counts as their spread."""
     p: float
-    """Two-sided, of this hypothesis alone."""
+    """Of this hypothesis alone: one-sided where it holds or does not, doubled where both sides can be wrong."""
     corrected: float
-    """The p corrected for all hypotheses of the study and all planned looks: 0.05 or less is a verdict."""
+    """The p corrected for all tests of the study and all planned looks: 0.05 or less is a verdict."""
     tested: int
-    """The number of hypotheses of the study."""
+    """The number of tests of the study: hypotheses that are one test count once."""
     looks: int
     """The number of planned looks at the data; 1 if the study was never extended."""
     level: float
     """The level of this look, for all hypotheses together: 5 % or its share of it."""
     seeds: int
-    """The number of seeds tested; pairs, if seeds are paired."""
+    """The number of seeds of the cell with the fewest."""
     more_seeds: int | None
     """About how many more it takes for a verdict with 80 % chance, beside those that are queued; 0 if these suffice.
     None if it is decided, or takes more than 200."""
@@ -115,10 +101,6 @@ class Verdict:
     unlike_times: UnlikeTimes | None
     """How the times of a `faster` were measured differently, if they were."""
 
-    @property
-    def signs(self) -> bool:
-        return self.alike or self.by_order
-
 
 @dataclass(frozen=True, slots=True)
 class _Case:
@@ -127,8 +109,10 @@ class _Case:
     hypothesis: Hypothesis
     compared: Sequence[Side]
     done: DoneTrials
-    waits: bool
-    """Whether no look is complete, so that there can be no verdict."""
+    look: Look | None
+    """None if no look is complete, so that there can be no verdict."""
+    level: float
+    """Of this look, or of the next one."""
     evidence: Evidence | None
 
     @property
@@ -143,21 +127,30 @@ class _Case:
 def verdicts(report: ReportStudy) -> list[Verdict]:
     """A verdict on each hypothesis of the study, in its order, corrected for all of them together.
 
-    The chance of any false verdict is at most 5 %, over all looks that were planned in time. Values of different seeds
-    are taken as independent and, unless all are alike, about normal. Diverged trials count at chance accuracy. If no
-    look is complete, the numbers are those of the trials that are done, and there is no verdict.
+    The chance of any false verdict is at most 5 %, over all looks that were planned in time. Runs are taken as
+    independent, and values of a cell as about normal. Diverged trials count at chance accuracy. If no look is complete,
+    the numbers are those of the trials that are done, and there is no verdict.
     """
     cases = [_case(hypothesis, done_trials(report, hypothesis), report) for hypothesis in report.study.hypotheses]
-    tested = [None if case.waits else case.evidence for case in cases]
-    judged = judge(tested, [level_at(report.plans, evidence.estimate.n if evidence else 0) for evidence in tested])
-    return [_verdict(case, judgement, judged, report) for case, judgement in zip(cases, judged, strict=True)]
+    judged = judge(
+        [case.evidence if case.look else None for case in cases],
+        [case.level for case in cases],
+    )
+    return [_verdict(case, judgement, report) for case, judgement in zip(cases, judged, strict=True)]
 
 
 def _case(hypothesis: Hypothesis, done: DoneTrials, report: ReportStudy) -> _Case:
     compared = sides(hypothesis, report.study)
-    at_look = trials_at_look(cells_of(compared), done, report)
-    shown = done if at_look is None else at_look
-    return _Case(hypothesis, compared, shown, at_look is None, _evidence(hypothesis, compared, shown, report))
+    look = look_at(cells_of(compared), done, report)
+    shown = look.trials if look else done
+    evidence = _evidence(hypothesis, compared, shown, report)
+    return _Case(hypothesis, compared, shown, look, _level(look, report), evidence)
+
+
+def _level(look: Look | None, report: ReportStudy) -> float:
+    if not report.plans:
+        return ERROR_RATE
+    return levels(report.plans)[look.seeds] if look and look.seeds else level_after(report.plans, 0)
 
 
 def _evidence(
@@ -168,7 +161,7 @@ def _evidence(
         return tests.sooner(*(times_to(side, done, report, hypothesis) for side in compared))
     if without_value(compared, done, hypothesis.metric):
         return None
-    values = [last_values(side, done, hypothesis.metric) for side in compared]
+    values = [last_values(side, done, hypothesis, report) for side in compared]
     # Less of a loss is better.
     sign = -1 if is_loss(hypothesis.metric) else 1
     match hypothesis.kind:
@@ -179,15 +172,25 @@ def _evidence(
         case "equivalent":
             return tests.equivalent(values[0], values[1], hypothesis.margin)
         case "at_chance":
-            chance = chance_of(compared[0], report)
-            return tests.near(values[0], chance, hypothesis.margin) if chance is not None else None
+            return _at_chance(hypothesis, compared[0], done, report)
         case "reaches":
-            return tests.reaches(values[0], hypothesis.target - sign * hypothesis.margin, sign)
+            one = seed_means(compared[0], done, hypothesis, report)
+            return tests.reaches([one], hypothesis.target - sign * hypothesis.margin, sign)
         case "best":
             return tests.best(values[0], values[1:], sign) if compared[0].matched else None
         case "trend":
             rising = 1 if hypothesis.direction == "rising" else -1
             return tests.trend(values, rising) if compared[0].matched else None
+
+
+def _at_chance(hypothesis: AtChance, side: Side, done: DoneTrials, report: ReportStudy) -> Evidence | None:
+    chance = chance_of(side, report)
+    if chance is None:
+        return None
+    one = seed_means(side, done, hypothesis, report)
+    floors = [guessing_floor(done.get(cell, {}).values(), chance) for cell in side.cells]
+    guessing = sum(floors) / len(floors) ** 2
+    return tests.near([replace(one, floor=max(one.floor, guessing))], chance, hypothesis.margin)
 
 
 def _obstacle(case: _Case, chance: float | None, not_finite: int) -> Obstacle | None:
@@ -198,42 +201,45 @@ def _obstacle(case: _Case, chance: float | None, not_finite: int) -> Obstacle | 
         return "no counterparts"
     if not_finite:
         return "not finite"
-    if any(not last_values(side, case.done, hypothesis.metric) for side in case.compared):
+    if any(not _any_value(cell, case.done, hypothesis.metric) for cell in case.cells):
         return "no values"
     return "classes unknown" if hypothesis.kind == "at_chance" and chance is None else "no shared seeds"
 
 
-def _verdict(case: _Case, judgement: Judgement, judged: Sequence[Judgement], report: ReportStudy) -> Verdict:
+def _any_value(cell: str, done: DoneTrials, metric: str) -> bool:
+    return any(trial.last(metric) is not None for trial in done.get(cell, {}).values())
+
+
+def _verdict(case: _Case, judgement: Judgement, report: ReportStudy) -> Verdict:
     hypothesis, evidence = case.hypothesis, case.evidence
     race = hypothesis.kind == "faster"
-    estimate, interval = _shown(evidence, ratio=race)
-    level = level_at(report.plans, case.seeds)
+    tested = evidence if case.look else None
+    estimate, interval, decisive = _shown(evidence, tested.decisive(judgement.level) if tested else None, ratio=race)
     chance = chance_of(case.compared[0], report) if hypothesis.kind == "at_chance" else None
     not_finite = 0 if race else without_value(case.compared, case.done, hypothesis.metric)
     return Verdict(
         hypothesis=hypothesis,
         decision=judgement.decision,
         obstacle=_obstacle(case, chance, not_finite),
-        sides=_side_results(case, report),
+        sides=side_results(hypothesis, case.compared, case.done, evidence, report),
         levels=len(case.compared),
         matched=case.compared[0].matched,
         estimate=estimate,
         interval=interval,
+        decisive=decisive,
         effect=evidence.estimate.effect if evidence and not race else None,
         method=evidence.estimate.method if evidence else None,
-        alike=evidence is not None and evidence.estimate.alike,
-        by_order=evidence is not None and not evidence.statements,
-        order_known=evidence is not None and min(evidence.support, evidence.refute) < 1,
+        floored=evidence is not None and evidence.estimate.floored,
         p=judgement.p,
         corrected=judgement.corrected,
         tested=len(report.study.hypotheses),
         looks=max(1, len(report.looks)),
-        level=level,
+        level=case.level,
         seeds=case.seeds,
-        more_seeds=_more_seeds(case, judged, report, level) if judgement.decision == "undecided" else None,
+        more_seeds=_more_seeds(case, judgement, report) if judgement.decision == "undecided" else None,
         cells=case.cells,
         open_trials=sum(trial.cell in case.cells and trial.state not in FINAL_STATES for trial in report.trials),
-        preliminary=case.waits,
+        preliminary=case.look is None,
         not_finite=not_finite,
         chance=chance,
         time_ratio=_time_ratio(case),
@@ -241,61 +247,33 @@ def _verdict(case: _Case, judgement: Judgement, judged: Sequence[Judgement], rep
     )
 
 
-def _side_results(case: _Case, report: ReportStudy) -> tuple[SideResult, ...]:
-    hypothesis, compared = case.hypothesis, case.compared
-    if hypothesis.kind == "faster":
-        times = comparable(*(times_to(side, case.done, report, hypothesis) for side in compared))
-        return tuple(_race_result(side, list(found.values())) for side, found in zip(compared, times, strict=True))
-    if hypothesis.kind == "best" and case.evidence is not None:
-        compared = [compared[0], compared[1 + case.evidence.weakest]]
-    values = comparable(*(last_values(side, case.done, hypothesis.metric) for side in compared))
-    pairs = zip(compared, values, strict=True)
-    return tuple(_side_result(side, list(found.values()), case.done) for side, found in pairs)
-
-
-def _race_result(side: Side, times: Sequence[Reached]) -> SideResult:
-    reached = sum(time.reached for time in times)
-    return SideResult(label=side.label, cells=side.cells, seeds=len(times), reached=reached)
-
-
-def _side_result(side: Side, values: Sequence[float], done: DoneTrials) -> SideResult:
-    trials = side_trials(side, done)
-    return SideResult(
-        label=side.label,
-        cells=side.cells,
-        value=summary(values) if values else None,
-        seeds=len(values),
-        trials=len(trials),
-        diverged=sum(trial.diverged for trial in trials),
-    )
-
-
-def _shown(evidence: Evidence | None, *, ratio: bool) -> tuple[float | None, Interval | None]:
-    """The estimate and its interval; a `ratio` of times only if every seed reached the target."""
-    if evidence is None:
-        return None, None
+def _shown(
+    evidence: Evidence | None, decisive: Interval | None, *, ratio: bool
+) -> tuple[float | None, Interval | None, Interval | None]:
+    """The estimate and its two intervals; a `ratio` of times only if every seed reached the target."""
+    if evidence is None or (ratio and not evidence.exact):
+        return None, None, None
     value, interval = evidence.estimate.value, evidence.estimate.interval()
-    if not ratio:
-        return value, interval
-    if not evidence.exact:
-        return None, None
-    if interval is None:
-        return math.exp(value), None
+    return (math.exp(value), _ratios(interval), _ratios(decisive)) if ratio else (value, interval, decisive)
+
+
+def _ratios(interval: Interval | None) -> Interval | None:
     # Few seeds that differ widely would overflow.
-    return math.exp(value), Interval(*(math.exp(min(max(end, -700.0), 700.0)) for end in (interval.low, interval.high)))
+    ends = (interval.low, interval.high) if interval else ()
+    return Interval(*(math.exp(min(max(end, -700.0), 700.0)) for end in ends)) if interval else None
 
 
-def _more_seeds(case: _Case, judged: Sequence[Judgement], report: ReportStudy, level: float) -> int | None:
+def _more_seeds(case: _Case, judgement: Judgement, report: ReportStudy) -> int | None:
     """Seeds to add beside those that are queued, at the level of the look that they are for."""
     if case.evidence is None:
         return None
     pending = pending_seeds(case.compared, report)
     have = case.evidence.fewest + pending
     # Open trials belong to a look that was not taken yet.
-    enough = seeds_needed(case.evidence, planning_level(judged, level)) if pending else None
+    enough = seeds_needed(case.evidence, judgement.level) if pending else None
     if enough is not None and enough <= have:
         return 0
-    needed = seeds_needed(case.evidence, planning_level(judged, level_after(report.plans, have)))
+    needed = seeds_needed(case.evidence, judgement.level / case.level * level_after(report.plans, have))
     return None if needed is None else max(needed - have, 1)
 
 
@@ -307,8 +285,7 @@ def _time_ratio(case: _Case) -> float | None:
     if estimate is None or estimate.n < FEWEST_SEEDS or unlike_times(trials):
         return None
     interval, ratio = estimate.interval(), math.exp(estimate.value)
-    # Times without any spread are synthetic, or whole seconds: their order is not in doubt.
-    surely = interval is None or interval.low > 0 or interval.high < 0
+    surely = interval is not None and (interval.low > 0 or interval.high < 0)
     return ratio if surely and not 0.95 < ratio < 1.05 else None
 
 

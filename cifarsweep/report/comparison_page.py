@@ -106,16 +106,16 @@ def _row(match: Match, reach: float, *, same_devices: bool) -> dict[str, Any]:
         "b": _mean(match.b),
         "difference": difference,
         "mark": interval_mark(estimate.value, estimate.interval(), scale, label) if estimate else None,
-        "pairs": _pairs(estimate) if estimate else None,
+        "seeds": _seeds(match) if estimate else None,
         "p": _p_text(match.corrected) if estimate and estimate.n >= FEWEST_SEEDS else None,
         "finding": match.finding,
         "time": _time(match) if same_devices else None,
     }
 
 
-def _pairs(estimate: Estimate) -> str:
-    pairs = plural(estimate.n, "pair") if estimate.method == "paired" else f"{estimate.n} seeds a side or more"
-    return f"{pairs}, all alike" if estimate.alike else pairs
+def _seeds(match: Match) -> str:
+    counts = [result.accuracy.n for result in (match.a, match.b) if result.accuracy]
+    return f"{plural(counts[0], 'seed')} a side" if len(set(counts)) == 1 else " and ".join(map(str, counts)) + " seeds"
 
 
 def _mean(result: CellResult) -> tuple[str, str] | None:
@@ -125,7 +125,7 @@ def _mean(result: CellResult) -> tuple[str, str] | None:
 
 def _difference_text(estimate: Estimate) -> str:
     interval = estimate.interval()
-    half = interval.half if interval else 0.0 if estimate.alike else 1.0
+    half = interval.half if interval else 1.0
     value = signed_text(estimate.value, half, VAL_ACCURACY, unit=False)
     if interval is None:
         return value

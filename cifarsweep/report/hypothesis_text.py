@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from cifarsweep.analysis.verdicts import SideResult, Verdict
+from cifarsweep.analysis.side_results import SideResult
+from cifarsweep.analysis.verdicts import Verdict
 from cifarsweep.formatting import (
     margin_text,
     mean_text,

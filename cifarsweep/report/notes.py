@@ -40,9 +40,9 @@ def _seeds(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str]:
     )
     if report.study.hypotheses:
         yield (
-            "Verdicts are t tests, which take the values of different seeds for independent and about normal; where "
-            "all seeds are alike, or some never came to a target, it is a sign test. Where the dots are lopsided, or a "
-            "seed fell out, false verdicts are more frequent than promised: add seeds."
+            "Verdicts are Welch's t tests, which take runs as independent and the values of a cell as about normal: "
+            "where the dots are lopsided, or a seed fell out, a mean that is held against a number gives more false "
+            "verdicts than promised."
         )
     means = [result.accuracy for result in results if result.accuracy]
     if any(mean.interval and not shown_interval(mean, VAL_ACCURACY) for mean in means):
@@ -209,9 +209,7 @@ def _evaluated_on(settings: Settings) -> str:
 
 
 def plan_text(plans: Plans) -> str:
-    """`3, 6, 12 seeds, each at 5 % / 3`, or each look with its level if there are several plans."""
-    if len(plans) == 1:
-        return f"{', '.join(map(str, plans[0]))} seeds, each at {_percent(ERROR_RATE)} / {len(plans[0])}"
+    """`3 seeds at 1.25 %, 6 seeds at 1.25 %, 12 seeds at 2.5 %`: each look with its level."""
     return ", ".join(f"{seeds} seeds at {_percent(level)}" for seeds, level in levels(plans).items())
 
 

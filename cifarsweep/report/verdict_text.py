@@ -13,6 +13,7 @@ from cifarsweep.analysis.verdicts import Verdict
 from cifarsweep.formatting import mean_text, plural, ratio_text
 from cifarsweep.report.hypothesis_text import hypothesis_text, kind_text
 from cifarsweep.spec.hypothesis import moment_of
+from cifarsweep.stats import Interval
 from cifarsweep.stats.estimate import FEWEST_SEEDS
 from cifarsweep.stats.multiplicity import ERROR_RATE
 from cifarsweep.stats.power import MOST_SEEDS, POWER
@@ -91,41 +92,32 @@ def _obstacle_text(verdict: Verdict) -> str:
 
 def _certainty(verdict: Verdict) -> Iterator[str]:
     """The estimate with its interval, the corrected p, the seeds."""
-    alike = verdict.alike and verdict.seeds >= FEWEST_SEEDS
-    if verdict.estimate is not None and (verdict.interval is not None or alike):
-        yield from _estimate(verdict, verdict.estimate)
+    if verdict.estimate is not None and verdict.interval is not None:
+        yield from _estimate(verdict, verdict.estimate, verdict.interval)
     tests = verdict.seeds >= FEWEST_SEEDS and not verdict.preliminary
-    if tests and verdict.by_order:
-        yield "a sign test of which came first"
-    elif alike:
-        decides = ", so a sign test decides" if tests else ""
-        yield f"all {plural(verdict.seeds, 'pair' if verdict.method == 'paired' else 'seed')} alike{decides}"
+    if tests and verdict.floored:
+        yield "seeds closer together than the measurement can tell"
     # Without a test the p is 1 by rule; beside an interval it would read as measured.
     if tests:
         yield _corrected(verdict)
     elif 1 < verdict.seeds < FEWEST_SEEDS:
         yield f"no test with fewer than {FEWEST_SEEDS} seeds"
-    pairs = "paired " if verdict.method == "paired" else ""
-    yield plural(verdict.seeds, f"{pairs}seed")
+    yield plural(verdict.seeds, "seed")
     if verdict.open_trials and not verdict.preliminary:
         yield f"{plural(verdict.open_trials, 'trial')} of the next look not finished"
 
 
-def _estimate(verdict: Verdict, value: float) -> Iterator[str]:
-    """The estimate, unless it is one of the means, and its interval, if it has one."""
-    words, interval = kind_text(verdict.hypothesis), verdict.interval
-    half = interval.half if interval else 0.0
+def _estimate(verdict: Verdict, value: float, interval: Interval) -> Iterator[str]:
+    """The estimate, unless it is one of the means, and its interval."""
+    words, half = kind_text(verdict.hypothesis), interval.half
     parts = [text] if (text := words.estimate(value, half)) else []
-    if interval:
-        parts.append(f"95 % interval {words.end(interval.low, half)} to {words.end(interval.high, half)}")
-    if parts:
-        yield ", ".join(parts)
+    yield ", ".join([*parts, f"95 % interval {words.end(interval.low, half)} to {words.end(interval.high, half)}"])
 
 
 def _corrected(verdict: Verdict) -> str:
-    """`p = 0.016 corrected for 3 hypotheses and 2 looks`."""
+    """`p = 0.016 corrected for 3 tests and 2 looks`."""
     p = "p < 0.001" if verdict.corrected < 0.001 else f"p = {verdict.corrected:.2g}"
-    family = [f"{verdict.tested} hypotheses"] if verdict.tested > 1 else []
+    family = [f"{verdict.tested} tests"] if verdict.tested > 1 else []
     family += [f"{verdict.looks} looks"] if verdict.level < ERROR_RATE else []
     return f"{p} corrected for {' and '.join(family)}" if family else p
 
@@ -141,8 +133,6 @@ def _missing(verdict: Verdict) -> str:
     """How many more seeds it takes to decide."""
     if verdict.seeds < 2:
         return f"One seed is never enough: at least {FEWEST_SEEDS}."
-    if verdict.by_order and not verdict.order_known:
-        return "No seed tells which side is first; more of them help only where some reach the target."
     if verdict.more_seeds is None:
         return f"If the truth is as found so far, it takes more than {MOST_SEEDS} seeds."
     more = (

@@ -1,57 +1,65 @@
-"""Estimates of a mean over seeds or of a difference of means, and their t tests."""
+"""Estimates of means of cells and of their differences, with their t tests; the runs of cells are independent."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from cifarsweep.stats.summary import ROUNDING, Floats, Interval, t_interval
+from cifarsweep.stats.summary import CONFIDENCE, ROUNDING, Floats, Interval
 
-Method = Literal["one-sample", "paired", "Welch"]
-#: Verdicts need at least this many seeds: two may agree by chance, as if they had no spread.
+Method = Literal["one-sample", "Welch", "contrast"]
+#: Verdicts need at least this many seeds in each cell: two may agree by chance.
 FEWEST_SEEDS = 3
-#: One value per seed.
-BySeed = Mapping[int, float]
+#: Relative distance of neighbouring numbers of 32 bits, in which metrics are computed.
+_SINGLE = 2.0**-23
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The values of the runs of one cell, one a seed."""
+
+    values: tuple[float, ...]
+    floor: float = 0.0
+    """The variance that the measurement alone gives; the sample variance counts as at least this."""
+
+
+#: The cells of one side of a comparison; its value is the mean of their means.
+Cells = Sequence[Sample]
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean, or a difference of means, with its standard error."""
+    """A mean, a difference of means or another contrast of them, with its standard error."""
 
     value: float
     error: float
-    """Standard error; 0 if all seeds agree, infinite for one seed."""
+    """Standard error; infinite if a cell has one seed."""
     df: float
     """Degrees of freedom."""
     n: int
-    """Seeds, or pairs of them; for Welch's test those of the smaller side."""
+    """Seeds of the cell with the fewest."""
     method: Method
-    effect: float | None
-    """In standard deviations, corrected for few seeds (Hedges 1981): Cohen's d_z of pairs, d with the mean of both
-    variances for Welch's test. None for a mean, and without spread."""
-    rounding: float
+    effect: float | None = None
+    """Of a difference, in standard deviations: the mean of the variances of all cells, corrected for few seeds (Hedges
+    1981, eq. 6e)."""
+    rounding: float = 0.0
     """Distances below this count as 0."""
-
-    @property
-    def alike(self) -> bool:
-        """Whether there is no spread, so that a t test is impossible."""
-        return self.error == 0
+    floored: bool = False
+    """Whether the floor of a cell took the place of its variance."""
 
     def above(self, threshold: float, sign: int = 1) -> float:
-        """Return the one-sided p of the test that the true value lies above the threshold; below for `sign` = -1.
-
-        Seeds without any spread are tested by their signs: that all n lie on one side of the threshold has a chance of
-        at most 0.5 to the n if the median does not.
-        """
+        """Return the one-sided p of the test that the true value lies above the threshold; below for `sign` = -1."""
         from scipy.special import stdtr
 
         distance = sign * self.distance(threshold)
-        if self.alike:
-            return 0.5**self.n if distance > 0 else 1.0
+        if self.error == 0:
+            # All values are 0, where numbers have no distance.
+            return 0.0 if distance > 0 else 1.0
         return float(stdtr(self.df, -distance / self.error))
 
     def distance(self, threshold: float) -> float:
@@ -59,65 +67,64 @@ class Estimate:
         distance = self.value - threshold
         return distance if abs(distance) > self.rounding else 0.0
 
-    def interval(self) -> Interval | None:
-        """Return the 95 % interval of the true value, not corrected for anything.
+    def interval(self, below: float = (1 - CONFIDENCE) / 2, above: float = (1 - CONFIDENCE) / 2) -> Interval | None:
+        """Return the interval of the true value, which lies below and above it with these chances; None for one seed.
 
-        None for one seed, and if all are alike: such seeds do not show their spread.
+        By default that is the 95 % interval, not corrected for anything.
         """
-        return t_interval(self.value, self.error, self.df) if 0 < self.error < math.inf else None
+        from scipy.special import stdtrit
+
+        if self.error == math.inf:
+            return None
+        low, high = (float(stdtrit(self.df, 1 - chance)) * self.error for chance in (below, above))
+        return Interval(self.value - low, self.value + high)
 
 
-def mean(values: Sequence[float]) -> Estimate | None:
-    """Estimate the mean of one value per seed; None without seeds."""
-    data = np.asarray(values, np.float64)
-    return _of_one(data, "one-sample", _scale(data)) if data.size else None
+def satterthwaite(parts: npt.ArrayLike, n: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Return the standard error of a sum of independent means, and its degrees of freedom, along the last axis.
 
-
-def difference(a: BySeed, b: BySeed) -> Estimate | None:
-    """Estimate mean of a minus mean of b, paired by shared seeds; by Welch's test if they share none or too few.
-
-    Pairs remove the effect of a seed on both sides, such as an unlucky order of images. None if a side is empty, or if
-    they share no seed and one of them has a single one.
+    `parts` are the variances of its terms, w^2 s^2 / n for a weight w and a cell of n seeds with the variance s^2. Each
+    has n - 1 degrees of freedom, and their sum about sum(parts)^2 / sum(parts^2 / (n - 1)) (Satterthwaite 1946,
+    Biometrics Bulletin 2, eq. 17). Of two cells this is the test of Welch (1947, Biometrika 34).
     """
-    shared = sorted(paired_seeds(a, b))
-    left, right = (np.array([side[seed] for seed in shared or side], np.float64) for side in (a, b))
-    scale = _scale(np.concatenate([left, right]))
-    if shared:
-        return _of_one(left - right, "paired", scale)
-    return _welch(left, right, scale) if min(left.size, right.size) > 1 else None
+    each = np.asarray(parts, np.float64)
+    total = each.sum(axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        df = total**2 / (each**2 / (np.asarray(n) - 1)).sum(axis=-1)
+    return np.sqrt(total), df
 
 
-def paired_seeds(a: Collection[int], b: Collection[int]) -> set[int]:
-    """Return the shared seeds; none if these are too few for a verdict while both sides alone have enough."""
-    shared = set(a) & set(b)
-    return shared if len(shared) >= FEWEST_SEEDS or min(len(a), len(b)) < FEWEST_SEEDS else set()
+def contrast(terms: Sequence[tuple[float, Sample]], method: Method = "contrast") -> Estimate | None:
+    """Estimate a weighted sum of the means of cells, given as pairs of weight and sample; None if a cell is empty."""
+    samples = [sample for _, sample in terms]
+    n = np.array([len(sample.values) for sample in samples])
+    if not n.size or not n.min():
+        return None
+    weights = np.array([weight for weight, _ in terms])
+    value = float(weights @ [np.mean(sample.values) for sample in samples])
+    scale = max(abs(one) for sample in samples for one in sample.values)
+    rounding = ROUNDING * scale
+    if n.min() == 1:
+        return Estimate(value, math.inf, 1.0, 1, method, rounding=rounding)
+    found = np.array([np.var(sample.values, ddof=1) for sample in samples])
+    variances = np.maximum(found, [max(sample.floor, (_SINGLE * scale) ** 2 / 12) for sample in samples])
+    error, df = satterthwaite(weights**2 * variances / n, n)
+    known = float(df) if error else float(n.sum() - n.size)
+    effect = value / math.sqrt(variances.mean()) * (1 - 3 / (4 * (n.sum() - n.size) - 1)) if error else None
+    floored = bool((variances > found).any())
+    return Estimate(value, float(error), known, int(n.min()), method, effect, rounding, floored)
 
 
-def _of_one(data: Floats, method: Method, rounding: float) -> Estimate:
-    n, value = int(data.size), float(data.mean())
-    sd = float(data.std(ddof=1)) if n > 1 else math.inf
-    sd = 0.0 if sd <= rounding else sd
-    effect = value / sd * _small_sample_factor(n - 1) if sd and n > 1 and method == "paired" else None
-    return Estimate(value, sd / math.sqrt(n), max(n - 1, 1), n, method, effect, rounding)
+def mean(cells: Cells) -> Estimate | None:
+    """Estimate the mean of the means of cells; None if one is empty. A mean has no effect."""
+    found = contrast([(1 / len(cells), cell) for cell in cells], "one-sample")
+    return replace(found, effect=None) if found else None
 
 
-def _welch(left: Floats, right: Floats, rounding: float) -> Estimate:
-    """Estimate by https://en.wikipedia.org/wiki/Welch%27s_t-test, with the degrees of freedom of Satterthwaite."""
-    value, n = float(left.mean() - right.mean()), min(left.size, right.size)
-    variances = np.array([side.var(ddof=1) if np.ptp(side) > rounding else 0.0 for side in (left, right)])
-    parts = variances / (left.size, right.size)
-    total = float(parts.sum())
-    if total == 0:
-        return Estimate(value, 0.0, left.size + right.size - 2, n, "Welch", None, rounding)
-    df = total**2 / float((parts**2 / (left.size - 1, right.size - 1)).sum())
-    effect = value / math.sqrt(variances.mean()) * _small_sample_factor(left.size + right.size - 2)
-    return Estimate(value, math.sqrt(total), df, n, "Welch", effect, rounding)
+def difference(a: Cells, b: Cells) -> Estimate | None:
+    """Estimate the mean of a minus the mean of b by Welch's test; None if a cell is empty.
 
-
-def _small_sample_factor(df: int) -> float:
-    """Return the correction of an effect for few seeds (Hedges 1981, eq. 6e)."""
-    return 1 - 3 / (4 * df - 1)
-
-
-def _scale(values: Floats) -> float:
-    return ROUNDING * float(np.abs(values).max(initial=0.0))
+    Seeds are not paired: those of different networks hardly correlate, and pairs have half the degrees of freedom.
+    """
+    terms = [(1 / len(a), cell) for cell in a] + [(-1 / len(b), cell) for cell in b]
+    return contrast(terms, "Welch" if len(terms) == 2 else "contrast")

@@ -1,14 +1,15 @@
 """Verdicts on all hypotheses of a study at all its looks, so that 5 % is the chance that any of them is false.
 
-The hypotheses are corrected by Holm's method. A plan of looks that is made before its first look can be taken shares
-the 5 % among its looks (Bonferroni). Looks that are added after one was taken get a half of the 5 % together, and
-those that are added after these a half of the half.
+The tests are corrected by Holm's method; hypotheses that are the same test count once. A plan of looks that is made
+before its first look can be taken spends the 5 % in proportion to the seeds that each look adds, as with the linear
+spending function of Lan and DeMets (1983, Biometrika 70), but without counting on the correlation of looks. Looks that
+are added after one was taken get a half of the 5 % together, and those that are added after these a half of the half.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,36 +28,42 @@ class Judgement:
 
     decision: Decision
     p: float
-    """The p of this hypothesis alone, both sides together."""
+    """The p of this hypothesis alone; see `Evidence.p`."""
     corrected: float
-    """The p corrected for all hypotheses and looks; a verdict has at most 0.05."""
+    """The p corrected for all tests and looks; a verdict has at most 0.05."""
+    level: float
+    """What the p was held against: the level of the look over the number of tests that Holm's method counts here."""
 
 
-def judge(found: Sequence[Evidence | None], levels: Sequence[float] | None = None) -> list[Judgement]:
+def judge(
+    found: Sequence[Evidence | None], levels: Sequence[float] | None = None, tests: Sequence[Hashable] | None = None
+) -> list[Judgement]:
     """Decide on hypotheses, at looks with these levels, by default 5 %. None stands for no evidence.
 
-    A p is multiplied by 5 % over the level of its look, then Holm's correction covers the hypotheses. So the chance of
-    any false verdict at any look is at most the sum of the levels, even if hypotheses are at different looks.
+    A p is multiplied by 5 % over the level of its look, then Holm's correction covers the tests: hypotheses with equal
+    `tests` are one, by default each is its own. So the chance of any false verdict at any look is at most the sum of
+    the levels, even if hypotheses are at different looks.
     """
     raw = [evidence.p if evidence else 1.0 for evidence in found]
     shares = levels or [ERROR_RATE] * len(found)
-    corrected = holm([min(1.0, p * ERROR_RATE / level) for p, level in zip(raw, shares, strict=True)])
-    return [
-        Judgement(_decision(evidence, after), before, after)
-        for evidence, before, after in zip(found, raw, corrected, strict=True)
-    ]
+    keys = list(range(len(found))) if tests is None else list(tests)
+    scaled: dict[Hashable, float] = {}
+    for key, p, level in zip(keys, raw, shares, strict=True):
+        scaled[key] = min(1.0, p * ERROR_RATE / level, scaled.get(key, 1.0))
+    corrected = dict(zip(scaled, holm(list(scaled.values())), strict=True))
+    decided = [p for key, p in scaled.items() if corrected[key] <= ERROR_RATE]
+    judged = []
+    for evidence, key, p, level in zip(found, keys, raw, shares, strict=True):
+        before = sum(other < scaled[key] for other in decided)
+        decision = _decision(evidence, corrected[key])
+        judged.append(Judgement(decision, p, corrected[key], level / (len(scaled) - before)))
+    return judged
 
 
 def _decision(evidence: Evidence | None, corrected: float) -> Decision:
     if evidence is None or corrected > ERROR_RATE:
         return "undecided"
     return "supported" if evidence.support < evidence.refute else "refuted"
-
-
-def planning_level(found: Sequence[Judgement], level: float = ERROR_RATE) -> float:
-    """Return the one-sided level for an undecided hypothesis, at a look of that level, given the other decisions."""
-    undecided = sum(judgement.decision == "undecided" for judgement in found)
-    return level / max(undecided, 1) / 2
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -86,19 +93,19 @@ Plans = tuple[tuple[int, ...], ...]
 
 
 def levels(plans: Plans) -> dict[int, float]:
-    """Return the level of each look by its number of seeds."""
-    return {seeds: ERROR_RATE / 2**index / len(plan) for index, plan in enumerate(plans) for seeds in plan}
+    """Return the level of each look by its number of seeds: its share of the seeds that its plan adds."""
+    found: dict[int, float] = {}
+    for index, plan in enumerate(plans):
+        added: dict[int, int] = {}
+        for seeds in sorted(plan):
+            added[seeds] = seeds - max((look for look in (*found, *added) if look < seeds), default=0)
+        found |= {seeds: ERROR_RATE / 2**index * (new / sum(added.values())) for seeds, new in added.items()}
+    return found
 
 
 def bound(plans: Plans) -> float:
     """Return the bound of the chance of any false verdict at any look."""
     return math.fsum(levels(plans).values()) if plans else ERROR_RATE
-
-
-def level_at(plans: Plans, seeds: int) -> float:
-    """Return the level of the look for so many seeds: the first with at least as many, else the last."""
-    made = sorted(levels(plans).items())
-    return next((level for look, level in made if look >= seeds), made[-1][1] if made else ERROR_RATE)
 
 
 def level_after(plans: Plans, seeds: int) -> float:

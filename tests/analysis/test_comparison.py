@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from scipy import stats
+from support.studies import judged_on
 
 from cifarsweep.analysis.comparison import compare
 from cifarsweep.analysis.study import analyse
@@ -35,15 +36,15 @@ def pair(make: Any) -> Any:
     return a, b
 
 
-def test_the_same_study_in_two_places_is_matched_and_paired(pair: Any) -> None:
+def test_the_same_study_in_two_places_is_matched(pair: Any) -> None:
     found = compare(*pair)
 
     better, same = found.matches
     assert (better.finding, same.finding) == ("higher", "no difference shown")
-    assert better.estimate.method == "paired" and better.estimate.n == 4
+    assert better.estimate.method == "Welch" and better.estimate.n == 4
     raw = [
-        stats.ttest_rel([0.85, 0.86, 0.842, 0.85], [0.80, 0.81, 0.79, 0.80]).pvalue,
-        stats.ttest_rel([0.905, 0.90, 0.90, 0.893], [0.90, 0.91, 0.89, 0.90]).pvalue,
+        stats.ttest_ind([0.85, 0.86, 0.842, 0.85], [0.80, 0.81, 0.79, 0.80], equal_var=False).pvalue,
+        stats.ttest_ind([0.905, 0.90, 0.90, 0.893], [0.90, 0.91, 0.89, 0.90], equal_var=False).pvalue,
     ]
     assert better.corrected == pytest.approx(2 * raw[0]) and same.corrected == pytest.approx(raw[1])
     assert lead(found).startswith("Of 2 cells that both have, 1 reaches a higher")
@@ -137,19 +138,20 @@ def test_the_lead_counts_what_can_not_be_told_apart_from_no_difference(make: Any
     assert lead(found).endswith("for 1 no difference is shown, 1 has too few seeds to tell, 1 has no result yet.")
     rows = {row["cell"]: row for row in comparison_view(found)["rows"]}
     assert [rows[f"batch_size={size}"]["p"] for size in (8, 16, 32)] == ["1", None, None]
-    assert rows["batch_size=16"]["pairs"] == "2 pairs, all alike"
+    assert rows["batch_size=16"]["seeds"] == "2 seeds a side"
 
 
-def test_pairs_that_are_all_alike_have_no_interval(make: Any) -> None:
+def test_seeds_that_are_all_alike_have_the_spread_of_single_images(make: Any) -> None:
+    """Half a step of 1 / 355, as digits has that many test images: 2.8 points of an interval of 0.05."""
     study = make.study({"batch_size": (8,)}, seeds=3)
-    a, b = (with_accuracies(make, study, {study.cells[0].name: [value] * 3}) for value in (0.1, 0.15))
+    name = study.cells[0].name
+    a, b = (with_accuracies(make, study, {name: [value] * 3}) for value in (0.1, 0.15))
 
-    found = compare(a, b)
+    found = compare(*(judged_on(one, 355) for one in (a, b)))
 
-    row = comparison_view(found)["rows"][0]
-    assert (row["difference"], row["pairs"], row["mark"]["ends"]) == ("5.00", "3 pairs, all alike", [])
-    assert row["finding"] == "no difference shown" and row["p"] == "0.25"
-    assert comparison_fields(found)["cells"][0]["interval"] is None
+    row, estimate = comparison_view(found)["rows"][0], found.matches[0].estimate
+    assert (row["seeds"], len(row["mark"]["ends"])) == ("3 seeds a side", 2)
+    assert estimate is not None and estimate.error == pytest.approx((2 / 12 / 3) ** 0.5 / 355)
 
 
 def test_results_of_other_seeds_are_results(make: Any) -> None:

@@ -1,13 +1,16 @@
 """From trials to verdicts: which seeds and cells count, and what is said of them."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 from statsmodels.stats.power import TTestPower
-from support.studies import ABOVE, ALIKE, FAR, HIGH, LOW, MIDDLE, NEAR, Values
+from support.studies import ABOVE, ALIKE, FAR, HIGH, LOW, MIDDLE, NEAR, Values, judged_on
 
+from cifarsweep.analysis.floors import floor_of
 from cifarsweep.analysis.samples import sides
 from cifarsweep.analysis.study import analyse
 from cifarsweep.analysis.verdicts import verdicts
@@ -17,6 +20,8 @@ from cifarsweep.report.notes import figure_notes
 from cifarsweep.report.summary import study_fields
 from cifarsweep.report.verdict_text import sentence
 from cifarsweep.spec.hypothesis import AtChance, Best, Greater, NotWorse, Reaches, Trend
+from cifarsweep.spec.moments import At
+from cifarsweep.stats.hits import flip_variance
 
 
 @pytest.mark.parametrize(
@@ -101,19 +106,34 @@ def test_a_verdict_holds_the_means_and_the_ratio_of_times(tried: Any) -> None:
     assert verdict.time_ratio == pytest.approx(0.31) and verdict.matched and verdict.obstacle is None
 
 
-@pytest.mark.parametrize(("seeds", "expected"), [(3, "undecided"), (6, "supported")])
-def test_seeds_that_are_all_alike_are_counted_not_measured(tried: Any, seeds: int, expected: str) -> None:
-    report = tried({LOW: [0.1] * seeds}, AtChance(kind="at_chance", claim="Low does not train", a=LOW))
+@pytest.mark.parametrize(("images", "expected"), [(10_000, "supported"), (355, "undecided")])
+def test_seeds_that_are_all_alike_spread_as_guesses_do(tried: Any, images: int, expected: str) -> None:
+    report = tried({LOW: [0.1] * 3}, AtChance(kind="at_chance", claim="Low does not train", a=LOW))
     diverged = tuple(replace(one, outcome="diverged") for one in report.trials)
 
-    (verdict,) = verdicts(replace(report, trials=diverged))
+    (verdict,) = verdicts(judged_on(replace(report, trials=diverged), images))
 
-    assert (verdict.decision, verdict.interval, verdict.p) == (expected, None, 2 * 0.5**seeds)
-    assert (verdict.sides[0].diverged, verdict.sides[0].trials) == (seeds, seeds)
-    assert verdict.alike and verdict.signs and not verdict.by_order
-    assert verdict.more_seeds == (4 if expected == "undecided" else None), "0.5^7 is below 5 % / 2 / 2"
-    assert study_fields(analyse(report))["verdicts"][0]["method"] == "sign test"
-    assert "take the values of different seeds for independent and about normal" in " ".join(figure_notes(report, []))
+    p = stats.t.sf(0.02 / math.sqrt(0.1 * 0.9 / images / 3), 2)
+    assert (verdict.decision, verdict.p) == (expected, pytest.approx(p))
+    assert (verdict.sides[0].diverged, verdict.sides[0].trials, verdict.floored) == (3, 3, True)
+    assert (verdict.more_seeds is None) == (expected == "supported")
+    assert study_fields(analyse(report))["verdicts"][0]["method"] == "one-sample"
+    assert "take runs as independent and the values of a cell as about normal" in " ".join(figure_notes(report, []))
+
+
+def test_accuracies_spread_at_least_by_a_step_of_their_images(tried: Any) -> None:
+    """Of 355 images, or as much as flips of single images give, where these are known; not at a moment before."""
+    report = judged_on(tried({LOW: [0.9] * 3, HIGH: [0.91] * 3}, ABOVE), 355)
+    hits = np.arange(355) % 10 < np.array([[8], [9], [10]])
+    known = replace(report, hits={(trial.number, "val/accuracy"): hits[trial.seed] for trial in report.trials})
+
+    (steps,), (flips,) = verdicts(report), verdicts(known)
+
+    for found, sd in ((steps, 1 / 355 / math.sqrt(12)), (flips, math.sqrt(flip_variance(hits)))):
+        assert found.p == pytest.approx(stats.ttest_ind_from_stats(0.91, sd, 3, 0.9, sd, 3, equal_var=False).pvalue)
+    assert (steps.decision, flips.decision) == ("supported", "undecided")
+    early = ABOVE.model_copy(update={"at": At(step=5)})
+    assert floor_of(LOW, known.trials, early, known) == floor_of(LOW, known.trials, early, report) < 1e-6
 
 
 def test_one_seed_is_never_enough(tried: Any) -> None:
@@ -128,7 +148,7 @@ def test_two_seeds_have_an_interval_and_no_p(tried: Any) -> None:
     (verdict,) = verdicts(tried(two, ABOVE))
 
     assert verdict.decision == "undecided" and verdict.interval is not None
-    assert (verdict.seeds, verdict.method, verdict.p) == (2, "paired", 1.0)
+    assert (verdict.seeds, verdict.method, verdict.p) == (2, "Welch", 1.0)
 
 
 def test_an_undecided_one_says_about_how_many_seeds_are_missing(tried: Any) -> None:
@@ -162,22 +182,26 @@ def test_what_is_hopeless_is_called_so(tried: Any) -> None:
     assert verdict.decision == "undecided" and verdict.more_seeds is None
 
 
-def test_only_seeds_that_both_have_count_and_diverged_trials_are_results(tried: Any) -> None:
-    report = tried({LOW: [0.1, 0.1, 0.1, None], HIGH: [0.9, 0.9, 0.1, 0.99]}, ABOVE)
+def test_diverged_trials_are_results(tried: Any) -> None:
+    report = tried({LOW: [0.1, 0.1, 0.1, None], HIGH: [0.9, 0.9, 0.1]}, ABOVE)
     diverged = [replace(one, outcome="diverged") if one.accuracy == 0.1 else one for one in report.trials]
 
     (verdict,) = verdicts(replace(report, trials=tuple(diverged)))
 
-    assert (verdict.seeds, verdict.estimate, verdict.method) == (3, pytest.approx(1.6 / 3), "paired")
+    assert (verdict.seeds, verdict.estimate, verdict.method) == (3, pytest.approx(1.6 / 3), "Welch")
     assert verdict.open_trials == 1 and verdict.preliminary
 
 
-def test_the_means_of_a_verdict_are_of_the_seeds_that_were_tested(tried: Any) -> None:
-    """The cell with more seeds would have a mean below the one that it was found to be above."""
-    (verdict,) = verdicts(tried({LOW: [0.80, 0.81, 0.805, 0.99, 0.99, 0.99], HIGH: [0.85, 0.861, 0.854]}, ABOVE))
+def test_all_seeds_of_a_cell_count_also_those_that_the_other_lacks(tried: Any) -> None:
+    """Eight against eight of which three are common were a test of three pairs."""
+    a, b = [0.85, 0.861, 0.854, 0.857, 0.852], [0.80, 0.81, 0.805, 0.802, 0.808, 0.803, 0.807, 0.804]
+    report = tried({LOW: b, HIGH: a}, ABOVE)
+    shifted = tuple(replace(one, seed=one.seed + 5) if one.cell == LOW else one for one in report.trials)
 
-    assert [round(side.value.mean, 3) for side in verdict.sides] == [0.855, 0.805]
-    assert verdict.estimate == pytest.approx(0.05) and (verdict.seeds, verdict.method) == (3, "paired")
+    (verdict,) = verdicts(replace(report, trials=shifted))
+
+    assert [side.value.mean for side in verdict.sides] == [pytest.approx(np.mean(a)), pytest.approx(np.mean(b))]
+    assert verdict.p == pytest.approx(stats.ttest_ind(a, b, equal_var=False).pvalue) and verdict.seeds == 5
 
 
 def test_there_is_no_verdict_before_the_trials_of_a_look_are_finished(tried: Any) -> None:
@@ -201,7 +225,7 @@ def test_a_look_that_is_complete_keeps_its_verdict_while_the_next_one_runs(tried
     assert verdict.level == 0.025 and verdict.open_trials == 4
 
 
-def test_cells_of_a_selector_count_with_their_mean_by_seed(make: Any) -> None:
+def test_cells_of_a_selector_count_with_the_mean_of_their_means(make: Any) -> None:
     skips = Greater(kind="greater", claim="c", a={"model.skip": True}, b={"model.skip": False})
     study = make.study({"optimizer.lr": (0.1, 0.2), "model.skip": (False, True)}, hypotheses=(skips,))
     value = lambda cell, seed: 0.5 + 0.1 * cell.levels["model.skip"] + cell.levels["optimizer.lr"] + 0.01 * seed  # noqa: E731
@@ -212,7 +236,7 @@ def test_cells_of_a_selector_count_with_their_mean_by_seed(make: Any) -> None:
 
     (verdict,) = verdicts(make.report(study, trials[:-1]))
 
-    assert (verdict.seeds, verdict.estimate) == (2, pytest.approx(0.1))
+    assert (verdict.seeds, verdict.estimate, verdict.method) == (2, pytest.approx(0.1 - 0.0025), "contrast")
 
 
 def test_levels_are_compared_where_nothing_but_the_factor_differs(make: Any) -> None:
@@ -251,8 +275,8 @@ def test_a_loss_that_is_not_finite_is_not_left_out(tried: Any) -> None:
 def test_looks_that_are_planned_cost_their_share(tried: Any) -> None:
     (alone,), (one_of_three,) = (verdicts(tried(NEAR, ALIKE, plans=plans)) for plans in ((), ((3, 6, 12),)))
 
-    assert one_of_three.corrected == pytest.approx(3 * alone.corrected)
-    assert one_of_three.looks == 3 and one_of_three.level == pytest.approx(0.05 / 3)
+    assert one_of_three.corrected == pytest.approx(4 * alone.corrected), "3 of 12 seeds"
+    assert one_of_three.looks == 3 and one_of_three.level == pytest.approx(0.05 / 4)
 
 
 def test_a_trend_is_one_on_average(tried: Any) -> None:

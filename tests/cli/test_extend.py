@@ -97,7 +97,7 @@ def test_seeds_are_added_where_they_are_needed_until_none_are_left(cli: Any, run
     assert "1 stay undecided" in last.output and "\n- 0.2 is above 0.3: 90." in last.output
     assert seeds(rates) == {"lr=0.1": 6, "lr=0.2": 6, "lr=0.3": 3}
     words = " ".join(cli("report", "rates").stdout.split())
-    assert "corrected for 2 hypotheses and 2 looks" in words and "at most 7.5 %, not 5 %" in words
+    assert "corrected for 2 tests and 2 looks" in words and "at most 7.5 %, not 5 %" in words
     found = json.loads(cli("report", "rates", "--json").stdout)
     found = found[0] if isinstance(found, list) else found
     assert found["plans"] == [[3], [6]] and found["false_verdicts_at_most"] == pytest.approx(0.075)
@@ -110,7 +110,7 @@ def test_a_look_changes_nothing(run: Any, rates: Path) -> None:
 
     assert (
         "6 trials would be added" in found.output
-        and "looks at 3 seeds at 5 %, 6 seeds at 1.25 %, 12 seeds at 1.25 %" in found.output
+        and "looks at 3 seeds at 5 %, 6 seeds at 0.833 %, 12 seeds at 1.67 %" in found.output
     )
     assert seeds(rates) == dict.fromkeys(ENDS, 3)
     with Store.open(f"sqlite:///{rates}/cifarsweep.db", read_only=True) as store:
@@ -123,7 +123,7 @@ def test_a_plan_before_the_first_look_keeps_the_promise(cli: Any, run: Any, rate
     found = run(*UNTIL)
 
     assert planned.output == (
-        "rates: looks at 3, 6 seeds, each at 5 % / 2\nrates: 9 trials not finished; look again when all are\n"
+        "rates: looks at 3 seeds at 2.5 %, 6 seeds at 2.5 %\nrates: 9 trials not finished; look again when all are\n"
     )
     assert "6 trials added, of up to 6 seeds a cell" in found.output and "not planned" not in found.output
     assert "not planned" not in cli("report", "rates").stdout

@@ -73,4 +73,6 @@ def test_page_and_terminal_begin_with_the_verdicts(tried: Any) -> None:
     assert '<li class="verdict supported">' in page and "&lt;script&gt;High is above" in page
     assert page.index('class="verdicts"') < page.index('class="lead"')
     assert [line[:25] for line in verdict_lines(analyse(report))] == ["<script>High is above</sc"]
-    assert "Looks at the results are planned with 3, 6 seeds, each at 5 % / 2" in " ".join(figure_notes(report, []))
+    assert "Looks at the results are planned with 3 seeds at 2.5 %, 6 seeds at 2.5 %" in " ".join(
+        figure_notes(report, [])
+    )
