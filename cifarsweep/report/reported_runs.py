@@ -74,7 +74,8 @@ def run_fields(found: RunsFound | None) -> dict[str, Any] | None:
 
 def run_length(run: RunFact) -> str:
     """How long a run was that did not end with its cell."""
-    return "" if run.fact.at is None else f"{round(run.steps):,} steps long"
+    ours = " of ours" if run.drawn_by is DrawnBy.EPOCH else ""
+    return "" if run.fact.at is None else f"{round(run.steps):,} steps{ours} long"
 
 
 def _gaps(found: RunsFound) -> Iterator[str]:

@@ -34,7 +34,7 @@ _FINE = 0.0005
 def reported_sentence(held: ReportedAndFound) -> str:
     """Say what was reported, what was found, and how the two stand to each other."""
     fact = held.reported
-    reported = f"reported is {_exact(held)} {_from_runs(held)}"
+    reported = f"reported is {_exact(held)} {_from_named_run(held) or _from_runs(fact)}"
     parts = [
         f"{one_line(fact.cell)}, {_quantity(fact)}: {reported}; {_found(held)}.",
         _best_of_several(fact),
@@ -58,8 +58,8 @@ def reported_view(analysis: StudyAnalysis) -> dict[str, Any] | None:
 
 
 def source_text(held: ReportedAndFound) -> str | None:
-    """The source that the study gives, or the study that the run is of."""
-    return f"study {held.of_run.study}" if held.of_run else held.reported.source
+    """The source that the study gives, or the run and its study."""
+    return f"run {one_line(held.of_run.run)} of {held.of_run.study}" if held.of_run else held.reported.source
 
 
 def reported_fields(held: ReportedAndFound) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def _row(held: ReportedAndFound) -> dict[str, Any]:
         "cell": fact.cell,
         "quantity": _quantity(fact),
         "reported": _exact(held),
-        "runs": _from_runs(held),
+        "runs": _from_runs(fact),
         "found": _mean(held) or _DASH,
         "n": held.found.n if held.found else 0,
         "interval": keep_together(_interval(held)) if held.interval else _DASH,
@@ -112,11 +112,15 @@ def _quantity(fact: Reported) -> str:
     return f"{label} at {moment_text(fact.at)}"
 
 
-def _from_runs(held: ReportedAndFound) -> str:
-    runs, run = held.reported.runs, held.of_run
-    if run is None:
-        return "from one run" if runs == 1 else f"as the mean of {runs:,} runs"
-    return f"from the run {one_line(run.run)}" if runs == 1 else f"as the mean of {runs:,} runs {one_line(run.run)}"
+def _from_runs(fact: Reported) -> str:
+    return "from one run" if fact.runs == 1 else f"as the mean of {fact.runs:,} runs"
+
+
+def _from_named_run(held: ReportedAndFound) -> str:
+    if held.of_run is None:
+        return ""
+    runs, name = held.reported.runs, one_line(held.of_run.run)
+    return f"from the run {name}" if runs == 1 else f"as the mean of {runs:,} runs {name}"
 
 
 def _found(held: ReportedAndFound) -> str:

@@ -82,8 +82,8 @@ def test_page_json_and_terminal_have_a_row_a_run_and_say_what_is_missing(analysi
     page, fields = plain(render_study(analysis)), study_fields(analysis)
     said = CliRunner().invoke(app, ["report", "tried", "--db", url, "--json"])
 
-    assert "from the run equal" in page and "reported (runs of backbone)" in page
-    assert "200 steps long" in page and "study backbone" in page
+    assert "run equal of backbone" in page and "reported (runs of backbone)" in page
+    assert "200 steps long" in page
     lines = [plain(line) for line in reported_lines(analysis)]
     assert lines[0].startswith(f"{LOW}, validation accuracy at the end: reported is 90.00 % from the run equal; found")
     assert "The study 'backbone' has no run 'nobody'. It has: equal; longer; bystander." in lines
@@ -128,7 +128,7 @@ def test_a_notebook_has_the_rows_and_the_lines(url: str) -> None:
         table, figure = study.reported(), study.figure()
         by_epoch = study.figure(x="epoch")
 
-    assert list(table["source"]) == ["study backbone"] * 2
+    assert list(table["source"]) == ["run equal of backbone", "run longer of backbone"]
     reported = [trace for trace in figure.data if "(reported)" in str(trace.name)]
     assert [(trace.name, float(np.max(trace.x))) for trace in reported] == [
         ("equal (reported)", 100),
