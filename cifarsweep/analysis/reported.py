@@ -18,7 +18,7 @@ from cifarsweep.analysis.outcomes import FallenOut
 from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
 from cifarsweep.analysis.reported_runs import RunFact, RunsFound, run_facts
 from cifarsweep.analysis.samples import curve_needed
-from cifarsweep.spec.metrics import ELAPSED, EPOCH, is_loss
+from cifarsweep.spec.metrics import ELAPSED, EPOCH, bounds, is_loss
 from cifarsweep.spec.reported import Reported
 from cifarsweep.spec.types import FINAL_STATES
 from cifarsweep.stats import Interval, Summary, prediction, summary
@@ -75,7 +75,7 @@ def _held(fact: Reported, trials: Sequence[ReportTrial], report: ReportStudy) ->
     counted = trained or done
     values = [value for trial in counted if (value := _value(trial, fact, report)) is not None]
     found = summary(values) if values else None
-    interval = prediction(found, fact.runs) if found else None
+    interval = _possible(prediction(found, fact.runs), fact.metric) if found else None
     return ReportedAndFound(
         reported=fact,
         found=found,
@@ -85,6 +85,12 @@ def _held(fact: Reported, trials: Sequence[ReportTrial], report: ReportStudy) ->
         without_value=len(counted) - len(values),
         open_trials=sum(trial.state not in FINAL_STATES for trial in trials),
     )
+
+
+def _possible(interval: Interval | None, metric: str) -> Interval | None:
+    """The part of an interval that a metric can come to: Student's t knows no such bounds."""
+    least, most = bounds(metric)
+    return Interval(max(interval.low, least), min(interval.high, most)) if interval else None
 
 
 def _standing(fact: Reported, interval: Interval) -> Standing:
@@ -99,6 +105,8 @@ def _standing(fact: Reported, interval: Interval) -> Standing:
 def _value(trial: ReportTrial, fact: Reported, report: ReportStudy) -> float | None:
     """What the trial has of the reported quantity; None if it has no finite value of it."""
     end = _end(trial, fact, report)
+    if fact.metric == ELAPSED and trial.diverged:
+        return None  # the time of a part of the training
     if not curve_needed(fact, report.study) or diverged_by(trial, end):
         return trial.elapsed_s if fact.metric == ELAPSED else trial.last(fact.metric)
     series = report.series.get((trial.number, fact.metric))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from cifarsweep.analysis.outcomes import FallenOut
@@ -211,8 +210,7 @@ def _interval(held: ReportedAndFound) -> str:
         return ""
     if not _is_plain(metric):
         return f"{_with_unit(interval.low, metric)} to {_with_unit(interval.high, metric)}"
-    least, most = (0.0, 1.0) if is_share(metric) else (-math.inf, math.inf)
-    low, high = (value_text(min(max(end, least), most), metric, _FINE) for end in (interval.low, interval.high))
+    low, high = value_text(interval.low, metric, _FINE), value_text(interval.high, metric, _FINE)
     return f"{low.removesuffix('%').rstrip() if is_share(metric) else low} to {high}"
 
 
@@ -222,6 +220,6 @@ def _is_plain(metric: str) -> bool:
 
 def _with_unit(value: float, metric: str) -> str:
     if metric == ELAPSED:
-        return duration(value) if value >= 0 else f"-{duration(-value)}"
+        return duration(value)
     unit, one = UNITS[metric]
     return f"{value / one:.4g} {unit}"

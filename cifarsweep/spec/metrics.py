@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 #: Metrics at every logging step.
 TRAIN_LOSS, TRAIN_ACCURACY = "train/loss", "train/accuracy"
 VAL_LOSS, VAL_ACCURACY = "val/loss", "val/accuracy"
@@ -85,6 +87,12 @@ METRIC_LABELS = {
 def is_share(metric: str) -> bool:
     """Whether a metric lies in 0..1 and is read in per cent."""
     return metric.endswith("accuracy")
+
+
+def bounds(metric: str) -> tuple[float, float]:
+    """The least and the greatest value that a metric can have."""
+    in_percent = is_share(metric) or UNITS.get(metric, ("", 1.0))[0] == "%"
+    return -math.inf if metric == GPU_TEMPERATURE else 0.0, 1.0 if in_percent else math.inf
 
 
 def is_loss(metric: str) -> bool:

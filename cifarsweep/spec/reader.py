@@ -245,7 +245,7 @@ def _searched(file: _File, given: Table, where: str, fit: Callable[..., Table]) 
 
 def _cells(file: _File, given: Table, where: str, fit: Callable[..., Table]) -> list[Cell]:
     fixed, factors, settled = _fixed_settings(file, given, where), _factors(file, where), locked_keys(given)
-    rules = _exclusions(file, factors, where) if factors else []
+    rules = _exclusions(file, factors, where)
     planned: list[tuple[str | None, Table]] = [
         (None, levels)
         for levels in crossed(factors)

@@ -6,10 +6,13 @@ from collections.abc import Collection, Sequence
 
 from cifarsweep.errors import SpecError
 from cifarsweep.spec.metrics import (
-    GPU_TEMPERATURE,
+    BEST_ACCURACY,
+    BEST_STEP,
+    EARLY_STOPPED_AT,
     METRIC_LABELS,
     SINGLE,
-    UNITS,
+    bounds,
+    is_loss,
     is_share,
 )
 from cifarsweep.spec.moments import beyond_budget
@@ -29,7 +32,7 @@ def check_reported(study: Study, where: str) -> None:
         cell = next((cell for cell in study.cells if cell.name == fact.cell), None)
         problem = f"cell: {_no_cell(fact.cell, study.cells)}" if cell is None else _mistake(fact)
         if cell is not None:
-            problem = problem or _impossible(fact, cell)
+            problem = problem or _not_recorded(fact, cell) or _beyond_budget(fact, cell)
         if problem:
             raise SpecError(f"{where}: reported {number}: {problem}")
     if study.reported_runs is not None:
@@ -40,6 +43,8 @@ def _check_runs(given: ReportedRuns, study: Study, where: str) -> None:
     names = {cell.name for cell in study.cells}
     if unknown := [name for name in given.runs if name not in names]:
         raise SpecError(f"{where}.runs: {_no_cell(unknown[0], study.cells)}")
+    if problem := _too_tolerant(given.tolerance, 1.0):
+        raise SpecError(f"{where}.{problem}")
     if given.study == study.name:
         raise SpecError(f"{where}.study: {given.study!r} is this study; name the study that the runs were imported as")
 
@@ -56,19 +61,35 @@ def _mistake(fact: Reported) -> str | None:
         return f"metric: {fact.metric!r} is unknown.{nearest(fact.metric, known)} Allowed: {', '.join(known)}."
     if fact.needs_curve and fact.metric in SINGLE:
         return f"metric: a trial has one value of {fact.metric!r}; leave out at and of"
-    in_percent = is_share(fact.metric) or UNITS.get(fact.metric, ("", 1.0))[0] == "%"
-    if in_percent and fact.value > 1:
+    if fact.of == "best" and not is_share(fact.metric) and not is_loss(fact.metric):
+        return f"of: {fact.metric!r} has no best value, as accuracies and losses have; leave out of"
+    least, most = bounds(fact.metric)
+    if fact.value > most:
         share = f"{fact.value:.10g} % is {fact.value / 100:.10g}" if fact.value <= 100 else "94.98 % is 0.9498"
         return f"value: {fact.metric} is at most 1, not {fact.value:.10g}; give a share; {share}"
-    if fact.value < 0 and fact.metric != GPU_TEMPERATURE:
+    if fact.value < least:
         return f"value: {fact.metric} is never below 0, so it can't be {fact.value:.10g}"
-    return None
+    return _too_tolerant(fact.tolerance, most)
 
 
-def _impossible(fact: Reported, cell: Cell) -> str | None:
+def _too_tolerant(tolerance: float | None, most: float) -> str | None:
+    """Say that a tolerance allows every value; None if it does not."""
+    if tolerance is None or tolerance < most:
+        return None
+    return f"tolerance: {tolerance:.10g} is every value of a share; one point is 0.01"
+
+
+def _not_recorded(fact: Reported, cell: Cell) -> str | None:
+    """Say which setting lets the cell record the metric; None if it does already."""
     if cell.own_settings is None:
         return None
-    return never_measured(fact.metric, cell.settings, cell.name) or _beyond_budget(fact, cell)
+    settings, metric = cell.settings, fact.metric
+    if metric == EARLY_STOPPED_AT and not settings.early_stop.patience:
+        return f"metric: {cell.name!r} has no {metric}, for it never stops early: set early_stop.patience"
+    if metric in (BEST_ACCURACY, BEST_STEP) and not settings.keep_best and not settings.early_stop.patience:
+        instead = ', or write metric = "val/accuracy" with of = "best"' if metric == BEST_ACCURACY else ""
+        return f"metric: {cell.name!r} has no {metric}, for it keeps no best weights: set keep_best = true{instead}"
+    return never_measured(metric, settings, cell.name)
 
 
 def _beyond_budget(fact: Reported, cell: Cell) -> str | None:
@@ -82,22 +103,27 @@ def applicable_reported(
 ) -> list[Reported]:
     """Return the reported numbers that settings from the command line, by their `given` keys, leave comparable.
 
-    Left out, each with a note, are those whose arm was merged with another, or whose budget was cut before `at`. A note
-    says that the others are of other settings.
+    Left out, each with a note, are those whose arm was merged with another, whose budget was cut before `at`, and those
+    of a metric that is no longer recorded. A note says that the others are of other settings.
     """
     by_name = {cell.name: cell for cell in cells}
     kept: list[Reported] = []
     for fact in facts:
-        cell = by_name.get(fact.cell)
-        gone = cell is None and fact.cell in arms
-        if gone or (cell is not None and _beyond_budget(fact, cell)):
-            why = "its cell is merged" if gone else "training ends before it"
+        if why := _incomparable(fact, by_name.get(fact.cell), arms):
             note(f"the reported {fact.metric} of {fact.cell!r} is left out: with --set {why}")
         else:
             kept.append(fact)
     if kept:
         note(f"the reported numbers are held against other settings than the file's: --set {', '.join(given)}")
     return kept
+
+
+def _incomparable(fact: Reported, cell: Cell | None, arms: Collection[str]) -> str | None:
+    if cell is None:
+        return "its cell is merged" if fact.cell in arms else None
+    if _beyond_budget(fact, cell):
+        return "training ends before it"
+    return "it is not recorded" if _not_recorded(fact, cell) else None
 
 
 def applicable_runs(

@@ -27,6 +27,7 @@ _SENTENCES = {
     "float_type": "must be a number, not {value}",
     "string_type": "must be a text in quotes, not {value}",
     "tuple_type": "must be a list, not {value}",
+    "choice": "must be a name in quotes or a table of levels, not {value}",
     "dict_type": "must be a table, not {value}",
     "model_type": "must be a table of settings, not {value}",
     "model_attributes_type": "must be a table of settings, not {value}",
@@ -36,6 +37,11 @@ _SENTENCES = {
     "string_too_long": "is too long (at most {max_length} characters)",
 }
 
+#: Lists of tables in a study file, by what one of them is called.
+_COUNTED = {"hypotheses": "hypothesis", "reported": "reported", "arms": "arm", "exclude": "exclude"}
+_PERCENT = re.compile(r"\s*([0-9.]+)\s*%\s*")
+#: What pydantic appends to a path for each choice of a union of a text and a table.
+_CHOICE = re.compile(r"constrained-|dict\[")
 _LONGEST_WORD = 200
 #: Mistakes of one file that are listed.
 _MOST_LISTED = 20
@@ -73,6 +79,7 @@ def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
     # Pydantic counts only valid entries, and so calls a list of mistakes too short as well.
     wrong = {detail["loc"][:-1] for detail in details}
     listed = [detail for detail in details if not (detail["type"] == "too_short" and detail["loc"] in wrong)]
+    listed = _without_choices(listed)
     sentences = [_sentence(detail, model, where) for detail in listed[:_MOST_LISTED]]
     if len(listed) > _MOST_LISTED:
         sentences.append(f"{where}: and {len(listed) - _MOST_LISTED:,} more mistakes")
@@ -82,7 +89,7 @@ def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
 def _sentence(detail: Mapping[str, Any], model: type[BaseModel], where: str) -> str:
     path = [str(part) for part in detail["loc"]]
     kind, context = detail["type"], detail.get("ctx", {})
-    key = ".".join(_without_tags(path, model))
+    key = _key(_without_tags(path, model))
     prefix = f"{where}: {key}: " if key else f"{where}: "
     if kind == "extra_forbidden":
         allowed = _keys_at(model, path[:-1])
@@ -98,14 +105,49 @@ def _sentence(detail: Mapping[str, Any], model: type[BaseModel], where: str) -> 
         return f"{prefix}kind is missing"
     if kind == "value_error":
         # A validator of ours says `key: reason`; the key belongs to the table that was validated.
-        return f"{prefix[:-2]}.{context['error']}" if path else f"{prefix}{context['error']}"
+        return f"{prefix if _is_entry(path) or not path else f'{prefix[:-2]}.'}{context['error']}"
     if kind == "string_pattern_mismatch":
         return (
             f"{prefix}{_show(detail['input'])} has characters that are not allowed here (pattern {context['pattern']})"
         )
     sentence = _SENTENCES.get(kind)
     text = sentence.format(value=_show(detail.get("input")), **context) if sentence else detail["msg"]
-    return f"{prefix}{text}"
+    return f"{prefix}{text}{_as_share(detail) if kind == 'float_type' else ''}"
+
+
+def _as_share(detail: Mapping[str, Any]) -> str:
+    """Tell how a per cent is written; nothing for any other value."""
+    found = _PERCENT.fullmatch(detail["input"]) if isinstance(detail["input"], str) else None
+    try:
+        return f"; {found[1]} % is {float(found[1]) / 100:.10g}" if found else ""
+    except ValueError:
+        return ""
+
+
+def _is_entry(path: Sequence[str]) -> bool:
+    """Whether a path ends at one of a list of tables of the file."""
+    return len(path) == 2 and path[0] in _COUNTED and path[1].isdecimal()
+
+
+def _key(path: Sequence[str]) -> str:
+    """Return a dotted key; one of a list of tables is counted from 1, as in `reported 1: runs`."""
+    if not _is_entry(path[:2]):
+        return ".".join(path)
+    entry = f"{_COUNTED[path[0]]} {int(path[1]) + 1}"
+    return ": ".join([entry, *filter(None, [".".join(path[2:])])])
+
+
+def _without_choices(details: Sequence[Any]) -> list[Any]:
+    """Return one mistake for a value that may be a text or a table, in place of one for each choice."""
+    kept: dict[tuple[Any, ...], Any] = {}
+    for detail in details:
+        at = next((index for index, part in enumerate(detail["loc"]) if _CHOICE.match(str(part))), None)
+        place, empty = detail["loc"][:at], detail["type"] in ("too_short", "string_too_short")
+        if at is None:
+            kept[place, detail["type"]] = detail
+        elif place not in kept or empty:
+            kept[place] = {**detail, "loc": place, "type": detail["type"] if empty else "choice"}
+    return list(kept.values())
 
 
 def _unknown_tag(prefix: str, path: Sequence[str], model: type[BaseModel], context: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from typing import TypedDict
 from cifarsweep.data.catalog import BUILT_IN, DataSetInfo, info
 from cifarsweep.environment import without_database
 from cifarsweep.errors import CifarsweepError, SpecError
+from cifarsweep.spec.moments import beyond_budget
 from cifarsweep.spec.settings import Settings, Timm
 from cifarsweep.spec.study import Cell, Study, ends_before
 from cifarsweep.spec.validation import Table, nested, validated
@@ -60,13 +61,18 @@ def check_trainable(study: Study) -> list[str]:
 
 
 def _moments_after_the_end(study: Study, images: Mapping[str, int | None]) -> Iterator[str]:
-    """Yield a sentence on each hypothesis about an epoch after the last step, or a step after the last epoch."""
+    """Yield a sentence on each hypothesis or reported number about a moment after the last step."""
     cells = tuple(
         cell.model_copy(update={"own_settings": _both_budgets(cell, images[cell.name])}) for cell in study.cells
     )
     for hypothesis in study.hypotheses:
         if problem := ends_before(cells, hypothesis):
             yield f"the hypothesis {hypothesis.claim!r} will stay undecided: {problem}"
+    by_name = {cell.name: cell for cell in cells}
+    for fact in study.reported:
+        settings = by_name[fact.cell].settings
+        if problem := beyond_budget(fact.at, settings, fact.cell) if fact.at else None:
+            yield f"the reported {fact.metric} of {fact.cell!r} will have no number of ours beside it: {problem}"
 
 
 def _both_budgets(cell: Cell, images: int | None) -> Settings:

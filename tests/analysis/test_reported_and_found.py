@@ -5,7 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.studies import HIGH, LOW, MIDDLE
+import scipy.stats
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from support.studies import HIGH, LOW, MIDDLE, study_of_rates
 
 from cifarsweep.analysis.outcomes import FallenOut
 from cifarsweep.analysis.records import ReportStudy
@@ -15,6 +18,7 @@ from cifarsweep.analysis.study import analyse
 from cifarsweep.spec.final import Final
 from cifarsweep.spec.moments import At
 from cifarsweep.spec.reported import Reported
+from cifarsweep.stats import Interval
 
 #: Mean 0.9, s = 0.01: one further run ends at 0.9 +- 4.303 * 0.01 * sqrt(1 / 3 + 1), which is 0.8503 to 0.9497.
 SPREAD = {LOW: [0.89, 0.90, 0.91]}
@@ -57,6 +61,34 @@ def test_the_interval_is_that_of_one_run_and_not_of_the_mean(tried: Any) -> None
     assert one.found is not None and one.interval is not None and one.found.interval is not None
     assert (one.interval.low, one.interval.high) == pytest.approx((0.8503, 0.9497), abs=1e-4)
     assert one.interval.half == pytest.approx(2 * one.found.interval.half)
+
+
+@given(
+    values=st.lists(st.floats(0.2, 0.8), min_size=2, max_size=20),
+    runs=st.integers(1, 50),
+    metric=st.sampled_from(["val/accuracy", "val/loss", "gpu/utilisation"]),
+)
+def test_the_interval_is_that_of_scipy_within_what_the_metric_can_be(
+    make: Any, values: list[float], runs: int, metric: str
+) -> None:
+    report = study_of_rates(make, {LOW: values})
+    trials = tuple(replace(t, final={metric: t.final["val/accuracy"]}) for t in report.trials)
+    assume(np.std(values) > 1e-6)
+
+    (one,) = held(replace(report, trials=trials), fact(0.5, metric=metric, runs=runs))
+
+    n = len(values)
+    spread = np.std(values, ddof=1) * np.sqrt(1 / n + 1 / runs)
+    low, high = scipy.stats.t.interval(0.95, n - 1, loc=np.mean(values), scale=spread)
+    most = np.inf if metric == "val/loss" else 1.0
+    assert one.interval is not None
+    assert (one.interval.low, one.interval.high) == pytest.approx((max(low, 0.0), min(high, most)))
+
+
+def test_a_wide_interval_ends_where_a_share_does(tried: Any) -> None:
+    (one,) = held(tried({LOW: [0.05, 0.5, 0.95]}), fact(1.0))
+
+    assert one.interval == Interval(0.0, 1.0) and one.standing is Standing.NOT_TOLD_APART
 
 
 @pytest.mark.parametrize("values", [[None, None, None], [0.9, None, None], [0.1, 0.1, 0.1]])
@@ -154,6 +186,15 @@ def test_a_report_of_the_last_value_is_held_against_the_last_value(curves: Repor
 
     assert one.found is not None and one.found.mean == pytest.approx(0.81)
     assert metrics_needed(study.model_copy(update={"reported": (fact(),)})) == ["epoch", "val/accuracy"]
+
+
+def test_the_time_of_a_trial_that_ended_early_is_no_training_time(tried: Any) -> None:
+    report = tried(SPREAD)
+    trials = tuple(replace(trial, outcome="diverged") for trial in report.trials)
+
+    (one,) = held(replace(report, trials=trials), fact(12.5, metric="elapsed_s"))
+
+    assert (one.found, one.without_value, one.fell_out.count) == (None, 3, 3)
 
 
 def test_training_time_is_that_of_the_trial(tried: Any) -> None:

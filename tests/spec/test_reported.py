@@ -64,8 +64,8 @@ BAD = {
     "negative": ({"value": "-0.1"}, "value: val/accuracy is never below 0"),
     "a loss below 0": ({"metric": '"val/loss"', "value": "-1"}, "value: val/loss is never below 0"),
     "no number": ({"value": "nan"}, "must be a finite number"),
-    "no runs": ({"runs": "0"}, "reported.0.runs: must be greater than 0, not 0"),
-    "half a run": ({"runs": "1.5"}, "reported.0.runs: "),
+    "no runs": ({"runs": "0"}, "reported 1: runs: must be greater than 0, not 0"),
+    "half a run": ({"runs": "1.5"}, "reported 1: runs: "),
     "beyond the epochs": ({"at": "{ epoch = 21 }"}, "at: epoch 21 is beyond the budget of 'slow', which ends at epoch"),
     "beyond the steps": (
         {"cell": '"short"', "at": "{ step = 101 }"},
@@ -77,8 +77,25 @@ BAD = {
     "unknown of": ({"of": '"median"'}, """of: 'median' is unknown; write "last", "best" or "mean of the last 10\""""),
     "mean of none": ({"of": '"mean of the last 0"'}, "of: 'mean of the last 0' is unknown"),
     "a curve of one value": ({"metric": '"best/accuracy"', "of": '"best"'}, "a trial has one value of 'best/accuracy'"),
+    "a word for the value": (
+        {"value": '"94.98 %"'},
+        "reported 1: value: must be a number, not '94.98 %'; 94.98 % is 0.9498",
+    ),
+    "tolerance in points": ({"tolerance": "5"}, "tolerance: 5 is every value of a share; one point is 0.01"),
+    "the best of what has none": (
+        {"metric": '"lr"', "value": "0.1", "of": '"best"'},
+        "of: 'lr' has no best value, as accuracies and losses have",
+    ),
+    "weights that are not kept": (
+        {"metric": '"best/accuracy"'},
+        "metric: 'slow' has no best/accuracy, for it keeps no best weights: set keep_best = true, or write metric",
+    ),
+    "a stop that never comes": (
+        {"metric": '"early_stopped_at"', "value": "9"},
+        "metric: 'slow' has no early_stopped_at, for it never stops early: set early_stop.patience",
+    ),
     "no tolerance": ({"tolerance": "0"}, "tolerance: must be greater than 0.0, not 0"),
-    "a misspelt key": ({"sorce": '"x"'}, "reported.0.sorce: unknown key. Did you mean 'source'?"),
+    "a misspelt key": ({"sorce": '"x"'}, "reported 1: sorce: unknown key. Did you mean 'source'?"),
 }
 
 
@@ -136,6 +153,11 @@ def test_a_stored_number_of_no_cell_is_named(write: Any) -> None:
             {"optimizer.lr": 0.1, "steps": 9},
             {"cell": '"short"'},
             "of 'short' is left out: with --set its cell is merged",
+        ),
+        (
+            {"validation.split": "test"},
+            {"metric": '"test/accuracy"'},
+            "the reported test/accuracy of 'slow' is left out: with --set it is not recorded",
         ),
     ],
 )
