@@ -24,6 +24,7 @@ from cifarsweep.formatting import (
     timestamp,
 )
 from cifarsweep.report.figures import CLASSES_SHOWN, POINTS, class_payload, cost_payload, curve_payload, gap_payload
+from cifarsweep.report.images_section import images_view
 from cifarsweep.report.marks import Scale, interval_mark
 from cifarsweep.report.notes import curve_note, figure_notes, left_out_notes, warnings
 from cifarsweep.report.palette import CellStyle, cell_styles
@@ -92,6 +93,7 @@ def study_view(analysis: StudyAnalysis) -> dict[str, Any]:
         "hypotheses": [
             hypothesis_view(verdict, named_means(verdict.hypothesis, report, every)) for verdict in analysis.verdicts
         ],
+        "images_section": images_view(shown, results),
         "settings": _common_settings(report),
         "differing": differing_settings(shown),
         "trials": trials_view(report, styles, trials),

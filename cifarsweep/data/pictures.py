@@ -1,0 +1,51 @@
+"""Single test images of an installed data set, as PNG files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cifarsweep.data import catalog, tensor_file
+from cifarsweep.data.tensor_file import CHANNELS, SIDE
+from cifarsweep.errors import DataError
+
+_BYTES = SIDE * SIDE * CHANNELS
+_LABEL_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A test image: its place in the test set, the name of its class, and a PNG of 32 x 32 pixels."""
+
+    place: int
+    label: str
+    png: bytes
+
+
+def read_pictures(dataset: str, sha256: str, places: Sequence[int]) -> list[Picture] | None:
+    """Return these test images; None if the images with that digest are not on this machine, or can't be read.
+
+    Only these images are read, so that damage in others goes unseen.
+    """
+    from PIL import Image
+
+    try:
+        header = tensor_file.read_header(path := catalog.path_of(dataset))
+        if header.sha256 != sha256 or not all(0 <= place < header.test for place in places):
+            return None
+        images = header.start + header.train * (_BYTES + _LABEL_BYTES)
+        labels = images + header.test * _BYTES
+        found = []
+        with path.open("rb") as file:
+            for place in places:
+                file.seek(images + place * _BYTES)
+                pixels = file.read(_BYTES)
+                file.seek(labels + place * _LABEL_BYTES)
+                label = header.classes[int.from_bytes(file.read(_LABEL_BYTES), "little")]
+                png = io.BytesIO()
+                Image.frombytes("RGB", (SIDE, SIDE), pixels).save(png, "PNG")
+                found.append(Picture(place, label, png.getvalue()))
+        return found
+    except (DataError, OSError, ValueError, IndexError):
+        return None

@@ -1,0 +1,86 @@
+"""The section on single test images: how many all cells miss, which ones tell two cells apart, and pictures of them."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from cifarsweep.analysis.images import Apart, ImageResults, image_results
+from cifarsweep.analysis.records import ReportStudy
+from cifarsweep.analysis.results import CellResult
+from cifarsweep.data.pictures import read_pictures
+from cifarsweep.formatting import keep_together, plural, signed_text
+from cifarsweep.spec.metrics import VAL_ACCURACY
+
+#: Pictures of each of the three groups.
+_SHOWN = 8
+#: Standard errors to each side of a 95 % interval: there are thousands of images.
+_WIDE = 1.96
+
+
+def images_view(report: ReportStudy, results: Sequence[CellResult]) -> dict[str, Any] | None:
+    """The variables of `images.html`; None where no trial recorded which images it got right."""
+    found = image_results(report, results)
+    if found is None:
+        return None
+    groups, shown = list(_groups(found)), None
+    sha256 = re.fullmatch(rf"{re.escape(found.dataset)} sha256 ([0-9a-f]{{64}})", report.data_digest or "")
+    if sha256:
+        places = [place for _, listed in groups for place in listed[:_SHOWN]]
+        shown = read_pictures(found.dataset, sha256[1], places)
+    known = {picture.place: picture for picture in shown or ()}
+    return {
+        "lead": keep_together(" ".join(_sentences(found))),
+        "groups": [
+            {
+                "title": f"{title}: {plural(len(listed), 'image')}",
+                "pictures": [
+                    {
+                        "png": base64.b64encode(known[place].png).decode(),
+                        "label": known[place].label,
+                        "place": place,
+                    }
+                    for place in listed[:_SHOWN]
+                    if place in known
+                ],
+            }
+            for title, listed in groups
+        ],
+        "without": None
+        if shown is not None
+        else f"The images of {found.dataset} that were trained on are not here, so no pictures are shown.",
+    }
+
+
+def _groups(found: ImageResults) -> Iterator[tuple[str, tuple[int, ...]]]:
+    every = "every cell" if found.cells > 1 else "the cell"
+    yield f"Missed by every run of {every}", found.missed
+    if found.apart is not None:
+        best, second = found.apart.best, found.apart.next
+        yield f"Got by every run of {best}, by none of {second}", found.apart.only_best
+        yield f"Got by every run of {second}, by none of {best}", found.apart.only_next
+
+
+def _sentences(found: ImageResults) -> Iterator[str]:
+    cells = "the cell" if found.cells == 1 else f"all {found.cells} cells that trained"
+    yield (
+        f"Of the {found.images:,} test images, every run of {cells} gets {found.got:,}, and no run gets "
+        f"{len(found.missed):,}."
+    )
+    if found.apart is not None:
+        yield _apart_text(found.apart)
+
+
+def _apart_text(apart: Apart) -> str:
+    half = _WIDE * apart.error
+    ends = [apart.difference - half, apart.difference + half]
+    low, high = (signed_text(end, half, VAL_ACCURACY, unit=False) for end in ends)
+    text = (
+        f"The mean of {apart.best} is {signed_text(apart.difference, half, VAL_ACCURACY)} above that of {apart.next}, "
+        f"and for new images too the 95 % interval is {low} to {high}."
+    )
+    if apart.seed_error is not None and apart.error > apart.seed_error:
+        return f"{text} That is wider than seeds alone would make it, and more seeds don't narrow it: more images do."
+    return text
