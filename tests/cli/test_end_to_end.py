@@ -85,8 +85,8 @@ def test_two_workers_share_a_study_and_the_report_shows_it(cli, start, tmp_path,
     assert json.loads(cli("status", "small", "--json").stdout)["trials"]["done"] == 4
 
 
-def test_a_killed_worker_is_taken_over_with_the_same_bits(cli, start, tmp_path, undisturbed):
-    cli(*CREATE)
+def test_a_killed_worker_is_taken_over_with_the_same_bits(call, cli, start, tmp_path, undisturbed):
+    call(*CREATE)
     for _ in range(2):
         before = progress(tmp_path)
         worker = start("worker", "--cpu", "--slots", "2", **QUICK)
@@ -101,15 +101,15 @@ def test_a_killed_worker_is_taken_over_with_the_same_bits(cli, start, tmp_path, 
     assert resumed(tmp_path) > 0
 
 
-def test_ctrl_c_gives_back_and_the_next_worker_goes_on_from_the_checkpoint(cli, start, tmp_path, undisturbed):
-    cli(*CREATE)
+def test_ctrl_c_gives_back_and_the_next_worker_goes_on_from_the_checkpoint(call, cli, start, tmp_path, undisturbed):
+    call(*CREATE)
     worker = start("worker", "--cpu", "--slots", "2", CIFARSWEEP_BEAT="0.3", CIFARSWEEP_LEASE="60")
     wait_for(lambda: progress(tmp_path) > 30)
 
     worker.send_signal(signal.SIGINT)
 
     assert worker.wait(60) == 130
-    counts = json.loads(cli("status", "small", "--json").stdout)["trials"]
+    counts = json.loads(call("status", "small", "--json").stdout)["trials"]
     assert counts["leased"] == 0 and counts["queued"] > 0
     assert cli("worker", "--cpu").returncode == 0
     assert outcome(tmp_path) == undisturbed
@@ -119,8 +119,8 @@ def test_ctrl_c_gives_back_and_the_next_worker_goes_on_from_the_checkpoint(cli, 
     assert resumed(tmp_path) > 0
 
 
-def test_optuna_sees_every_trial_once(cli, tmp_path):
-    cli(*CREATE)
+def test_optuna_sees_every_trial_once(call, cli, tmp_path):
+    call(*CREATE)
     cli("worker", "--cpu", "--slots", "2")
 
     storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/cifarsweep.db")
@@ -135,17 +135,17 @@ def test_optuna_sees_every_trial_once(cli, tmp_path):
     }
 
 
-def test_create_again_changes_nothing_and_extend_adds(cli):
-    assert "4 trials added" in cli(*CREATE).stdout
+def test_create_again_changes_nothing_and_extend_adds(call):
+    assert "4 trials added" in call(*CREATE).stdout
 
-    again = cli(*CREATE)
-    more = cli(*[("2" if word == "1" else word) for word in CREATE], "--extend")
+    again = call(*CREATE)
+    more = call(*[("2" if word == "1" else word) for word in CREATE], "--extend")
 
     assert again.returncode == 0 and "is there already" in again.stdout
     assert more.returncode == 0 and "4 trials added" in more.stdout
 
 
-def test_a_trial_that_fails_does_not_end_the_worker(cli, tmp_path):
+def test_a_trial_that_fails_does_not_end_the_worker(call, cli, tmp_path):
     (tmp_path / "bad.toml").write_text("""
 name = "bad"
 question = "Can batch norm train on one pixel of one image?"
@@ -156,17 +156,17 @@ steps = 10
 batch_size = 1
 model = { widths = [4, 4, 4, 4, 4, 4] }
 """)
-    assert cli("create", "bad.toml").returncode == 0
-    cli("create", "demo", "--as", "small", "--seeds", "1", "--set", "epochs=1")
+    assert call("create", "bad.toml").returncode == 0
+    call("create", "demo", "--as", "small", "--seeds", "1", "--set", "epochs=1")
 
     # A trial that fails is tried again after a sixth of the lease.
     done = cli("worker", "--cpu", "--slots", "2", CIFARSWEEP_LEASE="12", CIFARSWEEP_BEAT="0.2")
 
     assert done.returncode == 0
-    counts = {each["study"]: each["trials"] for each in json.loads(cli("status", "--json").stdout)}
+    counts = {each["study"]: each["trials"] for each in json.loads(call("status", "--json").stdout)}
     assert counts["small"]["done"] == 4 and counts["bad"]["failed"] == 1
-    assert "batch" in json.loads(cli("show", "bad/0", "--json").stdout)["error"]
-    assert "Traceback" in cli("show", "bad/0").stdout
+    assert "batch" in json.loads(call("show", "bad/0", "--json").stdout)["error"]
+    assert "Traceback" in call("show", "bad/0").stdout
 
 
 def test_no_command_imports_what_it_does_not_need(tmp_path, environment):

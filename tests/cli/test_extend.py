@@ -77,7 +77,7 @@ def seeds(folder: Path) -> dict[str, int]:
     return {cell: cells.count(cell) for cell in ENDS}
 
 
-def test_seeds_are_added_where_they_are_needed_until_none_are_left(cli: Any, run: Any, rates: Path) -> None:
+def test_seeds_are_added_where_they_are_needed_until_none_are_left(call: Any, run: Any, rates: Path) -> None:
     finish_all(rates)
 
     first = run(*UNTIL, "--max-seeds", "6")
@@ -96,9 +96,9 @@ def test_seeds_are_added_where_they_are_needed_until_none_are_left(cli: Any, run
     last = run(*UNTIL)
     assert "1 stay undecided" in last.output and "\n- 0.2 is above 0.3: 90." in last.output
     assert seeds(rates) == {"lr=0.1": 6, "lr=0.2": 6, "lr=0.3": 3}
-    words = " ".join(cli("report", "rates").stdout.split())
+    words = " ".join(call("report", "rates").stdout.split())
     assert "corrected for 2 tests and 2 looks" in words and "at most 7.5 %, not 5 %" in words
-    found = json.loads(cli("report", "rates", "--json").stdout)
+    found = json.loads(call("report", "rates", "--json").stdout)
     found = found[0] if isinstance(found, list) else found
     assert found["plans"] == [[3], [6]] and found["false_verdicts_at_most"] == pytest.approx(0.075)
 
@@ -117,7 +117,7 @@ def test_a_look_changes_nothing(run: Any, rates: Path) -> None:
         assert store.studies.plans("rates") == ()
 
 
-def test_a_plan_before_the_first_look_keeps_the_promise(cli: Any, run: Any, rates: Path) -> None:
+def test_a_plan_before_the_first_look_keeps_the_promise(call: Any, run: Any, rates: Path) -> None:
     planned = run(*UNTIL, "--max-seeds", "6")
     finish_all(rates)
     found = run(*UNTIL)
@@ -126,7 +126,7 @@ def test_a_plan_before_the_first_look_keeps_the_promise(cli: Any, run: Any, rate
         "rates: looks at 3 seeds at 2.5 %, 6 seeds at 2.5 %\nrates: 9 trials not finished; look again when all are\n"
     )
     assert "6 trials added, of up to 6 seeds a cell" in found.output and "not planned" not in found.output
-    assert "not planned" not in cli("report", "rates").stdout
+    assert "not planned" not in call("report", "rates").stdout
     with Store.open(f"sqlite:///{rates}/cifarsweep.db", read_only=True) as store:
         assert store.studies.plans("rates") == ((3, 6),)
 

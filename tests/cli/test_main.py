@@ -42,17 +42,17 @@ def test_a_full_disk_behind_the_output_is_one_sentence(shell, command):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("command", ["worker --cpu --max-trials 1", "launch --cpus 1"])
-def test_a_full_disk_below_the_log_costs_lines_not_trials(shell, cli, command):
-    assert cli("create", "demo", "--seeds", "1", "--set", "epochs=1").returncode == 0
+def test_a_full_disk_below_the_log_costs_lines_not_trials(shell, call, command):
+    assert call("create", "demo", "--seeds", "1", "--set", "epochs=1").returncode == 0
 
     code, _, complaint = shell(f"cifarsweep {command} > /dev/full")
 
     assert (code, complaint) == (0, "")
-    assert json.loads(cli("status", "demo", "--json").stdout)["trials"]["done"] >= 1
+    assert json.loads(call("status", "demo", "--json").stdout)["trials"]["done"] >= 1
 
 
-def test_an_export_to_an_output_that_is_closed_or_full_is_one_sentence(shell, cli):
-    assert cli("create", "demo").returncode == 0
+def test_an_export_to_an_output_that_is_closed_or_full_is_one_sentence(shell, call):
+    assert call("create", "demo").returncode == 0
 
     assert shell("cifarsweep export demo --out - >&-")[::2] == (
         2,
@@ -71,8 +71,8 @@ def test_a_complaint_that_nobody_can_read_keeps_its_exit_code(shell):
     assert shell("cifarsweep create nope 2>/dev/full")[0] == 2
 
 
-def test_a_terminal_without_the_characters_of_a_report_gets_others(shell, cli, tmp_path):
-    assert cli("create", "demo").returncode == 0
+def test_a_terminal_without_the_characters_of_a_report_gets_others(shell, call, tmp_path):
+    assert call("create", "demo").returncode == 0
 
     code, printed, complaint = shell("cifarsweep report", PYTHONIOENCODING="latin-1")
 

@@ -22,9 +22,9 @@ def tmp_path(folder):
 
 
 @pytest.fixture
-def trained(cli, folder):
+def trained(call, cli, folder):
     if not (folder / DATABASE).exists():
-        assert cli(*CREATE).returncode == 0
+        assert call(*CREATE).returncode == 0
         assert cli("worker", "--cpu", "--slots", "2", "--max-trials", "2").returncode == 0
     return cli
 

@@ -28,12 +28,12 @@ QUICK = {"CIFARSWEEP_LEASE": "6", "CIFARSWEEP_BEAT": "1", "CIFARSWEEP_SAVE_EVERY
 
 
 @pytest.fixture
-def created(cli, tmp_path):
+def created(call, tmp_path):
     """Make the study, again if need be."""
 
     def create() -> None:
         (tmp_path / "shared.toml").write_text(STUDY)
-        assert cli("create", "shared.toml").returncode == 0
+        assert call("create", "shared.toml").returncode == 0
 
     create()
     return create

@@ -40,7 +40,7 @@ class Maker:
         fields: dict[str, Any] = {
             "levels": {}, "state": "done", "outcome": "finished", "final": {"val/accuracy": 0.9, "val/loss": 0.3},
             "steps": 100, "elapsed_s": 12.5, "params": 1_170_000, "flops": 7.6e7, "attempts": (self.attempt(1),),
-            "error": None, "weights_sha256": "ab" * 32, "versions": {"torch": "2.15.0", "python": "3.11"},
+            "error": None, "versions": {"torch": "2.15.0", "python": "3.11"},
         }  # fmt: skip
         return ReportTrial(number=number, cell=cell, seed=seed, **(fields | changes))
 
