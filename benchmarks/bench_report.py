@@ -148,7 +148,7 @@ def made_up_trial(number: int, cell: str, seed: int, accuracy: float) -> ReportT
     return ReportTrial(
         number=number, cell=cell, levels={}, seed=seed, state="done", outcome="finished",
         final={"val/accuracy": accuracy}, steps=POINTS, elapsed_s=75.0, params=None, flops=None, attempts=(),
-        error=None, weights_sha256=None, versions={},
+        error=None, versions={},
     )  # fmt: skip
 
 

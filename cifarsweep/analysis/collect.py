@@ -190,7 +190,6 @@ def _trial(row: TrialRow, means: Mapping[str, float], guess: Guess | None) -> Re
         attempts=row.attempts,
         # Errors of a trial that went on are told with its attempts.
         error=(row.traceback or row.error or None) if given_up else None,
-        weights_sha256=row.weights_sha256 or None,
         versions=row.attempts[-1].versions if row.attempts else {},
         guess=guess,
     )

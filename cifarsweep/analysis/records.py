@@ -47,7 +47,6 @@ class ReportTrial:
     """Of one image, forward."""
     attempts: tuple[AttemptRow, ...]
     error: str | None
-    weights_sha256: str | None
     versions: Mapping[str, str]
     """Of the last attempt."""
     guess: Guess | None = None

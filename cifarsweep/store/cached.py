@@ -29,8 +29,6 @@ class CachedStore(Store):
         super().__init__(db, timing)
         self.metrics: CachedMetrics = CachedMetrics(db)
         self.reads = 0
-        self.longest_s = 0.0
-        """The longest of them."""
         event.listen(db.engine, "begin", _begin)
         event.listen(db.engine, "commit", self._end)
         event.listen(db.engine, "rollback", self._end)
@@ -46,7 +44,6 @@ class CachedStore(Store):
     def _end(self, conn: Connection) -> None:
         lasted = time.perf_counter() - conn.info.get("begun", time.perf_counter())
         self.reads += 1
-        self.longest_s = max(self.longest_s, lasted)
         if lasted > SLOW_S:
             _log.warning("a read of %s took %.2f s", self.shown_url, lasted)
 
