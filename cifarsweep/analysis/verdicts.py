@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from cifarsweep.analysis.confounds import UnlikeTimes, unlike_times
+from cifarsweep.analysis.families import key_of_test
 from cifarsweep.analysis.floors import guessing_floor
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.samples import (
@@ -132,11 +133,11 @@ def verdicts(report: ReportStudy) -> list[Verdict]:
     the numbers are those of the trials that are done, and there is no verdict.
     """
     cases = [_case(hypothesis, done_trials(report, hypothesis), report) for hypothesis in report.study.hypotheses]
-    judged = judge(
-        [case.evidence if case.look else None for case in cases],
-        [case.level for case in cases],
-    )
-    return [_verdict(case, judgement, report) for case, judgement in zip(cases, judged, strict=True)]
+    kinds = [key_of_test(case.hypothesis, case.compared) for case in cases]
+    evidence = [case.evidence if case.look else None for case in cases]
+    judged = judge(evidence, [case.level for case in cases], kinds)
+    tested = len(set(kinds))
+    return [_verdict(case, judgement, tested, report) for case, judgement in zip(cases, judged, strict=True)]
 
 
 def _case(hypothesis: Hypothesis, done: DoneTrials, report: ReportStudy) -> _Case:
@@ -210,11 +211,11 @@ def _any_value(cell: str, done: DoneTrials, metric: str) -> bool:
     return any(trial.last(metric) is not None for trial in done.get(cell, {}).values())
 
 
-def _verdict(case: _Case, judgement: Judgement, report: ReportStudy) -> Verdict:
+def _verdict(case: _Case, judgement: Judgement, tested: int, report: ReportStudy) -> Verdict:
     hypothesis, evidence = case.hypothesis, case.evidence
     race = hypothesis.kind == "faster"
-    tested = evidence if case.look else None
-    estimate, interval, decisive = _shown(evidence, tested.decisive(judgement.level) if tested else None, ratio=race)
+    deciding = evidence.decisive(judgement.level) if evidence and case.look else None
+    estimate, interval, decisive = _shown(evidence, deciding, ratio=race)
     chance = chance_of(case.compared[0], report) if hypothesis.kind == "at_chance" else None
     not_finite = 0 if race else without_value(case.compared, case.done, hypothesis.metric)
     return Verdict(
@@ -232,7 +233,7 @@ def _verdict(case: _Case, judgement: Judgement, report: ReportStudy) -> Verdict:
         floored=evidence is not None and evidence.estimate.floored,
         p=judgement.p,
         corrected=judgement.corrected,
-        tested=len(report.study.hypotheses),
+        tested=tested,
         looks=max(1, len(report.looks)),
         level=case.level,
         seeds=case.seeds,

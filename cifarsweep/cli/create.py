@@ -47,6 +47,7 @@ def create(
 ) -> None:
     """Turn a study into trials in the database. Again is a no-op."""
     from cifarsweep.data.catalog import EMBEDDED, info, known
+    from cifarsweep.report.notes import one_test_notes
     from cifarsweep.spec.overrides import parse_overrides
     from cifarsweep.spec.reader import find, read_study
     from cifarsweep.store import Store
@@ -58,7 +59,7 @@ def create(
         find(study), overrides=overrides, seeds=seeds, name=name, note=notes.append, epoch_steps=epoch_steps
     )
     _check_data(spec)
-    notes += check_trainable(spec)
+    notes += [*check_trainable(spec), *one_test_notes(spec)]
     with Store.open(db, upgrade=True) as store:
         report_upgrade(store)
         created = store.studies.create(spec, extend=extend, other_data=other_data)

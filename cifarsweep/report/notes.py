@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
+from cifarsweep.analysis.families import one_test
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.results import CellResult, state_counts
 from cifarsweep.formatting import labelled, metric_label, plural, shown_interval
 from cifarsweep.report.outcome_text import fell_out_notes
-from cifarsweep.spec.hypothesis import moment_of
+from cifarsweep.spec.hypothesis import Hypothesis, moment_of
 from cifarsweep.spec.metrics import BEST_ACCURACY, EARLY_STOPPED_AT, TEST_ACCURACY, VAL_ACCURACY
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Study
@@ -44,6 +45,7 @@ def _seeds(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str]:
             "where the dots are lopsided, or a seed fell out, a mean that is held against a number gives more false "
             "verdicts than promised."
         )
+        yield from (f"{note}." for note in one_test_notes(report.study))
     means = [result.accuracy for result in results if result.accuracy]
     if any(mean.interval and not shown_interval(mean, VAL_ACCURACY) for mean in means):
         yield (
@@ -175,14 +177,13 @@ def _quoted(report: ReportStudy) -> str:
     """Say which epoch is quoted, and which hypotheses are on the best epoch or on another moment instead."""
     moments = any(moment_of(test) for test in report.study.hypotheses)
     named = " A hypothesis that names a moment of training is tested on the values at that moment." if moments else ""
-    best = [test.claim.rstrip(". ") for test in report.study.hypotheses if test.metric == BEST_ACCURACY]
+    best = [_quoted_claim(test) for test in report.study.hypotheses if test.metric == BEST_ACCURACY]
     last = report.study.final.mean_of
     quoted = "The last value of a trial is quoted" if last == 1 else _mean_quoted(last)
     if not best:
         return f"{quoted}, not the best one seen.{named}"
-    claims = " and ".join(f"\N{LEFT DOUBLE QUOTATION MARK}{claim}\N{RIGHT DOUBLE QUOTATION MARK}" for claim in best)
     return (
-        f"{quoted}, not the best one seen, but for {claims}: the best accuracy is the "
+        f"{quoted}, not the best one seen, but for {' and '.join(best)}: the best accuracy is the "
         f"highest of many looks at the same images, which makes it too high for new ones.{named}"
     )
 
@@ -211,6 +212,19 @@ def _evaluated_on(settings: Settings) -> str:
 def plan_text(plans: Plans) -> str:
     """`3 seeds at 1.25 %, 6 seeds at 1.25 %, 12 seeds at 2.5 %`: each look with its level."""
     return ", ".join(f"{seeds} seeds at {_percent(level)}" for seeds, level in levels(plans).items())
+
+
+def one_test_notes(study: Study) -> list[str]:
+    """Name the hypotheses that are one test."""
+    return [
+        f"{' and '.join(_quoted_claim(one) for one in group)} are one test, and count once in the correction for the "
+        "number of tests"
+        for group in one_test(study)
+    ]
+
+
+def _quoted_claim(hypothesis: Hypothesis) -> str:
+    return f"\N{LEFT DOUBLE QUOTATION MARK}{hypothesis.claim.rstrip('. ')}\N{RIGHT DOUBLE QUOTATION MARK}"
 
 
 def warnings(report: ReportStudy) -> list[str]:

@@ -198,3 +198,29 @@ def test_no_distribution_library_is_imported_that_takes_seconds(rates: Path, env
     )
 
     assert done.returncode == 0, done.stderr
+
+
+def test_seeds_between_two_looks_decide_nothing(cli: Any, run: Any, rates: Path) -> None:
+    """Under a plan of 3, 6 and 12 the fourth seed waits for the look at 6, whatever it would decide."""
+    run(*UNTIL, "--max-seeds", "12")
+    finish_all(rates)
+    (first,) = json.loads(cli("report", "rates", "--json").stdout)
+
+    assert run("create", str(rates / "rates.toml"), "--seeds", "4", "--extend").exit_code == 0
+    finish_all(rates)
+    (found,) = json.loads(cli("report", "rates", "--json").stdout)
+
+    assert seeds(rates) == dict.fromkeys(ENDS, 4) and found["plans"] == [[3, 6, 12]]
+    for before, after in zip(first["verdicts"], found["verdicts"], strict=True):
+        assert (after["seeds"], after["level"]) == (3, 0.0125)
+        assert (after["decision"], after["p"]) == (before["decision"], before["p"])
+
+
+def test_create_names_hypotheses_that_are_one_test(run: Any, tmp_path: Path) -> None:
+    twice = STUDY.replace("0.2 is above 0.3", "0.2 is below 0.1").replace("= 0.3 }", "= 0.1 }")
+    (tmp_path / "twice.toml").write_text(twice.replace('"rates"', '"twice"'))
+
+    created = run("create", str(tmp_path / "twice.toml"))
+
+    words = "0.1 is above 0.2\N{RIGHT DOUBLE QUOTATION MARK} and \N{LEFT DOUBLE QUOTATION MARK}0.2 is below 0.1"
+    assert f"note: \N{LEFT DOUBLE QUOTATION MARK}{words}" in created.output and "are one test" in created.output
