@@ -41,16 +41,24 @@ def interval_mark(value: float, interval: Interval | None, scale: Scale, label: 
 
 
 def forest_mark(verdict: Verdict) -> dict[str, Any] | None:
-    """The picture of a verdict in pixels; None without an interval or a region."""
+    """The picture of a verdict in pixels; None without an interval or a region.
+
+    An end of the interval that decides which lies beyond the picture gets no cap.
+    """
     region = kind_text(verdict.hypothesis).region()
     if region is None or verdict.estimate is None or verdict.interval is None:
         return None
-    shown = [verdict.interval.low, verdict.interval.high, region.mark]
+    unit = _log if region.log else float
+    ends = [unit(verdict.interval.low), unit(verdict.interval.high)]
+    shown = [*ends, unit(region.mark)]
     shown += [end for end in (region.low, region.high) if math.isfinite(end) and not region.log]
-    scale = _scale([_log(value) for value in shown] if region.log else shown)
+    decisive = [unit(verdict.decisive.low), unit(verdict.decisive.high)] if verdict.decisive else []
+    # Of few seeds the interval that decides may be so wide that nothing else would be seen.
+    most = ends[1] - ends[0]
+    scale = _scale([*shown, *(min(max(end, ends[0] - most), ends[1] + most) for end in decisive)])
 
     def pixel(value: float) -> float:
-        return scale.pixel(_log(value) if region.log else value)
+        return scale.pixel(unit(value))
 
     low, high = pixel(region.low), pixel(region.high)
     return {
@@ -58,7 +66,8 @@ def forest_mark(verdict: Verdict) -> dict[str, Any] | None:
         "region": (low, round(high - low, 1)),
         "mark": pixel(region.mark),
         "mark_text": region.name,
-        "ends": [pixel(verdict.interval.low), pixel(verdict.interval.high)],
+        "ends": [scale.pixel(end) for end in ends],
+        "decisive": [{"x": scale.pixel(end), "cap": scale.low <= end <= scale.high} for end in decisive],
         "estimate": pixel(verdict.estimate),
     }
 

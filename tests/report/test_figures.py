@@ -9,6 +9,7 @@ import pytest
 from everything import counts, everything
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.studies import ABOVE, NEAR
 
 from cifarsweep.analysis.results import CellResult, cell_results, pareto_front, reach
 from cifarsweep.analysis.study import analyse, load_study
@@ -180,4 +181,18 @@ def test_a_verdict_has_its_interval_as_a_picture(make: Any) -> None:
     assert same is not None
     assert more["ends"][0] < more["estimate"] < more["ends"][1] <= more["mark"]  # below, where it is not shaded
     assert more["region"][0] == more["mark"]
+    assert more["decisive"][1]["x"] <= more["mark"] and all(end["cap"] for end in same["decisive"])
     assert same["region"][0] < same["ends"][0] < same["ends"][1] < same["mark"] < sum(same["region"]) <= WIDTH
+
+
+def test_the_thin_line_of_a_verdict_is_the_interval_that_decides(tried: Any) -> None:
+    """Of three tests at the first of three looks it reaches beyond the 95 % interval."""
+    claims = (ABOVE, ABOVE.model_copy(update={"margin": 0.1}), ABOVE.model_copy(update={"margin": 0.2}))
+    (alone,), corrected = verdicts(tried(NEAR, ABOVE)), verdicts(tried(NEAR, *claims, plans=((3, 6, 12),)))[0]
+
+    thick, thin = forest_mark(alone), forest_mark(corrected)
+
+    assert thick is not None and thin is not None
+    assert [end["x"] for end in thick["decisive"]] == thick["ends"], "one test, two-sided: both are of 95 %"
+    assert thin["decisive"][0]["x"] < thin["ends"][0] < thin["ends"][1] < thin["decisive"][1]["x"]
+    assert thin["decisive"][0]["x"] > 0 and thin["decisive"][1]["x"] < WIDTH
