@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from cifarsweep.analysis.confusion import class_counts
 from cifarsweep.analysis.hits import read_hits
 from cifarsweep.analysis.other_study import DRAWN, other_study
-from cifarsweep.analysis.outcomes import Guess
 from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
 from cifarsweep.analysis.results import final_summary
 from cifarsweep.analysis.samples import metrics_needed, named_cells
@@ -29,6 +28,7 @@ from cifarsweep.spec.metrics import (
 )
 from cifarsweep.spec.study import Cell, datasets
 from cifarsweep.spec.types import DATA_VERSION, Outcome, TrialState
+from cifarsweep.stats.shares import Guess
 from cifarsweep.version import __version__
 
 if TYPE_CHECKING:

@@ -10,26 +10,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cifarsweep.stats.shares import beats_guessing, share_at_most
+from cifarsweep.stats.shares import share_at_most
 
 if TYPE_CHECKING:
     from cifarsweep.analysis.records import ReportTrial
-
-
-@dataclass(frozen=True, slots=True)
-class Guess:
-    """What guessing gives on the images that a trial is judged by."""
-
-    share: float
-    """The accuracy of always naming the largest class."""
-    images: int | None
-    """None if their number is unknown; then no accuracy is known to be that of a guess."""
-    recorded: bool = True
-    """Whether the trial recorded it; else all classes are taken to be equally large."""
-
-    def covers(self, accuracy: float) -> bool:
-        """Whether the accuracy is no better than a guess."""
-        return self.images is not None and not beats_guessing(accuracy * self.images, self.images, self.share)
 
 
 @dataclass(frozen=True, slots=True)

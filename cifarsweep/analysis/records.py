@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from cifarsweep.analysis.outcomes import Guess
 from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.provenance import changed, trained_by
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import Outcome, TrialState, Value
 from cifarsweep.stats.multiplicity import Plans
+from cifarsweep.stats.shares import Guess
 
 if TYPE_CHECKING:
     from cifarsweep.store.records import AttemptRow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from cifarsweep.stats.summary import CONFIDENCE
 
 #: The chance that a normal value lies more than 5 standard errors above its mean.
@@ -30,3 +32,19 @@ def share_at_most(count: int, of: int) -> float:
     from scipy.special import betaincinv
 
     return 1.0 if count >= of else float(betaincinv(count + 1, of - count, CONFIDENCE))
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """What guessing gives on the images that a trial is judged by."""
+
+    share: float
+    """The accuracy of always naming the largest class."""
+    images: int | None
+    """None if their number is unknown; then no accuracy is known to be that of a guess."""
+    recorded: bool = True
+    """Whether the trial recorded it; else all classes are taken to be equally large."""
+
+    def covers(self, accuracy: float) -> bool:
+        """Whether the accuracy is no better than a guess."""
+        return self.images is not None and not beats_guessing(accuracy * self.images, self.images, self.share)

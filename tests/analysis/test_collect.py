@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 
 from cifarsweep import notebook
 from cifarsweep.analysis.collect import collect
-from cifarsweep.analysis.outcomes import Guess
 from cifarsweep.analysis.study import analyse, load_study
 from cifarsweep.cli.app import app
 from cifarsweep.errors import UnknownStudy
@@ -18,6 +17,7 @@ from cifarsweep.report.render import render_study
 from cifarsweep.report.summary import study_fields
 from cifarsweep.spec.final import Final
 from cifarsweep.spec.types import AttemptEnd, CheckpointRef, MetricRow, Outcome, TrialResult
+from cifarsweep.stats.shares import Guess
 from cifarsweep.store import Store
 from cifarsweep.store.metrics import Metrics
 from cifarsweep.store.records import WorkerInfo

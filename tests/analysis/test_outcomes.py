@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from cifarsweep.analysis.outcomes import Guess, compared_runs, fallen_out
+from cifarsweep.analysis.outcomes import compared_runs, fallen_out
+from cifarsweep.stats.shares import Guess
 
 CIFAR10 = Guess(0.1, 10_000)
 

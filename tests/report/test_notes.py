@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from support.studies import ABOVE, ALIKE, FAR, HIGH, LOW, NEAR
 
-from cifarsweep.analysis.outcomes import Guess
 from cifarsweep.analysis.results import cell_results
 from cifarsweep.analysis.study import analyse
 from cifarsweep.report.notes import evaluation_notes, figure_notes
@@ -14,6 +13,7 @@ from cifarsweep.report.study_page import study_view
 from cifarsweep.report.summary import study_fields, verdict_lines
 from cifarsweep.spec.moments import At
 from cifarsweep.spec.settings import EarlyStop, Settings, Validation
+from cifarsweep.stats.shares import Guess
 
 NARROW = "\N{NARROW NO-BREAK SPACE}"
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cifarsweep.analysis.outcomes import Guess
 from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
 from cifarsweep.spec.hypothesis import Equivalent, Faster, Greater
 from cifarsweep.spec.settings import Settings, flat_settings
 from cifarsweep.spec.study import Cell, Study, cell_name, crossed
 from cifarsweep.spec.validation import nested
+from cifarsweep.stats.shares import Guess
 from cifarsweep.store.records import AttemptRow
 
 START = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
