@@ -99,7 +99,7 @@ def runs_found(report: ReportStudy) -> RunsFound | None:
 
 def run_facts(report: ReportStudy, found: RunsFound) -> Iterator[RunFact]:
     """Yield the accuracies of the runs that were evaluated by the end of their cell; runs of one name as a mean."""
-    for cell, names in found.given.runs.items():
+    for cell, names in _in_order(report, found.given):
         end = _end(report, cell)
         for name in names:
             ours = [curve for curve in found.curves if (curve.cell, curve.run) == (cell, name)]
@@ -118,7 +118,7 @@ def cut(curve: Curve, until: float) -> Curve | None:
 
 
 def _curves(report: ReportStudy, given: ReportedRuns, runs: Sequence[OtherRun]) -> Iterator[RunCurve]:
-    for cell, names in given.runs.items():
+    for cell, names in _in_order(report, given):
         numbers = [trial.number for trial in report.trials if trial.cell == cell]
         ours, _ = _pace(next((report.series[n, EPOCH] for n in numbers if (n, EPOCH) in report.series), None))
         for name in names:
@@ -132,6 +132,11 @@ def _curves(report: ReportStudy, given: ReportedRuns, runs: Sequence[OtherRun]) 
                         if metric != EPOCH
                     }
                     yield RunCurve(cell, name, run.seed, drawn_by, curves)
+
+
+def _in_order(report: ReportStudy, given: ReportedRuns) -> list[tuple[str, tuple[str, ...]]]:
+    """The runs by cell, in the order of the study's cells: in the database, keys are sorted."""
+    return [(cell.name, given.runs[cell.name]) for cell in report.study.cells if cell.name in given.runs]
 
 
 def _pace(epochs: Series | None) -> tuple[float | None, int]:

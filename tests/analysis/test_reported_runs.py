@@ -109,6 +109,14 @@ def test_runs_of_one_name_are_a_mean_and_each_name_has_a_row(tried: Any) -> None
     assert rows == [("theirs", 2, pytest.approx(0.75)), ("another", 1, pytest.approx(0.8))]
 
 
+def test_rows_are_in_the_order_of_the_cells(tried: Any) -> None:
+    runs = [run("theirs", val_accuracy=accuracy(1000, 100)), run("another", val_accuracy=accuracy(1000, 100))]
+
+    rows = analyse(held(tried, *runs, runs={HIGH: ("theirs",), LOW: ("another",)})).reported
+
+    assert [row.reported.cell for row in rows] == [LOW, HIGH]
+
+
 def test_our_numbers_are_the_same_with_runs_and_without(tried: Any) -> None:
     with_runs = held(tried, run(val_accuracy=accuracy(1000, 10, 0.99), train_loss=accuracy(1000, 10)))
     without = replace(with_runs, study=tried(FAR).study, other_study=None)
