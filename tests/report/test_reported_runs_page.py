@@ -85,7 +85,7 @@ def test_page_json_and_terminal_have_a_row_a_run_and_say_what_is_missing(analysi
     assert "run equal of backbone" in page and "reported (runs of backbone)" in page
     assert "200 steps long" in page
     lines = [plain(line) for line in reported_lines(analysis)]
-    assert lines[0].startswith(f"{LOW}, validation accuracy at the end: reported is 90.00 % from the run equal; found")
+    assert lines[0].startswith(f"{LOW}, test accuracy at the end: reported is 90.00 % from the run equal; found")
     assert "The study 'backbone' has no run 'nobody'. It has: equal; longer; bystander." in lines
     assert "Reported runs drawn by step: equal; longer." in lines
     assert [(row["run"], row["standing"]) for row in fields["reported"]] == [
