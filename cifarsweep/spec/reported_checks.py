@@ -9,7 +9,6 @@ from cifarsweep.spec.metrics import (
     BEST_ACCURACY,
     BEST_STEP,
     EARLY_STOPPED_AT,
-    METRIC_LABELS,
     SINGLE,
     bounds,
     is_loss,
@@ -21,7 +20,7 @@ from cifarsweep.spec.reported import Reported
 from cifarsweep.spec.reported_runs import ReportedRuns
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.tested import never_measured
-from cifarsweep.spec.validation import nearest
+from cifarsweep.spec.validation import nearest, unknown_metric
 
 _MOST_CELLS_NAMED = 20
 
@@ -56,9 +55,8 @@ def _no_cell(name: str, cells: Sequence[Cell]) -> str:
 
 
 def _mistake(fact: Reported) -> str | None:
-    known = list(dict.fromkeys([*METRIC_LABELS, *SINGLE]))
-    if fact.metric not in known:
-        return f"metric: {fact.metric!r} is unknown.{nearest(fact.metric, known)} Allowed: {', '.join(known)}."
+    if problem := unknown_metric(fact.metric):
+        return problem
     if fact.needs_curve and fact.metric in SINGLE:
         return f"metric: a trial has one value of {fact.metric!r}; leave out at and of"
     if fact.of == "best" and not is_share(fact.metric) and not is_loss(fact.metric):

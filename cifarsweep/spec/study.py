@@ -23,6 +23,7 @@ from cifarsweep.spec.search_space import Search
 from cifarsweep.spec.settings import NONE, Frozen, Settings
 from cifarsweep.spec.tested import never_measured
 from cifarsweep.spec.types import NAME_PATTERN, Value
+from cifarsweep.spec.validation import unknown_metric
 
 Prose = Annotated[str, Field(max_length=4000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]
 
@@ -217,7 +218,7 @@ def check_unique(cells: tuple[Cell, ...], where: str) -> None:
 def check_hypotheses(study: Study, where: str) -> None:
     """Raise SpecError if a hypothesis refers to a cell, factor or level that the study does not have."""
     for number, hypothesis in enumerate(study.hypotheses, start=1):
-        if problem := _missing_reference(study, hypothesis):
+        if problem := _missing_reference(study, hypothesis) or unknown_metric(hypothesis.metric):
             raise SpecError(f"{where}: hypothesis {number}: {problem}")
         if hypothesis.kind == "at_chance" and not hypothesis.metric.endswith("accuracy"):
             raise SpecError(

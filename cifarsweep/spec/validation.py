@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from cifarsweep.errors import SpecError
+from cifarsweep.spec.metrics import METRIC_LABELS, SINGLE
 from cifarsweep.spec.settings import Frozen, nested_models, setting_keys
 
 Table = dict[str, Any]
@@ -58,6 +59,14 @@ def nearest(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     close = close or difflib.get_close_matches(word.rsplit(".", 1)[-1], known, n=1, cutoff=0.6)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def unknown_metric(metric: str) -> str | None:
+    """Say that trials have no such metric, with those that hypotheses and reported numbers may name; else None."""
+    known = list(dict.fromkeys([*METRIC_LABELS, *SINGLE]))
+    if metric in known:
+        return None
+    return f"metric: {metric[:_LONGEST_WORD]!r} is unknown.{nearest(metric, known)} Allowed: {', '.join(known)}."
 
 
 def unknown(error: ValidationError) -> str | None:

@@ -157,6 +157,8 @@ def test_a_mistake_is_named_with_file_key_and_remedy(write, old: str, new: str, 
         (AT + "{ step = 1.5 }", ["at.step", "whole number"]),
         (AT + "{ steps = 1 }", ["at.steps", "unknown key", "Did you mean 'step'?"]),
         (AT + '{ epoch = 1 }\nmetric = "best/accuracy"', ["hypothesis 1: at", "one value of 'best/accuracy'"]),
+        (AT + '{ epoch = 1 }\nmetric = "test/accuracy"', ["hypothesis 1: at", "one value of 'test/accuracy'"]),
+        (AT + '{ epoch = 1 }\nmetric = "val/acuracy"', ["hypothesis 1: metric", "Did you mean 'val/accuracy'?"]),
         (
             AT.replace("trend", "faster") + "{ epoch = 1 }",
             ["hypothesis 1: at", "unknown key"],
