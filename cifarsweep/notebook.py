@@ -146,7 +146,8 @@ class StudyResults:
         from cifarsweep.report.reported_text import reported_lines, source_text
 
         rows, analysis = [], load_study(self._store, self._name, curves=False)
-        for held, said in zip(analysis.reported, reported_lines(analysis), strict=True):
+        # Notes on reported runs come after the sentences.
+        for held, said in zip(analysis.reported, reported_lines(analysis), strict=False):
             fact, found, interval = held.reported, held.found, held.interval
             ours = (found.mean, found.n) if found else (None, 0)
             ends = (interval.low, interval.high) if interval else (None, None)
