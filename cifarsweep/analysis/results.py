@@ -90,9 +90,13 @@ def _result(cell: Cell, trials: Sequence[ReportTrial]) -> CellResult:
     return CellResult(cell, tuple(trials), accuracy, seconds, test)
 
 
-def final_summary(trials: Sequence[ReportTrial], metric: str) -> Summary | None:
-    """Sum up the last values of a metric over the runs of a cell that stand for it; None while no trial has one."""
-    values = [value for trial in compared_runs(trials) if (value := trial.last(metric)) is not None]
+def final_summary(trials: Sequence[ReportTrial], metric: str, *, every: bool = False) -> Summary | None:
+    """Sum up the final values of a metric over the runs of a cell that stand for it; None while no trial has one.
+
+    `every` takes those that fell out too, as `at_chance` does.
+    """
+    counted = trials if every else compared_runs(trials)
+    values = [value for trial in counted if (value := trial.last(metric)) is not None]
     return summary(values) if values else None
 
 
@@ -182,5 +186,6 @@ def named_means(hypothesis: Hypothesis, report: ReportStudy, results: Sequence[C
     for side in sides(hypothesis, report.study):
         for cell in side.cells:
             trials = [as_of(trial, hypothesis, report) for trial in by_name[cell].trials]
-            means.append(NamedMean(side.role, cell, final_summary(trials, hypothesis.metric), by_name[cell].done > 0))
+            mean = final_summary(trials, hypothesis.metric, every=hypothesis.kind == "at_chance")
+            means.append(NamedMean(side.role, cell, mean, by_name[cell].done > 0))
     return means

@@ -231,7 +231,11 @@ def without_value(compared: Sequence[Side], done: DoneTrials, metric: str) -> in
 
 
 def chance_of(side: Side, report: ReportStudy) -> float | None:
-    """The accuracy of a guess; None if the number of classes is unknown, or differs between the cells."""
+    """The accuracy of a guess, as the trials recorded it, else 1 / classes; None if unknown, or unlike in its cells."""
+    guesses = {trial.guess for trial in report.trials if trial.cell in side.cells and trial.done and trial.guess}
+    shares = {guess.share for guess in guesses if guess.recorded} or {guess.share for guess in guesses}
+    if shares:
+        return shares.pop() if len(shares) == 1 else None
     datasets = {cell.settings.dataset for cell in report.study.cells if cell.name in side.cells}
     counts = {report.classes.get(dataset) for dataset in datasets}
     count = counts.pop() if len(counts) == 1 else None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cifarsweep.analysis.records import ReportStudy
-from cifarsweep.analysis.samples import DoneTrials, Side, last_values, seed_means, side_trials, times_to
+from cifarsweep.analysis.samples import DoneTrials, Side, last_values, seed_means, times_to
 from cifarsweep.spec.hypothesis import Hypothesis
 from cifarsweep.stats import Summary, summary
 from cifarsweep.stats.estimate import Cells, mean
@@ -25,9 +25,6 @@ class SideResult:
     """Seeds of the cell with the fewest; for `faster` the trials that have a curve."""
     reached: int = 0
     """Trials that reached the target of `faster`."""
-    diverged: int = 0
-    trials: int = 0
-    """Trials that are done; `diverged` of them diverged."""
 
 
 def side_results(
@@ -50,15 +47,8 @@ def _race_result(side: Side, times: Sequence[Sequence[Reached]]) -> SideResult:
 def _side_result(hypothesis: Hypothesis, side: Side, done: DoneTrials, report: ReportStudy) -> SideResult:
     alone = hypothesis.kind in ("at_chance", "reaches")
     cells = [seed_means(side, done, hypothesis, report)] if alone else last_values(side, done, hypothesis, report)
-    value, trials = _summary(cells), side_trials(side, done)
-    return SideResult(
-        label=side.label,
-        cells=side.cells,
-        value=value,
-        seeds=value.n if value else 0,
-        trials=len(trials),
-        diverged=sum(trial.diverged for trial in trials),
-    )
+    value = _summary(cells)
+    return SideResult(label=side.label, cells=side.cells, value=value, seeds=value.n if value else 0)
 
 
 def _summary(cells: Cells) -> Summary | None:

@@ -6,13 +6,14 @@ A `Verdict` holds every number that a sentence about it needs; `report.verdict_t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from cifarsweep.analysis.confounds import UnlikeTimes, unlike_times
 from cifarsweep.analysis.families import key_of_test
 from cifarsweep.analysis.floors import guessing_floor
+from cifarsweep.analysis.outcomes import FallenOut, compared_by_seed, fallen_out
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.samples import (
     DoneTrials,
@@ -43,7 +44,7 @@ from cifarsweep.stats.multiplicity import ERROR_RATE, Decision, Judgement, judge
 from cifarsweep.stats.power import seeds_needed
 
 #: Why a hypothesis can't be tested.
-Obstacle = Literal["no counterparts", "not finite", "no values", "classes unknown", "no shared seeds"]
+Obstacle = Literal["no counterparts", "not finite", "no values", "classes unknown", "no shared seeds", "none trained"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +96,8 @@ class Verdict:
     """Whether no look is complete: the numbers are those so far, and every p is 1."""
     not_finite: int
     """Done trials whose value is not finite; 0 for `faster`."""
+    fell_out: Mapping[str, FallenOut]
+    """The cells of which runs fell out, by name. The numbers are of the runs that trained, but for `at_chance`."""
     chance: float | None
     """The accuracy of a guess, for `at_chance`; None if the number of classes is unknown."""
     time_ratio: float | None
@@ -110,6 +113,9 @@ class _Case:
     hypothesis: Hypothesis
     compared: Sequence[Side]
     done: DoneTrials
+    """The trials that stand for their cells; see `compared_runs`."""
+    fell_out: Mapping[str, FallenOut]
+    """By cell, of all trials."""
     look: Look | None
     """None if no look is complete, so that there can be no verdict."""
     level: float
@@ -129,8 +135,8 @@ def verdicts(report: ReportStudy) -> list[Verdict]:
     """A verdict on each hypothesis of the study, in its order, corrected for all of them together.
 
     The chance of any false verdict is at most 5 %, over all looks that were planned in time. Runs are taken as
-    independent, and values of a cell as about normal. Diverged trials count at chance accuracy. If no look is complete,
-    the numbers are those of the trials that are done, and there is no verdict.
+    independent, and values of a cell as about normal. Runs that fell out are counted, and the others compared. If no
+    look is complete, the numbers are those of the trials that are done, and there is no verdict.
     """
     cases = [_case(hypothesis, done_trials(report, hypothesis), report) for hypothesis in report.study.hypotheses]
     kinds = [key_of_test(case.hypothesis, case.compared) for case in cases]
@@ -144,8 +150,16 @@ def _case(hypothesis: Hypothesis, done: DoneTrials, report: ReportStudy) -> _Cas
     compared = sides(hypothesis, report.study)
     look = look_at(cells_of(compared), done, report)
     shown = look.trials if look else done
-    evidence = _evidence(hypothesis, compared, shown, report)
-    return _Case(hypothesis, compared, shown, look, _level(look, report), evidence)
+    fell_out = {cell: fallen_out(shown.get(cell, {}).values()) for cell in cells_of(compared)}
+    # Whether a cell trains is what `at_chance` asks.
+    counted = shown if hypothesis.kind == "at_chance" else compared_by_seed(shown)
+    evidence = None if _none_trained(compared, fell_out) else _evidence(hypothesis, compared, counted, report)
+    return _Case(hypothesis, compared, counted, fell_out, look, _level(look, report), evidence)
+
+
+def _none_trained(compared: Sequence[Side], fell_out: Mapping[str, FallenOut]) -> bool:
+    """Whether there is nothing to compare, since no run of any side trained."""
+    return len(compared) > 1 and all(found.every for found in fell_out.values())
 
 
 def _level(look: Look | None, report: ReportStudy) -> float:
@@ -200,6 +214,8 @@ def _obstacle(case: _Case, chance: float | None, not_finite: int) -> Obstacle | 
         return None
     if hypothesis.kind in ("best", "trend") and not case.compared[0].matched:
         return "no counterparts"
+    if _none_trained(case.compared, case.fell_out):
+        return "none trained"
     if not_finite:
         return "not finite"
     if any(not _any_value(cell, case.done, hypothesis.metric) for cell in case.cells):
@@ -242,6 +258,7 @@ def _verdict(case: _Case, judgement: Judgement, tested: int, report: ReportStudy
         open_trials=sum(trial.cell in case.cells and trial.state not in FINAL_STATES for trial in report.trials),
         preliminary=case.look is None,
         not_finite=not_finite,
+        fell_out={cell: found for cell, found in case.fell_out.items() if found.count},
         chance=chance,
         time_ratio=_time_ratio(case),
         unlike_times=_unlike_times(case, report),

@@ -174,11 +174,6 @@ class _AtChance(_OneSide[AtChance]):
     def region(self) -> None:
         return None
 
-    def numbers(self, verdict: Verdict) -> str:
-        (side,) = verdict.sides
-        diverged = [f"{side.diverged} of {side.trials} diverged"] if side.diverged else []
-        return ", ".join([*self.means(verdict), *diverged])
-
 
 class _Reaches(_OneSide[Reaches]):
     def condition(self) -> str:

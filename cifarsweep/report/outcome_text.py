@@ -22,9 +22,14 @@ def fell_out_text(found: FallenOut) -> str:
 
 
 def cells_fell_out_text(cells: Mapping[str, FallenOut]) -> str:
-    """The same for several cells by name; those that do not train come first."""
+    """The same for several cells by name, those that do not train first; empty for none."""
     ranked = sorted(cells, key=lambda name: not cells[name].every)
-    texts = [f"{name}{' does not train' if cells[name].every else ''}: {fell_out_text(cells[name])}" for name in ranked]
+    texts = [
+        f"{name} does not train ({fell_out_text(cells[name])})"
+        if cells[name].every
+        else f"of {name}, {fell_out_text(cells[name])}"
+        for name in ranked
+    ]
     more = [f"and runs of {plural(len(texts) - _NAMED, 'more cell')}"] if len(texts) > _NAMED else []
     return "; ".join([*texts[:_NAMED], *more])
 
@@ -35,9 +40,9 @@ def fell_out_notes(report: ReportStudy, results: Sequence[CellResult]) -> Iterat
     some = {name: cell for name, cell in found.items() if cell.count}
     if some:
         yield (
-            f"A run fell out if it diverged, or if its accuracy is no better than a guess{_guesses(report)}. Means and "
-            "curves are of the runs that trained; only a cell of which none did stands as it ended. "
-            f"{cells_fell_out_text(some)}."
+            f"A run fell out if it diverged, or if its accuracy is no better than a guess{_guesses(report)}. Means, "
+            "curves and verdicts are of the runs that trained; only a cell of which none did stands as it ended. "
+            f"Here: {cells_fell_out_text(some)}."
         )
     if found and len(some) < len(found):
         fewest = min((cell for cell in found.values() if not cell.count), key=lambda cell: cell.of)

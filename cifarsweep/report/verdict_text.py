@@ -12,6 +12,7 @@ from cifarsweep.analysis.results import NamedMean
 from cifarsweep.analysis.verdicts import Verdict
 from cifarsweep.formatting import mean_text, plural, ratio_text
 from cifarsweep.report.hypothesis_text import hypothesis_text, kind_text
+from cifarsweep.report.outcome_text import cells_fell_out_text
 from cifarsweep.spec.hypothesis import moment_of
 from cifarsweep.stats import Interval
 from cifarsweep.stats.estimate import FEWEST_SEEDS
@@ -44,8 +45,9 @@ def warning(verdict: Verdict) -> str:
 
 def detail(verdict: Verdict) -> str:
     """The numbers behind the claim, the finding, and how sure it is."""
+    outcomes = cells_fell_out_text(verdict.fell_out)
     if verdict.obstacle is not None:
-        return f"{_obstacle_text(verdict)}."
+        return f"{'; '.join(filter(None, [outcomes, _obstacle_text(verdict)]))}."
     words = kind_text(verdict.hypothesis)
     parts = [words.numbers(verdict)]
     if verdict.decision != "undecided":
@@ -55,10 +57,18 @@ def detail(verdict: Verdict) -> str:
     if verdict.time_ratio is not None:
         of = "of" if verdict.time_ratio < 1 else "times"
         parts.append(f"in {ratio_text(verdict.time_ratio)} {of} the time")
-    text = f"{', '.join(parts)} ({'; '.join(_certainty(verdict))})."
+    text = f"{_outcomes_first(verdict)}{', '.join(parts)} ({'; '.join(_certainty(verdict))})."
     rest = [_waiting(verdict)] if verdict.preliminary else []
     rest += [_missing(verdict)] if verdict.decision == "undecided" else []
     return " ".join([text, *rest])
+
+
+def _outcomes_first(verdict: Verdict) -> str:
+    """How many runs fell out, before any number of those that trained; empty if none did."""
+    if not verdict.fell_out:
+        return ""
+    some = verdict.hypothesis.kind != "at_chance" and any(not found.every for found in verdict.fell_out.values())
+    return f"{cells_fell_out_text(verdict.fell_out)}; {'of the runs that trained, ' if some else ''}"
 
 
 def hypothesis_view(verdict: Verdict, means: Sequence[NamedMean]) -> dict[str, Any]:
@@ -85,8 +95,10 @@ def _obstacle_text(verdict: Verdict) -> str:
             return f"{plural(verdict.not_finite, 'trial')} {had} a {metric} that is not finite"
         case "no values":
             return f"not every cell that it needs is done with a {metric}"
+        case "none trained":
+            return "no run of any cell trained, so that there is nothing to compare"
         case "classes unknown":
-            return "how many classes the images have is not known on this machine"
+            return "what a guess would give on the images is not known here, or not the same in all of its cells"
     return "the cells that it compares have no seed in common"
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from support.studies import ABOVE, HIGH, LOW
 
+from cifarsweep.analysis.outcomes import FallenOut
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.results import cell_results, named_means
 from cifarsweep.analysis.samples import metrics_needed
@@ -83,8 +84,8 @@ def test_who_diverged_by_then_counts_at_chance_and_who_did_later_with_its_value(
     (before,) = verdicts(ended(report, outcome="diverged", steps=30))
     (after,) = verdicts(ended(report, outcome="diverged", steps=100))
 
-    assert (before.decision, before.sides[0].diverged) == ("supported", 3)
-    assert (after.decision, after.sides[0].diverged) == ("refuted", 0)
+    assert (before.decision, before.fell_out) == ("supported", {HIGH: FallenOut(3, 3)})
+    assert (after.decision, after.fell_out) == ("refuted", {})
 
 
 def test_a_loss_that_was_not_finite_at_the_moment_is_told(tried: Any) -> None:

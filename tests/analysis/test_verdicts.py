@@ -11,6 +11,7 @@ from statsmodels.stats.power import TTestPower
 from support.studies import ABOVE, ALIKE, FAR, HIGH, LOW, MIDDLE, NEAR, Values, judged_on
 
 from cifarsweep.analysis.floors import floor_of
+from cifarsweep.analysis.outcomes import FallenOut
 from cifarsweep.analysis.samples import sides
 from cifarsweep.analysis.study import analyse
 from cifarsweep.analysis.verdicts import verdicts
@@ -115,7 +116,7 @@ def test_seeds_that_are_all_alike_spread_as_guesses_do(tried: Any, images: int, 
 
     p = stats.t.sf(0.02 / math.sqrt(0.1 * 0.9 / images / 3), 2)
     assert (verdict.decision, verdict.p) == (expected, pytest.approx(p))
-    assert (verdict.sides[0].diverged, verdict.sides[0].trials, verdict.floored) == (3, 3, True)
+    assert verdict.floored and verdict.fell_out == {LOW: FallenOut(3, 3)}
     assert (verdict.more_seeds is None) == (expected == "supported")
     assert study_fields(analyse(report))["verdicts"][0]["method"] == "one-sample"
     assert "take runs as independent and the values of a cell as about normal" in " ".join(figure_notes(report, []))
@@ -182,13 +183,13 @@ def test_what_is_hopeless_is_called_so(tried: Any) -> None:
     assert verdict.decision == "undecided" and verdict.more_seeds is None
 
 
-def test_diverged_trials_are_results(tried: Any) -> None:
-    report = tried({LOW: [0.1, 0.1, 0.1, None], HIGH: [0.9, 0.9, 0.1]}, ABOVE)
+def test_only_seeds_that_both_have_count_and_diverged_trials_are_left_out(tried: Any) -> None:
+    report = tried({LOW: [0.1, 0.1, 0.1, None], HIGH: [0.9, 0.9, 0.1, 0.99]}, ABOVE)
     diverged = [replace(one, outcome="diverged") if one.accuracy == 0.1 else one for one in report.trials]
 
     (verdict,) = verdicts(replace(report, trials=tuple(diverged)))
 
-    assert (verdict.seeds, verdict.estimate, verdict.method) == (3, pytest.approx(1.6 / 3), "Welch")
+    assert (verdict.seeds, verdict.estimate, verdict.method) == (3, pytest.approx(0.83), "Welch")
     assert verdict.open_trials == 1 and verdict.preliminary
 
 

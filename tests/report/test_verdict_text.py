@@ -6,6 +6,7 @@ import pytest
 from support.studies import ABOVE, ALIKE, FIRST, HIGH, LOW
 
 from cifarsweep.analysis.confounds import UnlikeTimes
+from cifarsweep.analysis.outcomes import FallenOut
 from cifarsweep.analysis.side_results import SideResult
 from cifarsweep.analysis.verdicts import Verdict
 from cifarsweep.report.verdict_text import hypothesis_view, sentence, sentence_and_warning, warning
@@ -20,7 +21,7 @@ RISES = Trend(kind="trend", claim="Larger rates are better", factor="optimizer.l
 
 def side(label: str, *values: float, **changes: Any) -> SideResult:
     found = summary(values) if values else None
-    return SideResult(label=label, cells=(label,), value=found, seeds=len(values), trials=len(values), **changes)
+    return SideResult(label=label, cells=(label,), value=found, seeds=len(values), **changes)
 
 
 def verdict(hypothesis: Any, *sides: SideResult, **changes: Any) -> Verdict:
@@ -30,7 +31,7 @@ def verdict(hypothesis: Any, *sides: SideResult, **changes: Any) -> Verdict:
         "interval": Interval(0.04, 0.06), "decisive": Interval(0.03, 0.07), "effect": 2.0, "method": "Welch",
         "floored": False, "p": 0.01, "corrected": 0.01, "tested": 1, "looks": 1, "level": 0.05, "seeds": 3,
         "more_seeds": None, "cells": (HIGH, LOW), "open_trials": 0, "preliminary": False, "not_finite": 0,
-        "chance": None, "time_ratio": None, "unlike_times": None,
+        "fell_out": {}, "chance": None, "time_ratio": None, "unlike_times": None,
     }  # fmt: skip
     return Verdict(hypothesis=hypothesis, sides=sides, **(fields | changes))
 
@@ -39,7 +40,7 @@ def plain(text: str) -> str:
     return text.replace("\N{NARROW NO-BREAK SPACE}", " ")
 
 
-FAILED = side(LOW, 0.1, 0.1, 0.1, diverged=2)
+FAILED = side(LOW, 0.1, 0.1, 0.1)
 A, B = side(HIGH, 0.85, 0.86, 0.855), side(LOW, 0.80, 0.81, 0.805)
 
 
@@ -65,7 +66,18 @@ def test_a_sentence_has_the_means_the_finding_the_time_and_how_sure_it_is() -> N
         (verdict(ABOVE, A, B, corrected=1e-9), "p < 0.001; 3 seeds)."),
         (verdict(ABOVE, A, B, open_trials=4), "; 4 trials of the next look not finished)."),
         (verdict(ABOVE, A, B, time_ratio=2.5), ", above, in 2.5 times the time ("),
-        (verdict(AT_CHANCE, FAILED, chance=0.1), "2 of 3 diverged, within 2 points of a guess, 10.0 %"),
+        (
+            verdict(AT_CHANCE, FAILED, chance=0.1, fell_out={LOW: FallenOut(2, 3)}),
+            "train: of lr=0.1, 2 of 3 runs fell out (up to 98 % may); 10.0 %, within 2 points of a guess, 10.0 %",
+        ),
+        (
+            verdict(ALIKE, A, B, fell_out={LOW: FallenOut(1, 4)}),
+            "low: of lr=0.1, 1 of 4 runs fell out (up to 75 % may); of the runs that trained, 85.5 ± 1.2 % against",
+        ),
+        (
+            verdict(ABOVE, A, FAILED, fell_out={LOW: FallenOut(3, 3)}),
+            "low: lr=0.1 does not train (all 3 runs fell out); 85.5 ± 1.2 % against 10.0 %, above (",
+        ),
         (verdict(REACHES, A), "which reaches 85.0 %, which is 90.0 % less 5 points (95 % interval 4."),
         (verdict(BEST, A, B, levels=3), "% at lr=0.3 against 80.5 ± 1.2 % at lr=0.1, the highest of 3 levels"),
         (verdict(BEST, A, B, decision="refuted"), ", below lr=0.1 ("),
@@ -103,7 +115,8 @@ def test_a_target_that_some_did_not_reach_is_counted() -> None:
 @pytest.mark.parametrize(
     ("hypothesis", "changes", "words"),
     [
-        (AT_CHANCE, {"obstacle": "classes unknown"}, "how many classes the images have is not known on this machine."),
+        (AT_CHANCE, {"obstacle": "classes unknown"}, "what a guess would give on the images is not known here, or "),
+        (ABOVE, {"obstacle": "none trained"}, "no run of any cell trained, so that there is nothing to compare."),
         (ABOVE, {"obstacle": "no values"}, "not every cell that it needs is done with a validation accuracy."),
         (ABOVE, {"obstacle": "not finite", "not_finite": 1}, "1 trial ended with a validation accuracy that is not"),
         (ABOVE, {"obstacle": "no shared seeds"}, "the cells that it compares have no seed in common."),
