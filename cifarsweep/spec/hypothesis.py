@@ -59,7 +59,7 @@ class Equivalent(_ValueClaim):
 
 
 class AtChance(_ValueClaim):
-    """`a` does not train: its accuracy is within `margin` of one over the number of classes."""
+    """`a` does not train: its accuracy is within `margin` of always naming the largest class."""
 
     kind: Literal["at_chance"]
     a: Selector

@@ -56,7 +56,7 @@ class Outcome(StrEnum):
 
     #: reached its budget with finite losses
     FINISHED = "finished"
-    #: its loss stopped being finite; counts at chance accuracy
+    #: its loss stopped being finite; its accuracy is recorded as that of a guess
     DIVERGED = "diverged"
     #: a search ended it early, because it fell behind others
     PRUNED = "pruned"
