@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from cifarsweep.cli.db import report_upgrade
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, OtherData, console
 
 if TYPE_CHECKING:
+    from cifarsweep.analysis.planning import Spread
     from cifarsweep.spec.study import Study
     from cifarsweep.store.records import Created
 
@@ -46,6 +48,7 @@ def create(
     other_data: OtherData = False,
 ) -> None:
     """Turn a study into trials in the database. Again is a no-op."""
+    from cifarsweep.analysis.planning import expected_spread
     from cifarsweep.data.catalog import EMBEDDED, info, known
     from cifarsweep.report.notes import one_test_notes
     from cifarsweep.spec.overrides import parse_overrides
@@ -63,6 +66,7 @@ def create(
     with Store.open(db, upgrade=True) as store:
         report_upgrade(store)
         created = store.studies.create(spec, extend=extend, other_data=other_data)
+        spread = expected_spread(spec, store) if created.added and spec.hypotheses else None
     if created.added:
         typer.echo(f"{spec.name}: {created.added} trials added ({_shape(spec)})")
         report_requeued(spec.name, created)
@@ -70,6 +74,8 @@ def create(
         typer.echo(f"{spec.name}: has the contents of the file now, and no new trials")
     else:
         typer.echo(f"{spec.name}: is there already, with the same contents and {spec.planned} trials")
+    if spread is not None:
+        _print_chances(spec, spread)
     for note in notes:
         typer.echo(f"note: {note}")
     absent = [name for name in _datasets(spec) if known(name) and name != EMBEDDED and info(name) is None]
@@ -82,6 +88,33 @@ def report_requeued(name: str, created: Created) -> None:
     if points := created.reopened:
         come = "1 point that it had not asked for comes" if points == 1 else f"{points} points not asked for come"
         typer.echo(f"{name}: was cancelled; {come} back with the new ones; `cifarsweep cancel {name}` ends them all")
+
+
+def _print_chances(study: Study, spread: Spread) -> None:
+    """Print the chance to decide each hypothesis, and what another seed costs."""
+    from rich.table import Table
+
+    from cifarsweep.analysis.planning import DISTANCES, chances
+    from cifarsweep.worker.precheck import images_to_train
+
+    where = "as its file says" if spread.stated else "a guess for full training; state yours as expected_sd"
+    if spread.studies:
+        where = f"as in {', '.join(spread.studies)}"
+    seeds = len(study.seeds)
+    table = Table("chance to decide, where the truth is so far from what is claimed", box=None, pad_edge=False)
+    for distance in DISTANCES:
+        table.add_column(f"{100 * distance:g} point{'s' * (distance != 0.01)}", justify="right")
+    for one in chances(study, spread.sd):
+        table.add_row(escape(one.claim), *(map(_chance_text, one.at) if one.at else ["-"] * len(DISTANCES)))
+    typer.echo(f"With {seeds} seed{'s' * (seeds > 1)} that vary by {100 * spread.sd:.2g} points (sd), {where}:")
+    console().print(table)
+    images = images_to_train(study)
+    cost = "" if images is None else f", {images / seeds / 1e6:,.1f} million training images"
+    typer.echo(f"Each further seed: {len(study.cells)} trials{cost}.")
+
+
+def _chance_text(chance: float) -> str:
+    return "> 99 %" if chance > 0.99 else f"{chance:.0%}".replace("%", " %")
 
 
 def _shape(study: Study) -> str:

@@ -77,6 +77,7 @@ class _File(Frozen):
     reported_runs: ReportedRuns | None = None
     search: dict[str, Any] | None = None
     final: Final | None = None
+    expected_sd: float | None = None
 
 
 def shipped_folder() -> Path:
@@ -153,7 +154,7 @@ def read_study(
     hypotheses = applicable_hypotheses(hypotheses, cells, note, merged=merged) if given else hypotheses
     seed_list = _seeds(file.seeds if file.seeds is not None else 1 if search else _SEEDS, where)
     check_trial_count((search.points if search else len(cells)) * len(seed_list), where)
-    contents = file.model_dump(mode="json", include={"name", "question", "source", "cost"})
+    contents = file.model_dump(mode="json", include={"name", "question", "source", "cost", "expected_sd"})
     factors = {key: levels_of_cells(key, levels, cells) for key, levels in _factors(file, where).items()}
     hypotheses = [map_levels(each, lambda key, level: levels_of_cells(key, [level], cells)[0]) for each in hypotheses]
     contents |= {"factors": factors, "cells": cells, "seeds": seed_list, "hypotheses": hypotheses}

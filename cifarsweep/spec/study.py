@@ -76,6 +76,8 @@ class Study(Frozen):
     reported_runs: ReportedRuns | None = None
     search: Search | None = None
     final: Final = Final()
+    expected_sd: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """The standard deviation of the accuracies of a cell's seeds that its author plans with; None if not stated."""
     imported: bool = False
     """Whether its trials were read from logs of other programs, so that their settings are unknown."""
 
@@ -104,6 +106,7 @@ class Study(Frozen):
         # Omit what earlier versions did not have, so that their studies keep their hash.
         unused = {key for key in ("search", "imported", "reported", "reported_runs") if not getattr(self, key)}
         unused |= {"final"} if self.final == Final() else set()
+        unused |= {"expected_sd"} if self.expected_sd is None else set()
         contents = self.model_dump(mode="json", exclude=unused)
         return json.dumps(contents, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 

@@ -21,6 +21,7 @@ def _pretty(study: Study) -> list[str]:
     lines = [f"question = {study.question!r}", f"source = {study.source!r}", f"cost = {study.cost!r}"]
     lines += [f"factors.{key} = {json.dumps(levels)}" for key, levels in study.factors.items()]
     lines += [f"seeds = {list(study.seeds)}", f"final = {study.final.model_dump_json()}"]
+    lines += [f"expected_sd = {study.expected_sd}"] if study.expected_sd is not None else []
     lines += [f"hypothesis = {h.model_dump_json()}" for h in study.hypotheses]
     lines += [f"reported = {fact.model_dump_json(exclude_none=True)}" for fact in study.reported]
     if study.reported_runs:

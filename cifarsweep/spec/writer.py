@@ -45,6 +45,8 @@ def study_toml(study: Study) -> str:
 
 def _head(study: Study) -> list[str]:
     lines = [f"{key} = {_value(getattr(study, key))}" for key in ("name", "question", "source", "cost")]
+    if study.expected_sd is not None:
+        lines.append(f"expected_sd = {_value(study.expected_sd)}")
     # Said in any case: what a file leaves out has a default that depends on its settings.
     return [*lines, f"seeds = {_value(study.seeds)}", f"final = {_value(study.final.model_dump())}"]
 

@@ -27,6 +27,11 @@ def seeds_needed(evidence: Evidence, level: float) -> int | None:
     return int(n[enough][0]) if enough.any() else None
 
 
+def chance_at(evidence: Evidence, seeds: int, level: float) -> float:
+    """Return the chance of a verdict with so many seeds in each cell, if estimate and spread are true."""
+    return float(_chance(evidence, np.array([seeds]), level / evidence.sides)[0])
+
+
 def _chance(evidence: Evidence, n: npt.NDArray[np.integer], level: float) -> Floats:
     """Return the chance of a verdict in the direction of the estimate, by one-sided tests at the level."""
     if all(statement.lead > 0 for statement in evidence.statements):

@@ -1,0 +1,144 @@
+"""What a study can decide before anything has run: the chance of a verdict on each of its hypotheses."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+
+from cifarsweep.analysis.samples import sides
+from cifarsweep.errors import UnreadableStudy
+from cifarsweep.spec.hypothesis import Hypothesis
+from cifarsweep.spec.metrics import LARGEST_CLASS, VAL_IMAGES, is_loss
+from cifarsweep.spec.settings import Settings
+from cifarsweep.spec.study import Study
+from cifarsweep.spec.types import Outcome
+from cifarsweep.stats import evidence as tests
+from cifarsweep.stats.estimate import Cells
+from cifarsweep.stats.evidence import Evidence
+from cifarsweep.stats.multiplicity import ERROR_RATE
+from cifarsweep.stats.planning import chance_of_verdict, expected, pooled_sd
+from cifarsweep.stats.shares import Guess
+from cifarsweep.store import Store
+
+#: Distances of the truth from what a hypothesis asks for, in units of accuracy.
+DISTANCES = (0.005, 0.01, 0.02)
+#: What accuracies of seeds of a fully trained CIFAR-10 network commonly differ by, as a standard deviation.
+COMMON_SD = 0.003
+#: A spread from fewer degrees of freedom says little; and no more studies than these are read.
+_FEWEST_DF, _MOST_STUDIES = 6, 10
+#: Where the means of the imagined cells lie: far from both ends of a share.
+_MIDDLE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The standard deviation of the seeds of a cell that a study is planned with."""
+
+    sd: float
+    studies: tuple[str, ...] = ()
+    """The studies that it was found in; none where the study's file states it, or where it is the common one."""
+    stated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Chances:
+    """The chance of a verdict on a hypothesis at each of `DISTANCES`; none where that can't be told."""
+
+    claim: str
+    at: tuple[float, ...]
+
+
+def chances(study: Study, sd: float) -> list[Chances]:
+    """Return the chance of a verdict on each hypothesis with the seeds of the study, if these vary by `sd`.
+
+    The truth lies so far from the threshold of the claim, on either side: of `best` all other levels are so much lower,
+    and a `trend` rises by so much from its first level to its last. The level is that of the strictest step of Holm's
+    method, so the chance is rather too small. None is told for losses and for times.
+    """
+    level = ERROR_RATE / max(len(study.hypotheses), 1)
+    return [Chances(one.claim, _chances(one, study, sd, level)) for one in study.hypotheses]
+
+
+def _chances(hypothesis: Hypothesis, study: Study, sd: float, level: float) -> tuple[float, ...]:
+    if hypothesis.kind == "faster" or is_loss(hypothesis.metric):
+        return ()
+    sizes = [len(side.cells) for side in sides(hypothesis, study)]
+    seeds = len(study.seeds)
+    return tuple(chance_of_verdict(_evidence(hypothesis, sizes, sd, seeds, at), level) for at in DISTANCES)
+
+
+def _evidence(hypothesis: Hypothesis, sizes: Sequence[int], sd: float, seeds: int, away: float) -> Evidence | None:
+    """The evidence if the truth lies `away` from the threshold; `sizes` are the numbers of cells of the sides."""
+
+    def side(number: int, mean: float) -> Cells:
+        return [expected(_MIDDLE + mean, sd, seeds)] * sizes[number]
+
+    match hypothesis.kind:
+        case "greater":
+            return tests.greater(side(0, hypothesis.margin + away), side(1, 0.0), hypothesis.margin)
+        case "not_worse":
+            return tests.not_worse(side(0, away - hypothesis.margin), side(1, 0.0), hypothesis.margin)
+        case "equivalent":
+            return tests.equivalent(side(0, hypothesis.margin + away), side(1, 0.0), hypothesis.margin)
+        case "at_chance":
+            return tests.near(side(0, hypothesis.margin + away), _MIDDLE, hypothesis.margin)
+        case "reaches":
+            return tests.reaches(side(0, away), _MIDDLE)
+        case "best":
+            return tests.best(side(0, away), [side(other, 0.0) for other in range(1, len(sizes))])
+        case "trend":
+            step = away / max(len(sizes) - 1, 1)
+            return tests.trend([side(number, number * step) for number in range(len(sizes))], 1)
+        case "faster":
+            return None
+
+
+def expected_spread(study: Study, store: Store) -> Spread:
+    """Return the spread to plan with: that of the file, of similar studies of the database, or the common one.
+
+    Similar are studies with the same data set, networks of the same family and a budget of the same size.
+    """
+    if study.expected_sd is not None:
+        return Spread(study.expected_sd, stated=True)
+    found: dict[str, list[list[float]]] = {}
+    for name in _similar(study, store):
+        with suppress(UnreadableStudy):
+            found[name] = _values(name, store)
+    pooled = pooled_sd([cell for cells in found.values() for cell in cells])
+    if pooled is None or pooled[1] < _FEWEST_DF or not pooled[0]:
+        return Spread(COMMON_SD)
+    return Spread(pooled[0], tuple(name for name, cells in found.items() if any(len(cell) > 1 for cell in cells)))
+
+
+def _similar(study: Study, store: Store) -> list[str]:
+    """The newest similar studies."""
+    mine = _kinds(study)
+    others = [row.name for row in store.studies.all() if not row.unreadable and row.name != study.name]
+    alike = (name for name in reversed(others) if mine & _kinds(store.studies.get(name).spec))
+    return list(islice(alike, _MOST_STUDIES))
+
+
+def _kinds(study: Study) -> set[tuple[str, str, str, int]]:
+    known = [cell.own_settings for cell in study.cells if cell.own_settings is not None]
+    return {(one.dataset, one.model.name, *_budget(one)) for one in known}
+
+
+def _budget(settings: Settings) -> tuple[str, int]:
+    """The budget, rounded to a power of two: shorter runs spread wider."""
+    if settings.epochs is not None:
+        return "epochs", settings.epochs.bit_length()
+    return "steps", (settings.steps or 0).bit_length()
+
+
+def _values(name: str, store: Store) -> list[list[float]]:
+    """The final accuracies of the runs that trained, by cell."""
+    cells: dict[str, list[float]] = defaultdict(list)
+    for trial in store.trials.all(name):
+        images, largest = trial.final.get(VAL_IMAGES), trial.final.get(LARGEST_CLASS)
+        guess = Guess(largest / images, round(images)) if images and largest else None
+        if trial.value is not None and trial.outcome is Outcome.FINISHED and not (guess and guess.covers(trial.value)):
+            cells[trial.cell].append(trial.value)
+    return list(cells.values())

@@ -1,0 +1,101 @@
+"""Before anything has run: the chance of a verdict on each kind of hypothesis, and the spread it is told for."""
+
+from pathlib import Path
+
+import pytest
+
+from cifarsweep.analysis.planning import COMMON_SD, Spread, chances, expected_spread
+from cifarsweep.spec.metrics import LARGEST_CLASS, VAL_ACCURACY, VAL_IMAGES
+from cifarsweep.spec.reader import read_study
+from cifarsweep.spec.types import MetricRow, Outcome
+from cifarsweep.store import Store
+from cifarsweep.store.records import FinishedRun
+
+FILE = """
+name = "rates"
+question = "Which rate?"
+seeds = 5
+[settings]
+dataset = "digits"
+epochs = 10
+[factors]
+"optimizer.lr" = [0.1, 0.05, 0.01]
+"model.skip" = [false, true]
+"""
+CLAIMS = {
+    "greater": 'a = { "optimizer.lr" = 0.1 }\nb = { "optimizer.lr" = 0.05 }\nmargin = 0.01',
+    "not_worse": 'a = { "optimizer.lr" = 0.1 }\nb = { "optimizer.lr" = 0.05 }\nmargin = 0.01',
+    "equivalent": 'a = { "optimizer.lr" = 0.1 }\nb = { "optimizer.lr" = 0.05 }\nmargin = 0.01',
+    "at_chance": 'a = { "optimizer.lr" = 0.1 }',
+    "reaches": 'a = { "optimizer.lr" = 0.1 }\ntarget = 0.9',
+    "best": 'factor = "optimizer.lr"\nlevel = 0.1',
+    "trend": 'factor = "optimizer.lr"\ndirection = "falling"',
+}
+
+
+@pytest.fixture
+def read(tmp_path: Path):
+    def call(*hypotheses: str, head: str = ""):
+        path = tmp_path / "study.toml"
+        path.write_text(head + FILE + "".join(f"[[hypotheses]]\n{one}\n" for one in hypotheses))
+        return read_study(path)
+
+    return call
+
+
+def claim(kind: str) -> str:
+    return f'kind = "{kind}"\nclaim = "So it is"\n{CLAIMS[kind]}'
+
+
+@pytest.mark.parametrize("kind", CLAIMS)
+def test_the_chance_rises_with_the_distance_and_falls_with_spread_and_hypotheses(read, kind):
+    (one,) = chances(read(claim(kind)), COMMON_SD)
+    (wider,) = chances(read(claim(kind)), 2 * COMMON_SD)
+    many = chances(read(*[claim(kind)] * 3), COMMON_SD)[0]
+
+    assert 0 < one.at[0] < one.at[1] <= one.at[2] <= 1
+    assert all(less < more for less, more in zip(wider.at[:2], one.at[:2], strict=True))
+    assert many.at[0] < one.at[0]
+
+
+def test_nothing_is_told_of_losses_and_times(read):
+    faster = (
+        'kind = "faster"\nclaim = "Sooner"\na = { "optimizer.lr" = 0.1 }\nb = { "optimizer.lr" = 0.05 }\ntarget = 0.5'
+    )
+    loss = claim("greater") + '\nmetric = "val/loss"'
+
+    assert [one.at for one in chances(read(faster, loss), COMMON_SD)] == [(), ()]
+
+
+def test_the_spread_of_the_file_wins(read, tmp_path):
+    with Store.open(f"sqlite:///{tmp_path}/a.db", upgrade=True) as store:
+        assert expected_spread(read(head="expected_sd = 0.02\n"), store) == Spread(0.02, stated=True)
+        assert expected_spread(read(), store) == Spread(COMMON_SD)
+
+
+def test_similar_studies_tell_the_spread_by_their_runs_that_trained(read, tmp_path):
+    study = read()
+    earlier = study.model_copy(update={"name": "earlier"})
+    longer = study.model_copy(
+        update={
+            "name": "longer",
+            "cells": tuple(
+                cell.model_copy(update={"own_settings": cell.settings.model_copy(update={"epochs": 100})})
+                for cell in study.cells
+            ),
+        }
+    )
+    values = {0: 0.80, 1: 0.82, 2: 0.78, 3: 0.1}  # the last one guesses
+    with Store.open(f"sqlite:///{tmp_path}/a.db", upgrade=True) as store:
+        for spec, factor in ((earlier, 1.0), (longer, 0.5)):
+            runs = [finished(cell.name, seed, factor * at) for cell in spec.cells for seed, at in values.items()]
+            store.studies.add_finished(spec, runs)
+
+        found = expected_spread(study, store)
+
+    assert found == Spread(pytest.approx(0.02), ("earlier",))
+
+
+def finished(cell: str, seed: int, accuracy: float) -> FinishedRun:
+    final = {VAL_ACCURACY: accuracy, VAL_IMAGES: 1000.0, LARGEST_CLASS: 100.0}
+    return FinishedRun(cell, seed, (MetricRow(VAL_ACCURACY, 1, accuracy),), outcome=Outcome.FINISHED, final=final)
