@@ -1,10 +1,10 @@
 """Chooses the seeds to add next: for the cells of undecided hypotheses, and for no others.
 
 Looking again and again until a difference shows finds differences that are not there. So the looks are planned before
-the first one can be taken, after 3, 6, 12 ... seeds. Each look has its share of the 5 %, and is taken once all of its
-trials are final. A hypothesis is tested at these numbers of seeds alone, so the chance of a false verdict at any of
-them is at most the sum of the shares. A plan that is made after a look adds to the 5 %: half of what the plan before
-it had.
+the first one can be taken, after 3, 6, 12 ... seeds. Each look spends its share of the 5 %, that of the seeds which it
+adds, and is taken once all of its trials are final. A hypothesis is tested at these numbers of seeds alone, so the
+chance of a false verdict at any of them is at most the sum of the shares. A plan that is made after a look adds to the
+5 %: half of what the plan before it had.
 """
 
 from __future__ import annotations
