@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
+from cifarsweep.analysis.families import key_of_test
 from cifarsweep.analysis.samples import sides
 from cifarsweep.errors import UnreadableStudy
 from cifarsweep.spec.hypothesis import Hypothesis
@@ -58,7 +59,8 @@ def chances(study: Study, sd: float) -> list[Chances]:
     and a `trend` rises by so much from its first level to its last. The level is that of the strictest step of Holm's
     method, so the chance is rather too small. None is told for losses and for times.
     """
-    level = ERROR_RATE / max(len(study.hypotheses), 1)
+    keys = {key_of_test(one, sides(one, study)) for one in study.hypotheses}
+    level = ERROR_RATE / max(len(keys), 1)
     return [Chances(one.claim, _chances(one, study, sd, level)) for one in study.hypotheses]
 
 

@@ -51,11 +51,13 @@ def claim(kind: str) -> str:
 def test_the_chance_rises_with_the_distance_and_falls_with_spread_and_hypotheses(read, kind):
     (one,) = chances(read(claim(kind)), COMMON_SD)
     (wider,) = chances(read(claim(kind)), 2 * COMMON_SD)
-    many = chances(read(*[claim(kind)] * 3), COMMON_SD)[0]
+    twice = chances(read(claim(kind), claim(kind)), COMMON_SD)[0]
+    others = (f"{claim('reaches')}\nmargin = 0.0{margin}" for margin in (3, 4))
+    many = chances(read(claim(kind), *others), COMMON_SD)[0]
 
     assert 0 < one.at[0] < one.at[1] <= one.at[2] <= 1
     assert all(less < more for less, more in zip(wider.at[:2], one.at[:2], strict=True))
-    assert many.at[0] < one.at[0]
+    assert many.at[0] < one.at[0] == twice.at[0]
 
 
 def test_nothing_is_told_of_losses_and_times(read):
