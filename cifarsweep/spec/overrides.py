@@ -10,7 +10,7 @@ from typing import Any
 from cifarsweep.errors import SpecError
 from cifarsweep.spec.hypothesis import Hypothesis, selectors
 from cifarsweep.spec.settings import NONE, OPTIONAL_KEYS, flatten
-from cifarsweep.spec.study import Cell, ends_before, overlap, same_level, select
+from cifarsweep.spec.study import Cell, ends_before, overlap, same_level, select, unmeasured
 from cifarsweep.spec.types import NAME_PATTERN, Value
 from cifarsweep.spec.validation import Table
 
@@ -188,8 +188,8 @@ def applicable_hypotheses(
 ) -> list[Hypothesis]:
     """Return the hypotheses that --set leaves testable.
 
-    Left out, each with a note, are those whose budget was cut before `at` and, if cells were `merged`, those that lost
-    cells or have one on both sides.
+    Left out, each with a note, are those whose budget was cut before `at`, those whose metric is not recorded any more
+    and, if cells were `merged`, those that lost cells or have one on both sides.
     """
     kept: list[Hypothesis] = []
     for hypothesis in hypotheses:
@@ -198,6 +198,8 @@ def applicable_hypotheses(
             note(f"the hypothesis {hypothesis.claim!r} is left out: with --set its cells are merged or gone")
         elif ends_before(tuple(cells), hypothesis):
             note(f"the hypothesis {hypothesis.claim!r} is left out: with --set training ends before its `at`")
+        elif unmeasured(tuple(cells), hypothesis):
+            note(f"the hypothesis {hypothesis.claim!r} is left out: with --set its metric is not recorded")
         else:
             kept.append(hypothesis)
     return kept

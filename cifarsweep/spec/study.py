@@ -232,7 +232,7 @@ def check_hypotheses(study: Study, where: str) -> None:
             key = "kind" if hypothesis.kind == "faster" else "at"
             remedy = "choose another kind" if hypothesis.kind == "faster" else "leave out at"
             problem = f"{key}: a trial has one value of {hypothesis.metric!r}; {remedy}"
-        if problem := problem or ends_before(study.cells, hypothesis) or _never_measured(study.cells, hypothesis):
+        if problem := problem or ends_before(study.cells, hypothesis) or unmeasured(study.cells, hypothesis):
             raise SpecError(f"{where}: hypothesis {number}: {problem}")
         factor = getattr(hypothesis, "factor", None)
         if factor is not None and len(study.factors[factor]) < 2:
@@ -285,7 +285,8 @@ def ends_before(cells: tuple[Cell, ...], hypothesis: Hypothesis) -> str | None:
     return next(filter(None, problems), None)
 
 
-def _never_measured(cells: tuple[Cell, ...], hypothesis: Hypothesis) -> str | None:
+def unmeasured(cells: tuple[Cell, ...], hypothesis: Hypothesis) -> str | None:
+    """Say which cell never has the metric of the hypothesis; None if all have it, as far as settings tell."""
     problems = [never_measured(hypothesis.metric, cell.settings, cell.name) for cell in _compared(cells, hypothesis)]
     return next(filter(None, problems), None)
 

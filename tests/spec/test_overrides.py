@@ -80,6 +80,17 @@ def test_a_hypothesis_about_one_cell_twice_is_left_out(read):
     assert study.hypotheses == ()
 
 
+def test_a_hypothesis_whose_metric_is_no_longer_recorded_is_left_out(read):
+    text = ARMS.replace("epochs = 20\n", "epochs = 20\nkeep_best = true\n", 1)
+    text = text.replace('claim = "longer is better"', 'claim = "longer is better"\nmetric = "best/accuracy"')
+
+    assert len(read(text)[0].hypotheses) == 2
+    study, notes = read(text, keep_best=False)
+
+    assert [hypothesis.claim for hypothesis in study.hypotheses] == ["another is better"]
+    assert notes == ["the hypothesis 'longer is better' is left out: with --set its metric is not recorded"]
+
+
 def test_an_overridden_key_is_no_level_any_more(read):
     study, _ = read(epochs=1)
 
