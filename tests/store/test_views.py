@@ -27,6 +27,7 @@ def told_store(store: Store) -> Store:
     lease = must_claim(store)
     rows = [MetricRow("val/accuracy", step, number) for step, number in enumerate(NUMBERS)]
     final = {"val/accuracy": 0.75, "val/loss": math.inf, "train/loss": 0.5, "params": 12.0}
+    final |= {"test/accuracy": 0.5, "test/loss": 2.5, "best/test_accuracy": 0.625}
     store.queue.finish(lease, rows, None, TrialResult(Outcome.FINISHED, 7, final, "f" * 64))
     return store
 
@@ -47,6 +48,7 @@ def test_v_trial_has_the_last_metrics_as_numbers(told_store: Store) -> None:
 
     assert (done["val_accuracy"], done["val_loss"], done["params"]) == (0.75, math.inf, 12.0)
     assert (done["steps"], done["attempts"], done["best_accuracy"]) == (7, 1, None)
+    assert (done["test_accuracy"], done["test_loss"], done["best_test_accuracy"]) == (0.5, 2.5, 0.625)
     assert done["finished_at"] is not None
     assert (waiting["val_accuracy"], waiting["attempts"], waiting["final"]) == (None, 0, None)
 
