@@ -12,7 +12,7 @@ from cifarsweep.data.dataset import Split
 from cifarsweep.models import cost
 from cifarsweep.spec.reader import find, read_study, shipped
 from cifarsweep.spec.settings import Settings, Timm
-from cifarsweep.training.equal_cells import equal_cells, unread_settings
+from cifarsweep.training.equal_cells import equal_cells
 from cifarsweep.training.events import Metrics
 from cifarsweep.training.loop import Run, train
 from cifarsweep.training.schedule import Budget
@@ -84,11 +84,11 @@ def test_it_shrinks_to_an_epoch(path: Path):
 
 
 @every
-def test_no_two_cells_train_the_same_bits_and_every_setting_is_read(path: Path):
+def test_no_two_cells_train_the_same_bits(path: Path):
     study = read_study(path)
     images = {cell.name: training_images(cell.settings, None) for cell in study.cells}
 
-    assert not [*equal_cells(study, images), *unread_settings(study)]
+    assert not list(equal_cells(study, images))
 
 
 def test_batches_of_512_for_800_epochs_take_the_steps_of_64_for_100():
