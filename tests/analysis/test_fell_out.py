@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 from support.studies import ABOVE, ALIKE, HIGH, LOW, MIDDLE
 
-from cifarsweep.analysis.outcomes import FallenOut, Guess
+from cifarsweep.analysis.outcomes import FallenOut
 from cifarsweep.analysis.study import analyse
 from cifarsweep.analysis.verdicts import Verdict, verdicts
 from cifarsweep.report.summary import verdict_lines
 from cifarsweep.report.verdict_text import sentence
 from cifarsweep.spec.hypothesis import AtChance, Best, NotWorse, Reaches, Trend
+from cifarsweep.stats.shares import Guess
 
 #: Three seeds of ten equal classes decide on 10,000 images.
 CIFAR10 = Guess(0.1, 10_000)
