@@ -119,7 +119,7 @@ def _by_name(cell: Cell) -> str:
 def _accuracies(result: CellResult, report: ReportStudy) -> Sample:
     values = [trial.last(VAL_ACCURACY) for trial in compared_runs(result.trials)]
     known = tuple(value for value in values if value is not None)
-    return Sample(known, accuracy_floor(result.cell.name, result.trials, report))
+    return Sample(known, accuracy_floor(result.trials, report))
 
 
 def _p(estimate: Estimate | None) -> float:

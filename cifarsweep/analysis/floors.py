@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from cifarsweep.analysis.hits import cell_hits
+from cifarsweep.analysis.hits import KEPT, hits_of
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.spec.hypothesis import Hypothesis, moment_of
 from cifarsweep.spec.metrics import VAL_ACCURACY, is_share
@@ -14,25 +14,26 @@ from cifarsweep.stats.hits import flip_variance
 _IMAGES = 10_000
 
 
-def floor_of(cell: str, trials: Collection[ReportTrial], hypothesis: Hypothesis, report: ReportStudy) -> float:
-    """The least variance of the values of a cell, of which these trials are done; 0 for what is no share of images.
+def floor_of(trials: Collection[ReportTrial], hypothesis: Hypothesis, report: ReportStudy) -> float:
+    """The least variance of the values of a cell whose trials these are; 0 for what is no share of images.
 
     A share of N images has steps of 1 / N, and a value that is uniform within a step has the variance 1 / (12 N^2)
-    (https://en.wikipedia.org/wiki/Quantization_(signal_processing)). A final validation accuracy varies at least as
-    single images do that flip between runs, where these are known.
+    (https://en.wikipedia.org/wiki/Quantization_(signal_processing)). A final accuracy varies at least as single
+    images do that flip between runs, where these are known.
     """
     if not is_share(hypothesis.metric):
         return 0.0
-    if hypothesis.metric == VAL_ACCURACY and moment_of(hypothesis) is None:
-        return accuracy_floor(cell, trials, report)
+    if hypothesis.metric in KEPT and moment_of(hypothesis) is None:
+        return accuracy_floor(trials, report, hypothesis.metric)
     return 1 / images_of(trials) ** 2 / 12
 
 
-def accuracy_floor(cell: str, trials: Collection[ReportTrial], report: ReportStudy) -> float:
-    """The same for final validation accuracies; for the mean of k evaluations, what k independent ones give."""
-    hits = cell_hits(report, cell)
+def accuracy_floor(trials: Collection[ReportTrial], report: ReportStudy, metric: str = VAL_ACCURACY) -> float:
+    """The same for final accuracies; for the mean of k evaluations, what k independent ones give."""
+    hits = hits_of(trials, report, metric)
     flips = flip_variance(hits) if hits is not None else None
-    return max(1 / images_of(trials) ** 2 / 12, flips or 0.0) / report.study.final.mean_of
+    evaluations = report.study.final.mean_of if metric == VAL_ACCURACY else 1
+    return max(1 / images_of(trials) ** 2 / 12, flips or 0.0) / evaluations
 
 
 def guessing_floor(trials: Collection[ReportTrial], chance: float) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cifarsweep.analysis.outcomes import compared_runs
-from cifarsweep.analysis.records import ReportStudy
+from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.spec import types
 from cifarsweep.spec.metrics import TEST_ACCURACY, VAL_ACCURACY
 from cifarsweep.stats.hits import Hits
@@ -47,7 +47,11 @@ def cell_hits(report: ReportStudy, cell: str, metric: str = VAL_ACCURACY) -> Hit
     kept its hits, or they were judged on sets of different sizes: trials of earlier versions kept none, and only the
     cells of `ReportStudy.hits` were read.
     """
-    trials = [trial for trial in report.trials if trial.cell == cell]
+    return hits_of([trial for trial in report.trials if trial.cell == cell], report, metric)
+
+
+def hits_of(trials: Collection[ReportTrial], report: ReportStudy, metric: str = VAL_ACCURACY) -> Hits | None:
+    """Return the same of some trials of one cell."""
     numbers = [trial.number for trial in compared_runs(trials) if trial.trained]
     runs = [report.hits[number, metric] for number in numbers if (number, metric) in report.hits]
     return np.array(runs) if runs and len({len(run) for run in runs}) == 1 else None

@@ -197,7 +197,7 @@ def last_values(side: Side, done: DoneTrials, hypothesis: Hypothesis, report: Re
         trials = done.get(cell, {}).values()
         values = [trial.last(hypothesis.metric) for trial in trials]
         known = tuple(value for value in values if value is not None)
-        samples.append(Sample(known, floor_of(cell, trials, hypothesis, report)))
+        samples.append(Sample(known, floor_of(trials, hypothesis, report)))
     return samples
 
 
@@ -211,7 +211,7 @@ def seed_means(side: Side, done: DoneTrials, hypothesis: Hypothesis, report: Rep
         values = [value for trial in trials if (value := trial.last(hypothesis.metric)) is not None]
         if len(values) == len(trials):
             means.append(sum(values) / len(values))
-    floors = [floor_of(cell, done.get(cell, {}).values(), hypothesis, report) for cell in side.cells]
+    floors = [floor_of(done.get(cell, {}).values(), hypothesis, report) for cell in side.cells]
     return Sample(tuple(means), sum(floors) / len(floors) ** 2)
 
 
