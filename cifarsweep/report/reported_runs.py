@@ -11,6 +11,7 @@ from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.reported_runs import DrawnBy, RunCurve, RunFact, RunsFound, cut
 from cifarsweep.formatting import metric_label
 from cifarsweep.report.figures import FEWEST_POINTS, POINTS, POINTS_OF_A_PAGE, packed, thinned
+from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.validation import nearest
 from cifarsweep.stats import Band
 from cifarsweep.text import one_line
@@ -98,7 +99,10 @@ def _gaps(found: RunsFound) -> Iterator[str]:
 def _lacks(lacking: Mapping[str, Sequence[str]]) -> Iterator[str]:
     for metric, runs in lacking.items():
         label = metric_label(metric)
-        yield f"Reported runs without {label[:1].lower()}{label[1:]} ({metric}): {_list(runs)}."
+        again = (
+            ", unless they call it otherwise: then import them again with --rename" if metric == VAL_ACCURACY else ""
+        )
+        yield f"Reported runs without {label[:1].lower()}{label[1:]} ({metric}): {_list(runs)}{again}."
 
 
 def _drawing(found: RunsFound) -> Iterator[str]:
