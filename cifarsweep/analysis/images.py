@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ import numpy.typing as npt
 from cifarsweep.analysis.hits import cell_hits
 from cifarsweep.spec.metrics import TEST_ACCURACY, VAL_ACCURACY
 from cifarsweep.spec.study import datasets
-from cifarsweep.stats.hits import Hits, difference_error
+from cifarsweep.stats.hits import Hits, interval_halves
 
 if TYPE_CHECKING:
     from cifarsweep.analysis.records import ReportStudy
@@ -31,10 +30,10 @@ class Apart:
     only_next: tuple[int, ...]
     difference: float
     """Of the mean accuracies."""
-    error: float
-    """Its standard error for new runs and new images."""
-    seed_error: float | None
-    """Its standard error for new runs on these images; None with one run a cell."""
+    half: float
+    """Half of its 95 % interval for new runs and new images."""
+    seed_half: float | None
+    """The same for new runs on these images; None with one run a cell, or runs that are all alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +74,16 @@ def _apart(found: Mapping[str, Hits]) -> Apart | None:
         return None
     best, second = sorted(found, key=lambda name: -float(found[name].mean()))[:2]
     a, b = found[best], found[second]
+    half, seed_half = interval_halves(a, b)
     return Apart(
         best=best,
         next=second,
         only_best=_places(a.all(axis=0) & ~b.any(axis=0)),
         only_next=_places(b.all(axis=0) & ~a.any(axis=0)),
         difference=float(a.mean() - b.mean()),
-        error=difference_error([a], [b]),
-        seed_error=_seed_error(a, b) if min(len(a), len(b)) > 1 else None,
+        half=half,
+        seed_half=seed_half,
     )
-
-
-def _seed_error(*sides: Hits) -> float:
-    return math.sqrt(sum(float(hits.mean(axis=1).var(ddof=1)) / len(hits) for hits in sides))
 
 
 def _places(mask: npt.ArrayLike) -> tuple[int, ...]:

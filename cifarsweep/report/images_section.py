@@ -16,8 +16,6 @@ from cifarsweep.spec.metrics import VAL_ACCURACY
 
 #: Pictures of each of the three groups.
 _SHOWN = 8
-#: Standard errors to each side of a 95 % interval: there are thousands of images.
-_WIDE = 1.96
 
 
 def images_view(report: ReportStudy, results: Sequence[CellResult]) -> dict[str, Any] | None:
@@ -74,13 +72,13 @@ def _sentences(found: ImageResults) -> Iterator[str]:
 
 
 def _apart_text(apart: Apart) -> str:
-    half = _WIDE * apart.error
-    ends = [apart.difference - half, apart.difference + half]
-    low, high = (signed_text(end, half, VAL_ACCURACY, unit=False) for end in ends)
+    ends = [apart.difference - apart.half, apart.difference + apart.half]
+    low, high = (signed_text(end, apart.half, VAL_ACCURACY, unit=False) for end in ends)
+    apart_by = signed_text(apart.difference, apart.half, VAL_ACCURACY)
     text = (
-        f"The mean of {apart.best} is {signed_text(apart.difference, half, VAL_ACCURACY)} above that of {apart.next}, "
-        f"and for new images too the 95 % interval is {low} to {high}."
+        f"The mean of {apart.best} is {apart_by} above that of {apart.next}, and for new images too the 95 % interval "
+        f"is {low} to {high}."
     )
-    if apart.seed_error is not None and apart.error > apart.seed_error:
-        return f"{text} That is wider than seeds alone would make it, and more seeds don't narrow it: more images do."
+    if apart.seed_half is not None and apart.half > apart.seed_half:
+        return f"{text} On these images alone it is narrower: more seeds don't make up for more images."
     return text

@@ -73,7 +73,7 @@ def _assumed(report: ReportStudy) -> Iterator[str]:
     unknown = sum(trial.guess is None or trial.guess.images is None for trial in done)
     if equal:
         yield (
-            f"{plural(equal, 'trial')} did not record how large the classes of the validation images are, as earlier "
+            f"{plural(equal, 'trial')} did not record how large the classes of their images are, as earlier "
             "versions did not: a guess is taken as 1 / classes."
         )
     if unknown:

@@ -13,6 +13,10 @@ import numpy.typing as npt
 
 from cifarsweep.stats.summary import Floats
 
+#: The quantile at the upper end of a 95 % interval.
+_UPPER = 0.975
+#: A variance of accuracies below this is rounding: one image in a billion is 1e-18.
+_ROUNDING = 1e-24
 #: (runs, images)
 Hits = npt.NDArray[np.bool_]
 
@@ -50,6 +54,26 @@ def difference_error(a: Sequence[Hits], b: Sequence[Hits]) -> float:
     from_images = float(gaps.var(ddof=1)) / gaps.size
     from_runs = sum(sum(map(_run_variance, side)) / len(side) ** 2 for side in (a, b))
     return math.sqrt(from_images + max(from_runs, 0.0))
+
+
+def interval_halves(a: Hits, b: Hits) -> tuple[float, float | None]:
+    """Return half of the 95 % interval of the difference of two cells for new runs and images, and for new runs alone.
+
+    The second one is Welch's; None with one run a cell. The first one has Satterthwaite's degrees of freedom (1946,
+    Biometrics Bulletin 2), those of the images being without limit; it is never the narrower one in standard errors.
+    """
+    from scipy.special import ndtri, stdtrit
+
+    error = difference_error([a], [b])
+    if min(len(a), len(b)) < 2:
+        return float(ndtri(_UPPER)) * error, None
+    parts = [float(hits.mean(axis=1, dtype=np.float64).var(ddof=1)) / len(hits) for hits in (a, b)]
+    seeds, total = sum(parts), max(error**2, sum(parts))
+    if seeds < _ROUNDING:
+        return float(ndtri(_UPPER)) * error, None
+    of_seeds = sum(part**2 / (len(hits) - 1) for part, hits in zip(parts, (a, b), strict=True))
+    wide, narrow = (float(stdtrit(each**2 / of_seeds, _UPPER)) * math.sqrt(each) for each in (total, seeds))
+    return wide, narrow
 
 
 def _run_variance(hits: Hits) -> float:

@@ -3,10 +3,14 @@
 import numpy as np
 import numpy.typing as npt
 import pytest
+from scipy import stats
 
-from cifarsweep.stats.hits import difference_error, flip_variance, image_shares
+from cifarsweep.stats.hits import difference_error, flip_variance, image_shares, interval_halves
 
 RANDOM = np.random.default_rng(1)
+#: E[p - max(p - 0.1 u, 0)] of p ~ Beta(3, 1), u ~ U(0, 1), by quadrature over p and u.
+QUANTILES = np.linspace(0, 1, 2001)[:, None] ** (1 / 3)
+TRUTH = float((QUANTILES - np.maximum(QUANTILES - 0.1 * np.linspace(0, 1, 201), 0)).mean())
 
 
 def draw(shares: npt.NDArray[np.float64], runs: int) -> npt.NDArray[np.bool_]:
@@ -62,3 +66,32 @@ def test_cells_of_a_side_count_alike() -> None:
 
     assert difference_error([a, a], [c]) == pytest.approx(difference_error([a], [c]))
     assert difference_error([a, b], [c]) == pytest.approx(difference_error([c], [b, a]))
+
+
+def test_the_interval_for_new_runs_alone_is_that_of_welch() -> None:
+    a, b = draw(np.full(500, 0.8), 4), draw(np.full(500, 0.5), 3)
+
+    wide, narrow = interval_halves(a, b)
+
+    low, high = stats.ttest_ind(a.mean(axis=1), b.mean(axis=1), equal_var=False).confidence_interval()
+    assert narrow == pytest.approx((high - low) / 2)
+    assert wide >= 1.95 * difference_error([a], [b])
+
+
+def test_one_run_a_cell_or_runs_that_agree_tell_of_images_alone() -> None:
+    a, b = draw(np.full(500, 0.8), 1), draw(np.full(500, 0.5), 1)
+
+    for sides in ((a, b), (np.repeat(a, 3, axis=0), np.repeat(b, 3, axis=0))):
+        wide, narrow = interval_halves(*sides)
+        assert (wide, narrow) == (pytest.approx(1.96 * difference_error([a], [b]), rel=1e-3), None)
+
+
+def test_the_interval_for_new_images_covers_as_often_as_promised() -> None:
+    covered = []
+    for _ in range(600):
+        hardness = RANDOM.beta(3, 1, 200)
+        a, b = draw(hardness, 3), draw(np.clip(hardness - 0.1 * RANDOM.random(200), 0, 1), 3)
+        covered.append(abs(a.mean() - b.mean() - TRUTH) <= interval_halves(a, b)[0])
+
+    # Rather too wide than too narrow, as three runs hardly tell their spread.
+    assert np.mean(covered) >= 0.93
