@@ -215,15 +215,6 @@ def seed_means(side: Side, done: DoneTrials, hypothesis: Hypothesis, report: Rep
     return Sample(tuple(means), sum(floors) / len(floors) ** 2)
 
 
-def log_times(side: Side, done: DoneTrials) -> list[Sample]:
-    """The logarithms of the training times of each cell; trials that diverged or were pruned ended early and lack."""
-    samples = []
-    for cell in side.cells:
-        times = [trial.elapsed_s for trial in done.get(cell, {}).values() if trial.trained]
-        samples.append(Sample(tuple(math.log(time) for time in times if time)))
-    return samples
-
-
 def without_value(compared: Sequence[Side], done: DoneTrials, metric: str) -> int:
     """The number of done trials whose last value is not finite, such as the loss of diverged ones."""
     trials = [trial for side in compared for cell in side.cells for trial in done.get(cell, {}).values()]

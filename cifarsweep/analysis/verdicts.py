@@ -23,11 +23,9 @@ from cifarsweep.analysis.samples import (
     chance_of,
     done_trials,
     last_values,
-    log_times,
     look_at,
     pending_seeds,
     seed_means,
-    side_trials,
     sides,
     times_to,
     without_value,
@@ -38,10 +36,10 @@ from cifarsweep.spec.metrics import ELAPSED, is_loss
 from cifarsweep.spec.types import FINAL_STATES
 from cifarsweep.stats import Interval
 from cifarsweep.stats import evidence as tests
-from cifarsweep.stats.estimate import FEWEST_SEEDS, Method, difference
+from cifarsweep.stats.estimate import Method
 from cifarsweep.stats.evidence import Evidence
 from cifarsweep.stats.multiplicity import ERROR_RATE, Decision, Judgement, judge, level_after, levels
-from cifarsweep.stats.power import seeds_needed
+from cifarsweep.stats.power import seeds_needed, seeds_range
 
 #: Why a hypothesis can't be tested.
 Obstacle = Literal["no counterparts", "not finite", "no values", "classes unknown", "no shared seeds", "none trained"]
@@ -89,6 +87,8 @@ class Verdict:
     more_seeds: int | None
     """About how many more it takes for a verdict with 80 % chance, beside those that are queued; 0 if these suffice.
     None if it is decided, or takes more than 200."""
+    more_seeds_range: tuple[int, int | None] | None
+    """The same at both ends of the 80 % interval of the spread; None for more than 200, at its end or at both."""
     cells: tuple[str, ...]
     open_trials: int
     """Trials of these cells that are not final."""
@@ -100,8 +100,6 @@ class Verdict:
     """The cells of which runs fell out, by name. The numbers are of the runs that trained, but for `at_chance`."""
     chance: float | None
     """The accuracy of a guess, for `at_chance`; None if the number of classes is unknown."""
-    time_ratio: float | None
-    """Training time of a over that of b; None unless both were measured alike and surely differ."""
     unlike_times: UnlikeTimes | None
     """How the times of a `faster` were measured differently, if they were."""
 
@@ -254,13 +252,13 @@ def _verdict(case: _Case, judgement: Judgement, tested: int, report: ReportStudy
         level=case.level,
         seeds=case.seeds,
         more_seeds=_more_seeds(case, judgement, report) if judgement.decision == "undecided" else None,
+        more_seeds_range=_more_seeds_range(case, judgement, report) if judgement.decision == "undecided" else None,
         cells=case.cells,
         open_trials=sum(trial.cell in case.cells and trial.state not in FINAL_STATES for trial in report.trials),
         preliminary=case.look is None,
         not_finite=not_finite,
         fell_out={cell: found for cell, found in case.fell_out.items() if found.count},
         chance=chance,
-        time_ratio=_time_ratio(case),
         unlike_times=_unlike_times(case, report),
     )
 
@@ -295,16 +293,13 @@ def _more_seeds(case: _Case, judgement: Judgement, report: ReportStudy) -> int |
     return None if needed is None else max(needed - have, 1)
 
 
-def _time_ratio(case: _Case) -> float | None:
-    if case.evidence is None or case.hypothesis.kind not in ("greater", "not_worse", "equivalent"):
+def _more_seeds_range(case: _Case, judgement: Judgement, report: ReportStudy) -> tuple[int, int | None] | None:
+    if case.evidence is None:
         return None
-    estimate = difference(*(log_times(side, case.done) for side in case.compared))
-    trials = [trial for side in case.compared for trial in side_trials(side, case.done)]
-    if estimate is None or estimate.n < FEWEST_SEEDS or unlike_times(trials):
-        return None
-    interval, ratio = estimate.interval(), math.exp(estimate.value)
-    surely = interval is not None and (interval.low > 0 or interval.high < 0)
-    return ratio if surely and not 0.95 < ratio < 1.05 else None
+    have = case.evidence.fewest + pending_seeds(case.compared, report)
+    ends = seeds_range(case.evidence, judgement.level / case.level * level_after(report.plans, have))
+    low, high = (None if end is None else max(end - have, 1) for end in ends)
+    return None if low is None else (low, high)
 
 
 def _unlike_times(case: _Case, report: ReportStudy) -> UnlikeTimes | None:

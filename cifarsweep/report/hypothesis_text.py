@@ -35,6 +35,7 @@ from cifarsweep.spec.hypothesis import (
 )
 from cifarsweep.spec.metrics import VAL_ACCURACY, is_loss, is_share
 from cifarsweep.spec.study import level_text
+from cifarsweep.stats import Interval
 
 H = TypeVar("H", bound=Hypothesis)
 L = TypeVar("L", bound=Best | Trend)
@@ -102,6 +103,10 @@ class KindText(ABC, Generic[H]):
     def end(self, value: float, half: float) -> str:
         """An end of the estimate's interval."""
         return signed_text(value, half, self.hypothesis.metric, unit=False)
+
+    def ends(self, interval: Interval, half: float) -> str:
+        """Both ends of the estimate's interval."""
+        return f"{self.end(interval.low, half)} to {self.end(interval.high, half)}"
 
     def unmatched(self, verdict: Verdict) -> str:
         """What is unfair about comparing cells that have no counterparts."""
@@ -266,7 +271,14 @@ class _Trend(_Levels[Trend]):
         return ", ".join(self.means(verdict))
 
     def estimate(self, value: float, half: float) -> str:
-        return f"rise per level {signed_text(value, half, self.hypothesis.metric)}"
+        moves = "falls" if value < 0 else "rises"
+        return f"{moves} by {signed_text(abs(value), half, self.hypothesis.metric)} per level"
+
+    def ends(self, interval: Interval, half: float) -> str:
+        low, high = (self.end(abs(end), half) for end in (interval.low, interval.high))
+        if interval.low < 0 < interval.high:
+            return f"from a fall by {low} to a rise by {high}"
+        return f"{low} to {high}" if interval.low >= 0 else f"{high} to {low}"
 
 
 _CLASSES: Mapping[str, type[KindText[Any]]] = {

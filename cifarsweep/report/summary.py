@@ -228,6 +228,7 @@ def _verdict_fields(verdict: Verdict) -> dict[str, Any]:
         "level": verdict.level,
         "seeds": verdict.seeds,
         "more_seeds": verdict.more_seeds,
+        "more_seeds_range": list(verdict.more_seeds_range) if verdict.more_seeds_range else None,
         "open_trials": verdict.open_trials,
         "preliminary": verdict.preliminary,
         "sentence": sentence(verdict),

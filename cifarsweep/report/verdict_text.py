@@ -10,9 +10,10 @@ from typing import Any
 
 from cifarsweep.analysis.results import NamedMean
 from cifarsweep.analysis.verdicts import Verdict
-from cifarsweep.formatting import mean_text, plural, ratio_text
+from cifarsweep.formatting import mean_text, plural
 from cifarsweep.report.hypothesis_text import hypothesis_text, kind_text
 from cifarsweep.report.outcome_text import cells_fell_out_text
+from cifarsweep.report.ruled_out import ruled_out
 from cifarsweep.spec.hypothesis import moment_of
 from cifarsweep.stats import Interval
 from cifarsweep.stats.estimate import FEWEST_SEEDS
@@ -54,13 +55,10 @@ def detail(verdict: Verdict) -> str:
         parts.append(words.findings(verdict)[verdict.decision == "refuted"])
     if not verdict.matched:
         parts.append(words.unmatched(verdict))
-    if verdict.time_ratio is not None:
-        of = "of" if verdict.time_ratio < 1 else "times"
-        parts.append(f"in {ratio_text(verdict.time_ratio)} {of} the time")
     text = f"{_outcomes_first(verdict)}{', '.join(parts)} ({'; '.join(_certainty(verdict))})."
     rest = [_waiting(verdict)] if verdict.preliminary else []
-    rest += [_missing(verdict)] if verdict.decision == "undecided" else []
-    return " ".join([text, *rest])
+    rest += [ruled_out(verdict), _missing(verdict)] if verdict.decision == "undecided" else []
+    return " ".join([text, *filter(None, rest)])
 
 
 def _outcomes_first(verdict: Verdict) -> str:
@@ -123,15 +121,22 @@ def _estimate(verdict: Verdict, value: float, interval: Interval) -> Iterator[st
     """The estimate, unless it is one of the means, and its interval."""
     words, half = kind_text(verdict.hypothesis), interval.half
     parts = [text] if (text := words.estimate(value, half)) else []
-    yield ", ".join([*parts, f"95 % interval {words.end(interval.low, half)} to {words.end(interval.high, half)}"])
+    yield ", ".join([*parts, f"95 % interval {words.ends(interval, half)}"])
 
 
 def _corrected(verdict: Verdict) -> str:
-    """`p = 0.016 corrected for 3 tests and 2 looks`."""
+    """`p = 0.016 corrected for 3 tests and 2 looks`; of what was refuted, the statement that was shown instead."""
     p = "p < 0.001" if verdict.corrected < 0.001 else f"p = {verdict.corrected:.2g}"
+    if verdict.decision == "refuted":
+        p += f" of the test for \N{LEFT DOUBLE QUOTATION MARK}{_shown_instead(verdict)}\N{RIGHT DOUBLE QUOTATION MARK}"
+        p += "," if verdict.tested > 1 or verdict.level < ERROR_RATE else ""
     family = [f"{verdict.tested} tests"] if verdict.tested > 1 else []
     family += [f"{verdict.looks} looks"] if verdict.level < ERROR_RATE else []
     return f"{p} corrected for {' and '.join(family)}" if family else p
+
+
+def _shown_instead(verdict: Verdict) -> str:
+    return kind_text(verdict.hypothesis).findings(verdict)[1].removeprefix("which ")
 
 
 def _waiting(verdict: Verdict) -> str:
@@ -147,7 +152,11 @@ def _missing(verdict: Verdict) -> str:
         return f"One seed is never enough: at least {FEWEST_SEEDS}."
     if verdict.more_seeds is None:
         return f"If the truth is as found so far, it takes more than {MOST_SEEDS} seeds."
-    more = (
-        f"about {plural(verdict.more_seeds, 'more seed')}" if verdict.more_seeds else "no more seeds than those waiting"
-    )
+    low, high = verdict.more_seeds_range or (verdict.more_seeds, None)
+    if not verdict.more_seeds:
+        more = "no more seeds than those waiting"
+    elif low == high:
+        more = plural(low, "more seed")
+    else:
+        more = f"at least {plural(low, 'more seed')}" if high is None else f"{low} to {high} more seeds"
     return f"If the truth is as found so far, it takes {more} to decide it with {100 * POWER:.0f} % chance."

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
@@ -30,6 +33,21 @@ def seeds_needed(evidence: Evidence, level: float) -> int | None:
 def chance_at(evidence: Evidence, seeds: int, level: float) -> float:
     """Return the chance of a verdict with so many seeds in each cell, if estimate and spread are true."""
     return float(_chance(evidence, np.array([seeds]), level / evidence.sides)[0])
+
+
+def seeds_range(evidence: Evidence, level: float) -> tuple[int | None, int | None]:
+    """Return `seeds_needed` at both ends of the 80 % interval of the spread (chi-squared): few seeds hardly tell it."""
+    from scipy.special import chdtri
+
+    df = min(statement.estimate.df for statement in evidence.statements)
+    low, high = (_with_spread(evidence, math.sqrt(df / chdtri(df, above))) for above in (0.1, 0.9))
+    return seeds_needed(low, level), seeds_needed(high, level)
+
+
+def _with_spread(evidence: Evidence, factor: float) -> Evidence:
+    estimates = [replace(one.estimate, error=one.estimate.error * factor) for one in evidence.statements]
+    pairs = zip(evidence.statements, estimates, strict=True)
+    return replace(evidence, statements=tuple(replace(one, estimate=estimate) for one, estimate in pairs))
 
 
 def _chance(evidence: Evidence, n: npt.NDArray[np.integer], level: float) -> Floats:

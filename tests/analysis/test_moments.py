@@ -49,7 +49,6 @@ def test_the_values_of_the_moment_decide(tried: Any, early: Greater, words: str)
     assert (at_moment.decision, at_end.decision) == ("supported", "refuted")
     assert at_moment.estimate == pytest.approx(0.203) and at_end.estimate == pytest.approx(-0.203)
     assert words in sentence(at_moment) and " at " not in sentence(at_end).split(":")[-1]
-    assert at_moment.time_ratio is None
 
 
 def test_page_and_json_name_the_moment(tried: Any) -> None:

@@ -7,67 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
-from support.studies import ALIKE, FIRST, HIGH, LOW, NEAR
+from support.studies import FIRST, HIGH, LOW
 
-from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.samples import metrics_needed
 from cifarsweep.analysis.study import analyse
 from cifarsweep.analysis.verdicts import verdicts
 from cifarsweep.report.render import render_study
 from cifarsweep.report.summary import study_fields, verdict_lines
 from cifarsweep.report.verdict_text import sentence, warning
-
-
-def slow_low(report: ReportStudy) -> list[Any]:
-    return [replace(trial, elapsed_s=300.0 if trial.cell == LOW else 100.0) for trial in report.trials]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda make, one: {"attempts": (make.attempt(1, device="NVIDIA H200"),)},
-        lambda make, one: {"attempts": (make.attempt(1, device="NVIDIA H200"), make.attempt(2))},
-        lambda make, one: {"final": one.final | {"cpu/slots_busy": 8.0}},
-    ],
-    ids=["another device", "an earlier attempt on another device", "more trials at once"],
-)
-def test_no_share_of_the_time_that_was_measured_otherwise(tried: Any, make: Any, change: Any) -> None:
-    report = tried(NEAR, ALIKE)
-    alike = [replace(one, final=one.final | {"cpu/slots_busy": 1.0}) for one in slow_low(report)]
-    unlike = [replace(alike[0], **change(make, alike[0])), *alike[1:]]
-
-    (fair,), (unfair,) = (verdicts(replace(report, trials=tuple(trials))) for trials in (alike, unlike))
-
-    assert "in 0.33 of the time" in sentence(fair) and "of the time" not in sentence(unfair)
-
-
-@pytest.mark.parametrize(
-    ("times", "said"),
-    [
-        ([95.0, 140.0, 80.0, 120.0], False),
-        ([95.0, 96.0, 94.0, 95.0], True),
-        ([95.0, 96.0], False),
-    ],
-    ids=["within the spread", "beyond it", "two seeds"],
-)
-def test_a_share_of_the_time_is_said_where_it_is_sure(tried: Any, times: list[float], said: bool) -> None:
-    report = tried({cell: values[: len(times)] + values[:1] * (len(times) - 3) for cell, values in NEAR.items()}, ALIKE)
-    trials = [replace(one, elapsed_s=times[one.seed] if one.cell == HIGH else 130.0) for one in report.trials]
-
-    (verdict,) = verdicts(replace(report, trials=tuple(trials)))
-
-    assert ("in 0.73 of the time" in sentence(verdict)) is said, sentence(verdict)
-
-
-def test_the_time_of_what_diverged_is_of_something_else(tried: Any) -> None:
-    values = {LOW: [0.9, 0.91, 0.9, 0.9], HIGH: [0.9, 0.1, 0.905, 0.9]}
-    report = tried(values, ALIKE.model_copy(update={"margin": 0.5}))
-    trials = slow_low(report)
-    trials[5] = replace(trials[5], elapsed_s=1.0, outcome="diverged")
-
-    (verdict,) = verdicts(replace(report, trials=tuple(trials)))
-
-    assert trials[5].accuracy == 0.1 and "in 0.33 of the time" in sentence(verdict)
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,9 @@ def verdict(hypothesis: Any, *sides: SideResult, **changes: Any) -> Verdict:
         "decision": "supported", "obstacle": None, "levels": len(sides), "matched": True, "estimate": 0.05,
         "interval": Interval(0.04, 0.06), "decisive": Interval(0.03, 0.07), "effect": 2.0, "method": "Welch",
         "floored": False, "p": 0.01, "corrected": 0.01, "tested": 1, "looks": 1, "level": 0.05, "seeds": 3,
-        "more_seeds": None, "cells": (HIGH, LOW), "open_trials": 0, "preliminary": False, "not_finite": 0,
-        "fell_out": {}, "chance": None, "time_ratio": None, "unlike_times": None,
+        "more_seeds": None, "more_seeds_range": None, "cells": (HIGH, LOW), "open_trials": 0,
+        "preliminary": False, "not_finite": 0,
+        "fell_out": {}, "chance": None, "unlike_times": None,
     }  # fmt: skip
     return Verdict(hypothesis=hypothesis, sides=sides, **(fields | changes))
 
@@ -45,10 +46,10 @@ A, B = side(HIGH, 0.85, 0.86, 0.855), side(LOW, 0.80, 0.81, 0.805)
 
 
 def test_a_sentence_has_the_means_the_finding_the_time_and_how_sure_it_is() -> None:
-    found = verdict(ALIKE, A, B, time_ratio=0.31, estimate=0.0013, interval=Interval(-0.0028, 0.0001), corrected=0.0015)
+    found = verdict(ALIKE, A, B, estimate=0.0013, interval=Interval(-0.0028, 0.0001), corrected=0.0015)
 
     assert plain(sentence(found)) == (
-        "High matches low: 85.5 ± 1.2 % against 80.5 ± 1.2 %, equivalent within 1 point, in 0.31 of the time "
+        "High matches low: 85.5 ± 1.2 % against 80.5 ± 1.2 %, equivalent within 1 point "
         "(difference 0.13 points, 95 % interval −0.28 to 0.01; p = 0.0015; 3 seeds)."
     )
 
@@ -57,7 +58,8 @@ def test_a_sentence_has_the_means_the_finding_the_time_and_how_sure_it_is() -> N
     ("found", "words"),
     [
         (verdict(ABOVE, A, B, decision="refuted"), "Refuted: High is above low: 85.5 ± 1.2 % against 80.5 ± 1.2 %, b"),
-        (verdict(ABOVE, A, B, decision="undecided", more_seeds=4), "about 4 more seeds to decide it with 80 % chance."),
+        (verdict(ABOVE, A, B, decision="undecided", more_seeds=4, more_seeds_range=(2, 9)), "2 to 9 more seeds to"),
+        (verdict(ABOVE, A, B, decision="undecided", more_seeds=9, more_seeds_range=(4, None)), "at least 4 more"),
         (verdict(ABOVE, A, B, decision="undecided", more_seeds=0), "no more seeds than those waiting to decide it"),
         (verdict(ABOVE, A, B, decision="undecided"), "it takes more than 200 seeds."),
         (verdict(ABOVE, A, B, decision="undecided", seeds=1), "One seed is never enough: at least 3."),
@@ -65,7 +67,19 @@ def test_a_sentence_has_the_means_the_finding_the_time_and_how_sure_it_is() -> N
         (verdict(ABOVE, A, B, tested=3, looks=2, level=0.025), "p = 0.01 corrected for 3 tests and 2 looks"),
         (verdict(ABOVE, A, B, corrected=1e-9), "p < 0.001; 3 seeds)."),
         (verdict(ABOVE, A, B, open_trials=4), "; 4 trials of the next look not finished)."),
-        (verdict(ABOVE, A, B, time_ratio=2.5), ", above, in 2.5 times the time ("),
+        (
+            verdict(ABOVE, A, B, decision="refuted", tested=2),
+            "p = 0.01 of the test for “below”, corrected for 2 tests; 3 seeds).",
+        ),
+        (verdict(REACHES, A, decision="refuted"), "p = 0.01 of the test for “does not reach 85.0 %,"),
+        (
+            verdict(ABOVE, A, B, decision="undecided", decisive=Interval(-0.01361, 0.0025)),
+            "It costs at most 1.4 points and gains at most 0.3. If the truth",
+        ),
+        (verdict(ABOVE, A, B, decision="undecided"), "It gains 3.0 to 7.0 points. "),
+        (verdict(REACHES, A, decision="undecided", decisive=Interval(0.8, 1.2)), "The mean is 80.0 % to 100.0 %. "),
+        (verdict(RISES, B, A, decision="undecided", decisive=Interval(-2, -0.01)), "It falls 1.0 to 100.0 points per"),
+        (verdict(FIRST, A, B, decision="undecided", decisive=Interval(0.5, 2)), "It takes 0.5 to 2 times as long. "),
         (
             verdict(AT_CHANCE, FAILED, chance=0.1, fell_out={LOW: FallenOut(2, 3)}),
             "train: of lr=0.1, 2 of 3 runs fell out (up to 98 % may); 10.0 %, within 2 points of a guess, 10.0 %",
@@ -81,7 +95,7 @@ def test_a_sentence_has_the_means_the_finding_the_time_and_how_sure_it_is() -> N
         (verdict(REACHES, A), "which reaches 85.0 %, which is 90.0 % less 5 points (95 % interval 4."),
         (verdict(BEST, A, B, levels=3), "% at lr=0.3 against 80.5 ± 1.2 % at lr=0.1, the highest of 3 levels"),
         (verdict(BEST, A, B, decision="refuted"), ", below lr=0.1 ("),
-        (verdict(RISES, B, A), "on average rising along these levels (rise per level 5.00 points"),
+        (verdict(RISES, B, A), "on average rising along these levels (rises by 5.00 points per level, 95 % interval 4"),
         (verdict(FIRST, A, B, estimate=0.5), "80.0 % after 0.5 of the training time, sooner (ratio 0.5"),
     ],
 )  # fmt: skip
