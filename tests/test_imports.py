@@ -66,3 +66,17 @@ def test_a_cycle_through_a_function_is_named(tmp_path, lazy):
     (tmp_path / "p" / "c.py").write_text("import p.b")
 
     assert list(cycles(imports(tmp_path / "p"))) == [["p.a", "p.b", "p.a"], ["p.c", "p.b", "p.a", "p.c"]]
+
+
+def test_modules_and_functions_stay_short() -> None:
+    """A reader has one page of a module in mind: at most 320 lines, and 60 of a function."""
+    long = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        source = path.read_text()
+        lines = source.count("\n")
+        long += [f"{path.relative_to(PACKAGE)}: {lines} lines"] if lines > 320 else []
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                length = (node.end_lineno or 0) - node.lineno + 1
+                long += [f"{path.relative_to(PACKAGE)}: {node.name} has {length} lines"] if length > 60 else []
+    assert not long
