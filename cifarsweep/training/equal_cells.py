@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 
 from cifarsweep.spec.settings import ConvNet, Settings, flat_settings
 from cifarsweep.spec.study import Study, level_text
+from cifarsweep.spec.types import Value
 from cifarsweep.training.schedule import Budget, peak_rate
 
 _Condition = Callable[[Settings], bool]
 
 #: Settings that do not change a step, as long as nothing stops early.
-_NO_PART_OF_A_STEP = ("log_every", "eval_every", "keep_best")
+NO_PART_OF_A_STEP = ("log_every", "eval_every", "keep_best")
 
 
 def _norm(settings: Settings) -> str:
@@ -56,17 +57,25 @@ def _unread(settings: Settings) -> dict[str, str]:
     return {key: needs for holds, keys, needs in _READ_WHERE if not holds(settings) for key in keys}
 
 
+def read_settings(settings: Settings) -> dict[str, Value]:
+    """Return the settings that training reads, by their dotted keys."""
+    unread = _unread(settings)
+    read = {key: value for key, value in flat_settings(settings).items() if key not in unread}
+    # One skip over all convolutions of a stage is the skip over the stage.
+    if read.get("model.skip_every") == read.get("model.convs_per_stage"):
+        read["model.skip_every"] = 0
+    return read
+
+
 def what_trains(settings: Settings, images: int | None) -> str:
     """Return a text that is equal for settings that train the same bits on so many images; None if that is unknown."""
-    unread = {*_unread(settings), *(() if settings.early_stop.patience else _NO_PART_OF_A_STEP)}
-    read = {key: value for key, value in flat_settings(settings).items() if key not in unread}
+    read = read_settings(settings)
+    for key in () if settings.early_stop.patience else NO_PART_OF_A_STEP:
+        del read[key]
     # The rate is what counts, not how it was written.
     read["optimizer.lr"] = peak_rate(settings.optimizer, settings.batch_size)
     for key in ("optimizer.scaling", "optimizer.base_batch"):
         read.pop(key, None)
-    # One skip over all convolutions of a stage is the skip over the stage.
-    if read.get("model.skip_every") == read.get("model.convs_per_stage"):
-        read["model.skip_every"] = 0
     if images is not None:
         read["steps"] = Budget.of(settings, images).total_steps
         del read["epochs"]
