@@ -25,7 +25,7 @@ def cells_fell_out_text(cells: Mapping[str, FallenOut]) -> str:
     """The same for several cells by name, those that do not train first; empty for none."""
     ranked = sorted(cells, key=lambda name: not cells[name].every)
     texts = [
-        f"{name} does not train ({fell_out_text(cells[name])})"
+        f"cell {name} does not train ({fell_out_text(cells[name])})"
         if cells[name].every
         else f"of {name}, {fell_out_text(cells[name])}"
         for name in ranked

@@ -58,7 +58,7 @@ def test_a_cell_of_which_no_run_trained_stands_as_it_ended(tried: Any, hypothesi
     verdict = found(tried, {LOW: dead, MIDDLE: GOOD, HIGH: BETTER}, hypothesis)
 
     assert verdict.decision == expected, sentence(verdict)
-    assert f"c: {LOW} does not train (all 3 runs fell out)" in sentence(verdict).replace(hypothesis.claim, "c")
+    assert f"c: cell {LOW} does not train (all 3 runs fell out)" in sentence(verdict).replace(hypothesis.claim, "c")
 
 
 @pytest.mark.parametrize("hypothesis", [ABOVE, ALIKE, NOT_WORSE, BEST, RISES], ids=lambda part: part.kind)

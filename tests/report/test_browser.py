@@ -130,7 +130,17 @@ def test_the_mean_on_the_screen_is_the_mean_of_the_seeds(make: Any, show: Any, t
     drawn = page.evaluate("Array.from(document.getElementById('curves-plot').data.at(-1).y)")
     assert drawn == pytest.approx([0.3, 0.6])
     text = page.evaluate("document.getElementById('curves-plot').data.at(-1).text")
-    assert text[0] == "30.00 % ± 127.06 % (n = 2)"
+    assert text[0] == "30.00 % (0.00 % to 100.00 %) (n = 2)"
+
+
+def test_the_spread_on_the_screen_is_half_of_the_interval(make: Any, show: Any, tmp_path: Path) -> None:
+    study = make.study({}, seeds=2)
+    series = {(n, "val/accuracy"): (np.array([1]), np.array([0.5 + 0.01 * n])) for n in (0, 1)}
+    path = write_pages([analyse(make.report(study, [make.trial(n, "base", n) for n in (0, 1)], series))], tmp_path)[0]
+
+    text = show(path).page.evaluate("document.getElementById('curves-plot').data.at(-1).text")
+
+    assert text[0] == "50.50 % ± 6.35 % (n = 2)"
 
 
 @pytest.mark.parametrize("name", ["tried.html", "index.html"])

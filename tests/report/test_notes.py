@@ -84,7 +84,7 @@ def test_notes_say_what_a_guess_is_and_where_it_is_not_known(tried: Any) -> None
     notes, without = (" ".join(figure_notes(each, cell_results(each))).replace(NARROW, " ") for each in (told, report))
 
     assert "no better than a guess: 10.0 % of the 355 images, and up to 5 standard errors more" in notes
-    assert f"{HIGH} does not train (all 2 runs fell out); of {LOW}, 1 of 3 runs fell out (up to 86 % may)." in notes
+    assert f"cell {HIGH} does not train (all 2 runs fell out); of {LOW}, 1 of 3 runs fell out" in notes
     assert "5 trials did not record how large the classes" in notes and "it is not known" not in notes
     assert "Of 5 trials it is not known on how many images" in without
     assert "No run fell out; 2 runs a cell leave open that up to 78 % may." in without

@@ -90,7 +90,7 @@ def test_a_sentence_has_the_means_the_finding_the_time_and_how_sure_it_is() -> N
         ),
         (
             verdict(ABOVE, A, FAILED, fell_out={LOW: FallenOut(3, 3)}),
-            "low: lr=0.1 does not train (all 3 runs fell out); 85.5 ± 1.2 % against 10.0 %, above (",
+            "low: cell lr=0.1 does not train (all 3 runs fell out); 85.5 ± 1.2 % against 10.0 %, above (",
         ),
         (verdict(REACHES, A), "which reaches 85.0 %, which is 90.0 % less 5 points (95 % interval 4."),
         (verdict(BEST, A, B, levels=3), "% at lr=0.3 against 80.5 ± 1.2 % at lr=0.1, the highest of 3 levels"),

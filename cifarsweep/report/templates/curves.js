@@ -147,12 +147,18 @@ const bandTraces = (lines, log) => {
   });
 };
 
+/** ` ± 1.20 %`, or both ends where one of them is the end of a share and the mean is not in the middle. */
+const spreadText = (mean, low, high, share) => {
+  const even = Math.abs(high + low - 2 * mean) <= 1e-6 * Math.max(high - low, Math.abs(mean));
+  return even ? ` ± ${shown((high - low) / 2, share)}` : ` (${shown(low, share)} to ${shown(high, share)})`;
+};
+
 const lineTrace = (line, metric, unit) => {
   const { cell } = line;
   const text = Array.from(line.mean, (mean, i) => {
     const seeds = typeof line.n === "number" ? line.n : line.n[i];
     const sure = line.low && Number.isFinite(line.low[i]);
-    const spread = sure ? ` ± ${shown((line.high[i] - line.low[i]) / 2, metric.share)}` : "";
+    const spread = sure ? spreadText(mean, line.low[i], line.high[i], metric.share) : "";
     return `${shown(mean, metric.share)}${spread} (n = ${seeds})`;
   });
   return {
