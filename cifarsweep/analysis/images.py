@@ -49,6 +49,8 @@ class ImageResults:
     """Those that no run of any cell gets, by their place in the test set."""
     apart: Apart | None
     """None for one cell."""
+    complete: bool = True
+    """Whether all runs that trained recorded it; those of earlier versions did not."""
 
 
 def image_results(report: ReportStudy, results: Sequence[CellResult]) -> ImageResults | None:
@@ -66,7 +68,9 @@ def image_results(report: ReportStudy, results: Sequence[CellResult]) -> ImageRe
         return None
     always = np.all([hits.all(axis=0) for hits in found.values()], axis=0)
     ever = np.any([hits.any(axis=0) for hits in found.values()], axis=0)
-    return ImageResults(names.pop(), len(ever), len(found), int(always.sum()), _places(~ever), _apart(found))
+    trained = sum(result.fell_out.of - result.fell_out.count for result in results)
+    complete = sum(map(len, found.values())) == trained
+    return ImageResults(names.pop(), len(ever), len(found), int(always.sum()), _places(~ever), _apart(found), complete)
 
 
 def _apart(found: Mapping[str, Hits]) -> Apart | None:

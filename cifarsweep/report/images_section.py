@@ -26,7 +26,7 @@ def images_view(report: ReportStudy, results: Sequence[CellResult]) -> dict[str,
     groups, shown = list(_groups(found)), None
     sha256 = re.fullmatch(rf"{re.escape(found.dataset)} sha256 ([0-9a-f]{{64}})", report.data_digest or "")
     if sha256:
-        places = [place for _, listed in groups for place in listed[:_SHOWN]]
+        places = [place for _, listed in groups for place in sample(listed)]
         shown = read_pictures(found.dataset, sha256[1], places)
     known = {picture.place: picture for picture in shown or ()}
     return {
@@ -40,7 +40,7 @@ def images_view(report: ReportStudy, results: Sequence[CellResult]) -> dict[str,
                         "label": known[place].label,
                         "place": place,
                     }
-                    for place in listed[:_SHOWN]
+                    for place in sample(listed)
                     if place in known
                 ],
             }
@@ -61,8 +61,17 @@ def _groups(found: ImageResults) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield f"Got by every run of {second}, by none of {best}", found.apart.only_next
 
 
+def sample(listed: Sequence[int]) -> list[int]:
+    """Choose some at equal distances: test sets are often sorted by class."""
+    shown = min(_SHOWN, len(listed))
+    return [listed[index * len(listed) // shown] for index in range(shown)]
+
+
 def _sentences(found: ImageResults) -> Iterator[str]:
     cells = "the cell" if found.cells == 1 else f"all {found.cells} cells that trained"
+    if not found.complete:
+        yield "Runs of earlier versions did not record which images they get: what follows is of the others."
+        cells = "the cell" if found.cells == 1 else f"these {found.cells} cells"
     yield (
         f"Of the {found.images:,} test images, every run of {cells} gets {found.got:,}, and no run gets "
         f"{len(found.missed):,}."

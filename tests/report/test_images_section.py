@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cifarsweep.analysis.images import image_results
 from cifarsweep.analysis.results import cell_results
@@ -13,7 +15,7 @@ from cifarsweep.analysis.study import analyse
 from cifarsweep.data import tensor_file
 from cifarsweep.data.pictures import read_pictures
 from cifarsweep.data.tensor_file import Contents
-from cifarsweep.report.images_section import images_view
+from cifarsweep.report.images_section import images_view, sample
 from cifarsweep.report.render import render_study
 
 #: By cell and seed: image 0 is got by all, 1 by none, 2 by the better cell alone, 3 by the other one, 4 and 5 by some.
@@ -80,6 +82,25 @@ def test_the_page_shows_the_pictures(report: Any, images: str) -> None:
     assert "for new images too the 95" in page
     assert page.count('<img src="data:image/png;base64,') == 4
     assert "&lt;dog&gt;" in page and "no pictures" not in page
+
+
+def test_the_page_says_where_runs_did_not_record_it(report: Any) -> None:
+    whole = images_view(report, cell_results(report))
+    part = images_view(replace(report, hits=dict(list(report.hits.items())[:2])), cell_results(report))
+
+    assert whole is not None and part is not None
+    assert "did not record" not in whole["lead"]
+    assert part["lead"].startswith("Runs of earlier versions did not record which images they get")
+    assert "every run of these 2 cells" in part["lead"]
+
+
+@given(st.lists(st.integers(0, 9_999), unique=True, max_size=40).map(sorted))
+def test_pictures_are_taken_from_all_over_the_test_set(listed: list[int]) -> None:
+    chosen = sample(listed)
+
+    assert len(chosen) == min(8, len(listed)) and chosen == sorted(set(chosen))
+    if len(listed) >= 16:
+        assert chosen[-1] >= listed[len(listed) * 3 // 4]
 
 
 @pytest.mark.parametrize("digest", [None, f"digits sha256 {'0' * 64}", "digits sha256 0; digits sha256 1"])
