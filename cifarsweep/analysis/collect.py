@@ -32,9 +32,12 @@ from cifarsweep.stats.shares import Guess
 from cifarsweep.version import __version__
 
 if TYPE_CHECKING:
+    from cifarsweep.spec.settings import Validation
     from cifarsweep.spec.study import Study
     from cifarsweep.store import Store
     from cifarsweep.store.records import TrialRow
+
+    _Judged = tuple[str, Validation]  # the images that a trial is judged by
 
 #: A worker records the cost of the network among the last metrics, under these names.
 PARAMS, FLOPS = "params", "flops_per_image"
@@ -83,9 +86,11 @@ def read_trials(store: Store, name: str) -> ReportStudy:
     study, rows = store.studies.get(name).spec, store.trials.all(name)
     telemetry, classes = _mean_telemetry(store, name, rows), _classes(study)
     counts = {dataset: sizes(dataset) for dataset in classes}
-    means = _final_means(store, study, rows)
+    means, recorded = _final_means(store, study, rows), _recorded(rows)
     trials = tuple(
-        _trial(row, {**telemetry.get(row.number, {}), **means.get(row.number, {})}, _guess(row, classes, counts))
+        _trial(
+            row, {**telemetry.get(row.number, {}), **means.get(row.number, {})}, _guess(row, recorded, classes, counts)
+        )
         for row in rows
     )
     shown = study
@@ -158,18 +163,40 @@ def _digests(study: Study, rows: Sequence[TrialRow]) -> str | None:
     return "; ".join(sorted(digests)) or None
 
 
-def _guess(row: TrialRow, classes: Mapping[str, int], counts: Mapping[str, tuple[int, int] | None]) -> Guess | None:
-    """What guessing gives on the trial's validation images, as it recorded; of an older trial, from its settings."""
-    images, largest = row.final.get(VAL_IMAGES, 0.0), row.final.get(LARGEST_CLASS, 0.0)
-    if 0 < largest <= images < math.inf:
-        return Guess(largest / images, round(images))
+def _guess(
+    row: TrialRow,
+    recorded: Mapping[_Judged, Guess],
+    classes: Mapping[str, int],
+    counts: Mapping[str, tuple[int, int] | None],
+) -> Guess | None:
+    """What guessing gives on the trial's validation images, as it or another one recorded; else from its settings."""
+    if own := _recorded_by(row):
+        return own
     settings = row.own_settings
-    if settings is None or settings.dataset not in classes:
+    if settings is None:
+        return None
+    if other := recorded.get((settings.dataset, settings.validation)):
+        return other
+    if settings.dataset not in classes:
         return None
     count, validation = counts[settings.dataset], settings.validation
     held_out = None if count is None else round(count[0] * validation.fraction)
     judged = held_out if validation.split == "holdout" else count and count[1]
     return Guess(1 / classes[settings.dataset], judged, recorded=False)
+
+
+def _recorded(rows: Sequence[TrialRow]) -> dict[_Judged, Guess]:
+    """What trials recorded of the images that they are judged by, where all that have the same ones agree."""
+    found: dict[_Judged, set[Guess]] = {}
+    for row in rows:
+        if (settings := row.own_settings) and (guess := _recorded_by(row)):
+            found.setdefault((settings.dataset, settings.validation), set()).add(guess)
+    return {judged: guesses.pop() for judged, guesses in found.items() if len(guesses) == 1}
+
+
+def _recorded_by(row: TrialRow) -> Guess | None:
+    images, largest = row.final.get(VAL_IMAGES, 0.0), row.final.get(LARGEST_CLASS, 0.0)
+    return Guess(largest / images, round(images)) if 0 < largest <= images < math.inf else None
 
 
 def _trial(row: TrialRow, means: Mapping[str, float], guess: Guess | None) -> ReportTrial:
