@@ -57,6 +57,7 @@ def index_row(analysis: StudyAnalysis) -> dict[str, Any]:
         "counts": counts_text(report),
         "best_cell": top.cell.name if top else None,
         "best_mean": mean_text(top.accuracy, VAL_ACCURACY) if top and top.accuracy else None,
+        "best_of": metric_label(VAL_ACCURACY).lower(),
         "best_n": plural(top.accuracy.n, "seed") if top and top.accuracy else None,
     }
 
@@ -120,6 +121,7 @@ def _progress(report: ReportStudy) -> str:
     return f"{text}, so this is preliminary" if left else text
 
 
+@labelled
 def results_table(analysis: StudyAnalysis) -> Table:
     """Table 1 of the page in 80 columns: accuracies in per cent, the highest mean in bold.
 
@@ -137,7 +139,8 @@ def results_table(analysis: StudyAnalysis) -> Table:
     table.collapse_padding = True
     table.add_column("cell", overflow="fold", min_width=12)
     troubles = ["\n".join(failures(result)) for result in results]
-    for heading in ("n", "accuracy\n%", "95 %\ninterval", "range", "time", *(["trouble"] if any(troubles) else [])):
+    accuracy = metric_label(VAL_ACCURACY).lower().replace(" ", "\n")
+    for heading in ("n", f"{accuracy}\n%", "95 %\ninterval", "range", "time", *(["trouble"] if any(troubles) else [])):
         table.add_column(heading, justify="right", no_wrap=True)
     if len(results) < len(every):
         best_of = (
