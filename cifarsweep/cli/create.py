@@ -62,7 +62,7 @@ def create(
         find(study), overrides=overrides, seeds=seeds, name=name, note=notes.append, epoch_steps=epoch_steps
     )
     _check_data(spec)
-    notes += [*check_trainable(spec), *one_test_notes(spec)]
+    notes += [*check_trainable(spec, as_written=not overrides), *one_test_notes(spec)]
     with Store.open(db, upgrade=True) as store:
         report_upgrade(store)
         created = store.studies.create(spec, extend=extend, other_data=other_data)

@@ -37,12 +37,13 @@ class Answer(TypedDict):
     notes: list[Problem]
 
 
-def check_trainable(study: Study) -> list[str]:
+def check_trainable(study: Study, *, as_written: bool = False) -> list[str]:
     """Raise SpecError that names study, cells, key and reason of everything that can't train.
 
     Settings that depend on images are checked if the data set is built in or on this machine. Returns a
     sentence on cells that train on a processor and not on a GPU, on each setting that no cell reads, on each cell that
-    trains the same bits as another, and on each hypothesis about a moment after the end.
+    trains the same bits as another, and on each hypothesis about a moment after the end. A study `as_written`, with no
+    setting overridden, is refused for the last.
     """
     here = {name: info(name) for name in {cell.settings.dataset for cell in study.cells}}
     problems: list[Problem] = []
@@ -56,8 +57,11 @@ def check_trainable(study: Study) -> list[str]:
     problems += answer["problems"]
     if problems:
         raise SpecError("\n".join(_sentences(study.name, problems)))
+    late = list(_moments_after_the_end(study, known))
+    if late and as_written:
+        raise SpecError("\n".join(f"study {study.name!r}: {text}" for text in late))
     of_cells = [*unread_settings(study), *equal_cells(study, known)]
-    return [*_sentences(study.name, answer["notes"]), *of_cells, *_moments_after_the_end(study, known)]
+    return [*_sentences(study.name, answer["notes"]), *of_cells, *late]
 
 
 def _moments_after_the_end(study: Study, images: Mapping[str, int | None]) -> Iterator[str]:

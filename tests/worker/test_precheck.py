@@ -179,3 +179,8 @@ def test_a_hypothesis_about_a_moment_after_the_end_is_named(settings, at, says):
     notes = precheck.check_trainable(asked)
 
     assert notes == ([f"the hypothesis 'It stays' will stay undecided: at: {says}"] if says else [])
+    if says:
+        with pytest.raises(SpecError, match=f"^study 'tried': the hypothesis .* undecided: at: {says}$"):
+            precheck.check_trainable(asked, as_written=True)
+    else:
+        assert precheck.check_trainable(asked, as_written=True) == []
