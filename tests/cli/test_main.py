@@ -77,7 +77,7 @@ def test_a_terminal_without_the_characters_of_a_report_gets_others(shell, call, 
     code, printed, complaint = shell("cifarsweep report", PYTHONIOENCODING="latin-1")
 
     assert (code, complaint) == (0, "")
-    assert "|lr=0.003, skip=no  |0 |       ? |" in printed and "reports/demo.html" in printed
+    assert "|lr=0.003, skip=no  |0 |         ? |" in printed and "reports/demo.html" in printed
 
 
 @pytest.mark.parametrize("columns", ["", "abc", "0", "-5", "3", "\u00b2", "9" * 30])
