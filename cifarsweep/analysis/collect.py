@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from cifarsweep.analysis.confusion import class_counts
 from cifarsweep.analysis.hits import read_hits
 from cifarsweep.analysis.other_study import DRAWN, other_study
+from cifarsweep.analysis.outcomes import recorded_guess
 from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
 from cifarsweep.analysis.results import final_summary
 from cifarsweep.analysis.samples import metrics_needed, named_cells
@@ -170,7 +170,7 @@ def _guess(
     counts: Mapping[str, tuple[int, int] | None],
 ) -> Guess | None:
     """What guessing gives on the trial's validation images, as it or another one recorded; else from its settings."""
-    if own := _recorded_by(row):
+    if own := recorded_guess(row.final):
         return own
     settings = row.own_settings
     if settings is None:
@@ -189,14 +189,9 @@ def _recorded(rows: Sequence[TrialRow]) -> dict[_Judged, Guess]:
     """What trials recorded of the images that they are judged by, where all that have the same ones agree."""
     found: dict[_Judged, set[Guess]] = {}
     for row in rows:
-        if (settings := row.own_settings) and (guess := _recorded_by(row)):
+        if (settings := row.own_settings) and (guess := recorded_guess(row.final)):
             found.setdefault((settings.dataset, settings.validation), set()).add(guess)
     return {judged: guesses.pop() for judged, guesses in found.items() if len(guesses) == 1}
-
-
-def _recorded_by(row: TrialRow) -> Guess | None:
-    images, largest = row.final.get(VAL_IMAGES, 0.0), row.final.get(LARGEST_CLASS, 0.0)
-    return Guess(largest / images, round(images)) if 0 < largest <= images < math.inf else None
 
 
 def _trial(row: TrialRow, means: Mapping[str, float], guess: Guess | None) -> ReportTrial:

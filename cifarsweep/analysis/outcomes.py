@@ -6,11 +6,13 @@ common. So runs that trained are compared, and those that fell out are counted.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cifarsweep.stats.shares import share_at_most
+from cifarsweep.spec.metrics import LARGEST_CLASS, VAL_IMAGES
+from cifarsweep.stats.shares import Guess, share_at_most
 
 if TYPE_CHECKING:
     from cifarsweep.analysis.records import ReportTrial
@@ -32,6 +34,12 @@ class FallenOut:
     def every(self) -> bool:
         """Whether none of them trained."""
         return self.count == self.of > 0
+
+
+def recorded_guess(final: Mapping[str, float]) -> Guess | None:
+    """What guessing gives on a trial's validation images, from its last metrics; None if it did not record them."""
+    images, largest = final.get(VAL_IMAGES, 0.0), final.get(LARGEST_CLASS, 0.0)
+    return Guess(largest / images, round(images)) if 0 < largest <= images < math.inf else None
 
 
 def fallen_out(trials: Iterable[ReportTrial]) -> FallenOut:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from itertools import islice
 
 from cifarsweep.analysis.families import key_of_test
+from cifarsweep.analysis.outcomes import recorded_guess
 from cifarsweep.analysis.samples import sides
 from cifarsweep.errors import UnreadableStudy
 from cifarsweep.spec.hypothesis import Hypothesis
-from cifarsweep.spec.metrics import LARGEST_CLASS, VAL_IMAGES, is_loss
+from cifarsweep.spec.metrics import is_loss
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import Outcome
@@ -21,7 +22,6 @@ from cifarsweep.stats.estimate import Cells
 from cifarsweep.stats.evidence import Evidence
 from cifarsweep.stats.multiplicity import ERROR_RATE
 from cifarsweep.stats.planning import chance_of_verdict, expected, pooled_sd
-from cifarsweep.stats.shares import Guess
 from cifarsweep.store import Store
 
 #: Distances of the truth from what a hypothesis asks for, in units of accuracy.
@@ -139,8 +139,7 @@ def _values(name: str, store: Store) -> list[list[float]]:
     """The final accuracies of the runs that trained, by cell."""
     cells: dict[str, list[float]] = defaultdict(list)
     for trial in store.trials.all(name):
-        images, largest = trial.final.get(VAL_IMAGES), trial.final.get(LARGEST_CLASS)
-        guess = Guess(largest / images, round(images)) if images and largest else None
+        guess = recorded_guess(trial.final)
         if trial.value is not None and trial.outcome is Outcome.FINISHED and not (guess and guess.covers(trial.value)):
             cells[trial.cell].append(trial.value)
     return list(cells.values())

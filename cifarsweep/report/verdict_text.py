@@ -106,7 +106,7 @@ def _certainty(verdict: Verdict) -> Iterator[str]:
         yield from _estimate(verdict, verdict.estimate, verdict.interval)
     tests = verdict.seeds >= FEWEST_SEEDS and not verdict.preliminary
     if tests and verdict.floored:
-        yield "seeds closer together than the measurement can tell"
+        yield "seeds of a cell closer together than the measurement can tell"
     # Without a test the p is 1 by rule; beside an interval it would read as measured.
     if tests:
         yield _corrected(verdict)

@@ -1,5 +1,7 @@
 """Before anything has run: the chance of a verdict on each kind of hypothesis, and the spread it is told for."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,18 @@ def test_similar_studies_tell_the_spread_by_their_runs_that_trained(read, tmp_pa
         found = expected_spread(study, store)
 
     assert found == Spread(pytest.approx(0.02), ("earlier",))
+
+
+def test_a_study_with_a_damaged_trial_tells_no_spread(read, tmp_path):
+    study = read()
+    runs = [finished(cell.name, seed, 0.8 + seed / 100) for cell in study.cells for seed in range(3)]
+    with Store.open(f"sqlite:///{tmp_path}/a.db", upgrade=True) as store:
+        store.studies.add_finished(study.model_copy(update={"name": "earlier"}), runs)
+        assert expected_spread(study, store).studies == ("earlier",)
+        with closing(sqlite3.connect(tmp_path / "a.db")) as file, file:
+            file.execute("UPDATE cs_trial SET final = '{' WHERE number = 0")
+
+        assert expected_spread(study, store) == Spread(COMMON_SD)
 
 
 def finished(cell: str, seed: int, accuracy: float) -> FinishedRun:

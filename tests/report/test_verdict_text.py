@@ -113,7 +113,7 @@ def test_what_is_preliminary_names_no_p() -> None:
 def test_seeds_that_the_measurement_can_not_tell_apart_are_said_to_be() -> None:
     found = verdict(AT_CHANCE, side(LOW, 0.1, 0.1, 0.1), floored=True, interval=Interval(0.093, 0.107), chance=0.1)
 
-    words = "(95 % interval 9.3 % to 10.7 %; seeds closer together than the measurement can tell; p = 0.01; 3 seeds)."
+    words = "(95 % interval 9.3 % to 10.7 %; seeds of a cell closer together than the measurement can tell; p = 0.01"
     assert words in plain(sentence(found))
 
 
