@@ -1,5 +1,11 @@
 """The identity of a training: digests that are equal where two trials train the same bits. Imports no torch.
 
+Two things are told apart. **Bits** are weights and the state of the optimizer after a step: seed, images, labels and
+held-out part, the network and all settings that training reads, the rate of every step, device, versions and our own
+code decide them (`training_identity`). **Rows** are what a trial writes down: all that decides bits, and `log_every`,
+`eval_every`, `keep_best` and `early_stop`, which say when it evaluates, what it keeps and when it ends
+(`rows_identity`). A trial may take what another one trained only where the rows are the same too.
+
 What only a network or a device decides counts as different: two trials with one identity train the same bits, and two
 with different ones may do so too.
 """
@@ -9,9 +15,8 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from itertools import count, takewhile
 
 from cifarsweep.spec.provenance import without_data
 from cifarsweep.spec.settings import Schedule, Settings
@@ -27,6 +32,8 @@ CODE = 1
 _DECIDE_NO_STEP = (*NO_PART_OF_A_STEP, "early_stop.patience", "early_stop.min_delta")
 #: Settings that the rates of all steps tell, as they tell those of `schedule`.
 _TOLD_BY_RATES = ("optimizer.lr", "optimizer.scaling", "optimizer.base_batch", "epochs", "steps")
+#: Settings that decide rows; `eval_every` too, whose default is an epoch.
+_DECIDE_ROWS = ("log_every", "keep_best", "early_stop.patience", "early_stop.min_delta")
 
 
 def training_identity(
@@ -39,33 +46,79 @@ def training_identity(
     """
     whole = steps is None and settings.early_stop.patience  # such a run ends where its evaluations say
     read = _without_rates(read_settings(settings)) if whole else _first_steps(settings)
-    first = array("d", rates(settings, images)[:steps])
+    taken, rates_sha256 = _digest_of_rates(*_curve(settings, images), steps)
     around = {key: value for key, value in without_data(environment).items() if key != "cifarsweep"}
     parts = {
         "code": CODE,
         "seed": seed,
         "data": data,
         "settings": read,
-        "steps": len(first),
-        "rates": hashlib.sha256(first.tobytes()).hexdigest(),
+        "steps": taken,
+        "rates": rates_sha256,
         "environment": around,
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return _sha256(parts)
+
+
+def rows_identity(
+    settings: Settings, seed: int, images: int, data: str, environment: Mapping[str, str], steps: int | None = None
+) -> str | None:
+    """Return the digest of everything that decides the bits and the rows of the first `steps` steps.
+
+    With `steps` None it is that of the whole training, its end and its result included. None for a training that does
+    not promise the same bits again. The arguments are those of `training_identity`.
+    """
+    if settings.determinism != "exact":
+        return None
+    first = len(rates(settings, images)) if steps is None else steps
+    bits = training_identity(settings, seed, images, data, environment, first)
+    return _sha256({"bits": bits, "rows": _row_settings(settings, images), "whole": steps is None})
 
 
 def shared_steps(one: Settings, other: Settings, images: int) -> int:
     """Return how many first steps two trials of one seed have in common, in bits, on so many training images."""
     if beginning(one) != beginning(other):
         return 0
-    pairs = zip(count(1), rates(one, images), rates(other, images), strict=False)
-    return max((step for step, _, _ in takewhile(lambda pair: pair[1] == pair[2], pairs)), default=0)
+    return equal_rates(rates(one, images), rates(other, images))
+
+
+def shared_rows_steps(one: Settings, other: Settings, images: int) -> int:
+    """Return how many first steps two trials of one seed have in common, in bits and rows; 0 without `exact`.
+
+    The rows of the last of these steps are not the same where one of the two ends with it: it evaluates once more.
+    """
+    if beginning_of_rows(one, images) is None or beginning_of_rows(one, images) != beginning_of_rows(other, images):
+        return 0
+    return equal_rates(rates(one, images), rates(other, images))
+
+
+def equal_rates(one: Sequence[float], other: Sequence[float]) -> int:
+    """Return how many first rates are equal, by bisection."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if one[low:middle] == other[low:middle] else (low, middle - 1)
+    return low
 
 
 def rates(settings: Settings, images: int) -> tuple[float, ...]:
     """Return the learning rate of every step of the budget on so many training images."""
+    return _rates(*_curve(settings, images))
+
+
+def beginning_of_rows(settings: Settings, images: int) -> str | None:
+    """What decides bits and rows of a step beside seed, images and rates; None where bits do not repeat."""
+    if settings.determinism != "exact":
+        return None
+    return json.dumps([beginning(settings), _row_settings(settings, images)])
+
+
+@lru_cache(maxsize=1024)
+def _curve(settings: Settings, images: int) -> tuple[Schedule, float, int, int]:
+    """What decides the rates: schedule, peak, steps of the budget and of an epoch."""
     budget = Budget.of(settings, images)
     peak = peak_rate(settings.optimizer, settings.batch_size)
-    return _rates(settings.schedule, peak, budget.total_steps, budget.steps_per_epoch)
+    return settings.schedule, peak, budget.total_steps, budget.steps_per_epoch
 
 
 @lru_cache(maxsize=64)  # the cells of a study have few schedules
@@ -74,15 +127,35 @@ def _rates(schedule: Schedule, peak: float, total: int, per_epoch: int) -> tuple
 
 
 @lru_cache(maxsize=1024)
+def _digest_of_rates(schedule: Schedule, peak: float, total: int, per_epoch: int, steps: int | None) -> tuple[int, str]:
+    """How many the first `steps` rates are, and their digest."""
+    first = array("d", _rates(schedule, peak, total, per_epoch)[:steps])
+    return len(first), hashlib.sha256(first.tobytes()).hexdigest()
+
+
+@lru_cache(maxsize=1024)
 def beginning(settings: Settings) -> str:
     """What decides the bits of a step beside seed, images and rates."""
     return json.dumps(_first_steps(settings), sort_keys=True)
 
 
-def _first_steps(settings: Settings) -> dict[str, Value]:
+@lru_cache(maxsize=1024)
+def _first_steps(settings: Settings) -> Mapping[str, Value]:
     """What decides the bits of first steps, rates left out."""
     return _without_rates({key: value for key, value in read_settings(settings).items() if key not in _DECIDE_NO_STEP})
 
 
+@lru_cache(maxsize=1024)
+def _row_settings(settings: Settings, images: int) -> Mapping[str, Value]:
+    """What decides rows and no bits, as training reads it."""
+    read = read_settings(settings)
+    every = settings.eval_every or Budget.of(settings, images).steps_per_epoch
+    return {"eval_every": every} | {key: read[key] for key in _DECIDE_ROWS if key in read}
+
+
 def _without_rates(read: Mapping[str, Value]) -> dict[str, Value]:
     return {key: at for key, at in read.items() if key not in _TOLD_BY_RATES and not key.startswith("schedule.")}
+
+
+def _sha256(parts: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

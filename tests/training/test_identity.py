@@ -2,23 +2,35 @@
 
 import ast
 import hashlib
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from stripes import TINY, finished
+from stripes import TINY, bits, finished
 
 import cifarsweep
 from cifarsweep.spec.settings import Augment, ConvNet, EarlyStop, Optimizer, Schedule, Settings
 from cifarsweep.spec.types import DATA_VERSION
-from cifarsweep.training.identity import CODE, rates, shared_steps, training_identity
+from cifarsweep.training.identity import (
+    CODE,
+    rates,
+    rows_identity,
+    shared_rows_steps,
+    shared_steps,
+    training_identity,
+)
 
 IMAGES = 44
 GOLDEN, GOLDEN_100 = (
     "68afbe838f8acb924d992404f44a0611f0a5bedcae59138dc216ae2847405a56",
     "68708dbb6ed74bff7e23a23a3fd20cd5b4db5e374ea7cbfd3d2ebe3c141afefa",
+)
+GOLDEN_ROWS, GOLDEN_ROWS_100 = (
+    "49fab9a066ab65b14c4d1c93a79754e30a6a17a91ca9b6a40b5efeb5e23c57b2",
+    "48c648e78865470c3fa17895d1f6565ffe72b99fbfe04798a0631ce9f3b602b5",
 )
 MACHINE = {"device": "a processor", "torch": "2.15.0", "python": "3.11.2"}
 
@@ -112,6 +124,110 @@ def test_shared_steps_are_those_whose_identities_are_equal(one, other, epochs, m
     assert not shared or digest(first, shared) == digest(second, shared)
     if shared < min(len(rates(first, IMAGES)), len(rates(second, IMAGES))):
         assert digest(first, shared + 1) != digest(second, shared + 1)
+
+
+#: Settings that write other rows though they train the same bits.
+OTHER_ROWS = [
+    {"log_every": 3},
+    {"eval_every": 2},
+    {"keep_best": True},
+    {"early_stop": EarlyStop(patience=1)},
+]
+#: Settings that training reads as it reads those of TINY.
+SAME_ROWS = [
+    {"eval_every": -(-IMAGES // TINY.batch_size)},
+    {"early_stop": EarlyStop(min_delta=0.1)},
+    {"optimizer": TINY.optimizer.model_copy(update={"momentum": 0.1})},
+    {"schedule": Schedule(phases=("0-1 x1",))},
+]
+
+
+def identity_of_rows(changes=None, seed=0, images=IMAGES, data="d1", environment=MACHINE, steps=None):
+    return rows_identity(TINY.model_copy(update=changes or {}), seed, images, data, environment, steps)
+
+
+@pytest.mark.parametrize("changes", SAME_ROWS, ids=repr)
+def test_what_decides_no_row_changes_no_identity_of_rows(bench, changes):
+    images = len(bench.split.train_labels)
+    changes = changes if "eval_every" not in changes else {"eval_every": -(-images // TINY.batch_size)}
+    assert identity_of_rows(changes, images=images) == identity_of_rows(images=images)
+    assert shared_rows_steps(TINY, TINY.model_copy(update=changes), images) == len(rates(TINY, images))
+    first, second = (bits(bench.events(TINY.model_copy(update=one))) for one in ({}, changes))
+    assert first == second
+
+
+@pytest.mark.parametrize("changes", OTHER_ROWS, ids=repr)
+def test_what_decides_rows_alone_changes_the_identity_of_rows(changes):
+    assert identity(changes, steps=2) == identity(steps=2)
+    assert identity_of_rows(changes, steps=2) != identity_of_rows(steps=2)
+    assert identity_of_rows(changes) != identity_of_rows()
+    assert shared_rows_steps(TINY, TINY.model_copy(update=changes), IMAGES) == 0
+
+
+@pytest.mark.parametrize("change", OTHER, ids=repr)
+def test_what_decides_bits_changes_the_identity_of_rows(change):
+    assert identity_of_rows(**change) != identity_of_rows()
+
+
+def test_a_training_that_promises_no_bits_has_no_identity_of_rows():
+    fast = TINY.model_copy(update={"determinism": "fast"})
+    assert rows_identity(fast, 0, IMAGES, "d", MACHINE) is None
+    assert shared_rows_steps(fast, fast, IMAGES) == 0
+
+
+def test_the_first_steps_of_a_longer_training_are_no_whole_training():
+    """A longer training evaluates no more at the step where a shorter one ends."""
+    total = len(rates(TINY, IMAGES))
+    longer = {"epochs": TINY.epochs + 1}
+    assert identity_of_rows(longer, steps=total) == identity_of_rows(steps=total)
+    assert identity_of_rows(longer) != identity_of_rows() != identity_of_rows(steps=total)
+
+
+def test_identities_of_rows_stay_what_they_are():
+    settings = Settings(epochs=1)
+    assert rows_identity(settings, 0, 50_000, "d", MACHINE) == GOLDEN_ROWS
+    assert rows_identity(settings, 0, 50_000, "d", MACHINE, 100) == GOLDEN_ROWS_100
+
+
+def test_a_thousand_identities_of_one_cell_take_no_time():
+    settings = Settings(epochs=100, schedule=Schedule(name="cosine"))
+    rows_identity(settings, 0, 50_000, "d", MACHINE)  # the rates are computed once
+    began = time.process_time()
+    assert len({rows_identity(settings, seed, 50_000, "d", MACHINE) for seed in range(1000)}) == 1000
+    assert time.process_time() - began < 1
+
+
+EFFECTIVE = st.fixed_dictionaries(
+    {
+        "schedule": SCHEDULES,
+        "epochs": st.integers(3, 5),
+        "log_every": st.sampled_from([3, 4]),
+        "eval_every": st.sampled_from([None, 2, -(-IMAGES // TINY.batch_size)]),
+        "keep_best": st.booleans(),
+        "early_stop": st.sampled_from([EarlyStop(), EarlyStop(min_delta=0.1), EarlyStop(patience=2)]),
+    }
+)
+
+
+@hypothesis_settings(max_examples=100, deadline=None)
+@given(EFFECTIVE, EFFECTIVE)
+def test_identities_of_rows_are_equal_where_all_that_training_reads_is(one, other):
+    def effective(changes):
+        settings = TINY.model_copy(update=changes)
+        every = settings.eval_every or -(-IMAGES // settings.batch_size)
+        stop = settings.early_stop if settings.early_stop.patience else None
+        return settings.log_every, every, settings.keep_best, stop, rates(settings, IMAGES)
+
+    same = effective(one) == effective(other)
+    assert (identity_of_rows(one) == identity_of_rows(other)) == same
+
+    first, second = TINY.model_copy(update=one), TINY.model_copy(update=other)
+    shared = shared_rows_steps(first, second, IMAGES)
+    assert shared in (0, shared_steps(first, second, IMAGES))
+    assert not shared or identity_of_rows(one, steps=shared) == identity_of_rows(other, steps=shared)
+    assert identity_of_rows(one, steps=shared + 1) != identity_of_rows(other, steps=shared + 1) or shared == len(
+        rates(first, IMAGES)
+    ) == len(rates(second, IMAGES))
 
 
 def test_networks_that_differ_share_nothing():
