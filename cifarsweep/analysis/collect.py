@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from cifarsweep.spec.settings import Validation
     from cifarsweep.spec.study import Study
     from cifarsweep.store import Store
-    from cifarsweep.store.records import TrialRow
+    from cifarsweep.store.trial_records import TrialRow
 
     _Judged = tuple[str, Validation]  # the images that a trial is judged by
 

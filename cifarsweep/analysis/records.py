@@ -19,7 +19,7 @@ from cifarsweep.stats.multiplicity import Plans
 from cifarsweep.stats.shares import Guess
 
 if TYPE_CHECKING:
-    from cifarsweep.store.records import AttemptRow
+    from cifarsweep.store.trial_records import AttemptRow
 
 #: Strictly rising steps (int64) and the value at each (float64; nan and infinity where the metric was not finite).
 Series = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]

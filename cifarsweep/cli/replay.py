@@ -14,7 +14,7 @@ from cifarsweep.spec.provenance import changes_text
 from cifarsweep.text import one_line
 
 if TYPE_CHECKING:
-    from cifarsweep.store.records import TrialRow
+    from cifarsweep.store.trial_records import TrialRow
     from cifarsweep.training.events import Progress
     from cifarsweep.worker.replay import ReplayResult
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from cifarsweep.store import Store
-    from cifarsweep.store.records import TrialRow
+    from cifarsweep.store.trial_records import TrialRow
 
 
 def show(

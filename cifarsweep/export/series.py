@@ -17,7 +17,7 @@ from cifarsweep.spec.metrics import CONFUSION
 
 if TYPE_CHECKING:
     from cifarsweep.store import Store
-    from cifarsweep.store.records import TrialRow
+    from cifarsweep.store.trial_records import TrialRow
 
 COLUMNS = ("trial", "cell", "seed", "name", "step", "value")
 #: Rows that are read at a time, and trials that are asked for at once.

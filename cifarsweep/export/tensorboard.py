@@ -23,7 +23,7 @@ from cifarsweep.spec.types import Outcome, TrialState, Value
 from cifarsweep.store.columns import kind_of
 
 if TYPE_CHECKING:
-    from cifarsweep.store.records import TrialRow
+    from cifarsweep.store.trial_records import TrialRow
 
 #: The event file of every run.
 _EVENT_FILE = "events.out.tfevents.0.cifarsweep"

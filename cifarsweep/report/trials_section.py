@@ -18,7 +18,7 @@ from cifarsweep.spec.study import level_text
 from cifarsweep.spec.types import Value
 
 if TYPE_CHECKING:
-    from cifarsweep.store.records import AttemptRow
+    from cifarsweep.store.trial_records import AttemptRow
 
 SPARK_WIDTH, SPARK_HEIGHT = 72, 22
 _SPARK_POINTS = 36

@@ -12,9 +12,9 @@ from cifarsweep.errors import StoreError
 from cifarsweep.store import rows
 from cifarsweep.store.database import Part, reading
 from cifarsweep.store.queue.workers import NO_WORKER, KnownWorker, parsed_versions, versions_of, workers_of
-from cifarsweep.store.records import AttemptRow, TrialRow
 from cifarsweep.store.schema import attempt, cell, study, trial
 from cifarsweep.store.study_rows import read_study, study_id
+from cifarsweep.store.trial_records import AttemptRow, TrialRow
 from cifarsweep.store.unreadable_rows import naming_rows, reading_study
 
 

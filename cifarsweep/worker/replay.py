@@ -13,7 +13,7 @@ from cifarsweep.errors import CifarsweepError, DeviceError, StoreError
 from cifarsweep.spec.metrics import CONFUSION, TEST_ACCURACY, TEST_LOSS, TIMING_METRICS
 from cifarsweep.spec.types import DATA_VERSION, MetricRow, Outcome, TrialResult, TrialState
 from cifarsweep.store import Store
-from cifarsweep.store.records import TrialRow
+from cifarsweep.store.trial_records import TrialRow
 from cifarsweep.training import events
 from cifarsweep.worker.child import protocol
 from cifarsweep.worker.child.process import ChildProcess

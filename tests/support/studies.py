@@ -17,7 +17,7 @@ from cifarsweep.spec.settings import Settings, flat_settings
 from cifarsweep.spec.study import Cell, Study, cell_name, crossed
 from cifarsweep.spec.validation import nested
 from cifarsweep.stats.shares import Guess
-from cifarsweep.store.records import AttemptRow
+from cifarsweep.store.trial_records import AttemptRow
 
 START = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 LR_AND_SKIP = {"optimizer.lr": (3e-3, 1e-3, 3e-4), "model.skip": (False, True)}

@@ -10,7 +10,7 @@ from support import child
 from cifarsweep.errors import CifarsweepError
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.types import AttemptEnd, Outcome, TrialResult, TrialState
-from cifarsweep.store.records import AttemptRow, TrialRow
+from cifarsweep.store.trial_records import AttemptRow, TrialRow
 from cifarsweep.worker.context import versions
 from cifarsweep.worker.replay import Original, Repetition, compare, repeat
 

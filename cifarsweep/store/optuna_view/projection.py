@@ -24,9 +24,10 @@ from cifarsweep.store.database import Database
 from cifarsweep.store.metrics import read_series
 from cifarsweep.store.optuna_view.parameters import Parameters
 from cifarsweep.store.optuna_view.storage import LockHeld, OptunaLink, file_lock, quiet
-from cifarsweep.store.records import Series, TrialRow
+from cifarsweep.store.records import Series
 from cifarsweep.store.schema import study, trial
 from cifarsweep.store.study_rows import read_study
+from cifarsweep.store.trial_records import TrialRow
 from cifarsweep.store.trials import trials_of
 
 #: User attribute of an Optuna trial: the number of the trial here.
