@@ -24,7 +24,7 @@ FINAL = {
 TRIAL = """
 CREATE VIEW v_trial AS
 SELECT s.name AS study, t.number AS trial, c.name AS cell, t.seed, t.state, t.outcome, {final},
-       t.step AS steps, t.elapsed_s, t.attempt AS attempts, w.host, w.device,
+       t.step AS steps, t.elapsed_s, {more}t.attempt AS attempts, w.host, w.device,
        (SELECT min(a.started_at) FROM cs_attempt a WHERE a.trial_id = t.trial_id) AS started_at,
        (SELECT max(a.ended_at) FROM cs_attempt a WHERE a.trial_id = t.trial_id) AS finished_at,
        t.weights_sha256, {json} AS final
@@ -53,16 +53,16 @@ POSTGRES_NUMBER = "coalesce(m.value, m.kind::float8)"
 POSTGRES_JSON = "c.levels::jsonb AS levels, c.settings::jsonb AS settings, t.final::jsonb"
 
 
-def upgrade(columns: Mapping[str, str] = FINAL) -> None:
+def upgrade(columns: Mapping[str, str] = FINAL, more: str = "") -> None:
     if op.get_bind().dialect.name == "sqlite":
-        create(columns, sqlite_final, SQLITE_JSON, SQLITE_NUMBER.format("m.kind", "m.value"))
+        create(columns, more, sqlite_final, SQLITE_JSON, SQLITE_NUMBER.format("m.kind", "m.value"))
     else:
-        create(columns, postgres_final, POSTGRES_JSON, POSTGRES_NUMBER)
+        create(columns, more, postgres_final, POSTGRES_JSON, POSTGRES_NUMBER)
 
 
-def create(columns: Mapping[str, str], read: Callable[[str], str], json: str, value: str) -> None:
+def create(columns: Mapping[str, str], more: str, read: Callable[[str], str], json: str, value: str) -> None:
     final = ", ".join(f"{read(metric)} AS {column}" for column, metric in columns.items())
-    for view in (TRIAL.format(final=final, json=json), METRIC.format(value=value)):
+    for view in (TRIAL.format(final=final, more=more, json=json), METRIC.format(value=value)):
         # A colon would begin a parameter.
         op.execute(sa.text(view.replace(":", "\\:")))
 

@@ -294,6 +294,7 @@ _SPECIAL_COLUMNS: Mapping[str, Parser] = {
     "cs_trial.wish": _one_of(StopRequest),
     "cs_trial.outcome": _one_of(Outcome),
     "cs_trial.elapsed_s": _number(0, _LONGEST_S),
+    "cs_trial.reused_s": _number(0, _LONGEST_S),
     "cs_trial.final": final,
     "cs_look.seeds": _whole(1, _MOST),
     "cs_look.plan": _whole(1, _MOST),

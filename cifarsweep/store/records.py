@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
@@ -68,6 +68,29 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceRef:
+    """A trial whose steps another one takes; `folder` is the name of its study's checkpoint folder."""
+
+    trial_id: int
+    study: str
+    folder: str
+    number: int
+
+    @property
+    def name(self) -> str:
+        """STUDY/NUMBER, as people write it."""
+        return f"{self.study}/{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class BranchRef:
+    """A checkpoint of another trial to begin from."""
+
+    source: SourceRef
+    checkpoint: CheckpointRef
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """The right to write for one trial, until another worker takes it over.
 
@@ -95,6 +118,12 @@ class Lease:
     """The digest of the images that it was claimed for; None where the worker gave none."""
     history: tuple[Segment, ...] = ()
     """All attempts, this one last; empty for a first attempt."""
+    twin: SourceRef | None = None
+    """A trial that is done and has the same identity: this one can take its rows and its result."""
+    branch: BranchRef | None = None
+    """Where to begin if no checkpoint of its own is accepted."""
+    branch_steps: tuple[int, ...] = ()
+    """Steps, ascending, at which others wait for a checkpoint of this trial."""
 
     @property
     def step(self) -> int:
@@ -128,6 +157,10 @@ class Environment:
     """The worker may join studies whose trials train on other images."""
 
 
+#: The identity of the first so many steps of a lease's trial, or of all: `training.identity.rows_identity`.
+Identify: TypeAlias = "Callable[[Lease, int | None], str | None]"
+
+
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
     """A worker's request for the next trial of the named studies, or of all, for a slot. It is granted once."""
@@ -137,6 +170,8 @@ class ClaimRequest:
     slot: int | None = None
     environment: Environment | None = None
     """Without it the images are not checked."""
+    identify: Identify | None = None
+    """Without it, as for `--no-reuse`, the trial waits for no other and takes no steps of others."""
     token: str = field(default_factory=lambda: uuid4().hex)
     """Identifies the claim: it is found again if the answer to its COMMIT was lost."""
 

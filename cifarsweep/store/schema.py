@@ -149,7 +149,7 @@ trial = Table(
     Column("number", Integer, nullable=False),
     Column("seed", BigInteger, nullable=False),
     Column("state", String(16), nullable=False),
-    #: lower ranks are claimed first, equal ones in the order of trial_id
+    #: lower ranks are claimed first; of equal ones, those that most steps wait for, then in the order of trial_id
     Column("rank", Integer, nullable=False, server_default="0"),
     # The lease and its fence.
     Column("attempt", Integer, nullable=False, server_default="0"),
@@ -184,15 +184,30 @@ trial = Table(
     #: JSON of the last metrics; numbers that JSON lacks are texts
     Column("final", Text),
     Column("weights_sha256", String(64)),
+    # The steps that it shares with another trial.
+    #: the trial whose steps it takes, or took
+    Column("source_id", BigInteger),
+    #: planned: it begins from the source's branch checkpoint of this step; empty where it takes all steps
+    Column("branch_step", BigInteger),
+    #: it is not due while its source is on its way
+    Column("waits", Flag(create_constraint=False), nullable=False, server_default=false()),
+    #: what it has taken from its source: steps, and the seconds that they took to train
+    Column("reused_steps", BigInteger, nullable=False, server_default="0"),
+    Column("reused_s", Double, nullable=False, server_default="0"),
+    #: the steps of the longest path of trials that wait for it
+    Column("waiting_steps", BigInteger, nullable=False, server_default="0"),
+    #: of a trial that is done: the digest of its metric rows; see `rows_digest`
+    Column("rows_digest", String(64)),
     #: Optuna has it
     Column("told", Flag(create_constraint=False), nullable=False, server_default=false()),
     UniqueConstraint("study_id", "number"),
     UniqueConstraint("cell_id", "seed"),
-    # The order of claims, over all studies and within one.
-    Index("ix_cs_trial_queue", "state", "rank", "trial_id"),
-    Index("ix_cs_trial_study_queue", "study_id", "state", "rank", "trial_id"),
     Index("ix_cs_trial_told", "told", "state"),
 )
+# The order of claims, over all studies and within one.
+_order = trial.c.state, trial.c.rank, trial.c.waiting_steps.desc(), trial.c.trial_id
+Index("ix_cs_trial_queue", *_order)
+Index("ix_cs_trial_study_queue", trial.c.study_id, *_order)
 
 #: The numbers of seeds of the looks at an extended study: every look costs a share of the 5 %. Those that
 #: were planned together share a level; see `stats.multiplicity`.
@@ -252,6 +267,21 @@ attempt = Table(
     Column("device", Text),
     #: JSON
     Column("versions", Text),
+    #: the digest of all that decides its rows, `training.identity.rows_identity`; empty where it is not known
+    Column("identity", String(64), index=True),
+)
+
+#: Checkpoints of a trial that others begin from. A row without a path: somebody is to begin there.
+branch = Table(
+    "cs_branch",
+    metadata,
+    Column("trial_id", ForeignKey("cs_trial.trial_id"), primary_key=True, autoincrement=False),
+    Column("step", BigInteger, primary_key=True, autoincrement=False),
+    #: the digest of all that decides the rows of the steps before it
+    Column("identity", String(64)),
+    Column("path", Text),
+    Column("sha256", String(64)),
+    Column("bytes", BigInteger),
 )
 
 worker = Table(

@@ -48,6 +48,12 @@ class TrialRow:
     elapsed_s: float
     weights_sha256: str
     attempts: tuple[AttemptRow, ...]
+    source: str = ""
+    """STUDY/NUMBER of the trial that its first steps were taken from; empty where it trained all."""
+    reused_steps: int = 0
+    """Steps that were taken from `source`; `step` counts them."""
+    reused_s: float = 0.0
+    """Seconds that they took to train there; `elapsed_s` counts them."""
 
     @property
     def settings(self) -> Settings:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from cifarsweep.errors import StoreError
 from cifarsweep.store import rows
@@ -69,17 +69,28 @@ def trials_of(conn: Connection, owner: int, numbers: Sequence[int] | None = None
         with rows.naming_trial(name, row.number):
             attempts[row.trial_id].append(_attempt(rows.read(attempt, row), about))
     cells = {row.cell_id: row for row in conn.execute(select(cell).where(cell.c.study_id == owner))}
+    sources = _sources(conn, wanted)
     parsed: dict[int, dict[str, Any]] = {}
     found = []
     for row in conn.execute(select(trial).where(*wanted).order_by(trial.c.number)):
         with rows.naming_trial(name, row.number):
             if row.cell_id not in parsed:
                 parsed[row.cell_id] = rows.cell_of(cells.get(row.cell_id), row.cell_id)
-            found.append(_trial(rows.trial_of(row), parsed[row.cell_id], attempts[row.trial_id]))
+            source = sources.get(row.trial_id, "")
+            found.append(_trial(rows.trial_of(row), parsed[row.cell_id], attempts[row.trial_id], source))
     return found
 
 
-def _trial(found: dict[str, Any], its_cell: dict[str, Any], attempts: Sequence[AttemptRow]) -> TrialRow:
+def _sources(conn: Connection, wanted: Sequence[ColumnElement[bool]]) -> dict[int, str]:
+    """STUDY/NUMBER of what those of the wanted trials took their first steps from that took any."""
+    source, owner = trial.alias(), study.alias()
+    query = select(trial.c.trial_id, owner.c.name, source.c.number).where(*wanted, trial.c.reused_steps > 0)
+    query = query.join(source, source.c.trial_id == trial.c.source_id)
+    found = conn.execute(query.join(owner, owner.c.study_id == source.c.study_id))
+    return {row.trial_id: f"{rows.as_name(row.name)}/{row.number}" for row in found}
+
+
+def _trial(found: dict[str, Any], its_cell: dict[str, Any], attempts: Sequence[AttemptRow], source: str) -> TrialRow:
     return TrialRow(
         number=found["number"],
         cell=its_cell["name"],
@@ -94,6 +105,9 @@ def _trial(found: dict[str, Any], its_cell: dict[str, Any], attempts: Sequence[A
         elapsed_s=found["elapsed_s"],
         weights_sha256=found["weights_sha256"] or "",
         attempts=tuple(attempts),
+        source=source,
+        reused_steps=found["reused_steps"],
+        reused_s=found["reused_s"],
     )
 
 

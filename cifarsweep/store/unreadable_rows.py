@@ -15,6 +15,7 @@ from cifarsweep.store import columns, rows
 from cifarsweep.store.database import Database, P, PartT, T, backend_of
 from cifarsweep.store.schema import (
     attempt,
+    branch,
     cell,
     checkpoint,
     decision,
@@ -98,7 +99,7 @@ def _of_studies(conn: Connection, owner: int | None) -> Iterator[UnreadableStudy
         yield from _problems(trial, row, name, row.number) or _as_a_whole(rows.trial_of, row, names)
         if cells.get(row.cell_id) != row.study_id:
             yield rows.unreadable(name, rows.no_such_cell(row.cell_id), row.number)
-    for table in (attempt, checkpoint, decision, hits):
+    for table in (attempt, checkpoint, branch, decision, hits):
         for row in conn.execute(_of_trials(table, owner)):
             yield from _problems(table, row, *trials.get(row.trial_id, (None, row.trial_id)))
     yield from _metrics(conn, owner, trials)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from scenes import make_cell, make_study, result, rows_at, saved_at
-from sqlalchemy import Boolean, Column, Double, Integer, text
+from sqlalchemy import Boolean, Column, Double, Integer, insert, text
 
 from cifarsweep.analysis.extension import next_seeds
 from cifarsweep.analysis.study import analyse, load_study
@@ -33,7 +33,7 @@ from cifarsweep.store.admin import check
 from cifarsweep.store.cached import CachedStore
 from cifarsweep.store.database import backend_of
 from cifarsweep.store.records import WorkerInfo
-from cifarsweep.store.schema import UtcDateTime, metadata, study_data
+from cifarsweep.store.schema import UtcDateTime, branch, metadata, study_data
 from cifarsweep.worker.eligibility import EligibleStudies
 from cifarsweep.worker.replay import read_original
 from cifarsweep.worker.search import SearchClient
@@ -58,6 +58,8 @@ SPECIAL: dict[str, list[object]] = {
     "cs_trial.final": ['{"val/accuracy": "abc"}', '{"a": {"b": 1}}', '{"a": 1e999}', '{"a": 1' + "0" * 400 + "}"],
     "cs_trial.seed": [-1],
     "cs_trial.elapsed_s": [float("inf"), -1.0],
+    "cs_trial.reused_s": [float("inf"), -1.0],
+    "cs_trial.source_id": [999, 1],
     "cs_trial.cell_id": [999],
     "cs_trial.state": ["done", "queued", "leased"],
     "cs_worker.versions": ['{"python": 3}'],
@@ -77,6 +79,7 @@ PLACES = {
     "cs_trial": ["number IN (0, 4) AND study_id = 2"],
     "cs_look": ["seeds = 3"],
     "cs_checkpoint": ["step = 2"],
+    "cs_branch": ["step = 1"],
     "cs_decision": ["step = 1"],
     "cs_attempt": ["attempt = 1 AND worker_id = 'w'"],
     "cs_hits": ["trial_id IN (SELECT trial_id FROM cs_trial WHERE study_id = 2 AND number = 0)"],
@@ -135,6 +138,8 @@ def fill(store: Store) -> None:
         lease = store.queue.claim("w", studies=[study])
         assert lease is not None
         store.queue.write(lease, rows_at(1), saved_at(1), {1: False})
+        row = {"trial_id": lease.trial_id, "step": 1, "identity": "i", "path": "p", "sha256": "0" * 64, "bytes": 1}
+        store._db.write(lambda conn, row=row: conn.execute(insert(branch), row))  # type: ignore[misc]
     store.sync_optuna()
 
 
