@@ -155,10 +155,15 @@ class CellCache:
                     f"cs_cell.settings is null, as of imported trials, which can't be trained: {columns.ADVICE}"
                 )
             name, made = rows.column(study.c.name, row.study), rows.column(study.c.created_at, row.created_at)
-            self._known[cell_id] = _CachedCell(its["study_id"], name, _folder(name, made), its["name"], its["settings"])
+            self._known[cell_id] = _CachedCell(
+                its["study_id"], name, checkpoint_folder(name, made), its["name"], its["settings"]
+            )
         return self._known[cell_id]
 
 
-def _folder(name: str, created_at: datetime) -> str:
-    """The creation time, to the microsecond, tells studies of one name apart; a copy of a database keeps it."""
+def checkpoint_folder(name: str, created_at: datetime) -> str:
+    """The name of the folder of a study's checkpoints.
+
+    The creation time, to the microsecond, tells studies of one name apart; a copy of a database keeps it.
+    """
     return f"{name}-{hashlib.sha256(created_at.isoformat().encode()).hexdigest()[:8]}"

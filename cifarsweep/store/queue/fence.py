@@ -120,7 +120,7 @@ class LeaseWrites(Part):
         Returns the lease to go on with. After StoreUnavailable, write again with the old one, with the same rows or
         more: what had been committed in spite of the error is not written twice.
         """
-        passed = guard(conn, lease, _progress(rows, checkpoint))
+        passed = guard(conn, lease, progress(rows, checkpoint))
         insert_rows(conn, lease.trial_id, rows, again=passed.already_committed)
         checkpoints = lease.checkpoints if checkpoint is None else _add_checkpoint(conn, lease, checkpoint)
         record(conn, lease.trial_id, decisions)
@@ -129,15 +129,8 @@ class LeaseWrites(Part):
     @writing
     def rewind(self, conn: Connection, lease: Lease, step: int) -> Lease:
         """Forget rows and checkpoints after `step`, as when a checkpoint turned out broken."""
-        passed = guard(conn, lease, _progress((), None) | {"p_step": step})
-        drop_beyond(conn, lease.trial_id, step)
-        conn.execute(
-            delete(checkpoint_table).where(
-                checkpoint_table.c.trial_id == lease.trial_id, checkpoint_table.c.step > step
-            )
-        )
-        # Earlier attempts count only if they made what is left.
-        conn.execute(_attempt(), _attempt_key(lease) | {"first_step": step})
+        passed = guard(conn, lease, progress((), None) | {"p_step": step})
+        go_back(conn, lease, step)
         kept = tuple(old for old in lease.checkpoints if old.step <= step)
         return replace(lease, flush_seq=lease.flush_seq + 1, checkpoints=kept, stop_request=passed.stop_request)
 
@@ -188,6 +181,16 @@ class LeaseWrites(Part):
         return state
 
 
+def go_back(conn: Connection, lease: Lease, step: int) -> None:
+    """Forget rows and checkpoints after `step`, within a transaction."""
+    drop_beyond(conn, lease.trial_id, step)
+    conn.execute(
+        delete(checkpoint_table).where(checkpoint_table.c.trial_id == lease.trial_id, checkpoint_table.c.step > step)
+    )
+    # Earlier attempts count only if they made what is left.
+    conn.execute(_attempt(), _attempt_key(lease) | {"first_step": step})
+
+
 def finish(
     conn: Connection, lease: Lease, rows: Sequence[MetricRow], new: CheckpointRef | None, result: TrialResult
 ) -> bool:
@@ -228,7 +231,7 @@ def _end(
 ) -> GuardResult | None:
     """Record the last of an attempt and close it; None if that was done before and only the answer was lost."""
     try:
-        passed = guard(conn, lease, _progress(rows, new) | dict(result or {}), finishing=result is not None)
+        passed = guard(conn, lease, progress(rows, new) | dict(result or {}), finishing=result is not None)
     except LeaseLost:
         if _ended_before(conn, lease, end):
             return None
@@ -259,7 +262,8 @@ def _ended_before(conn: Connection, lease: Lease, end: AttemptEnd) -> bool:
     return conn.execute(mine).scalar_one_or_none() in (end.value, AttemptEnd.CANCELLED.value)
 
 
-def _progress(rows: Sequence[MetricRow], new: CheckpointRef | None) -> dict[str, Any]:
+def progress(rows: Sequence[MetricRow], new: CheckpointRef | None) -> dict[str, Any]:
+    """The guard's parameters for what rows and a checkpoint say of how far the trial is."""
     return {
         "p_step": max((row.step for row in rows), default=None),
         "p_elapsed_s": max((row.value for row in rows if row.name == ELAPSED), default=None),
