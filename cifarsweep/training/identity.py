@@ -22,7 +22,7 @@ from cifarsweep.spec.provenance import without_data
 from cifarsweep.spec.settings import Schedule, Settings
 from cifarsweep.spec.types import Value
 from cifarsweep.training.equal_cells import NO_PART_OF_A_STEP, read_settings
-from cifarsweep.training.schedule import Budget, learning_rate, peak_rate
+from cifarsweep.training.schedule import Budget, peak_rate, rate_of_steps
 
 #: Counts the changes of our own code that let a trial train other bits. `tests/training/test_identity.py` fails when
 #: that code has changed and asks for a decision.
@@ -101,7 +101,7 @@ def equal_rates(one: Sequence[float], other: Sequence[float]) -> int:
     return low
 
 
-def rates(settings: Settings, images: int) -> tuple[float, ...]:
+def rates(settings: Settings, images: int) -> Sequence[float]:
     """Return the learning rate of every step of the budget on so many training images."""
     return _rates(*_curve(settings, images))
 
@@ -121,9 +121,9 @@ def _curve(settings: Settings, images: int) -> tuple[Schedule, float, int, int]:
     return settings.schedule, peak, budget.total_steps, budget.steps_per_epoch
 
 
-@lru_cache(maxsize=64)  # the cells of a study have few schedules
-def _rates(schedule: Schedule, peak: float, total: int, per_epoch: int) -> tuple[float, ...]:
-    return tuple(learning_rate(schedule, peak, step, total, per_epoch) for step in range(total))
+@lru_cache(maxsize=128)  # 8 bytes a step, and the cells of a study have few schedules
+def _rates(schedule: Schedule, peak: float, total: int, per_epoch: int) -> Sequence[float]:
+    return array("d", map(rate_of_steps(schedule, peak, total, per_epoch), range(total)))
 
 
 @lru_cache(maxsize=1024)

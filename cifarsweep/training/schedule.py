@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -93,27 +95,34 @@ def peak_rate(settings: Optimizer, batch_size: int) -> float:
 
 
 def learning_rate(schedule: Schedule, peak: float, step: int, total_steps: int, steps_per_epoch: int) -> float:
-    """Return the rate of the update that follows `step` updates, 0 <= step < total_steps.
+    """Return the rate of the update that follows `step` updates, 0 <= step < total_steps."""
+    return rate_of_steps(schedule, peak, total_steps, steps_per_epoch)(step)
+
+
+def rate_of_steps(schedule: Schedule, peak: float, total_steps: int, steps_per_epoch: int) -> Callable[[int], float]:
+    """Return the function that gives the rate of the update that follows so many updates of `total_steps`.
 
     It is the rate of the curve, warm-up included, times the factor of the phase of the update's epoch. By epoch, the
     curve counts epochs in the place of steps.
     """
-    epoch = step // steps_per_epoch
-    if schedule.by == "epoch":
-        rate = _curve(schedule, peak, epoch, -(-total_steps // steps_per_epoch), 1)
+    by_epoch, ranges = schedule.by == "epoch", schedule.phase_ranges() if schedule.phases else []
+    if by_epoch:
+        curve = _curve(schedule, peak, -(-total_steps // steps_per_epoch), 1)
     else:
-        rate = _curve(schedule, peak, step, total_steps, steps_per_epoch)
-    return rate * phase_factor(schedule, epoch)
+        curve = _curve(schedule, peak, total_steps, steps_per_epoch)
+        if not ranges:
+            return curve
+
+    def rate(step: int) -> float:
+        epoch = step // steps_per_epoch
+        factor = next((factor for first, last, factor in ranges if first <= epoch < last), 1.0)
+        return curve(epoch if by_epoch else step) * factor
+
+    return rate
 
 
-def phase_factor(schedule: Schedule, epochs_done: int) -> float:
-    """Return the factor of the phase that holds the epoch after `epochs_done` epochs; 1 outside of all."""
-    ranges = schedule.phase_ranges() if schedule.phases else ()
-    return next((factor for first, last, factor in ranges if first <= epochs_done < last), 1.0)
-
-
-def _curve(schedule: Schedule, peak: float, step: int, total_steps: int, steps_per_epoch: int) -> float:
-    """Return the rate of the update that follows `step` updates, phases left out.
+def _curve(schedule: Schedule, peak: float, total_steps: int, steps_per_epoch: int) -> Callable[[int], float]:
+    """Return the function that gives the rate of the update that follows so many updates, phases left out.
 
     The warm-up of W steps rises by peak / (W + 1) a step and reaches `peak` right after itself, so no step is wasted on
     a rate of 0 or repeats the peak. With `warmup_start` it rises from that part of the peak, as LinearLR does. The
@@ -121,18 +130,32 @@ def _curve(schedule: Schedule, peak: float, step: int, total_steps: int, steps_p
     2017, arXiv 1608.03983, eq. 5), LinearLR, and MultiStepLR, whose milestones count from the start of the budget.
     """
     warmup = warmup_steps(schedule, total_steps, steps_per_epoch)
-    if step < warmup:
-        if schedule.warmup_start is None:
-            return peak * (step + 1) / (warmup + 1)
-        return peak * (schedule.warmup_start + (1 - schedule.warmup_start) * step / warmup)
-    progress = (step - warmup) / (total_steps - warmup)
+    after = _after_warmup(schedule, peak, total_steps, warmup)
+    if not warmup:
+        return after
+    start = schedule.warmup_start
+
+    def rate(step: int) -> float:
+        if step >= warmup:
+            return after(step)
+        return peak * (step + 1) / (warmup + 1) if start is None else peak * (start + (1 - start) * step / warmup)
+
+    return rate
+
+
+def _after_warmup(schedule: Schedule, peak: float, total_steps: int, warmup: int) -> Callable[[int], float]:
+    final, left = schedule.final, total_steps - warmup
     match schedule.name:
         case "constant":
-            return peak
+            return lambda step: peak
         case "step":
-            passed = sum(step >= round(part * total_steps) for part in schedule.milestones)
-            return peak * (math.prod(schedule.factors[:passed]) if schedule.factors else schedule.factor**passed)
+            milestones = [round(part * total_steps) for part in schedule.milestones]
+            return lambda step: peak * _product(schedule, bisect_right(milestones, step))
         case "cosine":
-            return peak * (schedule.final + (1 - schedule.final) * (1 + math.cos(math.pi * progress)) / 2)
+            return lambda step: peak * (final + (1 - final) * (1 + math.cos(math.pi * ((step - warmup) / left))) / 2)
         case "linear":
-            return peak * (1 - (1 - schedule.final) * progress)
+            return lambda step: peak * (1 - (1 - final) * ((step - warmup) / left))
+
+
+def _product(schedule: Schedule, passed: int) -> float:
+    return math.prod(schedule.factors[:passed]) if schedule.factors else schedule.factor**passed
