@@ -12,7 +12,8 @@ import numpy.typing as npt
 from cifarsweep.analysis.hits import cell_hits
 from cifarsweep.spec.metrics import TEST_ACCURACY, VAL_ACCURACY
 from cifarsweep.spec.study import datasets
-from cifarsweep.stats.hits import Hits, interval_halves
+from cifarsweep.stats.estimate import Sample, difference
+from cifarsweep.stats.hits import Hits, NewImages, flip_variance, new_images
 
 if TYPE_CHECKING:
     from cifarsweep.analysis.records import ReportStudy
@@ -30,10 +31,8 @@ class Apart:
     only_next: tuple[int, ...]
     difference: float
     """Of the mean accuracies."""
-    half: float
-    """Half of its 95 % interval for new runs and new images."""
-    seed_half: float | None
-    """The same for new runs on these images; None with one run a cell, or runs that are all alike."""
+    new_images: NewImages
+    """Of the difference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +77,16 @@ def _apart(found: Mapping[str, Hits]) -> Apart | None:
         return None
     best, second = sorted(found, key=lambda name: -float(found[name].mean()))[:2]
     a, b = found[best], found[second]
-    half, seed_half = interval_halves(a, b)
+    cells = [Sample(tuple(hits.mean(axis=1).tolist()), flip_variance(hits) or 0.0) for hits in (a, b)]
+    estimate = difference(cells[:1], cells[1:])
+    assert estimate is not None  # every cell has a run
     return Apart(
         best=best,
         next=second,
         only_best=_places(a.all(axis=0) & ~b.any(axis=0)),
         only_next=_places(b.all(axis=0) & ~a.any(axis=0)),
-        difference=float(a.mean() - b.mean()),
-        half=half,
-        seed_half=seed_half,
+        difference=estimate.value,
+        new_images=new_images(estimate, [a], [b]),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Literal
 from cifarsweep.analysis.confounds import UnlikeTimes, unlike_times
 from cifarsweep.analysis.families import key_of_test
 from cifarsweep.analysis.floors import guessing_floor
+from cifarsweep.analysis.new_images import of_hypothesis
 from cifarsweep.analysis.outcomes import FallenOut, compared_by_seed, fallen_out
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.samples import (
@@ -38,6 +39,7 @@ from cifarsweep.stats import Interval
 from cifarsweep.stats import evidence as tests
 from cifarsweep.stats.estimate import Method
 from cifarsweep.stats.evidence import Evidence
+from cifarsweep.stats.hits import NewImages
 from cifarsweep.stats.multiplicity import ERROR_RATE, Decision, Judgement, judge, level_after, levels
 from cifarsweep.stats.power import seeds_needed, seeds_range
 
@@ -64,6 +66,8 @@ class Verdict:
     of `trend`; for `faster` the ratio of times. None without results, or if not every seed reached the target."""
     interval: Interval | None
     """Of the estimate, 95 %, not corrected for the other hypotheses."""
+    new_images: NewImages | None
+    """The same for new images too, of a difference of accuracies of two sides; None if a run did not keep its hits."""
     decisive: Interval | None
     """Corrected for all tests and looks: the claim is supported if all of it lies where the claim holds, refuted if
     none of it does. Of a `best`, of the level that comes nearest. None where nothing is tested."""
@@ -241,6 +245,7 @@ def _verdict(case: _Case, judgement: Judgement, tested: int, report: ReportStudy
         matched=case.compared[0].matched,
         estimate=estimate,
         interval=interval,
+        new_images=of_hypothesis(hypothesis, evidence, case.compared, case.done, report),
         decisive=decisive,
         effect=evidence.estimate.effect if evidence and not race else None,
         method=evidence.estimate.method if evidence else None,

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from cifarsweep.analysis.images import Apart, ImageResults, image_results
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.results import CellResult
+from cifarsweep.analysis.verdicts import Verdict
 from cifarsweep.data.pictures import read_pictures
 from cifarsweep.formatting import keep_together, plural, signed_text
+from cifarsweep.report.new_images_text import new_images_text
 from cifarsweep.spec.metrics import VAL_ACCURACY
 
 #: Pictures of each of the three groups.
 _SHOWN = 8
 
 
-def images_view(report: ReportStudy, results: Sequence[CellResult]) -> dict[str, Any] | None:
-    """The variables of `images.html`; None where no trial recorded which images it got right."""
+def images_view(
+    report: ReportStudy, results: Sequence[CellResult], verdicts: Sequence[Verdict] = ()
+) -> dict[str, Any] | None:
+    """The variables of `images.html`; None where no trial recorded which images it got right.
+
+    How far the two best cells are apart is left to a verdict that says it.
+    """
     found = image_results(report, results)
     if found is None:
         return None
+    told = [{cell for side in verdict.sides for cell in side.cells} for verdict in verdicts if verdict.new_images]
     groups, shown = list(_groups(found)), None
     sha256 = re.fullmatch(rf"{re.escape(found.dataset)} sha256 ([0-9a-f]{{64}})", report.data_digest or "")
     if sha256:
@@ -30,7 +38,7 @@ def images_view(report: ReportStudy, results: Sequence[CellResult]) -> dict[str,
         shown = read_pictures(found.dataset, sha256[1], places)
     known = {picture.place: picture for picture in shown or ()}
     return {
-        "lead": keep_together(" ".join(_sentences(found))),
+        "lead": keep_together(" ".join(_sentences(found, told))),
         "groups": [
             {
                 "title": f"{title}: {plural(len(listed), 'image')}",
@@ -67,7 +75,7 @@ def sample(listed: Sequence[int]) -> list[int]:
     return [listed[index * len(listed) // shown] for index in range(shown)]
 
 
-def _sentences(found: ImageResults) -> Iterator[str]:
+def _sentences(found: ImageResults, told: Collection[set[str]]) -> Iterator[str]:
     cells = "the cell" if found.cells == 1 else f"all {found.cells} cells that trained"
     if not found.complete:
         yield "Runs of earlier versions did not record which images they get: what follows is of the others."
@@ -76,18 +84,10 @@ def _sentences(found: ImageResults) -> Iterator[str]:
         f"Of the {found.images:,} test images, every run of {cells} gets {found.got:,}, and no run gets "
         f"{len(found.missed):,}."
     )
-    if found.apart is not None:
+    if found.apart is not None and {found.apart.best, found.apart.next} not in told:
         yield _apart_text(found.apart)
 
 
 def _apart_text(apart: Apart) -> str:
-    ends = [apart.difference - apart.half, apart.difference + apart.half]
-    low, high = (signed_text(end, apart.half, VAL_ACCURACY, unit=False) for end in ends)
-    apart_by = signed_text(apart.difference, apart.half, VAL_ACCURACY)
-    text = (
-        f"The mean of {apart.best} is {apart_by} above that of {apart.next}, and for new images too the 95 % interval "
-        f"is {low} to {high}."
-    )
-    if apart.seed_half is not None and apart.half > apart.seed_half:
-        return f"{text} On these images alone it is narrower: more seeds don't make up for more images."
-    return text
+    apart_by = signed_text(apart.difference, apart.new_images.interval.half, VAL_ACCURACY)
+    return f"The mean of {apart.best} is {apart_by} above that of {apart.next}; {new_images_text(apart.new_images)}."

@@ -93,7 +93,7 @@ def study_view(analysis: StudyAnalysis) -> dict[str, Any]:
         "hypotheses": [
             hypothesis_view(verdict, named_means(verdict.hypothesis, report, every)) for verdict in analysis.verdicts
         ],
-        "images_section": images_view(shown, results),
+        "images_section": images_view(shown, results, analysis.verdicts),
         "settings": _common_settings(report),
         "differing": differing_settings(shown),
         "trials": trials_view(report, styles, trials),

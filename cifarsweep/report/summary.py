@@ -31,6 +31,7 @@ from cifarsweep.spec.hypothesis import moment_of
 from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.types import TrialState
 from cifarsweep.stats import Interval
+from cifarsweep.stats.hits import NewImages
 from cifarsweep.text import one_line
 
 if TYPE_CHECKING:
@@ -223,6 +224,7 @@ def _verdict_fields(verdict: Verdict) -> dict[str, Any]:
         "estimate": verdict.estimate,
         "interval": _ends(verdict.interval),
         "decisive_interval": _ends(verdict.decisive),
+        "new_images": _new_images_fields(verdict.new_images),
         "method": verdict.method,
         "effect": verdict.effect,
         "p": verdict.p,
@@ -275,6 +277,11 @@ def _match_fields(match: Match) -> dict[str, Any]:
         "corrected_p": match.corrected,
         "finding": match.finding,
     }
+
+
+def _new_images_fields(found: NewImages | None) -> dict[str, Any] | None:
+    """The interval for new images too, and half of it with seeds without limit."""
+    return {"interval": _ends(found.interval), "limit": found.limit, "wider": found.wider} if found else None
 
 
 def _ends(interval: Interval | None) -> list[float] | None:

@@ -12,6 +12,7 @@ from cifarsweep.analysis.results import NamedMean
 from cifarsweep.analysis.verdicts import Verdict
 from cifarsweep.formatting import mean_text, plural
 from cifarsweep.report.hypothesis_text import hypothesis_text, kind_text
+from cifarsweep.report.new_images_text import new_images_text
 from cifarsweep.report.outcome_text import cells_fell_out_text
 from cifarsweep.report.ruled_out import ruled_out
 from cifarsweep.spec.hypothesis import moment_of
@@ -58,6 +59,7 @@ def detail(verdict: Verdict) -> str:
     text = f"{_outcomes_first(verdict)}{', '.join(parts)} ({'; '.join(_certainty(verdict))})."
     rest = [_waiting(verdict)] if verdict.preliminary else []
     rest += [ruled_out(verdict), _missing(verdict)] if verdict.decision == "undecided" else []
+    rest += [f"F{new_images_text(verdict.new_images)[1:]}."] if verdict.new_images else []
     return " ".join([text, *filter(None, rest)])
 
 

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from cifarsweep.stats.summary import Floats
+from cifarsweep.stats.estimate import Estimate
+from cifarsweep.stats.summary import Floats, Interval
 
 #: The quantile at the upper end of a 95 % interval.
 _UPPER = 0.975
-#: A variance of accuracies below this is rounding: one image in a billion is 1e-18.
-_ROUNDING = 1e-24
 #: (runs, images)
 Hits = npt.NDArray[np.bool_]
 
@@ -40,44 +40,46 @@ def flip_variance(hits: Hits) -> float | None:
     return float((shares * (1 - shares)).sum()) * runs / ((runs - 1) * shares.size**2)
 
 
-def difference_error(a: Sequence[Hits], b: Sequence[Hits]) -> float:
-    """Return the standard error of the difference of the mean accuracies of two sides, for new runs and new images.
+def image_variance(a: Sequence[Hits], b: Sequence[Hits]) -> float:
+    """Return what the choice of the images adds to the variance of the difference of the mean accuracies of two sides.
 
     A side is one cell or several, which count alike; all have the same images. Runs and images are both a sample, as
     in the random model of a crossed design (Brennan 2001, Generalizability Theory, ch. 2). With d_i the difference of
-    the sides' shares on image i, its square is var(d_i) / N, which holds images and flips, plus what the runs of cells
-    vary beyond flips, (s^2 - flip_variance) / n; that part counts where it is above 0, so that the error is rather
-    too large than too small. With one run a side it is the error of McNemar's test (1947, Psychometrika 12),
+    the sides' shares on image i, it is var(d_i) / N less what flips add to that, and at least 0. With one run a cell
+    flips can't be told apart and stay in: it is the squared error of McNemar's test (1947, Psychometrika 12),
     (b + c - (b - c)^2 / N) / N^2 but for N - 1 in place of one N. More seeds do not shrink what images bring in.
     """
-    gaps = np.mean([image_shares(cell) for cell in a], axis=0) - np.mean([image_shares(cell) for cell in b], axis=0)
-    from_images = float(gaps.var(ddof=1)) / gaps.size
-    from_runs = sum(sum(map(_run_variance, side)) / len(side) ** 2 for side in (a, b))
-    return math.sqrt(from_images + max(from_runs, 0.0))
+    means = [np.asarray(np.mean([image_shares(cell) for cell in side], axis=0), np.float64) for side in (a, b)]
+    gaps = means[0] - means[1]
+    flips = [(flip_variance(cell) or 0.0) / len(cell) / len(side) ** 2 for side in (a, b) for cell in side]
+    return max(float(gaps.var(ddof=1)) / gaps.size - math.fsum(flips), 0.0)
 
 
-def interval_halves(a: Hits, b: Hits) -> tuple[float, float | None]:
-    """Return half of the 95 % interval of the difference of two cells for new runs and images, and for new runs alone.
+@dataclass(frozen=True, slots=True)
+class NewImages:
+    """What is known of a difference for new images too, not only for new runs on the images that were judged."""
 
-    The second one is Welch's; None with one run a cell. The first one has Satterthwaite's degrees of freedom (1946,
-    Biometrics Bulletin 2), those of the images being without limit; it is never the narrower one in standard errors.
+    interval: Interval
+    """95 %; never narrower than that for new runs."""
+    wider: bool
+    """Whether it is wider; False with one run a cell, which tells nothing of new runs."""
+    limit: float
+    """Half of it with seeds without limit."""
+
+
+def new_images(estimate: Estimate, a: Sequence[Hits], b: Sequence[Hits]) -> NewImages:
+    """Return the interval of the difference of two sides for new runs and new images; for one run, new images alone.
+
+    The variance of the choice of images is added to that of the estimate. Its degrees of freedom are without limit, so
+    Satterthwaite's formula may take more from the interval than the images add: it is at least that for new runs.
     """
     from scipy.special import ndtri, stdtrit
 
-    error = difference_error([a], [b])
-    if min(len(a), len(b)) < 2:
-        return float(ndtri(_UPPER)) * error, None
-    parts = [float(hits.mean(axis=1, dtype=np.float64).var(ddof=1)) / len(hits) for hits in (a, b)]
-    seeds, total = sum(parts), max(error**2, sum(parts))
-    if seeds < _ROUNDING:
-        return float(ndtri(_UPPER)) * error, None
-    of_seeds = sum(part**2 / (len(hits) - 1) for part, hits in zip(parts, (a, b), strict=True))
-    wide, narrow = (float(stdtrit(each**2 / of_seeds, _UPPER)) * math.sqrt(each) for each in (total, seeds))
-    return wide, narrow
-
-
-def _run_variance(hits: Hits) -> float:
-    """What flips do not explain of the variance of a cell's mean accuracy; below 0 by chance."""
-    flips = flip_variance(hits)
-    spread = 0.0 if flips is None else float(hits.mean(axis=1, dtype=np.float64).var(ddof=1)) - flips
-    return spread / len(hits)
+    images, runs = image_variance(a, b), estimate.interval()
+    limit = half = float(ndtri(_UPPER)) * math.sqrt(images)
+    if runs is not None:
+        seeds = estimate.error**2
+        df = estimate.df * ((seeds + images) / seeds) ** 2 if seeds else math.inf
+        half = max(float(stdtrit(df, _UPPER)) * math.sqrt(seeds + images), runs.half)
+    interval = Interval(estimate.value - half, estimate.value + half)
+    return NewImages(interval, runs is not None and half > runs.half, limit)

@@ -17,6 +17,7 @@ from cifarsweep.data.pictures import read_pictures
 from cifarsweep.data.tensor_file import Contents
 from cifarsweep.report.images_section import images_view, sample
 from cifarsweep.report.render import render_study
+from cifarsweep.spec.hypothesis import Greater
 
 #: By cell and seed: image 0 is got by all, 1 by none, 2 by the better cell alone, 3 by the other one, 4 and 5 by some.
 HITS = {"skip=yes": ["101011", "101010"], "skip=no": ["100100", "100100"]}
@@ -82,6 +83,19 @@ def test_the_page_shows_the_pictures(report: Any, images: str) -> None:
     assert "for new images too the 95" in page
     assert page.count('<img src="data:image/png;base64,') == 4
     assert "&lt;dog&gt;" in page and "no pictures" not in page
+
+
+def test_the_section_leaves_the_difference_to_a_verdict_that_says_it(report: Any, make: Any) -> None:
+    claim = Greater(kind="greater", claim="Skip wins", a="skip=yes", b="skip=no")
+    seeds = [replace(trial, seed=trial.seed + 2, number=trial.number + 4) for trial in report.trials]
+    hits = report.hits | {(number + 4, metric): right for (number, metric), right in report.hits.items()}
+    study = report.study.model_copy(update={"hypotheses": (claim,)})
+    judged = replace(report, study=study, trials=(*report.trials, *seeds), hits=hits)
+
+    page = render_study(analyse(judged)).replace("\N{NARROW NO-BREAK SPACE}", " ")
+
+    assert page.count("or new images too the 95 % interval is") == 1
+    assert "For new images too the 95 % interval is" in page
 
 
 def test_the_page_says_where_runs_did_not_record_it(report: Any) -> None:

@@ -12,6 +12,7 @@ from cifarsweep.analysis.verdicts import Verdict
 from cifarsweep.report.verdict_text import hypothesis_view, sentence, sentence_and_warning, warning
 from cifarsweep.spec.hypothesis import AtChance, Best, Reaches, Trend
 from cifarsweep.stats import Interval, summary
+from cifarsweep.stats.hits import NewImages
 
 AT_CHANCE = AtChance(kind="at_chance", claim="Low does not train", a=LOW)
 REACHES = Reaches(kind="reaches", claim="High is as published", a=HIGH, target=0.9, margin=0.05)
@@ -32,7 +33,7 @@ def verdict(hypothesis: Any, *sides: SideResult, **changes: Any) -> Verdict:
         "floored": False, "p": 0.01, "corrected": 0.01, "tested": 1, "looks": 1, "level": 0.05, "seeds": 3,
         "more_seeds": None, "more_seeds_range": None, "cells": (HIGH, LOW), "open_trials": 0,
         "preliminary": False, "not_finite": 0,
-        "fell_out": {}, "chance": None, "unlike_times": None,
+        "fell_out": {}, "chance": None, "unlike_times": None, "new_images": None,
     }  # fmt: skip
     return Verdict(hypothesis=hypothesis, sides=sides, **(fields | changes))
 
@@ -101,6 +102,27 @@ def test_a_sentence_has_the_means_the_finding_the_time_and_how_sure_it_is() -> N
 )  # fmt: skip
 def test_every_kind_and_every_finding_has_its_words(found: Verdict, words: str) -> None:
     assert words in plain(sentence(found))
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (
+            NewImages(Interval(-0.0033, 0.0125), wider=True, limit=0.0062),
+            "For new images too the 95 % interval is −0.33 to 1.25, and more seeds don't shrink it to less than "
+            "±0.62 points.",
+        ),
+        (
+            NewImages(Interval(0.04, 0.06), wider=False, limit=0.001),
+            "For new images too the 95 % interval is 4.00 to 6.00.",
+        ),
+    ],
+)
+def test_the_interval_for_new_images_ends_the_sentence(found: NewImages, words: str) -> None:
+    for decision in ("supported", "undecided"):
+        said = plain(sentence(verdict(ABOVE, A, B, decision=decision, new_images=found)))
+
+        assert said.rpartition(". ")[2].startswith("For new images") and words in said
 
 
 def test_what_is_preliminary_names_no_p() -> None:

@@ -5,7 +5,8 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from cifarsweep.stats.hits import difference_error, flip_variance, image_shares, interval_halves
+from cifarsweep.stats.estimate import Estimate, Sample, difference
+from cifarsweep.stats.hits import Hits, flip_variance, image_shares, image_variance, new_images
 
 RANDOM = np.random.default_rng(1)
 #: E[p - max(p - 0.1 u, 0)] of p ~ Beta(3, 1), u ~ U(0, 1), by quadrature over p and u.
@@ -15,6 +16,14 @@ TRUTH = float((QUANTILES - np.maximum(QUANTILES - 0.1 * np.linspace(0, 1, 201), 
 
 def draw(shares: npt.NDArray[np.float64], runs: int) -> npt.NDArray[np.bool_]:
     return RANDOM.random((runs, shares.size)) < shares
+
+
+def estimated(a: Hits, b: Hits) -> Estimate:
+    """The difference of two cells, with flips as their floor, as verdicts have it."""
+    cells = [Sample(tuple(hits.mean(axis=1).tolist()), flip_variance(hits) or 0.0) for hits in (a, b)]
+    found = difference(cells[:1], cells[1:])
+    assert found is not None
+    return found
 
 
 def test_flips_explain_the_spread_of_runs_whose_images_are_independent() -> None:
@@ -41,11 +50,13 @@ def test_error_of_one_run_a_side_is_that_of_mcnemar() -> None:
 
     only_a, only_b = (a & ~b).sum(), (b & ~a).sum()
     mcnemar = np.sqrt(only_a + only_b - (only_a - only_b) ** 2 / 1000) / 1000
-    assert difference_error([a], [b]) == pytest.approx(mcnemar, rel=1e-3)
+    assert image_variance([a], [b]) ** 0.5 == pytest.approx(mcnemar, rel=1e-3)
+    found = new_images(estimated(a, b), [a], [b])
+    assert found.interval.half == pytest.approx(1.96 * mcnemar, rel=1e-3) and not found.wider
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.03], ids=["flips alone", "runs that differ as a whole"])
-def test_error_is_the_spread_of_differences_over_new_runs_and_new_images(shift: float) -> None:
+def test_runs_and_images_add_up_to_the_spread_of_differences_over_new_runs_and_new_images(shift: float) -> None:
     images, runs = 300, 3
     differences, errors = [], []
     for _ in range(1500):
@@ -55,35 +66,57 @@ def test_error_is_the_spread_of_differences_over_new_runs_and_new_images(shift: 
             shares = np.clip(hardness + gain * RANDOM.random(images), 0.1, 0.9)
             sides.append(np.vstack([draw(np.clip(shares + RANDOM.normal(0, shift), 0, 1), 1) for _ in range(runs)]))
         differences.append(sides[0].mean() - sides[1].mean())
-        errors.append(difference_error(sides[:1], sides[1:]) ** 2)
+        runs_alone = sum(float(side.mean(axis=1).var(ddof=1)) / runs for side in sides)
+        errors.append(runs_alone + image_variance(sides[:1], sides[1:]))
 
-    # Rather too large than too small: a spread of runs below that of flips counts as none.
-    assert 0.93 < np.mean(errors) / np.var(differences) < 1.3
+    # Rather too large than too small: less than no variance counts as none.
+    assert 0.93 < np.mean(errors) / np.var(differences) < 1.1
 
 
 def test_cells_of_a_side_count_alike() -> None:
     a, b, c = (draw(np.full(500, share), 1) for share in (0.8, 0.7, 0.5))
 
-    assert difference_error([a, a], [c]) == pytest.approx(difference_error([a], [c]))
-    assert difference_error([a, b], [c]) == pytest.approx(difference_error([c], [b, a]))
+    assert image_variance([a, a], [c]) == pytest.approx(image_variance([a], [c]))
+    assert image_variance([a, b], [c]) == pytest.approx(image_variance([c], [b, a]))
 
 
-def test_the_interval_for_new_runs_alone_is_that_of_welch() -> None:
-    a, b = draw(np.full(500, 0.8), 4), draw(np.full(500, 0.5), 3)
+def test_the_interval_is_that_of_a_bootstrap_over_images_where_runs_agree() -> None:
+    one, other = draw(np.full(2000, 0.8), 1)[0], draw(np.full(2000, 0.5), 1)[0]
+    a, b = (np.repeat(run[None], 3, axis=0) for run in (one, other))
 
-    wide, narrow = interval_halves(a, b)
+    found = new_images(estimated(a, b), [a], [b])
 
-    low, high = stats.ttest_ind(a.mean(axis=1), b.mean(axis=1), equal_var=False).confidence_interval()
-    assert narrow == pytest.approx((high - low) / 2)
-    assert wide >= 1.95 * difference_error([a], [b])
+    gaps = one.astype(float) - other
+    low, high = stats.bootstrap((gaps,), np.mean, n_resamples=4000, method="percentile", rng=3).confidence_interval
+    assert (found.interval.low, found.interval.high) == pytest.approx((low, high), abs=0.003)
+    assert found.wider and found.limit == pytest.approx(found.interval.half, rel=0.01)
 
 
-def test_one_run_a_cell_or_runs_that_agree_tell_of_images_alone() -> None:
-    a, b = draw(np.full(500, 0.8), 1), draw(np.full(500, 0.5), 1)
+def test_images_add_to_what_welch_finds() -> None:
+    hardness = RANDOM.beta(3, 1, 500)
+    a, b = draw(hardness, 4), draw(np.clip(hardness - RANDOM.random(500), 0, 1), 3)
+    estimate = estimated(a, b)
 
-    for sides in ((a, b), (np.repeat(a, 3, axis=0), np.repeat(b, 3, axis=0))):
-        wide, narrow = interval_halves(*sides)
-        assert (wide, narrow) == (pytest.approx(1.96 * difference_error([a], [b]), rel=1e-3), None)
+    found = new_images(estimate, [a], [b])
+
+    welch = estimate.error**2
+    images = np.var(a.mean(axis=0) - b.mean(axis=0), ddof=1) / 500 - sum(
+        (hits.var(axis=0, ddof=1) / len(hits)).sum() / 500**2 for hits in (a, b)
+    )
+    df = estimate.df * ((welch + images) / welch) ** 2
+    assert found.interval.half == pytest.approx(stats.t.ppf(0.975, df) * np.sqrt(welch + images))
+    assert found.limit == pytest.approx(stats.norm.ppf(0.975) * np.sqrt(images))
+
+
+def test_the_interval_is_never_narrower_than_that_for_new_runs() -> None:
+    # Images that add a little to the variance add more degrees of freedom than that.
+    a = np.vstack([draw(np.full(5000, share), 1) for share in (0.6, 0.7, 0.8)])
+    b = draw(np.full(5000, 0.5), 3)
+    runs = estimated(a, b).interval()
+
+    found = new_images(estimated(a, b), [a], [b])
+
+    assert runs is not None and found.interval.half == pytest.approx(runs.half) and not found.wider
 
 
 def test_the_interval_for_new_images_covers_as_often_as_promised() -> None:
@@ -91,7 +124,7 @@ def test_the_interval_for_new_images_covers_as_often_as_promised() -> None:
     for _ in range(600):
         hardness = RANDOM.beta(3, 1, 200)
         a, b = draw(hardness, 3), draw(np.clip(hardness - 0.1 * RANDOM.random(200), 0, 1), 3)
-        covered.append(abs(a.mean() - b.mean() - TRUTH) <= interval_halves(a, b)[0])
+        covered.append(abs(a.mean() - b.mean() - TRUTH) <= new_images(estimated(a, b), [a], [b]).interval.half)
 
     # Rather too wide than too narrow, as three runs hardly tell their spread.
     assert np.mean(covered) >= 0.93
