@@ -44,6 +44,14 @@ def open_folder(location: str) -> Folder:
     return ObjectFolder(*_file_system(location), location)
 
 
+def branches_of(location: str) -> str:
+    """Return where a trial at this location keeps the checkpoints from which others begin.
+
+    It is a location of its own: the removal of the trial's other checkpoints does not touch it.
+    """
+    return f"{location}-branches"
+
+
 def check_protocol(location: str) -> None:
     """Raise LocationError if no package here speaks the protocol of the location. Does not connect to it."""
     if _is_url(location):

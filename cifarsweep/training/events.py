@@ -9,7 +9,7 @@ from cifarsweep.spec.types import CheckpointRef, MetricRow, TrialResult
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A checkpoint was not accepted. An older one is tried next, and step 0 after the last.
+    """A checkpoint was not accepted. An older one is tried next, then that of another trial, and step 0 after the last.
 
     `not_found` tells an absent checkpoint from a damaged one.
     """
@@ -24,7 +24,8 @@ class Started:
     """Training goes on from `start_step`: all that was recorded beyond it will come again.
 
     `flops_per_image` is of the forward pass, a multiply-add counted as two. `val_images` counts the images that
-    accuracy is measured on, `largest_class` those of the class that has most of them.
+    accuracy is measured on, `largest_class` those of the class that has most of them. `branch_step` is `start_step` if
+    the trial begins from a checkpoint of another trial: the rows before that step are the other one's.
     """
 
     start_step: int
@@ -33,6 +34,7 @@ class Started:
     flops_per_image: int
     val_images: int
     largest_class: int
+    branch_step: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class CaptureFailed:
 
 @dataclass(frozen=True, slots=True)
 class Saving:
-    """A checkpoint is being written, which may take long. Saved or SaveFailed comes next."""
+    """A checkpoint is being written, which may take long. Saved, BranchSaved or SaveFailed comes next."""
 
     step: int
 
@@ -74,6 +76,13 @@ class Saving:
 @dataclass(frozen=True, slots=True)
 class Saved:
     """A checkpoint is on the disk. It covers every row that came before this event."""
+
+    checkpoint: CheckpointRef
+
+
+@dataclass(frozen=True, slots=True)
+class BranchSaved:
+    """A checkpoint from which other trials may begin is on the disk. It covers the rows of all steps before its own."""
 
     checkpoint: CheckpointRef
 
@@ -101,4 +110,16 @@ class Finished:
     checkpoint: CheckpointRef | None
 
 
-Event = Rejected | Started | Progress | Metrics | CaptureFailed | Saving | Saved | SaveFailed | Stopped | Finished
+Event = (
+    Rejected
+    | Started
+    | Progress
+    | Metrics
+    | CaptureFailed
+    | Saving
+    | Saved
+    | BranchSaved
+    | SaveFailed
+    | Stopped
+    | Finished
+)

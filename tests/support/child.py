@@ -12,16 +12,18 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from cifarsweep.checkpoints.folder import Folder
-from cifarsweep.checkpoints.location import open_folder
+from cifarsweep.checkpoints.location import branches_of, open_folder
 from cifarsweep.errors import CheckpointError, CheckpointNotFound, DataUnusable
+from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.types import MetricRow, Outcome, TrialResult
 from cifarsweep.training import events
+from cifarsweep.training.identity import beginning, rates
 from cifarsweep.worker.child.main import RequestReader, serve, take_stdin, take_stdout
 from cifarsweep.worker.child.protocol import DeviceUnavailable, Ready, Train, encode
 
@@ -34,7 +36,7 @@ _REPLIES_FD = "CHILD_REPLIES_FD"
 State = tuple[int, str]
 
 
-def advanced(state: State, seed: int) -> State:
+def advanced(state: State, seed: int | str) -> State:
     """One step further."""
     step, chain = state
     return step + 1, hashlib.sha256(f"{chain} {seed} {step + 1}".encode()).hexdigest()
@@ -162,20 +164,34 @@ class Script:
         """What happens right after a checkpoint."""
         yield from ()
 
+    def after_branch(self, request: Train, step: int) -> Iterator[events.Event]:
+        """What happens right after a checkpoint at a branch step, before the rows of that step."""
+        yield from ()
+
+    def total(self, request: Train) -> int:
+        """How many steps the trial has."""
+        return self.steps
+
+    def advance(self, request: Train, state: State) -> State:
+        """Train one step."""
+        return advanced(state, request.seed)
+
     def ready(self) -> Ready:
         """What the child says when it has started."""
         return Ready("a pretended GPU" if self.gpu else "no device", {"fake": "1"}, self.gpu)
 
     def train(self, request: Train, should_stop: Callable[[], bool]) -> Iterator[events.Event]:
         """Train one trial as the real child does, step by step."""
-        folder, saved = open_folder(request.folder), None
+        folder, total = open_folder(request.folder), self.total(request)
         for found in restored(folder, request, self.beginning(request)):
             if isinstance(found, events.Rejected):
                 yield found
             else:
-                state = found
-        yield events.Started(state[0], self.steps, 10, 20, 1000, 100)
-        while state[0] < self.steps:
+                state, branch_step = found
+        yield events.Started(state[0], total, 10, 20, 1000, 100, branch_step)
+        # The checkpoint of a branch step lacks the rows of this step.
+        saved = (yield from self.reported(folder, request, state)) if branch_step is not None else None
+        while state[0] < total:
             for event in self.before(request, state[0] + 1, should_stop):
                 yield event
                 if isinstance(event, events.Stopped):
@@ -184,29 +200,49 @@ class Script:
                 yield save(folder, state, self.weight)
                 yield events.Stopped(state[0])
                 return
-            state = advanced(state, request.seed)
-            yield events.Metrics(self.rows(request, state))
-            if state[0] % self.save_every == 0:
-                yield events.Saving(state[0])
-                saved = save(folder, state, self.weight)
-                yield saved
-                yield from self.after_save(request, state[0])
+            state = self.advance(request, state)
+            if state[0] in request.branch_steps:
+                yield from self.saved_branch(request, state)
+            saved = (yield from self.reported(folder, request, state)) or saved
         final = {row.name: row.value for row in self.rows(request, state)}
         last = saved.checkpoint if isinstance(saved, events.Saved) else None
         yield events.Finished(TrialResult(Outcome.FINISHED, state[0], final, state[1]), last)
 
+    def reported(
+        self, folder: Folder, request: Train, state: State
+    ) -> Generator[events.Event, None, events.Saved | events.SaveFailed | None]:
+        """Report the step, and save it if it is time to."""
+        yield events.Metrics(self.rows(request, state))
+        if state[0] % self.save_every:
+            return None
+        yield events.Saving(state[0])
+        saved = save(folder, state, self.weight)
+        yield saved
+        yield from self.after_save(request, state[0])
+        return saved
 
-def restored(folder: Folder, request: Train, beginning: str) -> Iterator[events.Rejected | State]:
-    """What was not accepted, and last of all the state to go on from."""
-    for ref in request.resume:
+    def saved_branch(self, request: Train, state: State) -> Iterator[events.Event]:
+        """Save the step for other trials."""
+        yield events.Saving(state[0])
+        saved = save(open_folder(branches_of(request.folder)), state, self.weight)
+        yield events.BranchSaved(saved.checkpoint) if isinstance(saved, events.Saved) else saved
+        yield from self.after_branch(request, state[0])
+
+
+def restored(folder: Folder, request: Train, beginning: str) -> Iterator[events.Rejected | tuple[State, int | None]]:
+    """What was not accepted, and last of all the state to go on from, with its step if another trial took it."""
+    places = [(folder, ref, False) for ref in request.resume]
+    if request.branch is not None:
+        places.append((open_folder(request.branch.folder), request.branch.checkpoint, True))
+    for place, ref, branch in places:
         try:
-            found = json.loads(folder.read(ref))
+            found = json.loads(place.read(ref))
         except CheckpointError as error:
             yield events.Rejected(ref.path, str(error), isinstance(error, CheckpointNotFound))
         else:
-            yield found["step"], found["chain"]
+            yield (found["step"], found["chain"]), found["step"] if branch else None
             return
-    yield 0, beginning
+    yield (0, beginning), None
 
 
 def save(folder: Folder, state: State, weight: int = 0) -> events.Saved | events.SaveFailed:
@@ -235,6 +271,38 @@ def break_for_good(marker: Path) -> None:
         marker.write_text(str(os.getpid()))
     if marker.read_text() == str(os.getpid()):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+@dataclass(frozen=True)
+class Tree(Script):
+    """A step follows from its rate, so that trials share the steps that they would share in truth.
+
+    The settings say how many steps there are, on so many training images.
+    """
+
+    images: int = 1000
+
+    def beginning(self, request: Train) -> str:
+        return beginning(request.parsed())
+
+    def total(self, request: Train) -> int:
+        return len(rates(request.parsed(), self.images))
+
+    def advance(self, request: Train, state: State) -> State:
+        return advanced_in_tree(state, request.parsed(), request.seed, self.images)
+
+
+def advanced_in_tree(state: State, settings: Settings, seed: int, images: int) -> State:
+    """One step further in a tree."""
+    return advanced(state, f"{seed} {rates(settings, images)[state[0]]!r}")
+
+
+def undisturbed_in_tree(settings: Settings, seed: int, images: int) -> list[State]:
+    """Where an undisturbed trial of a tree is after each of its steps."""
+    states = [(0, beginning(settings))]
+    for _ in rates(settings, images):
+        states.append(advanced_in_tree(states[-1], settings, seed, images))
+    return states[1:]
 
 
 class Search(Script):
@@ -346,7 +414,13 @@ def run(script: Script) -> None:
     serve(script.train, script.ready(), mailbox, replies)
 
 
-SCRIPTS: dict[str, type[Script]] = {"usual": Script, "search": Search, "saves": Saves, "shared GPU": SharedGpu}
+SCRIPTS: dict[str, type[Script]] = {
+    "usual": Script,
+    "search": Search,
+    "saves": Saves,
+    "tree": Tree,
+    "shared GPU": SharedGpu,
+}
 
 
 def command(folder: Path, behaviour: str = "ok", *, script: str = "usual", **options: Any) -> list[str]:

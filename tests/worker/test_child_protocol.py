@@ -12,9 +12,12 @@ from cifarsweep.worker.child import protocol
 
 FLOATS = st.floats(allow_nan=True, allow_infinity=True)
 ROWS = st.builds(MetricRow, name=st.text(max_size=20), step=st.integers(0, 2**40), value=FLOATS)
+CHECKPOINTS = st.builds(CheckpointRef, st.integers(0), st.text(), st.text(), st.integers(0))
 REPLIES = st.one_of(
+    st.builds(events.Started, *[st.integers(0)] * 6, branch_step=st.none() | st.integers(1)),
     st.builds(events.Metrics, rows=st.lists(ROWS, max_size=4).map(tuple)),
-    st.builds(events.Saved, checkpoint=st.builds(CheckpointRef, st.integers(0), st.text(), st.text(), st.integers(0))),
+    st.builds(events.Saved, checkpoint=CHECKPOINTS),
+    st.builds(events.BranchSaved, checkpoint=CHECKPOINTS),
     st.builds(
         events.Finished,
         result=st.builds(
@@ -39,8 +42,10 @@ def test_a_reply_arrives_as_it_was_sent_to_the_last_bit(reply: protocol.Reply):
     assert repr(protocol.decode_reply(line)) == repr(reply)
 
 
-def test_a_request_arrives_as_it_was_sent():
-    request = protocol.Train("demo/1", {"epochs": 1}, 3, "/x", (CheckpointRef(4, "p", "s", 9),), 60.0)
+@pytest.mark.parametrize("branch", [None, protocol.BranchFile("/y-branches", CheckpointRef(2, "q", "t", 8))])
+def test_a_request_arrives_as_it_was_sent(branch):
+    resume = (CheckpointRef(4, "p", "s", 9),)
+    request = protocol.Train("demo/1", {"epochs": 1}, 3, "/x", resume, 60.0, branch_steps=(3, 5), branch=branch)
 
     assert protocol.decode_request(protocol.encode(request)) == request
 

@@ -27,10 +27,19 @@ class DataFile:
 
 
 @dataclass(frozen=True, slots=True)
+class BranchFile:
+    """A checkpoint of another trial, and the folder or URL that it is in."""
+
+    folder: str
+    checkpoint: CheckpointRef
+
+
+@dataclass(frozen=True, slots=True)
 class Train:
     """Train one trial. `resume` holds the checkpoints to try, newest first.
 
-    Without `data`, any images of that name are accepted.
+    Without `data`, any images of that name are accepted. Right after each of `branch_steps` a checkpoint is written to
+    `branches_of(folder)`. Where none of `resume` is accepted, the trial begins from `branch`, if there is one.
     """
 
     label: str
@@ -41,6 +50,8 @@ class Train:
     save_every_s: float
     first_save_s: float | None = None
     data: DataFile | None = None
+    branch_steps: tuple[int, ...] = ()
+    branch: BranchFile | None = None
 
     def parsed(self) -> Settings:
         return Settings.model_validate_json(json.dumps(self.settings))
