@@ -5,32 +5,22 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
-import re
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from io import StringIO, TextIOWrapper
+from io import StringIO
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from cifarsweep.errors import OutputError
+from cifarsweep.export.output import harmless, replacing, standard_output
 from cifarsweep.export.series import COLUMNS, Curve, curves, missing, points
-from cifarsweep.files import exists, part
-from cifarsweep.text import data_output
 
 if TYPE_CHECKING:
     from cifarsweep.store import Store
 
-#: As much of a path as a message shows.
-_LONGEST_SHOWN = 200
 #: Rows of one group of a Parquet file.
 _ROWS = 100_000
-#: The beginning of a formula in a spreadsheet (https://owasp.org/www-community/attacks/CSV_Injection).
-_FORMULA = re.compile(r"^[=+\-@\t\r\n]")
 
 
 def write_csv(groups: Iterator[list[Curve]], file: TextIO) -> None:
@@ -38,7 +28,7 @@ def write_csv(groups: Iterator[list[Curve]], file: TextIO) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
     for curve in chain.from_iterable(groups):
-        head = _csv_line(curve.trial.number, _harmless(curve.trial.cell), curve.trial.seed, _harmless(curve.name))
+        head = _csv_line(curve.trial.number, harmless(curve.trial.cell), curve.trial.seed, harmless(curve.name))
         file.writelines(f"{head},{step},{value}\n" for step, value in points(curve))
 
 
@@ -111,13 +101,12 @@ def export(store: Store, study: str, kind: str, names: Sequence[str], out: Path 
     """
     groups = curves(store, study, names)
     if out is None:
-        _to_standard_output(groups, kind)
+        file = standard_output(kind, _TEXTS)
+        _TEXTS[kind](groups, file)
         return
     # An unknown metric is refused before the file is begun.
     first = next(groups, [])
-    if _is_database(out, store):
-        raise OutputError(f"{out} is the database that is read; give another --out")
-    with _replacing(out, force=force, folder=kind == "tensorboard") as path:
+    with replacing(out, store, force=force, folder=kind == "tensorboard") as path:
         if kind == "tensorboard":
             from cifarsweep.export.tensorboard import write_runs
 
@@ -129,53 +118,4 @@ def export(store: Store, study: str, kind: str, names: Sequence[str], out: Path 
                 _TEXTS[kind](chain([first], groups), file)
 
 
-def _is_database(out: Path, store: Store) -> bool:
-    from cifarsweep.store.url import parse_url
-
-    url = parse_url(store.shown_url)
-    with suppress(OSError):
-        return url.get_backend_name() == "sqlite" and out.samefile(str(url.database))
-    return False
-
-
-@contextmanager
-def _replacing(out: Path, *, force: bool, folder: bool) -> Iterator[Path]:
-    """Yield a path to write to, which replaces `out` at the end. Raises OutputError if that must not be replaced."""
-    target = Path(os.path.realpath(out))
-    shown = str(out) if len(str(out)) <= _LONGEST_SHOWN else f"{str(out)[:_LONGEST_SHOWN]}..."
-
-    def check() -> None:
-        if exists(target) and (folder or not target.is_file()):
-            raise OutputError(f"{shown} is there already, and only a file replaces a file; give another --out")
-        if exists(target) and not force:
-            raise OutputError(f"{shown} is there already; give another --out, or --force to replace it")
-
-    try:
-        check()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with part(target, folder=folder) as written:
-            yield written
-            # Again: minutes may have passed.
-            check()
-            os.replace(written, target)
-    except OSError as error:
-        raise OutputError(f"{shown} can't be written: {error.strerror or error}") from None
-
-
-def _to_standard_output(groups: Iterator[list[Curve]], kind: str) -> None:
-    if kind not in _TEXTS:
-        raise OutputError(f"{kind} can't go to standard output; name a path with --out")
-    if sys.stdout is None:
-        raise OutputError("standard output is closed; name a path with --out")
-    output = data_output()
-    if isinstance(output, TextIOWrapper):
-        # As in a file, whatever the terminal's encoding is: names of cells must not change.
-        output.reconfigure(encoding="utf-8", newline="")
-    _TEXTS[kind](groups, output)
-
-
 _TEXTS: dict[str, Callable[[Iterator[list[Curve]], TextIO], None]] = {"csv": write_csv, "jsonl": write_jsonl}
-
-
-def _harmless(text: str) -> str:
-    return f"'{text}" if _FORMULA.match(text) else text

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from cifarsweep.errors import OutputError
 from cifarsweep.export import series, tables
+from cifarsweep.export.output import harmless
 from cifarsweep.export.series import curves
-from cifarsweep.export.tables import _harmless, export
+from cifarsweep.export.tables import export
 from cifarsweep.spec.settings import Optimizer, Settings
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.types import MetricRow, Outcome, TrialResult
@@ -63,8 +64,8 @@ def test_csv_holds_no_formula(store: Store, tmp_path: Path) -> None:
 
 @given(st.text())
 def test_no_text_begins_like_a_formula(text: str) -> None:
-    assert not _harmless(text).startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
-    assert _harmless(text).endswith(text)
+    assert not harmless(text).startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+    assert harmless(text).endswith(text)
 
 
 def test_jsonl_is_json_on_every_line(store: Store, tmp_path: Path) -> None:
