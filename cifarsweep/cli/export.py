@@ -21,6 +21,9 @@ def export(
         str | None, typer.Option(metavar="PATH", help="Where to; - is standard output. [default: STUDY.csv etc.]")
     ] = None,
     metric: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this metric; repeat for more.")] = None,
+    hits: Annotated[
+        bool, typer.Option("--hits", help="Which images each trial got right, in place of its metrics.")
+    ] = False,
     db: Database = DEFAULT_DATABASE,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
@@ -28,11 +31,16 @@ def export(
 
     Parquet and TensorBoard need the extras of that name. For TensorBoard, the counts of which class was taken for which
     are left out.
+
+    With --hits a row for each trial and accuracy, with a bit an image of the last evaluation: trial, cell, seed, name,
+    images, bits.
     """
-    from cifarsweep.export.tables import export as write
+    from cifarsweep.export.hits import export_hits
+    from cifarsweep.export.tables import export as export_metrics
     from cifarsweep.store import Store
 
-    path = None if out == "-" else Path(study + _SUFFIX[kind] if out is None else out)
+    path = None if out == "-" else Path(f"{study}{'-hits' * hits}{_SUFFIX[kind]}" if out is None else out)
+    write = export_hits if hits else export_metrics
     with Store.open(db, read_only=True) as store:
         write(store, study, kind, metric or (), path, force=force)
     if path is not None:
