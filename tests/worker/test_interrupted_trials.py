@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support import worker
+from support.waiting import Beside
 from support.worker import TRIALS, Notes, assert_everything_is_there_once
 
 from cifarsweep.errors import StoreUnavailable
@@ -43,24 +44,16 @@ def work(store: Store, folder: Path, behaviour: str, notes: Notes, slots: int = 
     return worker.work(store, folder, behaviour, notes, slots=slots)
 
 
-def when_some_train(store: Store, act) -> None:
+def when_some_train(store: Store, act) -> Beside:
     """Wait in the background until two trials are held and have a checkpoint, then act.
 
     Only trials that are held sooner or later are so both at once.
     """
 
     def some_train() -> bool:
-        try:
-            return sum(trial.state is TrialState.LEASED and trial.step > 2 for trial in store.trials.all("demo")) == 2
-        except StoreUnavailable:
-            return False  # on a slow disk the worker is in a COMMIT nearly all the time
+        return sum(trial.state is TrialState.LEASED and trial.step > 2 for trial in store.trials.all("demo")) == 2
 
-    def wait() -> None:
-        while not some_train():
-            time.sleep(0.05)
-        act("demo")
-
-    threading.Thread(target=wait, daemon=True).start()
+    return Beside(some_train, lambda: act("demo"), interrupts=False)
 
 
 def test_a_worker_whose_study_is_paused_ends_and_says_so_and_after_a_resume_all_is_there_once(store, tmp_path):

@@ -1,17 +1,14 @@
 """Children that come and go: a slot without work ends its child, one without memory for a child is given up."""
 
 import itertools
-import os
-import signal
-import threading
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from unittest import mock
 
 import psutil
 import pytest
 from support import child, worker
-from support.waiting import wait_for
+from support.waiting import Beside
 from support.worker import Notes
 
 from cifarsweep.errors import DeviceError
@@ -53,39 +50,44 @@ def done(store: Store, name: str) -> int:
     return store.studies.status(name)[0].trials[TrialState.DONE]
 
 
-@pytest.fixture(autouse=True)
-def others() -> None:
-    """Remember the children that this process has already: servers of other tests, for instance."""
-    _others.clear()
-    _others.update(psutil.Process().children())
+class Children:
+    """The children that the slots of a test have started."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._started: list[int] = []
+        real = slot.ChildProcess
+
+        def start(command: Sequence[str]) -> process.ChildProcess:
+            child = real(command)
+            self._started.append(child.pid)
+            return child
+
+        monkeypatch.setattr(slot, "ChildProcess", start)
+
+    def living(self) -> list[int]:
+        return [pid for pid in self._started if psutil.pid_exists(pid)]
+
+    def gone_after(self, store: Store, name: str) -> bool:
+        """Whether all trials of a study are done and no child is left."""
+        return done(store, name) == TRIALS and not self.living()
 
 
-_others: set[psutil.Process] = set()
+@pytest.fixture
+def children(monkeypatch: pytest.MonkeyPatch) -> Children:
+    return Children(monkeypatch)
 
 
-def childless() -> bool:
-    return set(psutil.Process().children()) <= _others
-
-
-def beside(*steps: Callable[[], object]) -> None:
-    """Do these in a thread, then send Ctrl-C: who trains listens to it."""
-
-    def act() -> None:
-        for step in steps:
-            step()
-        os.kill(os.getpid(), signal.SIGINT)
-
-    threading.Thread(target=act, daemon=True).start()
-
-
-def test_a_worker_that_waits_keeps_no_child_and_takes_what_comes(store, work):
-    beside(
-        lambda: wait_for(lambda: done(store, "first") == TRIALS and childless()),
+def test_a_worker_that_waits_keeps_no_child_and_takes_what_comes(store, work, children):
+    other = Beside(
+        lambda: children.gone_after(store, "first"),
         lambda: store.studies.create(study("second")),
-        lambda: wait_for(lambda: done(store, "second") == TRIALS and childless()),
+        lambda: children.gone_after(store, "second"),
     )
 
-    assert work(room=99, slots=2, wait=True, keep_idle_s=0.3) == 130
+    code = work(room=99, slots=2, wait=True, keep_idle_s=0.3)
+
+    other.check()
+    assert code == 130
 
     ends = {
         attempt.end for name in ("first", "second") for trial in store.trials.all(name) for attempt in trial.attempts
@@ -104,10 +106,12 @@ def test_a_slot_without_memory_for_its_child_is_given_up_and_the_others_go_on(st
 
 def test_slots_that_can_not_start_are_named(store, work):
     notes = work.notes.notes
-    beside(lambda: wait_for(lambda: sum("does not start" in note for note in notes) == 2))
+    other = Beside(lambda: sum("does not start" in note for note in notes) == 2)
 
-    assert work(room=1, mishap="refused", slots=3, wait=True) == 130
+    code = work(room=1, mishap="refused", slots=3, wait=True)
 
+    other.check()
+    assert code == 130
     assert all("there is no memory to start on" in note for note in notes if "does not start" in note)
     assert any("1 go on" in note for note in notes)
 
@@ -121,16 +125,17 @@ def test_a_worker_without_memory_for_any_child_ends_with_a_sentence(store, work)
     assert store.studies.status("first")[0].trials[TrialState.QUEUED] == TRIALS
 
 
-def test_a_trial_whose_child_does_not_start_is_given_back_and_counts_for_nobody(store, work):
-    def come_late() -> None:
-        wait_for(lambda: done(store, "first") == TRIALS and childless())
-        store.studies.create(study("second"))
-
-    threading.Thread(target=come_late, daemon=True).start()
+def test_a_trial_whose_child_does_not_start_is_given_back_and_counts_for_nobody(store, work, children):
+    other = Beside(
+        lambda: children.gone_after(store, "first"),
+        lambda: store.studies.create(study("second")),
+        interrupts=False,
+    )
 
     with pytest.raises(DeviceError, match="does not start"):
         work(room=1, mishap="killed", wait=True, keep_idle_s=0.3)
 
+    other.check()
     assert store.studies.status("second")[0].trials[TrialState.QUEUED] == TRIALS
     assert [attempt.end for trial in store.trials.all("second") for attempt in trial.attempts] == [AttemptEnd.RELEASED]
 
@@ -166,18 +171,18 @@ def test_a_system_that_starts_no_process_costs_a_slot(store, work, monkeypatch):
     assert done(store, "first") == TRIALS
 
 
-def test_a_worker_is_stopped_while_its_child_starts_for_a_trial(store, work, tmp_path, monkeypatch):
+def test_a_worker_is_stopped_while_its_child_starts_for_a_trial(store, work, children, tmp_path):
     """Nothing was trained, so nothing is saved: the trial goes back at once."""
     stuck = ["bash", "-c", 'if mkdir "$0/first"; then exec "$@"; else sleep 600; fi', str(tmp_path)]
+    other = Beside(
+        lambda: children.gone_after(store, "first"),
+        lambda: store.studies.create(study("second")),
+        lambda: store.studies.status("second")[0].trials[TrialState.LEASED],
+    )
 
-    def come_late() -> None:
-        wait_for(lambda: done(store, "first") == TRIALS and childless())
-        store.studies.create(study("second"))
-        wait_for(lambda: store.studies.status("second")[0].trials[TrialState.LEASED])
-        os.kill(os.getpid(), signal.SIGINT)
-
-    threading.Thread(target=come_late, daemon=True).start()
     command = stuck + child.command(tmp_path)
-    assert worker.work(store, tmp_path, display=work.notes, command=command, wait=True, keep_idle_s=0.3) == 130
+    code = worker.work(store, tmp_path, display=work.notes, command=command, wait=True, keep_idle_s=0.3)
 
+    other.check()
+    assert code == 130
     assert store.studies.status("second")[0].trials[TrialState.QUEUED] == TRIALS

@@ -2,18 +2,15 @@
 
 import contextlib
 import io
-import os
-import signal
 import sqlite3
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 from support import child, worker
-from support.waiting import wait_for
+from support.waiting import Beside
 from support.worker import TRIALS, Notes, assert_everything_is_there_once, here
 
 from cifarsweep.checkpoints.folder import CheckpointFolder
@@ -159,17 +156,18 @@ def test_a_child_whose_capture_failed_ends_its_trial_and_trains_no_other(store, 
 
 @hasty
 def test_a_database_that_is_locked_for_longer_than_a_lease_costs_no_child(store, work, tmp_path):
-    def hold():
-        wait_for(lambda: store.studies.status("demo")[0].trials[TrialState.LEASED] == 2)
+    def hold() -> None:
         other = sqlite3.connect(tmp_path / "test.db", isolation_level=None, timeout=30)
         other.execute("BEGIN IMMEDIATE")
         time.sleep(4.5)
         other.execute("COMMIT")
         other.close()
 
-    threading.Thread(target=hold, daemon=True).start()
+    holder = Beside(lambda: store.studies.status("demo")[0].trials[TrialState.LEASED] == 2, hold, interrupts=False)
 
     assert work("slower", slots=2, max_trials=2) == 0
+
+    holder.check()
 
     ends = [attempt.end for number in (0, 1) for attempt in store.trials.get("demo", number).attempts]
     assert AttemptEnd.CRASHED not in ends
@@ -206,15 +204,13 @@ def test_two_databases_may_share_a_place(store, work, tmp_path):
 def test_ctrl_c_gives_the_leases_back_and_the_next_worker_finishes(store, work, tmp_path):
     (tmp_path / "hold").touch()
 
-    def interrupt() -> None:
-        # Who trains listens to signals; before that, Ctrl-C would end the tests.
-        while not store.studies.status("demo")[0].trials[TrialState.LEASED]:
-            time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGINT)
+    # Who trains listens to signals; before that, Ctrl-C would end the tests.
+    other = Beside(lambda: store.studies.status("demo")[0].trials[TrialState.LEASED])
 
-    threading.Thread(target=interrupt, daemon=True).start()
+    code = work("held", slots=2)
 
-    assert work("held", slots=2) == 130
+    other.check()
+    assert code == 130
 
     counts = store.studies.status("demo")[0].trials
     assert counts[TrialState.LEASED] == 0 and counts[TrialState.QUEUED] > 0
