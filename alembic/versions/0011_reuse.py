@@ -27,6 +27,7 @@ def upgrade() -> None:
         sa.Column("rows_digest", sa.String(64)),
     ):
         op.add_column("cs_trial", column)
+    op.create_index("ix_cs_trial_source_id", "cs_trial", ["source_id"])
     op.drop_index("ix_cs_trial_queue", "cs_trial")
     op.drop_index("ix_cs_trial_study_queue", "cs_trial")
     op.create_index("ix_cs_trial_queue", "cs_trial", list(ORDER))
@@ -41,6 +42,7 @@ def upgrade() -> None:
         sa.Column("path", sa.Text()),
         sa.Column("sha256", sa.String(64)),
         sa.Column("bytes", sa.BigInteger()),
+        sa.Column("rows_digest", sa.String(64)),
         sa.ForeignKeyConstraint(["trial_id"], ["cs_trial.trial_id"], name="fk_cs_branch_trial_id"),
         sa.PrimaryKeyConstraint("trial_id", "step", name="pk_cs_branch"),
     )

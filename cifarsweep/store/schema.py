@@ -203,6 +203,8 @@ trial = Table(
     UniqueConstraint("study_id", "number"),
     UniqueConstraint("cell_id", "seed"),
     Index("ix_cs_trial_told", "told", "state"),
+    # Who begins from whom.
+    Index("ix_cs_trial_source_id", "source_id"),
 )
 # The order of claims, over all studies and within one.
 _order = trial.c.state, trial.c.rank, trial.c.waiting_steps.desc(), trial.c.trial_id
@@ -282,6 +284,8 @@ branch = Table(
     Column("path", Text),
     Column("sha256", String(64)),
     Column("bytes", BigInteger),
+    #: the digest of the rows before the step that came with it, those of timing left out; see `digests.rows_digest`
+    Column("rows_digest", String(64)),
 )
 
 worker = Table(
