@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, event
 
-from cifarsweep.store import status
+from cifarsweep.store import fingerprints, status
 from cifarsweep.store.database import Database
 from cifarsweep.store.leases import Timing
 from cifarsweep.store.metrics import Metrics
@@ -39,7 +39,7 @@ class CachedStore(Store):
 
     def fingerprints(self) -> dict[str, str]:
         """A text for each study, another one as soon as anything of it has changed."""
-        return self._db.read(status.fingerprints)
+        return self._db.read(fingerprints.fingerprints)
 
     def _end(self, conn: Connection) -> None:
         lasted = time.perf_counter() - conn.info.get("begun", time.perf_counter())
@@ -60,7 +60,7 @@ class CachedMetrics(Metrics):
 
     def __init__(self, db: Database) -> None:
         super().__init__(db)
-        self._known: dict[tuple[Any, ...], tuple[status.TrialVersion, Any]] = {}
+        self._known: dict[tuple[Any, ...], tuple[fingerprints.TrialVersion, Any]] = {}
 
     def read(
         self, study: str, names: Iterable[str], *, only: Sequence[int] | None = None
@@ -89,7 +89,7 @@ class CachedMetrics(Metrics):
         self, study: str, what: tuple[str, ...], only: Sequence[int] | None, read: Callable[[int], Any]
     ) -> Iterable[Any]:
         # The version is read before the rows, so that what comes between is read again.
-        versions = self._db.read(lambda conn: status.trial_versions(conn, study, only))
+        versions = self._db.read(lambda conn: fingerprints.trial_versions(conn, study, only))
         for number, version in versions.items():
             known = self._known.get((study, number, what))
             if known is None or known[0] != version:
