@@ -17,6 +17,7 @@ import json
 from array import array
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from cifarsweep.spec.provenance import without_data
 from cifarsweep.spec.settings import Schedule, Settings
@@ -34,6 +35,8 @@ _DECIDE_NO_STEP = (*NO_PART_OF_A_STEP, "early_stop.patience", "early_stop.min_de
 _TOLD_BY_RATES = ("optimizer.lr", "optimizer.scaling", "optimizer.base_batch", "epochs", "steps")
 #: Settings that decide rows; `eval_every` too, whose default is an epoch.
 _DECIDE_ROWS = ("log_every", "keep_best", "early_stop.patience", "early_stop.min_delta")
+#: Rates of two trials that are compared before all of them are computed.
+_FIRST_RATES = 100
 
 
 def training_identity(
@@ -46,7 +49,7 @@ def training_identity(
     """
     whole = steps is None and settings.early_stop.patience  # such a run ends where its evaluations say
     read = _without_rates(read_settings(settings)) if whole else _first_steps(settings)
-    taken, rates_sha256 = _digest_of_rates(*_curve(settings, images), steps)
+    taken, rates_sha256 = _digest_of_rates(curve(settings, images), steps)
     around = {key: value for key, value in without_data(environment).items() if key != "cifarsweep"}
     parts = {
         "code": CODE,
@@ -70,7 +73,7 @@ def rows_identity(
     """
     if settings.determinism != "exact":
         return None
-    first = len(rates(settings, images)) if steps is None else steps
+    first = curve(settings, images).total if steps is None else steps
     bits = training_identity(settings, seed, images, data, environment, first)
     return _sha256({"bits": bits, "rows": _row_settings(settings, images), "whole": steps is None})
 
@@ -79,7 +82,7 @@ def shared_steps(one: Settings, other: Settings, images: int) -> int:
     """Return how many first steps two trials of one seed have in common, in bits, on so many training images."""
     if beginning(one) != beginning(other):
         return 0
-    return equal_rates(rates(one, images), rates(other, images))
+    return shared_rates(curve(one, images), curve(other, images))
 
 
 def shared_rows_steps(one: Settings, other: Settings, images: int) -> int:
@@ -89,7 +92,37 @@ def shared_rows_steps(one: Settings, other: Settings, images: int) -> int:
     """
     if beginning_of_rows(one, images) is None or beginning_of_rows(one, images) != beginning_of_rows(other, images):
         return 0
-    return equal_rates(rates(one, images), rates(other, images))
+    return shared_rates(curve(one, images), curve(other, images))
+
+
+class Curve(NamedTuple):
+    """What decides the rates of all steps; of another one some rates may be the same."""
+
+    schedule: Schedule
+    peak: float
+    total: int
+    steps_per_epoch: int
+
+
+@lru_cache(maxsize=1024)
+def curve(settings: Settings, images: int) -> Curve:
+    """Return what decides the rates on so many training images. Raises SpecError where they can't be trained on."""
+    budget = Budget.of(settings, images)
+    peak = peak_rate(settings.optimizer, settings.batch_size)
+    return Curve(settings.schedule, peak, budget.total_steps, budget.steps_per_epoch)
+
+
+def shared_rates(one: Curve, other: Curve) -> int:
+    """Return how many first rates are equal."""
+    if one == other:
+        return one.total
+    # Most differ within a few steps, and need not be computed to the end.
+    shortest = min(one.total, other.total)
+    first, second = rate_of_steps(*one), rate_of_steps(*other)
+    for step in range(min(shortest, _FIRST_RATES)):
+        if first(step) != second(step):
+            return step
+    return equal_rates(_rates(one), _rates(other))
 
 
 def equal_rates(one: Sequence[float], other: Sequence[float]) -> int:
@@ -103,7 +136,7 @@ def equal_rates(one: Sequence[float], other: Sequence[float]) -> int:
 
 def rates(settings: Settings, images: int) -> Sequence[float]:
     """Return the learning rate of every step of the budget on so many training images."""
-    return _rates(*_curve(settings, images))
+    return _rates(curve(settings, images))
 
 
 def beginning_of_rows(settings: Settings, images: int) -> str | None:
@@ -113,23 +146,15 @@ def beginning_of_rows(settings: Settings, images: int) -> str | None:
     return json.dumps([beginning(settings), _row_settings(settings, images)])
 
 
-@lru_cache(maxsize=1024)
-def _curve(settings: Settings, images: int) -> tuple[Schedule, float, int, int]:
-    """What decides the rates: schedule, peak, steps of the budget and of an epoch."""
-    budget = Budget.of(settings, images)
-    peak = peak_rate(settings.optimizer, settings.batch_size)
-    return settings.schedule, peak, budget.total_steps, budget.steps_per_epoch
-
-
 @lru_cache(maxsize=128)  # 8 bytes a step, and the cells of a study have few schedules
-def _rates(schedule: Schedule, peak: float, total: int, per_epoch: int) -> Sequence[float]:
-    return array("d", map(rate_of_steps(schedule, peak, total, per_epoch), range(total)))
+def _rates(of: Curve) -> Sequence[float]:
+    return array("d", map(rate_of_steps(*of), range(of.total)))
 
 
 @lru_cache(maxsize=1024)
-def _digest_of_rates(schedule: Schedule, peak: float, total: int, per_epoch: int, steps: int | None) -> tuple[int, str]:
+def _digest_of_rates(of: Curve, steps: int | None) -> tuple[int, str]:
     """How many the first `steps` rates are, and their digest."""
-    first = array("d", _rates(schedule, peak, total, per_epoch)[:steps])
+    first = array("d", _rates(of)[:steps])
     return len(first), hashlib.sha256(first.tobytes()).hexdigest()
 
 
