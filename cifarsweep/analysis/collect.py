@@ -60,6 +60,12 @@ def collect(store: Store, name: str) -> ReportStudy:
     return replace(report, series=series, other_study=other_study(store, report.study, [VAL_ACCURACY, EPOCH]))
 
 
+def read_compared(store: Store, name: str) -> ReportStudy:
+    """Read a study with the hits of all cells and without any curve, to set it beside another. Raises UnknownStudy."""
+    report = read_trials(store, name)
+    return replace(report, hits=read_hits(store, report, {trial.cell for trial in report.trials}))
+
+
 def with_curves(store: Store, report: ReportStudy, cells: Collection[str]) -> ReportStudy:
     """Add the curves, class counts and hits of these cells, and the number of evaluations of all other trials."""
     name, others = report.study.name, [trial.number for trial in report.trials if trial.cell not in cells]

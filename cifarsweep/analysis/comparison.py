@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from cifarsweep.analysis.confounds import devices
 from cifarsweep.analysis.floors import accuracy_floor
+from cifarsweep.analysis.new_images import images_known, of_difference
 from cifarsweep.analysis.outcomes import compared_runs
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.results import CellResult, cell_results
@@ -15,6 +16,7 @@ from cifarsweep.spec.settings import flat_settings
 from cifarsweep.spec.study import Cell, level_text
 from cifarsweep.spec.types import DATA_VERSION
 from cifarsweep.stats.estimate import FEWEST_SEEDS, Estimate, Sample, difference
+from cifarsweep.stats.hits import NewImages
 from cifarsweep.stats.multiplicity import ERROR_RATE, holm
 
 #: In the place of a setting that one side does not have.
@@ -31,6 +33,8 @@ class Match:
     """Accuracy of b minus that of a; None if a side has no result."""
     corrected: float
     """The two-sided p of no difference, corrected by Holm over all matched cells."""
+    new_images: NewImages | None
+    """The difference for new images too; None unless all runs kept their hits, on images of one digest."""
 
     @property
     def finding(self) -> str:
@@ -82,7 +86,10 @@ def compare(a: ReportStudy, b: ReportStudy) -> Comparison:
     return Comparison(
         a=a,
         b=b,
-        matches=tuple(Match(*pair, estimate, p) for pair, estimate, p in zip(pairs, estimates, corrected, strict=True)),
+        matches=tuple(
+            Match(in_a, in_b, estimate, p, _new_images(estimate, (in_b, b), (in_a, a)))
+            for (in_a, in_b), estimate, p in zip(pairs, estimates, corrected, strict=True)
+        ),
         only_a=tuple(result.cell.name for result in left if result.cell.name not in matched_a),
         only_b=tuple(result.cell.name for result in right if result.cell.name not in matched_b),
         differences=(*_settings(pairs), *_environment(left, right)),
@@ -127,6 +134,12 @@ def _p(estimate: Estimate | None) -> float:
     if estimate is None or estimate.n < FEWEST_SEEDS:
         return 1.0
     return min(1.0, 2 * min(estimate.above(0.0), estimate.above(0.0, -1)))
+
+
+def _new_images(estimate: Estimate | None, *cells: tuple[CellResult, ReportStudy]) -> NewImages | None:
+    """For the first cell minus the second one."""
+    a, b = ((report, compared_runs(result.trials)) for result, report in cells)
+    return of_difference(estimate, [a], [b]) if estimate and images_known(*a) and images_known(*b) else None
 
 
 def _settings(pairs: Sequence[tuple[CellResult, CellResult]]) -> Iterator[Difference]:

@@ -117,12 +117,12 @@ def _compare(a: str, b: str, db: str, out: Path, *, as_json: bool) -> list[Path]
 
 def _side(text: str, db: str) -> ReportStudy:
     """The study that `STUDY` or `DBURL#STUDY` names. Raises UnknownStudy, or StoreError for the database."""
-    from cifarsweep.analysis.collect import collect
+    from cifarsweep.analysis.collect import read_compared
     from cifarsweep.store import Store
 
     url, _, name = text.rpartition("#")
     with Store.open(url or db, read_only=True) as store:
-        return collect(store, name)
+        return read_compared(store, name)
 
 
 def _draw(pages: Sequence[Path], *, pdf: bool, png: bool) -> None:

@@ -21,6 +21,7 @@ from cifarsweep.formatting import (
 )
 from cifarsweep.report.marks import Scale, interval_mark
 from cifarsweep.spec.metrics import VAL_ACCURACY
+from cifarsweep.stats import Interval
 from cifarsweep.stats.estimate import FEWEST_SEEDS, Estimate
 
 #: Width of the mark in a row, in pixels.
@@ -38,6 +39,7 @@ def comparison_view(comparison: Comparison) -> dict[str, Any]:
         "lead": lead(comparison),
         "rows": [_row(match, reach, same_devices=comparison.same_devices) for match in comparison.matches],
         "accuracy": _accuracy(comparison),
+        "shows_new_images": any(match.new_images for match in comparison.matches),
         "reach": f"{100 * reach:.2g}",
         "mark_width": MARK_WIDTH,
         "fewest": FEWEST_SEEDS,
@@ -105,6 +107,7 @@ def _row(match: Match, reach: float, *, same_devices: bool) -> dict[str, Any]:
         "a": _mean(match.a),
         "b": _mean(match.b),
         "difference": difference,
+        "new_images": _ends_text(match.new_images.interval) if match.new_images else None,
         "mark": interval_mark(estimate.value, estimate.interval(), scale, label) if estimate else None,
         "seeds": _seeds(match) if estimate else None,
         "p": _p_text(match.corrected) if estimate and estimate.n >= FEWEST_SEEDS else None,
@@ -129,8 +132,12 @@ def _difference_text(estimate: Estimate) -> str:
     value = signed_text(estimate.value, half, VAL_ACCURACY, unit=False)
     if interval is None:
         return value
-    ends = [signed_text(end, half, VAL_ACCURACY, unit=False) for end in (interval.low, interval.high)]
-    return f"{value} ({ends[0]} to {ends[1]})"
+    return f"{value} ({_ends_text(interval)})"
+
+
+def _ends_text(interval: Interval) -> str:
+    low, high = (signed_text(end, interval.half, VAL_ACCURACY, unit=False) for end in (interval.low, interval.high))
+    return f"{low} to {high}"
 
 
 def _p_text(p: float) -> str:

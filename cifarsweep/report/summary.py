@@ -272,6 +272,7 @@ def _match_fields(match: Match) -> dict[str, Any]:
         "b": match.b.cell.name,
         "difference": estimate.value if estimate else None,
         "interval": _ends(estimate.interval()) if estimate else None,
+        "new_images": _new_images_fields(match.new_images),
         "method": estimate.method if estimate else None,
         "seeds": estimate.n if estimate else 0,
         "corrected_p": match.corrected,

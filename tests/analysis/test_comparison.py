@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from scipy import stats
 from support.studies import judged_on
@@ -178,3 +179,46 @@ def test_programs_get_plain_values(make: Any, pair: Any) -> None:
     assert one["interval"][0] < 0.0505 < one["interval"][1] and two["seeds"] == 4
     study = json.loads(json.dumps(study_fields(analyse(make.finished(make.study())))))
     assert [cell["n"] for cell in study["cells"]] == [3] * 6 and study["done"] == 18
+
+
+def kept_hits(make: Any, study: Any, shares: dict[str, float], digest: str | None, start: int) -> Any:
+    """Three runs a cell that get images right by chance, trained on images of that digest, and recorded which."""
+    random = np.random.default_rng(start)
+    hits, trials = {}, []
+    for place, (cell, share) in enumerate(shares.items()):
+        for seed in range(3):
+            hits[number := 3 * place + seed, "val/accuracy"] = right = random.random(1000) < share
+            versions = {"data digits": digest} if digest else {}
+            final = {"val/accuracy": float(right.mean())}
+            trials.append(make.trial(number, cell, seed, final=final, versions=versions))
+    return replace(make.report(study, trials), hits=hits)
+
+
+def test_a_difference_is_told_for_new_images_too_where_both_studies_have_the_same_ones(
+    make: Any, tmp_path: Path
+) -> None:
+    study = make.study({"model.skip": (False, True)})
+    a = kept_hits(make, study, {"skip=no": 0.6, "skip=yes": 0.7}, "ab", 1)
+    b = kept_hits(make, study, {"skip=no": 0.8, "skip=yes": 0.7}, "ab", 2)
+
+    found = compare(a, b)
+
+    new = found.matches[0].new_images
+    assert new is not None and found.matches[0].estimate is not None
+    rights = [np.array([side.hits[number, "val/accuracy"] for number in range(3)]) for side in (b, a)]
+    flips = sum(right.var(axis=0, ddof=1).sum() / 1000**2 / 3 for right in rights)
+    images = np.var(rights[0].mean(axis=0) - rights[1].mean(axis=0), ddof=1) / 1000 - flips
+    assert new.limit == pytest.approx(stats.norm.ppf(0.975) * np.sqrt(max(images, 0)))
+    assert new.interval.low <= found.matches[0].estimate.interval().low
+    fields = comparison_fields(found)["cells"][0]["new_images"]
+    assert fields["interval"] == [new.interval.low, new.interval.high]
+    page = write_comparison(found, tmp_path).read_text()
+    assert page.count("new images ") == 3
+
+
+@pytest.mark.parametrize("digests", [("ab", "cd"), ("ab", None), (None, None)])
+def test_nothing_is_told_for_new_images_of_other_or_unknown_ones(make: Any, digests: tuple[str | None, ...]) -> None:
+    study = make.study({"model.skip": (False, True)})
+    a, b = (kept_hits(make, study, {"skip=no": 0.6}, digest, start) for start, digest in enumerate(digests))
+
+    assert compare(a, b).matches[0].new_images is None
