@@ -71,6 +71,9 @@ def trial_fields(row: TrialRow, latest: Mapping[str, float]) -> dict[str, Any]:
         "outcome": row.outcome,
         "step": row.step,
         "elapsed_s": row.elapsed_s,
+        "source": row.source or None,
+        "reused_steps": row.reused_steps,
+        "reused_s": row.reused_s,
         "error": row.error or None,
         "traceback": row.traceback or None,
         "last_metrics": {name: v if math.isfinite(v) else str(v) for name, v in latest.items()},
@@ -89,6 +92,8 @@ def _print(study: str, row: TrialRow, latest: Mapping[str, float]) -> None:
     title = Text(f"{one_line(study)}/{row.number}", style="bold")
     screen.print(title.append(f"  {one_line(row.cell)}, seed {row.seed}: {state}", style="not bold"))
     screen.print(f"step {row.step:,}, {row.elapsed_s:,.1f} s of training")
+    if row.reuse:
+        screen.print(f"{one_line(row.reused_text)}, {row.reused_s:,.1f} s of it", highlight=False, soft_wrap=True)
     if row.weights_sha256:
         screen.print(f"weights sha256 {row.weights_sha256}")
     if row.changed:

@@ -71,7 +71,8 @@ def status_fields(status: StudyStatus) -> dict[str, Any]:
     ]
     pace = {"trials_per_h": status.trials_per_h, "images_per_s": status.images_per_s, "left_s": status.left_s}
     search = {"to_ask": status.to_ask, "held": status.held, "wish": status.stop_request, "pruned": status.pruned}
-    known = {"study": status.study, "trials": dict(status.trials), **search, **pace, "workers": workers}
+    spent = {"done_s": status.done_s, "reused": status.reused, "reused_s": status.reused_s}
+    known = {"study": status.study, "trials": dict(status.trials), **search, **pace, **spent, "workers": workers}
     return known | {"unreadable": status.unreadable or None}
 
 
@@ -141,6 +142,7 @@ def _changes(polls: Iterator[_Poll]) -> Iterator[str]:
 def _line(status: StudyStatus) -> str:
     counts = [f"{status.trials[TrialState.DONE]} of {_planned(status)} done"]
     others = ((state, count) for state, count in status.trials.items() if count and state is not TrialState.DONE)
+    counts[0] += f" ({status.reused} reused)" if status.reused else ""
     counts += [f"{count} {state_text(state)}" for state, count in others]
     counts += [_held_points(status)] if status.held else []
     return "; ".join([", ".join(counts), *filter(None, _pace(status))])
@@ -198,8 +200,9 @@ def _study_table(studies: Sequence[StudyStatus]) -> Table:
 
 
 def _count(status: StudyStatus, state: TrialState) -> str:
-    pruned = f" ({status.pruned} pruned)" if state is TrialState.DONE and status.pruned else ""
-    return f"{status.trials[state]}{pruned}"
+    kinds = [(status.pruned, "pruned"), (status.reused, "reused")] if state is TrialState.DONE else []
+    told = ", ".join(f"{count} {what}" for count, what in kinds if count)
+    return f"{status.trials[state]} ({told})" if told else str(status.trials[state])
 
 
 def _worker_table(studies: Sequence[StudyStatus]) -> RenderableType:

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from cifarsweep.spec.types import DATA_VERSION
 
 #: The name of a device among versions.
 DEVICE = "device"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A trial from which another one took over its first `steps` steps, instead of training them again."""
+
+    name: str
+    """STUDY/NUMBER."""
+    steps: int
+
+    def text(self, steps: int) -> str:
+        """Say what a trial of so many steps took over: all of it, or its beginning."""
+        return f"reused from {self.name}" if self.steps >= steps else f"first {self.steps:,} steps from {self.name}"
 
 
 def without_data(versions: Mapping[str, str]) -> dict[str, str]:
@@ -52,11 +66,16 @@ class Attempt(Protocol):
 A = TypeVar("A", bound=Attempt)
 
 
-def trained_by(attempts: Sequence[A]) -> tuple[A, ...]:
-    """Return the attempts that contributed to a trial's result, oldest first."""
-    if len(attempts) < 2:  # the common case
-        return tuple(attempts)
-    return tuple(attempts[index] for index in contributing([each.first_step for each in attempts]))
+def trained_by(attempts: Sequence[A], reused_steps: int = 0) -> tuple[A, ...]:
+    """Return the attempts that contributed to a trial's result, oldest first.
+
+    Those that began before the end of the steps that it took over from another trial contributed nothing: where it took
+    over all of them, none did.
+    """
+    began = [each for each in attempts if each.first_step is None or each.first_step >= reused_steps]
+    if len(began) < 2:  # the common case
+        return tuple(began)
+    return tuple(began[index] for index in contributing([each.first_step for each in began]))
 
 
 def changed(attempts: Sequence[Attempt]) -> dict[str, tuple[str, ...]]:

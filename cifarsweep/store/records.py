@@ -222,7 +222,10 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class StudyStatus:
-    """How far a study is. `trials` has a count for every state; `done_s` sums the training time of the done trials."""
+    """How far a study is. `trials` has a count for every state.
+
+    `done_s` sums the training time of the done trials, without what they took over from others.
+    """
 
     study: str
     trials: Mapping[TrialState, int]
@@ -238,18 +241,22 @@ class StudyStatus:
     """Done trials that a search ended early."""
     unreadable: str = ""
     """Why some rows can't be read, if so; the numbers count the others."""
+    reused: int = 0
+    """Done trials that took over all of their steps."""
+    reused_s: float = 0.0
+    """The training time of what done trials took over."""
 
     @property
     def trial_s(self) -> float | None:
-        """Mean training time of the done trials; None without any."""
-        done = self.trials[TrialState.DONE]
-        return self.done_s / done if done and self.done_s else None
+        """Mean training time of the done trials, as if each had trained alone; None without any."""
+        done, alone_s = self.trials[TrialState.DONE], self.done_s + self.reused_s
+        return alone_s / done if done and alone_s else None
 
     @property
     def trials_per_h(self) -> float | None:
-        """Throughput of the live workers; None without workers or done trials."""
+        """Throughput of the live workers; None without workers or trials that were trained."""
         live = sum(not worker.expired for worker in self.workers)
-        return 3600 * live / self.trial_s if live and self.trial_s else None
+        return 3600 * live * self.trials[TrialState.DONE] / self.done_s if live and self.done_s else None
 
     @property
     def images_per_s(self) -> float | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, func, null, select
 
@@ -65,6 +65,15 @@ class RecentError:
     error: str
 
 
+class _Count(NamedTuple):
+    """Trials of one state, their training time, what they took over of it, and those that took over all."""
+
+    trials: int = 0
+    elapsed_s: float = 0.0
+    reused_s: float = 0.0
+    reused: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything that is under way at one moment."""
@@ -117,29 +126,35 @@ def _problem(conn: Connection, row: Row[Any], readable: set[tuple[int, str]]) ->
 
 
 def _status(
-    row: Row[Any], counts: Mapping[str, tuple[int, float]], workers: list[WorkerStatus], pruned: int, problem: str
+    row: Row[Any], counts: Mapping[str, _Count], workers: list[WorkerStatus], pruned: int, problem: str
 ) -> StudyStatus:
     left = row.points - row.asked if type(row.points) is type(row.asked) is int else 0
     request = StopRequest(row.wish) if row.wish in tuple(StopRequest) else None
+    done = counts[TrialState.DONE]
     return StudyStatus(
         study=rows.as_name(row.name),
-        trials={state: counts.get(state, (0, 0.0))[0] for state in TrialState},
+        trials={state: counts[state].trials for state in TrialState},
         workers=tuple(workers),
-        done_s=counts.get(TrialState.DONE, (0, 0.0))[1],
+        done_s=done.elapsed_s - done.reused_s,
         to_ask=left if request is None else 0,
         held=left if request is not None else 0,
         stop_request=request,
         pruned=pruned,
         unreadable=problem,
+        reused=done.reused,
+        reused_s=done.reused_s,
     )
 
 
-def _counts(conn: Connection, wrong: dict[int, str]) -> Mapping[int, dict[str, tuple[int, float]]]:
-    counts: dict[int, dict[str, tuple[int, float]]] = defaultdict(dict)
-    query = select(trial.c.study_id, trial.c.state, func.count(), func.sum(trial.c.elapsed_s))
-    for owner, state, number, seconds in conn.execute(query.group_by(trial.c.study_id, trial.c.state)).all():
-        fine = isinstance(seconds, int | float) and math.isfinite(seconds)
-        counts[owner][state] = (number, float(seconds) if fine else 0.0)
+def _counts(conn: Connection, wrong: dict[int, str]) -> Mapping[int, dict[str, _Count]]:
+    counts: dict[int, dict[str, _Count]] = defaultdict(lambda: defaultdict(_Count))
+    whole = (trial.c.reused_steps > 0) & (trial.c.reused_steps >= trial.c.step)
+    sums = func.sum(trial.c.elapsed_s), func.sum(trial.c.reused_s), func.count().filter(whole)
+    query = select(trial.c.study_id, trial.c.state, func.count(), *sums)
+    for owner, state, number, *seconds, reused in conn.execute(query.group_by(trial.c.study_id, trial.c.state)).all():
+        fine = all(isinstance(each, int | float) and math.isfinite(each) for each in seconds)
+        elapsed_s, reused_s = map(float, seconds) if fine else (0.0, 0.0)
+        counts[owner][state] = _Count(number, elapsed_s, reused_s, reused)
         if state not in _STATES or not fine:
             wrong.setdefault(owner, _first_problem(conn, owner))
     return counts

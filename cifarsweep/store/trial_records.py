@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cifarsweep.errors import StoreError
-from cifarsweep.spec.provenance import changed, trained_by
+from cifarsweep.spec.provenance import Source, changed, trained_by
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.types import AttemptEnd, Outcome, TrialState, Value
 
@@ -31,6 +31,27 @@ class AttemptRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Reuse:
+    """The first steps of a trial, where it took them over from others instead of training them again."""
+
+    sources: tuple[Source, ...]
+    """The trial that it took them from, then the one that this one has its own first steps from, and so on."""
+    seconds: float
+    """Their training time."""
+    attempts: tuple[AttemptRow, ...]
+    """Those that trained them, oldest first."""
+
+    @property
+    def steps(self) -> int:
+        return self.sources[0].steps
+
+    def text(self, steps: int, state: str) -> str:
+        """`reused from demo/3` or `first 400 steps from demo/3`, for a trial with so many steps in that state."""
+        # One that is not done has more steps to come.
+        return self.sources[0].text(steps if state == TrialState.DONE else steps + 1)
+
+
+@dataclass(frozen=True, slots=True)
 class TrialRow:
     """One trial with its history. `value`, the last validation accuracy, and `final` are there once it is done."""
 
@@ -48,12 +69,28 @@ class TrialRow:
     elapsed_s: float
     weights_sha256: str
     attempts: tuple[AttemptRow, ...]
-    source: str = ""
-    """STUDY/NUMBER of the trial that its first steps were taken from; empty where it trained all."""
-    reused_steps: int = 0
-    """Steps that were taken from `source`; `step` counts them."""
-    reused_s: float = 0.0
-    """Seconds that they took to train there; `elapsed_s` counts them."""
+    reuse: Reuse | None = None
+    """What it took over from other trials; `step`, `elapsed_s` and `final` count it, as if it had trained alone."""
+
+    @property
+    def source(self) -> str:
+        """STUDY/NUMBER of the trial that it took steps over from; empty if it trained all of them."""
+        return self.reuse.sources[0].name if self.reuse else ""
+
+    @property
+    def reused_steps(self) -> int:
+        """Steps that it took over."""
+        return self.reuse.steps if self.reuse else 0
+
+    @property
+    def reused_s(self) -> float:
+        """The training time of these steps."""
+        return self.reuse.seconds if self.reuse else 0.0
+
+    @property
+    def reused_text(self) -> str:
+        """What it took over, as `Reuse.text` says it; empty if nothing."""
+        return self.reuse.text(self.step, self.state) if self.reuse else ""
 
     @property
     def settings(self) -> Settings:
@@ -77,12 +114,12 @@ class TrialRow:
     @property
     def trained_by(self) -> tuple[AttemptRow, ...]:
         """The attempts that its result rests on, oldest first."""
-        return trained_by(self.attempts)
+        return (*(self.reuse.attempts if self.reuse else ()), *trained_by(self.attempts, self.reused_steps))
 
     @property
     def changed(self) -> Mapping[str, Sequence[str]]:
         """Devices, versions and images that changed between its attempts: a rerun may differ in bits."""
-        return changed(self.attempts)
+        return changed(self.trained_by)
 
     @property
     def started_at(self) -> datetime | None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import Connection, func, select
 
 from cifarsweep.errors import StoreError
 from cifarsweep.store import rows
 from cifarsweep.store.database import Part, reading
-from cifarsweep.store.queue.workers import NO_WORKER, KnownWorker, parsed_versions, versions_of, workers_of
+from cifarsweep.store.queue.workers import workers_of
 from cifarsweep.store.schema import attempt, cell, study, trial
+from cifarsweep.store.sources import Sources, attempt_row
 from cifarsweep.store.study_rows import read_study, study_id
-from cifarsweep.store.trial_records import AttemptRow, TrialRow
+from cifarsweep.store.trial_records import AttemptRow, Reuse, TrialRow
 from cifarsweep.store.unreadable_rows import naming_rows, reading_study
 
 
@@ -67,30 +68,23 @@ def trials_of(conn: Connection, owner: int, numbers: Sequence[int] | None = None
     history = select(attempt, trial.c.number).join(trial, trial.c.trial_id == attempt.c.trial_id).where(*wanted)
     for row in conn.execute(history.order_by(attempt.c.trial_id, attempt.c.attempt)):
         with rows.naming_trial(name, row.number):
-            attempts[row.trial_id].append(_attempt(rows.read(attempt, row), about))
+            attempts[row.trial_id].append(attempt_row(rows.read(attempt, row), about))
     cells = {row.cell_id: row for row in conn.execute(select(cell).where(cell.c.study_id == owner))}
-    sources = _sources(conn, wanted)
+    sources = Sources(conn, *wanted)
     parsed: dict[int, dict[str, Any]] = {}
     found = []
     for row in conn.execute(select(trial).where(*wanted).order_by(trial.c.number)):
         with rows.naming_trial(name, row.number):
             if row.cell_id not in parsed:
                 parsed[row.cell_id] = rows.cell_of(cells.get(row.cell_id), row.cell_id)
-            source = sources.get(row.trial_id, "")
-            found.append(_trial(rows.trial_of(row), parsed[row.cell_id], attempts[row.trial_id], source))
+            one = rows.trial_of(row)
+            found.append(_trial(one, parsed[row.cell_id], attempts[row.trial_id], sources.reuse(one)))
     return found
 
 
-def _sources(conn: Connection, wanted: Sequence[ColumnElement[bool]]) -> dict[int, str]:
-    """STUDY/NUMBER of what those of the wanted trials took their first steps from that took any."""
-    source, owner = trial.alias(), study.alias()
-    query = select(trial.c.trial_id, owner.c.name, source.c.number).where(*wanted, trial.c.reused_steps > 0)
-    query = query.join(source, source.c.trial_id == trial.c.source_id)
-    found = conn.execute(query.join(owner, owner.c.study_id == source.c.study_id))
-    return {row.trial_id: f"{rows.as_name(row.name)}/{row.number}" for row in found}
-
-
-def _trial(found: dict[str, Any], its_cell: dict[str, Any], attempts: Sequence[AttemptRow], source: str) -> TrialRow:
+def _trial(
+    found: dict[str, Any], its_cell: dict[str, Any], attempts: Sequence[AttemptRow], reuse: Reuse | None
+) -> TrialRow:
     return TrialRow(
         number=found["number"],
         cell=its_cell["name"],
@@ -105,24 +99,5 @@ def _trial(found: dict[str, Any], its_cell: dict[str, Any], attempts: Sequence[A
         elapsed_s=found["elapsed_s"],
         weights_sha256=found["weights_sha256"] or "",
         attempts=tuple(attempts),
-        source=source,
-        reused_steps=found["reused_steps"],
-        reused_s=found["reused_s"],
-    )
-
-
-def _attempt(found: dict[str, Any], about: Mapping[str, KnownWorker]) -> AttemptRow:
-    known, own = about.get(found["worker_id"], NO_WORKER), found["versions"]
-    return AttemptRow(
-        attempt=found["attempt"],
-        worker_id=found["worker_id"],
-        host=known.host,
-        device=found["device"] or known.device,
-        versions=parsed_versions(own) if found["device"] else versions_of(known.versions, own),
-        started_at=found["started_at"],
-        ended_at=found["ended_at"],
-        end=found["ending"],
-        first_step=found["first_step"],
-        error=found["error"] or "",
-        traceback=found["traceback"] or "",
+        reuse=reuse,
     )

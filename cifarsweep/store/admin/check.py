@@ -26,7 +26,8 @@ _MOST = 20
 def check(db: Database) -> list[str]:
     """One sentence for each problem of the database."""
     findings: list[str] = []
-    for step in (db.backend.integrity_errors, everywhere, _orphans, stale_leases, _attempts, _beyond, _digests):
+    ours = (everywhere, _orphans, stale_leases, _attempts, _beyond, _reused, _digests)
+    for step in (db.backend.integrity_errors, *ours):
         findings += _findings(partial(db.read, partial(_listed, step)))
     return findings + _findings(partial(_optuna, db))
 
@@ -90,6 +91,27 @@ def _beyond(conn: Connection) -> Iterator[str]:
         _named().add_columns(pointer, trial.c.furthest).where(pointer > trial.c.furthest)
     ):
         yield f"trial {name}/{number}: has a checkpoint at step {found}, but never got further than step {step}"
+
+
+def _reused(conn: Connection) -> Iterator[str]:
+    """One sentence for each trial that can't have taken over the steps that it says."""
+    of = trial.alias()
+    took = (trial.c.reused_steps, trial.c.reused_s, trial.c.step, trial.c.elapsed_s, trial.c.source_id)
+    query = _named().add_columns(*took, of.c.trial_id.label("found"), of.c.state, of.c.step.label("has"))
+    query = query.outerjoin(of, of.c.trial_id == trial.c.source_id)
+    somehow = or_(trial.c.source_id.is_not(None), trial.c.reused_steps != 0, trial.c.reused_s != 0)
+    for row in conn.execute(query.where(somehow).order_by(trial.c.trial_id)):
+        name, steps = f"trial {row.name}/{row.number}", row.reused_steps
+        if row.source_id is None:
+            yield f"{name}: took over {steps} steps, but cs_trial.source_id names no trial that it has them from"
+        elif row.found is None:
+            yield f"{name}: cs_trial.source_id is {row.source_id}, which is no trial"
+        elif steps > row.step:
+            yield f"{name}: took over {steps} steps, but has {row.step}"
+        elif row.reused_s > row.elapsed_s:
+            yield f"{name}: took over {row.reused_s:g} s of training, but has {row.elapsed_s:g} s"
+        elif row.state == TrialState.DONE.value and steps > row.has:
+            yield f"{name}: took over {steps} steps of a trial that has {row.has}"
 
 
 def _named() -> Any:
