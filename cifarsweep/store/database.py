@@ -63,6 +63,9 @@ class Backend(Protocol):
     def lock(self, conn: Connection, key: int) -> None:
         """Hold an advisory lock until the transaction ends."""
 
+    def identity_lock(self, identity: ColumnElement[str]) -> ColumnElement[Any]:
+        """A term that holds a lock on an identity until the transaction ends; on none where it is NULL."""
+
     def lock_table(self, conn: Connection, table: Table) -> None:
         """Keep other transactions from writing to the table."""
 

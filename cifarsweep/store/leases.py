@@ -14,11 +14,14 @@ from functools import cache
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import String, bindparam
+from sqlalchemy import FromClause, String, and_, bindparam, false, func
 from sqlalchemy.sql.elements import ColumnElement
 
 from cifarsweep.errors import StoreError
+from cifarsweep.store.schema import trial
 
+#: Longer waits and leases than this many seconds are invalid.
+LONGEST_S = 1e9
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -40,6 +43,12 @@ def machine_now() -> float:
 def clock_term() -> ColumnElement[str]:
     """The name of the clock as a term of a prepared statement."""
     return bindparam("p_clock", type_=String())
+
+
+def has_expired(now: ColumnElement[float], of: FromClause = trial) -> ColumnElement[bool]:
+    """The lease has expired, or its time is invalid or of another boot."""
+    kept = and_(of.c.clock == clock_term(), of.c.lease_until.between(now, now + LONGEST_S))
+    return ~func.coalesce(kept, false())
 
 
 @dataclass(frozen=True, slots=True)

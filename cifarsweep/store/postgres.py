@@ -114,6 +114,9 @@ class PostgresBackend:
     def lock(self, conn: Connection, key: int) -> None:
         conn.execute(select(func.pg_advisory_xact_lock(key)))
 
+    def identity_lock(self, identity: ColumnElement[str]) -> ColumnElement[Any]:
+        return func.pg_advisory_xact_lock(func.hashtextextended(identity, 0))
+
     def lock_table(self, conn: Connection, table: Table) -> None:
         conn.execute(sql(f"LOCK TABLE {table.name} IN EXCLUSIVE MODE"))
 

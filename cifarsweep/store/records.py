@@ -118,6 +118,8 @@ class Lease:
     """The digest of the images that it was claimed for; None where the worker gave none."""
     history: tuple[Segment, ...] = ()
     """All attempts, this one last; empty for a first attempt."""
+    identity: str | None = None
+    """The digest of all that decides its rows and its result; None where nobody knows it."""
     twin: SourceRef | None = None
     """A trial that is done and has the same identity: this one can take its rows and its result."""
     branch: BranchRef | None = None

@@ -104,6 +104,10 @@ class SqliteBackend:
     def lock(self, conn: Connection, key: int) -> None:
         """Do nothing: BEGIN has taken the write lock."""
 
+    def identity_lock(self, identity: ColumnElement[str]) -> ColumnElement[Any]:
+        # BEGIN has taken the write lock.
+        return identity
+
     def lock_table(self, conn: Connection, table: Table) -> None:
         """Do nothing: BEGIN has taken the write lock."""
 

@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Double,
+    FromClause,
     Integer,
     Row,
     ScalarSelect,
@@ -36,8 +37,9 @@ from cifarsweep.errors import UnreadableStudy
 from cifarsweep.spec.types import AttemptEnd, CheckpointRef, StopRequest, TrialState
 from cifarsweep.store import columns, rows
 from cifarsweep.store.database import Backend, backend_of
-from cifarsweep.store.leases import clock_term
+from cifarsweep.store.leases import LONGEST_S, clock_term, has_expired
 from cifarsweep.store.metrics import drop_beyond
+from cifarsweep.store.queue import twins
 from cifarsweep.store.queue.workers import history
 from cifarsweep.store.records import ClaimRequest, Lease
 from cifarsweep.store.schema import attempt, checkpoint, study, trial, worker
@@ -46,8 +48,6 @@ from cifarsweep.store.study_rows import CellCache
 
 #: Workers that vanish with a trial, without a new checkpoint in between, before it waits behind all others.
 MANY_TAKEOVERS = 5
-#: Longer waits and leases than this many seconds are invalid.
-_LONGEST_S = 1e9
 
 
 class UnreadableTrial(Exception):
@@ -66,8 +66,11 @@ def claim(
     *,
     skipped: Collection[int] = (),
     again: bool = False,
-) -> Lease | None:
+) -> Lease | PutBack | None:
     """Take the next trial; None if none is due. Expired leases come first: they hold progress.
+
+    PutBack says that the next trial waits now for one that is trained elsewhere: commit, and claim again. A transaction
+    that looked at a second one could wait for another that waits for this one.
 
     Raises StudyRefused, for the transaction to be rolled back, where its study trains on other images.
 
@@ -80,7 +83,8 @@ def claim(
     if again and (lease := _claimed(conn, cells, request, lease_s)):
         return lease
     backend = backend_of(conn)
-    statement = _claim_statement(backend, None if request.studies is None else len(request.studies) == 1, bool(skipped))
+    one_study = None if request.studies is None else len(request.studies) == 1
+    statement = _claim_statement(backend, one_study, bool(skipped), request.identify is not None)
     wanted = {"p_worker": request.worker_id, "p_slot": request.slot, "p_token": request.token, "p_lease_s": lease_s}
     wanted |= parameters(conn, request.studies, skipped)
     while (row := conn.execute(statement, wanted | backend.clock_parameters()).first()) is not None:
@@ -91,6 +95,12 @@ def claim(
     return None
 
 
+class PutBack(NamedTuple):
+    """A trial that was claimed and now waits for another one with its identity."""
+
+    trial_id: int
+
+
 def _claimed(conn: Connection, cells: CellCache, request: ClaimRequest, lease_s: float) -> Lease | None:
     mine = trial.c.state == TrialState.LEASED.value, trial.c.token == request.token
     row = conn.execute(select(trial).where(*mine)).first()
@@ -99,19 +109,22 @@ def _claimed(conn: Connection, cells: CellCache, request: ClaimRequest, lease_s:
     with _skipping_unreadable(conn, row):
         lease = cells.lease(conn, rows.read(trial, row), read_checkpoints(conn, row.trial_id), lease_s)
         lease = _on_images(lease, request)
+        if lease.identity is not None and not lease.checkpoints:
+            lease = replace(lease, twin=twins.find(conn, row.trial_id, lease.identity).done)
         return lease if row.attempt == 1 else replace(lease, history=history(conn, row.trial_id))
 
 
 @cache
-def _claim_statement(backend: Backend, one_study: bool | None, skipping: bool) -> Any:
+def _claim_statement(backend: Backend, one_study: bool | None, skipping: bool, waiting: bool) -> Any:
     now = backend.now_term()
     lease_s: ColumnElement[float] = bindparam("p_lease_s", type_=Double())
     readable = [not_skipped()] if skipping else []
-    expired = _first(TrialState.LEASED, one_study, _has_expired(now), trial.c.takeovers < MANY_TAKEOVERS, *readable)
+    expired = _first(TrialState.LEASED, one_study, has_expired(now), trial.c.takeovers < MANY_TAKEOVERS, *readable)
     often_abandoned = _first(
-        TrialState.LEASED, one_study, _has_expired(now), trial.c.takeovers >= MANY_TAKEOVERS, *readable
+        TrialState.LEASED, one_study, has_expired(now), trial.c.takeovers >= MANY_TAKEOVERS, *readable
     )
-    due = _first(TrialState.QUEUED, one_study, _is_due(now), _fits_worker(now, lease_s), *readable)
+    free = [~_waits(now, one_study, skipping)] if waiting else []
+    due = _first(TrialState.QUEUED, one_study, _is_due(now), _fits_worker(now, lease_s), *free, *readable)
     was_leased = trial.c.state == TrialState.LEASED.value
     # A stop request that its holder did not obey takes effect now.
     ends = [(and_(was_leased, trial.c.wish == request.value), request.state) for request in StopRequest]
@@ -132,35 +145,46 @@ def _claim_statement(backend: Backend, one_study: bool | None, skipping: bool) -
             lease_until=now + lease_s,
             not_before=None,
             shunned_by=None,
+            waits=False,
         )
         .returning(trial)
     )
 
 
-def not_skipped() -> ColumnElement[bool]:
+def _waits(now: ColumnElement[float], one_study: bool | None, skipping: bool) -> ColumnElement[bool]:
+    """The trial waits for its source, and that is on its way: a worker holds it, or this one may take it.
+
+    A source that comes later than the trial, since somebody changed priorities, is not waited for.
+    """
+    source = trial.alias("source")
+    mine = [source.c.rank <= trial.c.rank, source.c.state.in_((TrialState.QUEUED.value, TrialState.LEASED.value))]
+    mine += [] if one_study is None else [of_studies(one_study, source)]
+    mine += [not_skipped(source)] if skipping else []
+    held = and_(source.c.state == TrialState.LEASED.value, ~has_expired(now, source))
+    ahead = or_(trial.c.branch_step.is_(None), source.c.step < trial.c.branch_step)
+    coming = exists().where(source.c.trial_id == trial.c.source_id, ahead, or_(held, and_(*mine))).correlate(trial)
+    return and_(trial.c.waits, coming)
+
+
+def not_skipped(of: FromClause = trial) -> ColumnElement[bool]:
     """Leave out the trials of the parameter `p_skipped`."""
-    return trial.c.trial_id.not_in(bindparam("p_skipped", expanding=True))
-
-
-def _has_expired(now: ColumnElement[float]) -> ColumnElement[bool]:
-    """The lease has expired, or its time is invalid or of another boot."""
-    kept = and_(trial.c.clock == clock_term(), trial.c.lease_until.between(now, now + _LONGEST_S))
-    return ~func.coalesce(kept, false())
+    return of.c.trial_id.not_in(bindparam("p_skipped", expanding=True))
 
 
 def _first(state: TrialState, one_study: bool | None, *conditions: ColumnElement[bool]) -> ScalarSelect[int]:
     query = select(trial.c.trial_id).where(trial.c.state == state.value, *conditions)
     if one_study is not None:
         query = query.where(of_studies(one_study))
-    return query.order_by(trial.c.rank, trial.c.trial_id).limit(1).with_for_update(skip_locked=True).scalar_subquery()
+    order = trial.c.rank, trial.c.waiting_steps.desc(), trial.c.trial_id
+    return query.order_by(*order).limit(1).with_for_update(skip_locked=True).scalar_subquery()
 
 
-def of_studies(one_study: bool) -> ColumnElement[bool]:
+def of_studies(one_study: bool, of: FromClause = trial) -> ColumnElement[bool]:
     """One study by its name, which is indexed; or several by their ids, as PostgreSQL would sort a join."""
     if one_study:
         named = select(study.c.study_id).where(study.c.name == bindparam("p_study", type_=String()))
-        return trial.c.study_id == named.scalar_subquery()
-    return trial.c.study_id.in_(bindparam("p_studies", expanding=True))
+        return of.c.study_id == named.scalar_subquery()
+    return of.c.study_id.in_(bindparam("p_studies", expanding=True))
 
 
 def parameters(conn: Connection, studies: Sequence[str] | None, skipped: Collection[int] = ()) -> dict[str, Any]:
@@ -176,7 +200,7 @@ def parameters(conn: Connection, studies: Sequence[str] | None, skipped: Collect
 
 
 def _is_due(now: ColumnElement[float]) -> ColumnElement[bool]:
-    waits = and_(trial.c.clock == clock_term(), trial.c.not_before > now, trial.c.not_before <= now + _LONGEST_S)
+    waits = and_(trial.c.clock == clock_term(), trial.c.not_before > now, trial.c.not_before <= now + LONGEST_S)
     return ~func.coalesce(waits, false())
 
 
@@ -201,24 +225,31 @@ def _close() -> Update:
     )
 
 
-def _lease(conn: Connection, cells: CellCache, row: Row[Any], request: ClaimRequest, lease_s: float) -> Lease:
+def _lease(conn: Connection, cells: CellCache, row: Row[Any], request: ClaimRequest, lease_s: float) -> Lease | PutBack:
     with _skipping_unreadable(conn, row):
         found = rows.read(trial, row)
         checkpoints = _rewind(conn, row.trial_id) if row.attempt > 1 else ()
         lease = _on_images(cells.lease(conn, found, checkpoints, lease_s), request)
         values = {"trial_id": row.trial_id, "attempt": row.attempt, "worker_id": request.worker_id}
-        values |= {"first_step": lease.step, "started_at": datetime.now(UTC)}
+        values |= {"first_step": lease.step, "started_at": datetime.now(UTC), "identity": lease.identity}
         if request.environment is not None:
             dataset = lease.settings.dataset
             check_claim(conn, row.study_id, lease.study, dataset, request.environment, row.trial_id)
             values |= environment_columns(request.environment, dataset)
         _add_attempt(conn, values)
+        if lease.identity is not None and not checkpoints:
+            twin = twins.find(conn, row.trial_id, lease.identity)
+            if twin.running is not None:
+                twins.put_back(conn, lease, twin.running)
+                return PutBack(row.trial_id)
+            lease = replace(lease, twin=twin.done)
         return lease if row.attempt == 1 else replace(lease, history=history(conn, row.trial_id))
 
 
 @cache
 def _insert(backend: Backend) -> Any:
-    return backend.insert_ignore(attempt).returning(attempt.c.attempt)
+    # Of workers that claim trials of one identity at once, each sees those before it.
+    return backend.insert_ignore(attempt).returning(attempt.c.attempt, backend.identity_lock(attempt.c.identity))
 
 
 def _add_attempt(conn: Connection, values: dict[str, Any]) -> None:
@@ -231,9 +262,10 @@ def _add_attempt(conn: Connection, values: dict[str, Any]) -> None:
 
 
 def _on_images(lease: Lease, request: ClaimRequest) -> Lease:
-    """Add the digest of this worker's images."""
+    """Add the digest of this worker's images, and the identity that the trial has on them."""
     known = {} if request.environment is None else request.environment.data
-    return replace(lease, data_sha256=known.get(lease.settings.dataset))
+    lease = replace(lease, data_sha256=known.get(lease.settings.dataset))
+    return lease if request.identify is None else replace(lease, identity=request.identify(lease, None))
 
 
 @contextmanager

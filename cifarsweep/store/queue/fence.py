@@ -17,6 +17,7 @@ from cifarsweep.spec.types import AttemptEnd, CheckpointRef, MetricRow, StopRequ
 from cifarsweep.store import columns
 from cifarsweep.store import rows as rows_of
 from cifarsweep.store.database import Backend, Database, Part, backend_of, writing
+from cifarsweep.store.digests import RowsDigest, record_digest
 from cifarsweep.store.hits import insert_hits
 from cifarsweep.store.leases import Timing, clock_term
 from cifarsweep.store.metrics import drop_beyond, insert_rows
@@ -35,7 +36,7 @@ _COUNTER = {
     AttemptEnd.CRASHED: ("crashes", MOST_CRASHES, TrialState.POISONED),
 }
 _NONE: Mapping[int, bool] = MappingProxyType({})
-_RESULT = ("state", "outcome", "value", "final", "weights_sha256")
+_RESULT = ("state", "outcome", "value", "final", "weights_sha256", "rows_digest")
 
 
 class GuardResult(NamedTuple):
@@ -139,7 +140,7 @@ class LeaseWrites(Part):
         self, conn: Connection, lease: Lease, rows: Sequence[MetricRow], checkpoint: CheckpointRef | None
     ) -> None:
         """Give the trial back, as on Ctrl-C, which is no failure; a request to pause or cancel it takes effect now."""
-        if (passed := _end(conn, lease, rows, checkpoint, AttemptEnd.RELEASED)) is None:
+        if (passed := end_attempt(conn, lease, rows, checkpoint, AttemptEnd.RELEASED)) is None:
             return
         if passed.stop_request is StopRequest.CANCEL:
             conn.execute(_attempt(), _attempt_key(lease) | {"ending": AttemptEnd.CANCELLED.value})
@@ -161,7 +162,7 @@ class LeaseWrites(Part):
         Returns the trial's state: queued for another try after a while, or failed or poisoned for good.
         """
         counter, most, last_state = _COUNTER[end]
-        passed = _end(conn, lease, rows, checkpoint, end, error=error, traceback=traceback)
+        passed = end_attempt(conn, lease, rows, checkpoint, end, error=error, traceback=traceback)
         row = conn.execute(select(trial).where(trial.c.trial_id == lease.trial_id)).one()
         try:
             rows_of.read(trial, row)
@@ -192,9 +193,17 @@ def go_back(conn: Connection, lease: Lease, step: int) -> None:
 
 
 def finish(
-    conn: Connection, lease: Lease, rows: Sequence[MetricRow], new: CheckpointRef | None, result: TrialResult
+    conn: Connection,
+    lease: Lease,
+    rows: Sequence[MetricRow],
+    new: CheckpointRef | None,
+    result: TrialResult,
+    written: RowsDigest | None = None,
 ) -> bool:
-    """End a trial that is done. Returns False if it was ended before and only the answer was lost."""
+    """End a trial that is done. Returns False if it was ended before and only the answer was lost.
+
+    `written` is the digest of all rows of the trial; without it the rows are read.
+    """
     value, final = columns.result_columns(result.final)
     outcome = {
         "p_state": TrialState.DONE.value,
@@ -203,11 +212,19 @@ def finish(
         "p_final": final,
         "p_weights_sha256": result.weights_sha256,
         "p_step": result.step,
+        "p_rows_digest": None,
     }
-    passed = _end(conn, lease, rows, new, AttemptEnd.DONE, outcome)
-    if passed is not None and not passed.already_committed:
+    if lease.identity is not None and written is not None:
+        result_columns = (result.outcome.value, result.step, value, final, result.weights_sha256)
+        outcome["p_rows_digest"] = written.with_result(result_columns)
+    passed = end_attempt(conn, lease, rows, new, AttemptEnd.DONE, outcome)
+    if passed is None:
+        return False
+    if not passed.already_committed:
         insert_hits(conn, lease.trial_id, result.hits)
-    return passed is not None
+    if lease.identity is not None and written is None:
+        record_digest(conn, lease)
+    return True
 
 
 def _released_state(request: StopRequest | None) -> TrialState:
@@ -219,7 +236,7 @@ def _set(conn: Connection, lease: Lease, **values: Any) -> None:
     conn.execute(update(trial).where(trial.c.trial_id == lease.trial_id).values(wish=None, **values))
 
 
-def _end(
+def end_attempt(
     conn: Connection,
     lease: Lease,
     rows: Sequence[MetricRow],
@@ -233,7 +250,7 @@ def _end(
     try:
         passed = guard(conn, lease, progress(rows, new) | dict(result or {}), finishing=result is not None)
     except LeaseLost:
-        if _ended_before(conn, lease, end):
+        if ended_before(conn, lease, end):
             return None
         raise
     insert_rows(conn, lease.trial_id, rows, again=passed.already_committed)
@@ -256,7 +273,8 @@ def _attempt_key(lease: Lease) -> dict[str, int]:
     return {"p_trial": lease.trial_id, "p_attempt": lease.attempt}
 
 
-def _ended_before(conn: Connection, lease: Lease, end: AttemptEnd) -> bool:
+def ended_before(conn: Connection, lease: Lease, end: AttemptEnd) -> bool:
+    """Whether the holder ended the attempt so, and only the answer was lost."""
     # Only the holder closes an attempt this way: a successor writes `taken_over`. A release may cancel.
     mine = select(attempt.c.ending).where(attempt.c.trial_id == lease.trial_id, attempt.c.attempt == lease.attempt)
     return conn.execute(mine).scalar_one_or_none() in (end.value, AttemptEnd.CANCELLED.value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from sqlalchemy import Connection, func, select
 
@@ -13,16 +13,18 @@ from cifarsweep.errors import StudyRefused
 from cifarsweep.spec.types import CheckpointRef, MetricRow, TrialResult, TrialState
 from cifarsweep.store import search, study_data
 from cifarsweep.store.database import Database, reading
+from cifarsweep.store.digests import RowsDigest
 from cifarsweep.store.leases import Timing
-from cifarsweep.store.queue import claim, fence
+from cifarsweep.store.queue import claim, fence, twins
 from cifarsweep.store.queue.crashes import Crashes
 from cifarsweep.store.queue.fence import LeaseWrites
 from cifarsweep.store.queue.workers import Workers
-from cifarsweep.store.records import ClaimRequest, Environment, Lease
+from cifarsweep.store.records import ClaimRequest, Environment, Identify, Lease
 from cifarsweep.store.schema import trial
 from cifarsweep.store.study_rows import CellCache
 
 T = TypeVar("T")
+Claimed: TypeAlias = "Lease | claim.PutBack | None"
 #: Seconds after which a trial that could not be read is tried again: it may have been mended.
 _SKIP_S = 60.0
 _NONE: Mapping[int, bool] = MappingProxyType({})
@@ -49,21 +51,17 @@ class Queue(LeaseWrites, Workers, Crashes):
         studies: Sequence[str] | None = None,
         slot: int | None = None,
         environment: Environment | None = None,
+        identify: Identify | None = None,
     ) -> Lease | None:
         """Take the next trial of the named studies, or of all, for a slot of the worker; None where none is due now.
 
         Trials of workers that vanished come first, put back to their newest checkpoint. Raises StudyRefused where the
         trial is of a study whose trials train on other images than those of the worker's `environment`.
+
+        With `identify`, a trial may wait for its source or for its twin, another trial with its identity, and the lease
+        names a twin that is done.
         """
-        request = ClaimRequest(worker_id, studies, slot, environment)
-        asked = False
-
-        def work(conn: Connection) -> Lease | None:
-            nonlocal asked
-            again, asked = asked, True
-            return self._claim(conn, request, again=again)
-
-        return self._claiming(work)
+        return self._claim_all(ClaimRequest(worker_id, studies, slot, environment, identify))
 
     def finish(
         self,
@@ -73,25 +71,44 @@ class Queue(LeaseWrites, Workers, Crashes):
         result: TrialResult,
         request: ClaimRequest | None = None,
         decisions: Mapping[int, bool] = _NONE,
+        written: RowsDigest | None = None,
     ) -> Lease | None:
         """End a trial that is done, whatever its outcome; `request` claims the next one in the same transaction.
 
         Returns what `claim` would. After StoreUnavailable, call it again with the same request: a trial that was taken
         in spite of the error is found again. After LeaseLost nothing was taken. Where the study of the next trial
         refuses the worker's images, returns None, and `claim` says so.
+
+        `written` is the digest of all rows that the trial has, where the caller knows them all.
         """
 
         def end(conn: Connection) -> bool:
-            first_time = fence.finish(conn, lease, rows, checkpoint, result)
+            first_time = fence.finish(conn, lease, rows, checkpoint, result, written)
             search.record(conn, lease.trial_id, decisions)
             return first_time
 
-        def work(conn: Connection) -> Lease | None:
+        return self._end(end, request)
+
+    def reuse(self, lease: Lease, request: ClaimRequest | None = None) -> Lease | None:
+        """End a trial with the rows and the result of `lease.twin`, as `finish` does.
+
+        Raises SourceChanged, and writes nothing, where those are not what they were when the twin ended.
+        """
+        return self._end(lambda conn: twins.reuse(conn, lease), request)
+
+    def _end(self, end: Callable[[Connection], bool], request: ClaimRequest | None) -> Lease | None:
+        """End a trial and claim the next one; `end` returns False if it was ended before."""
+
+        def work(conn: Connection) -> Claimed:
             first_time = end(conn)
             return None if request is None else self._claim(conn, request, again=not first_time)
 
         try:
-            return self._claiming(work)
+            found = self._claiming(work)
+            if not isinstance(found, claim.PutBack):
+                return found
+            assert request is not None
+            return self._claim_all(request)
         except StudyRefused:
             # The end was rolled back with the claim.
             self._db.write(end)
@@ -102,7 +119,21 @@ class Queue(LeaseWrites, Workers, Crashes):
         """Of the studies given with the digests of a worker's data sets, those that train on other images."""
         return study_data.refused(conn, data)
 
-    def _claim(self, conn: Connection, request: ClaimRequest, *, again: bool) -> Lease | None:
+    def _claim_all(self, request: ClaimRequest) -> Lease | None:
+        """Claim until a trial need not wait for another one, in a transaction each."""
+        while True:
+            asked = False
+
+            def work(conn: Connection) -> Claimed:
+                nonlocal asked
+                again, asked = asked, True
+                return self._claim(conn, request, again=again)
+
+            found = self._claiming(work)
+            if not isinstance(found, claim.PutBack):
+                return found
+
+    def _claim(self, conn: Connection, request: ClaimRequest, *, again: bool) -> Claimed:
         return claim.claim(conn, self._cells, request, self._timing.lease_s, skipped=self._skipped, again=again)
 
     def _claiming(self, work: Callable[[Connection], T]) -> T:
