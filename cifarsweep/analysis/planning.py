@@ -20,12 +20,14 @@ from cifarsweep.spec.types import Outcome
 from cifarsweep.stats import evidence as tests
 from cifarsweep.stats.estimate import Cells
 from cifarsweep.stats.evidence import Evidence
-from cifarsweep.stats.multiplicity import ERROR_RATE
+from cifarsweep.stats.multiplicity import ERROR_RATE, Plans, levels, schedule
 from cifarsweep.stats.planning import chance_of_verdict, expected, pooled_sd
 from cifarsweep.store import Store
 
 #: Distances of the truth from what a hypothesis asks for, in units of accuracy.
 DISTANCES = (0.005, 0.01, 0.02)
+#: The one that a sentence is about.
+ONE_POINT = 0.01
 #: What accuracies of seeds of a fully trained CIFAR-10 network commonly differ by, as a standard deviation.
 COMMON_SD = 0.003
 #: A spread from fewer degrees of freedom says little; and no more studies than these are read.
@@ -52,23 +54,53 @@ class Chances:
     at: tuple[float, ...]
 
 
-def chances(study: Study, sd: float) -> list[Chances]:
-    """Return the chance of a verdict on each hypothesis with the seeds of the study, if these vary by `sd`.
+@dataclass(frozen=True, slots=True)
+class LookChances:
+    """What one of several planned looks decides."""
+
+    seeds: int
+    level: float
+    """Its share of the 5 %."""
+    chances: list[Chances]
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """The lowest and the highest chance of a verdict at `ONE_POINT`; None where none can be told."""
+        at = [one.at[DISTANCES.index(ONE_POINT)] for one in self.chances if one.at]
+        return (min(at), max(at)) if at else None
+
+
+def look_chances(study: Study, sd: float, plans: Plans = ()) -> tuple[LookChances, LookChances]:
+    """Return what the look that the seeds of the study are for decides, and what the last look does.
+
+    Where no looks are planned these are the looks of a plan up to four times the seeds.
+    """
+    shares = levels(plans or (schedule(len(study.seeds), 4 * len(study.seeds)),))
+    now = max((seeds for seeds in shares if seeds <= len(study.seeds)), default=min(shares))
+    first, last = (
+        LookChances(seeds, shares[seeds], chances(study, sd, seeds, shares[seeds])) for seeds in (now, max(shares))
+    )
+    return first, last
+
+
+def chances(study: Study, sd: float, seeds: int | None = None, share: float = ERROR_RATE) -> list[Chances]:
+    """Return the chance of a verdict on each hypothesis with so many seeds a cell, if these vary by `sd`.
+
+    By default the seeds are those of the study, and the one look at them has the whole `share` of 5 %.
 
     The truth lies so far from the threshold of the claim, on either side: of `best` all other levels are so much lower,
     and a `trend` rises by so much from its first level to its last. The level is that of the strictest step of Holm's
     method, so the chance is rather too small. None is told for losses and for times.
     """
     keys = {key_of_test(one, sides(one, study)) for one in study.hypotheses}
-    level = ERROR_RATE / max(len(keys), 1)
-    return [Chances(one.claim, _chances(one, study, sd, level)) for one in study.hypotheses]
+    level, seeds = share / max(len(keys), 1), seeds or len(study.seeds)
+    return [Chances(one.claim, _chances(one, study, sd, seeds, level)) for one in study.hypotheses]
 
 
-def _chances(hypothesis: Hypothesis, study: Study, sd: float, level: float) -> tuple[float, ...]:
+def _chances(hypothesis: Hypothesis, study: Study, sd: float, seeds: int, level: float) -> tuple[float, ...]:
     if hypothesis.kind == "faster" or is_loss(hypothesis.metric):
         return ()
     sizes = [len(side.cells) for side in sides(hypothesis, study)]
-    seeds = len(study.seeds)
     return tuple(chance_of_verdict(_evidence(hypothesis, sizes, sd, seeds, at), level) for at in DISTANCES)
 
 

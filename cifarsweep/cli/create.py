@@ -11,8 +11,9 @@ from cifarsweep.cli.db import report_upgrade
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, OtherData, console
 
 if TYPE_CHECKING:
-    from cifarsweep.analysis.planning import Spread
+    from cifarsweep.analysis.planning import LookChances, Spread
     from cifarsweep.spec.study import Study
+    from cifarsweep.stats.multiplicity import Plans
     from cifarsweep.store.records import Created
 
 
@@ -67,6 +68,7 @@ def create(
         report_upgrade(store)
         created = store.studies.create(spec, extend=extend, other_data=other_data)
         spread = expected_spread(spec, store) if created.added and spec.hypotheses else None
+        plans = store.studies.plans(spec.name)
     if created.added:
         typer.echo(f"{spec.name}: {created.added} trials added ({_shape(spec)})")
         report_requeued(spec.name, created)
@@ -75,7 +77,7 @@ def create(
     else:
         typer.echo(f"{spec.name}: is there already, with the same contents and {spec.planned} trials")
     if spread is not None:
-        _print_chances(spec, spread)
+        _print_chances(spec, spread, plans)
     for note in notes:
         typer.echo(f"note: {note}")
     absent = [name for name in _datasets(spec) if known(name) and name != EMBEDDED and info(name) is None]
@@ -90,27 +92,46 @@ def report_requeued(name: str, created: Created) -> None:
         typer.echo(f"{name}: was cancelled; {come} back with the new ones; `cifarsweep cancel {name}` ends them all")
 
 
-def _print_chances(study: Study, spread: Spread) -> None:
-    """Print the chance to decide each hypothesis, and what another seed costs."""
+def _print_chances(study: Study, spread: Spread, plans: Plans) -> None:
+    """Print the chance to decide each hypothesis, alone or at a planned look, and what another seed costs."""
     from rich.table import Table
 
-    from cifarsweep.analysis.planning import DISTANCES, chances
+    from cifarsweep.analysis.planning import DISTANCES, chances, look_chances
     from cifarsweep.worker.precheck import images_to_train
 
     where = "as its file says" if spread.stated else "a guess for full training; state yours as expected_sd"
     if spread.studies:
         where = f"as in {', '.join(spread.studies)}"
-    seeds = len(study.seeds)
+    now, last = look_chances(study, spread.sd, plans)
+    seeds = now.seeds if plans else len(study.seeds)
     table = Table("chance to decide, where the truth is so far from what is claimed", box=None, pad_edge=False)
     for distance in DISTANCES:
         table.add_column(f"{100 * distance:g} point{'s' * (distance != 0.01)}", justify="right")
-    for one in chances(study, spread.sd):
+    for one in now.chances if plans else chances(study, spread.sd):
         table.add_row(escape(one.claim), *(map(_chance_text, one.at) if one.at else ["-"] * len(DISTANCES)))
     typer.echo(f"With {seeds} seed{'s' * (seeds > 1)} that vary by {100 * spread.sd:.2g} points (sd), {where}:")
     console().print(table)
+    if last.ends and now.ends and last.seeds > now.seeds:
+        typer.echo(_looks_text(now, last, planned=bool(plans)))
     images = images_to_train(study)
-    cost = "" if images is None else f", {images / seeds / 1e6:,.1f} million training images"
+    cost = "" if images is None else f", {images / len(study.seeds) / 1e6:,.1f} million training images"
     typer.echo(f"Each further seed: {len(study.cells)} trials{cost}.")
+
+
+def _looks_text(now: LookChances, last: LookChances, *, planned: bool) -> str:
+    """Say in a sentence what one of several looks decides, and what the last one does."""
+    lead = f"Looks planned up to {last.seeds} seeds (extend --until-decided --max-seeds {last.seeds}) share the 5 %"
+    if planned:
+        lead = "The looks that are planned share the 5 %"
+    first, end = (f"at {look.seeds} seeds and {100 * look.level:.3g} %" for look in (now, last))
+    return (
+        f"{lead}: that {first} decides 1 point with {_ends_text(now)} chance, the last {end} with {_ends_text(last)}."
+    )
+
+
+def _ends_text(look: LookChances) -> str:
+    low, high = (_chance_text(end) for end in look.ends or ())
+    return low if low == high else f"{low.removesuffix(' %')} to {high}"
 
 
 def _chance_text(chance: float) -> str:

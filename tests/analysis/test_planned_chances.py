@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cifarsweep.analysis.planning import COMMON_SD, Spread, chances, expected_spread
+from cifarsweep.analysis.planning import COMMON_SD, Spread, chances, expected_spread, look_chances
 from cifarsweep.spec.metrics import LARGEST_CLASS, VAL_ACCURACY, VAL_IMAGES
 from cifarsweep.spec.reader import read_study
 from cifarsweep.spec.types import MetricRow, Outcome
@@ -62,6 +62,25 @@ def test_the_chance_rises_with_the_distance_and_falls_with_spread_and_hypotheses
     assert many.at[0] < one.at[0] == twice.at[0]
 
 
+def test_planned_looks_share_the_five_per_cent(read):
+    study = read(claim("greater"), claim("reaches"))
+
+    for plans in ((), ((5, 10, 20),)):
+        first, last = look_chances(study, COMMON_SD, plans)
+
+        assert (first.seeds, first.level) == (5, pytest.approx(0.0125))
+        assert (last.seeds, last.level) == (20, pytest.approx(0.025))
+        assert first.chances == chances(study, COMMON_SD, 5, 0.0125) != chances(study, COMMON_SD)
+        assert first.ends[0] < first.ends[1] < last.ends[0]
+
+
+@pytest.mark.parametrize(("plans", "seeds"), [(((3, 6, 12),), 3), (((8, 16),), 8)])
+def test_seeds_between_two_looks_are_for_the_one_before_them(read, plans, seeds):
+    first, _ = look_chances(read(claim("greater")), COMMON_SD, plans)
+
+    assert first.seeds == seeds
+
+
 def test_nothing_is_told_of_losses_and_times(read):
     faster = (
         'kind = "faster"\nclaim = "Sooner"\na = { "optimizer.lr" = 0.1 }\nb = { "optimizer.lr" = 0.05 }\ntarget = 0.5'
@@ -69,6 +88,7 @@ def test_nothing_is_told_of_losses_and_times(read):
     loss = claim("greater") + '\nmetric = "val/loss"'
 
     assert [one.at for one in chances(read(faster, loss), COMMON_SD)] == [(), ()]
+    assert [look.ends for look in look_chances(read(faster, loss), COMMON_SD)] == [None, None]
 
 
 def test_the_spread_of_the_file_wins(read, tmp_path):
