@@ -13,7 +13,7 @@ from cifarsweep.spec.settings import Settings
 class Candidate:
     """A trial that may take steps from another one, if it is new, or give some.
 
-    `queued` and `leased` ones are on their way, `done` ones may be taken from.
+    `queued` and `leased` ones are on their way.
     """
 
     trial_id: int
@@ -27,6 +27,10 @@ class Candidate:
     """It begins with so many steps of its source; None with a source: it takes all of them."""
     branches: frozenset[int] = frozenset()
     """The steps whose state it keeps for others, or will keep when it gets there."""
+    data: str | None = None
+    """The digest of the images that it was trained on; None if it was not, or where nobody wrote it down."""
+    reusable: bool = True
+    """Whether others may take from it when it is done: all of it was trained alike, and its rows have a digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +47,13 @@ class Link:
 class Plan:
     """What new trials take from others."""
 
-    links: Sequence[Link] = ()
+    links: tuple[Link, ...] = ()
     waiting_steps: Mapping[int, int] = field(default_factory=dict)
     """By source: the steps of the longest path of trials that wait for it; at least 1."""
     known: Mapping[int, int] = field(default_factory=dict)
     """By new trial: a done one that trained the same, but for device and versions."""
+    lost: tuple[int, ...] = ()
+    """New trials of which a done one trained the same, and none that is reusable."""
 
 
 #: Plans what the new ones among the candidates take.

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 from uuid import uuid4
 
+from cifarsweep.spec.links import Candidate, Plan
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import CheckpointRef, MetricRow, Outcome, StopRequest, TrialState
@@ -32,6 +33,10 @@ class Created:
     """Points that a cancelled search had not asked for; extending it asks for them after all."""
     changed: bool = False
     """Whether a study that was there already has other contents now."""
+    new: tuple[Candidate, ...] = ()
+    """The trials that were added; only where a plan was made."""
+    plan: Plan = Plan()
+    """What they take from others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,10 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 
 from cifarsweep.errors import StoreError, StudyExists, UnreadableStudy
 from cifarsweep.spec.final import default_final
+from cifarsweep.spec.links import Candidate, Planner
 from cifarsweep.spec.metrics import ELAPSED
 from cifarsweep.spec.search_space import Search
+from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.study_diff import check_extends, difference
 from cifarsweep.spec.types import FINAL_STATES, StopRequest, TrialState
@@ -19,6 +22,7 @@ from cifarsweep.store import columns, rows, status
 from cifarsweep.store.database import Database, Part, backend_of, reading
 from cifarsweep.store.metrics import insert_rows
 from cifarsweep.store.optuna_view.projection import refuse_foreign
+from cifarsweep.store.plans import givers, link_new
 from cifarsweep.store.records import Created, FinishedRun, StoredStudy, StudyRow, StudyStatus
 from cifarsweep.store.schema import cell, look, study, trial
 from cifarsweep.store.study_rows import add_trials, cell_digest, cell_row, read_study, stored, study_id
@@ -36,26 +40,46 @@ class Studies(Part):
         self.readable: set[tuple[int, str]] = set()
         """Specifications that were read without a problem: `status` reads each once."""
 
-    def create(self, study: Study, *, extend: bool = False, other_data: bool = False) -> Created:
+    def create(
+        self, study: Study, *, extend: bool = False, other_data: bool = False, planner: Planner | None = None
+    ) -> Created:
         """Add the study and its trials, or what `extend` adds to it; an equal study stays as it is.
 
-        With `other_data` its trials may train on images that differ between workers, from now on.
+        With `other_data` its trials may train on images that differ between workers, from now on. `planner` plans what
+        new trials take from others; those of a search take nothing, as their points come later.
 
         Raises StudyExists with the differences where a study of that name has other contents, or, with `extend`, where
         more than cells and seeds was added; or where Optuna has a study of that name that is not ours.
         """
         with naming_rows(self._db, study.name):
+            self._plan_ahead(planner, [(one.cell.settings, one.seed) for one in study.trials()] if planner else [])
             return self._change(
-                lambda conn: _create(conn, study, extend=extend, other_data=other_data), lambda created: created.added
+                lambda conn: _create(conn, study, planner, extend=extend, other_data=other_data),
+                lambda created: created.added,
             )
 
-    def add_seeds(self, name: str, added: Sequence[tuple[str, int]], plans: Sequence[Sequence[int]] = ()) -> int:
+    def add_seeds(
+        self,
+        name: str,
+        added: Sequence[tuple[str, int]],
+        plans: Sequence[Sequence[int]] = (),
+        planner: Planner | None = None,
+    ) -> Created:
         """Add trials to single cells, by cell and seed, and plan looks at the data; those known stay as they are.
 
-        Returns the number of new trials. Raises UnknownStudy, or StoreError for a cell that the study does not have.
+        `planner` as for `create`. Raises UnknownStudy, or StoreError for a cell that the study does not have.
         """
         with naming_rows(self._db, name):
-            return self._change(lambda conn: _add_seeds(conn, name, added, plans), int)
+            return self._change(
+                lambda conn: _add_seeds(conn, name, added, plans, planner), lambda created: created.added
+            )
+
+    def _plan_ahead(self, planner: Planner | None, new: Sequence[tuple[Settings, int]]) -> None:
+        """Let the planner compute all rates before the transaction that others wait for."""
+        if planner is not None and new:
+            seeds = sorted({seed for _, seed in new})
+            there = self._db.read(lambda conn: givers(conn, seeds))
+            planner([*there, *(Candidate(-number, *each, "new") for number, each in enumerate(new, start=1))])
 
     def add_finished(self, study: Study, runs: Sequence[FinishedRun]) -> int:
         """Add a study of runs that were trained elsewhere; returns its trials. Raises StudyExists."""
@@ -91,7 +115,7 @@ class Studies(Part):
         return status.status(conn, name, speeds=speeds, readable=self.readable)
 
 
-def _create(conn: Connection, spec: Study, *, extend: bool, other_data: bool) -> Created:
+def _create(conn: Connection, spec: Study, planner: Planner | None, *, extend: bool, other_data: bool) -> Created:
     refuse_foreign(conn, spec.name)
     spec = _with_stored_final(conn, spec)
     fresh = {"name": spec.name, "sha256": spec.sha256, "spec": spec.canonical(), "created_at": datetime.now(UTC)}
@@ -116,7 +140,15 @@ def _create(conn: Connection, spec: Study, *, extend: bool, other_data: bool) ->
     ids = {one.name: cells[cell_digest(one)] for one in spec.cells}
     planned = [(ids[each.cell.name], each.seed) for each in spec.trials()]
     added = add_trials(conn, row, planned)
-    return Created(row.study_id, added, existing, changed=bool(existing) and row.sha256 != spec.sha256)
+    created = Created(row.study_id, added, existing, changed=bool(existing) and row.sha256 != spec.sha256)
+    return _linked(conn, created, planner)
+
+
+def _linked(conn: Connection, created: Created, planner: Planner | None) -> Created:
+    if planner is None or not created.added:
+        return created
+    new, plan = link_new(conn, created.study_id, created.added, planner)
+    return replace(created, new=tuple(new), plan=plan)
 
 
 def _with_stored_final(conn: Connection, spec: Study) -> Study:
@@ -138,7 +170,13 @@ def _plan_search(conn: Connection, row: Row[Any], spec: Study, search: Search, e
     return Created(row.study_id, search.points * len(spec.seeds) - before, existing, reopened)
 
 
-def _add_seeds(conn: Connection, name: str, added: Iterable[tuple[str, int]], plans: Iterable[Iterable[int]]) -> int:
+def _add_seeds(
+    conn: Connection,
+    name: str,
+    added: Iterable[tuple[str, int]],
+    plans: Iterable[Iterable[int]],
+    planner: Planner | None,
+) -> Created:
     # Locked: of two concurrent calls the second sees the rows of the first.
     row = conn.execute(select(study).where(study.c.study_id == study_id(conn, name)).with_for_update()).one()
     rows = conn.execute(select(cell.c.name, cell.c.cell_id).where(cell.c.study_id == row.study_id))
@@ -147,7 +185,9 @@ def _add_seeds(conn: Connection, name: str, added: Iterable[tuple[str, int]], pl
     if unknown := {one for one, _ in planned} - ids.keys():
         raise StoreError(f"study {name!r} has no cell {min(unknown)!r}; its cells are {', '.join(ids)}")
     _plan_looks(conn, row.study_id, plans)
-    return add_trials(conn, row, [(ids[one], seed) for one, seed in planned])
+    existing = _count(conn, row.study_id)
+    created = Created(row.study_id, add_trials(conn, row, [(ids[one], seed) for one, seed in planned]), existing)
+    return _linked(conn, created, planner)
 
 
 def _plans(conn: Connection, name: str, study_id: int) -> Plans:

@@ -28,6 +28,7 @@ class _Kind:
     number: int
     beginning: tuple[str, int, float]
     """What decides the first step beside the seed, its rate at the end."""
+    sha256: str | None
     curve: Curve
     total: int
     worth: float
@@ -50,6 +51,10 @@ class _Member:
         return max(self.trial.step, 0 if self.trial.source_id is None else taken)
 
     @property
+    def is_lost(self) -> bool:
+        return self.trial.state == "done" and not self.trial.reusable
+
+    @property
     def is_twin(self) -> bool:
         return self.trial.source_id is not None and self.trial.branch_step is None
 
@@ -60,58 +65,74 @@ class _Member:
         return max((step for step in self.trial.branches if step <= shared), default=0)
 
 
-def plan(candidates: Iterable[Candidate], images: Callable[[Settings], int | None]) -> Plan:
+@dataclass(frozen=True, slots=True)
+class TrainingImages:
+    """How many images a trial trains on, and their digest; None where it is not known here."""
+
+    count: int
+    sha256: str | None = None
+
+
+#: What a trial of those settings trains on; None where it is not known.
+Known = Callable[[Settings], TrainingImages | None]
+
+
+def plan(candidates: Iterable[Candidate], images: Known) -> Plan:
     """Plan what the new ones among the candidates take from others and from one another.
 
-    `images` gives the number of training images; trials where it is unknown, or which can't train, are left out. The
-    longest trials come first, which the others then leave; those that are known come last, so that nobody waits for a
-    state that they do not come by. Where a trial has a link already, it keeps it.
+    Trials that were trained on other images, whose images are unknown, or which can't train, are left out. The longest
+    trials come first, which the others then leave; those that are known come last, so that nobody waits for a state
+    that they do not come by. Where a trial has a link already, it keeps it.
     """
     links: list[Link] = []
     waiting: dict[int, int] = {}
     known: dict[int, int] = {}
+    lost: list[int] = []
     shared = _Shared()
     for members in _groups(candidates, images):
-        done = [one for one in members if one.trial.state == "done"]
-        named = [replace(one, known=_done_twin(one, done, shared)) for one in members]
-        new = sorted((one for one in named if one.trial.state == "new"), key=_order)
-        there = [one for one in named if one.trial.state != "new"]
-        for one in new:
+        named = _named(members, shared)
+        there = [one for one in named if one.trial.state != "new" and one.trial.reusable]
+        for one in sorted((one for one in named if one.trial.state == "new"), key=_order):
+            trial_id = one.trial.trial_id
             if one.known is not None:
-                known[one.trial.trial_id] = one.known
+                known[trial_id] = one.known
+            elif any(other.is_lost and shared.all(one, other) for other in named):
+                lost.append(trial_id)
             if link := _link(one, there, shared):
                 links.append(link)
                 one = replace(one, trial=replace(one.trial, source_id=link.source_id, branch_step=link.branch_step))
             there.append(one)
-        if new:
-            waiting |= _waiting(there)
-    return Plan(tuple(sorted(links, key=lambda link: link.trial_id)), waiting, known)
+        waiting |= _waiting(there)
+    return Plan(tuple(sorted(links, key=lambda link: link.trial_id)), waiting, known, tuple(sorted(lost)))
 
 
-def _groups(candidates: Iterable[Candidate], images: Callable[[Settings], int | None]) -> Iterator[list[_Member]]:
-    """The trials that may share steps, in the order of their ids."""
+def _groups(candidates: Iterable[Candidate], images: Known) -> Iterator[list[_Member]]:
+    """The trials that may share steps with new ones, in the order of their ids."""
     kinds: dict[Settings, _Kind | None] = {}
     groups: dict[tuple[tuple[str, int, float], int], list[_Member]] = defaultdict(list)
     for one in sorted(candidates, key=lambda one: one.trial_id):
         if one.settings not in kinds:
             kinds[one.settings] = _kind(len(kinds), one.settings, images(one.settings))
-        if (kind := kinds[one.settings]) is not None:
+        kind = kinds[one.settings]
+        if kind is not None and (one.data in (None, kind.sha256) or kind.sha256 is None):
             groups[kind.beginning, one.seed].append(_Member(one, kind))
-    return iter(groups.values())
+    for members in groups.values():
+        if any(one.trial.state == "new" for one in members):
+            yield members
 
 
-def _kind(number: int, settings: Settings, images: int | None) -> _Kind | None:
+def _kind(number: int, settings: Settings, images: TrainingImages | None) -> _Kind | None:
     if images is None:
         return None
     try:
-        begins, found = beginning_of_rows(settings, images), curve(settings, images)
+        begins, found = beginning_of_rows(settings, images.count), curve(settings, images.count)
         first = rate_of_steps(*found)(0)
     except SpecError:  # a worker will say so
         return None
     if begins is None:
         return None
     worth = min(_WORTH * found.total, settings.eval_every or found.steps_per_epoch)
-    return _Kind(number, (begins, images, first), found, found.total, worth)
+    return _Kind(number, (begins, images.count, first), images.sha256, found, found.total, worth)
 
 
 def _order(one: _Member) -> tuple[bool, int, int]:
@@ -134,10 +155,14 @@ class _Shared:
         return one.kind.total == other.kind.total == self.steps(one, other)
 
 
-def _done_twin(one: _Member, done: Iterable[_Member], shared: _Shared) -> int | None:
-    if one.trial.state == "done":
-        return None
-    return next((other.trial.trial_id for other in done if shared.all(one, other)), None)
+def _named(members: Sequence[_Member], shared: _Shared) -> list[_Member]:
+    """Those that are open with the done ones that trained the same."""
+    done = [one for one in members if one.trial.state == "done" and one.trial.reusable]
+
+    def twin(one: _Member) -> int | None:
+        return next((other.trial.trial_id for other in done if shared.all(one, other)), None)
+
+    return [one if one.trial.state == "done" else replace(one, known=twin(one)) for one in members]
 
 
 def _link(one: _Member, there: Sequence[_Member], shared: _Shared) -> Link | None:

@@ -13,7 +13,7 @@ FAST, SLOW = "lr=0.1", "lr=0.05"
 
 
 def test_seeds_go_to_the_cells_that_are_named(busy_store: Store) -> None:
-    added = busy_store.studies.add_seeds("s", [(SLOW, 3), (SLOW, 4)], [[3, 6]])
+    added = busy_store.studies.add_seeds("s", [(SLOW, 3), (SLOW, 4)], [[3, 6]]).added
 
     assert added == 2
     assert [(row.number, row.cell, row.seed) for row in busy_store.trials.all("s")][6:] == [(6, SLOW, 3), (7, SLOW, 4)]
@@ -25,7 +25,7 @@ def test_what_is_there_is_not_added_again(busy_store: Store) -> None:
     busy_store.studies.add_seeds("s", [(FAST, 3)], [[3, 6]])
     before = contents(busy_store)
 
-    assert busy_store.studies.add_seeds("s", [(FAST, 3), (SLOW, 0)], [[3, 6]]) == 0
+    assert busy_store.studies.add_seeds("s", [(FAST, 3), (SLOW, 0)], [[3, 6]]).added == 0
     assert contents(busy_store) == before
 
 
@@ -110,7 +110,7 @@ def finish_all(store: Store) -> None:
 
 def extend(url: str) -> int:
     with Store.open(url) as store:
-        return store.studies.add_seeds("s", [(FAST, seed) for seed in range(3, 20)], [[3, 20]])
+        return store.studies.add_seeds("s", [(FAST, seed) for seed in range(3, 20)], [[3, 20]]).added
 
 
 def test_two_that_extend_at_once_add_each_seed_once(busy_store: Store, url: str) -> None:

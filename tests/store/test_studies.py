@@ -174,6 +174,6 @@ def test_what_was_done_is_told_although_the_answer_was_lost(store: Store, monkey
             return work()
 
     assert with_a_lost_answer(lambda: store.studies.create(make_study())) == Created(1, added=6, existing=0)
-    assert with_a_lost_answer(lambda: store.studies.add_seeds("s", [(cell, 99)])) == 1
+    assert with_a_lost_answer(lambda: store.studies.add_seeds("s", [(cell, 99)])) == Created(1, added=1, existing=6)
     assert with_a_lost_answer(lambda: store.studies.add_finished(imported, runs)) == 1
     assert [row.trials for row in store.studies.all()] == [7, 1]

@@ -12,7 +12,7 @@ from stripes import TINY
 from cifarsweep.spec.links import Candidate, Link, Plan
 from cifarsweep.spec.settings import EarlyStop, Optimizer, Schedule, Settings
 from cifarsweep.training.identity import rates, rows_identity
-from cifarsweep.training.sharing import plan
+from cifarsweep.training.sharing import TrainingImages, plan
 
 IMAGES = 32
 #: Two steps an epoch, and an evaluation at each of them, so that each shared step is worth a branch.
@@ -29,7 +29,7 @@ CURVES = [
 
 
 def planned(candidates):
-    return plan(candidates, lambda settings: IMAGES)
+    return plan(candidates, lambda settings: TrainingImages(IMAGES, "d1"))
 
 
 def trial(number, state="new", seed=0, **changes):
@@ -157,6 +157,19 @@ def test_a_done_trial_gives_the_states_that_are_kept_and_is_known():
     assert planned([done, trial(2), trial(3, **changed)]) == Plan((Link(2, 1, 4, 4), Link(3, 1, 4, 4)), {}, {2: 1})
 
 
+def test_a_done_trial_that_is_not_reusable_is_told():
+    done = replace(trial(1, "done", branches=frozenset({4})), reusable=False)
+    assert planned([done, trial(2), trial(3, log_every=3)]) == Plan(lost=(2,))
+    assert planned([done, trial(2, "done"), trial(3)]) == Plan(known={3: 2})
+
+
+def test_a_trial_on_other_images_gives_nothing():
+    other = [replace(trial(number, state), data="d2") for number, state in enumerate(("done", "queued"))]
+    assert planned([*other, trial(2)]) == Plan()
+    assert planned([replace(other[0], data="d1"), trial(2)]).known == {2: 0}
+    assert plan([*other, trial(2)], lambda settings: TrainingImages(IMAGES)).known == {2: 0}  # the images are not here
+
+
 def test_nobody_waits_for_a_state_of_a_trial_that_is_known():
     changed = {"schedule": Schedule(phases=("2-3 x0.5",))}
     found = planned([trial(1, "done"), trial(2, "queued"), trial(3), trial(4, **changed)])
@@ -207,4 +220,4 @@ def test_a_large_search_is_planned_at_once():
         Settings(epochs=300, schedule=Schedule(name="cosine"), optimizer=Optimizer(lr=0.1 + n)) for n in range(300)
     ]
     trials = [Candidate(n, cell, seed, "new") for n, (cell, seed) in enumerate((c, s) for c in cells for s in (0, 1))]
-    assert plan(trials, lambda settings: 50_000) == Plan()
+    assert plan(trials, lambda settings: TrainingImages(50_000)) == Plan()
