@@ -13,6 +13,7 @@ from cifarsweep.analysis.other_study import DRAWN, other_study
 from cifarsweep.analysis.outcomes import recorded_guess
 from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
 from cifarsweep.analysis.results import final_summary
+from cifarsweep.analysis.reuse import reused_amounts
 from cifarsweep.analysis.samples import metrics_needed, named_cells
 from cifarsweep.data.catalog import class_count, class_names, sizes
 from cifarsweep.spec.metrics import (
@@ -99,6 +100,8 @@ def read_trials(store: Store, name: str) -> ReportStudy:
         )
         for row in rows
     )
+    if reused := reused_amounts(store, name, rows):
+        trials = tuple(replace(trial, reused=reused.get(trial.number, {})) for trial in trials)
     shown = study
     if study.search is not None and rows:
         shown = study.model_copy(update={"cells": _best_points(rows, trials)})
@@ -218,6 +221,7 @@ def _trial(row: TrialRow, means: Mapping[str, float], guess: Guess | None) -> Re
         attempts=row.attempts,
         # Errors of a trial that went on are told with its attempts.
         error=(row.traceback or row.error or None) if given_up else None,
-        versions=row.attempts[-1].versions if row.attempts else {},
+        versions=(row.trained_by or row.attempts)[-1].versions if row.attempts else {},
         guess=guess,
+        reuse=row.reuse,
     )

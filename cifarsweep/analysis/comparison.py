@@ -11,6 +11,7 @@ from cifarsweep.analysis.new_images import images_known, of_difference
 from cifarsweep.analysis.outcomes import compared_runs
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.results import CellResult, cell_results
+from cifarsweep.analysis.reuse import same_training
 from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.settings import flat_settings
 from cifarsweep.spec.study import Cell, level_text
@@ -35,6 +36,8 @@ class Match:
     """The two-sided p of no difference, corrected by Holm over all matched cells."""
     new_images: NewImages | None
     """The difference for new images too; None unless all runs kept their hits, on images of one digest."""
+    copies: int = 0
+    """Seeds of which both sides are one training, taken over bit for bit: they are equal by construction."""
 
     @property
     def finding(self) -> str:
@@ -87,7 +90,7 @@ def compare(a: ReportStudy, b: ReportStudy) -> Comparison:
         a=a,
         b=b,
         matches=tuple(
-            Match(in_a, in_b, estimate, p, _new_images(estimate, (in_b, b), (in_a, a)))
+            Match(in_a, in_b, estimate, p, _new_images(estimate, (in_b, b), (in_a, a)), _copies((in_a, a), (in_b, b)))
             for (in_a, in_b), estimate, p in zip(pairs, estimates, corrected, strict=True)
         ),
         only_a=tuple(result.cell.name for result in left if result.cell.name not in matched_a),
@@ -140,6 +143,15 @@ def _new_images(estimate: Estimate | None, *cells: tuple[CellResult, ReportStudy
     """For the first cell minus the second one."""
     a, b = ((report, compared_runs(result.trials)) for result, report in cells)
     return of_difference(estimate, [a], [b]) if estimate and images_known(*a) and images_known(*b) else None
+
+
+def _copies(*cells: tuple[CellResult, ReportStudy]) -> int:
+    """How many seeds of two cells are the same training; none of two databases, which know nothing of each other."""
+    if len({report.database for _, report in cells}) > 1 or len({report.study.name for _, report in cells}) == 1:
+        return 0
+    a, b = ({trial.seed: trial for trial in compared_runs(result.trials) if trial.done} for result, _ in cells)
+    names = (cells[0][1].study.name, cells[1][1].study.name)
+    return sum(same_training(a[seed], b[seed], names) for seed in a.keys() & b.keys())
 
 
 def _settings(pairs: Sequence[tuple[CellResult, CellResult]]) -> Iterator[Difference]:

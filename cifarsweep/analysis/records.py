@@ -19,7 +19,7 @@ from cifarsweep.stats.multiplicity import Plans
 from cifarsweep.stats.shares import Guess
 
 if TYPE_CHECKING:
-    from cifarsweep.store.trial_records import AttemptRow
+    from cifarsweep.store.trial_records import AttemptRow, Reuse
 
 #: Strictly rising steps (int64) and the value at each (float64; nan and infinity where the metric was not finite).
 Series = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
@@ -51,11 +51,25 @@ class ReportTrial:
     """Of the last attempt."""
     guess: Guess | None = None
     """What its accuracy has to beat; None if that is unknown."""
+    reuse: Reuse | None = None
+    """What it took over from other trials; steps, time and final values count it, as if it had trained alone."""
+    reused: Mapping[str, float] = field(default_factory=dict)
+    """How much of the metrics that add up, FLOPs and energy, it took over."""
+
+    @property
+    def reused_steps(self) -> int:
+        """Steps that it took over."""
+        return self.reuse.steps if self.reuse else 0
+
+    @property
+    def reused_text(self) -> str:
+        """`reused from demo/3` or `first 400 steps from demo/3`; empty if it trained all of its steps."""
+        return self.reuse.text(self.steps, self.state) if self.reuse else ""
 
     @property
     def trained_by(self) -> tuple[AttemptRow, ...]:
         """The attempts that the result rests on, oldest first."""
-        return trained_by(self.attempts)
+        return (*(self.reuse.attempts if self.reuse else ()), *trained_by(self.attempts, self.reused_steps))
 
     @property
     def environments(self) -> tuple[Mapping[str, str], ...]:
@@ -66,7 +80,7 @@ class ReportTrial:
     @property
     def changed(self) -> Mapping[str, Sequence[str]]:
         """Device, versions and images that changed between its attempts, so that it is not reproducible to the bit."""
-        return changed(self.attempts)
+        return changed(self.trained_by)
 
     @property
     def done(self) -> bool:

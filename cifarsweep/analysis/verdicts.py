@@ -16,6 +16,7 @@ from cifarsweep.analysis.floors import guessing_floor
 from cifarsweep.analysis.new_images import of_hypothesis
 from cifarsweep.analysis.outcomes import FallenOut, compared_by_seed, fallen_out
 from cifarsweep.analysis.records import ReportStudy
+from cifarsweep.analysis.reuse import Copies, copies
 from cifarsweep.analysis.samples import (
     DoneTrials,
     Look,
@@ -106,6 +107,8 @@ class Verdict:
     """The accuracy of a guess, for `at_chance`; None if the number of classes is unknown."""
     unlike_times: UnlikeTimes | None
     """How the times of a `faster` were measured differently, if they were."""
+    copies: Copies | None = None
+    """Trials that are compared though they are one training, if there are any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +268,7 @@ def _verdict(case: _Case, judgement: Judgement, tested: int, report: ReportStudy
         fell_out={cell: found for cell, found in case.fell_out.items() if found.count},
         chance=chance,
         unlike_times=_unlike_times(case, report),
+        copies=copies(hypothesis, case.compared, case.done, report) if case.seeds else None,
     )
 
 

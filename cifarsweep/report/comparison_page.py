@@ -69,7 +69,19 @@ def lead(comparison: Comparison) -> str:
     of, reach = plural(len(comparison.matches), "cell"), "reaches" if more == 1 else "reach"
     return (
         f"Of {of} that both have, {more} {reach} a higher {_accuracy(comparison).lower()} in B "
-        f"than in A and {counts['lower']} a lower one; {', '.join(rest)}."
+        f"than in A and {counts['lower']} a lower one; {', '.join(rest)}.{_copies_text(comparison)}"
+    )
+
+
+def _copies_text(comparison: Comparison) -> str:
+    """Say how much of it compares a training with itself; empty if nothing does."""
+    copied = [match.copies for match in comparison.matches if match.copies]
+    if not copied:
+        return ""
+    pairs, are = plural(sum(copied), "pair"), "is" if sum(copied) == 1 else "are"
+    return (
+        f" Careful: in {plural(len(copied), 'cell')}, {pairs} of trials {are} one training, taken over bit for bit: "
+        "accuracies and times are equal by construction there, which is no evidence."
     )
 
 

@@ -9,6 +9,7 @@ from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.results import CellResult, state_counts
 from cifarsweep.formatting import labelled, metric_label, plural, shown_interval
 from cifarsweep.report.outcome_text import fell_out_notes
+from cifarsweep.report.reuse_text import reuse_notes
 from cifarsweep.spec.hypothesis import Hypothesis, moment_of
 from cifarsweep.spec.metrics import BEST_ACCURACY, EARLY_STOPPED_AT, TEST_ACCURACY, VAL_ACCURACY
 from cifarsweep.spec.settings import Settings
@@ -29,7 +30,8 @@ _NAMED = 6
 def figure_notes(report: ReportStudy, results: Sequence[CellResult]) -> list[str]:
     """Tell what the accuracies are of, how seeds are summed up, and what is missing."""
     seeds, missing = _seeds(report, results), _missing(report, results)
-    return [*evaluation_notes(report), *seeds, *fell_out_notes(report, results), *_settings(report), *missing]
+    fell_out, reused = fell_out_notes(report, results), reuse_notes(report)
+    return [*evaluation_notes(report), *seeds, *fell_out, *_settings(report), *reused, *missing]
 
 
 def _seeds(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str]:

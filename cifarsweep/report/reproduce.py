@@ -15,6 +15,7 @@ from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.data.catalog import BUILT_IN
 from cifarsweep.environment import without_database
 from cifarsweep.formatting import plural
+from cifarsweep.report.reuse_text import reused_text
 from cifarsweep.spec.provenance import changes_text
 from cifarsweep.spec.types import DATA_VERSION
 from cifarsweep.spec.writer import study_toml
@@ -86,6 +87,7 @@ def reproduce_view(report: ReportStudy) -> dict[str, Any]:
             for found, count in _counted(_environments(report))
         ],
         "changed": list(_changed(report)),
+        "reused": reused_text(report),
     }
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cifarsweep.analysis.comparison import Comparison, Match
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.results import CellResult, best, state_counts
+from cifarsweep.analysis.reuse import totals
 from cifarsweep.analysis.study import StudyAnalysis, shown_lines
 from cifarsweep.analysis.verdicts import Verdict
 from cifarsweep.formatting import (
@@ -26,6 +27,7 @@ from cifarsweep.report.marks import forest_mark
 from cifarsweep.report.notes import error_rate_bound, warnings
 from cifarsweep.report.reported_runs import run_fields
 from cifarsweep.report.reported_text import reported_fields
+from cifarsweep.report.reuse_text import reuse_notes
 from cifarsweep.report.verdict_text import detail, sentence, sentence_and_warning, warning
 from cifarsweep.spec.hypothesis import moment_of
 from cifarsweep.spec.metrics import VAL_ACCURACY
@@ -157,8 +159,9 @@ def results_table(analysis: StudyAnalysis) -> Table:
 
 @labelled
 def verdict_lines(analysis: StudyAnalysis) -> list[str]:
-    """A sentence for each hypothesis with its verdict, and warnings on the rate of false verdicts."""
-    return [*(sentence_and_warning(verdict) for verdict in analysis.verdicts), *warnings(analysis.report)]
+    """A sentence for each hypothesis with its verdict, warnings on the rate of false verdicts, what was taken over."""
+    told = [sentence_and_warning(verdict) for verdict in analysis.verdicts]
+    return [*told, *warnings(analysis.report), *reuse_notes(analysis.report)]
 
 
 def failures(result: CellResult) -> list[str]:
@@ -194,6 +197,12 @@ def study_fields(analysis: StudyAnalysis) -> dict[str, Any]:
             for trial in report.trials
             if trial.changed
         ],
+        "cost": _cost_fields(report),
+        "reused": [
+            {"trial": trial.number, "source": trial.reuse.sources[0].name, "steps": trial.reuse.steps}
+            for trial in report.trials
+            if trial.reuse
+        ],
         "plans": [list(plan) for plan in report.plans],
         "false_verdicts_at_most": error_rate_bound(report),
         "promise": " ".join(warnings(report)) or None,
@@ -202,6 +211,12 @@ def study_fields(analysis: StudyAnalysis) -> dict[str, Any]:
         "reported_runs": run_fields(analysis.runs),
         "cells": [_cell_fields(result) for result in analysis.results],
     }
+
+
+def _cost_fields(report: ReportStudy) -> dict[str, dict[str, float]]:
+    """What the trials that are done took together, and what of it they took over: steps, seconds, FLOPs, joules."""
+    found = totals(report)
+    return {"trained": dict(found.trained), "reused": dict(found.reused)}
 
 
 def comparison_fields(comparison: Comparison) -> dict[str, Any]:
@@ -277,6 +292,7 @@ def _match_fields(match: Match) -> dict[str, Any]:
         "seeds": estimate.n if estimate else 0,
         "corrected_p": match.corrected,
         "finding": match.finding,
+        "copies": match.copies,
     }
 
 

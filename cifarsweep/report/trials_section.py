@@ -11,6 +11,7 @@ from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
 from cifarsweep.formatting import duration, metric_label, state_text, timestamp, value_text
 from cifarsweep.report.palette import CellStyle
 from cifarsweep.report.reproduce import environment_numbers
+from cifarsweep.report.reuse_text import reused_from
 from cifarsweep.spec.metrics import TRAIN_LOSS, VAL_ACCURACY
 from cifarsweep.spec.provenance import changes_text
 from cifarsweep.spec.settings import flat_settings
@@ -31,7 +32,11 @@ def trials_view(report: ReportStudy, styles: Mapping[str, CellStyle], trials: Se
     metric = next((name for name in (VAL_ACCURACY, TRAIN_LOSS) if any(key == name for _, key in report.series)), None)
     numbers, last = environment_numbers(report), report.study.final.mean_of
     sparks = _sparks(report, metric, trials) if metric else {}
-    rows = [_row(trial, styles, numbers.get(trial.number, ()), sparks.get(trial.number)) for trial in trials]
+    rows = [
+        _row(trial, styles, numbers.get(trial.number, ()), sparks.get(trial.number))
+        | {"reused": reused_from(trial, report, trials)}
+        for trial in trials
+    ]
     return {
         "rows": rows,
         "accuracy": "the last one" if last == 1 else f"the mean of the last {last}",
@@ -44,7 +49,7 @@ def trials_view(report: ReportStudy, styles: Mapping[str, CellStyle], trials: Se
 def _row(
     trial: ReportTrial, styles: Mapping[str, CellStyle], environments: Sequence[int], spark: str | None
 ) -> dict[str, Any]:
-    last = trial.attempts[-1] if trial.attempts else None
+    last = (trial.trained_by or trial.attempts)[-1] if trial.attempts else None
     devices = ", then ".join(dict.fromkeys(attempt.device for attempt in trial.trained_by))
     accuracy = trial.accuracy
     return {
@@ -84,7 +89,8 @@ def overhead_s(trial: ReportTrial) -> float | None:
     spans = [(attempt.ended_at - attempt.started_at).total_seconds() for attempt in trial.attempts if attempt.ended_at]
     if not trial.done or trial.elapsed_s is None or not spans or len(spans) < len(trial.attempts):
         return None
-    return max(sum(spans) - trial.elapsed_s, 0.0)
+    own_s = trial.elapsed_s - (trial.reuse.seconds if trial.reuse else 0.0)
+    return max(sum(spans) - own_s, 0.0)
 
 
 def _attempt_row(attempt: AttemptRow) -> dict[str, Any]:

@@ -34,7 +34,11 @@ def sentence_and_warning(verdict: Verdict) -> str:
 
 
 def warning(verdict: Verdict) -> str:
-    """A warning about times that were measured differently; empty if there is nothing to warn of."""
+    """A warning about times that were measured differently, or trials that were trained once; empty for neither."""
+    return " ".join(filter(None, [_unlike_times(verdict), _copies(verdict)]))
+
+
+def _unlike_times(verdict: Verdict) -> str:
     unlike = verdict.unlike_times
     if unlike is None:
         return ""
@@ -43,6 +47,25 @@ def warning(verdict: Verdict) -> str:
     fewest, most = unlike.slots
     shared = f"different numbers of trials shared the device ({fewest:.1f} to {most:.1f})"
     return f"Careful: these times were measured while {shared}."
+
+
+def _copies(verdict: Verdict) -> str:
+    copies = verdict.copies
+    if copies is None:
+        return ""
+    which = f"Careful: {copies.count} of the {copies.of} trials that are compared"
+    if copies.times:
+        have = "has" if copies.count == 1 else "have"
+        return (
+            f"{which} {have} steps from the same training as another one, and the times of these steps: they were "
+            "measured once, and times that are alike for that reason are no evidence."
+        )
+    are = "is" if copies.count == 1 else "are"
+    at = ", up to this moment," if moment_of(verdict.hypothesis) else ""
+    return (
+        f"{which} {are}{at} the same training as another one, taken over bit for bit: such values are equal by "
+        "construction, which is no evidence."
+    )
 
 
 def detail(verdict: Verdict) -> str:

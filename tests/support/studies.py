@@ -13,11 +13,12 @@ import pytest
 
 from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
 from cifarsweep.spec.hypothesis import Equivalent, Faster, Greater
+from cifarsweep.spec.provenance import Source
 from cifarsweep.spec.settings import Settings, flat_settings
 from cifarsweep.spec.study import Cell, Study, cell_name, crossed
 from cifarsweep.spec.validation import nested
 from cifarsweep.stats.shares import Guess
-from cifarsweep.store.trial_records import AttemptRow
+from cifarsweep.store.trial_records import AttemptRow, Reuse
 
 START = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 LR_AND_SKIP = {"optimizer.lr": (3e-3, 1e-3, 3e-4), "model.skip": (False, True)}
@@ -48,6 +49,10 @@ class Maker:
         fields = {"host": "node1", "device": "cpu", "started_at": START, "ended_at": START + timedelta(seconds=14)}
         known = {"worker_id": "w", "versions": {}, "end": "done", "first_step": None, "error": "", "traceback": ""}
         return AttemptRow(attempt=number, **(fields | known | changes))
+
+    def reuse(self, name: str, steps: int = 100, seconds: float = 12.5, **attempt: Any) -> Reuse:
+        """What a trial took over from the trial of that name, which trained it in one attempt."""
+        return Reuse((Source(name, steps),), seconds, (self.attempt(1, first_step=0, **attempt),))
 
     def report(self, study: Study, trials: Sequence[ReportTrial], series: Mapping[Any, Series] = {}) -> ReportStudy:
         return ReportStudy(
