@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, select, update
 
+from cifarsweep.spec.metrics import TIMING_METRICS
 from cifarsweep.spec.provenance import contributing
 from cifarsweep.spec.types import MetricRow
 from cifarsweep.store.columns import split_value
@@ -73,11 +74,28 @@ def read_digest(conn: Connection, trial_id: int) -> str | None:
         return None
 
 
+def read_digest_before(conn: Connection, trial_id: int, step: int) -> str | None:
+    """The digest of the rows before a step, but for those of timing: others come where the trial takes steps again.
+
+    None where rows hold what nobody wrote.
+    """
+    found = conn.execute(_rows().where(metric.c.step < step), {"p_trial": trial_id})
+    try:
+        digest = sum(_of_row(*row) for row in found if row.name not in TIMING_METRICS)
+    except (TypeError, ValueError, AttributeError):
+        return None
+    return f"{digest % _MODULUS:064x}"
+
+
 def record_digest(conn: Connection, lease: Lease) -> None:
     """Set the digest of a trial that has just ended, unless attempts of several identities made its result."""
-    query = select(attempt.c.first_step, attempt.c.identity).where(attempt.c.trial_id == lease.trial_id)
-    found = conn.execute(query.order_by(attempt.c.attempt)).all()
-    made_by = {found[index].identity for index in contributing([row.first_step for row in found])}
-    if made_by == {lease.identity}:
+    if of_one_identity(conn, lease):
         digest = read_digest(conn, lease.trial_id)
         conn.execute(update(trial).where(trial.c.trial_id == lease.trial_id).values(rows_digest=digest))
+
+
+def of_one_identity(conn: Connection, lease: Lease) -> bool:
+    """Whether all attempts that brought the trial to where it is had the identity of the lease."""
+    query = select(attempt.c.first_step, attempt.c.identity).where(attempt.c.trial_id == lease.trial_id)
+    found = conn.execute(query.order_by(attempt.c.attempt)).all()
+    return {found[index].identity for index in contributing([row.first_step for row in found])} == {lease.identity}

@@ -10,7 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, delete, func, select, true
+from sqlalchemy import Connection, delete, func, select, true, update
 
 from cifarsweep.spec.types import Hits, MetricRow
 from cifarsweep.store.columns import SPECIAL
@@ -100,8 +100,10 @@ def insert_rows(conn: Connection, trial_id: int, rows: Sequence[MetricRow], *, a
 
 
 def drop_beyond(conn: Connection, trial_id: int, step: int) -> None:
-    """Delete what a trial recorded after `step`: it is computed again."""
+    """Delete what a trial recorded after `step`, which is computed again: it took no more steps of another trial."""
     conn.execute(delete(metric).where(metric.c.trial_id == trial_id, metric.c.step > step))
+    taken = trial.c.trial_id == trial_id, trial.c.reused_steps > step
+    conn.execute(update(trial).where(*taken).values(reused_steps=0, reused_s=0.0))
 
 
 def read_series(

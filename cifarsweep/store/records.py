@@ -93,6 +93,20 @@ class BranchRef:
 
     source: SourceRef
     checkpoint: CheckpointRef
+    identity: str
+    """The digest of all that decides the rows of its steps."""
+    rows_digest: str
+    """The digest of the rows before its step."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreedBranches:
+    """Checkpoints of a trial that nobody begins from any more."""
+
+    source: SourceRef
+    paths: tuple[str, ...]
+    last: bool
+    """Whether it has no others, and is to write none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +143,8 @@ class Lease:
     """A trial that is done and has the same identity: this one can take its rows and its result."""
     branch: BranchRef | None = None
     """Where to begin if no checkpoint of its own is accepted."""
-    branch_steps: tuple[int, ...] = ()
-    """Steps, ascending, at which others wait for a checkpoint of this trial."""
+    branch_steps: Mapping[int, str] = field(default_factory=dict)
+    """Steps at which others wait for a checkpoint of this trial, each with the identity of the steps up to there."""
 
     @property
     def step(self) -> int:

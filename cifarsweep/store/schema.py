@@ -284,7 +284,7 @@ branch = Table(
     Column("path", Text),
     Column("sha256", String(64)),
     Column("bytes", BigInteger),
-    #: the digest of the rows before the step that came with it, those of timing left out; see `digests.rows_digest`
+    #: the digest of the rows before the step that came with it, those of timing left out; see `digests`
     Column("rows_digest", String(64)),
 )
 

@@ -18,7 +18,7 @@ from cifarsweep.store import Store
 from cifarsweep.store.database import backend_of
 from cifarsweep.store.leases import Timing
 from cifarsweep.store.records import Lease
-from cifarsweep.store.schema import metadata, trial
+from cifarsweep.store.schema import branch, metadata, trial
 
 QUICK = Timing(lease_s=0.3, beat_s=0.05)
 
@@ -92,6 +92,18 @@ def clock_now(store: Store) -> float:
 def make_due(store: Store, lease: Lease) -> None:
     """Let the back-off of the trial be over now."""
     set_trial(store, lease.trial_id, not_before=0.0)
+
+
+def plan_branch(store: Store, source: int, step: int, follower: int) -> None:
+    """Let the follower begin from the checkpoint of that step of the source, both by their ids."""
+
+    def plan(conn: Connection) -> None:
+        followed = {"source_id": source, "branch_step": step, "waits": True}
+        conn.execute(update(trial).where(trial.c.trial_id == follower).values(followed))
+        conn.execute(update(trial).where(trial.c.trial_id == source).values(waiting_steps=step))
+        conn.execute(backend_of(conn).insert_ignore(branch), {"trial_id": source, "step": step})
+
+    store._db.write(plan)
 
 
 def taken_over(store: Store, lease: Lease, by: str = "successor") -> Lease:

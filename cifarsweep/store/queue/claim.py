@@ -40,6 +40,7 @@ from cifarsweep.store.database import Backend, backend_of
 from cifarsweep.store.leases import LONGEST_S, clock_term, has_expired
 from cifarsweep.store.metrics import drop_beyond
 from cifarsweep.store.queue import twins
+from cifarsweep.store.queue.branches import with_branches
 from cifarsweep.store.queue.workers import history
 from cifarsweep.store.records import ClaimRequest, Lease
 from cifarsweep.store.schema import attempt, checkpoint, study, trial, worker
@@ -107,8 +108,9 @@ def _claimed(conn: Connection, cells: CellCache, request: ClaimRequest, lease_s:
     if row is None:
         return None
     with _skipping_unreadable(conn, row):
-        lease = cells.lease(conn, rows.read(trial, row), read_checkpoints(conn, row.trial_id), lease_s)
-        lease = _on_images(lease, request)
+        found = rows.read(trial, row)
+        lease = cells.lease(conn, found, read_checkpoints(conn, row.trial_id), lease_s)
+        lease = with_branches(conn, found, _on_images(lease, request), request.identify)
         if lease.identity is not None and not lease.checkpoints:
             lease = replace(lease, twin=twins.find(conn, row.trial_id, lease.identity).done)
         return lease if row.attempt == 1 else replace(lease, history=history(conn, row.trial_id))
@@ -243,6 +245,7 @@ def _lease(conn: Connection, cells: CellCache, row: Row[Any], request: ClaimRequ
                 twins.put_back(conn, lease, twin.running)
                 return PutBack(row.trial_id)
             lease = replace(lease, twin=twin.done)
+        lease = with_branches(conn, found, lease, request.identify)
         return lease if row.attempt == 1 else replace(lease, history=history(conn, row.trial_id))
 
 

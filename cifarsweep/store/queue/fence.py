@@ -144,7 +144,7 @@ class LeaseWrites(Part):
             return
         if passed.stop_request is StopRequest.CANCEL:
             conn.execute(_attempt(), _attempt_key(lease) | {"ending": AttemptEnd.CANCELLED.value})
-        _set(conn, lease, state=_released_state(passed.stop_request).value)
+        _set(conn, lease, state=released_state(passed.stop_request).value)
 
     @writing
     def fail(
@@ -177,7 +177,7 @@ class LeaseWrites(Part):
         # The guard has just set the heartbeat: the wait counts from there.
         not_before = row.beat + self._timing.backoff_s(count - 1)
         shunned_by = row.worker_id if end is AttemptEnd.OUT_OF_MEMORY else None
-        state = _released_state(passed.stop_request)
+        state = released_state(passed.stop_request)
         _set(conn, lease, state=state.value, not_before=not_before, shunned_by=shunned_by, **{counter: count})
         return state
 
@@ -227,7 +227,7 @@ def finish(
     return True
 
 
-def _released_state(request: StopRequest | None) -> TrialState:
+def released_state(request: StopRequest | None) -> TrialState:
     """The state of a trial that is not final when its lease ends."""
     return TrialState.QUEUED if request is None else request.state
 

@@ -16,8 +16,8 @@ from cifarsweep.store.database import Database, reading
 from cifarsweep.store.digests import RowsDigest
 from cifarsweep.store.leases import Timing
 from cifarsweep.store.queue import claim, fence, twins
+from cifarsweep.store.queue.branches import Branches
 from cifarsweep.store.queue.crashes import Crashes
-from cifarsweep.store.queue.fence import LeaseWrites
 from cifarsweep.store.queue.workers import Workers
 from cifarsweep.store.records import ClaimRequest, Environment, Identify, Lease
 from cifarsweep.store.schema import trial
@@ -30,7 +30,7 @@ _SKIP_S = 60.0
 _NONE: Mapping[int, bool] = MappingProxyType({})
 
 
-class Queue(LeaseWrites, Workers, Crashes):
+class Queue(Branches, Workers, Crashes):
     """The queue of trials: claim them, write for them, end them."""
 
     def __init__(self, db: Database, timing: Timing) -> None:
