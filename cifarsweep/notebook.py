@@ -79,17 +79,19 @@ class StudyResults:
     def trials(self) -> pd.DataFrame:
         """A row a trial, by number: cell, seed, state, and a column for each level and each last metric.
 
-        A metric whose name is taken gets `last/` in front, except the training time, which the trial has itself.
+        A metric whose name is taken gets `last/` in front, except the training time, which the trial has itself. Where
+        a trial took steps over, `source` is the trial that it has them from; sums of times leave `reused_s` out.
         """
         rows = self._store.trials.all(self._name)
         levels = list(dict.fromkeys(key for row in rows for key in row.levels))
         finals = sorted({name for row in rows for name in row.final} - {ELAPSED})
-        plain = ("number", "cell", "seed", "state", "outcome", "step", "elapsed_s", "weights_sha256")
+        trained = ("state", "outcome", "step", "elapsed_s", "source", "reused_steps", "reused_s", "weights_sha256")
+        plain = ("number", "cell", "seed", *trained)
         table = [
             [
                 *(getattr(row, column) for column in plain),
                 len(row.attempts),
-                row.attempts[-1].host if row.attempts else None,
+                (row.trained_by or row.attempts)[-1].host if row.attempts else None,
                 ", then ".join(dict.fromkeys(each.device for each in row.trained_by)) or None,
                 *(row.levels.get(key) for key in levels),
                 *(row.final.get(name) for name in finals),

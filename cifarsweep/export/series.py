@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from cifarsweep.store.trial_records import TrialRow
 
 COLUMNS = ("trial", "cell", "seed", "name", "step", "value")
+#: One more column of a study with trials that took steps over: from which trial, and how many.
+REUSED = "reused"
 #: Rows that are read at a time, and trials that are asked for at once.
 _ROWS, _TRIALS = 100_000, 500
 
@@ -34,8 +36,15 @@ class Curve:
     values: NDArray[np.float64]
 
 
-def curves(store: Store, study: str, names: Sequence[str]) -> Iterator[list[Curve]]:
-    """Yield the curves of each trial of a study; of all metrics if `names` is empty.
+def columns_of(trials: Sequence[TrialRow]) -> tuple[str, ...]:
+    """The columns of a table of these trials."""
+    return (*COLUMNS, REUSED) if any(trial.reuse for trial in trials) else COLUMNS
+
+
+def curves(
+    store: Store, study: str, names: Sequence[str], trials: Sequence[TrialRow] | None = None
+) -> Iterator[list[Curve]]:
+    """Yield the curves of each trial of a study; of all metrics if `names` is empty. `trials` are its, if read before.
 
     Raises UnknownStudy, or OutputError for a metric without rows in the study.
     """
@@ -44,18 +53,17 @@ def curves(store: Store, study: str, names: Sequence[str]) -> Iterator[list[Curv
         # The metrics of pairs of classes would crowd out the others.
         listed = ", ".join(name for name in known if not name.startswith(CONFUSION)) or "none yet"
         raise OutputError(f"study {study!r} has no metric {unknown[0]!r}; it has: {listed}")
-    for page in _pages(store, study, names):
+    for page in _pages(store, study, names, store.trials.all(study) if trials is None else trials):
         curves_by_number: dict[int, list[Curve]] = {trial.number: [] for trial in page}
         series = store.metrics.read(study, names or known, only=list(curves_by_number))
-        trials = {trial.number: trial for trial in page}
+        by_number = {trial.number: trial for trial in page}
         for number, name in sorted(series):
-            curves_by_number[number].append(Curve(trials[number], name, *series.pop((number, name))))
+            curves_by_number[number].append(Curve(by_number[number], name, *series.pop((number, name))))
         yield from curves_by_number.values()
 
 
-def _pages(store: Store, study: str, names: Sequence[str]) -> Iterator[list[TrialRow]]:
+def _pages(store: Store, study: str, names: Sequence[str], trials: Sequence[TrialRow]) -> Iterator[Sequence[TrialRow]]:
     """Yield trials to read at a time, of `_ROWS` rows together, or a single one with more."""
-    trials = store.trials.all(study)
     for start in range(0, len(trials), _TRIALS):
         some = trials[start : start + _TRIALS]
         counts = store.metrics.row_counts(study, names or None, [trial.number for trial in some])

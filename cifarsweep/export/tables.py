@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from cifarsweep.export.output import harmless, replacing, standard_output
-from cifarsweep.export.series import COLUMNS, Curve, curves, missing, points
+from cifarsweep.export.series import COLUMNS, REUSED, Curve, columns_of, curves, missing, points
 
 if TYPE_CHECKING:
     from cifarsweep.store import Store
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 _ROWS = 100_000
 
 
-def write_csv(groups: Iterator[list[Curve]], file: TextIO) -> None:
+def write_csv(groups: Iterator[list[Curve]], file: TextIO, columns: Sequence[str]) -> None:
     """Write comma-separated values. Texts that a spreadsheet would run as formulas get an apostrophe in front."""
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(columns)
     for curve in chain.from_iterable(groups):
         head = _csv_line(curve.trial.number, harmless(curve.trial.cell), curve.trial.seed, harmless(curve.name))
-        file.writelines(f"{head},{step},{value}\n" for step, value in points(curve))
+        rest = f",{_csv_line(curve.trial.reused_text)}" if REUSED in columns else ""
+        file.writelines(f"{head},{step},{value}{rest}\n" for step, value in points(curve))
 
 
 def _csv_line(*labels: object) -> str:
@@ -38,28 +39,29 @@ def _csv_line(*labels: object) -> str:
     return line.getvalue()
 
 
-def write_jsonl(groups: Iterator[list[Curve]], file: TextIO) -> None:
+def write_jsonl(groups: Iterator[list[Curve]], file: TextIO, columns: Sequence[str]) -> None:
     """Write a JSON object a line. JSON has no nan or infinity: these are the texts "nan", "inf" and "-inf"."""
     for curve in chain.from_iterable(groups):
         labels = (curve.trial.number, curve.trial.cell, curve.trial.seed, curve.name)
         head = json.dumps(dict(zip(COLUMNS, labels, strict=False)))[:-1]
+        rest = f', "{REUSED}": {json.dumps(curve.trial.reused_text)}' if REUSED in columns else ""
         if np.isfinite(curve.values).all():
-            file.writelines(f'{head}, "step": {step}, "value": {value}}}\n' for step, value in points(curve))
+            file.writelines(f'{head}, "step": {step}, "value": {value}{rest}}}\n' for step, value in points(curve))
             continue
         for step, value in points(curve):
             number = repr(value) if math.isfinite(value) else f'"{value}"'
-            file.write(f'{head}, "step": {step}, "value": {number}}}\n')
+            file.write(f'{head}, "step": {step}, "value": {number}{rest}}}\n')
 
 
-def write_parquet(groups: Iterator[list[Curve]], path: Path) -> None:
+def write_parquet(groups: Iterator[list[Curve]], path: Path, columns: Sequence[str]) -> None:
     """Write Parquet with row groups of about `_ROWS` rows. Raises OutputError if pyarrow is not installed."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ModuleNotFoundError:
         raise missing("parquet") from None
-    kinds = (pa.int64(), pa.string(), pa.int64(), pa.string(), pa.int64(), pa.float64())
-    schema = pa.schema(list(zip(COLUMNS, kinds, strict=True)))
+    kinds = (pa.int64(), pa.string(), pa.int64(), pa.string(), pa.int64(), pa.float64(), pa.string())
+    schema = pa.schema(list(zip(columns, kinds, strict=False)))
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for group in _row_groups(chain.from_iterable(groups)):
             writer.write_table(_table(pa, schema, group))
@@ -91,7 +93,8 @@ def _table(pa: Any, schema: Any, curves: Sequence[Curve]) -> Any:
         for column, field in zip(zip(*labels, strict=True), schema, strict=False)
     ]
     numbers = [np.concatenate([getattr(curve, of) for curve in curves]) for of in ("steps", "values")]
-    return pa.Table.from_arrays([*columns, *map(pa.array, numbers)], schema=schema)
+    reused = [pa.array([curve.trial.reused_text for curve in curves], pa.string()).take(indices)]
+    return pa.Table.from_arrays([*columns, *map(pa.array, numbers), *reused][: len(schema)], schema=schema)
 
 
 def export(store: Store, study: str, kind: str, names: Sequence[str], out: Path | None, *, force: bool) -> None:
@@ -99,10 +102,11 @@ def export(store: Store, study: str, kind: str, names: Sequence[str], out: Path 
 
     With `force` a file replaces one that is there. Folders are never replaced, nor is the database that is read.
     """
-    groups = curves(store, study, names)
+    trials = store.trials.all(study)
+    groups, columns = curves(store, study, names, trials), columns_of(trials)
     if out is None:
         file = standard_output(kind, _TEXTS)
-        _TEXTS[kind](groups, file)
+        _TEXTS[kind](groups, file, columns)
         return
     # An unknown metric is refused before the file is begun.
     first = next(groups, [])
@@ -112,10 +116,13 @@ def export(store: Store, study: str, kind: str, names: Sequence[str], out: Path 
 
             write_runs(chain([first], groups), path, store.studies.get(study).spec)
         elif kind == "parquet":
-            write_parquet(chain([first], groups), path)
+            write_parquet(chain([first], groups), path, columns)
         else:
             with path.open("w", encoding="utf-8", newline="") as file:
-                _TEXTS[kind](chain([first], groups), file)
+                _TEXTS[kind](chain([first], groups), file, columns)
 
 
-_TEXTS: dict[str, Callable[[Iterator[list[Curve]], TextIO], None]] = {"csv": write_csv, "jsonl": write_jsonl}
+_TEXTS: dict[str, Callable[[Iterator[list[Curve]], TextIO, Sequence[str]], None]] = {
+    "csv": write_csv,
+    "jsonl": write_jsonl,
+}

@@ -60,6 +60,8 @@ class TrialRecord(Frozen):
     outcome: Outcome | None
     final: dict[str, float | str]
     """The last metrics; numbers that JSON lacks are texts."""
+    reused: str = ""
+    """What it took over from which other trial, in words; empty if nothing."""
 
     @model_validator(mode="after")
     def _outcome_is_known(self) -> Self:
@@ -122,9 +124,12 @@ def _record(trial: TrialRow, study: Study) -> Any:
         state=trial.state,
         outcome=trial.outcome,
         final={name: kind_of(value) or value for name, value in trial.final.items()},
+        reused=trial.reused_text,
     )
+    text = record.model_dump_json(exclude=None if trial.reuse else {"reused"})
     value = Summary.Value(
-        tag=_RECORD_TAG, tensor=TensorProto(dtype=DT_STRING, string_val=[record.model_dump_json().encode()])
+        tag=_RECORD_TAG,
+        tensor=TensorProto(dtype=DT_STRING, string_val=[text.encode()]),
     )
     value.metadata.plugin_data.plugin_name = PLUGIN
     return Summary(value=[value])

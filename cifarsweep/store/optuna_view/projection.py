@@ -293,7 +293,7 @@ def _frozen(row: TrialRow, series: Series | None, parameters: Parameters) -> Any
 
 
 def _attributes(row: TrialRow) -> dict[str, Any]:
-    last = row.attempts[-1] if row.attempts else None
+    last = (row.trained_by or row.attempts)[-1] if row.attempts else None
     # Few, because each costs Optuna a millisecond.
     attributes: dict[str, Any] = {
         NUMBER_ATTRIBUTE: row.number,
@@ -304,6 +304,8 @@ def _attributes(row: TrialRow) -> dict[str, Any]:
         "device": last.device if last else "",
         "elapsed_s": row.elapsed_s,
     }
+    if row.reuse:
+        attributes["reused"] = row.reused_text
     if row.state is not TrialState.DONE:
         attributes["error"] = row.error[:200]
     return attributes
