@@ -1,5 +1,6 @@
 """A problem that trains in a blink: stripes in four directions, and how to run and compare trials of it."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -81,3 +82,9 @@ def bits(events):
 def finished(events):
     assert isinstance(events[-1], Finished)
     return events[-1]
+
+
+def stop_after(calls):
+    """Asked whether to stop, say no so many times."""
+    asked = itertools.count()
+    return lambda: next(asked) >= calls

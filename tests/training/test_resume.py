@@ -14,76 +14,19 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from stripes import CLASSES, TINY, bits, finished, rows
+from recipes import FAMILIES, OPTIMIZERS, RECIPES, SGD, change
+from stripes import CLASSES, TINY, bits, finished, rows, stop_after
 
 from cifarsweep.checkpoints import folder as folder_module
 from cifarsweep.checkpoints.folder import CheckpointFolder
-from cifarsweep.models import cost, resnet
-from cifarsweep.spec.settings import (
-    Augment,
-    ConvNet,
-    EarlyStop,
-    Normalize,
-    Optimizer,
-    ResNet,
-    ResNet9,
-    Schedule,
-    Timm,
-    ViT,
-)
+from cifarsweep.spec.settings import ConvNet, ResNet, ResNet9
 from cifarsweep.spec.types import CheckpointRef
 from cifarsweep.training.events import Finished, Rejected, Saved, SaveFailed, Started, Stopped
 from cifarsweep.training.loop import train
 from cifarsweep.training.serialization import weights_sha256
 
-
-def change(**changes):
-    return TINY.model_copy(update=changes)
-
-
-SGD = change(optimizer=Optimizer(name="sgd", lr=1e-2, nesterov=True))
-#: Every optimizer and every option of a recipe, and what they add to a checkpoint.
-RECIPES = {
-    "adamw": TINY,
-    "sgd, phases": SGD.model_copy(update={"schedule": Schedule(name="cosine", warmup_steps=2, phases=("1-2 x2",))}),
-    "adam, groups, clip": change(optimizer=Optimizer(name="adam", lr=1e-2, decay_norms=False, clip=0.5)),
-    "amsgrad": change(optimizer=Optimizer(lr=1e-2, beta2=0.5, amsgrad=True)),
-    "by epoch": SGD.model_copy(
-        update={"schedule": Schedule(name="step", milestones=(0.5, 0.75), factors=(0.3, 0.5), by="epoch")}
-    ),
-    "warm-up with a start": SGD.model_copy(update={"schedule": Schedule(warmup_steps=5, warmup_start=0.02)}),
-    "normalize": change(normalize=Normalize(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))),
-    "images": change(augment=Augment(crop=2, randaugment=2, cutout=8, erasing=0.5)),
-    "mixing": change(augment=Augment(crop=2, mixup=0.4, cutmix=1.0, label_smoothing=0.1)),
-    "crops": change(augment=Augment(crop=0, resized_crop=0.2, vflip=True, mixup=0.4, mixup_prob=0.5)),
-    "best": change(keep_best=True, optimizer=Optimizer(lr=0.1)),
-    "early stop": change(epochs=9, keep_best=True, early_stop=EarlyStop(patience=1, min_delta=1.0)),
-}
 STEPS_2 = {"epochs": None, "steps": 2}
-#: Every family, made small; the residual nets by `narrow` below.
-FAMILIES = {
-    "convnet": ConvNet(widths=(4, 8), convs_per_stage=2, skip=True, norm="group", norm_groups=2),
-    "convnet without scales": ConvNet(widths=(4, 8), norm="group", norm_group_size=2, norm_affine=False),
-    "convnet of blocks": ConvNet(widths=(4, 8), skip=True, skip_every=1, bridge_size=3, stem_width=4, conv_bias=False),
-    "convnet as torch draws it": ConvNet(widths=(4, 8), norm="none", init="torch"),
-    "resnet9": ResNet9(),
-    "basic blocks": ResNet(name="resnet18"),
-    "bottlenecks": ResNet(name="resnet50"),
-    "vit": ViT(width=16, depth=2, heads=2, patch_size=8, dropout=0.2),
-    "vit with stem": ViT(stem="conv", width=16, depth=1, heads=2, patch_size=8),
-    "timm": Timm(name="timm:test_vit", img_size=32),
-}
-OPTIMIZERS = {
-    "sgd": Optimizer(name="sgd", lr=1e-2, nesterov=True),
-    "adam": Optimizer(name="adam", lr=1e-3),
-    "adamw": Optimizer(name="adamw", lr=1e-3, decay_norms=False),
-}
 BATCH_NORM_OFF = TINY.model_copy(update={"model": ConvNet(widths=(4,), norm="group", norm_groups=2, dropout=0.5)})
-
-
-def stop_after(calls):
-    asked = itertools.count()
-    return lambda: next(asked) >= calls
 
 
 def same(attempts, whole):
@@ -133,19 +76,6 @@ def test_a_first_checkpoint_that_is_to_come_soon_comes_once(bench):
     steps = [event.checkpoint.step for event in events if isinstance(event, Saved)]
     assert steps == [0, finished(events).result.step]
     assert bits(events) == bits(bench.undisturbed(TINY))
-
-
-@pytest.fixture
-def narrow(bench, monkeypatch):
-    """Residual nets of a few channels, 20 images in steps of 8, 8 and 4, and a validation of one batch."""
-    monkeypatch.setattr(resnet, "WIDTHS", (4, 4, 4, 4))
-    monkeypatch.setattr(resnet, "STEM_WIDTH", 4)
-    few = {name: getattr(bench.split, name)[:20] for name in ("train_images", "train_labels")}
-    few |= {name: getattr(bench.split, name)[:6] for name in ("val_images", "val_labels")}
-    bench.split = replace(bench.split, **few)
-    cost.cache_clear()
-    yield bench
-    cost.cache_clear()
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
