@@ -22,6 +22,7 @@ from cifarsweep.training.batches import BatchLoader
 from cifarsweep.training.determinism import make_repeatable
 from cifarsweep.training.device import autocast, find_device, wait_for
 from cifarsweep.training.events import (
+    BranchSaved,
     CaptureFailed,
     Event,
     Finished,
@@ -48,7 +49,8 @@ class Run:
 
     `device` is `cpu` or `cuda:N`. `resume` holds the trial's checkpoints, newest first. `should_stop` is called before
     every step and every batch of an evaluation. `first_save_s` brings the first checkpoint forward. `graphs` captures
-    the steps of a GPU, with the same bits.
+    the steps of a GPU, with the same bits. Right after each of `branch_steps` a checkpoint goes to `branches`, from
+    which other trials may begin. `begin` is such a checkpoint and its folder, for where no own one is accepted.
     """
 
     settings: Settings
@@ -62,6 +64,9 @@ class Run:
     first_save_s: float | None = None
     should_stop: Callable[[], bool] = lambda: False
     graphs: bool = True
+    branch_steps: frozenset[int] = frozenset()
+    branches: Folder | None = None
+    begin: tuple[Folder, CheckpointRef] | None = None
 
 
 def train(run: Run) -> Iterator[Event]:
@@ -75,26 +80,33 @@ def train(run: Run) -> Iterator[Event]:
     budget = Budget.of(settings, len(run.split.train_labels), smallest_batch(settings.model))
     warmup_steps(settings.schedule, budget.total_steps, budget.steps_per_epoch)  # complain now, not at the first step
     guess = run.split.largest_class / len(run.split.val_labels)
-    trial = Trial(settings, run.seed, run.classes, device, run.split.digest, _data_signature(run.split), guess)
+    images, data = len(run.split.train_labels), run.split.digest
+    trial = Trial(settings, run.seed, run.classes, device, data, images, _data_signature(run.split), guess)
 
-    state = yield from _resumed(run, trial)
+    state, branch_step = yield from _resumed(run, trial)
     price = cost(settings.model, run.classes)
     val_images, largest_class = len(run.split.val_labels), run.split.largest_class
-    yield Started(state.step, budget.total_steps, price.params, price.flops_per_image, val_images, largest_class)
+    constants = price.params, price.flops_per_image, val_images, largest_class
+    yield Started(state.step, budget.total_steps, *constants, branch_step)
     loader = BatchLoader(run.split, settings, run.seed, device, run.classes)
     take_step = choose_step(state, loader, device, run.graphs)
     pulse, save_time = Every(PROGRESS_EVERY_S), Every(run.save_every_s, run.first_save_s)
+    branch_steps = set(run.branch_steps)
 
     while not _is_over(state, budget):
+        if run.branches and state.step in branch_steps and state.reported < state.step:
+            # Before the rows of this step: a trial that ends with it has others than one that goes on.
+            branch_steps.remove(state.step)
+            yield from _save(run.branches, state, BranchSaved)
         if run.should_stop():
-            yield from _save(run, state)
+            yield from _save(run.folder, state)
             yield Stopped(state.step)
             return
         if _row_is_due(state, settings, budget):
             yield from _report(run, state, budget, loader, pulse)
             continue
         if save_time.due():
-            yield from _save(run, state)
+            yield from _save(run.folder, state)
         if pulse.due():
             yield _progress(state, budget)
         with state.clock:
@@ -106,19 +118,23 @@ def train(run: Run) -> Iterator[Event]:
         # No checkpoint: it would lack rows of its own step. The attempt that resumes takes the last steps again.
         yield Stopped(state.step)
         return
-    saved = yield from _save(run, state)
-    yield Finished(state.result(), saved.checkpoint if isinstance(saved, Saved) else None)
+    saved = yield from _save(run.folder, state)
+    yield Finished(state.result(), saved)
 
 
-def _resumed(run: Run, trial: Trial) -> Generator[Event, None, TrainState]:
-    for ref in run.resume:
+def _resumed(run: Run, trial: Trial) -> Generator[Event, None, tuple[TrainState, int | None]]:
+    """Return the state to go on from, and its step if another trial took it."""
+    found = [(run.folder, ref, False) for ref in run.resume]
+    for folder, ref, branch in (*found, (*run.begin, True)) if run.begin else found:
         state = TrainState(trial)  # a new one each time: a checkpoint that does not fit may have changed the last one
         try:
-            state.restore(serialization.load(run.folder, ref))
-            return state
+            state.restore(serialization.load(folder, ref))
+            if branch and state.reported == state.step:
+                raise CheckpointError("it was saved after the rows of its step, which may be others here")
+            return state, state.step if branch else None
         except CheckpointError as error:
             yield Rejected(ref.path, str(error), not_found=isinstance(error, CheckpointNotFound))
-    return TrainState(trial)
+    return TrainState(trial), None
 
 
 def _data_signature(split: Split) -> tuple[float, ...]:
@@ -227,14 +243,16 @@ def _progress(state: TrainState, budget: Budget) -> Progress:
     return Progress(state.step, budget.epoch(state.step), loss, accuracy, state.speed())
 
 
-def _save(run: Run, state: TrainState) -> Generator[Event, None, Saved | SaveFailed]:
+def _save(
+    folder: Folder, state: TrainState, saved: type[Saved | BranchSaved] = Saved
+) -> Generator[Event, None, CheckpointRef | None]:
     yield Saving(state.step)
     with state.clock:
         wait_for(state.trial.device)
-    saved: Saved | SaveFailed
     try:
-        saved = Saved(serialization.save(run.folder, state.step, state.checkpoint()))
+        ref = serialization.save(folder, state.step, state.checkpoint())
     except OSError as error:
-        saved = SaveFailed(state.step, f"checkpoint of step {state.step} not written to {run.folder}: {error}")
-    yield saved
-    return saved
+        yield SaveFailed(state.step, f"checkpoint of step {state.step} not written to {folder}: {error}")
+        return None
+    yield saved(ref)
+    return ref

@@ -23,6 +23,7 @@ from cifarsweep.spec.types import Hits, MetricRow, Outcome, TrialResult
 from cifarsweep.training import determinism
 from cifarsweep.training.device import autocast, set_memory_format
 from cifarsweep.training.early_stopping import EarlyStopping
+from cifarsweep.training.identity import rows_identity
 from cifarsweep.training.meters import Means, Meter, Stopwatch
 from cifarsweep.training.optimizers import clip_gradients, make_optimizer, plain_step, set_rate
 from cifarsweep.training.serialization import weights_sha256
@@ -34,9 +35,9 @@ _FORMAT = 1
 class Trial:
     """The constants of a trial.
 
-    `data` is the digest of images, labels and held-out part. `data_signature` are statistics of the images, by which
-    checkpoints of earlier versions identify them. `guess` is the accuracy of always naming the largest class of the
-    validation images, without it 1 / classes.
+    `data` is the digest of images, labels and held-out part, `images` the number of training images. `data_signature`
+    are statistics of the images, by which checkpoints of earlier versions identify them. `guess` is the accuracy of
+    always naming the largest class of the validation images, without it 1 / classes.
     """
 
     settings: Settings
@@ -44,19 +45,26 @@ class Trial:
     classes: int
     device: torch.device
     data: str
+    images: int
     data_signature: tuple[float, ...] = ()
     guess: float | None = None
 
-    def fingerprint(self) -> str:
-        """Digest what a checkpoint must agree on."""
-        return self._digest(self.data)
+    def fingerprint(self, steps: int) -> str:
+        """Digest what a checkpoint of so many steps must agree on: all that decides their bits and rows.
 
-    def earlier_fingerprint(self) -> str:
-        """Digest what a checkpoint of an earlier version must agree on. It does not tell labels apart.
-
-        The database does: it refuses a worker whose images are not those of the study's earlier attempts.
+        Another trial with the same first steps has it too. Versions are left out: a trial outlives an upgrade. Where
+        bits do not repeat, the checkpoint must be the trial's own.
         """
-        return self._digest(*self.data_signature)
+        kind = {"device": self.device.type}
+        return rows_identity(self.settings, self.seed, self.images, self.data, kind, steps) or self._digest(self.data)
+
+    def earlier_fingerprint(self, *, digest: bool) -> str:
+        """Digest what a checkpoint of an earlier version must agree on, with or without a digest of the images.
+
+        Without one it does not tell labels apart. The database does: it refuses a worker whose images are not those of
+        the study's earlier attempts.
+        """
+        return self._digest(self.data) if digest else self._digest(*self.data_signature)
 
     def _digest(self, *data: object) -> str:
         # Defaults are left out, so that a new setting breaks no checkpoint.
@@ -185,7 +193,7 @@ class TrainState:
         watch = {"watch": self.early_stopping.state()} if self.early_stopping.on else {}
         return watch | {
             "format": _FORMAT,
-            "trial": self.trial.fingerprint(),
+            "trial": self.trial.fingerprint(self.step),
             "data": self.trial.data,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict()["state"],
@@ -205,10 +213,10 @@ class TrainState:
         """Restore what `checkpoint` returned. After a CheckpointError this state must not be used."""
         if saved.get("format") != _FORMAT:
             raise CheckpointError(f"its format is {saved.get('format')!r} instead of {_FORMAT}")
-        self._check_owner(saved)
         # Options of the optimizer follow from the settings, and the rate is set at each step: only its state counts.
         options = self.optimizer.state_dict()["param_groups"]
         try:
+            self._check_owner(saved)
             self.model.load_state_dict(saved["model"])
             self.optimizer.load_state_dict({"state": saved["optimizer"], "param_groups": options})
             self.meter.restore(saved["meter"])
@@ -225,14 +233,13 @@ class TrainState:
             raise CheckpointError(f"its contents do not fit this trial: {error}") from error
 
     def _check_owner(self, saved: dict[str, Any]) -> None:
-        """Raise CheckpointError for a checkpoint of another trial, or of this one on other images or labels."""
+        """Raise CheckpointError for a checkpoint of other steps than this trial's, or on other images or labels."""
         trial, data = self.trial, saved.get("data")
-        if data is None and saved.get("trial") == trial.earlier_fingerprint():
-            return
         if data is not None and data != trial.data:
             raise CheckpointError(
                 f"it was trained on other images or labels, or with another part held out: {str(data)[:12]}... where "
                 f"here they are {trial.data[:12]}..."
             )
-        if saved.get("trial") != trial.fingerprint():
+        known = trial.fingerprint(saved["step"]), trial.earlier_fingerprint(digest=data is not None)
+        if saved["trial"] not in known:
             raise CheckpointError("it belongs to another trial: settings, images, seed or kind of device differ")

@@ -83,7 +83,7 @@ def test_final_metrics_are_the_last_rows(bench):
 def test_validation_rows_are_the_saved_models(bench):
     run = bench.run()
     events = list(loop.train(run))
-    model = loop.TrainState(loop.Trial(TINY, 0, CLASSES, torch.device("cpu"), "")).model.eval()
+    model = loop.TrainState(loop.Trial(TINY, 0, CLASSES, torch.device("cpu"), "", 0)).model.eval()
     model.load_state_dict(load(run.folder, finished(events).checkpoint)["model"])
     normalised = (bench.split.val_images / 255 - 0.5) / 0.25
     with torch.no_grad():

@@ -20,7 +20,7 @@ from cifarsweep.models import cost, resnet
 from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.settings import Augment, ConvNet, EarlyStop, Normalize, Optimizer, ResNet9, Schedule, Timm, ViT
 from cifarsweep.training import loop, state, step
-from cifarsweep.training.events import CaptureFailed
+from cifarsweep.training.events import BranchSaved, CaptureFailed
 from cifarsweep.worker.failures import Failure, classify, explain
 
 #: Every setting or column in turn: the same on every version of Python.
@@ -203,6 +203,18 @@ def test_a_captured_trial_resumes_to_the_same_bits(bench):
     first, _ = trained(bench, SHORT, folder=folder, should_stop=lambda: next(asked) >= 4)
     second, _ = trained(bench, SHORT, folder=folder, resume=(first[-2].checkpoint,))
     assert bits(first) | bits(second) == bits(whole)
+
+
+def test_a_captured_trial_begins_from_the_checkpoint_of_another_one(bench):
+    longer, branches = change(epochs=3), bench.folder()
+    whole, _ = trained(bench, longer)
+    first, _ = trained(bench, SHORT, branch_steps=frozenset({5}), branches=branches)
+    saved = next(event.checkpoint for event in first if isinstance(event, BranchSaved))
+    second, gpu = trained(bench, longer, begin=(branches, saved))
+    assert second[0].branch_step == 5 and gpu.captures == 1
+    before = {key: value for key, value in bits(first).items() if key[1] < 5}
+    assert before | bits(second) == bits(whole)
+    assert finished(second).result.weights_sha256 == finished(whole).result.weights_sha256
 
 
 class Sick(nn.Module):

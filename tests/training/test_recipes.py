@@ -50,7 +50,7 @@ def test_each_option_changes_training_and_still_learns(bench, augment):
 
 def test_clipping_limits_what_a_step_does(bench):
     sgd = Optimizer(name="sgd", lr=1.0, momentum=0.0, weight_decay=0.0, clip=1e-3)
-    state = TrainState(Trial(change(optimizer=sgd), 0, CLASSES, CPU, ""))
+    state = TrainState(Trial(change(optimizer=sgd), 0, CLASSES, CPU, "", 0))
     before = torch.cat([p.detach().flatten().clone() for p in state.model.parameters()])
     state.compute(torch.randn(8, 3, 32, 32), torch.arange(8) % CLASSES)
     after = torch.cat([p.detach().flatten() for p in state.model.parameters()])
@@ -58,7 +58,7 @@ def test_clipping_limits_what_a_step_does(bench):
 
 
 def test_smoothed_and_mixed_targets_are_those_of_torchs_loss(bench):
-    state = TrainState(Trial(change(augment=Augment(label_smoothing=0.2)), 0, CLASSES, CPU, ""))
+    state = TrainState(Trial(change(augment=Augment(label_smoothing=0.2)), 0, CLASSES, CPU, "", 0))
     state.model.eval()  # the same logits again
     images, targets = torch.randn(8, 3, 32, 32), torch.rand(8, CLASSES).softmax(1)
     logits = state.model(images).detach()
@@ -85,7 +85,7 @@ def test_the_best_weights_are_in_the_checkpoint(bench):
     assert (final["best/accuracy"], final["best/step"]) == (accuracies[best], best)
     assert best != max(accuracies), "nothing is tested where the last step is the best"
 
-    model = TrainState(Trial(settings, 0, CLASSES, CPU, "")).model.eval()
+    model = TrainState(Trial(settings, 0, CLASSES, CPU, "", 0)).model.eval()
     model.load_state_dict(load(run.folder, finished(events).checkpoint)["watch"]["weights"])
     with torch.no_grad():
         logits = model((bench.split.val_images / 255 - 0.5) / 0.25)

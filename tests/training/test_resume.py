@@ -217,11 +217,14 @@ def test_a_checkpoint_of_other_labels_is_not_used(bench, interrupted, part):
     same([events], bench.events())
 
 
-def as_earlier_versions_wrote_it(ref, split):
-    """The checkpoint with the fingerprint that held statistics of the images and no digest."""
+def as_earlier_versions_wrote_it(ref, split, *, digest):
+    """The checkpoint with the fingerprint of whole settings and a digest of the images, or statistics of them."""
     saved = torch.load(ref.path, weights_only=True)
-    del saved["data"]
-    data_signature = (len(split.train_labels), len(split.val_labels), *split.mean.tolist(), *split.std.tolist())
+    if digest:
+        data_signature = (saved["data"],)
+    else:
+        del saved["data"]
+        data_signature = (len(split.train_labels), len(split.val_labels), *split.mean.tolist(), *split.std.tolist())
     parts = (TINY.model_dump_json(exclude_defaults=True), 0, CLASSES, "cpu", *data_signature)
     saved["trial"] = hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()
     torch.save(saved, ref.path)
@@ -229,9 +232,10 @@ def as_earlier_versions_wrote_it(ref, split):
     return replace(ref, sha256=hashlib.sha256(written).hexdigest(), bytes=len(written))
 
 
-def test_a_checkpoint_of_an_earlier_version_goes_on_where_its_statistics_match(bench, interrupted):
+@pytest.mark.parametrize("digest", [True, False])
+def test_a_checkpoint_of_an_earlier_version_goes_on_where_its_images_match(bench, interrupted, digest):
     folder, refs = interrupted
-    old = as_earlier_versions_wrote_it(refs[0], bench.split)
+    old = as_earlier_versions_wrote_it(refs[0], bench.split, digest=digest)
 
     events = bench.events(folder=folder, resume=(old,))
 

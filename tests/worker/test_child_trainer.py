@@ -1,11 +1,17 @@
-"""Which device a child takes: torch and NVIDIA's driver are pretended, and disagree."""
+"""Which device a child takes, where torch and NVIDIA's driver are pretended and disagree; and what it trains on it."""
+
+import json
 
 import pytest
 import torch
 from pretended_nvml import Nvml
 
+from cifarsweep.checkpoints.location import branches_of
 from cifarsweep.errors import DeviceError
+from cifarsweep.spec.settings import ConvNet, Settings
+from cifarsweep.training.events import BranchSaved, Finished
 from cifarsweep.worker import gpus
+from cifarsweep.worker.child.protocol import BranchFile, Train
 from cifarsweep.worker.child.trainer import DeviceTrainer
 
 
@@ -131,3 +137,21 @@ def test_a_gpu_that_computes_is_taken(monkeypatch):
     monkeypatch.setattr(torch, "arange", lambda n, device: real(n))
 
     assert DeviceTrainer.on("auto").device == "cuda:0"
+
+
+def test_a_request_begins_from_the_checkpoint_that_another_one_left(tmp_path, monkeypatch):
+    monkeypatch.setenv("CIFARSWEEP_DATA", str(tmp_path / "data"))
+    trainer, folders = DeviceTrainer.on("cpu"), iter(str(tmp_path / name) for name in ("trunk", "branch", "alone"))
+
+    def train(steps: int, **options: object) -> list:
+        settings = Settings(dataset="digits", model=ConvNet(widths=(4,), norm="none"), batch_size=64, steps=steps)
+        flat = json.loads(settings.model_dump_json())
+        request = Train("demo/0", flat, 0, next(folders), (), 1e9, **options)  # type: ignore[arg-type]
+        return list(trainer.train(request, lambda: False))
+
+    saved = [event.checkpoint for event in train(3, branch_steps=(2,)) if isinstance(event, BranchSaved)]
+    events = train(4, branch=BranchFile(branches_of(str(tmp_path / "trunk")), *saved))
+
+    assert events[0].branch_step == 2
+    ends = [each[-1].result.weights_sha256 for each in (events, train(4)) if isinstance(each[-1], Finished)]
+    assert len(ends) == 2 and len(set(ends)) == 1

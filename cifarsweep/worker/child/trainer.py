@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from cifarsweep.checkpoints.location import open_folder
+from cifarsweep.checkpoints.location import branches_of, open_folder
 from cifarsweep.data.dataset import Dataset, load, split
 from cifarsweep.errors import DataError, DataUnusable, DeviceError
 from cifarsweep.training.device import free_memory
@@ -78,6 +78,7 @@ class DeviceTrainer:
     def train(self, request: Train, should_stop: Callable[[], bool]) -> Iterator[Event]:
         settings = request.parsed()
         dataset = self._dataset = self._load(settings.dataset, request.data)
+        branch = request.branch
         events = train(
             Run(
                 settings=settings,
@@ -91,6 +92,9 @@ class DeviceTrainer:
                 first_save_s=request.first_save_s,
                 should_stop=should_stop,
                 graphs=self.graphs,
+                branch_steps=frozenset(request.branch_steps),
+                branches=open_folder(branches_of(request.folder)) if request.branch_steps else None,
+                begin=(open_folder(branch.folder), branch.checkpoint) if branch else None,
             )
         )
         return _on_the_same_images(events, dataset)
