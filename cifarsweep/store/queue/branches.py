@@ -31,7 +31,7 @@ from cifarsweep.store.queue.fence import (
     released_state,
 )
 from cifarsweep.store.records import BranchRef, FreedBranches, Identify, Lease, SourceRef
-from cifarsweep.store.schema import branch, checkpoint, metric, study, trial
+from cifarsweep.store.schema import attempt, branch, checkpoint, metric, study, trial
 from cifarsweep.store.study_rows import checkpoint_folder
 
 _OPEN = tuple(state.value for state in TrialState if state not in FINAL_STATES)
@@ -77,6 +77,9 @@ class Branches(LeaseWrites):
             return None
         trained_s = _elapsed(conn, begun.source.trial_id, step)
         _set(conn, lease, step=step, elapsed_s=trained_s, reused_steps=step, reused_s=trained_s)
+        # The source's attempts trained what is before.
+        mine = attempt.c.trial_id == lease.trial_id, attempt.c.attempt == lease.attempt
+        conn.execute(update(attempt).where(*mine).values(first_step=step))
         return replace(lease, flush_seq=lease.flush_seq + 1, checkpoints=(), stop_request=passed.stop_request)
 
     def free_branches(self) -> list[FreedBranches]:
