@@ -89,7 +89,8 @@ def _loaded(names: Sequence[str] | None, db: str, *, curves: bool) -> tuple[list
 
 def _print(analysis: StudyAnalysis) -> None:
     from cifarsweep.report.reported_text import reported_lines
-    from cifarsweep.report.summary import results_table, verdict_lines
+    from cifarsweep.report.results_table import results_table
+    from cifarsweep.report.summary import verdict_lines
 
     screen = console()
     screen.print(results_table(analysis))

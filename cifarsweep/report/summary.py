@@ -10,15 +10,13 @@ from cifarsweep.analysis.comparison import Comparison, Match
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.results import CellResult, best, state_counts
 from cifarsweep.analysis.reuse import totals
-from cifarsweep.analysis.study import StudyAnalysis, shown_lines
+from cifarsweep.analysis.study import StudyAnalysis
 from cifarsweep.analysis.verdicts import Verdict
 from cifarsweep.formatting import (
-    duration,
     keep_together,
     labelled,
     mean_text,
     metric_label,
-    number_text,
     plural,
     shown_interval,
     trial_counts,
@@ -34,13 +32,9 @@ from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.types import TrialState
 from cifarsweep.stats import Interval
 from cifarsweep.stats.hits import NewImages
-from cifarsweep.text import one_line
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-
-_DASH = "\N{EN DASH}"
+    pass
 
 
 @labelled
@@ -125,39 +119,6 @@ def _progress(report: ReportStudy) -> str:
 
 
 @labelled
-def results_table(analysis: StudyAnalysis) -> Table:
-    """Table 1 of the page in 80 columns: accuracies in per cent, the highest mean in bold.
-
-    Names are never read as markup. Trials that fell out or failed have a column only if there are any.
-    """
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    report, every = analysis.report, analysis.results
-    results = shown_lines(every)
-    done = sum(trial.done for trial in report.trials)
-    title = f"{report.study.question}\n{one_line(report.study.name)}: {done} of {len(report.trials)} trials done"
-    table = Table(title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.collapse_padding = True
-    table.add_column("cell", overflow="fold", min_width=12)
-    troubles = ["\n".join(failures(result)) for result in results]
-    accuracy = metric_label(VAL_ACCURACY).lower().replace(" ", "\n")
-    for heading in ("n", f"{accuracy}\n%", "95 %\ninterval", "range", "time", *(["trouble"] if any(troubles) else [])):
-        table.add_column(heading, justify="right", no_wrap=True)
-    if len(results) < len(every):
-        best_of = (
-            f"the best {len(results)} of {len(every):,} cells; `cifarsweep report {report.study.name} --json` has all"
-        )
-        table.caption, table.caption_justify = Text(best_of), "left"
-    top = best(results)
-    for result, trouble in zip(results, troubles, strict=True):
-        numbers = [*_numbers(result), *([trouble or _DASH] if any(troubles) else [])]
-        table.add_row(Text(one_line(result.cell.name)), *numbers, style="bold" if result is top else None)
-    return table
-
-
-@labelled
 def verdict_lines(analysis: StudyAnalysis) -> list[str]:
     """A sentence for each hypothesis with its verdict, warnings on the rate of false verdicts, what was taken over."""
     told = [sentence_and_warning(verdict) for verdict in analysis.verdicts]
@@ -168,18 +129,6 @@ def failures(result: CellResult) -> list[str]:
     """The trials of a cell that fell out and that failed, counted in words."""
     counts = ((result.fell_out.count, "fell out"), (result.failed, "failed"))
     return [f"{count} {what}" for count, what in counts if count]
-
-
-def _numbers(result: CellResult) -> list[str]:
-    accuracy = result.accuracy
-    if accuracy is None:
-        return ["0", _DASH, _DASH, _DASH, duration(result.seconds)]
-    least, most, mean = (number_text(x, accuracy, VAL_ACCURACY) for x in (accuracy.min, accuracy.max, accuracy.mean))
-    shown = shown_interval(accuracy, VAL_ACCURACY)
-    interval = "far apart" if accuracy.interval else "one seed" if accuracy.n == 1 else "all alike"
-    if shown is not None:
-        interval = _DASH.join(number_text(end, accuracy, VAL_ACCURACY) for end in (shown.low, shown.high))
-    return [str(accuracy.n), mean, interval, f"{least}{_DASH}{most}", duration(result.seconds)]
 
 
 @labelled

@@ -11,8 +11,8 @@ from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.study import analyse, load_study
 from cifarsweep.analysis.verdicts import verdicts
 from cifarsweep.report.render import render_study
+from cifarsweep.report.results_table import results_table
 from cifarsweep.report.study_page import study_view
-from cifarsweep.report.summary import results_table
 from cifarsweep.spec.hypothesis import Greater
 from cifarsweep.spec.types import MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store

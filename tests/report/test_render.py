@@ -13,7 +13,7 @@ from rich.console import Console
 from cifarsweep.analysis.study import analyse
 from cifarsweep.errors import CifarsweepError
 from cifarsweep.report.render import page_name, render_index, render_study, write_pages
-from cifarsweep.report.summary import results_table
+from cifarsweep.report.results_table import results_table
 
 HOSTILE = "<script>alert(1)</script>\"'</script><img src=x onerror=alert(1)>&amp;"
 WAITING = {"state": "queued", "outcome": None, "final": {}, "steps": 0, "elapsed_s": None, "attempts": ()}

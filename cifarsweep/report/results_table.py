@@ -1,0 +1,62 @@
+"""The results of a study's cells as a table for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cifarsweep.analysis.results import CellResult, best
+from cifarsweep.analysis.study import StudyAnalysis, shown_lines
+from cifarsweep.formatting import duration, labelled, metric_label, number_text, shown_interval
+from cifarsweep.report.summary import failures
+from cifarsweep.spec.metrics import VAL_ACCURACY
+from cifarsweep.text import one_line
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_DASH = "\N{EN DASH}"
+
+
+@labelled
+def results_table(analysis: StudyAnalysis) -> Table:
+    """Table 1 of the page in 80 columns: accuracies in per cent, the highest mean in bold.
+
+    Names are never read as markup. Trials that fell out or failed have a column only if there are any.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    report, every = analysis.report, analysis.results
+    results = shown_lines(every)
+    done = sum(trial.done for trial in report.trials)
+    title = f"{report.study.question}\n{one_line(report.study.name)}: {done} of {len(report.trials)} trials done"
+    table = Table(title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.collapse_padding = True
+    table.add_column("cell", overflow="fold", min_width=12)
+    troubles = ["\n".join(failures(result)) for result in results]
+    accuracy = metric_label(VAL_ACCURACY).lower().replace(" ", "\n")
+    for heading in ("n", f"{accuracy}\n%", "95 %\ninterval", "range", "time", *(["trouble"] if any(troubles) else [])):
+        table.add_column(heading, justify="right", no_wrap=True)
+    if len(results) < len(every):
+        best_of = (
+            f"the best {len(results)} of {len(every):,} cells; `cifarsweep report {report.study.name} --json` has all"
+        )
+        table.caption, table.caption_justify = Text(best_of), "left"
+    top = best(results)
+    for result, trouble in zip(results, troubles, strict=True):
+        numbers = [*_numbers(result), *([trouble or _DASH] if any(troubles) else [])]
+        table.add_row(Text(one_line(result.cell.name)), *numbers, style="bold" if result is top else None)
+    return table
+
+
+def _numbers(result: CellResult) -> list[str]:
+    accuracy = result.accuracy
+    if accuracy is None:
+        return ["0", _DASH, _DASH, _DASH, duration(result.seconds)]
+    least, most, mean = (number_text(x, accuracy, VAL_ACCURACY) for x in (accuracy.min, accuracy.max, accuracy.mean))
+    shown = shown_interval(accuracy, VAL_ACCURACY)
+    interval = "far apart" if accuracy.interval else "one seed" if accuracy.n == 1 else "all alike"
+    if shown is not None:
+        interval = _DASH.join(number_text(end, accuracy, VAL_ACCURACY) for end in (shown.low, shown.high))
+    return [str(accuracy.n), mean, interval, f"{least}{_DASH}{most}", duration(result.seconds)]
