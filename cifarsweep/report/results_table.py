@@ -8,7 +8,7 @@ from cifarsweep.analysis.results import CellResult, best
 from cifarsweep.analysis.study import StudyAnalysis, shown_lines
 from cifarsweep.formatting import duration, labelled, metric_label, number_text, shown_interval
 from cifarsweep.report.summary import failures
-from cifarsweep.spec.metrics import VAL_ACCURACY
+from cifarsweep.spec.metrics import TEST_ACCURACY, VAL_ACCURACY
 from cifarsweep.text import one_line
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ _DASH = "\N{EN DASH}"
 def results_table(analysis: StudyAnalysis) -> Table:
     """Table 1 of the page in 80 columns: accuracies in per cent, the highest mean in bold.
 
-    Names are never read as markup. Trials that fell out or failed have a column only if there are any.
+    Names are never read as markup. The test set and trials that fell out or failed have a column only if there are any
+    results of theirs; beside both, ranges would leave no room for names.
     """
     from rich import box
     from rich.table import Table
@@ -34,9 +35,10 @@ def results_table(analysis: StudyAnalysis) -> Table:
     table = Table(title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.collapse_padding = True
     table.add_column("cell", overflow="fold", min_width=12)
-    troubles = ["\n".join(failures(result)) for result in results]
-    accuracy = metric_label(VAL_ACCURACY).lower().replace(" ", "\n")
-    for heading in ("n", f"{accuracy}\n%", "95 %\ninterval", "range", "time", *(["trouble"] if any(troubles) else [])):
+    tested, troubled = any(result.test for result in results), any(failures(result) for result in results)
+    left_out = {"test": not tested, "trouble": not troubled, "range": tested and troubled}
+    headings = {name: heading for name, heading in _headings().items() if not left_out.get(name)}
+    for heading in headings.values():
         table.add_column(heading, justify="right", no_wrap=True)
     if len(results) < len(every):
         best_of = (
@@ -44,19 +46,33 @@ def results_table(analysis: StudyAnalysis) -> Table:
         )
         table.caption, table.caption_justify = Text(best_of), "left"
     top = best(results)
-    for result, trouble in zip(results, troubles, strict=True):
-        numbers = [*_numbers(result), *([trouble or _DASH] if any(troubles) else [])]
+    for result in results:
+        line = _line(result)
+        numbers = [line.get(name, _DASH) for name in headings]
         table.add_row(Text(one_line(result.cell.name)), *numbers, style="bold" if result is top else None)
     return table
 
 
-def _numbers(result: CellResult) -> list[str]:
+def _headings() -> dict[str, str]:
+    """The columns of numbers, by name."""
+    accuracy = metric_label(VAL_ACCURACY).lower().replace(" ", "\n")
+    numbers = {"n": "n", "mean": f"{accuracy}\n%", "interval": "95 %\ninterval", "range": "range"}
+    return {**numbers, "test": "test\naccuracy\n%", "time": "time", "trouble": "trouble"}
+
+
+def _line(result: CellResult) -> dict[str, str]:
+    """The numbers of a cell by the name of their column; those that it does not have are left out."""
+    line = {"n": "0", "time": duration(result.seconds)}
+    if result.test:
+        line["test"] = number_text(result.test.mean, result.test, TEST_ACCURACY)
+    if trouble := failures(result):
+        line["trouble"] = "\n".join(trouble)
     accuracy = result.accuracy
     if accuracy is None:
-        return ["0", _DASH, _DASH, _DASH, duration(result.seconds)]
+        return line
     least, most, mean = (number_text(x, accuracy, VAL_ACCURACY) for x in (accuracy.min, accuracy.max, accuracy.mean))
     shown = shown_interval(accuracy, VAL_ACCURACY)
     interval = "far apart" if accuracy.interval else "one seed" if accuracy.n == 1 else "all alike"
     if shown is not None:
         interval = _DASH.join(number_text(end, accuracy, VAL_ACCURACY) for end in (shown.low, shown.high))
-    return [str(accuracy.n), mean, interval, f"{least}{_DASH}{most}", duration(result.seconds)]
+    return {**line, "n": str(accuracy.n), "mean": mean, "interval": interval, "range": f"{least}{_DASH}{most}"}

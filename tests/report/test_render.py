@@ -198,6 +198,21 @@ def test_the_terminal_needs_eighty_columns_and_marks_single_seeds(make: Any) -> 
     assert re.search(r"lr=0.003, skip=no +0 +– +– +– +– +–", text)
 
 
+@pytest.mark.parametrize(("failing", "ranges"), [(False, True), (True, False)])
+def test_the_terminal_has_the_test_set_where_it_was_looked_at_once(make: Any, failing: bool, ranges: bool) -> None:
+    study = make.study()
+    final = {"val/accuracy": 0.9, "test/accuracy": 0.87}
+    trials = [make.trial(n, p.cell.name, p.seed, elapsed_s=2000.0, final=final) for n, p in enumerate(study.trials())]
+    trials[-1] = replace(trials[-1], state="failed", final={}, outcome=None) if failing else trials[-1]
+
+    text = printed(make.report(study, trials))
+
+    assert "…" not in text and ("range" in text) == ranges
+    assert text.count(" 87.0 ") == len(study.cells)
+    # Names stay on one line beside all columns.
+    assert len(re.findall(r"lr=\S+, skip=\w+ +\d ", text)) == len(study.cells)
+
+
 def printed(report: Any) -> str:
     console = Console(width=80, force_terminal=False)
     with console.capture() as capture:
