@@ -156,10 +156,13 @@ def margin_text(margin: float, metric: str) -> str:
 
 
 def signed_text(value: float, half: float, metric: str, *, unit: bool = True) -> str:
-    """A difference, in percentage points if the metric is a share; a second decimal if the interval is narrow."""
+    """A difference, in percentage points if the metric is a share; a second decimal if the interval is narrow.
+
+    Student's t knows no bounds, but shares are never more than 100 points apart.
+    """
     if not is_share(metric):
         return _number(value, half, metric)
-    text = f"{100 * value:z.{2 if half < 0.01 else 1}f}".replace("-", _MINUS)
+    text = f"{100 * min(max(value, -1.0), 1.0):z.{2 if half < 0.01 else 1}f}".replace("-", _MINUS)
     return f"{text} points" if unit else text
 
 

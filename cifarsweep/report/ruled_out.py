@@ -11,7 +11,7 @@ from cifarsweep.spec.metrics import is_loss, is_share
 
 
 def ruled_out(verdict: Verdict) -> str:
-    """`It costs at most 1.4 points and gains at most 0.3.`; empty where nothing is tested."""
+    """`It costs at most 1.4 points and gains at most 0.3.`; empty where nothing is tested, or nothing ruled out."""
     interval, hypothesis = verdict.decisive, verdict.hypothesis
     if interval is None or verdict.preliminary:
         return ""
@@ -20,6 +20,8 @@ def ruled_out(verdict: Verdict) -> str:
         return f"It takes {ratio_text(low)} to {ratio_text(high)} times as long."
     if is_share(metric):
         least = 0.0 if hypothesis.kind in ("at_chance", "reaches") else -1.0
+        if low <= least and high >= 1.0:
+            return ""
         low, high = max(low, least), min(high, 1.0)
     if hypothesis.kind in ("at_chance", "reaches"):
         return f"The mean is {value_text(low, metric, interval.half)} to {value_text(high, metric, interval.half)}."

@@ -28,7 +28,7 @@ from cifarsweep.report.reported_text import reported_fields
 from cifarsweep.report.reuse_text import reuse_notes
 from cifarsweep.report.verdict_text import detail, sentence, sentence_and_warning, warning
 from cifarsweep.spec.hypothesis import moment_of
-from cifarsweep.spec.metrics import VAL_ACCURACY
+from cifarsweep.spec.metrics import TEST_ACCURACY, VAL_ACCURACY
 from cifarsweep.spec.types import TrialState
 from cifarsweep.stats import Interval
 from cifarsweep.stats.hits import NewImages
@@ -218,7 +218,11 @@ def _cell_fields(result: CellResult) -> dict[str, Any]:
         "fell_out": result.fell_out.count,
         "fell_out_of": result.fell_out.of,
         "fell_out_at_most": result.fell_out.at_most if result.fell_out.of else None,
-        "test": {"n": result.test.n, "mean": result.test.mean, "interval": _ends(result.test.interval)}
+        "test": {
+            "n": result.test.n,
+            "mean": result.test.mean,
+            "interval": _ends(shown_interval(result.test, TEST_ACCURACY)),
+        }
         if result.test
         else None,
         "diverged": result.diverged,

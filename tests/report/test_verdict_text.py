@@ -79,6 +79,11 @@ def test_a_sentence_has_the_means_the_finding_the_time_and_how_sure_it_is() -> N
         ),
         (verdict(ABOVE, A, B, decision="undecided"), "It gains 3.0 to 7.0 points. "),
         (verdict(REACHES, A, decision="undecided", decisive=Interval(0.8, 1.2)), "The mean is 80.0 % to 100.0 %. "),
+        (
+            verdict(ABOVE, A, B, interval=Interval(-0.8, 1.2), decisive=Interval(-1.1, 1.4), decision="undecided"),
+            "95 % interval −80.0 to 100.0; p = 0.01; 3 seeds). If the truth",
+        ),
+        (verdict(REACHES, A, decisive=Interval(-0.1, 1.4), decision="undecided"), "3 seeds). If the truth"),
         (verdict(RISES, B, A, decision="undecided", decisive=Interval(-2, -0.01)), "It falls 1.0 to 100.0 points per"),
         (verdict(FIRST, A, B, decision="undecided", decisive=Interval(0.5, 2)), "It takes 0.5 to 2 times as long. "),
         (
