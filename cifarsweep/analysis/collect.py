@@ -33,7 +33,7 @@ from cifarsweep.stats.shares import Guess
 from cifarsweep.version import __version__
 
 if TYPE_CHECKING:
-    from cifarsweep.spec.settings import Validation
+    from cifarsweep.spec.settings import Settings, Validation
     from cifarsweep.spec.study import Study
     from cifarsweep.store import Store
     from cifarsweep.store.trial_records import TrialRow
@@ -186,12 +186,19 @@ def _guess(
         return None
     if other := recorded.get((settings.dataset, settings.validation)):
         return other
-    if settings.dataset not in classes:
+    return guess_of(settings, classes.get(settings.dataset), counts.get(settings.dataset))
+
+
+def guess_of(settings: Settings, classes: int | None, count: tuple[int, int] | None) -> Guess | None:
+    """Return what guessing gives on the validation images, if all classes are equally large; None if they are unknown.
+
+    `count` is that of training and test images.
+    """
+    if classes is None:
         return None
-    count, validation = counts[settings.dataset], settings.validation
-    held_out = None if count is None else round(count[0] * validation.fraction)
-    judged = held_out if validation.split == "holdout" else count and count[1]
-    return Guess(1 / classes[settings.dataset], judged, recorded=False)
+    held_out = None if count is None else round(count[0] * settings.validation.fraction)
+    judged = held_out if settings.validation.split == "holdout" else count and count[1]
+    return Guess(1 / classes, judged, recorded=False)
 
 
 def _recorded(rows: Sequence[TrialRow]) -> dict[_Judged, Guess]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
+from cifarsweep.analysis.collect import guess_of
 from cifarsweep.analysis.families import key_of_test
 from cifarsweep.analysis.outcomes import recorded_guess
-from cifarsweep.analysis.samples import sides
+from cifarsweep.analysis.samples import Side, sides
+from cifarsweep.data.catalog import class_count, sizes
 from cifarsweep.errors import UnreadableStudy
 from cifarsweep.spec.hypothesis import Hypothesis
 from cifarsweep.spec.metrics import is_loss
@@ -90,7 +93,8 @@ def chances(study: Study, sd: float, seeds: int | None = None, share: float = ER
 
     The truth lies so far from the threshold of the claim, on either side: of `best` all other levels are so much lower,
     and a `trend` rises by so much from its first level to its last. The level is that of the strictest step of Holm's
-    method, so the chance is rather too small. None is told for losses and for times.
+    method, so the chance is rather too small. Of `at_chance` the spread is at least that of guesses on its images. None
+    is told for losses and for times.
     """
     keys = {key_of_test(one, sides(one, study)) for one in study.hypotheses}
     level, seeds = share / max(len(keys), 1), seeds or len(study.seeds)
@@ -100,8 +104,18 @@ def chances(study: Study, sd: float, seeds: int | None = None, share: float = ER
 def _chances(hypothesis: Hypothesis, study: Study, sd: float, seeds: int, level: float) -> tuple[float, ...]:
     if hypothesis.kind == "faster" or is_loss(hypothesis.metric):
         return ()
-    sizes = [len(side.cells) for side in sides(hypothesis, study)]
-    return tuple(chance_of_verdict(_evidence(hypothesis, sizes, sd, seeds, at), level) for at in DISTANCES)
+    compared = sides(hypothesis, study)
+    numbers = [len(side.cells) for side in compared]
+    sd = max(sd, _guessing_sd(compared[0], study)) if hypothesis.kind == "at_chance" else sd
+    return tuple(chance_of_verdict(_evidence(hypothesis, numbers, sd, seeds, at), level) for at in DISTANCES)
+
+
+def _guessing_sd(side: Side, study: Study) -> float:
+    """The spread of guesses on the validation images of these cells; 0 if these are unknown."""
+    settings = [cell.own_settings for cell in study.cells if cell.name in side.cells and cell.own_settings is not None]
+    guesses = [guess_of(one, class_count(one.dataset), sizes(one.dataset)) for one in settings]
+    known = [guess.share * (1 - guess.share) / guess.images for guess in guesses if guess and guess.images]
+    return math.sqrt(max(known, default=0.0))
 
 
 def _evidence(hypothesis: Hypothesis, sizes: Sequence[int], sd: float, seeds: int, away: float) -> Evidence | None:

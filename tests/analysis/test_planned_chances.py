@@ -18,7 +18,7 @@ name = "rates"
 question = "Which rate?"
 seeds = 5
 [settings]
-dataset = "digits"
+dataset = "cifar10"
 epochs = 10
 [factors]
 "optimizer.lr" = [0.1, 0.05, 0.01]
@@ -37,9 +37,11 @@ CLAIMS = {
 
 @pytest.fixture
 def read(tmp_path: Path):
-    def call(*hypotheses: str, head: str = ""):
+    def call(*hypotheses: str, head: str = "", dataset: str = "cifar10"):
         path = tmp_path / "study.toml"
-        path.write_text(head + FILE + "".join(f"[[hypotheses]]\n{one}\n" for one in hypotheses))
+        path.write_text(
+            head + FILE.replace("cifar10", dataset) + "".join(f"[[hypotheses]]\n{one}\n" for one in hypotheses)
+        )
         return read_study(path)
 
     return call
@@ -60,6 +62,14 @@ def test_the_chance_rises_with_the_distance_and_falls_with_spread_and_hypotheses
     assert 0 < one.at[0] < one.at[1] <= one.at[2] <= 1
     assert all(less < more for less, more in zip(wider.at[:2], one.at[:2], strict=True))
     assert many.at[0] < one.at[0] == twice.at[0]
+
+
+@pytest.mark.parametrize(("dataset", "images"), [("digits", 144), ("cifar10", 5000)])
+def test_cells_at_chance_vary_at_least_as_guesses_do(read, dataset, images):
+    study = read(claim("at_chance"), dataset=dataset)
+
+    assert chances(study, 1e-6) == chances(study, (0.1 * 0.9 / images) ** 0.5)
+    assert chances(study, 1e-6) != chances(study, 2 * (0.1 * 0.9 / images) ** 0.5)
 
 
 def test_planned_looks_share_the_five_per_cent(read):
