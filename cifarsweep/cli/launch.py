@@ -15,6 +15,7 @@ from cifarsweep.cli.options import (
     Artifacts,
     Database,
     NoGraphs,
+    NoReuse,
     OtherData,
     Studies,
     Wait,
@@ -58,6 +59,7 @@ def launch(
     artifacts: Artifacts = None,
     other_data: OtherData = False,
     no_graphs: NoGraphs = False,
+    no_reuse: NoReuse = False,
     logs: Annotated[Path, typer.Option(metavar="DIR", help="Where the workers' output goes.")] = Path("logs"),
     slurm: Annotated[bool, typer.Option("--slurm", help="Submit a job array of workers to Slurm.")] = False,
     workers: Annotated[int, typer.Option(metavar="N", min=1, max=_MOST_JOBS, help="Slurm: jobs of the array.")] = 1,
@@ -85,7 +87,7 @@ def launch(
     """
     _check(gpus, cpus, slurm, [name for name in _SLURM if _given(context, name)])
     check_graphs(no_graphs, bool(cpus) or (slurm and not gpus_per_worker))
-    arguments = _arguments(slots, study or [], wait, save_every, artifacts, other_data, no_graphs)
+    arguments = _arguments(slots, study or [], wait, save_every, artifacts, other_data, no_graphs, no_reuse)
     if slurm:
         members = _members(range(gpus_per_worker), 0 if gpus_per_worker else 1, arguments)
     else:
@@ -155,6 +157,7 @@ def _arguments(
     artifacts: str | None,
     other_data: bool,
     no_graphs: bool,
+    no_reuse: bool,
 ) -> list[str]:
     """The arguments of every worker."""
     arguments = [f"--slots={slots}", *(f"--study={name}" for name in studies)]
@@ -162,7 +165,7 @@ def _arguments(
     arguments += ["--other-data"] if other_data else []
     arguments += [] if save_every is None else [f"--save-every={save_every}"]
     arguments += [f"--artifacts={artifacts}"] if artifacts else []
-    return arguments + (["--no-graphs"] if no_graphs else [])
+    return arguments + (["--no-graphs"] if no_graphs else []) + (["--no-reuse"] if no_reuse else [])
 
 
 def _local_members(gpus: str | None, cpus: int | None, arguments: list[str]) -> tuple[WorkerCommand, ...]:

@@ -53,6 +53,9 @@ OtherData = Annotated[
         "--other-data", help="Let a study's trials train on images that differ from those of its earlier trials."
     ),
 ]
+NoReuse = Annotated[
+    bool, typer.Option("--no-reuse", help="Train every trial in full, also one whose steps another has trained.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
 
 

@@ -14,6 +14,7 @@ from cifarsweep.cli.options import (
     Database,
     Gpu,
     NoGraphs,
+    NoReuse,
     OtherData,
     Studies,
     Wait,
@@ -59,6 +60,7 @@ def worker(
     artifacts: Artifacts = None,
     other_data: OtherData = False,
     no_graphs: NoGraphs = False,
+    no_reuse: NoReuse = False,
     until_eof: Annotated[
         bool, typer.Option("--until-eof", help="Stop in good order when standard input ends, for launchers and ssh.")
     ] = False,
@@ -95,6 +97,7 @@ def worker(
             studies=tuple(study or ()),
             wait=wait,
             max_trials=max_trials,
+            reuse=not no_reuse,
             save_every_s=save_every,
         )
         code = Supervisor(store, config, display, eligible).run()

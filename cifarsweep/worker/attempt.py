@@ -34,6 +34,8 @@ class Attempt:
         cleaner = context.checkpoints.cleaner(lease)
         self.recorder = Recorder(context.store, lease, context.backoff, context.clock, cleaner)
         self.began_at = context.clock()
+        #: Whether the child was asked to train the trial.
+        self.train_sent = False
         #: Whether the child was asked to stop, because somebody paused or cancelled the trial.
         self.stop_sent = False
         self._slot, self._context = slot, context
@@ -54,8 +56,14 @@ class Attempt:
         """Whether the trial goes on: no end of it waits to be written."""
         return not self.recorder.ending
 
+    @property
+    def reuses(self) -> bool:
+        """Whether the trial is to take over what its twin trained."""
+        return self.lease.twin is not None and not self.train_sent
+
     def request(self) -> protocol.Train:
-        lease = self.lease
+        """Return what asks the child to train the trial."""
+        lease, self.train_sent, self._closing_message = self.lease, True, ""
         return protocol.Train(
             label=_trial_name(lease),
             settings=_settings_json(lease.settings),
@@ -79,13 +87,19 @@ class Attempt:
         lease = self.lease
         self._context.display.begin(self._slot, lease)
         if lease.takeovers >= MANY_TAKEOVERS:
-            self._log(
+            self.log(
                 f"{lease.takeovers} workers in a row vanished with this trial before a new checkpoint; it is trained "
                 "when nothing else waits. If it is what ends them, by its memory for instance, "
                 f"`cifarsweep cancel {_trial_name(lease)}` gives it up"
             )
         if _on_other_images(lease):
-            self._log("begins again: its checkpoint was trained on other images than those here")
+            self.log("begins again: its checkpoint was trained on other images than those here")
+
+    def reuse(self) -> None:
+        """Let the next flush end the trial with the rows and the result of its twin."""
+        assert self.lease.twin is not None
+        self._closing_message = f"reused from {self.lease.twin.name}"
+        self.recorder.reuse(self._context.claim_request(self._slot))
 
     def on_event(self, reply: protocol.Reply) -> None:
         self.recorder.mark_alive()
@@ -103,7 +117,7 @@ class Attempt:
                 self.recorder.add(self._telemetry.at_checkpoint(reply.checkpoint.step))
                 self.recorder.set_checkpoint(reply.checkpoint)
             case events.SaveFailed() | events.CaptureFailed():
-                self._log(_setback_text(reply))
+                self.log(_setback_text(reply))
             case events.Rejected():
                 self._rejected.append(reply)
             case events.Finished():
@@ -130,7 +144,7 @@ class Attempt:
     def _release_for_data(self, reason: str) -> None:
         """Give back a trial whose images can't be used here; another worker, or this one later, continues it."""
         self._context.eligible.reject_data(self.lease.settings.dataset, self._data_set, reason)
-        self._log(reason)
+        self.log(reason)
         self._closing_message = "given back, since its images can't be used here"
         self.recorder.release()
 
@@ -141,11 +155,12 @@ class Attempt:
         """Show how the trial left the slot, or warn that the database has not recorded it."""
         if not self.recorder.closed:
             free = f"it is free within {self._context.config.timing.lease_s:g} s, when its lease ends"
-            self._log(f"could not be given back, since the database is away; {free}")
+            self.log(f"could not be given back, since the database is away; {free}")
         elif self._closing_message:
             self.show_end(self._closing_message)
 
-    def _log(self, text: str) -> None:
+    def log(self, text: str) -> None:
+        """Log a note that names the trial."""
         logger.warning(f"{_trial_name(self.lease)}: {text}")
 
     def _on_started(self, started: events.Started) -> None:
@@ -154,7 +169,7 @@ class Attempt:
         if started.start_step < known:
             self.recorder.rewind(started.start_step)
         if note := _continuation_note(self.lease, started.start_step):
-            self._log(note)
+            self.log(note)
         self._started = started
         earlier = self.recorder.last_committed(ENERGY) if started.start_step else None
         self._telemetry = AttemptTelemetry(self._context.telemetry, self._slot, started.start_step, earlier)
@@ -183,7 +198,7 @@ class Attempt:
             self._context.backoff.record_failure(error)
             return False
         except UnreadableStudy as error:
-            self._log(f"it is not ended early: {error}")
+            self.log(f"it is not ended early: {error}")
             return False
         if prune is not None:
             self.recorder.record_pruning(at.step, prune)

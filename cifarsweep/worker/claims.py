@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from cifarsweep.errors import DataError, StudyRefused, UnreadableStudy
-from cifarsweep.spec.provenance import without_data
+from cifarsweep.spec.provenance import DEVICE, without_data
 from cifarsweep.store import Store
-from cifarsweep.store.records import ClaimRequest, Environment, Lease, WorkerInfo
+from cifarsweep.store.records import ClaimRequest, Environment, Identify, Lease, WorkerInfo
+from cifarsweep.training.identity import rows_identity
 from cifarsweep.worker.child.protocol import Ready
 from cifarsweep.worker.context import WorkerConfig, versions
 from cifarsweep.worker.display import Display
 from cifarsweep.worker.eligibility import EligibleStudies
 from cifarsweep.worker.outage import OutageBackoff
+from cifarsweep.worker.precheck import training_images
 from cifarsweep.worker.search import SearchClient
 from cifarsweep.worker.sensors import faster_precision
 from cifarsweep.worker.slot import Slot
@@ -85,7 +87,7 @@ class TrialClaimer:
         fresh = self._clock() - self._studies_found_at < _POLL_EVERY_S and not self._eligible.outdated
         if not (fresh and self._studies):
             return None
-        return ClaimRequest(self._id, self._studies, number, self._environment(ready))
+        return ClaimRequest(self._id, self._studies, number, self._environment(ready), self._identify(ready))
 
     def log_untakable(self) -> None:
         """Log once for each trial that no worker can take why that is."""
@@ -98,7 +100,10 @@ class TrialClaimer:
         if not studies:
             return None
         try:
-            return self._store.queue.claim(self._id, studies=studies, slot=number, environment=self._environment(ready))
+            environment, identify = self._environment(ready), self._identify(ready)
+            return self._store.queue.claim(
+                self._id, studies=studies, slot=number, environment=environment, identify=identify
+            )
         except StudyRefused as error:
             self._eligible.on_refused(error)
             return None
@@ -111,6 +116,25 @@ class TrialClaimer:
             return Environment(data, other_data=other_data)
         # A child that another slot started after an upgrade of torch has changed the worker's registered versions.
         return Environment(data, ready.device, mine, other_data)
+
+    def _identify(self, ready: Ready) -> Identify | None:
+        """Return what tells the identities of trials that the slot's child trains; None without reuse."""
+        if not self._config.reuse:
+            return None
+        environment = {DEVICE: ready.device, **versions(ready.versions, {})}
+
+        def identify(lease: Lease, steps: int | None) -> str | None:
+            return self._identity(lease, steps, environment)
+
+        return identify
+
+    def _identity(self, lease: Lease, steps: int | None, environment: Mapping[str, str]) -> str | None:
+        """Return the identity of the first `steps` steps of a trial, or of all; None where it is not known."""
+        settings, found = lease.settings, self._eligible.data_set(lease.settings.dataset)
+        if found is None or found.sha256 != lease.data_sha256:
+            return None
+        images = training_images(settings, found)
+        return rows_identity(settings, lease.seed, images, found.sha256, environment, steps) if images else None
 
     def _current_studies(self) -> Sequence[str]:
         """Return the studies to claim from, read at most once a second."""

@@ -35,6 +35,8 @@ class WorkerConfig:
     studies: tuple[str, ...] = ()
     wait: bool = False
     max_trials: int | None = None
+    #: Whether trials take over what others of the same identity have trained.
+    reuse: bool = True
     save_every_s: float = 60.0
     #: How long an idle child is kept. It holds 600 MB of memory, and as much again on a GPU. Seconds.
     keep_idle_s: float = 60.0

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from cifarsweep.errors import LeaseLost, RowConflict, StoreUnavailable, UnreadableStudy
 from cifarsweep.spec.types import AttemptEnd, CheckpointRef, MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
+from cifarsweep.store.digests import RowsDigest
+from cifarsweep.store.queue.twins import SourceChanged
 from cifarsweep.store.records import ClaimRequest, Lease
 from cifarsweep.worker.checkpoint_cleanup import CheckpointCleaner
 from cifarsweep.worker.outage import OutageBackoff
@@ -43,6 +46,8 @@ class Recorder:
         self._ending: Callable[[], object] | None = None
         self._alive = False
         self._done = False
+        #: Of all rows that the trial has; None where some were there before, or went.
+        self._written = RowsDigest() if lease.identity is not None and not lease.checkpoints else None
         self._written_at = clock()
 
     @property
@@ -61,6 +66,8 @@ class Recorder:
     def add(self, rows: tuple[MetricRow, ...]) -> None:
         """Buffer rows until the next heartbeat."""
         self._rows.extend(rows)
+        if self._written is not None:
+            self._written.add(rows)
 
     def set_checkpoint(self, checkpoint: CheckpointRef) -> None:
         """Make a checkpoint the durable progress, with every row up to its step; written at once."""
@@ -91,7 +98,7 @@ class Recorder:
 
     def rewind(self, step: int) -> None:
         """Drop rows and checkpoints beyond `step`: the child had to begin earlier than the lease says."""
-        self._rewind_to = step
+        self._rewind_to, self._written = step, None
         self.flush()
 
     def finish(self, result: TrialResult, want: ClaimRequest | None = None) -> None:
@@ -101,10 +108,22 @@ class Recorder:
 
         def ending() -> None:
             self.next_lease = self._store.queue.finish(
-                self.lease, self._rows, self._checkpoint, result, want, self._decisions
+                self.lease, self._rows, self._checkpoint, result, want, self._decisions, self._written
             )
 
         self._end(ending)
+
+    def reuse(self, want: ClaimRequest | None = None) -> None:
+        """End the trial with the rows and the result of its twin, at the next `flush`.
+
+        If the twin is not what it was when it ended, the trial goes on, and `lease.twin` is None.
+        """
+        self._done, self.wants_next = True, want is not None
+
+        def ending() -> None:
+            self.next_lease = self._store.queue.reuse(self.lease, want)
+
+        self._ending = ending
 
     def fail(self, end: AttemptEnd, error: str, traceback: str = "") -> None:
         """End the attempt with a failure, which counts against the trial."""
@@ -132,6 +151,11 @@ class Recorder:
             self._write()
         except StoreUnavailable as error:
             self._backoff.record_failure(error)
+            return
+        except SourceChanged:
+            self._backoff.record_success()
+            self.lease, self._ending = replace(self.lease, twin=None), None
+            self._done = self.wants_next = False
             return
         except LeaseLost:
             self._backoff.record_success()  # the database has answered

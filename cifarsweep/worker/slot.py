@@ -61,6 +61,11 @@ class Slot:
         return self._trials_taken + (self.attempt is not None and self.attempt.recorder.wants_next)
 
     @property
+    def reuses(self) -> bool:
+        """Whether a trial waits to take over what another one trained: `poll` does it at once."""
+        return self.attempt is not None and self.attempt.reuses
+
+    @property
     def accepts_events(self) -> bool:
         """Whether to read the child's replies. A full buffer makes the child wait on its pipe."""
         there = self.attempt is None or (self.attempt.open and not self.attempt.recorder.full)
@@ -74,11 +79,25 @@ class Slot:
             self._with_lease(self.attempt.recorder.release)
             return
         self.attempt.announce()
-        self._child_busy = True
+        if lease.twin is not None:
+            self.attempt.reuse()  # `poll` writes it
+        else:
+            self._train(self.attempt)
+
+    def _train(self, attempt: Attempt) -> None:
+        """Let the child train the trial."""
+        self._child_busy, self._last_event_at = True, self._context.clock()
         if self.child is None:
             self._start_child()
         if self.child is not None:
-            self.child.send(self.attempt.request())
+            self.child.send(attempt.request())
+
+    def _after_refused_reuse(self, attempt: Attempt) -> None:
+        if self.shutting_down:
+            self._with_lease(attempt.recorder.release)
+            return
+        attempt.log("is trained, since the rows or the result of the trial that it was to take over were edited")
+        self._train(attempt)
 
     def read_events(self) -> None:
         """Read and handle the child's replies. Raises DeviceError if it has no device."""
@@ -108,6 +127,8 @@ class Slot:
         if not self._child_ready:
             attempt.recorder.mark_alive()  # a starting child is not hung before LONGEST_START_S
         self._with_lease(lambda: attempt.recorder.flush_if_due(self._context.config.timing.beat_s))
+        if self.attempt is attempt and attempt.open and not attempt.train_sent:
+            self._after_refused_reuse(attempt)
         if (
             self.attempt is attempt
             and attempt.open
@@ -180,7 +201,8 @@ class Slot:
             action()
         except LeaseLost as error:
             self._on_lease_lost(error)
-            self._replace_child()
+            if self._child_busy:
+                self._replace_child()
         self._close_finished()
 
     def _on_lease_lost(self, error: LeaseLost) -> None:

@@ -126,7 +126,9 @@ class Supervisor:
             logger.warning(f"slot {slot.number} ends, its training process does not start: {why}; {left} go on")
 
     def _timeout(self) -> float:
-        """Return how long to wait for events: not at all if an idle slot may claim now."""
+        """Return how long to wait for events: not at all if an idle slot may claim now, or end a trial by reuse."""
+        if any(slot.reuses for slot in self._slots) and self._backoff.ready():
+            return 0.0
         may_claim = (
             any(slot.idle for slot in self._slots) and not self._stopping and self._claims.next_poll_at <= self._clock()
         )

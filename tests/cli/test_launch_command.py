@@ -143,5 +143,10 @@ def test_the_unit_of_the_readme_is_one(tmp_path):
 
 
 def test_workers_are_told_that_they_may_mix_images():
-    assert "--other-data" in _arguments("1", [], False, None, None, True, False)
-    assert "--other-data" not in _arguments("1", [], False, None, None, False, False)
+    assert "--other-data" in _arguments("1", [], False, None, None, True, False, False)
+    assert "--other-data" not in _arguments("1", [], False, None, None, False, False, False)
+
+
+def test_workers_are_told_that_they_must_not_reuse():
+    assert "--no-reuse" in _arguments("1", [], False, None, None, False, False, True)
+    assert "--no-reuse" not in _arguments("1", [], False, None, None, False, False, False)
