@@ -141,10 +141,14 @@ class _ReplayRun:
         raise CifarsweepError(f"the repetition did not end: {self.child.exit_report()}")
 
     def _repetition(self, ready: protocol.Ready, result: TrialResult) -> Repetition:
-        # The confusion matrix follows from the weights and is no part of `final`.
-        compared = (row for row in self.rows if row.name not in TIMING_METRICS and not row.name.startswith(CONFUSION))
-        rows = {(row.name, row.step): row.value for row in compared}
-        return Repetition(result, rows, ready.device, versions(ready.versions, self.digests))
+        return Repetition(result, comparable(self.rows), ready.device, versions(ready.versions, self.digests))
+
+
+def comparable(rows: Iterable[MetricRow]) -> Rows:
+    """The rows that must be the same again."""
+    # The confusion matrix follows from the weights and is no part of `final`.
+    compared = (row for row in rows if row.name not in TIMING_METRICS and not row.name.startswith(CONFUSION))
+    return {(row.name, row.step): row.value for row in compared}
 
 
 def compare(original: Original, again: Repetition) -> ReplayResult:
@@ -185,4 +189,5 @@ def _environment_differences(trial: TrialRow, again: Repetition) -> Iterable[str
         for key in sorted((before.keys() | now.keys()) - other_data):
             if before.get(key) != now.get(key):
                 which = f" in attempt {attempt.attempt}" if len(trial.trained_by) > 1 else ""
+                which += f" of {trial.source}" if trial.reuse and attempt in trial.reuse.attempts else ""
                 yield f"{key}: {before.get(key, 'unknown')}{which}, {now.get(key, 'unknown')} now"

@@ -8,9 +8,10 @@ import pytest
 from support import child
 
 from cifarsweep.errors import CifarsweepError
+from cifarsweep.spec.provenance import Source
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.types import AttemptEnd, Outcome, TrialResult, TrialState
-from cifarsweep.store.trial_records import AttemptRow, TrialRow
+from cifarsweep.store.trial_records import AttemptRow, Reuse, TrialRow
 from cifarsweep.worker.context import versions
 from cifarsweep.worker.replay import Original, Repetition, compare, repeat
 
@@ -85,6 +86,17 @@ def test_surroundings_name_the_attempt_where_there_were_several():
     attempts = attempt(1, torch="2"), attempt(2, device="H200", first_step=1, torch="3")
     verdict = compare(original(attempts=attempts), AGAIN)
     assert verdict.environment_differences == ("device: H200 in attempt 2, cpu now", "torch: 3 in attempt 2, 2 now")
+
+
+def test_surroundings_of_steps_that_were_taken_over_name_the_trial_that_trained_them():
+    branch, twin = original(attempts=(attempt(1, first_step=1, torch="2"),)), original()
+    taken = Reuse((Source("demo/3", 1),), 0.5, (attempt(1, torch="1"),))
+    of_branch = compare(replace(branch, trial=replace(branch.trial, reuse=taken)), AGAIN)
+    taken = replace(taken, sources=(Source("demo/3", 2),))
+    of_twin = compare(replace(twin, trial=replace(twin.trial, reuse=taken)), AGAIN)
+
+    assert of_branch.environment_differences == ("torch: 1 in attempt 1 of demo/3, 2 now",)
+    assert of_twin.environment_differences == ("torch: 1 of demo/3, 2 now",)
 
 
 def test_an_attempt_that_trained_nothing_of_the_result_is_not_named():
