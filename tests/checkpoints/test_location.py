@@ -8,7 +8,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import _registry
 
 from cifarsweep.checkpoints.folder import CheckpointFolder
-from cifarsweep.checkpoints.location import check_location, check_protocol, open_folder, parse_location
+from cifarsweep.checkpoints.location import branches_of, check_location, check_protocol, open_folder, parse_location
 from cifarsweep.checkpoints.object_store import ObjectFolder
 from cifarsweep.errors import CheckpointError, CheckpointNotFound, LocationError
 
@@ -155,6 +155,26 @@ def test_s3_keeps_what_it_is_given(s3_place, s3):
     assert s3.names(f"{s3_place}") == sorted(Path(ref.path).name for ref in (second, third))
     folder.keep_only(third.path)
     assert s3.names(s3_place) == [Path(third.path).name]
+
+
+def test_what_others_begin_from_outlives_the_end_of_a_trial_in_s3(s3_place):
+    assert_branches_are_kept(f"{s3_place}/demo/1")
+
+
+def test_what_others_begin_from_outlives_the_end_of_a_trial(tmp_path):
+    assert_branches_are_kept(str(tmp_path / "demo" / "1"))
+
+
+def assert_branches_are_kept(place):
+    folder, branches = open_folder(place), open_folder(branches_of(place))
+    first, last, branch = folder.write(1, b"first"), folder.write(3, b"last"), branches.write(2, b"branch")
+
+    folder.keep_only(last.path)
+
+    assert branches.read(branch) == b"branch"
+    assert folder.read(last) == b"last"
+    with pytest.raises(CheckpointNotFound):
+        folder.read(first)
 
 
 @pytest.mark.parametrize(

@@ -213,6 +213,14 @@ def test_a_stop_between_the_branch_step_and_its_rows_keeps_both_checkpoints(benc
     )
 
 
+def test_a_stop_inside_the_evaluation_of_a_branch_step_saves_it_once(bench):
+    # asked before 4 steps, the row of step 4, 2 steps and the row of step 6; the ninth time is inside its evaluation
+    events, saved = trunk(bench, TINY, 6, should_stop=stop_after(8))
+    assert events[-1] == Stopped(6)
+    assert kinds(events) == ["BranchSaved 6", "Saved 6"]
+    same(bench.undisturbed(TINY), 6, [bench.events(LATER_RATE, begin=saved[6])], bench.undisturbed(LATER_RATE))
+
+
 @pytest.mark.parametrize(("step", "saved_again"), [(2, True), (3, True), (4, False), (5, False), (12, False)])
 def test_a_trial_that_goes_on_saves_a_branch_step_whose_rows_are_to_come(bench, step, saved_again):
     folder = bench.folder()
