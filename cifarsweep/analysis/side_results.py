@@ -1,14 +1,16 @@
-"""The sides of a comparison as a sentence tells them: means, seeds, and how many reached a target."""
+"""A comparison as a sentence tells it: the means of its sides, how many reached a target, the estimate."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.samples import DoneTrials, Side, last_values, seed_means, times_to
 from cifarsweep.spec.hypothesis import Hypothesis
-from cifarsweep.stats import Summary, summary
+from cifarsweep.spec.metrics import is_share
+from cifarsweep.stats import Interval, Summary, summary
 from cifarsweep.stats.estimate import Cells, mean
 from cifarsweep.stats.evidence import Evidence, Reached
 
@@ -57,3 +59,26 @@ def _summary(cells: Cells) -> Summary | None:
         return summary(values) if values else None
     found = mean(cells)
     return Summary(found.n, found.value, None, found.interval(), min(values), max(values)) if found else None
+
+
+def shown_estimate(
+    evidence: Evidence | None, decisive: Interval | None, hypothesis: Hypothesis
+) -> tuple[float | None, Interval | None, Interval | None]:
+    """The estimate and its two intervals; a ratio of times only if every seed reached the target."""
+    ratio = hypothesis.kind == "faster"
+    if evidence is None or (ratio and not evidence.exact):
+        return None, None, None
+    value, interval = evidence.estimate.value, evidence.estimate.interval()
+    if ratio:
+        return math.exp(value), _ratios(interval), _ratios(decisive)
+    if is_share(hypothesis.metric):
+        # Student's t knows no bounds.
+        least = 0.0 if hypothesis.kind in ("at_chance", "reaches") else -1.0
+        interval, decisive = (one.within(least, 1.0) if one else None for one in (interval, decisive))
+    return value, interval, decisive
+
+
+def _ratios(interval: Interval | None) -> Interval | None:
+    # Few seeds that differ widely would overflow.
+    ends = (interval.low, interval.high) if interval else ()
+    return Interval(*(math.exp(min(max(end, -700.0), 700.0)) for end in ends)) if interval else None

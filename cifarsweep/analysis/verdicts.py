@@ -5,7 +5,6 @@ A `Verdict` holds every number that a sentence about it needs; `report.verdict_t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -32,7 +31,7 @@ from cifarsweep.analysis.samples import (
     times_to,
     without_value,
 )
-from cifarsweep.analysis.side_results import SideResult, side_results
+from cifarsweep.analysis.side_results import SideResult, shown_estimate, side_results
 from cifarsweep.spec.hypothesis import AtChance, Hypothesis
 from cifarsweep.spec.metrics import ELAPSED, is_loss
 from cifarsweep.spec.types import FINAL_STATES
@@ -236,7 +235,7 @@ def _verdict(case: _Case, judgement: Judgement, tested: int, report: ReportStudy
     hypothesis, evidence = case.hypothesis, case.evidence
     race = hypothesis.kind == "faster"
     deciding = evidence.decisive(judgement.level) if evidence and case.look else None
-    estimate, interval, decisive = _shown(evidence, deciding, ratio=race)
+    estimate, interval, decisive = shown_estimate(evidence, deciding, hypothesis)
     chance = chance_of(case.compared[0], report) if hypothesis.kind == "at_chance" else None
     not_finite = 0 if race else without_value(case.compared, case.done, hypothesis.metric)
     return Verdict(
@@ -270,22 +269,6 @@ def _verdict(case: _Case, judgement: Judgement, tested: int, report: ReportStudy
         unlike_times=_unlike_times(case, report),
         copies=copies(hypothesis, case.compared, case.done, report) if case.seeds else None,
     )
-
-
-def _shown(
-    evidence: Evidence | None, decisive: Interval | None, *, ratio: bool
-) -> tuple[float | None, Interval | None, Interval | None]:
-    """The estimate and its two intervals; a `ratio` of times only if every seed reached the target."""
-    if evidence is None or (ratio and not evidence.exact):
-        return None, None, None
-    value, interval = evidence.estimate.value, evidence.estimate.interval()
-    return (math.exp(value), _ratios(interval), _ratios(decisive)) if ratio else (value, interval, decisive)
-
-
-def _ratios(interval: Interval | None) -> Interval | None:
-    # Few seeds that differ widely would overflow.
-    ends = (interval.low, interval.high) if interval else ()
-    return Interval(*(math.exp(min(max(end, -700.0), 700.0)) for end in ends)) if interval else None
 
 
 def _more_seeds(case: _Case, judgement: Judgement, report: ReportStudy) -> int | None:

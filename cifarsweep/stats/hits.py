@@ -81,5 +81,5 @@ def new_images(estimate: Estimate, a: Sequence[Hits], b: Sequence[Hits]) -> NewI
         seeds = estimate.error**2
         df = estimate.df * ((seeds + images) / seeds) ** 2 if seeds else math.inf
         half = max(float(stdtrit(df, _UPPER)) * math.sqrt(seeds + images), runs.half)
-    interval = Interval(estimate.value - half, estimate.value + half)
+    interval = Interval(estimate.value - half, estimate.value + half).within(-1.0, 1.0)
     return NewImages(interval, runs is not None and half > runs.half, limit)

@@ -33,6 +33,10 @@ class Interval:
         """Half of the width, for +-."""
         return (self.high - self.low) / 2
 
+    def within(self, least: float, most: float) -> Interval:
+        """The part of it that lies between two bounds of what it is an interval of."""
+        return Interval(min(max(self.low, least), most), max(min(self.high, most), least))
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:

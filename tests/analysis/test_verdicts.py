@@ -285,3 +285,36 @@ def test_a_trend_is_one_on_average(tried: Any) -> None:
     (verdict,) = verdicts(tried({LOW: [0.5, 0.51, 0.505], MIDDLE: [0.95, 0.951, 0.955], HIGH: [0.7, 0.71, 0.7]}, rises))
 
     assert verdict.decision == "supported"
+
+
+SCATTERED = {LOW: [0.2, 0.85, 0.3], MIDDLE: [0.5, 0.9, 0.2], HIGH: [0.3, 0.95, 0.91]}
+
+
+@pytest.mark.parametrize(
+    ("hypothesis", "least", "most"),
+    [
+        (ABOVE, -1, 1),
+        (Reaches(kind="reaches", claim="High is good", a=HIGH, target=0.9), 0, 1),
+        (AtChance(kind="at_chance", claim="Low does not train", a=LOW), 0, 1),
+    ],
+    ids=lambda one: getattr(one, "kind", one),
+)
+def test_intervals_of_scattered_seeds_end_where_shares_do(
+    tried: Any, hypothesis: Any, least: float, most: float
+) -> None:
+    (fields,) = study_fields(analyse(judged_on(tried(SCATTERED, hypothesis), 10_000)))["verdicts"]
+
+    ends = [*fields["interval"], *fields["decisive_interval"]]
+    assert most in fields["interval"] and all(least <= end <= most for end in ends)
+
+
+def test_intervals_of_other_metrics_end_nowhere(tried: Any) -> None:
+    reward = Reaches(kind="reaches", claim="High is good", a=HIGH, target=0.9, metric="reward")
+    report = tried(SCATTERED, reward)
+    scores = [
+        replace(one, final={"reward": 10 * value}) for one in report.trials if (value := one.accuracy) is not None
+    ]
+
+    (found,) = verdicts(replace(report, trials=tuple(scores)))
+
+    assert found.interval is not None and found.interval.low < -1 and found.interval.high > 10
