@@ -45,7 +45,7 @@ def replay(
     digest = verify(row.settings.dataset).sha256
     typer.echo(f"training {trial} again: {row.cell}, seed {row.seed}, {row.step:,} steps")
     if row.reuse:
-        typer.echo(f"  {row.reused_text}: here they are trained too")
+        typer.echo(f"  {row.reused_text}; now all of its steps are trained")
     with scratch() as folder:
         again = repeat(original, command, folder, _tenths(row.step), {row.settings.dataset: digest})
     verdict = compare(original, again)

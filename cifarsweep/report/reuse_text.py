@@ -20,10 +20,14 @@ def reuse_notes(report: ReportStudy) -> Iterator[str]:
     if not found.reused:
         return
     trained, taken = found.trained[STEPS], found.reused[STEPS]
+    own = (
+        f"{trained:,.0f} were trained for this study ({_cost(found.trained)})"
+        if trained
+        else "none was trained for this study"
+    )
     yield (
-        f"Of the {trained + taken:,.0f} steps of the trials that are done, {trained:,.0f} were trained for this study "
-        f"({_cost(found.trained)}) and {taken:,.0f} were taken over, bit for bit, from trials that had trained them "
-        f"before ({_cost(found.reused)}): {_which(found)}."
+        f"Of the {trained + taken:,.0f} steps of the trials that are done, {own} and {taken:,.0f} were taken over, bit "
+        f"for bit, from trials that had trained them before ({_cost(found.reused)}): {_which(found)}."
     )
     yield (
         "Steps, time, energy and FLOPs of a trial, and the means of its cell, count what it took over, as if it had "
@@ -32,11 +36,15 @@ def reuse_notes(report: ReportStudy) -> Iterator[str]:
 
 
 def _cost(amounts: Mapping[str, float]) -> str:
-    """`2 h 05 min, 1.2 PFLOP, 3.4 MJ`, as far as it is known."""
+    """`2 h 05 min, 1.2 PFLOP, 3.4 MJ`; FLOPs and energy where they are known."""
     parts = [duration(amounts[ELAPSED])]
-    parts += [f"{amounts[FLOPS] / 1e15:,.3g} PFLOP"] if FLOPS in amounts else []
+    parts += [_flops(amounts[FLOPS])] if FLOPS in amounts else []
     parts += [f"{magnitude(amounts[ENERGY])}J"] if ENERGY in amounts else []
     return ", ".join(parts)
+
+
+def _flops(count: float) -> str:
+    return f"{count / 1e15:,.3g} PFLOP" if count >= 1e15 else f"{magnitude(count)}FLOP"
 
 
 def _which(found: Totals) -> str:

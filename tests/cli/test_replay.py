@@ -60,6 +60,19 @@ def test_what_deviates_is_told_by_how_much_and_what_may_explain_it(trained, fold
     assert "train/loss" not in done.stdout and "differs: torch: 2.0.1, 2." in done.stdout
 
 
+def test_a_trial_that_was_taken_over_is_trained_in_full_and_is_the_same(trained, call):
+    again = ["again" if word == "small" else word for word in CREATE]
+    assert call(*again).returncode == 0
+    worker = trained("worker", "--cpu", "--study", "again", "--max-trials", "1")
+    assert "again/0" in worker.stdout + worker.stderr and "reused from small/0" in worker.stdout + worker.stderr
+
+    done = trained("replay", "again/0", "--cpu")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "reused from small/0; now all of its steps are trained" in done.stdout
+    assert "again/0: reproduced" in done.stdout and "differs" not in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

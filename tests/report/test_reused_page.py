@@ -93,3 +93,19 @@ def test_a_page_without_any_has_no_word_on_it(make: Any) -> None:
 
     assert not re.search("reused|taken over|took over", page.split("<main>")[1].split("<script")[0])
     assert not re.search("took over|taken over", " ".join(verdict_lines(analyse(report))))
+
+
+def test_a_study_that_trained_nothing_says_so(make: Any) -> None:
+    finished = make.finished(make.study({}, seeds=2))
+    last = {"flops": 3e9}
+    trials = [
+        replace(one, reuse=make.reuse("a/1", 600), final=one.final | last, reused=last) for one in finished.trials
+    ]
+
+    (told, _) = verdict_lines(analyse(replace(finished, trials=tuple(trials))))
+
+    assert told == (
+        "Of the 1,200 steps of the trials that are done, none was trained for this study and 1,200 were taken over, "
+        "bit for bit, from trials that had trained them before (25.0\u202fs, 6\u202fGFLOP): 2 trials took over all "
+        "of their steps."
+    )
