@@ -16,6 +16,7 @@ from cifarsweep.spec.types import DATA_VERSION, AttemptEnd, MetricRow, Outcome, 
 from cifarsweep.store.queue.claim import MANY_TAKEOVERS
 from cifarsweep.store.records import Lease, Segment
 from cifarsweep.training import events
+from cifarsweep.worker.branches import Branches
 from cifarsweep.worker.child import protocol
 from cifarsweep.worker.context import WorkerContext
 from cifarsweep.worker.recorder import Recorder
@@ -31,8 +32,8 @@ class Attempt:
     """Applies the child's events to a leased trial. Methods raise LeaseLost once another worker owns the trial."""
 
     def __init__(self, slot: int, lease: Lease, context: WorkerContext) -> None:
-        cleaner = context.checkpoints.cleaner(lease)
-        self.recorder = Recorder(context.store, lease, context.backoff, context.clock, cleaner)
+        cleaner, self._branches = context.checkpoints.cleaner(lease), Branches(lease, context)
+        self.recorder = Recorder(context.store, lease, context.backoff, context.clock, cleaner, self._branches.cleaner)
         self.began_at = context.clock()
         #: Whether the child was asked to train the trial.
         self.train_sent = False
@@ -73,6 +74,8 @@ class Attempt:
             save_every_s=self._context.config.save_every_s,
             first_save_s=_EARLY_SAVE_S if lease.takeovers else None,
             data=self._data_file(),
+            branch_steps=self._branches.steps,
+            branch=self._branches.file(lease),
         )
 
     def _data_file(self) -> protocol.DataFile | None:
@@ -103,6 +106,7 @@ class Attempt:
 
     def on_event(self, reply: protocol.Reply) -> None:
         self.recorder.mark_alive()
+        self._branches.on_progress(self.lease)
         match reply:
             case events.Started():
                 self._on_started(reply)
@@ -112,10 +116,8 @@ class Attempt:
                 self.recorder.add(reply.rows)
                 self._context.display.metrics(self._slot, reply)
                 self._on_evaluation(reply.rows)
-            case events.Saved():
-                self._context.crash_loop.record_progress()
-                self.recorder.add(self._telemetry.at_checkpoint(reply.checkpoint.step))
-                self.recorder.set_checkpoint(reply.checkpoint)
+            case events.Saved() | events.BranchSaved():
+                self._on_saved(reply)
             case events.SaveFailed() | events.CaptureFailed():
                 self.log(_setback_text(reply))
             case events.Rejected():
@@ -158,6 +160,7 @@ class Attempt:
             self.log(f"could not be given back, since the database is away; {free}")
         elif self._closing_message:
             self.show_end(self._closing_message)
+        self._branches.on_closed()
 
     def log(self, text: str) -> None:
         """Log a note that names the trial."""
@@ -166,14 +169,25 @@ class Attempt:
     def _on_started(self, started: events.Started) -> None:
         self._context.checkpoints.report_rejected(_trial_name(self.lease), self._rejected, started.start_step)
         known = self.lease.checkpoints[0].step if self.lease.checkpoints else 0
-        if started.start_step < known:
+        if started.branch_step is not None:
+            self.recorder.begin()
+        elif started.start_step < known:
             self.recorder.rewind(started.start_step)
-        if note := _continuation_note(self.lease, started.start_step):
+        own = started.start_step if started.branch_step is None else 0
+        if note := _continuation_note(self.lease, own):
             self.log(note)
         self._started = started
         earlier = self.recorder.last_committed(ENERGY) if started.start_step else None
         self._telemetry = AttemptTelemetry(self._context.telemetry, self._slot, started.start_step, earlier)
         self._context.display.started(self._slot, started)
+
+    def _on_saved(self, saved: events.Saved | events.BranchSaved) -> None:
+        if isinstance(saved, events.BranchSaved):
+            self.recorder.keep_branch(saved.checkpoint)
+            return
+        self._context.crash_loop.record_progress()
+        self.recorder.add(self._telemetry.at_checkpoint(saved.checkpoint.step))
+        self.recorder.set_checkpoint(saved.checkpoint)
 
     def _on_evaluation(self, rows: Sequence[MetricRow]) -> None:
         """Add the hardware's telemetry to an evaluation, and end the trial if its study prunes it."""

@@ -16,7 +16,7 @@ from cifarsweep.store import Store
 from cifarsweep.store.leases import Timing
 from cifarsweep.store.records import ClaimRequest, Lease
 from cifarsweep.version import __version__
-from cifarsweep.worker.checkpoint_cleanup import CheckpointDirectory
+from cifarsweep.worker.checkpoint_cleanup import CheckpointDirectory, KeepCheckpoints
 from cifarsweep.worker.crash_loop import CrashLoopDetector
 from cifarsweep.worker.display import Display
 from cifarsweep.worker.eligibility import EligibleStudies
@@ -40,6 +40,7 @@ class WorkerConfig:
     save_every_s: float = 60.0
     #: How long an idle child is kept. It holds 600 MB of memory, and as much again on a GPU. Seconds.
     keep_idle_s: float = 60.0
+    keep_checkpoints: KeepCheckpoints = "branches"
     timing: Timing = field(default_factory=Timing.from_env)
 
 

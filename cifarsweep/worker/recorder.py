@@ -26,7 +26,13 @@ class Recorder:
     """Holds the lease on one trial. Raises LeaseLost from `flush` once another worker owns the trial."""
 
     def __init__(
-        self, store: Store, lease: Lease, backoff: OutageBackoff, clock: Callable[[], float], cleaner: CheckpointCleaner
+        self,
+        store: Store,
+        lease: Lease,
+        backoff: OutageBackoff,
+        clock: Callable[[], float],
+        cleaner: CheckpointCleaner,
+        branch_cleaner: CheckpointCleaner | None = None,
     ) -> None:
         self.lease = lease
         self.closed = False
@@ -36,13 +42,15 @@ class Recorder:
         #: Whether the trial was ended by pruning, while its child still trains.
         self.pruned = False
         self._store, self._backoff, self._clock = store, backoff, clock
-        self._cleaner = cleaner
+        self._cleaner, self._branch_cleaner = cleaner, branch_cleaner
         self._rows: list[MetricRow] = []
         self._decisions: dict[int, bool] = {}
         self._checkpoint: CheckpointRef | None = None
+        self._branches: list[CheckpointRef] = []
         self._committed = [ref.path for ref in lease.checkpoints]
         self._superseded: list[str] = []
         self._rewind_to: int | None = None
+        self._begins = False
         self._ending: Callable[[], object] | None = None
         self._alive = False
         self._done = False
@@ -76,6 +84,11 @@ class Recorder:
         self._checkpoint = checkpoint
         self._written_at = float("-inf")
 
+    def keep_branch(self, checkpoint: CheckpointRef) -> None:
+        """Let others begin from a checkpoint, with every row before its step; written at once."""
+        self._branches.append(checkpoint)
+        self._written_at = float("-inf")
+
     def record_pruning(self, step: int, prune: bool) -> None:
         """Buffer a pruning decision. If it ends the trial, `finish` writes both in one transaction."""
         self._decisions[step] = prune
@@ -99,6 +112,11 @@ class Recorder:
     def rewind(self, step: int) -> None:
         """Drop rows and checkpoints beyond `step`: the child had to begin earlier than the lease says."""
         self._rewind_to, self._written = step, None
+        self.flush()
+
+    def begin(self) -> None:
+        """Take over the rows before the checkpoint of another trial, from which the child began."""
+        self._begins, self._written = True, None
         self.flush()
 
     def finish(self, result: TrialResult, want: ClaimRequest | None = None) -> None:
@@ -177,11 +195,35 @@ class Recorder:
             kept = [ref.path for ref in self.lease.checkpoints]
             self._superseded += [path for path in self._committed if path not in kept]
             self._committed = kept
+        if self._begins:
+            self._write_beginning()
+        if self._branches:
+            self._write_branches()
         if self._ending is not None:
             self._ending()
             self.closed = True
         else:
             self.lease = self._store.queue.write(self.lease, self._rows, self._checkpoint, self._decisions)
+
+    def _write_beginning(self) -> None:
+        begun = self._store.queue.begin(self.lease)
+        if begun is None:
+            source = self.lease.branch.source.name if self.lease.branch else ""
+            raise LeaseLost(
+                f"trial {self.lease.study}/{self.lease.number}: the rows of {source} are not those any more that came "
+                "with its checkpoint; the trial was given back and will begin at 0"
+            )
+        self.lease, self._begins = begun, False
+        self._superseded += self._committed
+        self._committed = []
+
+    def _write_branches(self) -> None:
+        self.lease = self._store.queue.keep_branches(self.lease, self._rows, self._branches)
+        unwanted = [ref.path for ref in self._branches if ref.step in self.lease.branch_steps]
+        self._rows.clear()
+        self._branches.clear()
+        if self._branch_cleaner is not None:
+            self._branch_cleaner.remove(unwanted)
 
     def _delete_superseded(self) -> None:
         """Delete the files that the committed state no longer points to."""

@@ -10,6 +10,7 @@ from contextlib import suppress
 from cifarsweep.errors import DeviceError, StoreUnavailable
 from cifarsweep.store import Store
 from cifarsweep.store.records import ClaimRequest
+from cifarsweep.worker.branches import free_branches
 from cifarsweep.worker.checkpoint_cleanup import CheckpointDirectory
 from cifarsweep.worker.child.process import one_line, wait_for_any
 from cifarsweep.worker.claims import TrialClaimer
@@ -49,7 +50,7 @@ class Supervisor:
         )
         self._crash_loop = CrashLoopDetector(store, self._id, self._backoff)
         self._optuna_sync = OptunaSync(store)
-        self._checkpoints = CheckpointDirectory(str(config.artifacts))
+        self._checkpoints = CheckpointDirectory(str(config.artifacts), config.keep_checkpoints)
         self._telemetry = Telemetry(self._count_busy)
         self._context = WorkerContext(
             config=config,
@@ -225,7 +226,8 @@ class Supervisor:
 
     def _shut_down(self) -> None:
         """Finish what outlives the children, in an order in which the database is needed last."""
-        # 4. Finish removing checkpoints that the ends of trials have superseded.
+        # 4. Finish removing checkpoints that the ends of trials have superseded, and those that no trial begins from.
+        free_branches(self._context)
         self._checkpoints.close()
         # 5. Log what is left and why.
         self._claims.log_untakable()
