@@ -14,6 +14,7 @@ from cifarsweep.cli.options import (
     DEFAULT_DATABASE,
     Artifacts,
     Database,
+    KeepCheckpoints,
     NoGraphs,
     NoReuse,
     OtherData,
@@ -60,6 +61,7 @@ def launch(
     other_data: OtherData = False,
     no_graphs: NoGraphs = False,
     no_reuse: NoReuse = False,
+    keep_checkpoints: KeepCheckpoints = "branches",
     logs: Annotated[Path, typer.Option(metavar="DIR", help="Where the workers' output goes.")] = Path("logs"),
     slurm: Annotated[bool, typer.Option("--slurm", help="Submit a job array of workers to Slurm.")] = False,
     workers: Annotated[int, typer.Option(metavar="N", min=1, max=_MOST_JOBS, help="Slurm: jobs of the array.")] = 1,
@@ -88,6 +90,7 @@ def launch(
     _check(gpus, cpus, slurm, [name for name in _SLURM if _given(context, name)])
     check_graphs(no_graphs, bool(cpus) or (slurm and not gpus_per_worker))
     arguments = _arguments(slots, study or [], wait, save_every, artifacts, other_data, no_graphs, no_reuse)
+    arguments += [] if keep_checkpoints == "branches" else [f"--keep-checkpoints={keep_checkpoints}"]
     if slurm:
         members = _members(range(gpus_per_worker), 0 if gpus_per_worker else 1, arguments)
     else:

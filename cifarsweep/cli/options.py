@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -55,6 +55,14 @@ OtherData = Annotated[
 ]
 NoReuse = Annotated[
     bool, typer.Option("--no-reuse", help="Train every trial in full, also one whose steps another has trained.")
+]
+KeepCheckpoints = Annotated[
+    Literal["branches", "final", "none"],
+    typer.Option(
+        "--keep-checkpoints",
+        help="What stays of a trial that is done: its last checkpoint and those that others are to begin from; the "
+        "last one alone; or nothing.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
 

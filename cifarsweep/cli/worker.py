@@ -13,6 +13,7 @@ from cifarsweep.cli.options import (
     Cpu,
     Database,
     Gpu,
+    KeepCheckpoints,
     NoGraphs,
     NoReuse,
     OtherData,
@@ -61,6 +62,7 @@ def worker(
     other_data: OtherData = False,
     no_graphs: NoGraphs = False,
     no_reuse: NoReuse = False,
+    keep_checkpoints: KeepCheckpoints = "branches",
     until_eof: Annotated[
         bool, typer.Option("--until-eof", help="Stop in good order when standard input ends, for launchers and ssh.")
     ] = False,
@@ -98,6 +100,7 @@ def worker(
             wait=wait,
             max_trials=max_trials,
             reuse=not no_reuse,
+            keep_checkpoints=keep_checkpoints,
             save_every_s=save_every,
         )
         code = Supervisor(store, config, display, eligible).run()

@@ -62,7 +62,15 @@ def test_what_launch_can_not_do_is_one_sentence(call, arguments, sentence):
     assert "Traceback" not in done.stderr
 
 
-def test_launch_passes_on_that_workers_do_without_graphs(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("given", "passed"),
+    [
+        (["--no-graphs"], "--no-graphs"),
+        (["--no-reuse"], "--no-reuse"),
+        (["--keep-checkpoints", "none"], "--keep-checkpoints=none"),
+    ],
+)
+def test_launch_passes_on_how_workers_work(monkeypatch, tmp_path, given, passed):
     started = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CIFARSWEEP_DB", "sqlite:///x.db")  # what launch sets is undone with it
@@ -70,9 +78,9 @@ def test_launch_passes_on_that_workers_do_without_graphs(monkeypatch, tmp_path):
     monkeypatch.setattr("cifarsweep.cli.launch._check_work", lambda *_: None)
     monkeypatch.setattr("cifarsweep.cli.launch._run", lambda members, logs: started.extend(members) or 0)
 
-    assert CliRunner().invoke(app, ["launch", "--no-graphs"]).exit_code == 0
+    assert CliRunner().invoke(app, ["launch", *given]).exit_code == 0
 
-    assert [member.command[-3:] for member in started] == [(f"--gpu={n}", "--slots=1", "--no-graphs") for n in (0, 1)]
+    assert [member.command[-3:] for member in started] == [(f"--gpu={n}", "--slots=1", passed) for n in (0, 1)]
 
 
 def test_a_database_that_is_not_there_is_one_sentence_not_one_of_every_worker(call, tmp_path):
