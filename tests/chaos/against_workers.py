@@ -75,7 +75,7 @@ def kill_storms(place: Place, *, kills: int, trials: int, workers: int = 3, stor
             while len(fleet.workers) < kills:
                 victims = [_early_victim(fleet, spec.name) for _ in range(min(workers, kills - len(fleet.workers)))]
                 wait_for(lambda dying=victims: not any(each.alive for each in dying), fleet, "the end of victims")
-                counts["kills"] += sum(_was_killed(victim) for victim in victims)
+                counts["kills"] += sum(was_killed(victim) for victim in victims)
             plain(0.0)(fleet, spec.name)
             fleet.finish()
             judge(place, store, spec.name, undisturbed(spec))
@@ -158,7 +158,7 @@ def kills_at_points(place: Place, *, points: int | None = None, at_once: int = 2
             victims = [_victim(fleet, point) for point in group]
             wait_for(lambda dying=victims: not any(each.alive for each in dying), fleet, f"the end of {group}")
             for victim in victims:
-                counts["points reached"] += _was_killed(victim)
+                counts["points reached"] += was_killed(victim)
         fleet.start()
         fleet.finish()
         for point in wanted:
@@ -173,7 +173,7 @@ def _victim(fleet: Fleet, point: str) -> Worker:
     return fleet.start("--study", point.replace(" ", "-"), sabotage=fleet.sabotage(point, act, nth))
 
 
-def _was_killed(victim: Worker) -> bool:
+def was_killed(victim: Worker) -> bool:
     if victim.exit_code == -signal.SIGKILL:
         return True
     raise Broken(f"nothing passed {victim.order.sabotage}: exit code {victim.exit_code}, see {victim.log}")

@@ -8,6 +8,7 @@ from typing import Any
 
 import against_databases
 import against_files
+import against_trees
 import against_workers
 
 BOTH, SQLITE, POSTGRES = ("sqlite", "postgresql"), ("sqlite",), ("postgresql",)
@@ -52,6 +53,16 @@ CAMPAIGNS: dict[str, Campaign] = {
     ),
     "kills-at-points": Campaign(
         against_workers.kills_at_points, BOTH, {"points": 8}, {}, {"points reached": 34}, lease_s=2.0
+    ),
+    "tree-kills": Campaign(
+        against_trees.random_kills,
+        BOTH,
+        {"kills": 6, "seeds": 1},
+        {"kills": 200, "seeds": 6, "workers": 6},
+        {"kills": 200, "began with others' steps": 100},
+    ),
+    "tree-points": Campaign(
+        against_trees.kills_at_points, BOTH, {"points": 4}, {}, {"points reached": 16}, lease_s=2.0
     ),
     "freezes": Campaign(
         against_workers.freezes,

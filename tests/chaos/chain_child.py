@@ -27,6 +27,8 @@ from cifarsweep.spec.types import MetricRow
 from cifarsweep.training.events import Event
 from cifarsweep.worker.child.protocol import Train
 
+#: How many images of the digits are trained on.
+IMAGES = 1442
 _ODD = (math.nan, math.inf, -math.inf, -0.0)
 
 
@@ -51,6 +53,7 @@ class Chaos(child.Script):
     steps: int = 12
     bad_step: int = 6
     weight: int = 4096
+    trap: Callable[[str], object] = lambda point: None
 
     def beginning(self, request: Train) -> str:
         return beginning(request.settings)
@@ -69,6 +72,22 @@ class Chaos(child.Script):
         yield from ()
 
 
+@dataclass(frozen=True)
+class ChaosTree(child.Tree, Chaos):
+    """The same, of trials that share steps."""
+
+    images: int = IMAGES
+
+    def saved_branch(self, request: Train, state: State) -> Iterator[Event]:
+        self.trap("before branch")
+        yield from super().saved_branch(request, state)
+
+    def after_branch(self, request: Train, step: int) -> Iterator[Event]:
+        self.trap("after branch")
+        yield from ()
+
+
 if __name__ == "__main__":
-    sabotage.install_in_child()
-    child.run(Chaos(Path(), step_s=float(os.environ.get("CHAOS_STEP_S", "0"))))
+    kind = ChaosTree if "CHAOS_TREE" in os.environ else Chaos
+    trap = sabotage.install_in_child()
+    child.run(kind(Path(), step_s=float(os.environ.get("CHAOS_STEP_S", "0")), trap=trap))

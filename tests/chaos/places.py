@@ -81,6 +81,8 @@ class Place:
     seed: int
     postgres: Postgres | None = None
     lease_s: float = 3.0
+    #: What the environment of every worker has besides.
+    variables: dict[str, str] = field(default_factory=dict)
     chance: random.Random = field(init=False)
     #: Numbers for logs and markers: the fleets of a campaign follow each other in one folder.
     names: Iterator[int] = field(init=False, default_factory=count)
@@ -103,7 +105,7 @@ class Place:
         """The environment of every worker here."""
         ours = {"CIFARSWEEP_LEASE": str(self.lease_s), "CIFARSWEEP_BEAT": str(self.lease_s / 8)}
         data = {"XDG_DATA_HOME": str(self.folder / "data"), "CIFARSWEEP_DATA": data_folder()}
-        return ours | data | {"COLUMNS": "400"} | more
+        return ours | data | {"COLUMNS": "400"} | self.variables | more
 
     def open(self) -> Store:
         return Store.open(self.url)

@@ -30,6 +30,8 @@ TELL_POINTS = (
 )
 _INSERTS = {"cs_metric": "insert", "cs_checkpoint": "point", "trials": "tell"}
 CHILD_POINTS = ("torn fsync", "before fsync", "before replace", "after replace", "after fsync")
+#: What a child passes around a checkpoint that others begin from.
+BRANCH_POINTS = ("before branch", "after branch")
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,11 @@ def _events(statement: str) -> list[str]:
     """The names of what a statement does."""
     if statement.startswith("INSERT"):
         table = statement.split()[2]
+        if table == "cs_metric" and "SELECT" in statement:
+            return ["copy"]
         return [_INSERTS[table]] if table in _INSERTS else []
+    if statement.startswith(("UPDATE cs_branch", "DELETE FROM cs_branch")):
+        return ["keep" if statement.startswith("UPDATE") else "free"]
     if not statement.startswith("UPDATE cs_trial"):
         return []
     if "token=" in statement:
@@ -107,15 +113,16 @@ def install_in_worker(plan: Sabotage) -> None:
     _around("unlink", trap)
 
 
-def install_in_child() -> None:
-    """Watch the calls that make a checkpoint durable, if a victim asked for that."""
+def install_in_child() -> Callable[[str], object]:
+    """Watch the calls that make a checkpoint durable, if a victim asked for that; the trap for other points."""
     if "CHAOS_SABOTAGE" not in os.environ:
-        return
+        return lambda point: None
     point, marker, act, nth = os.environ["CHAOS_SABOTAGE"].split("|")
     trap = Trap(Sabotage(point, marker, act, int(nth)))
     _tear(trap)
     for name in ("fsync", "replace"):
         _around(name, trap)
+    return trap
 
 
 def _around(name: str, trap: Trap) -> None:

@@ -12,6 +12,7 @@ from oracle import Broken, Runs, complaints, undisturbed
 from places import Place, study_of
 
 from cifarsweep.errors import StoreUnavailable
+from cifarsweep.spec.links import Planner
 from cifarsweep.spec.study import Study
 from cifarsweep.store import Store
 
@@ -36,18 +37,21 @@ def besiege(
     spec_of: Callable[[int, str], Study] = study_of,
     expect: Callable[[Study], Runs] = undisturbed,
     forgive_starts: bool = False,
+    planner: Planner | None = None,
+    finish: Recruit | None = None,
 ) -> list[Fleet]:
     """Let `workers` train study after study, disturbed, until it is enough; the oracle looks at every study.
 
-    `relieve` ends what a disturbance left behind. Whoever ends is replaced, and the last worker of a study is left in
-    peace. Raises Broken.
+    `relieve` ends what a disturbance left behind. Whoever ends is replaced, and the last worker of a study, which is
+    that of `finish`, is left in peace. `planner` plans what trials take from others. Raises Broken.
     """
     recruit, fleets = recruit or plain(), []
+    finish = finish or plain(0.0, real=spec_of is not study_of)
     for number in count():
         spec = spec_of(trials, f"round-{number}")
         with place.open() as store, Fleet(place) as fleet:
             fleets.append(fleet)
-            store.studies.create(spec)
+            store.studies.create(spec, planner=planner)
             for _ in ticks(0.04):
                 if enough() or not unfinished(store, spec.name):
                     break
@@ -55,7 +59,7 @@ def besiege(
                     recruit(fleet, spec.name)
                 disturb(fleet)
                 fleet.check(forgive_starts=forgive_starts)
-            plain(0.0, real=spec_of is not study_of)(fleet, spec.name)
+            finish(fleet, spec.name)
             fleet.finish(forgive_starts=forgive_starts, meanwhile=lambda there=fleet: relieve(there))
             judge(place, store, spec.name, expect(spec))
         if enough():

@@ -60,7 +60,7 @@ def _prepare(order: Order) -> None:
         socket.gethostname = lambda: order.host
     if not order.real:
         process.child_command = lambda device, **how: [sys.executable, str(_CHILD)]
-    if order.sabotage is not None and order.sabotage.point in sabotage.CHILD_POINTS:
+    if order.sabotage is not None and order.sabotage.point in (*sabotage.CHILD_POINTS, *sabotage.BRANCH_POINTS):
         plan = order.sabotage
         os.environ["CHAOS_SABOTAGE"] = f"{plan.point}|{plan.marker}|{plan.act}|{plan.nth}"
     elif order.sabotage is not None:
