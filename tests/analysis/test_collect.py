@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from support.studies import FIRST
 from typer.testing import CliRunner
 
@@ -21,6 +22,8 @@ from cifarsweep.stats.shares import Guess
 from cifarsweep.store import Store
 from cifarsweep.store.metrics import Metrics
 from cifarsweep.store.records import WorkerInfo
+from cifarsweep.store.schema import attempt as attempts
+from cifarsweep.store.schema import trial as trials
 
 FINAL = {"val/accuracy": 0.75, "params": 1234.0, "flops_per_image": 5e6}
 
@@ -90,6 +93,22 @@ def test_what_the_hardware_did_is_of_all_attempts_of_a_trial(store: Any) -> None
 
     assert [each.first_step for each in trial.attempts][-2:] == [0, 10]
     assert trial.last("gpu/slots_busy") == 5.0 and trial.last("val/accuracy") == 0.75
+
+
+def test_what_a_branch_took_over_counts_as_its_source_recorded_it(store: Any) -> None:
+    branch = store.queue.claim("w")
+    rows = [MetricRow("gpu/slots_busy", 10, 8.0), MetricRow("flops", 10, 1e9), MetricRow("flops", 20, 2e9)]
+    last = TrialResult(Outcome.FINISHED, 20, FINAL | {"gpu/slots_busy": 2.0, "flops": 2e9}, "cd" * 32)
+    store.queue.finish(store.queue.write(branch, rows), [MetricRow("gpu/slots_busy", 20, 2.0)], None, last)
+    took = update(trials).where(trials.c.trial_id == branch.trial_id)
+    took = took.values(source_id=1, reused_steps=15, reused_s=3.0)
+    began = update(attempts).where(attempts.c.trial_id == branch.trial_id).values(first_step=15)
+    store._db.write(lambda conn: (conn.execute(took), conn.execute(began)))
+
+    trial = next(one for one in load_study(store, "tried").report.trials if one.number == branch.number)
+
+    assert trial.reused_text == "first 15 steps from tried/0" and trial.reused == {"flops": 1.5e9}
+    assert trial.last("gpu/slots_busy") == 5.0 and len(trial.trained_by) == 2
 
 
 def test_a_final_value_may_be_the_mean_of_the_last_evaluations(make: Any, tmp_path: Path) -> None:
