@@ -35,13 +35,13 @@ class Sources:
     def __init__(self, conn: Connection, *wanted: ColumnElement[bool]) -> None:
         self._known: dict[int, _Trained] = {}
         ids = _ids(wanted)
-        named = select(trial, study.c.name.label("study")).join(study, study.c.study_id == trial.c.study_id)
+        parse, needed = dict(columns.parsers(trial)), (trial.c.number, trial.c.source_id, trial.c.reused_steps)
+        named = select(trial.c.trial_id, study.c.name, *needed).join(study, study.c.study_id == trial.c.study_id)
         for row in conn.execute(named.where(trial.c.trial_id.in_(ids))):
             # A row that can't be read is named with its own study.
             with suppress(columns.BadValue):
-                found = rows.read(trial, row)
-                name = f"{rows.as_name(row.study)}/{found['number']}"
-                self._known[row.trial_id] = _Trained(name, found["source_id"], found["reused_steps"])
+                number, source_id, steps = (parse[column.name](row._mapping[column]) for column in needed)
+                self._known[row.trial_id] = _Trained(f"{rows.as_name(row.name)}/{number}", source_id, steps)
         if self._known:
             self._read_attempts(conn, ids)
 
