@@ -8,6 +8,7 @@ import typer
 from rich.markup import escape
 
 from cifarsweep.cli.db import report_upgrade
+from cifarsweep.cli.new_trials import NoReuse, planner_for, workload_text
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, OtherData, console
 
 if TYPE_CHECKING:
@@ -47,14 +48,19 @@ def create(
     name: Annotated[str | None, typer.Option("--as", metavar="NAME", help="Store it under another name.")] = None,
     extend: Annotated[bool, typer.Option("--extend", help="Add what is new to the stored study.")] = False,
     other_data: OtherData = False,
+    no_reuse: NoReuse = False,
 ) -> None:
-    """Turn a study into trials in the database. Again is a no-op."""
+    """Turn a study into trials in the database. Again is a no-op.
+
+    Steps that trials have in common, with one another or with those of other studies, are trained once.
+    """
     from cifarsweep.analysis.planning import expected_spread
     from cifarsweep.data.catalog import EMBEDDED, info, known
     from cifarsweep.report.notes import one_test_notes
     from cifarsweep.spec.overrides import parse_overrides
     from cifarsweep.spec.reader import find, read_study
     from cifarsweep.store import Store
+    from cifarsweep.worker.known_here import KnownHere
     from cifarsweep.worker.precheck import check_trainable, epoch_steps
 
     overrides = parse_overrides(settings or [])
@@ -66,12 +72,17 @@ def create(
     notes += [*check_trainable(spec, as_written=not overrides), *one_test_notes(spec)]
     with Store.open(db, upgrade=True) as store:
         report_upgrade(store)
-        created = store.studies.create(spec, extend=extend, other_data=other_data)
+        here = KnownHere()
+        planner = planner_for(here, no_reuse)
+        created = store.studies.create(spec, extend=extend, other_data=other_data, planner=planner)
+        work = workload_text(store, here, created)
         spread = expected_spread(spec, store) if created.added and spec.hypotheses else None
         plans = store.studies.plans(spec.name)
     if created.added:
         typer.echo(f"{spec.name}: {created.added} trials added ({_shape(spec)})")
         report_requeued(spec.name, created)
+        for line in work:
+            typer.echo(line)
     elif created.changed:
         typer.echo(f"{spec.name}: has the contents of the file now, and no new trials")
     else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cifarsweep.cli.create import report_requeued
+from cifarsweep.cli.new_trials import NoReuse, planner_for, workload_text
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def extend(
         int | None, typer.Option(metavar="N", min=1, max=1000, help="Let every cell have N seeds.")
     ] = None,
     look: Annotated[bool, typer.Option("--look", help="Only say what would be added.")] = False,
+    no_reuse: NoReuse = False,
 ) -> None:
     """Add seeds to a study. Every further look at its results lowers the level at which it is decided.
 
@@ -44,14 +46,15 @@ def extend(
         raise typer.BadParameter("--max-seeds goes with --until-decided")
     with Store.open(db, read_only=look) as store:
         if seeds is not None:
-            _all_cells(store, study, seeds, look)
+            _all_cells(store, study, seeds, look, no_reuse)
         else:
-            _until_decided(store, study, max_seeds, look)
+            _until_decided(store, study, max_seeds, look, no_reuse)
 
 
-def _all_cells(store: Store, name: str, seeds: int, look: bool) -> None:
+def _all_cells(store: Store, name: str, seeds: int, look: bool, no_reuse: bool) -> None:
     from cifarsweep.analysis.samples import seed_order
     from cifarsweep.spec.study import check_trial_count
+    from cifarsweep.worker.known_here import KnownHere
 
     spec = store.studies.get(name).spec
     check_trial_count(spec.planned // len(spec.seeds) * seeds, f"{name}: --seeds {seeds}")
@@ -62,9 +65,12 @@ def _all_cells(store: Store, name: str, seeds: int, look: bool) -> None:
         typer.echo(f"{name}: has {len(spec.seeds)} seeds a cell, {new} would be added")
         return
     _say_unplanned(spec, plans)
-    created = store.studies.create(more, extend=True)
+    here = KnownHere()
+    created = store.studies.create(more, extend=True, planner=planner_for(here, no_reuse))
     typer.echo(f"{name}: {created.added} trials added")
     report_requeued(name, created)
+    for line in workload_text(store, here, created):
+        typer.echo(line)
 
 
 def _say_unplanned(study: Study, plans: Plans) -> None:
@@ -74,11 +80,12 @@ def _say_unplanned(study: Study, plans: Plans) -> None:
         typer.echo(f"{study.name}: {warning}")
 
 
-def _until_decided(store: Store, name: str, max_seeds: int | None, look: bool) -> None:
+def _until_decided(store: Store, name: str, max_seeds: int | None, look: bool, no_reuse: bool) -> None:
     from cifarsweep.analysis.collect import collect
     from cifarsweep.analysis.extension import next_seeds
     from cifarsweep.formatting import labels_of
     from cifarsweep.spec.study import check_trial_count
+    from cifarsweep.worker.known_here import KnownHere
 
     report = collect(store, name)
     if not report.study.hypotheses:
@@ -93,10 +100,13 @@ def _until_decided(store: Store, name: str, max_seeds: int | None, look: bool) -
     planned = is_plan and extension.plans != report.plans
     if extension.added:
         _say_unplanned(report.study, extension.plans)
+    work: list[str] = []
     if (planned or extension.added) and not look:
-        store.studies.add_seeds(name, extension.added, extension.plans)
+        here = KnownHere()
+        created = store.studies.add_seeds(name, extension.added, extension.plans, planner_for(here, no_reuse))
+        work = workload_text(store, here, created)
     with labels_of(report.study):
-        lines = _lines(name, extension, most, look, planned)
+        lines = [*_lines(name, extension, most, look, planned), *work]
     for line in lines:
         typer.echo(line)
 

@@ -15,6 +15,7 @@ from cifarsweep.store.queue.workers import workers_of
 from cifarsweep.store.schema import attempt, cell, study, trial
 from cifarsweep.store.sources import Sources, attempt_row
 from cifarsweep.store.study_rows import read_study, study_id
+from cifarsweep.store.times import TrainingTime, environments, training_times
 from cifarsweep.store.trial_records import AttemptRow, Reuse, TrialRow
 from cifarsweep.store.unreadable_rows import naming_rows, reading_study
 
@@ -37,6 +38,16 @@ class Trials(Part):
         """One trial. Raises UnknownStudy, or StoreError with the numbers there are."""
         with naming_rows(self._db, study):
             return self._get(study, number)
+
+    @reading
+    def times(self, conn: Connection) -> list[TrainingTime]:
+        """How long the done trials of every study took, by cell and device."""
+        return training_times(conn)
+
+    @reading
+    def environments(self, conn: Connection, trial_ids: Sequence[int]) -> list[dict[str, str]]:
+        """Devices and versions that finished those trials, each once, without the digests of images."""
+        return environments(conn, trial_ids)
 
     @reading
     def _get(self, conn: Connection, study: str, number: int) -> TrialRow:

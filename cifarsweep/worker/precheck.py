@@ -16,7 +16,7 @@ from cifarsweep.data.catalog import BUILT_IN, DataSetInfo, info
 from cifarsweep.environment import without_database
 from cifarsweep.errors import CifarsweepError, SpecError
 from cifarsweep.spec.moments import beyond_budget
-from cifarsweep.spec.settings import Settings, Timm
+from cifarsweep.spec.settings import Model, Settings, Timm
 from cifarsweep.spec.study import Cell, Study, ends_before
 from cifarsweep.spec.validation import Table, nested, validated
 from cifarsweep.training.equal_cells import equal_cells, unread_settings
@@ -31,10 +31,16 @@ class Problem(TypedDict):
 
 
 class Answer(TypedDict):
-    """The child's answer: cells that can't train, and cells that can't train everywhere."""
+    """The child's answer: cells that can't train, those that can't train everywhere, and what networks cost."""
 
     problems: list[Problem]
     notes: list[Problem]
+    flops: dict[str, int]
+    """Of one image forward, by cell."""
+
+
+#: What the child has counted in the life of this process, by network and classes.
+_counted: dict[tuple[Model, int], int] = {}
 
 
 def check_trainable(study: Study, *, as_written: bool = False) -> list[str]:
@@ -148,15 +154,23 @@ def _budget_problem(settings: Settings, images: int) -> str | None:
 def _ask_child(cells: list[Cell], here: dict[str, DataSetInfo | None]) -> Answer:
     """Check all cells in one child process."""
     if not cells:
-        return Answer(problems=[], notes=[])
-    questions = []
+        return Answer(problems=[], notes=[], flops={})
+    questions: list[tuple[str, str, int, int | None]] = []
     for cell in cells:
         found = here[cell.settings.dataset]
         images = training_images(cell.settings, found)
         classes = len(found.classes) if found is not None else 10
-        questions.append([cell.name, cell.settings.model_dump_json(), classes, images])
+        questions.append((cell.name, cell.settings.model_dump_json(), classes, images))
     answer: Answer = json.loads(run_module(__name__, stdin=json.dumps(questions)))
+    for cell, (name, _, classes, _) in zip(cells, questions, strict=True):
+        if name in answer["flops"]:
+            _counted[cell.settings.model, classes] = answer["flops"][name]
     return answer
+
+
+def counted_flops(model: Model, classes: int) -> int | None:
+    """Return the FLOPs of one image, forward, of a model of timm; None unless `check_trainable` has counted it."""
+    return _counted.get((model, classes))
 
 
 def run_module(module: str, arguments: Sequence[str] = (), stdin: str = "") -> str:
@@ -202,6 +216,13 @@ def _check_timm(settings: Settings, classes: int, images: int | None) -> None:
         check_weights(settings.model)
 
 
+def _timm_flops(settings: Settings, classes: int) -> int:
+    """Return the FLOPs of one image, forward. Imports torch."""
+    from cifarsweep.models import cost
+
+    return cost(settings.model, classes).flops_per_image
+
+
 def _gpu_warning(settings: Settings, classes: int) -> str | None:
     """Return what a GPU would refuse; only the worker may have one. Imports torch."""
     from cifarsweep.models.determinism import inexact_on_gpu
@@ -218,12 +239,13 @@ def _gpu_warning(settings: Settings, classes: int) -> str | None:
 
 def main() -> None:
     """Answer the questions on stdin."""
-    answer = Answer(problems=[], notes=[])
+    answer = Answer(problems=[], notes=[], flops={})
     for cell, text, classes, images in json.load(sys.stdin):
         settings = Settings.model_validate_json(text)
         try:
             _check_timm(settings, classes, images)
             warning = _gpu_warning(settings, classes)
+            answer["flops"][cell] = _timm_flops(settings, classes)
         except CifarsweepError as error:
             answer["problems"].append(Problem(cell=cell, text=str(error)))
             continue

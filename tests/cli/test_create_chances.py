@@ -13,8 +13,8 @@ def test_what_planned_looks_decide_is_told_beside_what_one_look_does(call):
     extended = call("create", "demo", "--seeds", "4", "--extend").stdout.splitlines()
 
     assert UNPLANNED in created
-    assert created[1].startswith("With 3 seeds that vary by 0.3 points (sd)")
-    assert created[3].split() == [*CLAIM.split(), "72", "%", ">", "99", "%", ">", "99", "%"]
+    assert created[2].startswith("With 3 seeds that vary by 0.3 points (sd)")
+    assert created[4].split() == [*CLAIM.split(), "72", "%", ">", "99", "%", ">", "99", "%"]
     assert f"The looks that are planned share the 5 %:{UNPLANNED.partition(':')[2]}" in extended
-    assert extended[1].startswith("With 3 seeds that vary")
-    assert extended[3].split() == [*CLAIM.split(), "44", "%", "98", "%", ">", "99", "%"]
+    assert extended[2].startswith("With 3 seeds that vary")
+    assert extended[4].split() == [*CLAIM.split(), "44", "%", "98", "%", ">", "99", "%"]

@@ -84,7 +84,7 @@ def test_seeds_are_added_where_they_are_needed_until_none_are_left(call: Any, ru
     assert first.exit_code == 0
     warning, *rest = first.output.splitlines()
     assert "after a look that was not planned: the chance of a false verdict is at most 7.5 %, not 5 %" in warning
-    assert "added" in rest[-1], "it says so first"
+    assert "added" in rest[-2] and "To train: 66 steps" in rest[-1], "it says so first"
     assert (
         "6 trials added, of up to 6 seeds a cell" in first.output
         and "looks at 3 seeds at 5 %, 6 seeds at 2.5 %" in first.output

@@ -10,6 +10,7 @@ import pytest
 
 from cifarsweep.data.catalog import DataSetInfo
 from cifarsweep.errors import CifarsweepError, SpecError
+from cifarsweep.models import cost
 from cifarsweep.spec.hypothesis import AtChance
 from cifarsweep.spec.moments import At
 from cifarsweep.spec.settings import Schedule, Settings, Timm, Validation
@@ -137,6 +138,9 @@ def test_what_a_gpu_refuses_to_train_exactly_is_noted_and_no_error(monkeypatch):
 
     assert note.startswith("study 'tried', cell 'cell 1' and 1 more: a GPU can't train timm:resnetblur18")
     assert "reflection_pad2d_backward" in note and "--set determinism=fast" in note and "--cpu" in note
+    # The child has built them anyway, and says what they cost.
+    assert precheck.counted_flops(usual, 2) == cost(usual, 2).flops_per_image
+    assert precheck.counted_flops(usual, 3) is None
 
 
 def test_vetting_imports_no_torch():
