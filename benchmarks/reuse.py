@@ -1,9 +1,10 @@
-"""Steps and arithmetic of the shipped studies, and what would be left if no step were trained twice.
+"""Steps, arithmetic and makespan of the shipped studies, each step trained once as `create` plans it, against no reuse.
 
-Trials of one seed that train the same bits for a while share these steps. The learning rates of the trials of one
-network, batch size, optimizer and so on are a prefix tree, as in Hippo (Shin et al., VLDB 2022); every piece of it is
-trained once. The makespan is that of workers of one speed that take the piece first whose longest path to an end is
-longest; no checkpoint costs anything. The bound is the larger of all arithmetic over the workers and the longest path.
+The studies are created one after the other, as a user does, by the planner of `create` itself. The makespan is that of
+workers of one speed that claim as the queue does: what most steps wait for first, then the oldest; a trial that takes
+steps from another one is not due before that one has them; a whole trial is taken in no time, and no checkpoint costs
+anything. Without reuse the oldest comes first. The bound is the larger of all arithmetic that is left over the workers,
+and the longest trial. Nothing is trained here.
 
     python benchmarks/reuse.py [STUDY ...]
 """
@@ -13,137 +14,144 @@ from __future__ import annotations
 import argparse
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
 
+from cifarsweep.data.catalog import BUILT_IN
 from cifarsweep.models import cost
+from cifarsweep.spec.links import Candidate, Plan
 from cifarsweep.spec.reader import find, read_study, shipped
-from cifarsweep.spec.settings import Settings
-from cifarsweep.training.identity import beginning, rates
 from cifarsweep.training.schedule import Budget
-from cifarsweep.worker.precheck import training_images
+from cifarsweep.training.sharing import plan
+from cifarsweep.worker.known_here import KnownHere
 
 WORKERS = (1, 4, 16)
 PFLOP = 1e15
-_CLASSES = {"cifar100": 100}
-
-
-@dataclass
-class Piece:
-    """Steps that several trials share, and what follows them. `work` is in FLOPs."""
-
-    steps: int
-    work: float
-    after: list[Piece] = field(default_factory=list)
-
-    def all(self) -> Iterator[Piece]:
-        yield self
-        for piece in self.after:
-            yield from piece.all()
-
-    @property
-    def path(self) -> float:
-        """FLOPs from the first of its steps to the end of the longest trial that begins with them."""
-        return self.work + max((piece.path for piece in self.after), default=0.0)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One seed of one cell: what its steps need, and their rates."""
+    """A trial with its FLOPs by steps, and what it takes from another one."""
 
-    settings: Settings
-    seed: int
-    images: int
-    rates: tuple[float, ...]
+    one: Candidate
+    steps: int
+    budget: Budget
+    flops_an_image: int
+
+    @property
+    def source(self) -> int | None:
+        return self.one.source_id
+
+    @property
+    def first(self) -> int:
+        """Steps that it takes from its source."""
+        whole = self.one.source_id is not None and self.one.branch_step is None
+        return self.steps if whole else self.one.branch_step or 0
 
     def work(self, first: int, last: int) -> float:
         """FLOPs of the steps from `first` up to `last`."""
-        budget = Budget.of(self.settings, self.images)
-        seen = budget.images_seen(last) - budget.images_seen(first)
-        return cost(self.settings.model, _CLASSES.get(self.settings.dataset, 10)).training_flops(seen)
+        return 3.0 * self.flops_an_image * (self.budget.images_seen(last) - self.budget.images_seen(first))
 
 
-def trials_of(name: str) -> list[Trial]:
-    """The trials of a study; none for a search, whose points are not known yet."""
-    found = []
-    for planned in read_study(find(name)).trials():
-        settings = planned.cell.settings
-        images = training_images(settings, None)
-        if images is not None:
-            found.append(Trial(settings, planned.seed, images, rates(settings, images)))
-    return found
+@dataclass
+class Queue:
+    """Trials of studies that were created one after the other."""
+
+    trials: dict[int, Trial]
+    waiting_steps: dict[int, int]
 
 
-def tree(trials: Iterable[Trial]) -> list[Piece]:
-    """The pieces that are trained first, each with what follows it."""
-    groups: dict[tuple[str, int, int], list[Trial]] = defaultdict(list)
-    for trial in trials:
-        groups[beginning(trial.settings), trial.seed, trial.images].append(trial)
-    return [piece for group in groups.values() for piece in _branches(sorted(group, key=lambda one: one.rates), 0)]
+def created(names: Sequence[str], *, reuse: bool = True) -> Queue:
+    """Return the queue after these studies were created, but for those whose images are not here.
+
+    A search has no trials yet: its points come later.
+    """
+    here, numbers, queue = KnownHere(), count(1), Queue({}, {})
+    for name in names:
+        planned = [(one.cell.settings, one.seed) for one in read_study(find(name)).trials()]
+        planned = [each for each in planned if here.images(each[0]) is not None]
+        new = [Candidate(next(numbers), settings, seed, "new") for settings, seed in planned]
+        there = [replace(trial.one, state="queued") for trial in queue.trials.values()]
+        made = plan([*there, *new], here.images) if reuse else Plan()
+        links = {link.trial_id: link for link in made.links}
+        for one in new:
+            if (link := links.get(one.trial_id)) is not None:
+                one = replace(one, source_id=link.source_id, branch_step=link.branch_step)
+            queue.trials[one.trial_id] = _trial(here, one)
+        for trial_id, steps in made.waiting_steps.items():
+            queue.waiting_steps[trial_id] = max(steps, queue.waiting_steps.get(trial_id, 0))
+    return queue
 
 
-def _branches(trials: Sequence[Trial], begin: int) -> Iterator[Piece]:
-    """The pieces that follow the first `begin` steps of trials that have these in common, in order of their rates."""
-    left = [trial for trial in trials if len(trial.rates) > begin]
-    while left:
-        same = [trial for trial in left if trial.rates[begin] == left[0].rates[begin]]
-        left = left[len(same) :]
-        end = _common(same[0].rates, same[-1].rates)  # in sorted order, what the ends share, all share
-        yield Piece(end - begin, same[0].work(begin, end), list(_branches(same, end)))
+def _trial(here: KnownHere, one: Candidate) -> Trial:
+    images, flops = here.images(one.settings), here.flops(one.settings)
+    if flops is None:  # of timm, which has to be built
+        flops = cost(one.settings.model, BUILT_IN[one.settings.dataset].classes).flops_per_image
+    assert images is not None  # `created` left the others out
+    budget = Budget.of(one.settings, images.count)
+    return Trial(one, budget.total_steps, budget, flops)
 
 
-def _common(one: Sequence[float], other: Sequence[float]) -> int:
-    """How many first rates are equal, by bisection."""
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if one[low:middle] == other[low:middle] else (low, middle - 1)
-    return low
-
-
-def makespan(first: Iterable[Piece], workers: int) -> float:
-    """FLOPs that one worker has time for until all is trained, the longest path first."""
-    due = [(-piece.path, number, piece) for number, piece in enumerate(first)]
-    heapq.heapify(due)
-    number, now = len(due), 0.0
-    running: list[tuple[float, int, Piece]] = []
-    while due or running:
-        while due and len(running) < workers:
-            _, key, piece = heapq.heappop(due)
-            heapq.heappush(running, (now + piece.work, key, piece))
-        now, _, ended = heapq.heappop(running)
-        for piece in ended.after:
-            number += 1
-            heapq.heappush(due, (-piece.path, number, piece))
+def makespan(trials: Mapping[int, Trial], waiting_steps: Mapping[int, int], workers: int) -> float:
+    """Return the FLOPs that one worker has time for until all is trained."""
+    after: dict[int, list[Trial]] = defaultdict(list)
+    for trial in trials.values():
+        if trial.source is not None:
+            after[trial.source].append(trial)
+    due: list[tuple[int, int]] = []
+    events: list[tuple[float, int, bool]] = []
+    for number, trial in trials.items():
+        if trial.source is None:
+            events.append((0.0, number, False))
+    heapq.heapify(events)
+    now, free = 0.0, workers
+    while events:
+        now = events[0][0]
+        while events and events[0][0] <= now:
+            _, number, ends = heapq.heappop(events)
+            if ends:
+                free += 1
+            else:
+                heapq.heappush(due, (-waiting_steps.get(number, 0), number))
+        while due and free:
+            _, number = heapq.heappop(due)
+            trial = trials[number]
+            free -= 1
+            for other in after[number]:
+                step = other.one.branch_step or trial.steps
+                heapq.heappush(events, (now + trial.work(trial.first, step), other.one.trial_id, False))
+            heapq.heappush(events, (now + trial.work(trial.first, trial.steps), number, True))
     return now
 
 
 def table(names: Sequence[str]) -> Iterator[str]:
-    """The rows of the table."""
-    yield "| study | trials | steps | PFLOP | PFLOP without doubles | " + " | ".join(
-        f"makespan, {workers} workers, against no reuse (bound)" for workers in WORKERS
-    )
-    yield "|" + "---|" * (5 + len(WORKERS))
-    all_trials = {name: trials_of(name) for name in names}
-    yield from (_row(name, trials) for name, trials in all_trials.items() if trials)
-    if len(all_trials) > 1:
-        yield _row("all together", [trial for trials in all_trials.values() for trial in trials])
+    """Yield the rows of the table: a study each, and all together."""
+    spans = (f"makespan, {workers} workers, against no reuse (bound)" for workers in WORKERS)
+    yield "| study | trials | steps, and with reuse | PFLOP, and with reuse | " + " | ".join(spans) + " |"
+    yield "|" + "---|" * (4 + len(WORKERS))
+    rows = [[name] for name in names] + ([list(names)] if len(names) > 1 else [])
+    for row in rows:
+        if text := _row(row[0] if len(row) == 1 else "all together", created(row, reuse=False), created(row)):
+            yield text
 
 
-def _row(name: str, trials: list[Trial]) -> str:
-    alone = [Piece(len(trial.rates), trial.work(0, len(trial.rates))) for trial in trials]
-    shared = tree(trials)
-    pieces = [piece for first in shared for piece in first.all()]
-    before, after = sum(piece.work for piece in alone), sum(piece.work for piece in pieces)
+def _row(name: str, plain: Queue, shared: Queue) -> str | None:
+    if not plain.trials:
+        return None
+    before = sum(trial.work(0, trial.steps) for trial in plain.trials.values())
+    after = sum(trial.work(trial.first, trial.steps) for trial in shared.trials.values())
+    longest = max(trial.work(0, trial.steps) for trial in plain.trials.values())
     spans = []
     for workers in WORKERS:
-        plain, span = makespan(alone, workers), makespan(shared, workers)
-        bound = max(after / workers, max(piece.path for piece in shared))
-        spans.append(f"{span / plain - 1:+.0%} ({bound / plain - 1:+.0%})")
-    steps, left = sum(piece.steps for piece in alone), sum(piece.steps for piece in pieces)
+        alone = makespan(plain.trials, {}, workers)
+        span, bound = makespan(shared.trials, shared.waiting_steps, workers), max(after / workers, longest)
+        spans.append(f"{span / alone - 1:+.0%} ({bound / alone - 1:+.0%})")
+    steps = sum(trial.steps for trial in plain.trials.values())
+    left = sum(trial.steps - trial.first for trial in shared.trials.values())
     return (
-        f"| {name} | {len(trials)} | {steps:,} to {left:,} | {before / PFLOP:.1f} | {after / PFLOP:.1f} "
-        f"({after / before - 1:+.0%}) | {' | '.join(spans)} |"
+        f"| {name} | {len(plain.trials)} | {steps:,}, {left:,} | {before / PFLOP:.1f}, {after / PFLOP:.1f} "
+        f"({after / before - 1:+.1%}) | {' | '.join(spans)} |"
     )
 
 
