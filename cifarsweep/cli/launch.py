@@ -91,10 +91,7 @@ def launch(
     check_graphs(no_graphs, bool(cpus) or (slurm and not gpus_per_worker))
     arguments = _arguments(slots, study or [], wait, save_every, artifacts, other_data, no_graphs, no_reuse)
     arguments += [] if keep_checkpoints == "branches" else [f"--keep-checkpoints={keep_checkpoints}"]
-    if slurm:
-        members = _members(range(gpus_per_worker), 0 if gpus_per_worker else 1, arguments)
-    else:
-        members = _local_members(gpus, cpus, arguments)
+    members = _job_members(gpus_per_worker, arguments) if slurm else _local_members(gpus, cpus, arguments)
     named = {"mem": mem, "time": time, "partition": partition, "account": account, "qos": qos}
     options = _sbatch_options(gpus_per_worker, cpus_per_worker, named, extra or [])
     _check_work(slots, artifacts, db, study or [])
@@ -177,6 +174,10 @@ def _local_members(gpus: str | None, cpus: int | None, arguments: list[str]) -> 
     if cpus:
         return _members((), cpus, arguments)
     return _members(parse_gpus("all" if gpus is None else gpus), 0, arguments)
+
+
+def _job_members(gpus: int, arguments: list[str]) -> tuple[WorkerCommand, ...]:
+    return _members(range(gpus), 0 if gpus else 1, arguments)
 
 
 def _members(gpus: range | list[int] | tuple[()], cpus: int, arguments: list[str]) -> tuple[WorkerCommand, ...]:
