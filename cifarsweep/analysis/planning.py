@@ -21,7 +21,7 @@ from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import Outcome
 from cifarsweep.stats import evidence as tests
-from cifarsweep.stats.estimate import Cells
+from cifarsweep.stats.estimate import FEWEST_SEEDS, Cells
 from cifarsweep.stats.evidence import Evidence
 from cifarsweep.stats.multiplicity import ERROR_RATE, Plans, levels, schedule
 from cifarsweep.stats.planning import chance_of_verdict, expected, pooled_sd
@@ -76,9 +76,10 @@ class LookChances:
 def look_chances(study: Study, sd: float, plans: Plans = ()) -> tuple[LookChances, LookChances]:
     """Return what the look that the seeds of the study are for decides, and what the last look does.
 
-    Where no looks are planned these are the looks of a plan up to four times the seeds.
+    Where no looks are planned these are the looks of a plan up to four times the seeds, at least 12.
     """
-    shares = levels(plans or (schedule(len(study.seeds), 4 * len(study.seeds)),))
+    first_look = max(len(study.seeds), FEWEST_SEEDS)
+    shares = levels(plans or (schedule(first_look, 4 * first_look),))
     now = max((seeds for seeds in shares if seeds <= len(study.seeds)), default=min(shares))
     first, last = (
         LookChances(seeds, shares[seeds], chances(study, sd, seeds, shares[seeds])) for seeds in (now, max(shares))

@@ -120,7 +120,8 @@ def _print_chances(study: Study, spread: Spread, plans: Plans) -> None:
         table.add_column(f"{100 * distance:g} point{'s' * (distance != 0.01)}", justify="right")
     for one in now.chances if plans else chances(study, spread.sd):
         table.add_row(escape(one.claim), *(map(_chance_text, one.at) if one.at else ["-"] * len(DISTANCES)))
-    typer.echo(f"With {seeds} seed{'s' * (seeds > 1)} that vary by {100 * spread.sd:.2g} points (sd), {where}:")
+    counted = f"{seeds} seeds that vary" if seeds > 1 else "1 seed that varies"
+    typer.echo(f"With {counted} by {100 * spread.sd:.2g} points (sd), {where}:")
     console().print(table)
     if last.ends and now.ends and last.seeds > now.seeds:
         typer.echo(_looks_text(now, last, planned=bool(plans)))

@@ -84,6 +84,12 @@ def test_planned_looks_share_the_five_per_cent(read):
         assert first.ends[0] < first.ends[1] < last.ends[0]
 
 
+def test_a_study_of_one_seed_is_told_of_looks_that_can_decide(read):
+    study = read(claim("greater")).model_copy(update={"seeds": (0,)})
+
+    assert [look.seeds for look in look_chances(study, COMMON_SD)] == [3, 12]
+
+
 @pytest.mark.parametrize(("plans", "seeds"), [(((3, 6, 12),), 3), (((8, 16),), 8)])
 def test_seeds_between_two_looks_are_for_the_one_before_them(read, plans, seeds):
     first, _ = look_chances(read(claim("greater")), COMMON_SD, plans)
