@@ -66,6 +66,9 @@ class Backend(Protocol):
     def identity_lock(self, identity: ColumnElement[str]) -> ColumnElement[Any]:
         """A term that holds a lock on an identity until the transaction ends; on none where it is NULL."""
 
+    def has_other_attempt(self, conn: Connection, trial_id: int, identity: str) -> bool:
+        """Whether another trial has an attempt with that identity: every claim asks it."""
+
     def lock_table(self, conn: Connection, table: Table) -> None:
         """Keep other transactions from writing to the table."""
 

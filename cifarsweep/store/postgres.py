@@ -55,6 +55,7 @@ _SERIES = (
 )
 # Not a range of the key: the server's order of texts may be any.
 _PREFIX = "SELECT name, value FROM cs_metric WHERE trial_id = %s AND starts_with(name, %s)"
+_OTHER_ATTEMPT = "SELECT 1 FROM cs_attempt WHERE identity = %s AND trial_id <> %s LIMIT 1"
 #: Elements of an array as the server sends it, of one dimension and without NULL, and the bytes before them.
 _ELEMENTS = {
     "int8": [("length", ">i4"), ("value", ">i8")],
@@ -116,6 +117,9 @@ class PostgresBackend:
 
     def identity_lock(self, identity: ColumnElement[str]) -> ColumnElement[Any]:
         return func.pg_advisory_xact_lock(func.hashtextextended(identity, 0))
+
+    def has_other_attempt(self, conn: Connection, trial_id: int, identity: str) -> bool:
+        return conn.exec_driver_sql(_OTHER_ATTEMPT, (identity, trial_id)).first() is not None
 
     def lock_table(self, conn: Connection, table: Table) -> None:
         conn.execute(sql(f"LOCK TABLE {table.name} IN EXCLUSIVE MODE"))

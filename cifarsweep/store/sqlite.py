@@ -49,6 +49,7 @@ _NO_NUMBERS = (
     " AND (typeof(step) <> 'integer' OR typeof(value) NOT IN ('real', 'integer', 'null'))"
 )
 _PREFIX = "SELECT name, value FROM cs_metric WHERE trial_id = ? AND name >= ? AND name < ?"
+_OTHER_ATTEMPT = "SELECT 1 FROM cs_attempt WHERE identity = ? AND trial_id <> ? LIMIT 1"
 #: Rows after which SQLite is asked for the next series, and what NumPy makes of a row.
 _ROWS, _ROW = 100_000, [("step", "i8"), ("value", "f8")]
 #: One series: trial, name, its rows, those with a value, and those with a kind.
@@ -107,6 +108,9 @@ class SqliteBackend:
     def identity_lock(self, identity: ColumnElement[str]) -> ColumnElement[Any]:
         # BEGIN has taken the write lock.
         return identity
+
+    def has_other_attempt(self, conn: Connection, trial_id: int, identity: str) -> bool:
+        return conn.exec_driver_sql(_OTHER_ATTEMPT, (identity, trial_id)).first() is not None
 
     def lock_table(self, conn: Connection, table: Table) -> None:
         """Do nothing: BEGIN has taken the write lock."""

@@ -29,8 +29,8 @@ GOLDEN, GOLDEN_100 = (
     "68708dbb6ed74bff7e23a23a3fd20cd5b4db5e374ea7cbfd3d2ebe3c141afefa",
 )
 GOLDEN_ROWS, GOLDEN_ROWS_100 = (
-    "49fab9a066ab65b14c4d1c93a79754e30a6a17a91ca9b6a40b5efeb5e23c57b2",
-    "48c648e78865470c3fa17895d1f6565ffe72b99fbfe04798a0631ce9f3b602b5",
+    "ce1316aadfcf2fcb4fc3ac60578e4a280854469ce3863cec25decd99cdbb64ce",
+    "735eef4777fde7075604339d8480b1979344932e39740e6ff152aece67fa90b1",
 )
 MACHINE = {"device": "a processor", "torch": "2.15.0", "python": "3.11.2"}
 

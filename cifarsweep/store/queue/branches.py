@@ -94,6 +94,8 @@ def with_branches(conn: Connection, found: Mapping[str, Any], lease: Lease, iden
     """
     if identify is None or lease.identity is None:
         return lease
+    if not found["waiting_steps"] and found["branch_step"] is None:
+        return lease  # as nearly all are: a copy of it would take longer than the test
     steps = _wanted_steps(conn, lease) if found["waiting_steps"] and of_one_identity(conn, lease) else ()
     identities = {step: identity for step in steps if (identity := identify(lease, step)) is not None}
     begins = _branch(conn, found["source_id"], found["branch_step"]) if found["branch_step"] is not None else None

@@ -159,10 +159,12 @@ def _waits(now: ColumnElement[float], one_study: bool | None, skipping: bool) ->
     A source that comes later than the trial, since somebody changed priorities, is not waited for.
     """
     source = trial.alias("source")
-    mine = [source.c.rank <= trial.c.rank, source.c.state.in_((TrialState.QUEUED.value, TrialState.LEASED.value))]
+    leased = source.c.state == TrialState.LEASED.value
+    # Not `in_`, which SQLAlchemy expands at each execution.
+    mine = [source.c.rank <= trial.c.rank, or_(leased, source.c.state == TrialState.QUEUED.value)]
     mine += [] if one_study is None else [of_studies(one_study, source)]
     mine += [not_skipped(source)] if skipping else []
-    held = and_(source.c.state == TrialState.LEASED.value, ~has_expired(now, source))
+    held = and_(leased, ~has_expired(now, source))
     ahead = or_(trial.c.branch_step.is_(None), source.c.step < trial.c.branch_step)
     coming = exists().where(source.c.trial_id == trial.c.source_id, ahead, or_(held, and_(*mine))).correlate(trial)
     return and_(trial.c.waits, coming)

@@ -37,6 +37,8 @@ class SourceChanged(Exception):
 def find(conn: Connection, trial_id: int, identity: str) -> Twin:
     """Another trial with that identity."""
     backend = backend_of(conn)
+    if not backend.has_other_attempt(conn, trial_id, identity):
+        return Twin()
     values = {"p_trial": trial_id, "p_identity": identity} | backend.clock_parameters()
     row = conn.execute(_others(backend), values).first()
     if row is None:
