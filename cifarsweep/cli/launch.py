@@ -97,10 +97,7 @@ def launch(
     _check_work(slots, artifacts, db, study or [])
     # Not among the arguments, where every user of the machine could read a password in it.
     os.environ["CIFARSWEEP_DB"] = db
-    if slurm:
-        _submit(members, workers, options, logs)
-    else:
-        _run(members, logs)
+    _submit(members, workers, options, logs) if slurm else _run(members, logs)
 
 
 def _given(context: typer.Context, name: str) -> bool:
