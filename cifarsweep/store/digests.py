@@ -95,7 +95,12 @@ def record_digest(conn: Connection, lease: Lease) -> None:
 
 
 def of_one_identity(conn: Connection, lease: Lease) -> bool:
-    """Whether all attempts that brought the trial to where it is had the identity of the lease."""
-    query = select(attempt.c.first_step, attempt.c.identity).where(attempt.c.trial_id == lease.trial_id)
+    """Whether all attempts that brought the trial to where it is had the identity of the lease.
+
+    What it took from another trial was trained by none of them.
+    """
+    query = select(attempt.c.first_step, attempt.c.identity, trial.c.reused_steps)
+    query = query.join(trial, trial.c.trial_id == attempt.c.trial_id).where(attempt.c.trial_id == lease.trial_id)
     found = conn.execute(query.order_by(attempt.c.attempt)).all()
-    return {found[index].identity for index in contributing([row.first_step for row in found])} == {lease.identity}
+    own = [row for row in found if row.first_step >= row.reused_steps]
+    return {own[index].identity for index in contributing([row.first_step for row in own])} == {lease.identity}

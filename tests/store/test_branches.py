@@ -166,6 +166,23 @@ def test_a_trunk_that_goes_on_in_the_same_environment_shares(tree: Store) -> Non
     assert set(claimed(tree, TRUNK).branch_steps) == {STEP}
 
 
+def test_an_attempt_before_a_trial_began_there_does_not_count(tree: Store, trunk: Lease) -> None:
+    failed = claimed(tree, LEFT, identify=around("elsewhere"))
+    tree.queue.fail(failed, AttemptEnd.EXCEPTION, "boom", "")
+    set_trial(tree, LEFT, not_before=None)
+    plan_branch(tree, LEFT, 6, RIGHT)
+
+    begun = tree.queue.begin(claimed(tree, LEFT))
+    assert begun is not None and set(begun.branch_steps) == {6}
+    tree.queue.write(begun, rows_at(4, 5), saved_at(5))
+    expire(tree, begun)
+    resumed = claimed(tree, LEFT)
+
+    assert set(resumed.branch_steps) == {6}
+    tree.queue.finish(resumed, rows_at(6), None, result(6))
+    assert row_of(tree, LEFT).rows_digest is not None
+
+
 def test_nobody_is_to_begin_where_all_have_been_cancelled(tree: Store) -> None:
     for number in (1, 2):
         tree.control.cancel("s", number)

@@ -209,6 +209,27 @@ def test_a_trunk_that_does_not_get_there_holds_nobody_up(tree, tmp_path, end):
         assert row.weights_sha256 == undisturbed_in_tree(row.settings, row.seed, IMAGES)[-1][1]
 
 
+def test_who_is_put_before_its_trunk_does_not_wait_for_it(tree, tmp_path):
+    tree.control.prioritize("demo", LEFT, priority=5)
+    notes = Notes()
+
+    assert work(tree, tmp_path, notes) == 0
+
+    assert_all_is_as_if_each_had_trained_alone(tree)
+    assert next(iter(notes.starts)) == LEFT and reused(tree) == [0, 0, STEP]
+
+
+def test_a_trunk_that_is_tried_again_after_all_have_trained_keeps_nothing_for_them(tree, tmp_path):
+    tree.control.cancel("demo", TRUNK)
+    assert work(tree, tmp_path, Notes()) == 0
+    tree.control.retry("demo", TRUNK)
+
+    assert work(tree, tmp_path, Notes()) == 0
+
+    assert_all_is_as_if_each_had_trained_alone(tree)
+    assert reused(tree) == [0, 0, 0] and kept_files(tmp_path) == {"0": 1, "1": 1, "2": 1}
+
+
 def test_a_branch_that_is_killed_before_its_own_checkpoint_begins_there_again(tree, tmp_path):
     when_the_trunk_has_trained(tree, tmp_path)
     notes = Notes()
