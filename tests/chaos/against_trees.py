@@ -32,13 +32,14 @@ _ARMS = {
     "high, then low": (("1-2 x2",), 3),
     "short": ((), 2),
 }
-#: A worker passes these with the first trials of a tree; the tenth checkpoint is the first of a branch's own.
-_WORKER_POINTS = (
-    *(f"{when}{event}" for event in ("keep", "copy", "free") for when in ("before ", "after ")),
-    *(f"{when} commit {event}" for event in ("keep", "copy", "free") for when in ("before", "after")),
+#: A worker passes these with the first trials of a tree: it records a checkpoint for others, takes rows over, records a
+#: checkpoint of its own, and removes that of the other trial.
+_EVENTS = ("keep", "copy", "own", "free")
+POINTS = (
+    *(f"{when} {event}" for event in _EVENTS for when in ("before", "after")),
+    *(f"{when} commit {event}" for event in _EVENTS for when in ("before", "after")),
+    *sabotage.BRANCH_POINTS,
 )
-_BEFORE_ITS_OWN = ("before point", "before commit point")
-POINTS = (*_WORKER_POINTS, *sabotage.BRANCH_POINTS, *_BEFORE_ITS_OWN)
 
 
 def tree_of(seeds: Sequence[int], name: str) -> Study:
@@ -120,7 +121,7 @@ def kills_at_points(place: Place, *, points: int | None = None, at_once: int = 2
 
 def _victim(fleet: Fleet, point: str) -> Worker:
     act = "kill-both" if point in sabotage.BRANCH_POINTS else "kill"
-    nth = 10 if point in _BEFORE_ITS_OWN else 1 if point.endswith("free") else fleet.place.chance.randint(1, 2)
+    nth = 1 if point.endswith(("own", "free")) else fleet.place.chance.randint(1, 2)
     return fleet.start("--study", point.replace(" ", "-"), sabotage=fleet.sabotage(point, act, nth))
 
 

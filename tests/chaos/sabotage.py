@@ -87,15 +87,22 @@ def install_in_worker(plan: Sabotage) -> None:
 
     trap = Trap(plan)
     under_way: dict[int, list[str]] = defaultdict(list)
+    seen: set[str] = set()
+
+    def events_of(statement: str) -> list[str]:
+        found = _events(statement)
+        seen.update(found)
+        # The first checkpoint of its own of a trial that began from one of another trial.
+        return [*found, "own"] if found == ["point"] and "copy" in seen else found
 
     @event.listens_for(Engine, "before_cursor_execute")
     def before(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        for name in _events(statement):
+        for name in events_of(statement):
             trap(f"before {name}")
 
     @event.listens_for(Engine, "after_cursor_execute")
     def after(conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        for name in _events(statement):
+        for name in events_of(statement):
             under_way[id(conn.connection.dbapi_connection)].append(name)
             trap(f"after {name}")
 
