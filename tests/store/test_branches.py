@@ -118,7 +118,7 @@ def test_a_trial_begins_with_the_rows_before_the_step_and_counts_what_it_took(tr
     assert rows_of(tree, LEFT) == {row for row in rows_of(tree, TRUNK) if row[1] < STEP}
     assert ("odd", 3, None, "nan") in rows_of(tree, LEFT)
     row = row_of(tree, LEFT)
-    assert (row.step, row.reused_steps, row.reused_s, row.elapsed_s, row.source_id) == (4, 4, 40.0, 40.0, TRUNK)
+    assert (row.step, row.reused_steps, row.reused_s, row.elapsed_s, row.source_id) == (4, 4, 20.0, 20.0, TRUNK)
     tree.queue.finish(begun, rows_at(4, 5), None, result(5))
     found = tree.trials.get("s", 1)
     assert found.reused_text == "first 4 steps from s/0" and steps_of(tree, number=1) == [1, 2, 3, 4, 5]

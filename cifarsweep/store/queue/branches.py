@@ -75,7 +75,7 @@ class Branches(LeaseWrites):
             state = released_state(passed.stop_request).value
             _set(conn, lease, state=state, wish=None, source_id=None, branch_step=None)
             return None
-        trained_s = _elapsed(conn, begun.source.trial_id, step)
+        trained_s = _elapsed(conn, lease.trial_id)
         _set(conn, lease, step=step, elapsed_s=trained_s, reused_steps=step, reused_s=trained_s)
         # The source's attempts trained what is before.
         mine = attempt.c.trial_id == lease.trial_id, attempt.c.attempt == lease.attempt
@@ -164,9 +164,9 @@ def _keep(conn: Connection, lease: Lease, ref: CheckpointRef) -> bool:
     return conn.execute(update(branch).where(*its).values(values)).rowcount == 1
 
 
-def _elapsed(conn: Connection, trial_id: int, step: int) -> float:
-    """The seconds that the trial took to train to that step, as its last row up to there says."""
-    its = metric.c.trial_id == trial_id, metric.c.name == ELAPSED, metric.c.step <= step
+def _elapsed(conn: Connection, trial_id: int) -> float:
+    """The seconds of training that the trial's rows say: less than its checkpoint has, by a few steps at most."""
+    its = metric.c.trial_id == trial_id, metric.c.name == ELAPSED
     return float(conn.execute(select(func.max(metric.c.value)).where(*its)).scalar() or 0.0)
 
 
