@@ -74,6 +74,7 @@ def trial_fields(row: TrialRow, latest: Mapping[str, float]) -> dict[str, Any]:
         "source": row.source or None,
         "reused_steps": row.reused_steps,
         "reused_s": row.reused_s,
+        "waits_for": row.waits_for or None,
         "error": row.error or None,
         "traceback": row.traceback or None,
         "last_metrics": {name: v if math.isfinite(v) else str(v) for name, v in latest.items()},
@@ -94,6 +95,8 @@ def _print(study: str, row: TrialRow, latest: Mapping[str, float]) -> None:
     screen.print(f"step {row.step:,}, {row.elapsed_s:,.1f} s of training")
     if row.reuse:
         screen.print(f"{one_line(row.reused_text)}, {row.reused_s:,.1f} s of it", highlight=False, soft_wrap=True)
+    if row.waits_for:
+        screen.print(f"waits for {one_line(row.waits_for)}, to take steps over from it", highlight=False)
     if row.weights_sha256:
         screen.print(f"weights sha256 {row.weights_sha256}")
     if row.changed:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, select
 
 from cifarsweep.spec.provenance import Source, trained_by
+from cifarsweep.spec.types import TrialState
 from cifarsweep.store import columns, rows
 from cifarsweep.store.queue.workers import NO_WORKER, KnownWorker, parsed_versions, versions_of, workers_of
 from cifarsweep.store.schema import attempt, study, trial
@@ -53,6 +54,12 @@ class Sources:
                 if known := self._known.get(row.trial_id):
                     known.attempts.append(attempt_row(rows.read(attempt, row), about))
 
+    def waits_for(self, found: Mapping[str, Any]) -> str:
+        """STUDY/NUMBER of the trial that a queued one, given by its row, waits for; empty if it waits for none."""
+        if not found["waits"] or found["state"] is not TrialState.QUEUED or found["source_id"] is None:
+            return ""
+        return self._known.get(found["source_id"], _Trained(GONE, None, 0)).name
+
     def reuse(self, found: Mapping[str, Any]) -> Reuse | None:
         """What a trial took over, given its row; None if it trained all of its steps."""
         sources: list[Source] = []
@@ -69,7 +76,7 @@ class Sources:
 
 
 def _ids(wanted: Sequence[ColumnElement[bool]]) -> Select[int]:
-    took = trial.c.source_id.is_not(None) & (trial.c.reused_steps > 0)
+    took = trial.c.source_id.is_not(None) & ((trial.c.reused_steps > 0) | trial.c.waits)
     first = select(trial.c.source_id).where(*wanted, took).cte("sources", recursive=True)
     # UNION keeps each row once, so that trials that name each other end it.
     chain = first.union(select(trial.c.source_id).join(first, first.c.source_id == trial.c.trial_id).where(took))

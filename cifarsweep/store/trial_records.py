@@ -71,6 +71,8 @@ class TrialRow:
     attempts: tuple[AttemptRow, ...]
     reuse: Reuse | None = None
     """What it took over from other trials; `step`, `elapsed_s` and `final` count it, as if it had trained alone."""
+    waits_for: str = ""
+    """STUDY/NUMBER of the trial that it waits for, to take steps over from it; empty if it waits for none."""
 
     @property
     def source(self) -> str:

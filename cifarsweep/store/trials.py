@@ -16,7 +16,7 @@ from cifarsweep.store.schema import attempt, cell, study, trial
 from cifarsweep.store.sources import Sources, attempt_row
 from cifarsweep.store.study_rows import read_study, study_id
 from cifarsweep.store.times import TrainingTime, environments, training_times
-from cifarsweep.store.trial_records import AttemptRow, Reuse, TrialRow
+from cifarsweep.store.trial_records import AttemptRow, TrialRow
 from cifarsweep.store.unreadable_rows import naming_rows, reading_study
 
 
@@ -88,13 +88,12 @@ def trials_of(conn: Connection, owner: int, numbers: Sequence[int] | None = None
         with rows.naming_trial(name, row.number):
             if row.cell_id not in parsed:
                 parsed[row.cell_id] = rows.cell_of(cells.get(row.cell_id), row.cell_id)
-            one = rows.trial_of(row)
-            found.append(_trial(one, parsed[row.cell_id], attempts[row.trial_id], sources.reuse(one)))
+            found.append(_trial(rows.trial_of(row), parsed[row.cell_id], attempts[row.trial_id], sources))
     return found
 
 
 def _trial(
-    found: dict[str, Any], its_cell: dict[str, Any], attempts: Sequence[AttemptRow], reuse: Reuse | None
+    found: dict[str, Any], its_cell: dict[str, Any], attempts: Sequence[AttemptRow], sources: Sources
 ) -> TrialRow:
     return TrialRow(
         number=found["number"],
@@ -110,5 +109,6 @@ def _trial(
         elapsed_s=found["elapsed_s"],
         weights_sha256=found["weights_sha256"] or "",
         attempts=tuple(attempts),
-        reuse=reuse,
+        reuse=sources.reuse(found),
+        waits_for=sources.waits_for(found),
     )

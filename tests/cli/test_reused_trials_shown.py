@@ -65,6 +65,15 @@ def test_show_says_what_was_reused_and_from_where(run, reused):
     assert "reused" not in run("show", "demo/0") and "steps from" not in run("show", "demo/0")
 
 
+def test_show_says_what_a_trial_waits_for(run, demo):
+    waits = update(trial).where(trial.c.number == 5).values(source_id=1, waits=True)
+    demo._db.write(lambda conn: conn.execute(waits))
+
+    assert "waits for demo/0, to take steps over from it" in run("show", "demo/5")
+    assert json.loads(run("show", "demo/5", "--json"))["waits_for"] == "demo/0"
+    assert json.loads(run("show", "demo/6", "--json"))["waits_for"] is None
+
+
 def test_show_as_json_has_the_source_of_every_trial(run, reused):
     found = [json.loads(run("show", f"demo/{number}", "--json")) for number in range(3)]
 

@@ -99,6 +99,15 @@ def test_a_source_may_be_of_another_study_or_gone(trained: Store) -> None:
     assert trained.trials.get("later", 0).source == "a trial that is gone"
 
 
+def test_a_trial_that_waits_names_the_one_that_it_waits_for(trained: Store) -> None:
+    set_trial(trained, 4, source_id=1, waits=True)
+    waiting = trained.trials.get("s", 3)
+    set_trial(trained, 4, waits=False)
+    due = trained.trials.get("s", 3)
+
+    assert (waiting.waits_for, waiting.source, due.waits_for) == ("s/0", "", "")
+
+
 def test_trials_that_name_each_other_can_be_read(trained: Store) -> None:
     took(trained, 1, source_id=2)
     took(trained, 2, source_id=1)
