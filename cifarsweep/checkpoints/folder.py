@@ -39,7 +39,7 @@ class Folder(Protocol):
         """Remove files; absent ones are ignored."""
 
     def keep_only(self, path: str) -> None:
-        """Remove all files but one, also those that earlier attempts left. For a trial that is done."""
+        """Remove all files but one, or all for an empty path, also those that earlier attempts left."""
 
 
 class CheckpointFolder:

@@ -175,6 +175,10 @@ def assert_branches_are_kept(place):
     assert folder.read(last) == b"last"
     with pytest.raises(CheckpointNotFound):
         folder.read(first)
+    branches.keep_only("")
+    with pytest.raises(CheckpointNotFound):
+        branches.read(branch)
+    assert folder.read(last) == b"last"
 
 
 @pytest.mark.parametrize(

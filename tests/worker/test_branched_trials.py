@@ -20,6 +20,7 @@ from cifarsweep.spec.types import TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.leases import Timing
 from cifarsweep.store.schema import branch, metric, trial
+from cifarsweep.training.sharing import TrainingImages, plan
 
 IMAGES, BATCH = 1000, 100
 #: Where the schedules of the trials part, in steps: the first epoch is the same for all.
@@ -48,14 +49,14 @@ def timing() -> Timing:
 def tree(store: Store) -> Store:
     """The database, in which the two wait for the trunk."""
 
-    def plan(conn) -> None:
+    def link(conn) -> None:
         ids = conn.execute(select(trial.c.trial_id).order_by(trial.c.number)).scalars().all()
         conn.execute(update(trial).where(trial.c.trial_id == ids[0]).values(waiting_steps=20))
         followed = {"source_id": ids[0], "branch_step": STEP, "waits": True}
         conn.execute(update(trial).where(trial.c.trial_id != ids[0]).values(followed))
         conn.execute(insert(branch).values(trial_id=ids[0], step=STEP))
 
-    store._db.write(plan)
+    store._db.write(link)
     return store
 
 
@@ -207,6 +208,23 @@ def test_a_trunk_that_does_not_get_there_holds_nobody_up(tree, tmp_path, end):
     for number in (LEFT, RIGHT):
         row = tree.trials.get("demo", number)
         assert row.weights_sha256 == undisturbed_in_tree(row.settings, row.seed, IMAGES)[-1][1]
+
+
+def test_a_later_study_begins_where_a_checkpoint_is_still_kept(tree, tmp_path, study):
+    when_the_trunk_has_trained(tree, tmp_path)
+    third = study.model_copy(
+        update={"name": "later", "cells": (Cell(name="third", levels={}, settings=settings("1-2 x3")),)}
+    )
+    tree.studies.create(third, planner=lambda trials: plan(trials, lambda _: TrainingImages(IMAGES)))
+    notes = Notes()
+
+    assert work(tree, tmp_path, notes) == 0
+
+    assert reused(tree) == [0, STEP, STEP]
+    (later,) = tree.trials.all("later")
+    assert (later.source, later.reused_steps) == ("demo/0", STEP)
+    assert later.weights_sha256 == undisturbed_in_tree(later.settings, 0, IMAGES)[-1][1]
+    assert kept_files(tmp_path).get("0-branches", 0) == 0 and tree.admin.check() == []
 
 
 def test_who_is_put_before_its_trunk_does_not_wait_for_it(tree, tmp_path):
