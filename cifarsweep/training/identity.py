@@ -17,6 +17,7 @@ import json
 from array import array
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from threading import Lock
 from typing import NamedTuple
 
 from cifarsweep.spec.provenance import without_data
@@ -37,6 +38,8 @@ _TOLD_BY_RATES = ("optimizer.lr", "optimizer.scaling", "optimizer.base_batch", "
 _DECIDE_ROWS = ("log_every", "keep_best", "early_stop.patience", "early_stop.min_delta")
 #: Rates of two trials that are compared before all of them are computed.
 _FIRST_RATES = 100
+#: A budget of more steps is meant to have no end: nobody waits until all its rates are computed.
+_ENDLESS = 5_000_000
 
 
 def training_identity(
@@ -69,9 +72,9 @@ def rows_identity(
     """Return the digest of everything that decides the bits and the rows of the first `steps` steps.
 
     With `steps` None it is that of the whole training, its end and its result included. None for a training that does
-    not promise the same bits again. The arguments are those of `training_identity`.
+    not promise the same bits again, or whose budget has no end. The arguments are those of `training_identity`.
     """
-    if settings.determinism != "exact":
+    if settings.determinism != "exact" or (steps is None and curve(settings, images).total > _ENDLESS):
         return None
     of_cell = _rows_but_for_seed(settings, images, data, tuple(sorted(environment.items())), steps)
     return hashlib.sha256(f"{of_cell} {seed}".encode()).hexdigest()
@@ -148,22 +151,34 @@ def rates(settings: Settings, images: int) -> Sequence[float]:
 
 
 def beginning_of_rows(settings: Settings, images: int) -> str | None:
-    """What decides bits and rows of a step beside seed, images and rates; None where bits do not repeat."""
-    if settings.determinism != "exact":
+    """What decides bits and rows of a step beside seed, images and rates; None where nothing is to be shared."""
+    if settings.determinism != "exact" or curve(settings, images).total > _ENDLESS:
         return None
     return json.dumps([beginning(settings), _row_settings(settings, images)])
 
 
+def _rates(of: Curve, steps: int | None = None) -> array[float]:
+    """The first `steps` rates, all with None. Each is computed when it is first asked for: a budget may have no end."""
+    wanted = of.total if steps is None else min(steps, of.total)
+    with _growing:
+        known = _known_rates(of)
+        known.extend(map(rate_of_steps(*of), range(len(known), wanted)))
+        return known[:wanted]
+
+
+_growing = Lock()
+
+
 @lru_cache(maxsize=128)  # 8 bytes a step, and the cells of a study have few schedules
-def _rates(of: Curve) -> Sequence[float]:
-    return array("d", map(rate_of_steps(*of), range(of.total)))
+def _known_rates(of: Curve) -> array[float]:
+    return array("d")
 
 
 @lru_cache(maxsize=1024)
 def _digest_of_rates(of: Curve, steps: int | None) -> tuple[int, str]:
     """How many the first `steps` rates are, and their digest."""
-    first = array("d", _rates(of)[:steps])
-    return len(first), hashlib.sha256(first.tobytes()).hexdigest()
+    first = _rates(of, steps)
+    return len(first), hashlib.sha256(first).hexdigest()
 
 
 @lru_cache(maxsize=1024)

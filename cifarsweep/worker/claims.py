@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 
-from cifarsweep.errors import DataError, StudyRefused, UnreadableStudy
+from cifarsweep.errors import DataError, SpecError, StudyRefused, UnreadableStudy
 from cifarsweep.spec.provenance import DEVICE, without_data
 from cifarsweep.store import Store
 from cifarsweep.store.records import ClaimRequest, Environment, Identify, Lease, WorkerInfo
@@ -134,7 +134,10 @@ class TrialClaimer:
         if found is None or found.sha256 != lease.data_sha256:
             return None
         images = training_images(settings, found)
-        return rows_identity(settings, lease.seed, images, found.sha256, environment, steps) if images else None
+        try:
+            return rows_identity(settings, lease.seed, images, found.sha256, environment, steps) if images else None
+        except SpecError:  # it can't be trained on so many images, and the child says why
+            return None
 
     def _current_studies(self) -> Sequence[str]:
         """Return the studies to claim from, read at most once a second."""

@@ -183,6 +183,16 @@ def test_the_first_steps_of_a_longer_training_are_no_whole_training():
     assert identity_of_rows(longer) != identity_of_rows() != identity_of_rows(steps=total)
 
 
+def test_a_budget_without_an_end_has_an_identity_of_first_steps_alone():
+    """Its checkpoints have one. Nobody waits for all its rates, and no other trial shares them."""
+    endless = TINY.model_copy(update={"epochs": None, "steps": 10**9})
+    assert rows_identity(endless, 0, IMAGES, "d", MACHINE) is None
+    assert shared_rows_steps(endless, TINY, IMAGES) == 0
+    for steps in (3, 6, 5):  # TINY has six
+        first = rows_identity(endless, 0, IMAGES, "d", MACHINE, steps)
+        assert first == rows_identity(TINY, 0, IMAGES, "d", MACHINE, steps)
+
+
 def test_identities_of_rows_stay_what_they_are():
     settings = Settings(epochs=1)
     assert rows_identity(settings, 0, 50_000, "d", MACHINE) == GOLDEN_ROWS
