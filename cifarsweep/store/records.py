@@ -266,6 +266,14 @@ class StudyStatus:
     """Done trials that took over all of their steps."""
     reused_s: float = 0.0
     """The training time of what done trials took over."""
+    done_steps: int = 0
+    """Steps of the done trials, with those that they took over."""
+    waiting_twins: int = 0
+    """Queued trials that wait for all steps of another one, which train nothing."""
+    waiting_branches: int = 0
+    """Queued trials that wait for the first steps of another one, and train the rest."""
+    waiting_steps: int = 0
+    """The sum of these first steps."""
 
     @property
     def trial_s(self) -> float | None:
@@ -287,10 +295,16 @@ class StudyStatus:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds until all unpaused trials are done, with today's workers; None if unknown."""
+        """Seconds until all unpaused trials are done, with today's workers; None if unknown.
+
+        What queued trials wait to take from others does not count.
+        """
         live = sum(not worker.expired for worker in self.workers)
         if self.trial_s is None or not live:
             return None
-        waiting = [self.trial_s] * (self.trials[TrialState.QUEUED] + self.to_ask)
-        left = waiting + [max(0.0, self.trial_s - worker.elapsed_s) for worker in self.workers]
-        return max(sum(left) / live, max(left))
+        whole = self.trials[TrialState.QUEUED] + self.to_ask - self.waiting_twins - self.waiting_branches
+        step_s = (self.done_s + self.reused_s) / self.done_steps if self.done_steps else 0.0
+        taken_s = self.waiting_steps * step_s / (self.waiting_branches or 1)
+        left = [self.trial_s] * whole + [max(0.0, self.trial_s - taken_s)] * self.waiting_branches
+        left += [max(0.0, self.trial_s - worker.elapsed_s) for worker in self.workers]
+        return max(sum(left) / live, *left, 0.0)

@@ -6,8 +6,9 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, func, null, select
@@ -66,11 +67,12 @@ class RecentError:
 
 
 class _Count(NamedTuple):
-    """Trials of one state, their training time, what they took over of it, and those that took over all."""
+    """Trials of one state, their training time, what they took over of it, steps, and those that took over all."""
 
     trials: int = 0
     elapsed_s: float = 0.0
     reused_s: float = 0.0
+    steps: float = 0.0
     reused: int = 0
 
 
@@ -107,10 +109,13 @@ def status(
         query = query.where(study.c.study_id == study_id(conn, name))
     wrong: dict[int, str] = {}
     counts, workers, pruned = _counts(conn, wrong), _busy_workers(conn, speeds, wrong), _pruned(conn)
+    waiting = _waiting(conn)
     found = []
     for row in conn.execute(query).all():
         problem = _problem(conn, row, set() if readable is None else readable) or wrong.get(row.study_id, "")
-        found.append(_status(row, counts[row.study_id], workers[row.study_id], pruned.get(row.study_id, 0), problem))
+        known = _status(row, counts[row.study_id], workers[row.study_id], pruned.get(row.study_id, 0), problem)
+        twins, branches, steps = waiting.get(row.study_id, (0, 0, 0))
+        found.append(replace(known, waiting_twins=twins, waiting_branches=branches, waiting_steps=steps))
     return found
 
 
@@ -143,21 +148,40 @@ def _status(
         unreadable=problem,
         reused=done.reused,
         reused_s=done.reused_s,
+        done_steps=int(done.steps),
     )
 
 
 def _counts(conn: Connection, wrong: dict[int, str]) -> Mapping[int, dict[str, _Count]]:
     counts: dict[int, dict[str, _Count]] = defaultdict(lambda: defaultdict(_Count))
     whole = (trial.c.reused_steps > 0) & (trial.c.reused_steps >= trial.c.step)
-    sums = func.sum(trial.c.elapsed_s), func.sum(trial.c.reused_s), func.count().filter(whole)
+    sums = *map(func.sum, (trial.c.elapsed_s, trial.c.reused_s, trial.c.step)), func.count().filter(whole)
     query = select(trial.c.study_id, trial.c.state, func.count(), *sums)
-    for owner, state, number, *seconds, reused in conn.execute(query.group_by(trial.c.study_id, trial.c.state)).all():
-        fine = all(isinstance(each, int | float) and math.isfinite(each) for each in seconds)
-        elapsed_s, reused_s = map(float, seconds) if fine else (0.0, 0.0)
-        counts[owner][state] = _Count(number, elapsed_s, reused_s, reused)
+    for owner, state, number, *summed, reused in conn.execute(query.group_by(trial.c.study_id, trial.c.state)).all():
+        fine = all(_is_number(each) for each in summed)
+        elapsed_s, reused_s, steps = map(float, summed) if fine else (0.0, 0.0, 0.0)
+        counts[owner][state] = _Count(number, elapsed_s, reused_s, steps, reused)
         if state not in _STATES or not fine:
             wrong.setdefault(owner, _first_problem(conn, owner))
     return counts
+
+
+def _is_number(value: object) -> bool:
+    # PostgreSQL sums whole numbers to a Decimal.
+    return isinstance(value, int | float | Decimal) and math.isfinite(value)
+
+
+def _waiting(conn: Connection) -> Mapping[int, tuple[int, int, int]]:
+    """By study: queued trials that wait for all steps of another one, those that wait for first ones, and these."""
+    source = trial.alias()
+    gives = source.c.state.in_([state.value for state in (TrialState.QUEUED, TrialState.LEASED, TrialState.DONE)])
+    counts = func.count(), func.count(trial.c.branch_step), func.sum(trial.c.branch_step)
+    query = select(trial.c.study_id, *counts).join(source, source.c.trial_id == trial.c.source_id)
+    query = query.where(trial.c.state == TrialState.QUEUED.value, trial.c.waits, gives).group_by(trial.c.study_id)
+    return {
+        owner: (every - branches, branches, int(steps) if _is_number(steps) else 0)
+        for owner, every, branches, steps in conn.execute(query)
+    }
 
 
 def _first_problem(conn: Connection, owner: int) -> str:

@@ -1,5 +1,6 @@
 """What the store tells of trials that took steps over from others."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from sqlalchemy import update
 from cifarsweep.spec.provenance import Source
 from cifarsweep.spec.types import MetricRow, Outcome, TrialResult, TrialState
 from cifarsweep.store import Store
-from cifarsweep.store.records import WorkerInfo
+from cifarsweep.store.records import WorkerInfo, WorkerStatus
 from cifarsweep.store.schema import attempt
 
 STEPS, SECONDS = 10, 4.0
@@ -126,6 +127,25 @@ def test_the_status_counts_a_step_once(trained: Store) -> None:
     assert (status.done_s, status.reused_s) == (SECONDS * 1.5, SECONDS * 1.5)
     # A trial takes four seconds; three of them were done in six.
     assert (status.trial_s, status.trials_per_h) == (SECONDS, 1800.0)
+
+
+def test_what_waits_for_steps_of_others_is_not_left(trained: Store) -> None:
+    """Of four queued trials one takes all steps, and one half of them; a third waits for a trial that has failed."""
+    trained.studies.create(make_study(1, 5, name="later"))
+    set_trial(trained, 5, state="failed")
+    for trial_id, source_id, branch_step in ((6, 1, None), (7, 1, STEPS // 2), (8, 5, None)):
+        set_trial(trained, trial_id, source_id=source_id, branch_step=branch_step, waits=True)
+
+    (status,) = trained.studies.status("later")
+    assert (status.waiting_twins, status.waiting_branches, status.waiting_steps) == (1, 1, STEPS // 2)
+    assert status.left_s is None  # nothing is done
+
+    trials = {**status.trials, TrialState.DONE: 2}
+    worker = WorkerStatus("w", "", "", 0, 1, 0, 0.0, expired=False, elapsed_s=1.0)
+    known = replace(status, trials=trials, done_s=8.0, done_steps=2 * STEPS, workers=(worker,))
+    # A trial takes four seconds. Two are whole, one is half, and of one three seconds are left.
+    assert known.left_s == 2 * 4.0 + 2.0 + 3.0
+    assert replace(known, workers=(worker, worker)).left_s == (2 * 4.0 + 2.0 + 2 * 3.0) / 2
 
 
 @pytest.mark.parametrize(
