@@ -8,7 +8,7 @@ from cifarsweep.analysis.workload import Workload
 from cifarsweep.formatting import duration, plural
 from cifarsweep.spec.provenance import DEVICE
 
-_PETA, _TERA = 1e15, 1e12
+_UNITS = ((1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"))
 #: Versions that are named beside the device; more of them decide bits.
 _NAMED = ("torch", "cuda")
 #: Environments that are named.
@@ -49,8 +49,8 @@ def _left(work: Workload) -> Iterator[str]:
 
 
 def _flops(flops: int) -> str:
-    value, unit = (flops / _PETA, "PFLOP") if flops >= 0.1 * _PETA else (flops / _TERA, "TFLOP")
-    return f"{value:,.0f} {unit}" if value >= 1000 else f"{value:.3g} {unit}"
+    size, unit = next((known for known in _UNITS if flops >= 0.1 * known[0]), _UNITS[-1])
+    return f"{flops / size:,.0f} {unit}" if flops >= 1000 * size else f"{flops / size:.3g} {unit}"
 
 
 def _environments(found: Sequence[Mapping[str, str]]) -> str:

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
+from cifarsweep.spec.types import Outcome, TrialResult
 from cifarsweep.store import Store
-from cifarsweep.store.schema import trial
+from cifarsweep.store.records import Environment
+from cifarsweep.store.schema import attempt, trial
 
 STUDY = """
 name = "phases"
@@ -24,6 +26,7 @@ set = { "schedule.warmup_epochs" = 0 }
 name = "late"
 set = { "schedule.phases" = ["3-4 x0.5"] }
 """
+ANY_IMAGES = '{"torch": "2.15.0", "python": "3.11.2"}'
 CREATE = ("create", "phases.toml")
 
 
@@ -73,6 +76,39 @@ def test_a_second_study_takes_its_twins_from_the_first(call, written):
     call(*CREATE)
     said = call(*CREATE, "--as", "again").stdout
     assert "4 trials take 224 steps from other trials" in said and "To train: 0 of 224 steps" in said
+
+
+def trained(folder: Path, identity: str | None) -> None:
+    """Let every queued trial be done, as workers of one device leave them."""
+    environment = Environment({"digits": "d"}, "a processor", {"torch": "2.15.0", "python": "3.11.2"})
+    with Store.open(f"sqlite:///{folder}/cifarsweep.db") as store:
+        while lease := store.queue.claim("w", environment=environment):
+            store.queue.finish(lease, [], None, TrialResult(Outcome.FINISHED, 56, {}, "f" * 64))
+        store._db.write(lambda conn: conn.execute(update(attempt).values(identity=identity, versions=ANY_IMAGES)))
+        store._db.write(lambda conn: conn.execute(update(trial).values(elapsed_s=60.0, rows_digest=identity)))
+
+
+def test_what_was_trained_before_is_told_with_its_device(call, written):
+    call(*CREATE, "--no-reuse")
+    trained(written, "i")
+
+    again = call(*CREATE, "--as", "again").stdout.splitlines()
+    assert again[1:3] == [
+        "4 trials were trained before, on a processor with torch 2.15.0: workers with that device and these versions "
+        "take the results, others train them again",
+        "To train: 0 of 224 steps",
+    ]
+    other = call(*CREATE, "--as", "other", "--set", "threads=2").stdout.replace("\N{NARROW NO-BREAK SPACE}", " ")
+    assert "To train: 140 of 224 steps, 4.98 TFLOP, about 2 min 30 s on a processor for one trial" in other
+
+
+def test_what_was_trained_without_an_identity_is_trained_again(call, written):
+    call(*CREATE)
+    trained(written, None)
+
+    again = call(*CREATE, "--as", "again").stdout
+    assert "4 trials were trained before and will be again: nobody can take their results" in again
+    assert "2 trials take 84 steps from other trials" in again and "To train: 140 of 224 steps" in again
 
 
 def test_a_search_says_nothing_of_steps(call, tmp_path):

@@ -46,7 +46,12 @@ def test_many_environments_are_counted():
 
 @pytest.mark.parametrize(
     ("flops", "text"),
-    [(1_070_000_000_000, "1.07 TFLOP"), (2 * 10**14, "0.2 PFLOP"), (1234 * 10**15, "1,234 PFLOP"), (5, "5e-12 TFLOP")],
+    [
+        (1_070_000_000_000, "1.07 TFLOP"),
+        (2 * 10**14, "0.2 PFLOP"),
+        (1234 * 10**15, "1,234 PFLOP"),
+        (44 * 10**9, "44 GFLOP"),
+    ],
 )
 def test_arithmetic_has_a_unit_that_fits(flops, text):
     assert lines(trials=1, steps=1, left_steps=1, left_flops=flops) == [f"To train: 1 step, {text}"]
