@@ -28,6 +28,7 @@ from cifarsweep.errors import LeaseLost, StoreUnavailable
 from cifarsweep.spec.types import AttemptEnd, Hits, MetricRow, Outcome, TrialResult, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.digests import RowsDigest
+from cifarsweep.store.queue.claim import MANY_TAKEOVERS
 from cifarsweep.store.queue.twins import SourceChanged
 from cifarsweep.store.records import ClaimRequest, FinishedRun, Identify, Lease
 from cifarsweep.store.trial_records import TrialRow
@@ -235,6 +236,16 @@ def test_whom_people_put_first_waits_for_nobody_behind(two: Store) -> None:
     assert claimed(two, "v", "two") is None
     two.queue.release(running, [], None)
     two.control.prioritize("two", priority=1)
+
+    assert must(two, "v").study == "two"
+
+
+@pytest.mark.parametrize("branch_step", [None, 2])
+def test_a_source_with_which_workers_vanish_is_waited_for_by_nobody(two: Store, branch_step: int | None) -> None:
+    """It may be what ends them, and would take each worker that comes before the others were trained."""
+    expire(two, must(two, "w", "one"))
+    set_trial(two, 1, takeovers=MANY_TAKEOVERS)
+    set_trial(two, 2, source_id=1, branch_step=branch_step, waits=True)
 
     assert must(two, "v").study == "two"
 

@@ -156,12 +156,14 @@ def _claim_statement(backend: Backend, one_study: bool | None, skipping: bool, w
 def _waits(now: ColumnElement[float], one_study: bool | None, skipping: bool) -> ColumnElement[bool]:
     """The trial waits for its source, and that is on its way: a worker holds it, or this one may take it.
 
-    A source that comes later than the trial, since somebody changed priorities, is not waited for.
+    A source that comes later than the trial, since somebody changed priorities or workers vanished with it, is not
+    waited for.
     """
     source = trial.alias("source")
     leased = source.c.state == TrialState.LEASED.value
+    taken_first = and_(leased, source.c.takeovers < MANY_TAKEOVERS)
     # Not `in_`, which SQLAlchemy expands at each execution.
-    mine = [source.c.rank <= trial.c.rank, or_(leased, source.c.state == TrialState.QUEUED.value)]
+    mine = [source.c.rank <= trial.c.rank, or_(source.c.state == TrialState.QUEUED.value, taken_first)]
     mine += [] if one_study is None else [of_studies(one_study, source)]
     mine += [not_skipped(source)] if skipping else []
     held = and_(leased, ~has_expired(now, source))
