@@ -58,7 +58,7 @@ CAMPAIGNS: dict[str, Campaign] = {
         against_trees.random_kills,
         BOTH,
         {"kills": 6, "seeds": 1},
-        {"kills": 200, "seeds": 6, "workers": 6},
+        {"kills": 200, "seeds": 3, "workers": 6},
         {"kills": 200, "began with others' steps": 100},
     ),
     "tree-points": Campaign(
