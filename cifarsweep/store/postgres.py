@@ -119,7 +119,10 @@ class PostgresBackend:
         return func.pg_advisory_xact_lock(func.hashtextextended(identity, 0))
 
     def has_other_attempt(self, conn: Connection, trial_id: int, identity: str) -> bool:
-        return conn.exec_driver_sql(_OTHER_ATTEMPT, (identity, trial_id)).first() is not None
+        cursor: Any = conn.connection.cursor()
+        found = cursor.execute(_OTHER_ATTEMPT, (identity, trial_id)).fetchone()
+        cursor.close()
+        return found is not None
 
     def lock_table(self, conn: Connection, table: Table) -> None:
         conn.execute(sql(f"LOCK TABLE {table.name} IN EXCLUSIVE MODE"))

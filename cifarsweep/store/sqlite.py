@@ -110,7 +110,10 @@ class SqliteBackend:
         return identity
 
     def has_other_attempt(self, conn: Connection, trial_id: int, identity: str) -> bool:
-        return conn.exec_driver_sql(_OTHER_ATTEMPT, (identity, trial_id)).first() is not None
+        cursor: Any = conn.connection.cursor()
+        found = cursor.execute(_OTHER_ATTEMPT, (identity, trial_id)).fetchone()
+        cursor.close()
+        return found is not None
 
     def lock_table(self, conn: Connection, table: Table) -> None:
         """Do nothing: BEGIN has taken the write lock."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -120,9 +120,17 @@ class CellCache:
         self._known: dict[int, _CachedCell] = {}
 
     def lease(
-        self, conn: Connection, found: dict[str, Any], checkpoints: tuple[CheckpointRef, ...], lease_s: float
+        self,
+        conn: Connection,
+        found: dict[str, Any],
+        checkpoints: tuple[CheckpointRef, ...],
+        lease_s: float,
+        digests: Mapping[str, str],
     ) -> Lease:
-        """The lease that a row of `cs_trial` holds. Raises BadValue where its cell or study can't be read."""
+        """The lease that a row of `cs_trial` holds. Raises BadValue where its cell or study can't be read.
+
+        `digests` are those of the data sets of the worker.
+        """
         known = self._about(conn, found["cell_id"])
         if known.study_id != found["study_id"]:
             raise columns.BadValue(rows.no_such_cell(found["cell_id"]))
@@ -139,6 +147,7 @@ class CellCache:
             checkpoints=checkpoints,
             lease_s=lease_s,
             takeovers=found["takeovers"],
+            data_sha256=digests.get(known.settings.dataset),
         )
 
     def _about(self, conn: Connection, cell_id: int) -> _CachedCell:

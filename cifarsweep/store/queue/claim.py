@@ -109,8 +109,8 @@ def _claimed(conn: Connection, cells: CellCache, request: ClaimRequest, lease_s:
         return None
     with _skipping_unreadable(conn, row):
         found = rows.read(trial, row)
-        lease = cells.lease(conn, found, read_checkpoints(conn, row.trial_id), lease_s)
-        lease = with_branches(conn, found, _on_images(lease, request), request.identify)
+        lease = _identified(cells, conn, found, read_checkpoints(conn, row.trial_id), request, lease_s)
+        lease = with_branches(conn, found, lease, request.identify)
         if lease.identity is not None and not lease.checkpoints:
             lease = replace(lease, twin=twins.find(conn, row.trial_id, lease.identity).done)
         return lease if row.attempt == 1 else replace(lease, history=history(conn, row.trial_id))
@@ -235,7 +235,7 @@ def _lease(conn: Connection, cells: CellCache, row: Row[Any], request: ClaimRequ
     with _skipping_unreadable(conn, row):
         found = rows.read(trial, row)
         checkpoints = _rewind(conn, row.trial_id) if row.attempt > 1 else ()
-        lease = _on_images(cells.lease(conn, found, checkpoints, lease_s), request)
+        lease = _identified(cells, conn, found, checkpoints, request, lease_s)
         values = {"trial_id": row.trial_id, "attempt": row.attempt, "worker_id": request.worker_id}
         values |= {"first_step": lease.step, "started_at": datetime.now(UTC), "identity": lease.identity}
         if request.environment is not None:
@@ -248,7 +248,7 @@ def _lease(conn: Connection, cells: CellCache, row: Row[Any], request: ClaimRequ
             if twin.running is not None:
                 twins.put_back(conn, lease, twin.running)
                 return PutBack(row.trial_id)
-            lease = replace(lease, twin=twin.done)
+            lease = lease if twin.done is None else replace(lease, twin=twin.done)
         lease = with_branches(conn, found, lease, request.identify)
         return lease if row.attempt == 1 else replace(lease, history=history(conn, row.trial_id))
 
@@ -268,10 +268,17 @@ def _add_attempt(conn: Connection, values: dict[str, Any]) -> None:
         ) from None
 
 
-def _on_images(lease: Lease, request: ClaimRequest) -> Lease:
-    """Add the digest of this worker's images, and the identity that the trial has on them."""
+def _identified(
+    cells: CellCache,
+    conn: Connection,
+    found: dict[str, Any],
+    checkpoints: tuple[CheckpointRef, ...],
+    request: ClaimRequest,
+    lease_s: float,
+) -> Lease:
+    """The lease, with the digest of this worker's images and the identity that the trial has on them."""
     known = {} if request.environment is None else request.environment.data
-    lease = replace(lease, data_sha256=known.get(lease.settings.dataset))
+    lease = cells.lease(conn, found, checkpoints, lease_s, known)
     return lease if request.identify is None else replace(lease, identity=request.identify(lease, None))
 
 
