@@ -183,6 +183,20 @@ def test_an_attempt_before_a_trial_began_there_does_not_count(tree: Store, trunk
     assert row_of(tree, LEFT).rows_digest is not None
 
 
+def test_a_trunk_that_takes_steps_again_keeps_their_checkpoint_anew(tree: Store, trunk: Lease) -> None:
+    """Else who begins there would have the time of one training in its rows and that of another in its state."""
+    expire(tree, trunk)
+    anew = claimed(tree, TRUNK, "v")
+    assert (anew.step, anew.branch_steps) == (0, {STEP: HERE(anew, STEP)})
+
+    tree.queue.keep_branches(anew, [*rows_at(1, 2, 3, 4), *elapsed_at(3)], [saved_at(STEP, "-again")])
+
+    left = claimed(tree, LEFT)
+    assert left.branch is not None and left.branch.checkpoint == saved_at(STEP, "-again")
+    assert tree.queue.begin(left) is not None
+    assert row_of(tree, LEFT).reused_s == 30.0
+
+
 def test_nobody_is_to_begin_where_all_have_been_cancelled(tree: Store) -> None:
     for number in (1, 2):
         tree.control.cancel("s", number)

@@ -13,7 +13,19 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from cifarsweep.spec.metrics import ELAPSED
 from cifarsweep.spec.types import FINAL_STATES, AttemptEnd, CheckpointRef, MetricRow, TrialState
@@ -105,7 +117,9 @@ def with_branches(conn: Connection, found: Mapping[str, Any], lease: Lease, iden
 
 
 def _wanted_steps(conn: Connection, lease: Lease) -> Sequence[int]:
-    query = select(branch.c.step).where(branch.c.trial_id == lease.trial_id, branch.c.path.is_(None), _is_wanted())
+    # Also what it kept before it went back: its rows will have other times, and a state has to be of the same training.
+    missing = or_(branch.c.path.is_(None), branch.c.step > lease.step)
+    query = select(branch.c.step).where(branch.c.trial_id == lease.trial_id, missing, _is_wanted())
     return conn.execute(query.order_by(branch.c.step)).scalars().all()
 
 
