@@ -37,6 +37,7 @@ from cifarsweep.spec.settings import Optimizer, Settings
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.types import MetricRow, Outcome, TrialResult, TrialState
 from cifarsweep.store import Store
+from cifarsweep.store.digests import RowsDigest
 from cifarsweep.store.records import ClaimRequest, Lease
 from cifarsweep.store.sqlite import sqlite_driver
 
@@ -103,11 +104,18 @@ def drain(url: str, study: str, worker: str, tally: Tally) -> None:
         assert warm is not None
         store.queue.finish(warm, LAST_ROWS, None, RESULT, ClaimRequest(worker, ["nothing"]))
         with together(tally):
-            lease = store.queue.claim(worker, studies=[study])
+            lease = store.queue.claim(worker, studies=[study], identify=identify)
             while lease is not None:
                 tally.claimed.append(lease.number)
-                work = partial(store.queue.finish, lease, LAST_ROWS, None, RESULT, ClaimRequest(worker, [study]))
+                want, written = ClaimRequest(worker, [study], identify=identify), RowsDigest()
+                written.add(LAST_ROWS)
+                work = partial(store.queue.finish, lease, LAST_ROWS, None, RESULT, want, {}, written)
                 lease = timed(tally.ms, work)
+
+
+def identify(lease: Lease, steps: int | None) -> str:
+    """What every trial has alone."""
+    return f"{lease.study} {lease.number} {steps}"
 
 
 def queue(crew: Crew, url: str, where: str, scale: Scale) -> Iterator[Figure]:
