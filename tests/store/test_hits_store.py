@@ -44,6 +44,17 @@ def test_an_answer_that_was_lost_writes_them_once(
     assert len(busy_store.metrics.hits("s", FOUND, [0])) == 2
 
 
+def test_the_lost_answer_to_a_write_before_the_end_does_not_cost_them(busy_store: Store) -> None:
+    lease = must_claim(busy_store)
+    busy_store.queue.write(lease, rows_at(9))
+
+    # As after StoreUnavailable: the holder knows the old lease alone.
+    busy_store.queue.finish(lease, rows_at(9, 10), None, DONE)
+
+    assert len(busy_store.metrics.hits("s", FOUND, [0])) == 2
+    assert busy_store.admin.check() == []
+
+
 def test_who_lost_the_lease_writes_none(busy_store: Store) -> None:
     lease = must_claim(busy_store)
     successor = taken_over(busy_store, lease)

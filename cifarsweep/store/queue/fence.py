@@ -220,8 +220,8 @@ def finish(
     passed = end_attempt(conn, lease, rows, new, AttemptEnd.DONE, outcome)
     if passed is None:
         return False
-    if not passed.already_committed:
-        insert_hits(conn, lease.trial_id, result.hits)
+    # Only a write before the end can have been committed: after the end nothing passes the guard.
+    insert_hits(conn, lease.trial_id, result.hits)
     if lease.identity is not None and written is None:
         record_digest(conn, lease)
     return True
