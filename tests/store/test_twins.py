@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -496,15 +495,14 @@ def test_a_branch_waits_until_its_source_has_passed_the_step(two: Store) -> None
     assert must(two, "v", "two", identify=branches).study == "two"
 
 
-def test_a_hundred_trials_take_one_over_in_a_second_or_so(store: Store) -> None:
+def test_a_hundred_trials_take_one_over_one_after_the_other(store: Store) -> None:
     names = [f"s{place}" for place in range(100)]
     for name in names:
         store.studies.create(make_study(1, 1, name=name))
     trained(store, must(store, "w", "s0"))
 
-    start, lease = time.perf_counter(), claimed(store, "v")
+    lease = claimed(store, "v")
     while lease is not None:
         lease = store.queue.reuse(lease, wanting("v"))
 
-    assert time.perf_counter() - start < 30
     assert {store.trials.get(name, 0).source for name in names[1:]} == {"s0/0"}

@@ -155,3 +155,7 @@ def test_a_request_begins_from_the_checkpoint_that_another_one_left(tmp_path, mo
     assert events[0].branch_step == 2
     ends = [each[-1].result.weights_sha256 for each in (events, train(4)) if isinstance(each[-1], Finished)]
     assert len(ends) == 2 and len(set(ends)) == 1
+
+
+def test_the_processor_says_which_instructions_it_computes_with(nvml):
+    assert DeviceTrainer.on("cpu").versions()["instructions"] == torch.backends.cpu.get_cpu_capability()

@@ -65,6 +65,9 @@ class DeviceTrainer:
         found = {"torch": torch.__version__, "torchvision": version("torchvision")}
         if self.device != "cpu":
             found |= {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}  # type: ignore[no-untyped-call]
+        else:
+            # Processors of one name may differ in it, as those of virtual machines do, and the last bits with it.
+            found["instructions"] = torch.backends.cpu.get_cpu_capability()
         return found
 
     @property
