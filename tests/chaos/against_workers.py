@@ -103,7 +103,8 @@ def real_kills(place: Place, *, kills: int, trials: int, workers: int = 2) -> Co
     killer = Killer(place, kills, 0.2, 1.5)
 
     def recruit(fleet: Fleet, name: str) -> Worker:
-        return fleet.start("--study", name, "--save-every", "0.1", real=True)
+        # Each round trains the same.
+        return fleet.start("--study", name, "--save-every", "0.1", "--no-reuse", real=True)
 
     fleets = besiege(
         place, trials, workers, killer, killer.enough, recruit=recruit, spec_of=real_study, expect=lambda _: expected
@@ -162,8 +163,9 @@ def kills_at_points(place: Place, *, points: int | None = None, at_once: int = 2
         fleet.start()
         fleet.finish()
         for point in wanted:
-            judge(place, store, point.replace(" ", "-"), undisturbed(study_of(2)))
-            counts["taken over"] += takeovers(store, point.replace(" ", "-"))
+            name = point.replace(" ", "-")
+            judge(place, store, name, undisturbed(study_of(2, name)))
+            counts["taken over"] += takeovers(store, name)
     return counts
 
 
@@ -269,7 +271,7 @@ def woken_zombie(place: Place, *, fenced: bool) -> list[str]:
         wait_for(lambda: not zombie.alive, fleet, "the end of the zombie")
         fleet.start("--study", name)
         fleet.finish((0, 128 + signal.SIGTERM))
-        return complaints(store, name, undisturbed(study_of(2)))
+        return complaints(store, name, undisturbed(study_of(2, name)))
 
 
 def fence_off(place: Place) -> Counts:

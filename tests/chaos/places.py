@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import uuid
 import warnings
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -136,8 +137,12 @@ def postgres_place(folder: Path, seed: int, server: Postgres, *, tables: bool = 
 
 
 def study_of(trials: int, name: str = "chaos") -> Study:
-    """A study with two cells; the settings only have to be valid, for nobody trains by them."""
-    cells = tuple(_cell(rate) for rate in (0.1, 0.2)[: min(2, trials)])
+    """A study with two cells; the settings only have to be valid, for nobody trains by them.
+
+    Those of each name are of their own: where another study has trained the same, nobody trains it again.
+    """
+    decay = zlib.crc32(name.encode()) / 2**32
+    cells = tuple(_cell(rate, decay) for rate in (0.1, 0.2)[: min(2, trials)])
     return Study(
         name=name,
         question="Is anything lost?",
@@ -147,6 +152,6 @@ def study_of(trials: int, name: str = "chaos") -> Study:
     )
 
 
-def _cell(rate: float) -> Cell:
-    settings = Settings(dataset="digits", optimizer=Optimizer(lr=rate), epochs=1)
+def _cell(rate: float, decay: float) -> Cell:
+    settings = Settings(dataset="digits", optimizer=Optimizer(lr=rate, weight_decay=decay), epochs=1)
     return Cell(name=f"lr={rate}", levels={"optimizer.lr": rate}, settings=settings)

@@ -66,7 +66,7 @@ def _events(statement: str) -> list[str]:
     """The names of what a statement does."""
     if statement.startswith("INSERT"):
         table = statement.split()[2]
-        if table == "cs_metric" and "SELECT" in statement:
+        if table == "cs_metric" and "FROM cs_metric" in statement:
             return ["copy"]
         return [_INSERTS[table]] if table in _INSERTS else []
     if statement.startswith(("UPDATE cs_branch", "DELETE FROM cs_branch")):
