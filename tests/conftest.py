@@ -18,6 +18,7 @@ from typing import Any
 import hypothesis
 import pytest
 from sqlalchemy import Engine, event
+from support.waiting import Beside
 
 # By default an example that takes longer than 0.2 s is a failure, which on a busy machine any one does now and then.
 hypothesis.settings.register_profile("patient", deadline=None)
@@ -40,6 +41,13 @@ def quiet_log() -> Iterator[None]:
     """Let no test's handlers hear the log of the next one."""
     yield
     logging.getLogger("cifarsweep").handlers.clear()
+
+
+@pytest.fixture(autouse=True)
+def nobody_beside() -> Iterator[None]:
+    """Let nothing that a test did beside its worker go on in the next test."""
+    yield
+    Beside.leave_all()
 
 
 @pytest.fixture(autouse=True, scope="session")
