@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 
+from cifarsweep.spec.levels import cell_name, crossed
 from cifarsweep.spec.settings import Settings
-from cifarsweep.spec.study import Cell, Study, cell_name, crossed
+from cifarsweep.spec.study import Cell, Study
 from cifarsweep.store import Store
 from cifarsweep.store.records import WorkerInfo
 

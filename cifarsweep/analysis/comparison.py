@@ -12,9 +12,10 @@ from cifarsweep.analysis.outcomes import compared_runs
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.results import CellResult, cell_results
 from cifarsweep.analysis.reuse import same_training
+from cifarsweep.spec.levels import level_text
 from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.settings import flat_settings
-from cifarsweep.spec.study import Cell, level_text
+from cifarsweep.spec.study import Cell
 from cifarsweep.spec.types import DATA_VERSION
 from cifarsweep.stats.estimate import FEWEST_SEEDS, Estimate, Sample, difference
 from cifarsweep.stats.hits import NewImages

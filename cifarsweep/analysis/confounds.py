@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from cifarsweep.analysis.records import ReportTrial
 from cifarsweep.analysis.results import CellResult
 from cifarsweep.formatting import duration, magnitude
+from cifarsweep.spec.levels import level_text
 from cifarsweep.spec.metrics import CPU_SLOTS, GPU_SLOTS
 from cifarsweep.spec.settings import flat_settings
-from cifarsweep.spec.study import Study, level_text
+from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import DATA_VERSION
 
 #: The numbers of trials that share a device differ if one is more than this share above the other.

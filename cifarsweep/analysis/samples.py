@@ -17,9 +17,10 @@ from cifarsweep.analysis.floors import floor_of
 from cifarsweep.analysis.moments import as_of
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.spec.hypothesis import Best, Faster, Hypothesis, Trend, moment_of, selectors
+from cifarsweep.spec.levels import cell_name, level_key, level_text, same_level
 from cifarsweep.spec.metrics import EPOCH, VAL_ACCURACY, VAL_LOSS, is_loss
 from cifarsweep.spec.reported import Reported
-from cifarsweep.spec.study import Cell, Study, cell_name, level_key, level_text, same_level, select
+from cifarsweep.spec.study import Cell, Study, select
 from cifarsweep.spec.types import FINAL_STATES
 from cifarsweep.stats.estimate import Sample
 from cifarsweep.stats.evidence import Reached

@@ -126,8 +126,8 @@ def _attempts(row: TrialRow) -> Table:
 
 
 def _settings(row: TrialRow) -> Table:
+    from cifarsweep.spec.levels import level_text
     from cifarsweep.spec.settings import flat_settings
-    from cifarsweep.spec.study import level_text
 
     # An imported trial has only the levels that its logs name.
     settings = row.levels if row.own_settings is None else flat_settings(row.own_settings)

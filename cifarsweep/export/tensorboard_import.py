@@ -14,8 +14,9 @@ from cifarsweep.errors import DataError, SpecError
 from cifarsweep.export.event_files import LeftOut, Point, seconds
 from cifarsweep.export.run_folders import Part, cell_and_seed, escaped, run_parts
 from cifarsweep.export.tensorboard import TrialRecord
+from cifarsweep.spec.levels import level_key
 from cifarsweep.spec.metrics import ELAPSED, ENERGY, EPOCH, FLOPS, IMAGES, LARGEST_CLASS, VAL_IMAGES, is_share
-from cifarsweep.spec.study import Cell, Study, level_key
+from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.types import MetricRow, TrialState
 from cifarsweep.store.records import FinishedRun
 from cifarsweep.text import quoted

@@ -33,8 +33,8 @@ from cifarsweep.spec.hypothesis import (
     Trend,
     moment_of,
 )
+from cifarsweep.spec.levels import level_text
 from cifarsweep.spec.metrics import VAL_ACCURACY, is_loss, is_share
-from cifarsweep.spec.study import level_text
 from cifarsweep.stats import Interval
 
 H = TypeVar("H", bound=Hypothesis)

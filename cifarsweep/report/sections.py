@@ -17,6 +17,7 @@ from cifarsweep.analysis.results import CellResult, reach
 from cifarsweep.analysis.samples import match_cells
 from cifarsweep.formatting import keep_together, magnitude, metric_label, plural, ratio_text, shown_interval, value_text
 from cifarsweep.report.marks import Scale
+from cifarsweep.spec.levels import cell_name, level_text, same_level
 from cifarsweep.spec.metrics import (
     ENERGY,
     FLOPS,
@@ -28,7 +29,7 @@ from cifarsweep.spec.metrics import (
     VAL_ACCURACY,
 )
 from cifarsweep.spec.search_space import Choices, Parameter, Range, Search
-from cifarsweep.spec.study import Study, cell_name, level_text, same_level
+from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import Value
 
 #: Tables on a page, and levels of a factor that a table still shows.

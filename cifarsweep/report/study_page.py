@@ -35,9 +35,10 @@ from cifarsweep.report.sections import confound_view, interactions, resource_tab
 from cifarsweep.report.summary import counts_text, failures, lead, verdict_row
 from cifarsweep.report.trials_section import differing_settings, trials_view
 from cifarsweep.report.verdict_text import hypothesis_view
+from cifarsweep.spec.levels import cell_name, level_text
 from cifarsweep.spec.metrics import TEST_ACCURACY, VAL_ACCURACY
 from cifarsweep.spec.settings import flat_settings
-from cifarsweep.spec.study import Cell, cell_name, level_text
+from cifarsweep.spec.study import Cell
 from cifarsweep.stats import Summary
 
 #: Width of the mark in a row of the table of results, in pixels.

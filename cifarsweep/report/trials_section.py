@@ -12,10 +12,10 @@ from cifarsweep.formatting import duration, metric_label, state_text, timestamp,
 from cifarsweep.report.palette import CellStyle
 from cifarsweep.report.reproduce import environment_numbers
 from cifarsweep.report.reuse_text import reused_from
+from cifarsweep.spec.levels import level_text
 from cifarsweep.spec.metrics import TRAIN_LOSS, VAL_ACCURACY
 from cifarsweep.spec.provenance import changes_text
 from cifarsweep.spec.settings import flat_settings
-from cifarsweep.spec.study import level_text
 from cifarsweep.spec.types import Value
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import Any
 
 from cifarsweep.errors import SpecError
 from cifarsweep.spec.hypothesis import Hypothesis, selectors
+from cifarsweep.spec.levels import same_level
 from cifarsweep.spec.settings import NONE, OPTIONAL_KEYS, flatten
-from cifarsweep.spec.study import Cell, ends_before, overlap, same_level, select, unmeasured
+from cifarsweep.spec.study import Cell, ends_before, overlap, select, unmeasured
 from cifarsweep.spec.types import NAME_PATTERN, Value
 from cifarsweep.spec.validation import Table
 

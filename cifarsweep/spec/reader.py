@@ -14,6 +14,7 @@ from pydantic import Field
 from cifarsweep.errors import SpecError, UnknownStudy
 from cifarsweep.spec.final import Final, default_final
 from cifarsweep.spec.hypothesis import Hypothesis
+from cifarsweep.spec.levels import cell_name, crossed, same_level
 from cifarsweep.spec.overrides import (
     EpochSteps,
     Note,
@@ -36,16 +37,7 @@ from cifarsweep.spec.reported_runs import ReportedRuns
 from cifarsweep.spec.search_reader import read_search, space_tables
 from cifarsweep.spec.search_space import Search
 from cifarsweep.spec.settings import Frozen, Settings, flat_settings, flatten
-from cifarsweep.spec.study import (
-    Cell,
-    Study,
-    cell_name,
-    check_hypotheses,
-    check_trial_count,
-    check_unique,
-    crossed,
-    same_level,
-)
+from cifarsweep.spec.study import Cell, Study, check_hypotheses, check_trial_count, check_unique
 from cifarsweep.spec.toml_file import parse_file
 from cifarsweep.spec.types import NAME_PATTERN, Value
 from cifarsweep.spec.validation import Table, check_keys, nearest, nested, validated

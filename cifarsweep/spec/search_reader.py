@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from cifarsweep.errors import SpecError
+from cifarsweep.spec.levels import cell_name
 from cifarsweep.spec.overrides import parse_none
 from cifarsweep.spec.search_space import Choices, Parameter, Range, Search
 from cifarsweep.spec.settings import Settings, flat_settings
-from cifarsweep.spec.study import Cell, cell_name
+from cifarsweep.spec.study import Cell
 from cifarsweep.spec.types import Value
 from cifarsweep.spec.validation import Table, check_keys, nested, validated
 

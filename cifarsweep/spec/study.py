@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Annotated, Self, TypeVar
 
 from pydantic import Field, NonNegativeInt, model_validator
@@ -15,12 +14,13 @@ from pydantic import Field, NonNegativeInt, model_validator
 from cifarsweep.errors import SpecError
 from cifarsweep.spec.final import Final
 from cifarsweep.spec.hypothesis import Hypothesis, Selector, moment_of, selectors
+from cifarsweep.spec.levels import same_level, short_keys
 from cifarsweep.spec.metrics import SINGLE
 from cifarsweep.spec.moments import beyond_budget
 from cifarsweep.spec.reported import Reported
 from cifarsweep.spec.reported_runs import ReportedRuns
 from cifarsweep.spec.search_space import Search
-from cifarsweep.spec.settings import NONE, Frozen, Settings
+from cifarsweep.spec.settings import Frozen, Settings
 from cifarsweep.spec.tested import never_measured
 from cifarsweep.spec.types import NAME_PATTERN, Value
 from cifarsweep.spec.validation import unknown_metric
@@ -128,7 +128,7 @@ class Study(Frozen):
 
 def _order_in_names(study: Study) -> list[str]:
     """Return the factors in their order in the names of crossed cells: the sorted keys of JSON have lost it."""
-    short = _short_keys(study.factors)
+    short = short_keys(study.factors)
     for cell in study.cells:
         heads = [part.partition("=")[0] for part in cell.name.split(", ")]
         if sorted(heads) == sorted(short.values()):
@@ -155,53 +155,6 @@ def select(cells: tuple[Cell, ...], selector: Selector) -> list[Cell]:
         for cell in cells
         if all(key in cell.levels and same_level(cell.levels[key], value) for key, value in selector.items())
     ]
-
-
-def level_key(value: Value) -> Hashable:
-    """Return a key that is equal for equal levels: 1 equals 1.0, but true does not equal 1."""
-    if isinstance(value, tuple):
-        return tuple(level_key(item) for item in value)
-    # In Python True == 1.
-    return isinstance(value, bool), value
-
-
-def same_level(left: Value, right: Value) -> bool:
-    """Whether two values of a setting are the same level. Use this for every comparison of levels."""
-    return level_key(left) == level_key(right)
-
-
-def crossed(factors: Mapping[str, tuple[Value, ...]]) -> Iterator[dict[str, Value]]:
-    """Yield every combination of levels, the last factor varying fastest; nothing without factors."""
-    if factors:
-        for combination in product(*factors.values()):
-            yield dict(zip(factors, combination, strict=True))
-
-
-def cell_name(levels: Mapping[str, Value], keys: list[str]) -> str:
-    """Return a short name: keys with their levels."""
-    short = _short_keys(keys)
-    return ", ".join(f"{short[key]}={level_text(levels[key])}" for key in keys) or "base"
-
-
-def _short_keys(keys: Iterable[str]) -> dict[str, str]:
-    """Return the last part of each key, or all of it if two keys would be equal."""
-    ends = {key: key.rsplit(".", 1)[-1] for key in keys}
-    count = Counter(ends.values())
-    return {key: end if count[end] == 1 else key for key, end in ends.items()}
-
-
-def level_text(value: Value) -> str:
-    """Return a level as text: `yes`, `none`, `3e-4`, `32-64-128`. Parsing the text of a number gives it back."""
-    if value is None:
-        return NONE
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, tuple):
-        return "-".join(level_text(item) for item in value)
-    if not isinstance(value, float):
-        return str(value)
-    short = f"{value:g}"
-    return short if float(short) == value else repr(value)
 
 
 def check_unique(cells: tuple[Cell, ...], where: str) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import tomli_w
 
+from cifarsweep.spec.levels import cell_name, crossed
 from cifarsweep.spec.search_space import Search
 from cifarsweep.spec.settings import NONE, OPTIONAL_KEYS, Validation, flat_settings
-from cifarsweep.spec.study import Cell, Study, cell_name, crossed
+from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.types import Value
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 
+from cifarsweep.spec.levels import level_text
 from cifarsweep.spec.settings import ConvNet, Settings, flat_settings
-from cifarsweep.spec.study import Study, level_text
+from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import Value
 from cifarsweep.training.schedule import Budget, peak_rate
 

@@ -10,8 +10,9 @@ from cifarsweep.analysis.results import cell_results, named_means
 from cifarsweep.analysis.samples import sides
 from cifarsweep.analysis.verdicts import verdicts
 from cifarsweep.report.sections import interactions
+from cifarsweep.spec.levels import same_level
 from cifarsweep.spec.reader import read_study
-from cifarsweep.spec.study import Study, same_level
+from cifarsweep.spec.study import Study
 
 FILE = """
 name = "rates"

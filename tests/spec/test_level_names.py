@@ -8,9 +8,10 @@ import optuna
 import pytest
 from hypothesis import given
 
+from cifarsweep.spec.levels import level_text
 from cifarsweep.spec.overrides import parse_overrides
 from cifarsweep.spec.reader import read_study
-from cifarsweep.spec.study import Study, level_text
+from cifarsweep.spec.study import Study
 from cifarsweep.spec.writer import study_toml
 from cifarsweep.store.optuna_view.parameters import Parameters
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from cifarsweep.errors import StudyExists
+from cifarsweep.spec.levels import cell_name, level_text
 from cifarsweep.spec.reader import find, read_study, shipped
-from cifarsweep.spec.study import Study, cell_name, level_text, select
+from cifarsweep.spec.study import Study, select
 from cifarsweep.spec.study_diff import check_extends, difference
 
 

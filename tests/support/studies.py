@@ -13,9 +13,10 @@ import pytest
 
 from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
 from cifarsweep.spec.hypothesis import Equivalent, Faster, Greater
+from cifarsweep.spec.levels import cell_name, crossed
 from cifarsweep.spec.provenance import Source
 from cifarsweep.spec.settings import Settings, flat_settings
-from cifarsweep.spec.study import Cell, Study, cell_name, crossed
+from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.validation import nested
 from cifarsweep.stats.shares import Guess
 from cifarsweep.store.trial_records import AttemptRow, Reuse

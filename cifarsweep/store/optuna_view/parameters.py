@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cifarsweep.spec.levels import level_text
 from cifarsweep.spec.search_space import Choices, Range
-from cifarsweep.spec.study import Study, level_text
+from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import Value
 
 

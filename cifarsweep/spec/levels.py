@@ -1,0 +1,57 @@
+"""Levels of factors: when they are the same, and how they are named."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from itertools import product
+
+from cifarsweep.spec.settings import NONE
+from cifarsweep.spec.types import Value
+
+
+def level_key(value: Value) -> Hashable:
+    """Return a key that is equal for equal levels: 1 equals 1.0, but true does not equal 1."""
+    if isinstance(value, tuple):
+        return tuple(level_key(item) for item in value)
+    # In Python True == 1.
+    return isinstance(value, bool), value
+
+
+def same_level(left: Value, right: Value) -> bool:
+    """Whether two values of a setting are the same level. Use this for every comparison of levels."""
+    return level_key(left) == level_key(right)
+
+
+def crossed(factors: Mapping[str, tuple[Value, ...]]) -> Iterator[dict[str, Value]]:
+    """Yield every combination of levels, the last factor varying fastest; nothing without factors."""
+    if factors:
+        for combination in product(*factors.values()):
+            yield dict(zip(factors, combination, strict=True))
+
+
+def cell_name(levels: Mapping[str, Value], keys: list[str]) -> str:
+    """Return a short name: keys with their levels."""
+    short = short_keys(keys)
+    return ", ".join(f"{short[key]}={level_text(levels[key])}" for key in keys) or "base"
+
+
+def short_keys(keys: Iterable[str]) -> dict[str, str]:
+    """Return the last part of each key, or all of it if two keys would be equal."""
+    ends = {key: key.rsplit(".", 1)[-1] for key in keys}
+    count = Counter(ends.values())
+    return {key: end if count[end] == 1 else key for key, end in ends.items()}
+
+
+def level_text(value: Value) -> str:
+    """Return a level as text: `yes`, `none`, `3e-4`, `32-64-128`. Parsing the text of a number gives it back."""
+    if value is None:
+        return NONE
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return "-".join(level_text(item) for item in value)
+    if not isinstance(value, float):
+        return str(value)
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
