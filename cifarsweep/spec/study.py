@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, ClassVar, Self, TypeVar
 
 from pydantic import Field, NonNegativeInt, model_validator
 
@@ -15,8 +15,9 @@ from cifarsweep.errors import SpecError
 from cifarsweep.spec.final import Final
 from cifarsweep.spec.hypothesis import Hypothesis, Selector, moment_of, selectors
 from cifarsweep.spec.levels import same_level, short_keys
-from cifarsweep.spec.metrics import SINGLE
+from cifarsweep.spec.metrics import SINGLE, VAL_ACCURACY
 from cifarsweep.spec.moments import beyond_budget
+from cifarsweep.spec.program import ParameterName, Program
 from cifarsweep.spec.reported import Reported
 from cifarsweep.spec.reported_runs import ReportedRuns
 from cifarsweep.spec.search_space import Search
@@ -40,11 +41,17 @@ class Cell(Frozen):
     levels: dict[str, Value]
     """The value of every setting that any cell of the study varies, by dotted key."""
     own_settings: Settings | None = Field(alias="settings")
-    """None in an imported study, whose logs do not tell them."""
+    """None in an imported study, whose logs do not tell them, and in one of a program, which has parameters."""
+    parameters: dict[ParameterName, Value] | None = None
+    """What a program is started with; None in other studies."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"parameters"})
 
     @property
     def settings(self) -> Settings:
-        """All settings. Raises SpecError if they are unknown; check `Study.imported` first."""
+        """All settings. Raises SpecError if there are none; check `Study.imported` and `Study.program` first."""
+        if self.parameters is not None:
+            raise SpecError(f"cell {self.name!r} is of a program, which has parameters and no settings")
         if self.own_settings is None:
             raise SpecError(f"cell {self.name!r} was imported from logs, which do not say what it was trained with")
         return self.own_settings
@@ -80,12 +87,21 @@ class Study(Frozen):
     """The standard deviation of the accuracies of a cell's seeds that its author plans with; None if not stated."""
     imported: bool = False
     """Whether its trials were read from logs of other programs, so that their settings are unknown."""
+    program: Program | None = None
+    """The user's own program that its trials run; None where they train in our own loop."""
 
     @model_validator(mode="after")
     def _settings_are_known(self) -> Self:
-        if any((cell.own_settings is None) != self.imported for cell in self.cells):
-            raise ValueError("cells: have settings, or none in an imported study")
+        if any((cell.own_settings is not None) == (self.imported or self.program is not None) for cell in self.cells):
+            raise ValueError("cells: have settings, or none in a study that is imported or of a program")
+        if any((cell.parameters is None) == (self.program is not None) for cell in self.cells):
+            raise ValueError("cells: have parameters in a study of a program, and only there")
         return self
+
+    @property
+    def metric(self) -> str:
+        """What verdicts, pages and searches quote."""
+        return VAL_ACCURACY if self.program is None else self.program.metric
 
     def trials(self) -> Iterator[PlannedTrial]:
         """Yield every cell with the first seed, then every cell with the second, so that early results cover all cells.
@@ -104,7 +120,9 @@ class Study(Frozen):
     def canonical(self) -> str:
         """Return the study as JSON with sorted keys, as the database keeps it and the hash covers it."""
         # Omit what earlier versions did not have, so that their studies keep their hash.
-        unused = {key for key in ("search", "imported", "reported", "reported_runs") if not getattr(self, key)}
+        unused = {
+            key for key in ("search", "imported", "program", "reported", "reported_runs") if not getattr(self, key)
+        }
         unused |= {"final"} if self.final == Final() else set()
         unused |= {"expected_sd"} if self.expected_sd is None else set()
         contents = self.model_dump(mode="json", exclude=unused)
