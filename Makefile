@@ -58,7 +58,7 @@ contracts: $(VENV)/.ready ## imports run one way
 unit: $(VENV)/.ready ## every test, on two processes
 	$(BIN)/pytest -n 2 --dist worksteal tests
 
-quick: $(VENV)/.ready ## every test but the long ones: fault campaigns, real browsers, benchmarks in small
+quick: $(VENV)/.ready ## every test but the long ones: fault campaigns, real browsers, Slurm, S3, benchmarks in small
 	$(BIN)/pytest -n 2 --dist worksteal -m "not long" tests
 
 bench: $(VENV)/.ready ## the benchmarks, each against the plain alternative

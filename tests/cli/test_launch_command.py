@@ -24,6 +24,7 @@ def block(language: str) -> str:
     return found[1]
 
 
+@pytest.mark.long
 def test_workers_that_are_launched_train_a_study_and_a_backup_has_it(cli, tmp_path):
     assert cli("create", "demo", "--seeds", "1", "--set", "epochs=1", "--as", "small").returncode == 0
 

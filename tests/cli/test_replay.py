@@ -6,6 +6,8 @@ import sqlite3
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 CREATE = ["create", "demo", "--as", "small", "--seeds", "1", "--set", "epochs=1", "--set", "model.widths=[4, 8, 8]"]
 DATABASE = "cifarsweep.db"
 

@@ -12,6 +12,8 @@ from cifarsweep.spec.types import TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.schema import checkpoint
 
+pytestmark = pytest.mark.long
+
 #: Two trials of real training, a few seconds each.
 STUDY = """
 name = "shared"

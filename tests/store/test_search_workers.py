@@ -17,6 +17,8 @@ from cifarsweep.spec.reader import read_study
 from cifarsweep.spec.types import Outcome, TrialState
 from cifarsweep.store import Store
 
+pytestmark = pytest.mark.long
+
 TRIALS = 16
 FILE = f"""
 name = "find"

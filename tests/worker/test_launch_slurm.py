@@ -18,6 +18,8 @@ from cifarsweep.worker.launch.slurm import Job, submit
 
 pytest.importorskip("submitit")
 needs_slurm = pytest.mark.skipif(bool(slurm_cluster.missing()), reason=slurm_cluster.missing() or "there is one")
+pytestmark = pytest.mark.long
+
 TRIALS = 12
 #: What every start of an element says.
 STARTED = "Starting with JobEnvironment"
