@@ -11,7 +11,7 @@ from cifarsweep.errors import SpecError
 from cifarsweep.spec.hypothesis import Hypothesis, selectors
 from cifarsweep.spec.levels import same_level
 from cifarsweep.spec.settings import NONE, OPTIONAL_KEYS, flatten
-from cifarsweep.spec.study import Cell, ends_before, overlap, select, unmeasured
+from cifarsweep.spec.study import Cell, cell_json, ends_before, overlap, select, unmeasured
 from cifarsweep.spec.types import NAME_PATTERN, Value
 from cifarsweep.spec.validation import Table
 
@@ -178,7 +178,7 @@ def merge_equal_cells(cells: Sequence[Cell], note: Note) -> list[Cell]:
     """Keep the first of cells with the same settings."""
     kept: dict[str, Cell] = {}
     for cell in cells:
-        first = kept.setdefault(cell.settings.model_dump_json(), cell)
+        first = kept.setdefault(cell_json(cell), cell)
         if first is not cell:
             note(f"the arm {cell.name!r} is left out: with --set it trains the same as {first.name!r}")
     return list(kept.values())

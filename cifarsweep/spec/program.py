@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -32,6 +33,11 @@ class Parameters(Frozen):
     """What a trial of a program is started with, in the place of settings."""
 
     parameters: dict[ParameterName, Value]
+
+    @classmethod
+    def of(cls, values: Mapping[str, Value]) -> Self:
+        """Return the parameters in the order of their names: equal ones have equal JSON."""
+        return cls(parameters=dict(sorted(values.items())))
 
 
 class ProgramFile(Frozen):

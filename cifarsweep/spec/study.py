@@ -17,11 +17,11 @@ from cifarsweep.spec.hypothesis import Hypothesis, Selector, moment_of, selector
 from cifarsweep.spec.levels import same_level, short_keys
 from cifarsweep.spec.metrics import SINGLE, VAL_ACCURACY
 from cifarsweep.spec.moments import beyond_budget
-from cifarsweep.spec.program import ParameterName, Program
+from cifarsweep.spec.program import ParameterName, Parameters, Program
 from cifarsweep.spec.reported import Reported
 from cifarsweep.spec.reported_runs import ReportedRuns
 from cifarsweep.spec.search_space import Search
-from cifarsweep.spec.settings import Frozen, Settings
+from cifarsweep.spec.settings import Frozen, Settings, flat_settings
 from cifarsweep.spec.tested import never_measured
 from cifarsweep.spec.types import NAME_PATTERN, Value
 from cifarsweep.spec.validation import unknown_metric
@@ -55,6 +55,19 @@ class Cell(Frozen):
         if self.own_settings is None:
             raise SpecError(f"cell {self.name!r} was imported from logs, which do not say what it was trained with")
         return self.own_settings
+
+    @property
+    def trained_with(self) -> Settings | Parameters | None:
+        """Its settings or its parameters, which tell cells apart; None where it was imported."""
+        # Sorted, as the JSON of a study that is stored has them: the digest of a cell is the same before and after.
+        return self.own_settings if self.parameters is None else Parameters.of(self.parameters)
+
+    @property
+    def flat(self) -> dict[str, Value]:
+        """Every setting by its dotted key, or every parameter; the levels alone where it was imported."""
+        if self.own_settings is not None:
+            return flat_settings(self.own_settings)
+        return dict(self.levels if self.parameters is None else self.parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,12 +188,18 @@ def select(cells: tuple[Cell, ...], selector: Selector) -> list[Cell]:
     ]
 
 
+def cell_json(cell: Cell) -> str:
+    """Return what tells the cells of a study apart: their settings or parameters, or the names of imported ones."""
+    known = cell.trained_with
+    return json.dumps(cell.name) if known is None else known.model_dump_json()
+
+
 def check_unique(cells: tuple[Cell, ...], where: str) -> None:
     """Raise SpecError if two cells have the same settings or the same name."""
     seen: dict[str, str] = {}
     names: set[str] = set()
     for cell in cells:
-        key = cell.settings.model_dump_json()
+        key = cell_json(cell)
         if key in seen:
             raise SpecError(f"{where}: the cells {seen[key]!r} and {cell.name!r} are duplicates; remove one of them")
         if cell.name in names:

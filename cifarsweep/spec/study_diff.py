@@ -8,7 +8,7 @@ import json
 from cifarsweep.errors import StudyExists
 from cifarsweep.spec.search_space import Search
 from cifarsweep.spec.settings import flatten
-from cifarsweep.spec.study import Study
+from cifarsweep.spec.study import Study, cell_json
 
 
 def difference(old: Study, new: Study) -> str:
@@ -30,10 +30,9 @@ def _pretty(study: Study) -> list[str]:
         parts = study.search.model_dump().items()
         return lines + [f"search.{key} = {json.dumps(value, sort_keys=True)}" for key, value in parts]
     for cell in study.cells:
-        lines.append(f"cell {cell.name!r}" + (" with unknown settings" if cell.own_settings is None else ""))
-        if cell.own_settings is None:
-            continue
-        lines += [f"  {key} = {json.dumps(value)}" for key, value in flatten(cell.settings.model_dump()).items()]
+        lines.append(f"cell {cell.name!r}" + (" with unknown settings" if cell.trained_with is None else ""))
+        known = cell.own_settings.model_dump() if cell.own_settings else cell.parameters or {}
+        lines += [f"  {key} = {json.dumps(value)}" for key, value in flatten(known).items()]
     return lines
 
 
@@ -44,8 +43,8 @@ def check_extends(old: Study, new: Study) -> None:
     """
     if old.imported:
         raise StudyExists(f"study {old.name!r} was imported: its trials were trained elsewhere, so none can be added")
-    kept_cells = {cell.settings.model_dump_json() for cell in new.cells}
-    lost = [cell.name for cell in old.cells if cell.settings.model_dump_json() not in kept_cells]
+    kept_cells = {cell_json(cell) for cell in new.cells}
+    lost = [cell.name for cell in old.cells if cell_json(cell) not in kept_cells]
     lost += [f"seed {seed}" for seed in old.seeds if seed not in new.seeds]
     changed = [key for key in ("question", "source", "hypotheses", "final") if getattr(old, key) != getattr(new, key)]
     changed += _search_changes(old.search, new.search)

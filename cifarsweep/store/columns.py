@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, LargeBinary, Table
 
 from cifarsweep.spec.metrics import VAL_ACCURACY
+from cifarsweep.spec.program import Parameters
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Study, dangling
 from cifarsweep.spec.types import NAME_PATTERN, AttemptEnd, MetricRow, Outcome, StopRequest, TrialState, Value
@@ -27,6 +28,8 @@ Parser = Callable[[Any], Any]
 R = TypeVar("R")
 #: The settings of an imported cell, in JSON: they are unknown.
 UNKNOWN = "null"
+#: How the JSON of parameters begins, and that of no settings does.
+_PARAMETERS = '{"parameters":'
 #: The numbers that JSON and SQLite lack, by the texts that stand for them.
 SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf, "-0": -0.0}
 #: The largest value of each kind of column; 2^53 is exact in every program.
@@ -188,9 +191,9 @@ def kind_of(value: float) -> str | None:
     return "-0" if math.copysign(1.0, value) < 0 else None
 
 
-def result_columns(final: Mapping[str, float]) -> tuple[float | None, str]:
-    """`cs_trial.value` and `cs_trial.final` of the last metrics."""
-    value = final.get(VAL_ACCURACY)
+def result_columns(final: Mapping[str, float], metric: str = VAL_ACCURACY) -> tuple[float | None, str]:
+    """`cs_trial.value`, that of the study's metric, and `cs_trial.final` of the last metrics."""
+    value = final.get(metric)
     texts = json.dumps({name: kind_of(number) or number for name, number in final.items()})
     return value if value is not None and kind_of(value) is None else None, texts
 
@@ -239,12 +242,16 @@ def _versions(value: Any) -> str:
 
 
 @lru_cache(maxsize=4096)
-def settings(value: Any) -> Settings | None:
-    """The settings of a cell; None if it was imported.
+def settings(value: Any) -> Settings | Parameters | None:
+    """The settings of a cell, or the parameters of one of a program; None if it was imported.
 
     Raises BadValue, which tells those of a newer version from those that are damaged.
     """
-    return None if value == UNKNOWN else _record(value, Settings.model_validate_json)
+    if value == UNKNOWN:
+        return None
+    if isinstance(value, str) and value.startswith(_PARAMETERS):
+        return _record(value, Parameters.model_validate_json)
+    return _record(value, Settings.model_validate_json)
 
 
 def spec(value: Any) -> Study:

@@ -63,7 +63,7 @@ def _read(
         with suppress(BadValue):
             found = {name: parse[name](value) for name, value in zip(_COLUMNS, row, strict=True)}
             its = settings(cells.get(found["cell_id"]))
-            if its is not None:  # an imported one has none
+            if isinstance(its, Settings):  # an imported one has none, and a program has parameters
                 yield _candidate(found, its, state, attempts.get(row.trial_id, ()), branches.get(row.trial_id))
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from uuid import uuid4
 
 from cifarsweep.spec.links import Candidate, Plan
+from cifarsweep.spec.metrics import VAL_ACCURACY
+from cifarsweep.spec.program import Parameters
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import CheckpointRef, MetricRow, Outcome, StopRequest, TrialState
@@ -123,7 +125,7 @@ class Lease:
     number: int
     cell: str
     seed: int
-    settings: Settings
+    settings: Settings | Parameters
     attempt: int
     flush_seq: int
     checkpoints: tuple[CheckpointRef, ...]
@@ -145,6 +147,15 @@ class Lease:
     """Where to begin if no checkpoint of its own is accepted."""
     branch_steps: Mapping[int, str] = field(default_factory=dict)
     """Steps at which others wait for a checkpoint of this trial, each with the identity of the steps up to there."""
+    program: str | None = None
+    """The digest of the program that it runs, where its settings are parameters."""
+    metric: str = VAL_ACCURACY
+    """Its value is the trial's, and searches go by it."""
+
+    @property
+    def dataset(self) -> str | None:
+        """None for a program, which has its own data."""
+        return self.settings.dataset if isinstance(self.settings, Settings) else None
 
     @property
     def step(self) -> int:
@@ -295,10 +306,7 @@ class StudyStatus:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds until all unpaused trials are done, with today's workers; None if unknown.
-
-        What queued trials wait to take from others does not count.
-        """
+        """Seconds until all unpaused trials are done, but for what they will take from others; None if unknown."""
         live = sum(not worker.expired for worker in self.workers)
         if self.trial_s is None or not live:
             return None

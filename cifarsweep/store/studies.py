@@ -14,7 +14,6 @@ from cifarsweep.spec.final import default_final
 from cifarsweep.spec.links import Candidate, Planner
 from cifarsweep.spec.metrics import ELAPSED
 from cifarsweep.spec.search_space import Search
-from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.study_diff import check_extends, difference
 from cifarsweep.spec.types import FINAL_STATES, StopRequest, TrialState
@@ -52,7 +51,7 @@ class Studies(Part):
         more than cells and seeds was added; or where Optuna has a study of that name that is not ours.
         """
         with naming_rows(self._db, study.name):
-            self._plan_ahead(planner, [(one.cell.settings, one.seed) for one in study.trials()] if planner else [])
+            self._plan_ahead(planner, study)
             return self._change(
                 lambda conn: _create(conn, study, planner, extend=extend, other_data=other_data),
                 lambda created: created.added,
@@ -74,8 +73,10 @@ class Studies(Part):
                 lambda conn: _add_seeds(conn, name, added, plans, planner), lambda created: created.added
             )
 
-    def _plan_ahead(self, planner: Planner | None, new: Sequence[tuple[Settings, int]]) -> None:
+    def _plan_ahead(self, planner: Planner | None, study: Study) -> None:
         """Let the planner compute all rates before the transaction that others wait for."""
+        planned = study.trials() if planner is not None else ()
+        new = [(one.cell.own_settings, one.seed) for one in planned if one.cell.own_settings is not None]
         if planner is not None and new:
             seeds = sorted({seed for _, seed in new})
             there = self._db.read(lambda conn: givers(conn, seeds))
@@ -154,7 +155,9 @@ def _linked(conn: Connection, created: Created, planner: Planner | None) -> Crea
 def _with_stored_final(conn: Connection, spec: Study) -> Study:
     """Keep what counts as a final value in a study that is stored, where `spec` has the default for new ones."""
     row = conn.execute(select(study).where(study.c.name == spec.name)).one_or_none()
-    if row is None or spec.search or spec.imported or spec.final != default_final(one.settings for one in spec.cells):
+    # An imported study and one of a program have no default that settings decide.
+    known = [one.own_settings for one in spec.cells if one.own_settings is not None]
+    if row is None or spec.search or not known or spec.final != default_final(known):
         return spec
     return spec.model_copy(update={"final": stored(row).spec.final})
 

@@ -97,7 +97,7 @@ def _in_use(conn: Connection, study_id: int, dataset: str, sha256: str, but: int
     return any(parsed_versions(text).get(DATA_VERSION + dataset) == sha256 for text in conn.execute(query).scalars())
 
 
-def environment_columns(mine: Environment, dataset: str) -> dict[str, str | None]:
-    """The columns of an attempt that say what it trains with, beyond its worker's row."""
-    versions = {**mine.versions, DATA_VERSION + dataset: mine.data[dataset]}
+def environment_columns(mine: Environment, dataset: str | None) -> dict[str, str | None]:
+    """The columns of an attempt that say what it trains with, beyond its worker's row; None for no data set."""
+    versions = dict(mine.versions) | ({DATA_VERSION + dataset: mine.data[dataset]} if dataset is not None else {})
     return {"device": mine.device, "versions": json.dumps(versions, sort_keys=True)}

@@ -12,8 +12,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select
 
 from cifarsweep.errors import UnknownStudy, UnreadableStudy
+from cifarsweep.spec.metrics import VAL_ACCURACY
+from cifarsweep.spec.program import Parameters, Program
 from cifarsweep.spec.settings import Settings
-from cifarsweep.spec.study import Cell
+from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.types import NAME_PATTERN, CheckpointRef, StopRequest, TrialState
 from cifarsweep.spec.validation import nearest
 from cifarsweep.store import columns, rows
@@ -80,12 +82,13 @@ def cell_row(study_id: int, position: int, one: Cell) -> dict[str, Any]:
 
 
 def _settings(one: Cell) -> str:
-    return columns.UNKNOWN if one.own_settings is None else one.own_settings.model_dump_json()
+    known = one.trained_with
+    return columns.UNKNOWN if known is None else known.model_dump_json()
 
 
 def cell_digest(one: Cell) -> str:
-    """The digest that tells cells apart: of the settings, or of the name where the settings are unknown."""
-    text = one.name if one.own_settings is None else _settings(one)
+    """The digest that tells cells apart: of its settings or parameters, or of the name where both are unknown."""
+    text = one.name if one.trained_with is None else _settings(one)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -110,7 +113,9 @@ class _CachedCell:
     study: str
     folder: str
     cell: str
-    settings: Settings
+    settings: Settings | Parameters
+    program: str | None
+    metric: str
 
 
 class CellCache:
@@ -147,7 +152,9 @@ class CellCache:
             checkpoints=checkpoints,
             lease_s=lease_s,
             takeovers=found["takeovers"],
-            data_sha256=digests.get(known.settings.dataset),
+            data_sha256=digests.get(known.settings.dataset) if isinstance(known.settings, Settings) else None,
+            program=known.program,
+            metric=known.metric,
         )
 
     def _about(self, conn: Connection, cell_id: int) -> _CachedCell:
@@ -164,10 +171,26 @@ class CellCache:
                     f"cs_cell.settings is null, as of imported trials, which can't be trained: {columns.ADVICE}"
                 )
             name, made = rows.column(study.c.name, row.study), rows.column(study.c.created_at, row.created_at)
+            program = _program(conn, its["study_id"]) if isinstance(its["settings"], Parameters) else None
             self._known[cell_id] = _CachedCell(
-                its["study_id"], name, checkpoint_folder(name, made), its["name"], its["settings"]
+                study_id=its["study_id"],
+                study=name,
+                folder=checkpoint_folder(name, made),
+                cell=its["name"],
+                settings=its["settings"],
+                program=program.sha256 if program else None,
+                metric=program.metric if program else VAL_ACCURACY,
             )
         return self._known[cell_id]
+
+
+def _program(conn: Connection, study_id: int) -> Program:
+    """The program of a study whose cells have parameters. Raises BadValue."""
+    text = conn.execute(select(study.c.spec).where(study.c.study_id == study_id)).scalar_one()
+    found: Study = rows.column(study.c.spec, text)
+    if found.program is None:
+        raise columns.BadValue(f"cs_cell.settings has parameters, but cs_study.spec has no program: {columns.ADVICE}")
+    return found.program
 
 
 def checkpoint_folder(name: str, created_at: datetime) -> str:

@@ -44,7 +44,7 @@ def training_times(conn: Connection) -> list[TrainingTime]:
     for text, name, steps, seconds in conn.execute(query):
         with suppress(BadValue, TypeError, ValueError):  # edited by hand: no time
             its = settings(text)
-            if its is not None and name and steps > 0 and seconds > 0:
+            if isinstance(its, Settings) and name and steps > 0 and seconds > 0:
                 found.append(TrainingTime(its, str(name), int(steps), float(seconds)))
     return found
 

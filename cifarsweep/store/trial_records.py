@@ -59,7 +59,7 @@ class TrialRow:
     cell: str
     levels: Mapping[str, Value]
     own_settings: Settings | None
-    """None where the trial was imported from logs."""
+    """None where the trial was imported from logs, or is one of a program."""
     seed: int
     state: TrialState
     outcome: Outcome | None
@@ -71,6 +71,8 @@ class TrialRow:
     attempts: tuple[AttemptRow, ...]
     reuse: Reuse | None = None
     """What it took over from other trials; `step`, `elapsed_s` and `final` count it, as if it had trained alone."""
+    parameters: Mapping[str, Value] | None = None
+    """What its program was started with; None for other trials."""
     waits_for: str = ""
     """STUDY/NUMBER of the trial that it waits for, to take steps over from it; empty if it waits for none."""
 
@@ -96,7 +98,11 @@ class TrialRow:
 
     @property
     def settings(self) -> Settings:
-        """All settings. Raises StoreError if they are unknown."""
+        """All settings. Raises StoreError if there are none."""
+        if self.parameters is not None:
+            raise StoreError(
+                f"trial {self.number} ({self.cell!r}) is of a program, which has parameters and no settings"
+            )
         if self.own_settings is None:
             raise StoreError(
                 f"trial {self.number} ({self.cell!r}) was imported from logs, which do not say what it was trained with"

@@ -9,6 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from cifarsweep.errors import StoreError
+from cifarsweep.spec.program import Parameters
+from cifarsweep.spec.settings import Settings
 from cifarsweep.store import rows
 from cifarsweep.store.database import Part, reading
 from cifarsweep.store.queue.workers import workers_of
@@ -95,11 +97,13 @@ def trials_of(conn: Connection, owner: int, numbers: Sequence[int] | None = None
 def _trial(
     found: dict[str, Any], its_cell: dict[str, Any], attempts: Sequence[AttemptRow], sources: Sources
 ) -> TrialRow:
+    its = its_cell["settings"]
     return TrialRow(
         number=found["number"],
         cell=its_cell["name"],
         levels=its_cell["levels"],
-        own_settings=its_cell["settings"],
+        own_settings=its if isinstance(its, Settings) else None,
+        parameters=its.parameters if isinstance(its, Parameters) else None,
         seed=found["seed"],
         state=found["state"],
         outcome=found["outcome"],

@@ -9,7 +9,8 @@ from functools import lru_cache
 from typing import Any
 
 from cifarsweep.errors import StoreUnavailable, UnreadableStudy
-from cifarsweep.spec.metrics import ENERGY, LARGEST_CLASS, VAL_ACCURACY, VAL_IMAGES
+from cifarsweep.spec.metrics import ENERGY, LARGEST_CLASS, VAL_IMAGES
+from cifarsweep.spec.program import Parameters
 from cifarsweep.spec.provenance import changes, changes_text, contributing
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.types import DATA_VERSION, AttemptEnd, MetricRow, Outcome, TrialResult
@@ -41,7 +42,7 @@ class Attempt:
         self.stop_sent = False
         self._slot, self._context = slot, context
         self._pruning_decider = context.pruning_decider(lease)
-        self._data_set = context.eligible.data_set(lease.settings.dataset)
+        self._data_set = context.eligible.data_set(lease.dataset)
         self._telemetry = AttemptTelemetry(context.telemetry, slot)
         self._started: events.Started | None = None
         self._rejected: list[events.Rejected] = []
@@ -135,8 +136,8 @@ class Attempt:
 
     def on_crash(self, error: str, story: str) -> None:
         """Record that the child crashed or hung."""
-        dataset = self.lease.settings.dataset
-        if not self._context.eligible.is_unchanged(dataset, self._data_set):
+        dataset = self.lease.dataset
+        if dataset is not None and not self._context.eligible.is_unchanged(dataset, self._data_set):
             # The system kills a process that reads beyond the end of a file that was cut.
             self._release_for_data(f"the file of data set {dataset!r} was written to or removed ({error})")
             return
@@ -145,7 +146,8 @@ class Attempt:
 
     def _release_for_data(self, reason: str) -> None:
         """Give back a trial whose images can't be used here; another worker, or this one later, continues it."""
-        self._context.eligible.reject_data(self.lease.settings.dataset, self._data_set, reason)
+        if self.lease.dataset is not None:
+            self._context.eligible.reject_data(self.lease.dataset, self._data_set, reason)
         self.log(reason)
         self._closing_message = "given back, since its images can't be used here"
         self.recorder.release()
@@ -191,7 +193,7 @@ class Attempt:
 
     def _on_evaluation(self, rows: Sequence[MetricRow]) -> None:
         """Add the hardware's telemetry to an evaluation, and end the trial if its study prunes it."""
-        at = next((row for row in rows if row.name == VAL_ACCURACY), None)
+        at = next((row for row in rows if row.name == self.lease.metric), None)
         if at is None:
             return
         self.recorder.add(self._telemetry.at_evaluation(at.step))
@@ -242,7 +244,9 @@ class Attempt:
 
 def _on_other_images(lease: Lease) -> bool:
     """Return whether the checkpoints are known to be trained on other images than the lease's."""
-    before, key = _before(lease, lease.step), DATA_VERSION + lease.settings.dataset
+    if lease.dataset is None:
+        return False
+    before, key = _before(lease, lease.step), DATA_VERSION + lease.dataset
     known = None if before is None else before.environment.get(key)
     return known is not None and lease.data_sha256 is not None and known != lease.data_sha256
 
@@ -269,7 +273,7 @@ def _before(lease: Lease, start_step: int) -> Segment | None:
 
 
 @lru_cache
-def _settings_json(settings: Settings) -> dict[str, Any]:
+def _settings_json(settings: Settings | Parameters) -> dict[str, Any]:
     """Return the settings as JSON values; cached, since the trials of a cell share them."""
     return settings.model_dump(mode="json")
 

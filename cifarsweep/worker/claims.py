@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from cifarsweep.errors import DataError, SpecError, StudyRefused, UnreadableStudy
 from cifarsweep.spec.provenance import DEVICE, without_data
+from cifarsweep.spec.settings import Settings
 from cifarsweep.store import Store
 from cifarsweep.store.records import ClaimRequest, Environment, Identify, Lease, WorkerInfo
 from cifarsweep.training.identity import rows_identity
@@ -130,8 +131,8 @@ class TrialClaimer:
 
     def _identity(self, lease: Lease, steps: int | None, environment: Mapping[str, str]) -> str | None:
         """Return the identity of the first `steps` steps of a trial, or of all; None where it is not known."""
-        settings, found = lease.settings, self._eligible.data_set(lease.settings.dataset)
-        if found is None or found.sha256 != lease.data_sha256:
+        settings, found = lease.settings, self._eligible.data_set(lease.dataset)
+        if not isinstance(settings, Settings) or found is None or found.sha256 != lease.data_sha256:
             return None
         images = training_images(settings, found)
         try:

@@ -57,9 +57,9 @@ class EligibleStudies:
             raise errors[alone]
         return trainable
 
-    def data_set(self, dataset: str) -> DataSetInfo | None:
+    def data_set(self, dataset: str | None) -> DataSetInfo | None:
         """Return the data set as it was at the last call."""
-        return self._found.get(dataset)
+        return None if dataset is None else self._found.get(dataset)
 
     def is_unchanged(self, dataset: str, before: DataSetInfo | None) -> bool:
         """Return whether the data set's file is unchanged now."""

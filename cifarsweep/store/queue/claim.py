@@ -239,9 +239,9 @@ def _lease(conn: Connection, cells: CellCache, row: Row[Any], request: ClaimRequ
         values = {"trial_id": row.trial_id, "attempt": row.attempt, "worker_id": request.worker_id}
         values |= {"first_step": lease.step, "started_at": datetime.now(UTC), "identity": lease.identity}
         if request.environment is not None:
-            dataset = lease.settings.dataset
-            check_claim(conn, row.study_id, lease.study, dataset, request.environment, row.trial_id)
-            values |= environment_columns(request.environment, dataset)
+            if lease.dataset is not None:
+                check_claim(conn, row.study_id, lease.study, lease.dataset, request.environment, row.trial_id)
+            values |= environment_columns(request.environment, lease.dataset)
         _add_attempt(conn, values)
         if lease.identity is not None and not checkpoints:
             twin = twins.find(conn, row.trial_id, lease.identity)
@@ -279,7 +279,10 @@ def _identified(
     """The lease, with the digest of this worker's images and the identity that the trial has on them."""
     known = {} if request.environment is None else request.environment.data
     lease = cells.lease(conn, found, checkpoints, lease_s, known)
-    return lease if request.identify is None else replace(lease, identity=request.identify(lease, None))
+    # What decides the rows of a program is not known.
+    if request.identify is None or lease.program is not None:
+        return lease
+    return replace(lease, identity=request.identify(lease, None))
 
 
 @contextmanager

@@ -204,7 +204,7 @@ def finish(
 
     `written` is the digest of all rows of the trial; without it the rows are read.
     """
-    value, final = columns.result_columns(result.final)
+    value, final = columns.result_columns(result.final, lease.metric)
     outcome = {
         "p_state": TrialState.DONE.value,
         "p_outcome": result.outcome.value,
