@@ -18,6 +18,7 @@ from cifarsweep.data import catalog, tensor_file
 from cifarsweep.data.seeding import generator
 from cifarsweep.data.tensor_file import CHANNELS, SIDE, MappedFile, Stamp
 from cifarsweep.errors import DataError
+from cifarsweep.spec.image_shape import ImageShape
 from cifarsweep.spec.settings import Validation
 
 #: Rows of pixels whose sums and sums of squares are exact in float32: 256 * 255**2 < 2**24.
@@ -62,6 +63,11 @@ class Split:
             name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)
         }
         return replace(self, **tensors)
+
+    @property
+    def shape(self) -> ImageShape:
+        """The shape of all its images."""
+        return ImageShape(self.train_images.shape[2], self.train_images.shape[1])
 
     @cached_property
     def largest_class(self) -> int:

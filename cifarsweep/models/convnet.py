@@ -9,9 +9,7 @@ from torch import Tensor, nn
 
 from cifarsweep.models.initialization import draw_he
 from cifarsweep.spec import settings as spec
-
-IMAGE_CHANNELS = 3
-IMAGE_SIZE = 32
+from cifarsweep.spec.image_shape import ImageShape
 
 
 def _norm(settings: spec.ConvNet, channels: int) -> nn.Module:
@@ -76,12 +74,12 @@ def _stage(settings: spec.ConvNet, before: int, width: int) -> nn.Module:
 class ConvNet(nn.Module):
     """Stages with a 2x2 max-pool between them, a global mean, dropout and a linear layer."""
 
-    def __init__(self, settings: spec.ConvNet, classes: int) -> None:
+    def __init__(self, settings: spec.ConvNet, classes: int, shape: ImageShape) -> None:
         super().__init__()
         self.stem: nn.Module | None = None
         if settings.stem_width:
-            self.stem = nn.Conv2d(IMAGE_CHANNELS, settings.stem_width, 3, padding=1)
-        befores = (settings.stem_width or IMAGE_CHANNELS, *settings.widths)
+            self.stem = nn.Conv2d(shape.channels, settings.stem_width, 3, padding=1)
+        befores = (settings.stem_width or shape.channels, *settings.widths)
         self.stages = nn.ModuleList(
             _stage(settings, before, width) for before, width in zip(befores, settings.widths, strict=False)
         )
@@ -90,7 +88,7 @@ class ConvNet(nn.Module):
         self.head = nn.Linear(settings.widths[-1], classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (N, 3, 32, 32) to logits (N, classes)."""
+        """Images (N, channels, side, side) to logits (N, classes)."""
         features = images if self.stem is None else self.stem(images)
         for index, stage in enumerate(self.stages):
             features = stage(self.pool(features) if index else features)
@@ -109,7 +107,7 @@ class ConvNet(nn.Module):
                 draw_he(module, generator, gain=gain)
 
 
-def smallest_batch(settings: spec.ConvNet) -> int:
+def smallest_batch(settings: spec.ConvNet, shape: ImageShape) -> int:
     """Return how many images a training batch needs: batch norm has no variance over one image of one pixel."""
-    pixels_left = IMAGE_SIZE >> (len(settings.widths) - 1)
+    pixels_left = shape.side >> (len(settings.widths) - 1)
     return 2 if settings.norm == "batch" and pixels_left == 1 else 1

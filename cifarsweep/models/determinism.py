@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from cifarsweep.models.convnet import IMAGE_CHANNELS, IMAGE_SIZE
 from cifarsweep.models.registry import build
+from cifarsweep.spec.image_shape import CIFAR, ImageShape
 from cifarsweep.spec.settings import Model, Timm
 
 #: Operations of images that raise on a GPU under `determinism = "exact"`, by their names in torch's library.
@@ -43,13 +43,13 @@ class _Names(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 @lru_cache(maxsize=64)
-def inexact_on_gpu(settings: Model, classes: int) -> tuple[str, ...]:
+def inexact_on_gpu(settings: Model, classes: int, shape: ImageShape = CIFAR) -> tuple[str, ...]:
     """Return the operations of a training step that raise on a GPU under `determinism = "exact"`, as far as known."""
     if isinstance(settings, Timm):
         settings = settings.model_copy(update={"pretrained": False})
     with torch.device("meta"):
-        model = build(settings, classes).train()
-        images = torch.empty(2, IMAGE_CHANNELS, IMAGE_SIZE, IMAGE_SIZE)
+        model = build(settings, classes, shape=shape).train()
+        images = torch.empty(2, shape.channels, shape.side, shape.side)
     # If the meta device can't run a network, training will report the problem.
     with contextlib.suppress(RuntimeError, NotImplementedError, ValueError), _exact(), _Names() as names:
         model(images).sum().backward()

@@ -9,38 +9,40 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from cifarsweep.models import convnet, resnet, timm_models, vit
-from cifarsweep.models.convnet import IMAGE_CHANNELS, IMAGE_SIZE
 from cifarsweep.models.initialization import draw_as_torch, fill_with_zeros
+from cifarsweep.spec.image_shape import CIFAR, ImageShape
 from cifarsweep.spec.settings import ConvNet, Model, ResNet, ResNet9, Timm, ViT
 
 _Own = convnet.ConvNet | resnet.ResNet9 | resnet.ResNet | vit.ViT
 
 
-def build(settings: Model, classes: int, generator: torch.Generator | None = None) -> torch.nn.Module:
-    """Return a network that maps images (N, 3, 32, 32) to logits (N, classes), in channels-last layout, on the CPU.
+def build(
+    settings: Model, classes: int, generator: torch.Generator | None = None, shape: ImageShape = CIFAR
+) -> torch.nn.Module:
+    """Return a network from images (N, channels, side, side) to logits (N, classes), channels-last, on the CPU.
 
     Every weight that is not pretrained comes from `generator` (a CPU one), not from the global generators; without it
     weights have the defaults of torch. Raises SpecError and DataError for a model of timm that can't be built.
     """
     if isinstance(settings, Timm):
-        model = timm_models.build(settings, classes, generator)
+        model = timm_models.build(settings, classes, shape, generator)
     else:
-        model = own = _own(settings, classes)
+        model = own = _own(settings, classes, shape)
         if generator is not None:
             _initialise(own, settings, generator)
     return model.to(memory_format=torch.channels_last)
 
 
-def _own(settings: ConvNet | ResNet9 | ResNet | ViT, classes: int) -> _Own:
+def _own(settings: ConvNet | ResNet9 | ResNet | ViT, classes: int, shape: ImageShape) -> _Own:
     match settings:
         case ConvNet():
-            return convnet.ConvNet(settings, classes)
+            return convnet.ConvNet(settings, classes, shape)
         case ResNet9():
-            return resnet.ResNet9(settings, classes)
+            return resnet.ResNet9(settings, classes, shape)
         case ResNet():
-            return resnet.ResNet(settings, classes)
+            return resnet.ResNet(settings, classes, shape)
         case ViT():
-            return vit.ViT(settings, classes)
+            return vit.ViT(settings, classes, shape)
 
 
 def _initialise(model: _Own, settings: ConvNet | ResNet9 | ResNet | ViT, generator: torch.Generator) -> None:
@@ -55,17 +57,17 @@ def _initialise(model: _Own, settings: ConvNet | ResNet9 | ResNet | ViT, generat
 
 
 @lru_cache(maxsize=64)  # a study trains few networks, many times
-def smallest_batch(settings: Model) -> int:
+def smallest_batch(settings: Model, shape: ImageShape = CIFAR) -> int:
     """Return how many images a training batch must have at least."""
     match settings:
         case ConvNet():
-            return convnet.smallest_batch(settings)
+            return convnet.smallest_batch(settings, shape)
         case ViT():
-            return vit.smallest_batch(settings)
+            return vit.smallest_batch(settings, shape)
         case Timm():
-            return timm_models.smallest_batch(settings)
+            return timm_models.smallest_batch(settings, shape)
         case ResNet9() | ResNet():
-            return 1  # their last features have several pixels
+            return resnet.smallest_batch(settings, shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +89,14 @@ class Cost:
 
 
 @lru_cache(maxsize=64)  # counting is slow, and trials of a study share their networks
-def cost(settings: Model, classes: int) -> Cost:
+def cost(settings: Model, classes: int, shape: ImageShape = CIFAR) -> Cost:
     """Count the cost on the meta device: nothing is computed, allocated or fetched."""
     if isinstance(settings, Timm):
         settings = settings.model_copy(update={"pretrained": False})
     with torch.device("meta"):
         # The counter needs gradient functions, which a learned input of a layer lacks, as attention pools have it.
-        model = build(settings, classes).eval().requires_grad_(False)
-        image = torch.empty(1, IMAGE_CHANNELS, IMAGE_SIZE, IMAGE_SIZE)
+        model = build(settings, classes, shape=shape).eval().requires_grad_(False)
+        image = torch.empty(1, shape.channels, shape.side, shape.side)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(image)
     return Cost(sum(parameter.numel() for parameter in model.parameters()), counter.get_total_flops())

@@ -11,9 +11,9 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from cifarsweep.models.convnet import IMAGE_CHANNELS
 from cifarsweep.models.initialization import draw_residual_net
 from cifarsweep.spec import settings as spec
+from cifarsweep.spec.image_shape import ImageShape
 
 STEM_WIDTH = 64
 
@@ -71,10 +71,10 @@ BLOCKS: Final[dict[str, tuple[type[Block], tuple[int, int, int, int]]]] = {
 class ResNet(nn.Module):
     """Stem, four stages of blocks (all but the first halve the image), a global mean and a linear layer."""
 
-    def __init__(self, settings: spec.ResNet, classes: int) -> None:
+    def __init__(self, settings: spec.ResNet, classes: int, shape: ImageShape) -> None:
         super().__init__()
         block, counts = BLOCKS[settings.name]
-        self.stem = nn.Sequential(*_conv(IMAGE_CHANNELS, STEM_WIDTH, 3), nn.ReLU(inplace=True))
+        self.stem = nn.Sequential(*_conv(shape.channels, STEM_WIDTH, 3), nn.ReLU(inplace=True))
         blocks: list[nn.Module] = []
         before = STEM_WIDTH
         for stage, count in enumerate(counts):
@@ -86,7 +86,7 @@ class ResNet(nn.Module):
         self.head = nn.Linear(before, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W) to logits (N, classes)."""
+        """Images (N, channels, side, side) to logits (N, classes)."""
         # A mean, because the backward of adaptive pooling adds atomically on a GPU.
         logits: Tensor = self.head(self.blocks(self.stem(images)).mean((2, 3)))
         return logits
@@ -118,11 +118,11 @@ class Residual(nn.Module):
 class ResNet9(nn.Module):
     """Preparation; three convolutions with pooling, a residual after the first and the last; a global maximum."""
 
-    def __init__(self, _: spec.ResNet9, classes: int) -> None:
+    def __init__(self, _: spec.ResNet9, classes: int, shape: ImageShape) -> None:
         super().__init__()
         prepared, low, middle, high = WIDTHS
         self.body = nn.Sequential(
-            _layer(IMAGE_CHANNELS, prepared),
+            _layer(shape.channels, prepared),
             _layer(prepared, low, pool=True),
             Residual(low),
             _layer(low, middle, pool=True),
@@ -132,10 +132,19 @@ class ResNet9(nn.Module):
         self.head = nn.Linear(high, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W), H and W multiples of 8, to logits (N, classes)."""
+        """Images (N, channels, side, side), of at least 8 pixels a side, to logits (N, classes)."""
         # The maximum by reduction: the backward of adaptive max-pooling adds atomically on a GPU.
         logits: Tensor = self.head(self.body(images).amax((2, 3)))
         return logits
 
     def initialise(self, generator: torch.Generator) -> None:
         draw_residual_net(self, generator)
+
+
+def smallest_batch(settings: spec.ResNet | spec.ResNet9, shape: ImageShape) -> int:
+    """Return how many images a training batch needs: batch norm has no variance over one image of one pixel.
+
+    Both halve an image three times; pooling rounds down, and strides round up.
+    """
+    pixels_left = shape.side // 8 if isinstance(settings, spec.ResNet9) else -(-shape.side // 8)
+    return 2 if pixels_left == 1 else 1

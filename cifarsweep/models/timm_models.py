@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cifarsweep.errors import DataError, SpecError, install_command
-from cifarsweep.models.convnet import IMAGE_CHANNELS, IMAGE_SIZE
 from cifarsweep.spec import settings as spec
+from cifarsweep.spec.image_shape import ImageShape
 
 PREFIX = "timm:"
 _USUAL_SIZE = 224
@@ -30,7 +30,7 @@ class Resized(nn.Module):
         self.net, self.size = net, size
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (N, 3, 32, 32) to logits (N, classes)."""
+        """Images (N, channels, side, side) to logits (N, classes)."""
         if self.size != images.shape[-1]:
             smaller = self.size < images.shape[-1]
             images = F.interpolate(images, size=(self.size, self.size), mode="bilinear", antialias=smaller)
@@ -38,7 +38,7 @@ class Resized(nn.Module):
         return logits
 
 
-def build(settings: spec.Timm, classes: int, generator: torch.Generator | None) -> nn.Module:
+def build(settings: spec.Timm, classes: int, shape: ImageShape, generator: torch.Generator | None) -> nn.Module:
     """Return the network with a new classifier. timm draws from the global generator, seeded here and then restored.
 
     Raises SpecError if timm is not installed, does not know the name or can't build it for these images, DataError if
@@ -47,7 +47,7 @@ def build(settings: spec.Timm, classes: int, generator: torch.Generator | None) 
     timm, config = _timm(settings), _config(settings)
     name = settings.name.removeprefix(PREFIX)
     size = input_size(settings)
-    options = {"num_classes": classes, "in_chans": IMAGE_CHANNELS}
+    options = {"num_classes": classes, "in_chans": shape.channels}
     if config is not None and config.fixed_input_size:  # as of transformers
         options["img_size"] = size
     try:
@@ -76,11 +76,11 @@ def input_size(settings: spec.Timm) -> int:
     return int(config.input_size[-1]) if config is not None else _USUAL_SIZE
 
 
-def smallest_batch(settings: spec.Timm) -> int:
+def smallest_batch(settings: spec.Timm, shape: ImageShape) -> int:
     """Return how many images a training batch needs, by a trial with one on the meta device."""
     with torch.device("meta"):
-        model = build(settings.model_copy(update={"pretrained": False}), 2, None).train()
-        image = torch.empty(1, IMAGE_CHANNELS, IMAGE_SIZE, IMAGE_SIZE)
+        model = build(settings.model_copy(update={"pretrained": False}), 2, shape, None).train()
+        image = torch.empty(1, shape.channels, shape.side, shape.side)
     try:
         with torch.no_grad():
             model(image)

@@ -1,4 +1,4 @@
-"""The vision transformer (Dosovitskiy et al. 2021, arXiv 2010.11929) for 32x32 images, with either of two stems."""
+"""The vision transformer (Dosovitskiy et al. 2021, arXiv 2010.11929) with either of two stems."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cifarsweep.models.convnet import IMAGE_CHANNELS, IMAGE_SIZE
 from cifarsweep.models.initialization import draw_he, draw_narrow
 from cifarsweep.spec import settings as spec
+from cifarsweep.spec.image_shape import ImageShape
 
 _NARROWEST = 8
 
 
-def _stem(settings: spec.ViT) -> nn.Module:
-    """Images (N, 3, 32, 32) to (N, width, 32 / patch_size, 32 / patch_size)."""
+def _stem(settings: spec.ViT, channels: int) -> nn.Module:
+    """Images (N, channels, side, side) to (N, width, side / patch_size, side / patch_size)."""
     if settings.stem == "patch":
-        return nn.Conv2d(IMAGE_CHANNELS, settings.width, settings.patch_size, stride=settings.patch_size)
+        return nn.Conv2d(channels, settings.width, settings.patch_size, stride=settings.patch_size)
     # Xiao et al. 2021 (arXiv 2106.14881): 3x3 convolutions of stride 2 and doubling width, then a 1x1 convolution.
     halvings = settings.patch_size.bit_length() - 1
     layers: list[nn.Module] = []
-    before = IMAGE_CHANNELS
+    before = channels
     for left in range(halvings, 0, -1):
         width = max(settings.width >> left, _NARROWEST)
         conv = nn.Conv2d(before, width, 3, stride=2, padding=1, bias=False)
@@ -74,10 +74,10 @@ class Block(nn.Module):
 class ViT(nn.Module):
     """Patches as tokens behind a class token, learned positions, blocks, and a linear layer on the class token."""
 
-    def __init__(self, settings: spec.ViT, classes: int) -> None:
+    def __init__(self, settings: spec.ViT, classes: int, shape: ImageShape) -> None:
         super().__init__()
-        self.stem = _stem(settings)
-        patches = (IMAGE_SIZE // settings.patch_size) ** 2
+        self.stem = _stem(settings, shape.channels)
+        patches = (shape.side // settings.patch_size) ** 2
         self.class_token = nn.Parameter(torch.zeros(1, 1, settings.width))
         self.positions = nn.Parameter(torch.empty(1, patches + 1, settings.width).normal_(std=0.02))
         self.dropout = nn.Dropout(settings.dropout)
@@ -86,7 +86,7 @@ class ViT(nn.Module):
         self.head = nn.Linear(settings.width, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (N, 3, 32, 32) to logits (N, classes)."""
+        """Images (N, channels, side, side) to logits (N, classes)."""
         patches = self.stem(images).flatten(2).transpose(1, 2)
         tokens = torch.cat((self.class_token.expand(len(patches), -1, -1), patches), 1)
         tokens = self.dropout(tokens + self.positions)
@@ -113,6 +113,6 @@ class ViT(nn.Module):
         draw_narrow(self.positions, generator)
 
 
-def smallest_batch(settings: spec.ViT) -> int:
+def smallest_batch(settings: spec.ViT, shape: ImageShape) -> int:
     """Return how many images a training batch needs: batch norm has no variance over one image of one pixel."""
-    return 2 if settings.stem == "conv" and settings.patch_size == IMAGE_SIZE else 1
+    return 2 if settings.stem == "conv" and settings.patch_size == shape.side else 1

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cifarsweep.errors import SpecError
-from cifarsweep.spec.network_flops import IMAGE_SIZE, forward_flops
+from cifarsweep.spec.image_shape import CIFAR
+from cifarsweep.spec.network_flops import forward_flops
 from cifarsweep.spec.settings import ConvNet, Model, ResNet, ResNet9, ViT
 from cifarsweep.spec.validation import nearest
 
@@ -37,7 +38,7 @@ class OwnNetwork:
         params = self.params + self.params_a_class * classes
         flops = forward_flops(self.model, classes)
         assert flops is not None  # of our own networks it is known
-        return Row(self.model.name, options(self.model), IMAGE_SIZE, params, flops)
+        return Row(self.model.name, options(self.model), CIFAR.side, params, flops)
 
 
 OWN = (

@@ -77,14 +77,15 @@ def train(run: Run) -> Iterator[Event]:
     """
     settings, device = run.settings, find_device(run.device)
     make_repeatable(settings)
-    budget = Budget.of(settings, len(run.split.train_labels), smallest_batch(settings.model))
+    shape = run.split.shape
+    budget = Budget.of(settings, len(run.split.train_labels), smallest_batch(settings.model, shape))
     warmup_steps(settings.schedule, budget.total_steps, budget.steps_per_epoch)  # complain now, not at the first step
     guess = run.split.largest_class / len(run.split.val_labels)
     images, data = len(run.split.train_labels), run.split.digest
-    trial = Trial(settings, run.seed, run.classes, device, data, images, _data_signature(run.split), guess)
+    trial = Trial(settings, run.seed, run.classes, device, data, images, _data_signature(run.split), guess, shape)
 
     state, branch_step = yield from _resumed(run, trial)
-    price = cost(settings.model, run.classes)
+    price = cost(settings.model, run.classes, shape)
     val_images, largest_class = len(run.split.val_labels), run.split.largest_class
     constants = price.params, price.flops_per_image, val_images, largest_class
     yield Started(state.step, budget.total_steps, *constants, branch_step)

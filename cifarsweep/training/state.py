@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cifarsweep.data.seeding import generator
-from cifarsweep.data.tensor_file import CHANNELS, SIDE
 from cifarsweep.errors import CheckpointError
 from cifarsweep.models import build, cost
 from cifarsweep.spec import metrics
+from cifarsweep.spec.image_shape import CIFAR, ImageShape
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.types import Hits, MetricRow, Outcome, TrialResult
 from cifarsweep.training import determinism
@@ -37,7 +37,7 @@ class Trial:
 
     `data` is the digest of images, labels and held-out part, `images` the number of training images. `data_signature`
     are statistics of the images, by which checkpoints of earlier versions identify them. `guess` is the accuracy of
-    always naming the largest class of the validation images, without it 1 / classes.
+    always naming the largest class of the validation images, without it 1 / classes. `shape` is that of all images.
     """
 
     settings: Settings
@@ -48,6 +48,7 @@ class Trial:
     images: int
     data_signature: tuple[float, ...] = ()
     guess: float | None = None
+    shape: ImageShape = CIFAR
 
     def fingerprint(self, steps: int) -> str:
         """Digest what a checkpoint of so many steps must agree on: all that decides their bits and rows.
@@ -80,8 +81,10 @@ class TrainState:
         self.trial = trial
         determinism.seed_global_generators(trial.seed)
         weights = generator(trial.seed, "weights", 0)
-        model = build(trial.settings.model, trial.classes, weights).to(trial.device)
-        self.model = set_memory_format(model, torch.zeros(1, CHANNELS, SIDE, SIDE, device=trial.device))
+        shape = trial.shape
+        model = build(trial.settings.model, trial.classes, weights, shape).to(trial.device)
+        image = torch.zeros(1, shape.channels, shape.side, shape.side, device=trial.device)
+        self.model = set_memory_format(model, image)
         self.optimizer = make_optimizer(trial.settings.optimizer, self.model.parameters())
         self._step_optimizer = plain_step(self.optimizer)
         self._rate = math.nan
@@ -105,7 +108,7 @@ class TrainState:
             self._rate = rate
 
     def compute(self, images: Tensor, labels: Tensor) -> None:
-        """Do the device's part of a step on images (N, 3, 32, 32) and labels (N,) or probabilities (N, classes).
+        """Do the device's part of a step on images (N, C, H, W) and labels (N,) or probabilities (N, classes).
 
         A CUDA graph may hold it: nothing in here waits for the device, counts, or depends on a value of the host.
         """
@@ -154,7 +157,7 @@ class TrainState:
         if val is not None:
             values |= {metrics.VAL_LOSS: val.loss, metrics.VAL_ACCURACY: val.accuracy}
         values |= {metrics.LEARNING_RATE: rate, metrics.EPOCH: epoch, metrics.IMAGES: float(images)}
-        price = cost(self.trial.settings.model, self.trial.classes)
+        price = cost(self.trial.settings.model, self.trial.classes, self.trial.shape)
         values |= {metrics.FLOPS: float(price.training_flops(images))}
         values |= {metrics.ELAPSED: self.clock.seconds, metrics.IMAGES_PER_SECOND: self.speed()}
         self.latest |= values

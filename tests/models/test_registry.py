@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from cifarsweep.models import build, cost, smallest_batch
+from cifarsweep.spec.image_shape import ImageShape
 from cifarsweep.spec.settings import ConvNet, ResNet, ResNet9, ViT
 
 SMALL = {
@@ -168,20 +169,28 @@ def test_dropout_of_a_vit_acts_in_training_only():
 
 
 @pytest.mark.parametrize(
-    ("settings", "least"),
+    ("settings", "side", "least"),
     [
-        (ViT(stem="conv", patch_size=32, width=32, depth=1), 2),
-        (ViT(stem="patch", patch_size=32, width=32, depth=1), 1),
-        (ViT(stem="conv", patch_size=16, width=32, depth=1), 1),
-        (ResNet9(), 1),
-        (ResNet(name="resnet18"), 1),
-        (ConvNet(widths=(4,) * 6), 2),
+        (ViT(stem="conv", patch_size=32, width=32, depth=1), 32, 2),
+        (ViT(stem="patch", patch_size=32, width=32, depth=1), 32, 1),
+        (ViT(stem="conv", patch_size=16, width=32, depth=1), 32, 1),
+        (ViT(stem="conv", patch_size=8, width=32, depth=1), 8, 2),
+        (ResNet9(), 32, 1),
+        (ResNet9(), 15, 2),
+        (ResNet9(), 16, 1),
+        (ResNet(name="resnet18"), 32, 1),
+        (ResNet(name="resnet18"), 8, 2),
+        (ResNet(name="resnet18"), 9, 1),
+        (ConvNet(widths=(4,) * 6), 32, 2),
+        (ConvNet(widths=(4,) * 6), 64, 1),
+        (ConvNet(widths=(4,) * 5), 28, 2),
     ],
 )
-def test_the_smallest_batch_is_the_smallest_that_trains(settings, least):
-    assert smallest_batch(settings) == least
-    model = build(settings, 2).train()
-    model(torch.zeros(least, 3, 32, 32))
+def test_the_smallest_batch_is_the_smallest_that_trains(settings, side, least):
+    shape = ImageShape(side, 1)
+    assert smallest_batch(settings, shape) == least
+    model = build(settings, 2, shape=shape).train()
+    model(torch.zeros(least, 1, side, side))
     if least > 1:
         with pytest.raises(ValueError, match="more than 1 value per channel"):
-            model(torch.zeros(least - 1, 3, 32, 32))
+            model(torch.zeros(least - 1, 1, side, side))

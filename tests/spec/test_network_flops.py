@@ -6,6 +6,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from cifarsweep.models import cost
+from cifarsweep.spec.image_shape import CIFAR, ImageShape
 from cifarsweep.spec.network_flops import forward_flops
 from cifarsweep.spec.settings import ConvNet, ResNet, ResNet9, Timm, ViT
 
@@ -31,17 +32,29 @@ VITS = st.builds(
 )
 
 
+SHAPES = [CIFAR, ImageShape(64, 3), ImageShape(32, 1), ImageShape(96, 1)]
+#: Sides that no power of two divides, so that pooling rounds down and strides round up.
+ODD_SHAPES = [ImageShape(8, 1), ImageShape(15, 3), ImageShape(28, 1), ImageShape(45, 3)]
+
+
 @hypothesis_settings(max_examples=30)
-@given(st.one_of(CONVNETS, VITS), st.sampled_from([2, 10, 100]))
-def test_networks_that_a_study_may_build(model, classes):
-    assert forward_flops(model, classes) == cost(model, classes).flops_per_image
+@given(st.one_of(CONVNETS, VITS), st.sampled_from([2, 10, 100]), st.sampled_from(SHAPES))
+def test_networks_that_a_study_may_build(model, classes, shape):
+    assert forward_flops(model, classes, shape) == cost(model, classes, shape).flops_per_image
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"])
-@pytest.mark.parametrize("classes", [10, 100])
-def test_residual_nets(name, classes):
-    assert forward_flops(ResNet(name=name), classes) == cost(ResNet(name=name), classes).flops_per_image
-    assert forward_flops(ResNet9(), classes) == cost(ResNet9(), classes).flops_per_image
+@pytest.mark.parametrize(("classes", "shape"), [(10, CIFAR), (100, CIFAR), *((7, shape) for shape in ODD_SHAPES)])
+def test_residual_nets(name, classes, shape):
+    for model in (ResNet(name=name), ResNet9()):
+        assert forward_flops(model, classes, shape) == cost(model, classes, shape).flops_per_image
+
+
+@pytest.mark.parametrize("shape", ODD_SHAPES, ids=str)
+def test_pools_of_a_plain_net_round_down(shape):
+    model = ConvNet(widths=(8, 16, 24), skip=True)
+
+    assert forward_flops(model, 10, shape) == cost(model, 10, shape).flops_per_image
 
 
 def test_a_model_of_timm_is_not_known():

@@ -3,9 +3,9 @@
 import pytest
 
 from cifarsweep.models import cost
-from cifarsweep.models.convnet import IMAGE_SIZE
 from cifarsweep.models.registry import _Own
 from cifarsweep.spec import networks
+from cifarsweep.spec.image_shape import CIFAR
 from cifarsweep.spec.networks import OWN, own_rows
 
 
@@ -15,7 +15,7 @@ def test_a_network_costs_what_the_table_says(known, classes):
     counted = cost(known.model, classes)
 
     row = known.row(classes)
-    assert (row.params, row.flops, row.size) == (counted.params, counted.flops_per_image, IMAGE_SIZE)
+    assert (row.params, row.flops, row.size) == (counted.params, counted.flops_per_image, CIFAR.side)
 
 
 def test_every_family_of_our_own_is_in_the_table():

@@ -1,0 +1,23 @@
+"""The shape of a data set's images, and which networks and augmentations images of a shape can't have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SMALLEST, LARGEST = 8, 256
+"""Pixels a side that the images of a data set may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageShape:
+    """Square images: pixels a side, and 3 channels for colour or 1 for grey."""
+
+    side: int = 32
+    channels: int = 3
+
+    def __str__(self) -> str:
+        return f"{self.side}x{self.side} {'grey' if self.channels == 1 else 'RGB'}"
+
+
+#: The shape of CIFAR's images, and of all data sets that name no other.
+CIFAR = ImageShape()
