@@ -7,21 +7,17 @@ import stat
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from cifarsweep.errors import SpecError, UnknownStudy
 from cifarsweep.spec.final import Final, default_final
-from cifarsweep.spec.hypothesis import Hypothesis
-from cifarsweep.spec.levels import cell_name, crossed, same_level
+from cifarsweep.spec.levels import cell_name
 from cifarsweep.spec.overrides import (
     EpochSteps,
     Note,
     applicable_hypotheses,
     fit_warmup,
     flat_table,
-    frozen,
     levels_of_cells,
     locked_keys,
     map_levels,
@@ -31,45 +27,17 @@ from cifarsweep.spec.overrides import (
     parse_none,
     with_file_defaults,
 )
-from cifarsweep.spec.reported import Reported
 from cifarsweep.spec.reported_checks import applicable_reported, applicable_runs, check_reported
-from cifarsweep.spec.reported_runs import ReportedRuns
 from cifarsweep.spec.search_reader import read_search, space_tables
 from cifarsweep.spec.search_space import Search
-from cifarsweep.spec.settings import Frozen, Settings, flat_settings, flatten
+from cifarsweep.spec.settings import Settings, flat_settings, flatten
 from cifarsweep.spec.study import Cell, Study, check_hypotheses, check_trial_count, check_unique
+from cifarsweep.spec.study_file import Arm, StudyFile, factors_of, hashable, planned_cells, seeds_of
 from cifarsweep.spec.toml_file import parse_file
-from cifarsweep.spec.types import NAME_PATTERN, Value
+from cifarsweep.spec.types import NAME_PATTERN
 from cifarsweep.spec.validation import Table, check_keys, nearest, nested, validated
 
 _LONGEST_SHOWN = 200
-#: Default number of seeds; that of a search is 1.
-_SEEDS = 5
-
-
-class _Arm(Frozen):
-    name: Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
-    set: dict[str, Any]
-
-
-class _File(Frozen):
-    """The top level of a study file."""
-
-    name: str
-    question: str
-    source: str = ""
-    cost: str = ""
-    settings: dict[str, Any] = {}
-    factors: dict[str, Any] = {}
-    arms: tuple[_Arm, ...] = ()
-    exclude: tuple[dict[str, Any], ...] = ()
-    seeds: Any = None
-    hypotheses: tuple[Hypothesis, ...] = ()
-    reported: tuple[Reported, ...] = ()
-    reported_runs: ReportedRuns | None = None
-    search: dict[str, Any] | None = None
-    final: Final | None = None
-    expected_sd: float | None = None
 
 
 def shipped_folder() -> Path:
@@ -135,7 +103,7 @@ def read_study(
         raw["name"] = name
     if seeds is not None:
         raw["seeds"] = seeds
-    file = validated(_File, raw, where)
+    file = validated(StudyFile, raw, where)
     given, note = _given(file, overrides or {}, where), once(note)
     fit = partial(fit_warmup, given=given, note=note, epoch_steps=epoch_steps)
     search, cells = _searched(file, given, where, fit)
@@ -144,10 +112,10 @@ def read_study(
     merged = bool(locked_keys(given) & {key for arm in file.arms for key in flat_table(arm.set, where)})
     cells = merge_equal_cells(cells, note) if merged else cells
     hypotheses = applicable_hypotheses(hypotheses, cells, note, merged=merged) if given else hypotheses
-    seed_list = _seeds(file.seeds if file.seeds is not None else 1 if search else _SEEDS, where)
+    seed_list = seeds_of(file, where)
     check_trial_count((search.points if search else len(cells)) * len(seed_list), where)
     contents = file.model_dump(mode="json", include={"name", "question", "source", "cost", "expected_sd"})
-    factors = {key: levels_of_cells(key, levels, cells) for key, levels in _factors(file, where).items()}
+    factors = {key: levels_of_cells(key, levels, cells) for key, levels in factors_of(file, where).items()}
     hypotheses = [map_levels(each, lambda key, level: levels_of_cells(key, [level], cells)[0]) for each in hypotheses]
     contents |= {"factors": factors, "cells": cells, "seeds": seed_list, "hypotheses": hypotheses}
     arms = [arm.name for arm in file.arms]
@@ -178,22 +146,7 @@ def check_name(name: str, where: str) -> str:
     return name
 
 
-def _seeds(given: object, where: str) -> tuple[int, ...]:
-    """Return the seeds: 0..n-1 for a count n, or those of a list."""
-    if isinstance(given, int) and not isinstance(given, bool) and given >= 1:
-        check_trial_count(given, where)
-        return tuple(range(given))
-    listed = given if isinstance(given, list) else []
-    whole = [seed for seed in listed if isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**32]
-    if not listed or len(whole) != len(listed) or len(set(listed)) != len(listed):
-        raise SpecError(
-            f"{where}: seeds: must be a count of at least 1, or a list of different whole numbers "
-            f"from 0 to 2^32 - 1, not {given!r}"
-        )
-    return tuple(whole)
-
-
-def _given(file: _File, overrides: Mapping[str, Any], where: str) -> Table:
+def _given(file: StudyFile, overrides: Mapping[str, Any], where: str) -> Table:
     """Return the overrides by dotted key. Factors can't be overridden."""
     given: Table = {}
     factors = [*flatten(file.factors), *space_tables(file.search or {}, where)]
@@ -208,7 +161,7 @@ def _given(file: _File, overrides: Mapping[str, Any], where: str) -> Table:
     return given
 
 
-def _fixed_settings(file: _File, given: Table, where: str) -> Table:
+def _fixed_settings(file: StudyFile, given: Table, where: str) -> Table:
     fixed = {key: parse_none(key, value) for key, value in flat_table(file.settings, f"{where}: settings").items()}
     check_keys(fixed, f"{where}: settings")
     factors = flatten(file.factors)
@@ -221,7 +174,7 @@ def _fixed_settings(file: _File, given: Table, where: str) -> Table:
     return with_file_defaults(fixed, varied, {key for arm in file.arms for key in flatten(arm.set)})
 
 
-def _searched(file: _File, given: Table, where: str, fit: Callable[..., Table]) -> tuple[Search | None, list[Cell]]:
+def _searched(file: StudyFile, given: Table, where: str, fit: Callable[..., Table]) -> tuple[Search | None, list[Cell]]:
     """Return the search with cells at the ends of its space, or None and no cells."""
     if file.search is None:
         return None, []
@@ -236,19 +189,11 @@ def _searched(file: _File, given: Table, where: str, fit: Callable[..., Table]) 
     return search, list(cells)
 
 
-def _cells(file: _File, given: Table, where: str, fit: Callable[..., Table]) -> list[Cell]:
-    fixed, factors, settled = _fixed_settings(file, given, where), _factors(file, where), locked_keys(given)
-    rules = _exclusions(file, factors, where)
-    planned: list[tuple[str | None, Table]] = [
-        (None, levels)
-        for levels in crossed(factors)
-        if not any(all(same_level(levels.get(k), v) for k, v in rule.items()) for rule in rules)
-    ]
-    planned += [(arm.name, _arm_levels(arm, settled, where)) for arm in file.arms]
-    if not planned:
-        if factors:
-            raise SpecError(f"{where}: exclude: leaves no cell of the factors")
-        planned = [(None, {})]
+def _cells(file: StudyFile, given: Table, where: str, fit: Callable[..., Table]) -> list[Cell]:
+    fixed, factors, settled = _fixed_settings(file, given, where), factors_of(file, where), locked_keys(given)
+    planned = planned_cells(
+        file, factors, where, level=parse_none, arm_levels=lambda arm: _arm_levels(arm, settled, where)
+    )
     varied = list(dict.fromkeys([*factors, *(key for _, levels in planned for key in levels)]))
     cells = []
     for name, levels in planned:
@@ -257,41 +202,11 @@ def _cells(file: _File, given: Table, where: str, fit: Callable[..., Table]) -> 
             flat = override(flat, key, level)
         # A warm-up that is a factor is not cut for a smaller budget: it is refused if it does not fit.
         flat = fit(flat, keep=factors)
-        cells.append(_cell(name or cell_name(_hashable(levels), list(factors)), flat, varied, where))
+        cells.append(_cell(name or cell_name(hashable(levels), list(factors)), flat, varied, where))
     return cells
 
 
-def _factors(file: _File, where: str) -> dict[str, tuple[Value, ...]]:
-    factors = flatten(file.factors)
-    check_keys(factors, f"{where}: factors")
-    size = 1
-    for key, levels in factors.items():
-        if not isinstance(levels, list | tuple):
-            raise SpecError(f"{where}: factors.{key}: must be a list of levels, not {levels!r}")
-        if not levels:
-            raise SpecError(f"{where}: factors.{key}: is empty; list at least one level or remove the factor")
-        size *= len(levels)
-        check_trial_count(size, where)
-    return {key: tuple(frozen(parse_none(key, level)) for level in levels) for key, levels in factors.items()}
-
-
-def _exclusions(file: _File, factors: Mapping[str, tuple[Value, ...]], where: str) -> list[Table]:
-    rules = [{key: parse_none(key, level) for key, level in _hashable(flatten(rule)).items()} for rule in file.exclude]
-    for number, rule in enumerate(rules, start=1):
-        for key, level in rule.items():
-            if key not in factors:
-                raise SpecError(
-                    f"{where}: exclude {number}: {key!r} is no factor.{nearest(key, factors)} "
-                    f"The factors are: {', '.join(factors) or 'none'}."
-                )
-            if not any(same_level(level, one) for one in factors[key]):
-                raise SpecError(f"{where}: exclude {number}: {level!r} is no level of {key}: {list(factors[key])}")
-        if not rule:
-            raise SpecError(f"{where}: exclude {number}: is empty; name at least one factor and its level")
-    return rules
-
-
-def _arm_levels(arm: _Arm, settled: set[str], where: str) -> Table:
+def _arm_levels(arm: Arm, settled: set[str], where: str) -> Table:
     levels = flat_table(arm.set, f"{where}: arm {arm.name!r}")
     check_keys(levels, f"{where}: arm {arm.name!r}")
     return {key: parse_none(key, level) for key, level in levels.items() if key not in settled}
@@ -302,7 +217,3 @@ def _cell(name: str, flat: Table, varied: list[str], where: str) -> Cell:
     everything = flat_settings(settings)
     # A model of another family lacks some of the varied keys.
     return Cell(name=name, levels={key: everything[key] for key in varied if key in everything}, settings=settings)
-
-
-def _hashable(levels: Table) -> dict[str, Value]:
-    return {key: frozen(level) for key, level in levels.items()}
