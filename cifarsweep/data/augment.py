@@ -21,7 +21,7 @@ from cifarsweep.data.mixing import Mix, mix, mix_plan
 from cifarsweep.data.randaugment import Operations, augmented, operation_plan
 from cifarsweep.data.resized_crop import resized, resized_crop_boxes
 from cifarsweep.data.seeding import generator
-from cifarsweep.data.tensor_file import CHANNELS, SIDE
+from cifarsweep.spec.image_shape import CIFAR
 from cifarsweep.spec.settings import Augment
 
 
@@ -90,8 +90,8 @@ class EpochPlan:
         return (self.order, self.offset, self.flip, *optional, *operations, *self.boxes, *mixes)
 
 
-def epoch_plan(n: int, seed: int, epoch: int, augment: Augment, classes: int = 0) -> EpochPlan:
-    """Draw the plan of one epoch over `n` images of `classes` (only mixing uses it), on the CPU.
+def epoch_plan(n: int, seed: int, epoch: int, augment: Augment, classes: int = 0, side: int = CIFAR.side) -> EpochPlan:
+    """Draw the plan of one epoch over `n` images of `classes` (only mixing uses it) and `side`, on the CPU.
 
     Each kind of randomness has its own generator, so that switching one off leaves the others as they are.
     """
@@ -99,31 +99,33 @@ def epoch_plan(n: int, seed: int, epoch: int, augment: Augment, classes: int = 0
     top, left = torch.randint(0, 2 * augment.crop + 1, (2, n), generator=generator(seed, "crop", epoch))
     flip = torch.randint(0, 2, (n,), generator=generator(seed, "flip", epoch)) * int(augment.flip)
     return replace(
-        plan_of(order, top, left, flip, augment.crop, augment.flip),
-        resized=resized_crop_boxes(n, seed, epoch, augment.resized_crop),
+        plan_of(order, top, left, flip, augment.crop, augment.flip, side),
+        resized=resized_crop_boxes(n, seed, epoch, augment.resized_crop, side),
         vflip=torch.randint(0, 2, (n,), generator=generator(seed, "vflip", epoch)) if augment.vflip else None,
-        operations=operation_plan(n, seed, epoch, augment.randaugment, augment.randaugment_magnitude),
-        boxes=tuple(_boxes(n, seed, epoch, augment)),
-        mix=mix_plan(n, seed, epoch, augment, classes),
+        operations=operation_plan(n, seed, epoch, augment.randaugment, augment.randaugment_magnitude, side),
+        boxes=tuple(_boxes(n, seed, epoch, augment, side)),
+        mix=mix_plan(n, seed, epoch, augment, classes, side),
     )
 
 
-def _boxes(n: int, seed: int, epoch: int, augment: Augment) -> Iterator[Tensor]:
+def _boxes(n: int, seed: int, epoch: int, augment: Augment, side: int) -> Iterator[Tensor]:
     if augment.cutout:
-        yield cutout_boxes(n, seed, epoch, augment.cutout)
+        yield cutout_boxes(n, seed, epoch, augment.cutout, side)
     if augment.erasing:
-        yield erasing_boxes(n, seed, epoch, augment.erasing)
+        yield erasing_boxes(n, seed, epoch, augment.erasing, side)
 
 
-def plan_of(order: Tensor, top: Tensor, left: Tensor, flip: Tensor, pad: int, mirrors: bool) -> EpochPlan:
+def plan_of(
+    order: Tensor, top: Tensor, left: Tensor, flip: Tensor, pad: int, mirrors: bool, side: int = CIFAR.side
+) -> EpochPlan:
     """Return a plan of crops at `top`, `left` (0..2*pad) of the padded images and flips (0 or 1), all int64 (N,)."""
     # A crop that is then mirrored is the mirrored image cropped at the mirrored column.
     column = torch.where(flip == 1, 2 * pad - left, left)
-    return EpochPlan(order, top * (SIDE + 2 * pad) + column, flip, pad, mirrors)
+    return EpochPlan(order, top * (side + 2 * pad) + column, flip, pad, mirrors)
 
 
 def train_batch(split: Split, plan: EpochPlan, start: int, stop: int) -> tuple[Tensor, Tensor]:
-    """Return images and labels `start` to `stop` of the epoch: float32 (B, 3, 32, 32) channels_last, int64 (B,).
+    """Return images and labels `start` to `stop` of the epoch: float32 (B, C, H, W) channels_last, int64 (B,).
 
     Labels of a plan that mixes are probabilities, float32 (B, classes). `split` and `plan` are on one device.
     """
@@ -148,7 +150,7 @@ def planned_batch(split: Split, plan: EpochPlan) -> tuple[Tensor, Tensor]:
 
 
 def eval_batches(split: Split, size: int, part: tuple[Tensor, Tensor] | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield images in order, normalised: float32 (B, 3, 32, 32) channels_last, int64 (B,).
+    """Yield images in order, normalised: float32 (B, channels, side, side) channels_last, int64 (B,).
 
     They are those of `part`, images and labels on the split's device, or the validation part.
     """
@@ -160,33 +162,34 @@ def eval_batches(split: Split, size: int, part: tuple[Tensor, Tensor] | None = N
 
 
 def _cropped(pixels: Tensor, offset: Tensor, flip: Tensor, pad: int, mirrors: bool) -> Tensor:
-    """Return crops uint8 (B, 32, 32, 3), a strided view, of the padded images or their mirror images.
+    """Return crops uint8 (B, side, side, channels), a strided view, of the padded images or their mirror images.
 
     Rows lie one behind the other, so a crop with the margin to its right is one run of bytes. It is gathered whole, and
     a view leaves out the margin.
     """
-    count, width = len(pixels), SIDE + 2 * pad
+    count, side, _, channels = pixels.shape
+    width = side + 2 * pad
     sides = 2 if mirrors else 1
     used = sides * count * width * width
     # The last run ends 2 * pad pixels behind the last image.
-    canvas = pixels.new_zeros((used + 2 * pad) * CHANNELS)
-    padded = canvas[: used * CHANNELS].view(sides, count, width, width, CHANNELS)
-    inner = padded[:, :, pad : pad + SIDE, pad : pad + SIDE]
+    canvas = pixels.new_zeros((used + 2 * pad) * channels)
+    padded = canvas[: used * channels].view(sides, count, width, width, channels)
+    inner = padded[:, :, pad : pad + side, pad : pad + side]
     inner[0].copy_(pixels)
     if mirrors:
         inner[1].copy_(pixels.flip(2))
     runs = canvas.as_strided(
-        (sides * count, 2 * pad * width + 2 * pad + 1, SIDE * width * CHANNELS),
-        (width * width * CHANNELS, CHANNELS, 1),
+        (sides * count, 2 * pad * width + 2 * pad + 1, side * width * channels),
+        (width * width * channels, channels, 1),
     )
     image = flip * count + torch.arange(count, device=pixels.device)
-    return runs[image, offset].view(count, SIDE, width, CHANNELS)[:, :, :SIDE]
+    return runs[image, offset].view(count, side, width, channels)[:, :, :side]
 
 
 def _normalised(pixels: Tensor, split: Split) -> Tensor:
-    """`(pixels / 255 - mean) / std` of uint8 (B, 32, 32, 3), as float32 (B, 3, 32, 32) channels_last."""
+    """`(pixels / 255 - mean) / std` of uint8 (B, H, W, C), as float32 (B, C, H, W) channels_last."""
     images = torch.empty(pixels.shape, dtype=torch.float32, device=pixels.device)
     images.copy_(pixels)
     scale, shift = split.row_scale_shift
-    images.view(-1, SIDE * CHANNELS).mul_(scale).add_(shift)
+    images.view(-1, len(scale)).mul_(scale).add_(shift)
     return images.permute(0, 3, 1, 2)

@@ -12,6 +12,7 @@ from cifarsweep.data import tensor_file
 from cifarsweep.data.tensor_file import Stamp, stamp_of
 from cifarsweep.errors import DataError
 from cifarsweep.files import HomeError, exists, user_data_folder
+from cifarsweep.spec.image_shape import CIFAR, ImageShape
 from cifarsweep.spec.types import NAME_PATTERN
 from cifarsweep.spec.validation import nearest
 from cifarsweep.text import quoted
@@ -58,6 +59,7 @@ class DataSetInfo:
     bytes: int
     path: Path
     stamp: Stamp | None = None
+    shape: ImageShape = CIFAR
 
 
 def data_root() -> Path:
@@ -104,6 +106,7 @@ def info(name: str, root: Path | None = None) -> DataSetInfo | None:
         sha256=header.sha256,
         bytes=header.stop,
         path=path,
+        shape=header.shape,
     )
 
 

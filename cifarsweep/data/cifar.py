@@ -25,9 +25,10 @@ from torchvision.datasets import CIFAR10, CIFAR100
 from torchvision.datasets.utils import download_url
 
 from cifarsweep.data import catalog, tensor_file
-from cifarsweep.data.tensor_file import CHANNELS, SIDE, Contents
+from cifarsweep.data.tensor_file import Contents
 from cifarsweep.errors import DataError
 from cifarsweep.files import part
+from cifarsweep.spec.image_shape import CIFAR
 from cifarsweep.spec.validation import nearest
 
 _TIMEOUT_S = 30.0
@@ -159,7 +160,7 @@ def _contents(read: Callable[[str], Any], cifar: Cifar) -> Contents:
 
 def _stacked(batches: list[Any], label_key: str) -> tuple[np.ndarray, np.ndarray]:
     """Join batches, which hold a row of 1,024 red, then green, then blue values for each image."""
-    planes = np.concatenate([batch["data"] for batch in batches]).reshape(-1, CHANNELS, SIDE, SIDE)
+    planes = np.concatenate([batch["data"] for batch in batches]).reshape(-1, CIFAR.channels, CIFAR.side, CIFAR.side)
     labels = np.concatenate([np.array(batch[label_key], dtype=np.int64) for batch in batches])
     return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels
 

@@ -1,6 +1,6 @@
 """A data set as tensors, and its parts for one training run.
 
-Images have the shape (N, 3, 32, 32) and lie as (N, 32, 32, 3) in memory (`torch.channels_last`).
+Images have the shape (N, channels, side, side) and lie as (N, side, side, channels) in memory (`torch.channels_last`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cifarsweep.data import catalog, tensor_file
 from cifarsweep.data.seeding import generator
-from cifarsweep.data.tensor_file import CHANNELS, SIDE, MappedFile, Stamp
+from cifarsweep.data.tensor_file import MappedFile, Stamp
 from cifarsweep.errors import DataError
 from cifarsweep.spec.image_shape import ImageShape
 from cifarsweep.spec.settings import Validation
@@ -27,7 +27,7 @@ _EXACT = 256
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images uint8 (N, 3, 32, 32), labels int64 (N,). All processes of a machine share the images' memory."""
+    """Images uint8 (N, channels, side, side), labels int64 (N,). All processes of a machine share their memory."""
 
     name: str
     classes: tuple[str, ...]
@@ -44,7 +44,7 @@ class Split:
     """The images that a run trains, validates and, where the validation images are no test images, tests on.
 
     All tensors are on one device.
-    `mean` and `std` (3,) are float32 statistics of the training part's pixels in 0..1, over all pixels of a channel.
+    `mean` and `std` (channels,) are float32 statistics of the training part's pixels in 0..1, over each channel's.
     `sha256` identifies the data set's contents and the part that is held out; without it `digest` reads every image.
     """
 
@@ -86,10 +86,10 @@ class Split:
 
     @cached_property
     def row_scale_shift(self) -> tuple[Tensor, Tensor]:
-        """Factors and summands, each (96,), that normalise a row of 32 RGB pixels of 0..255."""
+        """Factors and summands, each (side * channels,), that normalise a row of pixels of 0..255."""
         mean, std = self.mean.double(), self.std.double()
         scale, shift = 1 / (255 * std), -mean / std
-        return scale.float().repeat(SIDE), shift.float().repeat(SIDE)
+        return scale.float().repeat(self.shape.side), shift.float().repeat(self.shape.side)
 
 
 def load(name: str, root: Path | None = None, trusted: Stamp | None = None) -> Dataset:
@@ -100,17 +100,17 @@ def load(name: str, root: Path | None = None, trusted: Stamp | None = None) -> D
     path = catalog.require(name, root).path
     file = tensor_file.MappedFile(path)
     file.check(trusted)
-    header, buffer = file.header, file.buffer
+    header, buffer, shape = file.header, file.buffer, file.header.shape
     arrays: dict[str, Tensor] = {}
     start = header.start
     for part, count in (("train", header.train), ("test", header.test)):
-        size = count * SIDE * SIDE * CHANNELS
+        size = count * shape.bytes
         images = torch.frombuffer(buffer, dtype=torch.uint8, count=size, offset=start)
         labels = torch.frombuffer(buffer, dtype=torch.int64, count=count, offset=start + size)
         # A label out of range would become an error of the device, far from here.
         if labels.min() < 0 or labels.max() >= len(header.classes):
             raise DataError(f"{path} is damaged: a label names no class; delete it, then download or import it again")
-        arrays[f"{part}_images"] = images.view(-1, SIDE, SIDE, CHANNELS).permute(0, 3, 1, 2)
+        arrays[f"{part}_images"] = images.view(-1, shape.side, shape.side, shape.channels).permute(0, 3, 1, 2)
         arrays[f"{part}_labels"] = labels
         start += size + count * labels.itemsize
     return Dataset(name=name, classes=header.classes, sha256=header.sha256, file=file, **arrays)
@@ -172,23 +172,24 @@ def _shares(counts: list[int], fraction: float) -> list[int]:
 
 
 def _picked(images: Tensor, mask: Tensor) -> Tensor:
-    """Return the images (N, 3, 32, 32) where the mask is set, channels_last."""
+    """Return the images (N, channels, side, side) where the mask is set, channels_last."""
     return images.permute(0, 2, 3, 1)[mask].permute(0, 3, 1, 2)
 
 
 def _statistics(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation (3,) of the pixels in 0..1: the same bits for any number of threads.
+    """Return mean and standard deviation (channels,) of the pixels in 0..1: the same bits for any number of threads.
 
     The deviation is at least 1/255, so that dividing by it is harmless.
     """
-    rows = images.permute(0, 2, 3, 1).reshape(-1, SIDE * CHANNELS)
-    sums, squares = torch.zeros(2, SIDE * CHANNELS, dtype=torch.float64)
+    channels, side = images.shape[1:3]
+    rows = images.permute(0, 2, 3, 1).reshape(-1, side * channels)
+    sums, squares = torch.zeros(2, side * channels, dtype=torch.float64)
     for start in range(0, len(rows), _EXACT):
         values = rows[start : start + _EXACT].float()
         sums += values.sum(0)
         squares += values.square_().sum(0)
-    count = rows.shape[0] * SIDE
-    mean = sums.view(SIDE, CHANNELS).sum(0) / count
-    variance = squares.view(SIDE, CHANNELS).sum(0) / count - mean.square()
+    count = rows.shape[0] * side
+    mean = sums.view(side, channels).sum(0) / count
+    variance = squares.view(side, channels).sum(0) / count - mean.square()
     std = variance.clamp(min=0).sqrt().clamp(min=1)
     return (mean / 255).float(), (std / 255).float()

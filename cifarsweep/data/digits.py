@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from sklearn.datasets import load_digits
 
-from cifarsweep.data.tensor_file import CHANNELS, SIDE, Contents
+from cifarsweep.data.tensor_file import Contents
+from cifarsweep.spec.image_shape import CIFAR
 
 #: Every fifth image of a class is a test image.
 _TEST_EVERY = 5
@@ -20,8 +21,8 @@ def contents() -> Contents:
     """
     digits = load_digits()
     grey = np.rint(digits.images * (255 / _BRIGHTEST)).astype(np.uint8)
-    scale = SIDE // grey.shape[1]
-    images = np.repeat(np.repeat(grey, scale, axis=1), scale, axis=2)[..., None].repeat(CHANNELS, axis=3)
+    scale = CIFAR.side // grey.shape[1]
+    images = np.repeat(np.repeat(grey, scale, axis=1), scale, axis=2)[..., None].repeat(CIFAR.channels, axis=3)
     labels = digits.target.astype(np.int64)
     index_in_class = np.empty_like(labels)
     for label in range(10):

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
-from cifarsweep.data.tensor_file import SIDE
 from cifarsweep.errors import DataError
+from cifarsweep.spec.image_shape import CIFAR
 
 #: Pillow decodes some forty formats; each could be attacked, and these three are enough.
 _FORMATS = ("JPEG", "PNG", "WEBP")
@@ -76,8 +76,8 @@ def _decoded(data: bytes, where: str, most_pixels: int) -> DecodedImage:
         image.load()
         brightest = _brightest(image) if bits == 16 else None
         rgb = _rgb(_upright(image), bits)
-    if rgb.size != (SIDE, SIDE):
-        rgb = rgb.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    if rgb.size != (CIFAR.side, CIFAR.side):
+        rgb = rgb.resize((CIFAR.side, CIFAR.side), Image.Resampling.LANCZOS)
     return DecodedImage(rgb.tobytes(), brightest)
 
 

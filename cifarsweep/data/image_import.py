@@ -23,9 +23,10 @@ from cifarsweep.data.archives import (
     member_name,
 )
 from cifarsweep.data.image_decoding import decode_image
-from cifarsweep.data.tensor_file import CHANNELS, LONGEST_CLASS_NAME, MOST_CLASSES, SIDE, Contents
+from cifarsweep.data.tensor_file import LONGEST_CLASS_NAME, MOST_CLASSES, Contents
 from cifarsweep.errors import DataError
 from cifarsweep.files import exists
+from cifarsweep.spec.image_shape import CIFAR
 from cifarsweep.text import is_plain, quoted
 
 SPLITS = ("train", "test")
@@ -267,4 +268,4 @@ def _arrays(keys: list[Key], found: _Source, classes: tuple[str, ...]) -> tuple[
     index = {name: label for label, name in enumerate(classes)}
     pixels = np.frombuffer(b"".join(found.pixels[key] for key in keys), dtype=np.uint8)
     labels = np.array([index[key[1]] for key in keys], dtype=np.int64)
-    return pixels.reshape(-1, SIDE, SIDE, CHANNELS), labels
+    return pixels.reshape(-1, CIFAR.side, CIFAR.side, CIFAR.channels), labels

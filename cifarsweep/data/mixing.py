@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cifarsweep.data.erasing import inside
 from cifarsweep.data.seeding import derive_seed, generator
-from cifarsweep.data.tensor_file import SIDE
+from cifarsweep.spec.image_shape import CIFAR
 from cifarsweep.spec.settings import Augment
 
 
@@ -38,7 +38,7 @@ class Mix:
         return self.map(lambda tensor: tensor[start : start + 1])
 
 
-def mix_plan(n: int, seed: int, epoch: int, augment: Augment, classes: int) -> Mix | None:
+def mix_plan(n: int, seed: int, epoch: int, augment: Augment, classes: int, side: int = CIFAR.side) -> Mix | None:
     """Draw the plan of an epoch; None if nothing is mixed.
 
     Shares are of Beta(alpha, alpha) (Zhang et al. 2018); boxes cover the rest, cut off at the border, and labels
@@ -46,7 +46,8 @@ def mix_plan(n: int, seed: int, epoch: int, augment: Augment, classes: int) -> M
     """
     if not (augment.mixup or augment.cutmix):
         return None
-    box, left = _boxes(_shares(n, seed, epoch, augment.cutmix, "cutmix"), generator(seed, "cutmix", epoch))
+    shares = _shares(n, seed, epoch, augment.cutmix, "cutmix")
+    box, left = _boxes(shares, side, generator(seed, "cutmix", epoch))
     if augment.mixup and augment.cutmix:
         cut = torch.rand(n, generator=generator(seed, "mix", epoch)) < 0.5
     else:
@@ -59,9 +60,9 @@ def mix_plan(n: int, seed: int, epoch: int, augment: Augment, classes: int) -> M
 
 
 def mix(images: Tensor, labels: Tensor, plan: Mix) -> Tensor:
-    """Mix images (B, 3, 32, 32) in place by a batch's plan; return labels as probabilities, (B, classes)."""
+    """Mix images (B, channels, side, side) in place by a batch's plan; return labels as probabilities, (B, classes)."""
     share = plan.share[0]
-    taken = inside(plan.box)[0]
+    taken = inside(plan.box, images.shape[-1])[0]
     kept = torch.where(plan.cut[0], (~taken).double(), share)
     _add_neighbour(images, kept)
     wanted = (labels.unsqueeze(1) == torch.arange(plan.classes, device=labels.device)).float()
@@ -82,10 +83,10 @@ def _shares(n: int, seed: int, epoch: int, alpha: float, purpose: str) -> Tensor
     return torch.from_numpy(np.random.default_rng(derive_seed(seed, f"{purpose} share", epoch)).beta(alpha, alpha, n))
 
 
-def _boxes(share: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+def _boxes(share: Tensor, side: int, draw: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw boxes int64 (N, 4) around a uniform pixel; return the uncovered part of the image too, float64 (N,)."""
-    centre = torch.randint(0, SIDE, (len(share), 2), generator=draw)
-    half = (0.5 * (1 - share).sqrt() * SIDE).long().unsqueeze(1)
-    box = torch.cat([centre - half, centre + half], 1).clamp_(0, SIDE)
+    centre = torch.randint(0, side, (len(share), 2), generator=draw)
+    half = (0.5 * (1 - share).sqrt() * side).long().unsqueeze(1)
+    box = torch.cat([centre - half, centre + half], 1).clamp_(0, side)
     height, width = (box[:, 2:] - box[:, :2]).unbind(1)
-    return box, 1 - (height * width) / (SIDE * SIDE)
+    return box, 1 - (height * width) / (side * side)

@@ -7,16 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cifarsweep.data import catalog, tensor_file
-from cifarsweep.data.tensor_file import CHANNELS, SIDE
 from cifarsweep.errors import DataError
 
-_BYTES = SIDE * SIDE * CHANNELS
 _LABEL_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A test image: its place in the test set, the name of its class, and a PNG of 32 x 32 pixels."""
+    """A test image: its place in the test set, the name of its class, and a PNG of its pixels."""
 
     place: int
     label: str
@@ -34,17 +32,18 @@ def read_pictures(dataset: str, sha256: str, places: Sequence[int]) -> list[Pict
         header = tensor_file.read_header(path := catalog.path_of(dataset))
         if header.sha256 != sha256 or not all(0 <= place < header.test for place in places):
             return None
-        images = header.start + header.train * (_BYTES + _LABEL_BYTES)
-        labels = images + header.test * _BYTES
+        size, mode = header.shape.bytes, "L" if header.shape.channels == 1 else "RGB"
+        images = header.start + header.train * (size + _LABEL_BYTES)
+        labels = images + header.test * size
         found = []
         with path.open("rb") as file:
             for place in places:
-                file.seek(images + place * _BYTES)
-                pixels = file.read(_BYTES)
+                file.seek(images + place * size)
+                pixels = file.read(size)
                 file.seek(labels + place * _LABEL_BYTES)
                 label = header.classes[int.from_bytes(file.read(_LABEL_BYTES), "little")]
                 png = io.BytesIO()
-                Image.frombytes("RGB", (SIDE, SIDE), pixels).save(png, "PNG")
+                Image.frombytes(mode, (header.shape.side, header.shape.side), pixels).save(png, "PNG")
                 found.append(Picture(place, label, png.getvalue()))
         return found
     except (DataError, OSError, ValueError, IndexError):

@@ -2,7 +2,8 @@
 
 The magnitude is one for a whole run, so each operation and sign is one fixed change of an image, a variant. A
 variant that moves pixels becomes a map of source pixels, one that changes each pixel alone a table of 256 values;
-torchvision makes both, once. Nothing here waits for a GPU.
+torchvision makes both, once. Nothing here waits for a GPU. As in torchvision, `Color` leaves grey images as they are,
+and shifts are parts of the side.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from cifarsweep.data.seeding import generator
-from cifarsweep.data.tensor_file import CHANNELS, SIDE
+from cifarsweep.spec.image_shape import CIFAR
 
 #: torchvision's operations, each with and without a sign, in the order of their variants here.
 _MOVES = ("Identity", "ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
@@ -32,15 +33,15 @@ _MOVED = sum(name in _MOVES for name, _ in VARIANTS)
 _LOOKED_UP = _MOVED + sum(name in _TABLES for name, _ in VARIANTS)
 #: magnitudes are 0 to 30
 _BINS = 31
-#: The value of the highest magnitude: tangent, pixels, degrees, or the change of the factor 1.
+#: The value of the highest magnitude: tangent, part of the side, degrees, or the change of the factor 1.
 _HIGHEST = {
     **dict.fromkeys(("ShearX", "ShearY"), 0.3),
-    **dict.fromkeys(("TranslateX", "TranslateY"), 150 / 331 * SIDE),
+    **dict.fromkeys(("TranslateX", "TranslateY"), 150 / 331),
     "Rotate": 30.0,
     **dict.fromkeys(("Brightness", "Color", "Contrast", "Sharpness"), 0.9),
 }
 
-#: From pixels uint8 (B, 32, 32, 3) and their variants (B,) to new pixels.
+#: From pixels uint8 (B, side, side, channels) and their variants (B,) to new pixels.
 Change = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -50,7 +51,7 @@ class Operations:
 
     #: the variant of each round, int64 (rounds, N)
     variants: Tensor
-    #: for every variant that moves pixels, the source of each pixel, int64 (V, 1024); 1024 is black
+    #: for every variant that moves pixels, the source of each pixel, int64 (V, side**2); side**2 is black
     sources: Tensor
     #: for every variant that changes pixels alone, the new value for each value, uint8 (W, 256)
     tables: Tensor
@@ -64,7 +65,9 @@ class Operations:
         return replace(self, variants=self.variants[:, rows])
 
 
-def operation_plan(n: int, seed: int, epoch: int, rounds: int, magnitude: int) -> Operations | None:
+def operation_plan(
+    n: int, seed: int, epoch: int, rounds: int, magnitude: int, side: int = CIFAR.side
+) -> Operations | None:
     """Draw operations and signs of an epoch, uniformly; None for no rounds."""
     if not rounds:
         return None
@@ -72,11 +75,12 @@ def operation_plan(n: int, seed: int, epoch: int, rounds: int, magnitude: int) -
     operation = torch.randint(0, len(_OPERATIONS), (rounds, n), generator=draw)
     sign = torch.randint(0, 2, (rounds, n), generator=draw)
     numbers = [[VARIANTS.index((name, s if (name, s) in VARIANTS else 1)) for s in (1, -1)] for name in _OPERATIONS]
-    return Operations(torch.tensor(numbers)[operation, sign], _sources(magnitude), _tables(magnitude), magnitude)
+    variants = torch.tensor(numbers)[operation, sign]
+    return Operations(variants, _sources(magnitude, side), _tables(magnitude), magnitude)
 
 
 def augmented(pixels: Tensor, plan: Operations, *, everywhere: bool | None = None) -> Tensor:
-    """Apply the operations of a batch to uint8 (B, 32, 32, 3), which may be changed in place.
+    """Apply the operations of a batch to uint8 (B, side, side, channels), which may be changed in place.
 
     On a CPU each operation gets only its own images. On a GPU it gets all (`everywhere`) and its results are selected:
     the values are the same, without a wait for the device.
@@ -103,8 +107,8 @@ def _changes(variants: Tensor, plan: Operations) -> Iterator[tuple[Tensor, Chang
 
 def _move(plan: Operations, pixels: Tensor, variants: Tensor) -> Tensor:
     sources = plan.sources[variants.clamp(max=_MOVED - 1)]
-    lines = pixels.reshape(len(pixels), SIDE * SIDE, CHANNELS)
-    lines = torch.cat([lines, lines.new_zeros(len(lines), 1, CHANNELS)], 1)
+    lines = pixels.flatten(1, 2)
+    lines = torch.cat([lines, torch.zeros_like(lines[:, :1])], 1)
     image = torch.arange(len(lines), device=lines.device).unsqueeze(1)
     return lines[image, sources].view(pixels.shape)
 
@@ -164,24 +168,25 @@ def _sharpened(images: Tensor, factor: float) -> Tensor:
     return output.clamp_(0, 255).to(torch.uint8)
 
 
-def _value(name: str, magnitude: int) -> float:
+def _value(name: str, magnitude: int, scale: int = 1) -> float:
     """Return the value of a magnitude for an operation, in float32 steps as torchvision has them."""
-    return float(torch.linspace(0.0, _HIGHEST[name], _BINS)[magnitude])
+    return float(torch.linspace(0.0, _HIGHEST[name] * scale, _BINS)[magnitude])
 
 
 @lru_cache(maxsize=4)
-def _sources(magnitude: int) -> Tensor:
+def _sources(magnitude: int, side: int) -> Tensor:
     # Number the pixels from 1 and let torchvision move them; its black 0 becomes the number of the black pixel.
-    numbered = torch.arange(1.0, SIDE * SIDE + 1).view(1, SIDE, SIDE)
+    numbered = torch.arange(1.0, side * side + 1).view(1, side, side)
     maps = [_moved(numbered, name, sign, magnitude) for name, sign in VARIANTS[:_MOVED]]
     found = torch.stack(maps).view(_MOVED, -1).long() - 1
-    return torch.where(found < 0, SIDE * SIDE, found)
+    return torch.where(found < 0, side * side, found)
 
 
 def _moved(image: Tensor, name: str, sign: int, magnitude: int) -> Tensor:
     from torchvision.transforms.v2 import functional as F  # late: it takes torch's compiler with it
 
-    amount = sign * _value(name, magnitude) if name in _HIGHEST else 0.0
+    scale = image.shape[-1] if name.startswith("Translate") else 1
+    amount = sign * _value(name, magnitude, scale) if name in _HIGHEST else 0.0
     angle = math.degrees(math.atan(amount))
     found: Tensor = image
     match name:

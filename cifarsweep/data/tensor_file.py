@@ -2,8 +2,8 @@
 
 The file is a safetensors file (https://huggingface.co/docs/safetensors: eight bytes with the length of a JSON header,
 the header, then the raw arrays): reading it runs no code, any notebook can open it, and its arrays can be mapped, so
-that all processes of a machine share one copy. Images are stored as (N, 32, 32, 3), the order in which decoders make
-pixels and in which a crop is one run of bytes.
+that all processes of a machine share one copy. Images are stored as (N, side, side, channels), the order in which
+decoders make pixels and in which a crop is one run of bytes. The arrays' shapes say side and channels.
 
 The package safetensors does neither job here. Its writer puts a file of its own in the place of the one that is
 locked, with the metadata in a random order. Its reader imports numpy or torch for a look at a header, opens by name,
@@ -21,13 +21,14 @@ import json
 import mmap
 import os
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from cifarsweep.errors import DataError
 from cifarsweep.files import part, replace_durably
+from cifarsweep.spec.image_shape import LARGEST, SMALLEST, ImageShape
 from cifarsweep.text import is_plain
 
 if TYPE_CHECKING:  # reading a header needs no numpy, so the command line starts without it
@@ -35,7 +36,6 @@ if TYPE_CHECKING:  # reading a header needs no numpy, so the command line starts
     from numpy.typing import NDArray
 
 SUFFIX = ".safetensors"
-SIDE, CHANNELS = 32, 3
 LONGEST_CLASS_NAME, MOST_CLASSES = 128, 10_000
 _PAGE = 4096
 _LONGEST_HEADER = 16 * 2**20
@@ -47,7 +47,7 @@ Stamp = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contents:
-    """A data set in memory: images uint8 (N, 32, 32, 3), labels int64 (N,) that index `classes`."""
+    """A data set in memory: images uint8 (N, side, side, channels), labels int64 (N,) that index `classes`."""
 
     classes: tuple[str, ...]
     source: str
@@ -55,6 +55,15 @@ class Contents:
     train_labels: NDArray[np.int64]
     test_images: NDArray[np.uint8]
     test_labels: NDArray[np.int64]
+
+    @property
+    def shape(self) -> ImageShape:
+        return ImageShape(*self.train_images.shape[2:])
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """The arrays as safetensors lists them."""
+        return _table(len(self.train_labels), len(self.test_labels), self.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +76,17 @@ class Header:
     train: int
     test: int
     start: int
+    shape: ImageShape
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """The arrays as safetensors lists them."""
+        return _table(self.train, self.test, self.shape)
 
     @property
     def stop(self) -> int:
         """The file's size in bytes."""
-        last: int = _table(self.train, self.test)["test_labels"]["data_offsets"][1]
+        last: int = self.table["test_labels"]["data_offsets"][1]
         return self.start + last
 
 
@@ -80,9 +95,7 @@ def write(path: Path, contents: Contents) -> Header:
 
     Raises DataError if the file can't be written or the contents don't form a data set.
     """
-    train, test = len(contents.train_labels), len(contents.test_labels)
-    digest = digest_of(contents)
-    head = _header_bytes(contents, digest, _table(train, test))
+    head = _header_bytes(contents, digest_of(contents))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part(path) as temporary:
@@ -143,7 +156,7 @@ class MappedFile:
 
     def _digest(self) -> str:
         with memoryview(self.buffer) as view, view[self.header.start : self.header.stop] as arrays:
-            return _digest(self.header.classes, self.header.train, self.header.test, [arrays])
+            return _digest(self.header.classes, self.header.table, [arrays])
 
 
 def stamp_of(file: Path | int) -> Stamp | None:
@@ -172,31 +185,31 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 def digest_of(contents: Contents) -> str:
     """Return the content digest of a data set in memory."""
-    return _digest(contents.classes, len(contents.train_labels), len(contents.test_labels), _raw(contents))
+    return _digest(contents.classes, contents.table, _raw(contents))
 
 
 def digest_of_file(path: Path) -> str:
     """Compute the content digest of the arrays in the file. Raises DataError as `read_header`."""
     with _opened(path) as file:
         header = _parse(file)
-        return _digest(header.classes, header.train, header.test, iter(lambda: file.read(_BLOCK), b""))
+        return _digest(header.classes, header.table, iter(lambda: file.read(_BLOCK), b""))
 
 
-def _digest(classes: tuple[str, ...], train: int, test: int, blocks: Iterable[bytes | memoryview]) -> str:
-    contents = {"classes": classes, "arrays": _table(train, test)}
+def _digest(classes: tuple[str, ...], table: Mapping[str, Any], blocks: Iterable[bytes | memoryview]) -> str:
+    contents = {"classes": classes, "arrays": table}
     digest = hashlib.sha256(json.dumps(contents, sort_keys=True, separators=(",", ":")).encode())
     for block in blocks:
         digest.update(block)
     return digest.hexdigest()
 
 
-def _table(train: int, test: int) -> dict[str, Any]:
-    """Return the arrays as safetensors lists them; the two sizes decide everything else."""
+def _table(train: int, test: int, image: ImageShape) -> dict[str, Any]:
+    """Return the arrays as safetensors lists them; two counts and the shape of an image decide everything else."""
     table: dict[str, Any] = {}
     start = 0
     for split, count in (("train", train), ("test", test)):
         for array, dtype, shape, size in (
-            ("images", "U8", [count, SIDE, SIDE, CHANNELS], count * SIDE * SIDE * CHANNELS),
+            ("images", "U8", [count, image.side, image.side, image.channels], count * image.bytes),
             ("labels", "I64", [count], count * 8),
         ):
             table[f"{split}_{array}"] = {"dtype": dtype, "shape": shape, "data_offsets": [start, start + size]}
@@ -204,9 +217,9 @@ def _table(train: int, test: int) -> dict[str, Any]:
     return table
 
 
-def _header_bytes(contents: Contents, sha256: str, table: dict[str, Any]) -> bytes:
+def _header_bytes(contents: Contents, sha256: str) -> bytes:
     metadata = {"classes": json.dumps(contents.classes), "source": contents.source, "sha256": sha256}
-    text = json.dumps({"__metadata__": metadata, **table}).encode()
+    text = json.dumps({"__metadata__": metadata, **contents.table}).encode()
     # Padded to whole pages, so that the arrays are aligned for any reader.
     text = text.ljust(-(-(len(text) + 8) // _PAGE) * _PAGE - 8)
     return len(text).to_bytes(8, "little") + text
@@ -232,14 +245,22 @@ def _parse(file: BinaryIO) -> Header:
         train=tree["train_labels"]["shape"][0],
         test=tree["test_labels"]["shape"][0],
         start=8 + length,
+        shape=_shape(tree["train_images"]["shape"]),
     )
     if type(header.train) is not int or type(header.test) is not int or min(header.train, header.test) < 1:
         raise ValueError("it has no images")
-    if tree != _table(header.train, header.test):
+    if tree != header.table:
         raise ValueError("its arrays are not those of a data set")
     if size != header.stop:
         raise ValueError(f"it has {size} bytes instead of {header.stop}")
     return header
+
+
+def _shape(array: list[Any]) -> ImageShape:
+    _, side, _, channels = array
+    if type(side) is not int or not SMALLEST <= side <= LARGEST or type(channels) is not int or channels not in (1, 3):
+        raise ValueError("its images have an impossible shape")
+    return ImageShape(side, channels)
 
 
 def _classes(names: object) -> tuple[str, ...]:

@@ -15,6 +15,11 @@ class ImageShape:
     side: int = 32
     channels: int = 3
 
+    @property
+    def bytes(self) -> int:
+        """The size of an image, a byte for each pixel and channel."""
+        return self.side * self.side * self.channels
+
     def __str__(self) -> str:
         return f"{self.side}x{self.side} {'grey' if self.channels == 1 else 'RGB'}"
 

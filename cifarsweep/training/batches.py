@@ -27,7 +27,7 @@ class BatchLoader:
         self._planned: tuple[int, EpochPlan] | None = None
 
     def train_batch(self, batch: BatchSlice) -> tuple[Tensor, Tensor]:
-        """Return augmented, normalised images (N, 3, 32, 32) and labels; the same ones at every call.
+        """Return augmented, normalised images (N, channels, side, side) and labels; the same ones at every call.
 
         Labels are (N,), or probabilities (N, classes) if images are mixed.
         """
@@ -56,7 +56,7 @@ class BatchLoader:
     def _plan(self, epoch: int) -> EpochPlan:
         if self._planned is None or self._planned[0] != epoch:
             images, recipe = len(self._split.train_labels), self._settings.augment
-            plan = augment.epoch_plan(images, self._seed, epoch, recipe, self._classes)
+            plan = augment.epoch_plan(images, self._seed, epoch, recipe, self._classes, self._split.shape.side)
             self._planned = (epoch, plan.to(self._device))
         return self._planned[1]
 
