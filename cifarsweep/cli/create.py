@@ -55,19 +55,18 @@ def create(
     Steps that trials have in common, with one another or with those of other studies, are trained once.
     """
     from cifarsweep.analysis.planning import expected_spread
-    from cifarsweep.data.catalog import EMBEDDED, info, known
     from cifarsweep.report.notes import one_test_notes
     from cifarsweep.spec.overrides import parse_overrides
+    from cifarsweep.spec.program_reader import has_program
     from cifarsweep.spec.reader import find, read_study
     from cifarsweep.store import Store
     from cifarsweep.worker.known_here import KnownHere
     from cifarsweep.worker.precheck import check_trainable, epoch_steps
 
-    overrides = parse_overrides(settings or [])
+    path = find(study)
+    overrides = parse_overrides(settings or [], free=has_program(path))
     notes: list[str] = []
-    spec = read_study(
-        find(study), overrides=overrides, seeds=seeds, name=name, note=notes.append, epoch_steps=epoch_steps
-    )
+    spec = read_study(path, overrides=overrides, seeds=seeds, name=name, note=notes.append, epoch_steps=epoch_steps)
     _check_data(spec)
     notes += [*check_trainable(spec, as_written=not overrides), *one_test_notes(spec)]
     with Store.open(db, upgrade=True) as store:
@@ -87,12 +86,14 @@ def create(
         typer.echo(f"{spec.name}: has the contents of the file now, and no new trials")
     else:
         typer.echo(f"{spec.name}: is there already, with the same contents and {spec.planned} trials")
+    if spec.program is not None:
+        files = f"{len(spec.program.files)} file{'s' * (len(spec.program.files) > 1)}"
+        typer.echo(f"{spec.name}: program {spec.program.sha256} of {files}")
     if spread is not None:
         _print_chances(spec, spread, plans)
     for note in notes:
         typer.echo(f"note: {note}")
-    absent = [name for name in _datasets(spec) if known(name) and name != EMBEDDED and info(name) is None]
-    for dataset in absent:
+    for dataset in _absent(spec):
         typer.echo(f"note: {dataset} is not on this machine; a worker needs `cifarsweep data download {dataset}` first")
 
 
@@ -159,7 +160,16 @@ def _shape(study: Study) -> str:
 
 
 def _datasets(study: Study) -> list[str]:
-    return sorted({cell.settings.dataset for cell in study.cells})
+    from cifarsweep.spec.study import datasets
+
+    return sorted(datasets(study))
+
+
+def _absent(study: Study) -> list[str]:
+    """Return the data sets that workers may download and that are not here."""
+    from cifarsweep.data.catalog import EMBEDDED, info, known
+
+    return [name for name in _datasets(study) if known(name) and name != EMBEDDED and info(name) is None]
 
 
 def _check_data(study: Study) -> None:

@@ -92,9 +92,11 @@ def is_share(metric: str) -> bool:
 def bounds(metric: str) -> tuple[float, float]:
     """The least and the greatest value that a metric can have."""
     in_percent = is_share(metric) or UNITS.get(metric, ("", 1.0))[0] == "%"
-    return -math.inf if metric == GPU_TEMPERATURE else 0.0, 1.0 if in_percent else math.inf
+    # Of a metric of a user's own program only a share is known.
+    from_zero = in_percent or (metric in METRIC_LABELS and metric != GPU_TEMPERATURE) or metric in SINGLE
+    return 0.0 if from_zero else -math.inf, 1.0 if in_percent else math.inf
 
 
 def is_loss(metric: str) -> bool:
     """Whether less of a metric is better. `greater` and `trend` compare the plain numbers; all others use this."""
-    return metric.endswith("loss")
+    return metric.endswith(("loss", "error"))

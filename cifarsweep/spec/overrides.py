@@ -72,14 +72,18 @@ def parse_override(text: str) -> tuple[str, Any]:
     return key, table["value"]
 
 
-def parse_overrides(texts: Iterable[str]) -> Table:
-    """Return the settings of several `--set` by dotted key. Raises SpecError if two of them set the same one."""
+def parse_overrides(texts: Iterable[str], *, free: bool = False) -> Table:
+    """Return the settings of several `--set` by dotted key. Raises SpecError if two of them set the same one.
+
+    `free` is for a program, whose parameters have any name.
+    """
     given: Table = {}
     said: dict[str, str] = {}
     for text in texts:
         key, value = parse_override(text)
-        for each, setting in flat_table({key: value}, f"--set {_shown(text)}").items():
-            rival = next((one for one in given if _collide(one, each)), None)
+        tables = {key: value}
+        for each, setting in (flatten(tables) if free else flat_table(tables, f"--set {_shown(text)}")).items():
+            rival = next((one for one in given if (one == each if free else _collide(one, each))), None)
             if rival is not None:
                 raise SpecError(
                     f"--set {_shown(text)}: --set {_shown(said[rival])} sets {rival} already; give one of them"

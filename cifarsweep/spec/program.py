@@ -26,7 +26,7 @@ MetricName = Annotated[
     str, Field(min_length=1, max_length=64, pattern=r"^[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$")
 ]
 ParameterName = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$")]
-_Word = Annotated[str, Field(max_length=4096, pattern=r"^[^\x00]*$")]
+Word = Annotated[str, Field(max_length=4096, pattern=r"^[^\x00]*$")]
 
 
 class Parameters(Frozen):
@@ -72,7 +72,7 @@ class ReadRule(Frozen):
 class Program(Frozen):
     """A program of the user's own."""
 
-    command: Annotated[tuple[_Word, ...], Field(min_length=1, max_length=1000)]
+    command: Annotated[tuple[Word, ...], Field(min_length=1, max_length=1000)]
     """Its words, as they are started, without a shell. `{lr}` stands for the parameter `lr` of the trial."""
     files: Annotated[tuple[ProgramFile, ...], Field(min_length=1)]
     metric: MetricName = VAL_ACCURACY

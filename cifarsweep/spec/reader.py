@@ -27,12 +27,21 @@ from cifarsweep.spec.overrides import (
     parse_none,
     with_file_defaults,
 )
+from cifarsweep.spec.program_reader import read_program_study
 from cifarsweep.spec.reported_checks import applicable_reported, applicable_runs, check_reported
 from cifarsweep.spec.search_reader import read_search, space_tables
 from cifarsweep.spec.search_space import Search
 from cifarsweep.spec.settings import Settings, flat_settings, flatten
 from cifarsweep.spec.study import Cell, Study, check_hypotheses, check_trial_count, check_unique
-from cifarsweep.spec.study_file import Arm, StudyFile, factors_of, hashable, planned_cells, seeds_of
+from cifarsweep.spec.study_file import (
+    Arm,
+    StudyFile,
+    check_search_alone,
+    factors_of,
+    hashable,
+    planned_cells,
+    seeds_of,
+)
 from cifarsweep.spec.toml_file import parse_file
 from cifarsweep.spec.types import NAME_PATTERN
 from cifarsweep.spec.validation import Table, check_keys, nearest, nested, validated
@@ -94,6 +103,7 @@ def read_study(
     `overrides` are settings by dotted key, as of `--set`; `seeds` replaces the file's by 0..seeds-1. Overrides win over
     arms: arms that become equal are merged, hypotheses that lose their cells are left out, and a warm-up that does not
     fit a smaller budget is cut, one in epochs to a budget in steps by `epoch_steps`. `note` gets a sentence on each.
+    In a study of a program, settings are parameters of any name.
     Raises SpecError, whose message names the file and the key of every mistake.
     """
     where = str(path)
@@ -103,6 +113,8 @@ def read_study(
         raw["name"] = name
     if seeds is not None:
         raw["seeds"] = seeds
+    if "program" in raw:
+        return read_program_study(path, raw, overrides or {}, note)
     file = validated(StudyFile, raw, where)
     given, note = _given(file, overrides or {}, where), once(note)
     fit = partial(fit_warmup, given=given, note=note, epoch_steps=epoch_steps)
@@ -178,12 +190,7 @@ def _searched(file: StudyFile, given: Table, where: str, fit: Callable[..., Tabl
     """Return the search with cells at the ends of its space, or None and no cells."""
     if file.search is None:
         return None, []
-    for table in ("factors", "arms", "exclude", "hypotheses", "reported", "reported_runs"):
-        if getattr(file, table):
-            raise SpecError(
-                f"{where}: {table}: a study either searches or compares; leave out search, or {table}. What a search "
-                "finds is tested in a study with arms and seeds of its own"
-            )
+    check_search_alone(file, where)
     fixed = fit(_fixed_settings(file, given, where), keep=space_tables(file.search, where))
     search, cells = read_search(file.search, fixed, where)
     return search, list(cells)

@@ -29,7 +29,7 @@ def check_reported(study: Study, where: str) -> None:
     """Raise SpecError for a reported number of an unknown cell or metric, one that can't be, or runs of no cell."""
     for number, fact in enumerate(study.reported, start=1):
         cell = next((cell for cell in study.cells if cell.name == fact.cell), None)
-        problem = f"cell: {_no_cell(fact.cell, study.cells)}" if cell is None else _mistake(fact)
+        problem = f"cell: {_no_cell(fact.cell, study.cells)}" if cell is None else _mistake(fact, study)
         if cell is not None:
             problem = problem or _not_recorded(fact, cell) or _beyond_budget(fact, cell)
         if problem:
@@ -54,10 +54,11 @@ def _no_cell(name: str, cells: Sequence[Cell]) -> str:
     return f"there is no cell {name!r}.{nearest(name, names)} The cells are: {listed}"
 
 
-def _mistake(fact: Reported) -> str | None:
-    if problem := unknown_metric(fact.metric):
+def _mistake(fact: Reported, study: Study) -> str | None:
+    # A program has metrics of any name.
+    if problem := unknown_metric(fact.metric) if study.program is None else None:
         return problem
-    if fact.needs_curve and fact.metric in SINGLE:
+    if study.program is None and fact.needs_curve and fact.metric in SINGLE:
         return f"metric: a trial has one value of {fact.metric!r}; leave out at and of"
     if fact.of == "best" and not is_share(fact.metric) and not is_loss(fact.metric):
         return f"of: {fact.metric!r} has no best value, as accuracies and losses have; leave out of"

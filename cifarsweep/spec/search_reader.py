@@ -8,6 +8,7 @@ from typing import Any
 from cifarsweep.errors import SpecError
 from cifarsweep.spec.levels import cell_name
 from cifarsweep.spec.overrides import parse_none
+from cifarsweep.spec.parameters import check_names, plain_value
 from cifarsweep.spec.search_space import Choices, Parameter, Range, Search
 from cifarsweep.spec.settings import Settings, flat_settings
 from cifarsweep.spec.study import Cell
@@ -21,19 +22,22 @@ _FEW = 200
 _MOST = float("inf")
 
 
-def read_search(table: Table, fixed: Table, where: str) -> tuple[Search, tuple[Cell, ...]]:
+def read_search(table: Table, fixed: Table, where: str, *, free: bool = False) -> tuple[Search, tuple[Cell, ...]]:
     """Return the search of a file, and cells at the ends of its space as samples of its points.
+
+    `free` is for a program, whose parameters have any name.
 
     Raises SpecError that names the key of every mistake, also if the settings refuse a value of the space.
     """
     tables = space_tables(table, where)
-    check_keys(tables, f"{where}: search.space")
+    (check_names if free else check_keys)(tables, f"{where}: search.space")
     for key in tables:
         if key in fixed:
             raise SpecError(f"{where}: settings.{key}: is fixed here and varied under search.space; remove one of them")
-    space = {key: _parameter(_with_none(key, each), f"{where}: search.space.{key}") for key, each in tables.items()}
+    tables = tables if free else {key: _with_none(key, each) for key, each in tables.items()}
+    space = {key: _parameter(each, f"{where}: search.space.{key}") for key, each in tables.items()}
     search = validated(Search, table | {"space": space, "fixed": fixed}, f"{where}: search")
-    return search, tuple(_ends(search, where))
+    return search, tuple(_ends(search, where, free))
 
 
 def space_tables(table: Mapping[str, Any], where: str) -> dict[str, Table]:
@@ -71,22 +75,28 @@ def _parameter(table: Table, where: str) -> Parameter:
     return validated(Range, table, where)
 
 
-def _ends(search: Search, where: str) -> list[Cell]:
+def _ends(search: Search, where: str, free: bool) -> list[Cell]:
     """Return the first point and those that differ from it in one setting. Checks every point of a small space."""
     first = {key: parameter.ends[0] for key, parameter in search.space.items()}
-    cells = [point_cell(search, first, f"{where}: the first point of search.space")]
+    cells = [point_cell(search, first, f"{where}: the first point of search.space", free=free)]
     for key, parameter in search.space.items():
         for value in parameter.ends[1:]:
-            cells.append(point_cell(search, first | {key: value}, f"{where}: search.space.{key}: at {value!r}"))
+            at = f"{where}: search.space.{key}: at {value!r}"
+            cells.append(point_cell(search, first | {key: value}, at, free=free))
     if search.size is not None and search.size <= _FEW:
         for point in search.every_point():
-            point_cell(search, point, f"{where}: search.space: at {cell_name(point, list(point))}")
+            point_cell(search, point, f"{where}: search.space: at {cell_name(point, list(point))}", free=free)
     return cells
 
 
-def point_cell(search: Search, params: Mapping[str, Value], where: str, name: str | None = None) -> Cell:
-    """Return the cell at a point. Raises SpecError if the settings refuse it."""
+def point_cell(
+    search: Search, params: Mapping[str, Value], where: str, name: str | None = None, *, free: bool = False
+) -> Cell:
+    """Return the cell at a point; `free` as of `read_search`. Raises SpecError if the settings refuse it."""
     flat = dict(search.fixed) | dict(params)
+    if free:
+        its = {key: plain_value(f"{where}: {key}", flat[key]) for key in search.space}
+        return Cell(name=name or cell_name(its, list(its)), levels=its, settings=None, parameters=flat)
     settings = validated(Settings, nested(flat, where), where)
     everything = flat_settings(settings)
     levels = {key: everything[key] for key in search.space}

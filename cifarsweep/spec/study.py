@@ -211,14 +211,20 @@ def check_unique(cells: tuple[Cell, ...], where: str) -> None:
 def check_hypotheses(study: Study, where: str) -> None:
     """Raise SpecError if a hypothesis refers to a cell, factor or level that the study does not have."""
     for number, hypothesis in enumerate(study.hypotheses, start=1):
-        if problem := _missing_reference(study, hypothesis) or unknown_metric(hypothesis.metric):
+        problem = _missing_reference(study, hypothesis)
+        if study.program is None:
+            problem = problem or unknown_metric(hypothesis.metric)
+        elif hypothesis.kind == "at_chance":
+            problem = "kind: at_chance needs the classes of the images, which a program has for itself; use reaches"
+        if problem:
             raise SpecError(f"{where}: hypothesis {number}: {problem}")
         if hypothesis.kind == "at_chance" and not hypothesis.metric.endswith("accuracy"):
             raise SpecError(
                 f"{where}: hypothesis {number}: metric = {hypothesis.metric!r}: at_chance is about an accuracy, and a "
                 "guess has no other number; for a loss use reaches, with the loss of a guess as the target"
             )
-        if hypothesis.metric in SINGLE and (moment_of(hypothesis) or hypothesis.kind == "faster"):
+        single = study.program is None and hypothesis.metric in SINGLE
+        if single and (moment_of(hypothesis) or hypothesis.kind == "faster"):
             key = "kind" if hypothesis.kind == "faster" else "at"
             remedy = "choose another kind" if hypothesis.kind == "faster" else "leave out at"
             problem = f"{key}: a trial has one value of {hypothesis.metric!r}; {remedy}"

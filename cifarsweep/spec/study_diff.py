@@ -6,6 +6,8 @@ import difflib
 import json
 
 from cifarsweep.errors import StudyExists
+from cifarsweep.spec.program import Program
+from cifarsweep.spec.program_reader import changed_files
 from cifarsweep.spec.search_space import Search
 from cifarsweep.spec.settings import flatten
 from cifarsweep.spec.study import Study, cell_json
@@ -26,14 +28,21 @@ def _pretty(study: Study) -> list[str]:
     lines += [f"reported = {fact.model_dump_json(exclude_none=True)}" for fact in study.reported]
     if study.reported_runs:
         lines.append(f"reported_runs = {study.reported_runs.model_dump_json(exclude_none=True)}")
+    lines += _program_lines(study.program) if study.program else []
     if study.search:
         parts = study.search.model_dump().items()
         return lines + [f"search.{key} = {json.dumps(value, sort_keys=True)}" for key, value in parts]
     for cell in study.cells:
         lines.append(f"cell {cell.name!r}" + (" with unknown settings" if cell.trained_with is None else ""))
-        known = cell.own_settings.model_dump() if cell.own_settings else cell.parameters or {}
+        known = cell.own_settings.model_dump() if cell.own_settings else dict(sorted((cell.parameters or {}).items()))
         lines += [f"  {key} = {json.dumps(value)}" for key, value in flatten(known).items()]
     return lines
+
+
+def _program_lines(program: Program) -> list[str]:
+    described = program.model_dump(exclude={"files"}, exclude_defaults=True)
+    lines = [f"program.{key} = {json.dumps(value)}" for key, value in described.items()]
+    return lines + [f"program.files: {file.path} {file.sha256}" for file in program.files]
 
 
 def check_extends(old: Study, new: Study) -> None:
@@ -43,10 +52,16 @@ def check_extends(old: Study, new: Study) -> None:
     """
     if old.imported:
         raise StudyExists(f"study {old.name!r} was imported: its trials were trained elsewhere, so none can be added")
+    if old.program is not None and new.program is not None and (differ := changed_files(old.program, new.program)):
+        raise StudyExists(
+            f"study {new.name!r} can't be extended: its program is another one now ({', '.join(differ)}), and trials "
+            "of two programs can't be compared. Put it back, or create the study under another name with --as NAME."
+        )
     kept_cells = {cell_json(cell) for cell in new.cells}
     lost = [cell.name for cell in old.cells if cell_json(cell) not in kept_cells]
     lost += [f"seed {seed}" for seed in old.seeds if seed not in new.seeds]
     changed = [key for key in ("question", "source", "hypotheses", "final") if getattr(old, key) != getattr(new, key)]
+    changed += ["program"] if (old.program is None) != (new.program is None) else []
     changed += _search_changes(old.search, new.search)
     if lost or changed:
         raise StudyExists(

@@ -49,6 +49,7 @@ class StudyFile(Frozen):
     reported: tuple[Reported, ...] = ()
     reported_runs: ReportedRuns | None = None
     search: dict[str, Any] | None = None
+    program: dict[str, Any] | None = None
     final: Final | None = None
     expected_sd: float | None = None
 
@@ -67,6 +68,16 @@ def seeds_of(file: StudyFile, where: str) -> tuple[int, ...]:
             f"from 0 to 2^32 - 1, not {given!r}"
         )
     return tuple(whole)
+
+
+def check_search_alone(file: StudyFile, where: str) -> None:
+    """Raise SpecError for a search beside what compares."""
+    for table in ("factors", "arms", "exclude", "hypotheses", "reported", "reported_runs"):
+        if getattr(file, table):
+            raise SpecError(
+                f"{where}: {table}: a study either searches or compares; leave out search, or {table}. What a search "
+                "finds is tested in a study with arms and seeds of its own"
+            )
 
 
 def factors_of(

@@ -107,7 +107,10 @@ class EligibleStudies:
 
     def _datasets_of(self, name: str) -> set[str]:
         if name not in self._datasets:
-            self._datasets[name] = set(datasets(self._store.studies.get(name).spec))
+            spec = self._store.studies.get(name).spec
+            if spec.program is not None:
+                raise DataError("it runs a program of its author's, which this worker was not given")
+            self._datasets[name] = set(datasets(spec))
         return self._datasets[name]
 
     def _verified(self, dataset: str) -> str:

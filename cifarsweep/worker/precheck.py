@@ -17,7 +17,7 @@ from cifarsweep.environment import without_database
 from cifarsweep.errors import CifarsweepError, SpecError
 from cifarsweep.spec.moments import beyond_budget
 from cifarsweep.spec.settings import Model, Settings, Timm
-from cifarsweep.spec.study import Cell, Study, ends_before
+from cifarsweep.spec.study import Cell, Study, datasets, ends_before
 from cifarsweep.spec.validation import Table, nested, validated
 from cifarsweep.training.equal_cells import equal_cells, unread_settings
 from cifarsweep.training.schedule import Budget, warmup_steps
@@ -49,8 +49,10 @@ def check_trainable(study: Study, *, as_written: bool = False) -> list[str]:
     Settings that depend on images are checked if the data set is built in or on this machine. Returns a
     sentence on cells that train on a processor and not on a GPU, on each setting that no cell reads, on each cell that
     trains the same bits as another, and on each hypothesis about a moment after the end. A study `as_written`, with no
-    setting overridden, is refused for the last.
+    setting overridden, is refused for the last. Nothing is known of what a program trains.
     """
+    if study.program is not None:
+        return []
     here = {name: info(name) for name in {cell.settings.dataset for cell in study.cells}}
     problems: list[Problem] = []
     known = {cell.name: training_images(cell.settings, here[cell.settings.dataset]) for cell in study.cells}
@@ -104,10 +106,12 @@ def training_images(settings: Settings, found: DataSetInfo | None) -> int | None
 
 
 def images_to_train(study: Study) -> int | None:
-    """Return the training images of all trials, repetitions included; None if a data set is not known here.
+    """Return the training images of all trials, repetitions included; None if a data set is not known here, or none.
 
     Those of a search, whose trials may end early, are an upper bound, counted at the first end of its space.
     """
+    if not datasets(study):
+        return None
     of_search = (study.cells[0].settings for _ in range(study.planned if study.search else 0))
     total = 0
     for settings in (*of_search, *(trial.cell.settings for trial in study.trials())):
