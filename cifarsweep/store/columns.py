@@ -91,9 +91,9 @@ def _bad(value: object, expected: str) -> BadValue:
 
 
 def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
+    if not isinstance(value, bool) and not (type(value) is int and value in (0, 1)):  # as SQLite has them
         raise _bad(value, "0 or 1")
-    return value
+    return bool(value)
 
 
 def _whole(low: int, high: int) -> Parser:

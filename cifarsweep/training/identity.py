@@ -74,16 +74,16 @@ def rows_identity(
     With `steps` None it is that of the whole training, its end and its result included. None for a training that does
     not promise the same bits again, or whose budget has no end. The arguments are those of `training_identity`.
     """
-    if settings.determinism != "exact" or (steps is None and curve(settings, images).total > _ENDLESS):
-        return None
     of_cell = _rows_but_for_seed(settings, images, data, tuple(sorted(environment.items())), steps)
-    return hashlib.sha256(f"{of_cell} {seed}".encode()).hexdigest()
+    return None if of_cell is None else hashlib.sha256(f"{of_cell} {seed}".encode()).hexdigest()
 
 
 @lru_cache(maxsize=1024)  # every claim asks for it, and the trials of a cell differ in their seeds alone
 def _rows_but_for_seed(
     settings: Settings, images: int, data: str, environment: tuple[tuple[str, str], ...], steps: int | None
-) -> str:
+) -> str | None:
+    if settings.determinism != "exact" or (steps is None and curve(settings, images).total > _ENDLESS):
+        return None
     first = curve(settings, images).total if steps is None else steps
     bits = training_identity(settings, 0, images, data, dict(environment), first)
     return _sha256({"bits": bits, "rows": _row_settings(settings, images), "whole": steps is None})

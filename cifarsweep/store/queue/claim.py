@@ -39,6 +39,7 @@ from cifarsweep.store import columns, rows
 from cifarsweep.store.database import Backend, backend_of
 from cifarsweep.store.leases import LONGEST_S, clock_term, has_expired
 from cifarsweep.store.metrics import drop_beyond
+from cifarsweep.store.prepared import execute
 from cifarsweep.store.queue import twins
 from cifarsweep.store.queue.branches import with_branches
 from cifarsweep.store.queue.workers import history
@@ -88,7 +89,7 @@ def claim(
     statement = _claim_statement(backend, one_study, bool(skipped), request.identify is not None)
     wanted = {"p_worker": request.worker_id, "p_slot": request.slot, "p_token": request.token, "p_lease_s": lease_s}
     wanted |= parameters(conn, request.studies, skipped)
-    while (row := conn.execute(statement, wanted | backend.clock_parameters()).first()) is not None:
+    while (row := execute(conn, statement, wanted | backend.clock_parameters()).first()) is not None:
         if row.attempt > 1 or row.state != TrialState.LEASED:
             conn.execute(_close(), {"p_trial": row.trial_id, "ended_at": datetime.now(UTC)})
         if row.state == TrialState.LEASED:
@@ -261,7 +262,7 @@ def _insert(backend: Backend) -> Any:
 
 def _add_attempt(conn: Connection, values: dict[str, Any]) -> None:
     # Without an error of the database, after which PostgreSQL rejects further statements.
-    if conn.execute(_insert(backend_of(conn)), values).first() is None:
+    if execute(conn, _insert(backend_of(conn)), values).first() is None:
         before = values["attempt"] - 1
         raise columns.BadValue(
             f"cs_trial.attempt is {before}, but cs_attempt has a later one: {columns.ADVICE}"

@@ -21,6 +21,7 @@ from cifarsweep.store.digests import RowsDigest, record_digest
 from cifarsweep.store.hits import insert_hits
 from cifarsweep.store.leases import Timing, clock_term
 from cifarsweep.store.metrics import drop_beyond, insert_rows
+from cifarsweep.store.prepared import execute
 from cifarsweep.store.queue.crashes import MOST_CRASHES, trial_is_at_fault
 from cifarsweep.store.records import Lease
 from cifarsweep.store.schema import attempt, storable, trial
@@ -89,7 +90,7 @@ def guard(conn: Connection, lease: Lease, progress: Mapping[str, Any], *, finish
     values |= progress
     for expected in (lease.flush_seq, after):
         clock = backend.clock_parameters()
-        found = conn.execute(_guard(backend, finishing), values | clock | {"p_expected": expected}).first()
+        found = execute(conn, _guard(backend, finishing), values | clock | {"p_expected": expected}).first()
         if found is not None:
             # An unknown request is one of a newer version, or an edit by hand.
             return GuardResult(expected == after, next((one for one in StopRequest if one == found.wish), None))
@@ -258,7 +259,7 @@ def end_attempt(
         _add_checkpoint(conn, lease, new)
     words = {"error": storable(error) or None, "traceback": storable(traceback) or None}
     closed = {"ending": end.value, "ended_at": datetime.now(UTC), **words}
-    conn.execute(_attempt(), _attempt_key(lease) | closed)
+    execute(conn, _attempt(), _attempt_key(lease) | closed)
     return passed
 
 
