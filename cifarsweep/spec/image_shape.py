@@ -1,4 +1,4 @@
-"""The shape of a data set's images, and which networks and augmentations images of a shape can't have."""
+"""The shape of a data set's images."""
 
 from __future__ import annotations
 
@@ -24,5 +24,6 @@ class ImageShape:
         return f"{self.side}x{self.side} {'grey' if self.channels == 1 else 'RGB'}"
 
 
-#: The shape of CIFAR's images, and of all data sets that name no other.
+#: The shape of CIFAR's images, and of those data sets, which are known by name before anybody has them.
 CIFAR = ImageShape()
+OF_CIFAR_SHAPE = ("cifar10", "cifar100", "digits")

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from cifarsweep.spec.frozen import Channels, Frozen, Probability
+from cifarsweep.spec.image_shape import LARGEST
 
 #: How the first weights are drawn. `he`: normal, to keep the variance (He et al. 2015 and 2016), biases 0. `torch`: as
 #: layers of torch do by default, which loses variance. `zero`: every convolution and linear layer is 0.
@@ -21,7 +22,7 @@ class ConvNet(Frozen):
     )
 
     name: Literal["convnet"] = "convnet"
-    widths: Annotated[tuple[Channels, ...], Field(min_length=1, max_length=6)] = (32, 64, 128, 256, 256)
+    widths: Annotated[tuple[Channels, ...], Field(min_length=1, max_length=9)] = (32, 64, 128, 256, 256)
     """Channels of each stage."""
     convs_per_stage: Annotated[int, Field(ge=1, le=16)] = 2
     skip: bool = False
@@ -56,8 +57,6 @@ class ConvNet(Frozen):
             )
         if self.norm == "group":
             self._check_groups()
-        if self.norm == "instance" and len(self.widths) > 5:
-            raise ValueError("norm: instance norm needs more than one pixel, so at most 5 stages of widths")
         return self
 
     def _check_groups(self) -> None:
@@ -90,11 +89,11 @@ class ResNet(Frozen):
 
 
 class ViT(Frozen):
-    """Dosovitskiy et al. 2021 for 32x32 images, with a patch embedding or a convolutional stem (Xiao et al. 2021)."""
+    """Dosovitskiy et al. 2021 for small images, with a patch embedding or a convolutional stem (Xiao et al. 2021)."""
 
     name: Literal["vit"] = "vit"
     stem: Literal["patch", "conv"] = "patch"
-    patch_size: Annotated[int, Field(ge=1, le=32)] = 4
+    patch_size: Annotated[int, Field(ge=1, le=LARGEST)] = 4
     """Pixels along the side of a patch; the convolutional stem reduces by the same factor, a power of 2."""
     width: Annotated[int, Field(ge=8, le=4096)] = 256
     depth: Annotated[int, Field(ge=1, le=64)] = 6
@@ -104,8 +103,8 @@ class ViT(Frozen):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if 32 % self.patch_size:
-            raise ValueError(f"patch_size: {self.patch_size} does not divide the image size 32")
+        if self.stem == "conv" and self.patch_size.bit_count() != 1:
+            raise ValueError(f"patch_size: {self.patch_size} is no power of 2, and the conv stem halves images")
         if self.width % self.heads:
             raise ValueError(f"heads: {self.heads} heads do not divide the width {self.width}")
         return self

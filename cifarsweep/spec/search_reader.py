@@ -7,6 +7,7 @@ from typing import Any
 
 from cifarsweep.errors import SpecError
 from cifarsweep.spec.levels import cell_name
+from cifarsweep.spec.misfits import misfit
 from cifarsweep.spec.overrides import parse_none
 from cifarsweep.spec.parameters import check_names, plain_value
 from cifarsweep.spec.search_space import Choices, Parameter, Range, Search
@@ -98,6 +99,8 @@ def point_cell(
         its = {key: plain_value(f"{where}: {key}", flat[key]) for key in search.space}
         return Cell(name=name or cell_name(its, list(its)), levels=its, settings=None, parameters=flat)
     settings = validated(Settings, nested(flat, where), where)
+    if problem := misfit(settings):
+        raise SpecError(f"{where}: {problem}")
     everything = flat_settings(settings)
     levels = {key: everything[key] for key in search.space}
     return Cell(name=name or cell_name(levels, list(levels)), levels=levels, settings=settings)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, model_validator
 from cifarsweep.spec.frozen import EVERY_FIELD, BatchSize, Count, CountOrZero, Fraction, Probability
 from cifarsweep.spec.frozen import MOST_STEPS as MOST_STEPS
 from cifarsweep.spec.frozen import Frozen as Frozen
+from cifarsweep.spec.image_shape import LARGEST
 from cifarsweep.spec.model_settings import ConvNet as ConvNet
 from cifarsweep.spec.model_settings import Model as Model
 from cifarsweep.spec.model_settings import ResNet as ResNet
@@ -42,15 +43,17 @@ class Validation(Frozen):
 class Normalize(Frozen):
     """What is subtracted from the pixels in 0..1, and what they are then divided by: each a number for each channel."""
 
-    mean: tuple[Share, Share, Share] | None = None
+    mean: tuple[Share, ...] | None = None
     """None: the means of the training images."""
-    std: tuple[Deviation, Deviation, Deviation] | None = None
+    std: tuple[Deviation, ...] | None = None
     """None: the standard deviations of the training images."""
 
     @model_validator(mode="after")
     def _both_or_neither(self) -> Self:
         if (self.mean is None) != (self.std is None):
             raise ValueError("mean: give mean and std, or neither to use those of the training images")
+        if self.mean is not None and self.std is not None and (len(self.mean), len(self.std)) not in ((1, 1), (3, 3)):
+            raise ValueError("mean: give 3 numbers as mean and as std, or 1 for grey images: one for each channel")
         return self
 
 
@@ -146,20 +149,20 @@ class Augment(Frozen):
 
     later: ClassVar[frozenset[str]] = frozenset({"vflip", "resized_crop", "mixup_prob"})
 
-    crop: Annotated[int, Field(ge=0, le=16)] = 4
-    """Zero padding in pixels before a random 32x32 crop; 0 leaves it out."""
+    crop: Annotated[int, Field(ge=0, le=LARGEST // 2)] = 4
+    """Zero padding in pixels before a random crop of the image's size; 0 leaves it out."""
     flip: bool = True
     """Mirror left-right with probability 1/2."""
     vflip: bool = False
     """Mirror top-bottom with probability 1/2."""
     resized_crop: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """The smallest part of an image that a random crop takes, resized to 32x32 (Szegedy et al. 2015); 0 leaves it out.
+    """The smallest part of an image that a random crop takes, resized to the image's size (Szegedy et al. 2015).
 
-    It needs `crop = 0`."""
+    0 leaves it out; it needs `crop = 0`."""
     randaugment: Annotated[int, Field(ge=0, le=10)] = 0
     """Operations of RandAugment on each image (Cubuk et al. 2020); 0 leaves it out."""
     randaugment_magnitude: Annotated[int, Field(ge=0, le=30)] = 9
-    cutout: Annotated[int, Field(ge=0, le=32)] = 0
+    cutout: Annotated[int, Field(ge=0, le=LARGEST)] = 0
     """Side of a square of zeros at a random place (DeVries & Taylor 2017); 0 leaves it out."""
     erasing: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Probability of random erasing (Zhong et al. 2020), as torchvision defines it."""

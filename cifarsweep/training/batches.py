@@ -11,11 +11,18 @@ from torch import Tensor
 from cifarsweep.data import augment
 from cifarsweep.data.augment import EpochPlan
 from cifarsweep.data.dataset import Split
+from cifarsweep.spec.image_shape import CIFAR, ImageShape
 from cifarsweep.spec.settings import Normalize, Settings
 from cifarsweep.training.schedule import BatchSlice
 
-#: A constant: the last bits of a validation loss depend on it.
-EVAL_BATCH = 500
+#: Constants: the last bits of a validation loss depend on them. Of larger images, fewer are evaluated at once, so that
+#: they need no more memory.
+EVAL_BATCH, _FEWEST = 500, 50
+
+
+def eval_batch(shape: ImageShape) -> int:
+    """Return how many images are evaluated at once."""
+    return min(EVAL_BATCH, max(_FEWEST, EVAL_BATCH * CIFAR.side**2 // shape.side**2))
 
 
 class BatchLoader:
@@ -24,6 +31,7 @@ class BatchLoader:
     def __init__(self, split: Split, settings: Settings, seed: int, device: torch.device, classes: int) -> None:
         self._split = _normalized(split, settings.normalize).to(device)
         self._settings, self._seed, self._device, self._classes = settings, seed, device, classes
+        self._eval_batch = eval_batch(split.shape)
         self._planned: tuple[int, EpochPlan] | None = None
 
     def train_batch(self, batch: BatchSlice) -> tuple[Tensor, Tensor]:
@@ -43,7 +51,7 @@ class BatchLoader:
 
     def eval_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the validation images in order, normalised."""
-        return augment.eval_batches(self._split, EVAL_BATCH)
+        return augment.eval_batches(self._split, self._eval_batch)
 
     @property
     def test_batches(self) -> Callable[[], Iterator[tuple[Tensor, Tensor]]] | None:
@@ -51,7 +59,7 @@ class BatchLoader:
         images, labels = self._split.test_images, self._split.test_labels
         if images is None or labels is None:
             return None
-        return lambda: augment.eval_batches(self._split, EVAL_BATCH, (images, labels))
+        return lambda: augment.eval_batches(self._split, self._eval_batch, (images, labels))
 
     def _plan(self, epoch: int) -> EpochPlan:
         if self._planned is None or self._planned[0] != epoch:

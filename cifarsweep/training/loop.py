@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from cifarsweep.checkpoints.folder import Folder
 from cifarsweep.data.dataset import Split
-from cifarsweep.errors import CheckpointError, CheckpointNotFound
+from cifarsweep.errors import CheckpointError, CheckpointNotFound, SpecError
 from cifarsweep.models import cost, smallest_batch
 from cifarsweep.spec.metrics import VAL_ACCURACY
+from cifarsweep.spec.misfits import misfit
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.types import CheckpointRef
 from cifarsweep.training import serialization
@@ -78,6 +79,8 @@ def train(run: Run) -> Iterator[Event]:
     settings, device = run.settings, find_device(run.device)
     make_repeatable(settings)
     shape = run.split.shape
+    if problem := misfit(settings, shape):
+        raise SpecError(problem)
     budget = Budget.of(settings, len(run.split.train_labels), smallest_batch(settings.model, shape))
     warmup_steps(settings.schedule, budget.total_steps, budget.steps_per_epoch)  # complain now, not at the first step
     guess = run.split.largest_class / len(run.split.val_labels)

@@ -8,7 +8,7 @@ from cifarsweep.data.catalog import DataSetInfo, class_count, info
 from cifarsweep.spec.network_flops import forward_flops
 from cifarsweep.spec.settings import Settings
 from cifarsweep.training.sharing import TrainingImages
-from cifarsweep.worker.precheck import counted_flops, training_images
+from cifarsweep.worker.precheck import counted_flops, shape_of, training_images
 
 
 class KnownHere:
@@ -27,7 +27,8 @@ class KnownHere:
     def flops(self, settings: Settings) -> int | None:
         """Return the FLOPs of one image, forward; of a model of timm only where `check_trainable` has counted it."""
         classes = self._classes(settings.dataset)
-        if classes is None:
+        shape = shape_of(settings, self._info(settings.dataset))
+        if classes is None or shape is None:
             return None
-        own = forward_flops(settings.model, classes)
-        return counted_flops(settings.model, classes) if own is None else own
+        own = forward_flops(settings.model, classes, shape)
+        return counted_flops(settings.model, classes, shape) if own is None else own

@@ -15,6 +15,8 @@ from typing import TypedDict
 from cifarsweep.data.catalog import BUILT_IN, DataSetInfo, info
 from cifarsweep.environment import without_database
 from cifarsweep.errors import CifarsweepError, SpecError
+from cifarsweep.spec.image_shape import CIFAR, ImageShape
+from cifarsweep.spec.misfits import misfit
 from cifarsweep.spec.moments import beyond_budget
 from cifarsweep.spec.settings import Model, Settings, Timm
 from cifarsweep.spec.study import Cell, Study, datasets, ends_before
@@ -39,8 +41,8 @@ class Answer(TypedDict):
     """Of one image forward, by cell."""
 
 
-#: What the child has counted in the life of this process, by network and classes.
-_counted: dict[tuple[Model, int], int] = {}
+#: What the child has counted in the life of this process, by network, classes and shape of the images.
+_counted: dict[tuple[Model, int, ImageShape], int] = {}
 
 
 def check_trainable(study: Study, *, as_written: bool = False) -> list[str]:
@@ -58,7 +60,8 @@ def check_trainable(study: Study, *, as_written: bool = False) -> list[str]:
     known = {cell.name: training_images(cell.settings, here[cell.settings.dataset]) for cell in study.cells}
     for cell in study.cells:
         images = known[cell.name]
-        text = _phase_problem(cell.settings, images)
+        text = misfit(cell.settings, shape_of(cell.settings, here[cell.settings.dataset]))
+        text = text or _phase_problem(cell.settings, images)
         text = text or (_budget_problem(cell.settings, images) if images is not None else None)
         problems += [Problem(cell=cell.name, text=text)] if text else []
     answer = _ask_child([cell for cell in study.cells if isinstance(cell.settings.model, Timm)], here)
@@ -103,6 +106,13 @@ def training_images(settings: Settings, found: DataSetInfo | None) -> int | None
         return None
     held_out = settings.validation.fraction if settings.validation.split == "holdout" else 0
     return known.train - round(held_out * known.train)
+
+
+def shape_of(settings: Settings, found: DataSetInfo | None) -> ImageShape | None:
+    """Return the shape of the images; None if the data set is not known here."""
+    if found is not None:
+        return found.shape
+    return CIFAR if settings.dataset in BUILT_IN else None
 
 
 def images_to_train(study: Study) -> int | None:
@@ -159,22 +169,23 @@ def _ask_child(cells: list[Cell], here: dict[str, DataSetInfo | None]) -> Answer
     """Check all cells in one child process."""
     if not cells:
         return Answer(problems=[], notes=[], flops={})
-    questions: list[tuple[str, str, int, int | None]] = []
+    questions: list[tuple[str, str, int, int | None, int, int]] = []
     for cell in cells:
         found = here[cell.settings.dataset]
         images = training_images(cell.settings, found)
         classes = len(found.classes) if found is not None else 10
-        questions.append((cell.name, cell.settings.model_dump_json(), classes, images))
+        shape = shape_of(cell.settings, found) or CIFAR
+        questions.append((cell.name, cell.settings.model_dump_json(), classes, images, shape.side, shape.channels))
     answer: Answer = json.loads(run_module(__name__, stdin=json.dumps(questions)))
-    for cell, (name, _, classes, _) in zip(cells, questions, strict=True):
+    for cell, (name, _, classes, _, *sizes) in zip(cells, questions, strict=True):
         if name in answer["flops"]:
-            _counted[cell.settings.model, classes] = answer["flops"][name]
+            _counted[cell.settings.model, classes, ImageShape(*sizes)] = answer["flops"][name]
     return answer
 
 
-def counted_flops(model: Model, classes: int) -> int | None:
+def counted_flops(model: Model, classes: int, shape: ImageShape = CIFAR) -> int | None:
     """Return the FLOPs of one image, forward, of a model of timm; None unless `check_trainable` has counted it."""
-    return _counted.get((model, classes))
+    return _counted.get((model, classes, shape))
 
 
 def run_module(module: str, arguments: Sequence[str] = (), stdin: str = "") -> str:
@@ -207,32 +218,32 @@ def _sentences(study: str, problems: list[Problem]) -> Iterator[str]:
         yield f"study {study!r}, cell {names[0]!r}{more}: {text}"
 
 
-def _check_timm(settings: Settings, classes: int, images: int | None) -> None:
+def _check_timm(settings: Settings, classes: int, shape: ImageShape, images: int | None) -> None:
     """Raise what a worker would raise at the start of this cell. Imports torch."""
     from cifarsweep.models import cost, smallest_batch
     from cifarsweep.models.timm_models import check_weights
 
     assert isinstance(settings.model, Timm)
-    cost(settings.model, classes)
+    cost(settings.model, classes, shape)
     if images is not None and images >= settings.batch_size:
-        Budget.of(settings, images, smallest_batch(settings.model))
+        Budget.of(settings, images, smallest_batch(settings.model, shape))
     if settings.model.pretrained:
         check_weights(settings.model)
 
 
-def _timm_flops(settings: Settings, classes: int) -> int:
+def _timm_flops(settings: Settings, classes: int, shape: ImageShape) -> int:
     """Return the FLOPs of one image, forward. Imports torch."""
     from cifarsweep.models import cost
 
-    return cost(settings.model, classes).flops_per_image
+    return cost(settings.model, classes, shape).flops_per_image
 
 
-def _gpu_warning(settings: Settings, classes: int) -> str | None:
+def _gpu_warning(settings: Settings, classes: int, shape: ImageShape) -> str | None:
     """Return what a GPU would refuse; only the worker may have one. Imports torch."""
     from cifarsweep.models.determinism import inexact_on_gpu
 
     assert isinstance(settings.model, Timm)
-    found = inexact_on_gpu(settings.model, classes) if settings.determinism == "exact" else ()
+    found = inexact_on_gpu(settings.model, classes, shape) if settings.determinism == "exact" else ()
     if not found:
         return None
     return (
@@ -244,12 +255,12 @@ def _gpu_warning(settings: Settings, classes: int) -> str | None:
 def main() -> None:
     """Answer the questions on stdin."""
     answer = Answer(problems=[], notes=[], flops={})
-    for cell, text, classes, images in json.load(sys.stdin):
-        settings = Settings.model_validate_json(text)
+    for cell, text, classes, images, side, channels in json.load(sys.stdin):
+        settings, shape = Settings.model_validate_json(text), ImageShape(side, channels)
         try:
-            _check_timm(settings, classes, images)
-            warning = _gpu_warning(settings, classes)
-            answer["flops"][cell] = _timm_flops(settings, classes)
+            _check_timm(settings, classes, shape, images)
+            warning = _gpu_warning(settings, classes, shape)
+            answer["flops"][cell] = _timm_flops(settings, classes, shape)
         except CifarsweepError as error:
             answer["problems"].append(Problem(cell=cell, text=str(error)))
             continue

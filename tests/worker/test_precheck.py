@@ -4,6 +4,7 @@ import importlib.util
 import io
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ from cifarsweep.data.catalog import DataSetInfo
 from cifarsweep.errors import CifarsweepError, SpecError
 from cifarsweep.models import cost
 from cifarsweep.spec.hypothesis import AtChance
+from cifarsweep.spec.image_shape import ImageShape
 from cifarsweep.spec.moments import At
-from cifarsweep.spec.settings import Schedule, Settings, Timm, Validation
+from cifarsweep.spec.settings import Schedule, Settings, Timm, Validation, ViT
 from cifarsweep.spec.study import Cell, Study
-from cifarsweep.worker import precheck
+from cifarsweep.worker import known_here, precheck
 
 HERE = DataSetInfo("mine", "a folder", ("a", "b"), 1000, 200, "0" * 64, 1, Path("mine"))
 
@@ -62,6 +64,26 @@ def test_what_fits_passes_without_a_child():
 def test_what_does_not_fit_the_images_names_study_cell_and_key(settings, says):
     with pytest.raises(SpecError, match=f"study 'tried', cell 'cell 1': .*{says}"):
         precheck.check_trainable(study(tried(), settings))
+
+
+@pytest.mark.usefixtures("no_child")
+def test_what_images_of_a_shape_can_not_have_names_study_cell_and_key(monkeypatch):
+    grey = replace(HERE, shape=ImageShape(28, 1))
+    monkeypatch.setattr(precheck, "info", {"mine": grey}.get)
+
+    with pytest.raises(SpecError, match="'cell 1': model.patch_size: 8 does not divide .* 28x28 grey; use one of 1, 2"):
+        precheck.check_trainable(study(tried(), tried(model=ViT(patch_size=8))))
+    precheck.check_trainable(study(tried(model=ViT(patch_size=7)), tried("elsewhere", model=ViT(patch_size=5))))
+    with pytest.raises(SpecError, match="patch_size: 7 does not divide the side of images of 32x32 RGB"):
+        precheck.check_trainable(study(tried("cifar10", model=ViT(patch_size=7))))
+
+
+def test_arithmetic_that_is_told_before_is_of_these_images(monkeypatch):
+    grey = replace(HERE, shape=ImageShape(28, 1))
+    monkeypatch.setattr(known_here, "info", {"mine": grey}.get)
+    monkeypatch.setattr(known_here, "class_count", {"mine": 2}.get)
+
+    assert known_here.KnownHere().flops(tried()) == cost(tried().model, 2, ImageShape(28, 1)).flops_per_image
 
 
 @pytest.mark.parametrize(
