@@ -10,6 +10,7 @@ import contextlib
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,11 +34,16 @@ _STARTUP, _WARMUP = 5, 2
 _REDUCTION = 3
 
 
-def suggest(search: Search, number: int, tried: Sequence[PointResult]) -> Cell | None:
+def suggest(
+    search: Search, number: int, tried: Sequence[PointResult], *, free: bool = False, less_is_better: bool = False
+) -> Cell | None:
     """The cell of point `number`; None if no new point is left that the settings accept.
 
-    `tried` are all earlier points in order. The same arguments give the same cell.
+    `tried` are all earlier points in order. The same arguments give the same cell. `free` is for a program, whose
+    parameters have any name.
     """
+    if less_is_better:
+        tried = [replace(one, value=None if one.value is None else -one.value) for one in tried]
     entropy = np.random.SeedSequence([search.seed, number])
     seed = int(entropy.generate_state(1)[0])
     known = {_key(each.params) for each in tried}
@@ -46,7 +52,7 @@ def suggest(search: Search, number: int, tried: Sequence[PointResult]) -> Cell |
             # Refused points are not tried again either.
             known.add(_key(point))
             with contextlib.suppress(SpecError):
-                return point_cell(search, point, "search")
+                return point_cell(search, point, "search", free=free)
     return None
 
 
@@ -164,7 +170,9 @@ def _scale(search: Search, key: str) -> tuple[float, float, bool]:
     return (math.log(low), math.log(high), True) if parameter.log else (low, high, False)
 
 
-def should_prune(pruner: Pruner, study: str, number: int, curves: Sequence[Curve]) -> bool:
+def should_prune(
+    pruner: Pruner, study: str, number: int, curves: Sequence[Curve], *, less_is_better: bool = False
+) -> bool:
     """Whether trial `number` should end at the last value of its curve. `curves` has those of all trials, by number.
 
     Trials are compared evaluation by evaluation, whatever number of steps lies between two. `study` is its name, by
@@ -172,6 +180,8 @@ def should_prune(pruner: Pruner, study: str, number: int, curves: Sequence[Curve
     """
     if pruner == "none" or not any(curve.complete for curve in curves):
         return False
+    if less_is_better:
+        curves = [replace(curve, values=tuple(-value for value in curve.values)) for curve in curves]
     return (_behind_the_median if pruner == "median" else _stopped_at_a_rung)(study, number, curves)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from cifarsweep.spec.metrics import (
     VAL_ACCURACY,
     VAL_IMAGES,
     VAL_LOSS,
+    is_loss,
 )
 from cifarsweep.spec.study import Cell, datasets
 from cifarsweep.spec.types import DATA_VERSION, Outcome, TrialState
@@ -45,7 +47,9 @@ PARAMS, FLOPS = "params", "flops_per_image"
 #: What is recorded among the last metrics and measures no training.
 _CONSTANTS = frozenset({PARAMS, FLOPS, VAL_IMAGES, LARGEST_CLASS})
 #: What is recorded along training; the results on the test set are no curves.
-_CURVES = METRIC_LABELS.keys() - {TEST_ACCURACY, TEST_LOSS}
+_CURVES = frozenset(METRIC_LABELS.keys() - {TEST_ACCURACY, TEST_LOSS})
+#: The most metrics of a program's own that a page draws.
+_OWN_METRICS = 40
 #: Tables and curves show this many points of a search, the best ones.
 _SHOWN_POINTS = 12
 
@@ -58,7 +62,7 @@ def collect(store: Store, name: str) -> ReportStudy:
     if not (metrics := metrics_needed(report.study)):
         return report
     series = _series(store, report, metrics, cells)
-    return replace(report, series=series, other_study=other_study(store, report.study, [VAL_ACCURACY, EPOCH]))
+    return replace(report, series=series, other_study=other_study(store, report.study, [report.study.metric, EPOCH]))
 
 
 def read_compared(store: Store, name: str) -> ReportStudy:
@@ -72,12 +76,20 @@ def with_curves(store: Store, report: ReportStudy, cells: Collection[str]) -> Re
     name, others = report.study.name, [trial.number for trial in report.trials if trial.cell not in cells]
     return replace(
         report,
-        series=_series(store, report, _CURVES.union(metrics_needed(report.study)), cells),
-        evaluations=store.metrics.row_counts(name, [VAL_ACCURACY], others),
+        series=_series(store, report, _curves(report).union(metrics_needed(report.study)), cells),
+        evaluations=store.metrics.row_counts(name, [report.study.metric], others),
         confusion=class_counts(store, report, cells),
         hits=read_hits(store, report, cells),
         other_study=other_study(store, report.study, DRAWN),
     )
+
+
+def _curves(report: ReportStudy) -> frozenset[str]:
+    """The metrics that are drawn; of a program all that its trials ended with, but for what counts as a constant."""
+    if report.study.program is None:
+        return _CURVES
+    own = {name: None for trial in report.trials for name in trial.final if name not in _CURVES}
+    return _CURVES.union([report.study.metric, *list(own)[:_OWN_METRICS]])
 
 
 def _series(
@@ -96,7 +108,10 @@ def read_trials(store: Store, name: str) -> ReportStudy:
     means, recorded = _final_means(store, study, rows), _recorded(rows)
     trials = tuple(
         _trial(
-            row, {**telemetry.get(row.number, {}), **means.get(row.number, {})}, _guess(row, recorded, classes, counts)
+            row,
+            {**telemetry.get(row.number, {}), **means.get(row.number, {})},
+            _guess(row, recorded, classes, counts),
+            study.metric,
         )
         for row in rows
     )
@@ -104,7 +119,7 @@ def read_trials(store: Store, name: str) -> ReportStudy:
         trials = tuple(replace(trial, reused=reused.get(trial.number, {})) for trial in trials)
     shown = study
     if study.search is not None and rows:
-        shown = study.model_copy(update={"cells": _best_points(rows, trials)})
+        shown = study.model_copy(update={"cells": _best_points(study, rows, trials)})
     return ReportStudy(
         study=shown,
         written=study,
@@ -139,7 +154,7 @@ def _final_means(store: Store, study: Study, rows: Sequence[TrialRow]) -> dict[i
     whole = [row.number for row in rows if row.state == TrialState.DONE and row.outcome == Outcome.FINISHED]
     means: dict[int, dict[str, float]] = {}
     if last > 1 and whole:
-        read = store.metrics.read(study.name, (VAL_ACCURACY, VAL_LOSS), only=whole)
+        read = store.metrics.read(study.name, {study.metric, VAL_ACCURACY, VAL_LOSS}, only=whole)
         for (number, metric), (_, values) in read.items():
             means.setdefault(number, {})[metric] = float(values[-last:].mean())
     return means
@@ -151,13 +166,22 @@ def _classes(study: Study) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count is not None}
 
 
-def _best_points(rows: Sequence[TrialRow], trials: Sequence[ReportTrial]) -> tuple[Cell, ...]:
+def _best_points(study: Study, rows: Sequence[TrialRow], trials: Sequence[ReportTrial]) -> tuple[Cell, ...]:
     """The points of a search that are shown, best first; the first ones if none is done."""
-    cells = {row.cell: Cell(name=row.cell, levels=dict(row.levels), settings=row.settings) for row in rows}
-    means = {name: final_summary([trial for trial in trials if trial.cell == name], VAL_ACCURACY) for name in cells}
-    ranked = sorted(cells, key=lambda name: -mean.mean if (mean := means[name]) else 1.0)
+    cells = {row.cell: _cell_of(row) for row in rows}
+    by_cell: dict[str, list[ReportTrial]] = {name: [] for name in cells}
+    for trial in trials:
+        by_cell[trial.cell].append(trial)
+    means = {name: final_summary(by_cell[name], study.metric) for name in cells}
+    sign = 1 if is_loss(study.metric) else -1
+    ranked = sorted(cells, key=lambda name: sign * mean.mean if (mean := means[name]) else math.inf)
     done = [name for name in ranked if means[name]]
     return tuple(cells[name] for name in (done or ranked)[:_SHOWN_POINTS])
+
+
+def _cell_of(row: TrialRow) -> Cell:
+    own = None if row.parameters is None else dict(row.parameters)
+    return Cell(name=row.cell, levels=dict(row.levels), settings=row.own_settings, parameters=own)
 
 
 def _digests(study: Study, rows: Sequence[TrialRow]) -> str | None:
@@ -210,7 +234,7 @@ def _recorded(rows: Sequence[TrialRow]) -> dict[_Judged, Guess]:
     return {judged: guesses.pop() for judged, guesses in found.items() if len(guesses) == 1}
 
 
-def _trial(row: TrialRow, means: Mapping[str, float], guess: Guess | None) -> ReportTrial:
+def _trial(row: TrialRow, means: Mapping[str, float], guess: Guess | None, metric: str) -> ReportTrial:
     params = row.final.get(PARAMS)
     given_up = row.state in (TrialState.FAILED, TrialState.POISONED)
     return ReportTrial(
@@ -231,4 +255,5 @@ def _trial(row: TrialRow, means: Mapping[str, float], guess: Guess | None) -> Re
         versions=(row.trained_by or row.attempts)[-1].versions if row.attempts else {},
         guess=guess,
         reuse=row.reuse,
+        metric=metric,
     )

@@ -13,8 +13,7 @@ from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.results import CellResult, cell_results
 from cifarsweep.analysis.reuse import same_training
 from cifarsweep.spec.levels import level_text
-from cifarsweep.spec.metrics import VAL_ACCURACY
-from cifarsweep.spec.settings import flat_settings
+from cifarsweep.spec.metrics import is_share
 from cifarsweep.spec.study import Cell
 from cifarsweep.spec.types import DATA_VERSION
 from cifarsweep.stats.estimate import FEWEST_SEEDS, Estimate, Sample, difference
@@ -63,7 +62,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two studies compared by their validation accuracy at the end of training."""
+    """Two studies compared by what both are about, at the end of training."""
 
     a: ReportStudy
     b: ReportStudy
@@ -115,7 +114,7 @@ def _pairs(left: Sequence[CellResult], right: Sequence[CellResult]) -> list[tupl
 
 def _by_settings(cell: Cell) -> str:
     # The settings of imported cells are unknown, so that they match none.
-    return cell.own_settings.model_dump_json() if cell.own_settings is not None else f"imported {cell.name}"
+    return f"imported {cell.name}" if cell.trained_with is None else cell.trained_with.model_dump_json()
 
 
 def _by_levels(cell: Cell) -> str:
@@ -128,9 +127,9 @@ def _by_name(cell: Cell) -> str:
 
 
 def _accuracies(result: CellResult, report: ReportStudy) -> Sample:
-    values = [trial.last(VAL_ACCURACY) for trial in compared_runs(result.trials)]
+    values = [trial.accuracy for trial in compared_runs(result.trials)]
     known = tuple(value for value in values if value is not None)
-    return Sample(known, accuracy_floor(result.trials, report))
+    return Sample(known, accuracy_floor(result.trials, report) if is_share(result.metric) else 0.0)
 
 
 def _p(estimate: Estimate | None) -> float:
@@ -157,8 +156,8 @@ def _copies(*cells: tuple[CellResult, ReportStudy]) -> int:
 
 def _settings(pairs: Sequence[tuple[CellResult, CellResult]]) -> Iterator[Difference]:
     """Settings that differ in any matched pair, with their values there; those of imports are unknown."""
-    known = [(in_a.cell.own_settings, in_b.cell.own_settings) for in_a, in_b in pairs]
-    cells = [(flat_settings(a), flat_settings(b)) for a, b in known if a is not None and b is not None]
+    known = [(in_a.cell, in_b.cell) for in_a, in_b in pairs]
+    cells = [(a.flat, b.flat) for a, b in known if a.trained_with is not None and b.trained_with is not None]
     for key in dict.fromkeys(key for pair in cells for settings in pair for key in settings):
         texts = [tuple(level_text(side[key]) if key in side else ABSENT for side in pair) for pair in cells]
         if differing := [pair for pair in texts if pair[0] != pair[1]]:

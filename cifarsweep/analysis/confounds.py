@@ -10,7 +10,6 @@ from cifarsweep.analysis.results import CellResult
 from cifarsweep.formatting import duration, magnitude
 from cifarsweep.spec.levels import level_text
 from cifarsweep.spec.metrics import CPU_SLOTS, GPU_SLOTS
-from cifarsweep.spec.settings import flat_settings
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import DATA_VERSION
 
@@ -79,10 +78,10 @@ def confounds(study: Study, results: Sequence[CellResult]) -> list[Confound]:
 
 
 def _settings(study: Study) -> Iterator[Confound]:
-    """Settings that arms set beside the factors, of those that all families of models have."""
+    """Settings or parameters that arms set beside the factors, of those that all cells have."""
     if not study.factors or study.imported:
         return
-    cells = {cell.name: flat_settings(cell.settings) for cell in study.cells}
+    cells = {cell.name: cell.flat for cell in study.cells}
     for key in dict.fromkeys(key for settings in cells.values() for key in settings):
         if key in study.factors or not all(key in settings for settings in cells.values()):
             continue

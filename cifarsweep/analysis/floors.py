@@ -32,7 +32,7 @@ def accuracy_floor(trials: Collection[ReportTrial], report: ReportStudy, metric:
     """The same for final accuracies; for the mean of k evaluations, what k independent ones give."""
     hits = hits_of(trials, report, metric)
     flips = flip_variance(hits) if hits is not None else None
-    evaluations = report.study.final.mean_of if metric == VAL_ACCURACY else 1
+    evaluations = report.study.final.mean_of if metric in (VAL_ACCURACY, report.study.metric) else 1
     return max(1 / images_of(trials) ** 2 / 12, flips or 0.0) / evaluations
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
 from cifarsweep.spec.hypothesis import Hypothesis, moment_of
-from cifarsweep.spec.metrics import EPOCH, VAL_ACCURACY
+from cifarsweep.spec.metrics import EPOCH
 from cifarsweep.spec.moments import At
 from cifarsweep.spec.types import Outcome
 
@@ -43,8 +43,8 @@ def diverged_by(trial: ReportTrial, step: float | None) -> bool:
 
 
 def accuracy_at(trial: ReportTrial, step: float | None, report: ReportStudy) -> float | None:
-    """The validation accuracy at a step, on the line between two evaluations; None if it was not evaluated there."""
-    return _value_at(report.series.get((trial.number, VAL_ACCURACY)), step)
+    """The value of the study's metric at a step, between two evaluations on their line; None without any there."""
+    return _value_at(report.series.get((trial.number, trial.metric)), step)
 
 
 def fell_out_by(trial: ReportTrial, step: float | None, report: ReportStudy) -> bool:
@@ -76,7 +76,7 @@ def as_of(trial: ReportTrial, hypothesis: Hypothesis, report: ReportStudy) -> Re
     if diverged_by(trial, end):
         return trial
     value = _value_at(report.series.get((trial.number, hypothesis.metric)), end)
-    known = {hypothesis.metric: value, VAL_ACCURACY: accuracy_at(trial, end, report)}
+    known = {hypothesis.metric: value, trial.metric: accuracy_at(trial, end, report)}
     final = {name: value for name, value in known.items() if value is not None}
     guess = trial.guess if trial.fell_out else None
     return replace(trial, outcome=Outcome.FINISHED, final=final, elapsed_s=None, guess=guess)

@@ -16,7 +16,7 @@ from cifarsweep.analysis.samples import Side, sides
 from cifarsweep.data.catalog import class_count, sizes
 from cifarsweep.errors import UnreadableStudy
 from cifarsweep.spec.hypothesis import Hypothesis
-from cifarsweep.spec.metrics import is_loss
+from cifarsweep.spec.metrics import is_share
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import Outcome
@@ -95,7 +95,7 @@ def chances(study: Study, sd: float, seeds: int | None = None, share: float = ER
     The truth lies so far from the threshold of the claim, on either side: of `best` all other levels are so much lower,
     and a `trend` rises by so much from its first level to its last. The level is that of the strictest step of Holm's
     method, so the chance is rather too small. Of `at_chance` the spread is at least that of guesses on its images. None
-    is told for losses and for times.
+    is told for what is no accuracy, and for times.
     """
     keys = {key_of_test(one, sides(one, study)) for one in study.hypotheses}
     level, seeds = share / max(len(keys), 1), seeds or len(study.seeds)
@@ -103,7 +103,7 @@ def chances(study: Study, sd: float, seeds: int | None = None, share: float = ER
 
 
 def _chances(hypothesis: Hypothesis, study: Study, sd: float, seeds: int, level: float) -> tuple[float, ...]:
-    if hypothesis.kind == "faster" or is_loss(hypothesis.metric):
+    if hypothesis.kind == "faster" or not is_share(hypothesis.metric):
         return ()
     compared = sides(hypothesis, study)
     numbers = [len(side.cells) for side in compared]

@@ -53,6 +53,8 @@ class ReportTrial:
     """What its accuracy has to beat; None if that is unknown."""
     reuse: Reuse | None = None
     """What it took over from other trials; steps, time and final values count it, as if it had trained alone."""
+    metric: str = VAL_ACCURACY
+    """What its study is about."""
     reused: Mapping[str, float] = field(default_factory=dict)
     """How much of the metrics that add up, FLOPs and energy, it took over."""
 
@@ -113,7 +115,8 @@ class ReportTrial:
 
     @property
     def accuracy(self) -> float | None:
-        return self.last(VAL_ACCURACY)
+        """The final value of the study's metric, which is an accuracy unless a program has another one."""
+        return self.last(self.metric)
 
     def last(self, metric: str) -> float | None:
         """The final value of a metric; None unless the trial is done, was not pruned, and the value is finite."""

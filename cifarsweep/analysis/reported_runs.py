@@ -85,7 +85,7 @@ def runs_found(report: ReportStudy) -> RunsFound | None:
     if other is None:
         return RunsFound(given, True, (), (), (), {}, ())
     named = list(dict.fromkeys(name for names in given.runs.values() for name in names))
-    curves = tuple(_curves(report, given, other.runs))
+    curves, metric = tuple(_curves(report, given, other.runs)), report.study.metric
     return RunsFound(
         given=given,
         absent=False,
@@ -93,7 +93,7 @@ def runs_found(report: ReportStudy) -> RunsFound | None:
         missing=tuple(name for name in named if name not in other.names),
         known=other.names,
         lacking=_lacking(report, other.runs),
-        late=tuple(dict.fromkeys(curve.run for curve in curves if _is_late(curve, _end(report, curve.cell)))),
+        late=tuple(dict.fromkeys(curve.run for curve in curves if _is_late(curve, _end(report, curve.cell), metric))),
     )
 
 
@@ -103,7 +103,8 @@ def run_facts(report: ReportStudy, found: RunsFound) -> Iterator[RunFact]:
         end = _end(report, cell)
         for name in names:
             ours = [curve for curve in found.curves if (curve.cell, curve.run) == (cell, name)]
-            if fact := _fact(cell, [curve for curve in ours if VAL_ACCURACY in curve.curves], end, found.given):
+            ours = [curve for curve in ours if report.study.metric in curve.curves]
+            if fact := _fact(cell, ours, end, found.given, report.study.metric):
                 yield fact
 
 
@@ -171,15 +172,15 @@ def _end(report: ReportStudy, cell: str) -> float | None:
     return settings.steps if settings else None
 
 
-def _is_late(curve: RunCurve, end: float | None) -> bool:
-    accuracy = curve.curves.get(VAL_ACCURACY)
-    return accuracy is not None and end is not None and bool(accuracy[0][0] > end + _SAME_END)
+def _is_late(curve: RunCurve, end: float | None, metric: str) -> bool:
+    drawn = curve.curves.get(metric)
+    return drawn is not None and end is not None and bool(drawn[0][0] > end + _SAME_END)
 
 
-def _fact(cell: str, runs: Sequence[RunCurve], end: float | None, given: ReportedRuns) -> RunFact | None:
-    """The mean accuracy of the runs where they and their cell have all come to; None if it is not finite."""
-    curves = [curve.curves[VAL_ACCURACY] for curve in runs]
-    if not curves or any(_is_late(curve, end) for curve in runs):
+def _fact(cell: str, runs: Sequence[RunCurve], end: float | None, given: ReportedRuns, metric: str) -> RunFact | None:
+    """The mean value of the runs where they and their cell have all come to; None if it is not finite."""
+    curves = [curve.curves[metric] for curve in runs]
+    if not curves or any(_is_late(curve, end, metric) for curve in runs):
         return None
     last = min(float(steps[-1]) for steps, _ in curves)
     same = end is None or abs(last - end) <= _SAME_END
@@ -189,7 +190,7 @@ def _fact(cell: str, runs: Sequence[RunCurve], end: float | None, given: Reporte
         return None
     fact = Reported(
         cell=cell,
-        metric=VAL_ACCURACY,
+        metric=metric,
         value=value,
         at=None if same else At(step=max(round(moment), 1)),
         runs=len(curves),
@@ -199,10 +200,10 @@ def _fact(cell: str, runs: Sequence[RunCurve], end: float | None, given: Reporte
 
 
 def _lacking(report: ReportStudy, runs: Sequence[OtherRun]) -> dict[str, tuple[str, ...]]:
-    measured: Collection[str] = {name for trial in report.trials for name in trial.final} | {VAL_ACCURACY}
+    measured: Collection[str] = {name for trial in report.trials for name in trial.final} | {report.study.metric}
     without = {
         metric: tuple(dict.fromkeys(run.name for run in runs if metric not in run.metrics))
-        for metric in _EXPECTED
+        for metric in dict.fromkeys((report.study.metric, *_EXPECTED))
         if metric in measured
     }
     return {metric: names for metric, names in without.items() if names}

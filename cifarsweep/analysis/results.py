@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from cifarsweep.analysis.outcomes import FallenOut, compared_runs, fallen_out
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.samples import sides
 from cifarsweep.spec.hypothesis import Hypothesis
-from cifarsweep.spec.metrics import ELAPSED, ENERGY, FLOPS, TEST_ACCURACY, VAL_ACCURACY
+from cifarsweep.spec.metrics import ELAPSED, ENERGY, FLOPS, TEST_ACCURACY, VAL_ACCURACY, is_loss, is_share
 from cifarsweep.spec.study import Cell
 from cifarsweep.spec.types import TrialState
 from cifarsweep.stats import Summary, summary
@@ -25,11 +26,20 @@ class CellResult:
     cell: Cell
     trials: tuple[ReportTrial, ...]
     accuracy: Summary | None
-    """Of the last validation accuracy, over `compared_runs`; None while no trial is done."""
+    """Of the final values of the study's metric, over `compared_runs`; None while no trial is done."""
     seconds: float | None
     """Mean training time of the trials that are done."""
     test: Summary | None = None
     """Of the accuracy on the test set, where that does not validate; None while no trial has one."""
+    metric: str = VAL_ACCURACY
+    """What the study is about."""
+
+    @property
+    def rank(self) -> float:
+        """A number by which cells sort, best first; those without a result come last."""
+        if self.accuracy is None:
+            return math.inf
+        return self.accuracy.mean if is_loss(self.metric) else -self.accuracy.mean
 
     @property
     def done(self) -> int:
@@ -80,14 +90,15 @@ def cell_results(report: ReportStudy) -> list[CellResult]:
     by_cell: dict[str, list[ReportTrial]] = {cell.name: [] for cell in report.study.cells}
     for trial in report.trials:
         by_cell.setdefault(trial.cell, []).append(trial)
-    return [_result(cell, by_cell[cell.name]) for cell in report.study.cells]
+    return [_result(cell, by_cell[cell.name], report.study.metric) for cell in report.study.cells]
 
 
-def _result(cell: Cell, trials: Sequence[ReportTrial]) -> CellResult:
+def _result(cell: Cell, trials: Sequence[ReportTrial], metric: str) -> CellResult:
     times = [trial.elapsed_s for trial in trials if trial.done and trial.elapsed_s is not None]
     seconds = sum(times) / len(times) if times else None
-    accuracy, test = (final_summary(trials, metric) for metric in (VAL_ACCURACY, TEST_ACCURACY))
-    return CellResult(cell, tuple(trials), accuracy, seconds, test)
+    accuracy, test = final_summary(trials, metric), final_summary(trials, TEST_ACCURACY)
+    # A program's own name of the same metric would be told twice.
+    return CellResult(cell, tuple(trials), accuracy, seconds, test if metric != TEST_ACCURACY else None, metric)
 
 
 def final_summary(trials: Sequence[ReportTrial], metric: str, *, every: bool = False) -> Summary | None:
@@ -142,7 +153,7 @@ def costs(results: Sequence[CellResult]) -> list[Cost]:
 def pareto_front(results: Sequence[CellResult], values: Sequence[float | None]) -> list[int]:
     """See `Cost.front`."""
     points = [
-        (cost, -result.accuracy.mean, index)
+        (cost, result.rank, index)
         for index, (result, cost) in enumerate(zip(results, values, strict=True))
         if cost is not None and result.accuracy is not None
     ]
@@ -155,18 +166,18 @@ def pareto_front(results: Sequence[CellResult], values: Sequence[float | None]) 
 
 
 def best(results: Sequence[CellResult]) -> CellResult | None:
-    """The cell with the highest mean accuracy; it need not be surely better than the next."""
+    """The cell with the best mean; it need not be surely better than the next."""
     known = [result for result in results if result.accuracy is not None]
-    return max(known, key=lambda result: result.accuracy.mean if result.accuracy else 0.0, default=None)
+    return min(known, key=lambda result: result.rank, default=None)
 
 
-def reach(means: Sequence[float]) -> float | None:
-    """The accuracy below which a mean is an outlier; None if none is.
+def reach(means: Sequence[float], metric: str = VAL_ACCURACY) -> float | None:
+    """The accuracy below which a mean is an outlier; None if none is, and for a metric that is no share.
 
     An outlier is four times as far below the median as the highest mean is above it, and at least 2 points. A cell that
     did not train would otherwise squeeze all others together in a figure.
     """
-    if not means:
+    if not means or not is_share(metric):
         return None
     middle = median(means)
     low = middle - max(4 * (max(means) - middle), 0.02)

@@ -112,15 +112,15 @@ def metrics_needed(study: Study) -> list[str]:
     """The metrics whose curves are needed to test the hypotheses, and what reported numbers are held against."""
     races = [hypothesis for hypothesis in study.hypotheses if hypothesis.kind == "faster"]
     raced = {name for race in races for name in (race.metric, race.by) if name != "steps"}
-    read = {name for fact in study.reported if curve_needed(fact, study) for name in (fact.metric, EPOCH, VAL_ACCURACY)}
-    read |= {name for test in study.hypotheses if moment_of(test) for name in (test.metric, EPOCH, VAL_ACCURACY)}
-    read |= {VAL_ACCURACY, EPOCH} if study.reported_runs else set()
+    read = {name for fact in study.reported if curve_needed(fact, study) for name in (fact.metric, EPOCH, study.metric)}
+    read |= {name for test in study.hypotheses if moment_of(test) for name in (test.metric, EPOCH, study.metric)}
+    read |= {study.metric, EPOCH} if study.reported_runs else set()
     return sorted(raced | read)
 
 
 def curve_needed(fact: Reported, study: Study) -> bool:
     """Whether the final values of the study's trials do not tell what was found of a reported number."""
-    return fact.needs_curve or (study.final.mean_of > 1 and fact.metric in (VAL_ACCURACY, VAL_LOSS))
+    return fact.needs_curve or (study.final.mean_of > 1 and fact.metric in (study.metric, VAL_ACCURACY, VAL_LOSS))
 
 
 def done_trials(report: ReportStudy, hypothesis: Hypothesis) -> DoneTrials:
@@ -228,8 +228,8 @@ def chance_of(side: Side, report: ReportStudy) -> float | None:
     shares = {guess.share for guess in guesses if guess.recorded} or {guess.share for guess in guesses}
     if shares:
         return shares.pop() if len(shares) == 1 else None
-    datasets = {cell.settings.dataset for cell in report.study.cells if cell.name in side.cells}
-    counts = {report.classes.get(dataset) for dataset in datasets}
+    own = [cell.own_settings for cell in report.study.cells if cell.name in side.cells]
+    counts = {report.classes.get(settings.dataset) if settings else None for settings in own}
     count = counts.pop() if len(counts) == 1 else None
     return 1 / count if count else None
 

@@ -99,5 +99,5 @@ def shown_trials(report: ReportStudy, cells: Collection[str]) -> list[ReportTria
 
 
 def _best_first(results: Sequence[CellResult]) -> list[CellResult]:
-    """By accuracy; cells without one come last."""
-    return sorted(results, key=lambda result: -result.accuracy.mean if result.accuracy else 1.0)
+    """By their means; cells without one come last."""
+    return sorted(results, key=lambda result: result.rank)

@@ -76,16 +76,16 @@ class Search(Part):
         return {row.step: row.prune for row in conn.execute(query)}
 
     @reading
-    def curves(self, conn: Connection, name: str, known: Collection[int]) -> dict[int, Curve]:
+    def curves(
+        self, conn: Connection, name: str, known: Collection[int], metric: str = VAL_ACCURACY
+    ) -> dict[int, Curve]:
         """The curves of the study's trials by number, but for those that are known. Raises UnknownStudy."""
         owner = study_id(conn, name)
         found = conn.execute(select(trial.c.number, trial.c.state, trial.c.outcome).where(trial.c.study_id == owner))
         ended = {row.number: row.state == TrialState.DONE and row.outcome != Outcome.PRUNED for row in found}
         wanted = [number for number in ended if number not in known]
-        series = read_series(conn, owner, [VAL_ACCURACY], wanted)
-        values = {
-            number: series[number, VAL_ACCURACY][1].tolist() for number in wanted if (number, VAL_ACCURACY) in series
-        }
+        series = read_series(conn, owner, [metric], wanted)
+        values = {number: series[number, metric][1].tolist() for number in wanted if (number, metric) in series}
         return {number: Curve(tuple(values.get(number, ())), ended[number]) for number in wanted}
 
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from cifarsweep.errors import SpecError, UnreadableStudy
-from cifarsweep.spec.metrics import VAL_ACCURACY
+from cifarsweep.spec.metrics import is_loss
 from cifarsweep.spec.search_space import Curve, Pruner, Search
 from cifarsweep.spec.study import Cell
 from cifarsweep.store import Store
@@ -57,7 +57,8 @@ class SearchClient:
 
         reason = f"no point is left that is new and trains; the search ends after {state.asked}"
         try:
-            cell = suggest(search, state.asked, state.tried)
+            free, less = state.spec.program is not None, is_loss(state.spec.metric)
+            cell = suggest(search, state.asked, state.tried, free=free, less_is_better=less)
         except SpecError as error:
             cell, reason = None, str(error)
         if cell is None:
@@ -112,7 +113,8 @@ class PruningDecider:
     def _observed_before(self, step: int) -> dict[int, float]:
         """Return what earlier attempts evaluated before `step`."""
         number = self._lease.number
-        found = self._store.metrics.read(self._lease.study, [VAL_ACCURACY], only=[number]).get((number, VAL_ACCURACY))
+        metric = self._lease.metric
+        found = self._store.metrics.read(self._lease.study, [metric], only=[number]).get((number, metric))
         if found is None:
             return {}
         return {at: value for at, value in zip(*(array.tolist() for array in found), strict=True) if at < step}
@@ -120,9 +122,10 @@ class PruningDecider:
     def _decide(self, pruner: Pruner, step: int) -> bool:
         from cifarsweep.search import should_prune
 
-        fresh = self._store.search.curves(self._lease.study, self._finished)
+        metric = self._lease.metric
+        fresh = self._store.search.curves(self._lease.study, self._finished, metric)
         self._finished |= {number: curve for number, curve in fresh.items() if curve.complete}
         known = self._finished | fresh
         known[self._lease.number] = Curve(tuple(value for at, value in sorted(self._observed.items()) if at <= step))
         curves = [known[number] for number in sorted(known)]
-        return should_prune(pruner, self._lease.study, self._lease.number, curves)
+        return should_prune(pruner, self._lease.study, self._lease.number, curves, less_is_better=is_loss(metric))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import optuna
 import pytest
 from scenes import must_claim, rows_at, saved_at
 from sqlalchemy import update
@@ -9,11 +10,15 @@ from sqlalchemy import update
 from cifarsweep.errors import StoreError, UnreadableStudy
 from cifarsweep.spec.links import Plan
 from cifarsweep.spec.program import Parameters, Program, ProgramFile
+from cifarsweep.spec.search_reader import point_cell
+from cifarsweep.spec.search_space import Choices, Range, Search
 from cifarsweep.spec.study import Cell, Study
-from cifarsweep.spec.types import Outcome, TrialResult
+from cifarsweep.spec.types import MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
 from cifarsweep.store.records import Environment
 from cifarsweep.store.schema import study as study_table
+from cifarsweep.store.url import parse_url
+from cifarsweep.worker.search import SearchClient
 
 PROGRAM = Program(
     command=("python", "train.py", "--lr", "{lr}"),
@@ -89,3 +94,56 @@ def test_parameters_without_a_program_can_t_be_read(store: Store) -> None:
     assert store.queue.claim("w") is None
     with pytest.raises(UnreadableStudy):
         store.studies.get("own")
+
+
+def test_optuna_sees_parameters_and_less_of_a_loss_as_better(url: str, store: Store) -> None:
+    store.studies.create(make_program_study())
+    lease = must_claim(store)
+    store.queue.finish(lease, [MetricRow("loss", 1, 0.5)], None, TrialResult(Outcome.FINISHED, 1, {"loss": 0.25}, ""))
+    assert store.sync_optuna() == 1
+    storage = optuna.storages.RDBStorage(parse_url(url).render_as_string(hide_password=False))
+    found = optuna.load_study(study_name="own", storage=storage)
+    assert found.direction == optuna.study.StudyDirection.MINIMIZE
+    assert (found.best_params, found.best_value) == ({"lr": 0.1}, 0.25)
+    assert found.trials[0].intermediate_values == {1: 0.5}
+    storage.scoped_session.remove()
+    storage.engine.dispose()
+
+
+def test_a_search_asks_for_points_of_parameters_and_goes_down_for_a_loss(store: Store) -> None:
+    """Given a loss that is least at a rate of 0.5, when a search is done, then its best point is near it."""
+    space = {"lr": Range(low=0.0, high=1.0), "kind": Choices(choices=("mse", "l1"))}
+    search = Search(n_trials=25, space=space, fixed={"width": 64})
+    store.studies.create(
+        make_program_study(
+            search=search, factors={}, cells=(point_cell(search, {"lr": 0.0, "kind": "l1"}, "", free=True),)
+        )
+    )
+    client = SearchClient(store)
+    for _ in range(25):
+        assert client.add_next_point(["own"])
+        lease = must_claim(store)
+        assert isinstance(lease.settings, Parameters) and lease.settings.parameters["width"] == 64
+        lr = lease.settings.parameters["lr"]
+        assert isinstance(lr, float)
+        store.queue.finish(lease, (), None, TrialResult(Outcome.FINISHED, 1, {"loss": abs(lr - 0.5)}, ""))
+    losses = [row.value for row in store.trials.all("own") if row.value is not None]
+    assert sum(losses[-10:]) < sum(losses[:10])
+
+
+def test_a_trial_with_more_loss_than_the_others_is_pruned(store: Store) -> None:
+    search = Search(n_trials=9, pruner="median", space={"lr": Range(low=0.0, high=1.0)})
+    store.studies.create(
+        make_program_study(search=search, factors={}, cells=(point_cell(search, {"lr": 0.0}, "", free=True),))
+    )
+    client = SearchClient(store)
+    for loss in (5.0, 5.0, 5.0, 5.0, 5.0, 9.0, 1.0):
+        client.add_next_point(["own"])
+        lease = must_claim(store)
+        decide = client.pruning_decider(lease)
+        for step in (1, 2, 3):
+            decide.observe(step, loss / step)
+        pruned = decide(3)
+        rows = [MetricRow("loss", step, loss / step) for step in (1, 2, 3)]
+        store.queue.finish(lease, rows, None, TrialResult(Outcome.FINISHED, 3, {"loss": loss / 3}, ""))
+        assert pruned == (loss == 9.0)

@@ -11,13 +11,13 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 from sqlalchemy import Connection, func, inspect, or_, select, text, update
 
 from cifarsweep.errors import StoreError, StudyExists, UnreadableStudy
-from cifarsweep.spec.metrics import VAL_ACCURACY
+from cifarsweep.spec.metrics import is_loss
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import FINAL_STATES, Outcome, TrialState
 from cifarsweep.store.database import Database
@@ -154,7 +154,12 @@ class Projection:
         known = {row.user_attrs.get(NUMBER_ATTRIBUTE) for row in target.get_trials(deepcopy=False)}
         synced = 0
         while batch := self._db.read(
-            partial(_read_unsynced, study_id=stored.study_id, limit=min(_BATCH, limit - synced))
+            partial(
+                _read_unsynced,
+                study_id=stored.study_id,
+                metric=stored.spec.metric,
+                limit=min(_BATCH, limit - synced),
+            )
         ):
             for row, series in batch:
                 if row.number not in known:
@@ -183,7 +188,8 @@ class Projection:
             optuna.delete_study(study_name=spec.name, storage=storage)
         # A new Optuna study has none of our trials, whatever its predecessor had.
         self._db.write(partial(_unmark_synced, study_id=study_id))
-        created = optuna.create_study(study_name=spec.name, direction="maximize", **_options(storage))
+        direction: Literal["minimize", "maximize"] = "minimize" if is_loss(spec.metric) else "maximize"
+        created = optuna.create_study(study_name=spec.name, direction=direction, **_options(storage))
         created.set_user_attr("question", spec.question)
         created.set_user_attr(_VIEW_ATTRIBUTE, uuid4().hex)
         # Last, because it says that the rest is there.
@@ -248,13 +254,13 @@ def unsynced(conn: Connection) -> int:
     return int(conn.execute(waiting).scalar_one() + conn.execute(stale).scalar_one())
 
 
-def _read_unsynced(conn: Connection, study_id: int, limit: int) -> list[tuple[TrialRow, Series | None]]:
+def _read_unsynced(conn: Connection, study_id: int, metric: str, limit: int) -> list[tuple[TrialRow, Series | None]]:
     query = select(trial.c.number).where(trial.c.study_id == study_id, trial.c.told.is_(False))
     query = query.where(trial.c.state.in_(_FINAL)).order_by(trial.c.number).limit(limit)
     numbers = list(conn.execute(query).scalars())
     rows = trials_of(conn, study_id, numbers)
-    series = read_series(conn, study_id, [VAL_ACCURACY], numbers)
-    return [(row, series.get((row.number, VAL_ACCURACY))) for row in rows]
+    series = read_series(conn, study_id, [metric], numbers)
+    return [(row, series.get((row.number, metric))) for row in rows]
 
 
 def _mark_synced(conn: Connection, study_id: int, numbers: Sequence[int]) -> bool:
