@@ -118,15 +118,21 @@ def _branches(conn: Connection, wanted: ColumnElement[bool]) -> Mapping[int, fro
 
 
 def _store(conn: Connection, plan: Plan) -> None:
+    linked = {link.trial_id for link in plan.links}
+    # A claim finds what is known by itself; this is for `status`, which does not count it as left.
+    known = [(one, source, None) for one, source in sorted(plan.known.items()) if one not in linked]
     if links := [
         {
-            "p_trial": link.trial_id,
-            "source_id": link.source_id,
-            "branch_step": link.branch_step,
+            "p_trial": trial_id,
+            "source_id": source_id,
+            "branch_step": step,
             # One that is known may be taken as soon as it is claimed.
-            "waits": link.trial_id not in plan.known,
+            "waits": trial_id not in plan.known,
         }
-        for link in plan.links
+        for trial_id, source_id, step in (
+            *((link.trial_id, link.source_id, link.branch_step) for link in plan.links),
+            *known,
+        )
     ]:
         conn.execute(update(trial).where(trial.c.trial_id == bindparam("p_trial")), links)
     kept = sorted({(link.source_id, link.branch_step) for link in plan.links if link.branch_step is not None})

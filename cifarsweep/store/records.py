@@ -280,7 +280,7 @@ class StudyStatus:
     done_steps: int = 0
     """Steps of the done trials, with those that they took over."""
     waiting_twins: int = 0
-    """Queued trials that wait for all steps of another one, which train nothing."""
+    """Queued trials that take all steps of another one, which is done or on its way: they train nothing."""
     waiting_branches: int = 0
     """Queued trials that wait for the first steps of another one, and train the rest."""
     waiting_steps: int = 0

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, func, null, select
@@ -23,6 +22,7 @@ from cifarsweep.store.queue.workers import NO_WORKER, KnownWorker, workers_of
 from cifarsweep.store.records import StudyStatus, WorkerStatus
 from cifarsweep.store.schema import attempt, cell, metric, study, trial, worker
 from cifarsweep.store.study_rows import stored, study_id
+from cifarsweep.store.waiting import is_number, waiting_trials
 
 #: Metrics whose newest value a running trial shows.
 NEWEST = (EPOCH, TRAIN_LOSS, VAL_ACCURACY)
@@ -109,7 +109,7 @@ def status(
         query = query.where(study.c.study_id == study_id(conn, name))
     wrong: dict[int, str] = {}
     counts, workers, pruned = _counts(conn, wrong), _busy_workers(conn, speeds, wrong), _pruned(conn)
-    waiting = _waiting(conn)
+    waiting = waiting_trials(conn)
     found = []
     for row in conn.execute(query).all():
         problem = _problem(conn, row, set() if readable is None else readable) or wrong.get(row.study_id, "")
@@ -158,30 +158,12 @@ def _counts(conn: Connection, wrong: dict[int, str]) -> Mapping[int, dict[str, _
     sums = *map(func.sum, (trial.c.elapsed_s, trial.c.reused_s, trial.c.step)), func.count().filter(whole)
     query = select(trial.c.study_id, trial.c.state, func.count(), *sums)
     for owner, state, number, *summed, reused in conn.execute(query.group_by(trial.c.study_id, trial.c.state)).all():
-        fine = all(_is_number(each) for each in summed)
+        fine = all(is_number(each) for each in summed)
         elapsed_s, reused_s, steps = map(float, summed) if fine else (0.0, 0.0, 0.0)
         counts[owner][state] = _Count(number, elapsed_s, reused_s, steps, reused)
         if state not in _STATES or not fine:
             wrong.setdefault(owner, _first_problem(conn, owner))
     return counts
-
-
-def _is_number(value: object) -> bool:
-    # PostgreSQL sums whole numbers to a Decimal.
-    return isinstance(value, int | float | Decimal) and math.isfinite(value)
-
-
-def _waiting(conn: Connection) -> Mapping[int, tuple[int, int, int]]:
-    """By study: queued trials that wait for all steps of another one, those that wait for first ones, and these."""
-    source = trial.alias()
-    gives = source.c.state.in_([state.value for state in (TrialState.QUEUED, TrialState.LEASED, TrialState.DONE)])
-    counts = func.count(), func.count(trial.c.branch_step), func.sum(trial.c.branch_step)
-    query = select(trial.c.study_id, *counts).join(source, source.c.trial_id == trial.c.source_id)
-    query = query.where(trial.c.state == TrialState.QUEUED.value, trial.c.waits, gives).group_by(trial.c.study_id)
-    return {
-        owner: (every - branches, branches, int(steps) if _is_number(steps) else 0)
-        for owner, every, branches, steps in conn.execute(query)
-    }
 
 
 def _first_problem(conn: Connection, owner: int) -> str:

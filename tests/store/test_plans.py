@@ -146,6 +146,30 @@ def test_one_that_is_known_need_not_wait(store: Store) -> None:
     assert links(store)[known] == (late, 12, False, 0)
 
 
+def test_what_is_known_is_not_left_before_anybody_claims_it(store: Store) -> None:
+    # given a trial that is done
+    store.studies.create(study("constant", name="a"), planner=PLANNER)
+    done = finish(store)
+
+    # when others of the same training are created: without and with a branch to begin at, without a plan, of two seeds
+    created = store.studies.create(study("constant", name="b"), planner=PLANNER)
+    store.studies.create(study("constant", "late", name="c"), planner=PLANNER)
+    store.studies.create(study("constant", name="d"))
+    store.studies.create(study("constant", name="e", seeds=2), planner=PLANNER)
+
+    # then each is linked, and counts as one that trains nothing
+    assert links(store)[created.new[0].trial_id] == (done, None, False, 0) and store.admin.check() == []
+    counts = {one.study: (one.waiting_twins, one.waiting_branches) for one in store.studies.status()}
+    assert counts == {"a": (0, 0), "b": (1, 0), "c": (1, 0), "d": (1, 0), "e": (1, 0)}
+
+    # when one of them was claimed and given back, then nobody took what was known, and it is left
+    lease = store.queue.claim("w", studies=["b"])
+    assert lease is not None
+    store.queue.release(lease, [], None)
+    (released,) = store.studies.status("b")
+    assert released.waiting_twins == 0
+
+
 @pytest.mark.parametrize("how", ["no identity", "no digest", "another identity before", "pruned"])
 def test_a_result_that_nobody_can_take_is_lost(store: Store, how: str) -> None:
     store.studies.create(study("constant", name="a"), planner=PLANNER)
