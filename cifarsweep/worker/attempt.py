@@ -38,6 +38,8 @@ class Attempt:
         self.began_at = context.clock()
         #: Whether the child was asked to train the trial.
         self.train_sent = False
+        #: Whether it is to end with what its twin trained; if that was edited, another one is its twin, or none.
+        self._reusing = False
         #: Whether the child was asked to stop, because somebody paused or cancelled the trial.
         self.stop_sent = False
         self._slot, self._context = slot, context
@@ -101,8 +103,7 @@ class Attempt:
 
     def reuse(self) -> None:
         """Let the next flush end the trial with the rows and the result of its twin."""
-        assert self.lease.twin is not None
-        self._closing_message = f"reused from {self.lease.twin.name}"
+        self._reusing = True
         self.recorder.reuse(self._context.claim_request(self._slot))
 
     def on_event(self, reply: protocol.Reply) -> None:
@@ -160,6 +161,8 @@ class Attempt:
         if not self.recorder.closed:
             free = f"it is free within {self._context.config.timing.lease_s:g} s, when its lease ends"
             self.log(f"could not be given back, since the database is away; {free}")
+        elif self._reusing and self.lease.twin is not None:
+            self.show_end(f"reused from {self.lease.twin.name}")
         elif self._closing_message:
             self.show_end(self._closing_message)
         self._branches.on_closed()

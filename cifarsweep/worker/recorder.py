@@ -134,7 +134,7 @@ class Recorder:
     def reuse(self, want: ClaimRequest | None = None) -> None:
         """End the trial with the rows and the result of its twin, at the next `flush`.
 
-        If the twin is not what it was when it ended, the trial goes on, and `lease.twin` is None.
+        If the twin is not what it was when it ended, `lease.twin` is another one, or the trial goes on without.
         """
         self._done, self.wants_next = True, want is not None
 
@@ -170,10 +170,11 @@ class Recorder:
         except StoreUnavailable as error:
             self._backoff.record_failure(error)
             return
-        except SourceChanged:
+        except SourceChanged as error:
             self._backoff.record_success()
-            self.lease, self._ending = replace(self.lease, twin=None), None
-            self._done = self.wants_next = False
+            self.lease = replace(self.lease, twin=error.other)
+            if error.other is None:
+                self._ending, self._done, self.wants_next = None, False, False
             return
         except LeaseLost:
             self._backoff.record_success()  # the database has answered

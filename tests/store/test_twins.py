@@ -369,16 +369,48 @@ def test_a_source_that_was_edited_is_not_taken_over(two: Store, statement: str) 
     trained(two, must(two, "w", "one"))
     lease = must(two, "v", "two")
     edit(two, statement)
-    before = contents(two)
+    # The source is done, and nobody takes it any more; of another state it is no source anyway.
+    forgotten = "UPDATE cs_trial SET rows_digest = NULL WHERE trial_id = 1 AND state = 'done'"
 
     # when
-    with pytest.raises(SourceChanged, match="one/0"):
+    with pytest.raises(SourceChanged, match="one/0") as changed:
         two.queue.reuse(lease, wanting("v"))
 
     # then
-    assert contents(two) == before
+    after = contents(two)
+    edit(two, forgotten)
+    assert contents(two) == after and changed.value.other is None
     trained(two, lease)
     assert steps_of(two, study="two") == [1, 2]
+
+
+@pytest.mark.parametrize("edited", [1, 2])
+def test_of_several_sources_one_that_was_edited_is_tried_once(two: Store, edited: int) -> None:
+    # given two done trials of one training, one of them edited, and two more that are to come
+    for name in ("three", "four"):
+        two.studies.create(make_study(1, 1, name=name))
+    for name in ("one", "two"):
+        trained(two, must(two, "w", name, identify=identity if name == "one" else None))
+    edit(two, "UPDATE cs_attempt SET identity = (SELECT max(identity) FROM cs_attempt) WHERE trial_id = 2")
+    digest = "(SELECT max(rows_digest) FROM cs_trial)"
+    edit(two, f"UPDATE cs_trial SET rows_digest = {digest} WHERE trial_id = 2")
+    edit(two, f"UPDATE cs_trial SET reused_steps = 1 WHERE trial_id = {3 - edited}")  # so the edited one comes first
+    edit(two, f"UPDATE cs_metric SET value = 0.25 WHERE trial_id = {edited} AND step = 1")
+    name, other = ("one", "two")[edited - 1], ("two", "one")[edited - 1]
+    lease = must(two, "v", "three")
+    assert lease.twin is not None and lease.twin.name == f"{name}/0"
+
+    # when the edited one is tried
+    with pytest.raises(SourceChanged, match=f"{name}/0") as changed:
+        two.queue.reuse(lease)
+
+    # then the other one is there instead, and whoever comes next gets it at once
+    assert changed.value.other is not None and changed.value.other.name == f"{other}/0"
+    assert two.queue.reuse(replace(lease, twin=changed.value.other)) is None
+    following = must(two, "v", "four")
+    assert following.twin is not None and following.twin.name != f"{name}/0"
+    two.queue.reuse(following)
+    assert [row.source for study in ("three", "four") for row in two.trials.all(study)] == [f"{other}/0"] * 2
 
 
 @pytest.mark.parametrize("happened", [True, False])

@@ -108,6 +108,22 @@ def test_what_was_edited_is_trained(again: Store, tmp_path: Path) -> None:
     assert again.admin.check() == []
 
 
+def test_where_one_of_two_sources_was_edited_the_other_one_is_taken(again: Store, tmp_path: Path, study: Study) -> None:
+    # given three studies of one training, of which two are done and the first was edited
+    assert train(again, tmp_path) == 0
+    again._db.write(lambda conn: conn.execute(text("UPDATE cs_metric SET value = 0.5 WHERE trial_id = 2 AND step = 1")))
+    again.studies.create(study.model_copy(update={"name": "later"}))
+    notes = Notes()
+
+    # when a worker comes for the third
+    assert train(again, tmp_path, display=notes) == 0
+
+    # then it trains nothing, and says where it has all of it from
+    assert sources(again, "later")[1] == "again/1" and "" not in sources(again, "later")
+    assert any("reused from again/1" in end for end in notes.ends) and not notes.notes_with("is trained, since")
+    assert again.admin.check() == []
+
+
 def test_twins_that_are_trained_at_once_are_trained_once(store: Store, tmp_path: Path, study: Study) -> None:
     store.studies.create(study.model_copy(update={"name": "again"}))
 

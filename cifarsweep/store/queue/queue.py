@@ -92,9 +92,14 @@ class Queue(Branches, Workers, Crashes):
     def reuse(self, lease: Lease, request: ClaimRequest | None = None) -> Lease | None:
         """End a trial with the rows and the result of `lease.twin`, as `finish` does.
 
-        Raises SourceChanged, and writes nothing, where those are not what they were when the twin ended.
+        Raises SourceChanged, and leaves the trial, where those are not what they were when the twin ended: nobody is to
+        take it any more, and the error names another one.
         """
-        return self._end(lambda conn: twins.reuse(conn, lease), request)
+        try:
+            return self._end(lambda conn: twins.reuse(conn, lease), request)
+        except twins.SourceChanged as error:
+            error.other = self._db.write(lambda conn: twins.reject(conn, lease))
+            raise
 
     def _end(self, end: Callable[[Connection], bool], request: ClaimRequest | None) -> Lease | None:
         """End a trial and claim the next one; `end` returns False if it was ended before."""

@@ -31,7 +31,9 @@ class Twin(NamedTuple):
 
 
 class SourceChanged(Exception):
-    """The trial that another one was to take over is not as it was when it ended."""
+    """The trial that another one was to take over is not as it was when it ended; `other` is one to take instead."""
+
+    other: SourceRef | None = None
 
 
 def find(conn: Connection, trial_id: int, identity: str) -> Twin:
@@ -103,6 +105,14 @@ def reuse(conn: Connection, lease: Lease) -> bool:
     taken |= {"reused_steps": source["step"], "reused_s": source["elapsed_s"]}
     conn.execute(update(trial).where(trial.c.trial_id == lease.trial_id).values(taken))
     return True
+
+
+def reject(conn: Connection, lease: Lease) -> SourceRef | None:
+    """Let nobody take the twin of the lease any more, for it was edited; returns another one that is done."""
+    assert lease.twin is not None and lease.identity is not None
+    edited = trial.c.trial_id == lease.twin.trial_id, trial.c.state == TrialState.DONE.value
+    conn.execute(update(trial).where(*edited).values(rows_digest=None))
+    return find(conn, lease.trial_id, lease.identity).done
 
 
 def _intact(conn: Connection, trial_id: int) -> Mapping[str, Any] | None:
