@@ -13,19 +13,18 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Row, func, null, select
 
 from cifarsweep.errors import UnreadableStudy
-from cifarsweep.spec.metrics import EPOCH, IMAGES_PER_SECOND, TRAIN_LOSS, VAL_ACCURACY
+from cifarsweep.spec.metrics import IMAGES_PER_SECOND
 from cifarsweep.spec.types import Outcome, StopRequest, TrialState
 from cifarsweep.store import columns, rows
 from cifarsweep.store.database import backend_of
 from cifarsweep.store.fingerprints import fingerprints
+from cifarsweep.store.live_trials import LiveTrial, running
 from cifarsweep.store.queue.workers import NO_WORKER, KnownWorker, workers_of
 from cifarsweep.store.records import StudyStatus, WorkerStatus
-from cifarsweep.store.schema import attempt, cell, metric, study, trial, worker
+from cifarsweep.store.schema import attempt, metric, study, trial, worker
 from cifarsweep.store.study_rows import stored, study_id
 from cifarsweep.store.waiting import is_number, waiting_trials
 
-#: Metrics whose newest value a running trial shows.
-NEWEST = (EPOCH, TRAIN_LOSS, VAL_ACCURACY)
 #: How many of the newest errors are shown.
 ERRORS = 20
 #: A worker without a heartbeat for so many seconds and without a trial counts as gone.
@@ -43,15 +42,6 @@ class LiveWorker:
     device: str
     slots: int
     last_beat_s: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class LiveTrial:
-    """A trial that a worker holds, with the newest value of each of `NEWEST` that it has."""
-
-    cell: str
-    seed: int
-    newest: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +83,7 @@ class Snapshot:
 def snapshot(conn: Connection, readable: set[tuple[int, str]] | None = None) -> Snapshot:
     """Read the snapshot; `readable` as for `status`."""
     return Snapshot(
-        status(conn, None, readable=readable), fingerprints(conn), _running(conn), _workers(conn), _errors(conn)
+        status(conn, None, readable=readable), fingerprints(conn), running(conn), _workers(conn), _errors(conn)
     )
 
 
@@ -227,39 +217,6 @@ def _worker_status(
         elapsed_s=found["elapsed_s"],
         images_per_s=float(speed) if isinstance(speed, int | float) and math.isfinite(speed) else None,
     )
-
-
-def _running(conn: Connection) -> dict[tuple[str, int], LiveTrial]:
-    query = (
-        select(trial.c.trial_id, study.c.name, trial.c.number, cell.c.name.label("cell"), trial.c.seed)
-        .join(study, study.c.study_id == trial.c.study_id)
-        .join(cell, cell.c.cell_id == trial.c.cell_id)
-        .where(trial.c.state == TrialState.LEASED.value)
-    )
-    newest = _newest(conn)
-    return {
-        (rows.as_name(row.name), row.number): LiveTrial(row.cell, row.seed, newest.get(row.trial_id, {}))
-        for row in conn.execute(query)
-        if isinstance(row.cell, str)
-    }
-
-
-def _newest(conn: Connection) -> dict[int, dict[str, float]]:
-    found: dict[int, dict[str, float]] = defaultdict(dict)
-    for name in NEWEST:
-        # The end of a range of the key: fast for series of any length.
-        last = select(func.max(metric.c.step)).where(metric.c.trial_id == trial.c.trial_id, metric.c.name == name)
-        query = (
-            select(metric)
-            .join(trial, trial.c.trial_id == metric.c.trial_id)
-            .where(trial.c.state == TrialState.LEASED.value, metric.c.name == name)
-            .where(metric.c.step == last.correlate(trial).scalar_subquery())
-        )
-        for row in conn.execute(query):
-            value = columns.SPECIAL.get(row.kind) if row.kind else row.value
-            if isinstance(value, int | float):
-                found[row.trial_id][name] = value
-    return found
 
 
 def _workers(conn: Connection) -> list[LiveWorker]:
