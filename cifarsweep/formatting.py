@@ -44,6 +44,12 @@ def metric_label(name: str) -> str:
     return _judged.get().get(name) or METRIC_LABELS.get(name, name)
 
 
+def metric_in_text(name: str) -> str:
+    """The label within a sentence; an unknown name stays as it is written."""
+    label = metric_label(name)
+    return label if label == name else label.lower()
+
+
 @contextmanager
 def labels_of(*studies: Study) -> Iterator[None]:
     """Let `metric_label` name accuracy and loss meanwhile by the images that these studies measure them on."""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from cifarsweep.errors import OutputError, UnknownStudy, install_command
 from cifarsweep.report.palette import COLOURS
-from cifarsweep.spec.metrics import ELAPSED, VAL_ACCURACY
+from cifarsweep.spec.metrics import ELAPSED
 from cifarsweep.store import Store
 
 if TYPE_CHECKING:
@@ -159,14 +159,17 @@ class StudyResults:
         columns = ("cell", "metric", "at", "of", "runs", "reported", "found", "n", "low", "high", "standing", "source")
         return _frame(rows, (*columns, "sentence"))
 
-    def figure(self, metric: str = VAL_ACCURACY, x: str = STEP) -> go.Figure:
+    def figure(self, metric: str | None = None, x: str = STEP) -> go.Figure:
         """Mean and 95 % band over the seeds, a curve a cell. `x` is `step` or a metric such as `elapsed_s`.
+
+        The metric is by default what the study is about: the validation accuracy, or that of its program.
 
         Against steps, the runs that others reported are thin grey lines behind them, up to the last step of ours.
         Raises OutputError for a metric without rows in the study.
         """
         from cifarsweep.export.series import curves
 
+        metric = metric or self._store.studies.get(self._name).spec.metric
         wanted = [metric] if x == STEP else [metric, x]
         cells: dict[str, list[Curve]] = {}
         for group in curves(self._store, self._name, wanted):
@@ -187,9 +190,10 @@ class StudyResults:
         from cifarsweep.analysis.reported_runs import cut
         from cifarsweep.analysis.study import load_study
 
-        if self._store.studies.get(self._name).spec.reported_runs is None:
+        spec = self._store.studies.get(self._name).spec
+        if spec.reported_runs is None:
             return
-        found = load_study(self._store, self._name, curves=metric != VAL_ACCURACY).runs
+        found = load_study(self._store, self._name, curves=metric != spec.metric).runs
         for run in found.curves if found else ():
             if metric in run.curves and (curve := cut(run.curves[metric], last)):
                 yield run.run, curve

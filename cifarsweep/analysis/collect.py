@@ -76,7 +76,7 @@ def with_curves(store: Store, report: ReportStudy, cells: Collection[str]) -> Re
     name, others = report.study.name, [trial.number for trial in report.trials if trial.cell not in cells]
     return replace(
         report,
-        series=_series(store, report, _curves(report).union(metrics_needed(report.study)), cells),
+        series=_series(store, report, _curves(store, report).union(metrics_needed(report.study)), cells),
         evaluations=store.metrics.row_counts(name, [report.study.metric], others),
         confusion=class_counts(store, report, cells),
         hits=read_hits(store, report, cells),
@@ -84,12 +84,12 @@ def with_curves(store: Store, report: ReportStudy, cells: Collection[str]) -> Re
     )
 
 
-def _curves(report: ReportStudy) -> frozenset[str]:
-    """The metrics that are drawn; of a program all that its trials ended with, but for what counts as a constant."""
+def _curves(store: Store, report: ReportStudy) -> frozenset[str]:
+    """The metrics that are drawn; of a program also its own."""
     if report.study.program is None:
         return _CURVES
-    own = {name: None for trial in report.trials for name in trial.final if name not in _CURVES}
-    return _CURVES.union([report.study.metric, *list(own)[:_OWN_METRICS]])
+    own = [name for name in store.metrics.names(report.study.name) if name not in _CURVES]
+    return _CURVES.union([report.study.metric, *own[:_OWN_METRICS]])
 
 
 def _series(

@@ -12,6 +12,7 @@ from cifarsweep.analysis.outcomes import compared_runs
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.results import CellResult, cell_results
 from cifarsweep.analysis.reuse import same_training
+from cifarsweep.errors import SpecError
 from cifarsweep.spec.levels import level_text
 from cifarsweep.spec.metrics import is_share
 from cifarsweep.spec.study import Cell
@@ -78,8 +79,13 @@ class Comparison:
 def compare(a: ReportStudy, b: ReportStudy) -> Comparison:
     """Match the cells of `a` with those of `b`: by settings, else by levels, else by name.
 
-    Accuracies are compared by Welch's test.
+    Accuracies, or what else both are about, are compared by Welch's test. Raises SpecError for two different metrics.
     """
+    if a.study.metric != b.study.metric:
+        raise SpecError(
+            f"{a.study.name!r} is about {a.study.metric} and {b.study.name!r} about {b.study.metric}: studies of two "
+            "metrics can't be compared"
+        )
     left, right = cell_results(a), cell_results(b)
     pairs = _pairs(left, right)
     estimates = [difference([_accuracies(in_b, b)], [_accuracies(in_a, a)]) for in_a, in_b in pairs]

@@ -10,6 +10,7 @@ from cifarsweep.analysis.results import CellResult
 from cifarsweep.formatting import duration, magnitude
 from cifarsweep.spec.levels import level_text
 from cifarsweep.spec.metrics import CPU_SLOTS, GPU_SLOTS
+from cifarsweep.spec.provenance import PROGRAM_GIT, PROGRAM_PACKAGES
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import DATA_VERSION
 
@@ -120,8 +121,15 @@ def _environment(results: Sequence[CellResult]) -> Iterator[Confound]:
     ran_with = {cell: [found for trial in trials for found in trial.environments] for cell, trials in by_cell.items()}
     for key in sorted({key for environments in ran_with.values() for versions in environments for key in versions}):
         values = {cell: {versions.get(key, "none") for versions in each} for cell, each in ran_with.items()}
-        what = f"Images of {key.removeprefix(DATA_VERSION)}" if key.startswith(DATA_VERSION) else f"Version of {key}"
-        yield from _mixed(what, values)
+        yield from _mixed(_version_name(key), values)
+
+
+def _version_name(key: str) -> str:
+    if key.startswith(DATA_VERSION):
+        return f"Images of {key.removeprefix(DATA_VERSION)}"
+    return {PROGRAM_GIT: "Commit of the program", PROGRAM_PACKAGES: "Packages of the program"}.get(
+        key, f"Version of {key}"
+    )
 
 
 def _mixed(what: str, values: Mapping[str, set[str]]) -> Iterator[Confound]:

@@ -55,7 +55,8 @@ def _latest(store: Store, study: str, number: int) -> dict[str, float]:
     """The newest value of each metric, for a trial that is not done yet."""
     from cifarsweep.spec.metrics import METRIC_LABELS
 
-    series = store.metrics.read(study, list(METRIC_LABELS), only=[number])
+    names = store.metrics.names(study) if store.studies.get(study).spec.program else METRIC_LABELS
+    series = store.metrics.read(study, list(names), only=[number])
     return {name: float(values[-1]) for (_, name), (_, values) in series.items()}
 
 
@@ -82,6 +83,7 @@ def trial_fields(row: TrialRow, latest: Mapping[str, float]) -> dict[str, Any]:
         "changed_on_its_way": {name: list(values) for name, values in row.changed.items()},
         "attempts": [asdict(attempt) for attempt in row.attempts],
         "settings": row.own_settings.model_dump(mode="json", context=EVERY_FIELD) if row.own_settings else None,
+        "parameters": dict(row.parameters) if row.parameters is not None else None,
     }
 
 
@@ -105,7 +107,7 @@ def _print(study: str, row: TrialRow, latest: Mapping[str, float]) -> None:
     for table in (_attempts(row), _pairs("last metrics", latest), _settings(row)):
         if table.row_count:
             screen.print(table)
-    if row.own_settings is None:
+    if row.own_settings is None and row.parameters is None:
         screen.print("imported from logs, which do not say what it was trained with", highlight=False)
     if row.error:
         screen.print(row.traceback or row.error, style="red", soft_wrap=True)
@@ -129,6 +131,8 @@ def _settings(row: TrialRow) -> Table:
     from cifarsweep.spec.levels import level_text
     from cifarsweep.spec.settings import flat_settings
 
+    if row.parameters is not None:
+        return _pairs("parameters", {key: level_text(value) for key, value in row.parameters.items()})
     # An imported trial has only the levels that its logs name.
     settings = row.levels if row.own_settings is None else flat_settings(row.own_settings)
     # Floats to their last digit.

@@ -11,8 +11,8 @@ from cifarsweep.formatting import plural, timestamp, trial_counts, value_text
 from cifarsweep.report.render import INDEX, page_name
 from cifarsweep.spec.metrics import EPOCH, TRAIN_LOSS, VAL_ACCURACY
 from cifarsweep.spec.types import TrialState
-from cifarsweep.store.records import StudyStatus, WorkerStatus
 from cifarsweep.store.live_trials import LiveTrial
+from cifarsweep.store.records import StudyStatus, WorkerStatus
 from cifarsweep.store.status import LiveWorker, RecentError, Snapshot
 from cifarsweep.text import page_texts
 
@@ -64,10 +64,16 @@ def _running(study: str, held: WorkerStatus, trial: LiveTrial) -> dict[str, Any]
         "step": f"{held.step:,}",
         "epoch": _number(trial, EPOCH),
         "loss": _number(trial, TRAIN_LOSS),
-        "accuracy": _number(trial, VAL_ACCURACY),
+        "accuracy": _main(trial),
         "beat": _ago(held.last_beat_s),
         "lost": _is_lost(held),
     }
+
+
+def _main(trial: LiveTrial) -> str:
+    """The newest value of what the study is about; of a program with its name."""
+    text = _number(trial, trial.metric)
+    return f"{trial.metric} {text}" if text and trial.metric != VAL_ACCURACY else text
 
 
 def _number(trial: LiveTrial, metric: str) -> str:

@@ -13,6 +13,7 @@ from cifarsweep.formatting import (
     duration,
     labels_of,
     mean_text,
+    metric_in_text,
     metric_label,
     plural,
     ratio_text,
@@ -20,7 +21,7 @@ from cifarsweep.formatting import (
     timestamp,
 )
 from cifarsweep.report.marks import Scale, interval_mark
-from cifarsweep.spec.metrics import VAL_ACCURACY
+from cifarsweep.spec.metrics import is_share
 from cifarsweep.stats import Interval
 from cifarsweep.stats.estimate import FEWEST_SEEDS, Estimate
 
@@ -40,7 +41,7 @@ def comparison_view(comparison: Comparison) -> dict[str, Any]:
         "rows": [_row(match, reach, same_devices=comparison.same_devices) for match in comparison.matches],
         "accuracy": _accuracy(comparison),
         "shows_new_images": any(match.new_images for match in comparison.matches),
-        "reach": f"{100 * reach:.2g}",
+        "reach": f"{100 * reach if is_share(_metric(comparison)) else reach:.2g}",
         "mark_width": MARK_WIDTH,
         "fewest": FEWEST_SEEDS,
         "same_devices": comparison.same_devices,
@@ -68,7 +69,7 @@ def lead(comparison: Comparison) -> str:
     rest += [f"{none} {'has' if none == 1 else 'have'} no result yet"] if none else []
     of, reach = plural(len(comparison.matches), "cell"), "reaches" if more == 1 else "reach"
     return (
-        f"Of {of} that both have, {more} {reach} a higher {_accuracy(comparison).lower()} in B "
+        f"Of {of} that both have, {more} {reach} a higher {_in_text(comparison)} in B "
         f"than in A and {counts['lower']} a lower one; {', '.join(rest)}.{_copies_text(comparison)}"
     )
 
@@ -85,9 +86,18 @@ def _copies_text(comparison: Comparison) -> str:
     )
 
 
+def _metric(comparison: Comparison) -> str:
+    return comparison.a.study.metric
+
+
 def _accuracy(comparison: Comparison) -> str:
     with labels_of(comparison.a.study, comparison.b.study):
-        return metric_label(VAL_ACCURACY)
+        return metric_label(_metric(comparison))
+
+
+def _in_text(comparison: Comparison) -> str:
+    with labels_of(comparison.a.study, comparison.b.study):
+        return metric_in_text(_metric(comparison))
 
 
 def _side(label: str, report: ReportStudy) -> dict[str, str]:
@@ -106,20 +116,22 @@ def _reach(matches: Sequence[Match]) -> float:
     values = [abs(match.estimate.value) for match in matches if match.estimate]
     halves = [interval.half for match in matches if match.estimate and (interval := match.estimate.interval())]
     middle = sorted(halves)[len(halves) // 2] if halves else 0.0
-    return max(1.2 * (max(values, default=0.0) + middle), _LEAST_REACH)
+    least = _LEAST_REACH if all(is_share(match.a.metric) for match in matches) else 0.0
+    return max(1.2 * (max(values, default=0.0) + middle), least) or 1.0
 
 
 def _row(match: Match, reach: float, *, same_devices: bool) -> dict[str, Any]:
-    estimate = match.estimate
-    difference = _difference_text(estimate) if estimate else None
-    scale, label = Scale(-reach, reach, MARK_WIDTH, 8), f"difference {difference} points"
+    estimate, metric = match.estimate, match.a.metric
+    difference = _difference_text(estimate, metric) if estimate else None
+    scale, unit = Scale(-reach, reach, MARK_WIDTH, 8), " points" if is_share(metric) else ""
+    label = f"difference {difference}{unit}"
     return {
         "cell": match.a.cell.name,
         "other": match.b.cell.name if match.b.cell.name != match.a.cell.name else None,
         "a": _mean(match.a),
         "b": _mean(match.b),
         "difference": difference,
-        "new_images": _ends_text(match.new_images.interval) if match.new_images else None,
+        "new_images": _ends_text(match.new_images.interval, metric) if match.new_images else None,
         "mark": interval_mark(estimate.value, estimate.interval(), scale, label) if estimate else None,
         "seeds": _seeds(match) if estimate else None,
         "p": _p_text(match.corrected) if estimate and estimate.n >= FEWEST_SEEDS else None,
@@ -135,20 +147,20 @@ def _seeds(match: Match) -> str:
 
 def _mean(result: CellResult) -> tuple[str, str] | None:
     accuracy = result.accuracy
-    return (mean_text(accuracy, VAL_ACCURACY), f"n = {accuracy.n}") if accuracy else None
+    return (mean_text(accuracy, result.metric), f"n = {accuracy.n}") if accuracy else None
 
 
-def _difference_text(estimate: Estimate) -> str:
+def _difference_text(estimate: Estimate, metric: str) -> str:
     interval = estimate.interval()
     half = interval.half if interval else 1.0
-    value = signed_text(estimate.value, half, VAL_ACCURACY, unit=False)
+    value = signed_text(estimate.value, half, metric, unit=False)
     if interval is None:
         return value
-    return f"{value} ({_ends_text(interval)})"
+    return f"{value} ({_ends_text(interval, metric)})"
 
 
-def _ends_text(interval: Interval) -> str:
-    low, high = (signed_text(end, interval.half, VAL_ACCURACY, unit=False) for end in (interval.low, interval.high))
+def _ends_text(interval: Interval, metric: str) -> str:
+    low, high = (signed_text(end, interval.half, metric, unit=False) for end in (interval.low, interval.high))
     return f"{low} to {high}"
 
 

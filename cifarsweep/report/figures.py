@@ -26,6 +26,7 @@ from cifarsweep.spec.metrics import (
     UNITS,
     VAL_ACCURACY,
     VAL_LOSS,
+    is_loss,
     is_share,
 )
 from cifarsweep.stats import Band, Floats, band
@@ -57,7 +58,7 @@ def curve_payload(report: ReportStudy) -> dict[str, Any]:
     """
     numbers = _trial_numbers(report)
     names = {name for _, name in report.series}
-    metrics = sorted(names - set(AXES), key=_rank)
+    metrics = sorted(names - set(AXES), key=lambda name: (name != report.study.metric, *_rank(name)))
     axes = [axis for axis in AXES if axis in names]
     bands = {name: [_cell_band(report.series, group, name) for group in numbers] for name in metrics}
     count = sum(curve is not None for curves in bands.values() for curve in curves)
@@ -194,15 +195,17 @@ def cost_payload(results: Sequence[CellResult]) -> list[dict[str, Any]]:
             "label": _COST_LABELS.get(cost.name) or metric_label(cost.name),
             "values": list(cost.values),
             "front": list(cost.front),
-            "told": _front_text([results[index].cell.name for index in cost.front]) + _left_out(results, cost.values),
+            "told": _front_text([results[index] for index in cost.front]) + _left_out(results, cost.values),
         }
         for cost in costs(results)
     ]
 
 
-def _front_text(names: Sequence[str]) -> str:
+def _front_text(front: Sequence[CellResult]) -> str:
+    names = [result.cell.name for result in front]
     if len(names) == 1:
-        return f"The Pareto front is one cell: {names[0]} has the highest mean, and no other cell costs less."
+        top = "lowest" if is_loss(front[0].metric) else "highest"
+        return f"The Pareto front is one cell: {names[0]} has the {top} mean, and no other cell costs less."
     shown = "; ".join(f"{number} {name}" for number, name in enumerate(names[:_NAMED], start=1))
     more = f"; and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return f"The Pareto front, cheapest first: {shown}{more}."
@@ -247,8 +250,8 @@ def class_payload(report: ReportStudy, results: Sequence[CellResult]) -> dict[st
 
 def _highest(results: Sequence[CellResult], counts: Mapping[str, ClassCounts], most: int) -> list[str]:
     """The names of the cells with the highest mean accuracy, at least one."""
-    means = {result.cell.name: result.accuracy.mean if result.accuracy else 0.0 for result in results}
-    return sorted(counts, key=means.__getitem__, reverse=True)[: max(most, 1)]
+    ranks = {result.cell.name: result.rank for result in results}
+    return sorted(counts, key=ranks.__getitem__)[: max(most, 1)]
 
 
 def _class_cell(

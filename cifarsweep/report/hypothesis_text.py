@@ -13,6 +13,7 @@ from cifarsweep.analysis.verdicts import Verdict
 from cifarsweep.formatting import (
     margin_text,
     mean_text,
+    metric_in_text,
     metric_label,
     moment_text,
     plural,
@@ -65,7 +66,7 @@ class KindText(ABC, Generic[H]):
         at = moment_of(hypothesis)
         self.at = f"at {moment_text(at)}" if at else ""
         self.label = f"{metric_label(hypothesis.metric)} {self.at}".rstrip()
-        self.metric = self.label.lower()
+        self.metric = f"{metric_in_text(hypothesis.metric)} {self.at}".rstrip()
         self.less = is_loss(hypothesis.metric)
         self.worse = "above" if self.less else "below"
         self.margin = margin_text(getattr(hypothesis, "margin", 0.0), hypothesis.metric)
@@ -90,7 +91,7 @@ class KindText(ABC, Generic[H]):
         """The means of the sides; the first names the moment, and the metric unless it is validation accuracy."""
         first, *others = [self.mean(side) for side in verdict.sides]
         if self.hypothesis.metric != VAL_ACCURACY:
-            first = f"{metric_label(self.hypothesis.metric).lower()} {first}"
+            first = f"{metric_in_text(self.hypothesis.metric)} {first}"
         return [f"{self.at}, {first}" if self.at else first, *others]
 
     def mean(self, side: SideResult) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from cifarsweep.analysis.families import one_test
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.results import CellResult, state_counts
-from cifarsweep.formatting import labelled, metric_label, plural, shown_interval
+from cifarsweep.formatting import labelled, metric_in_text, plural, shown_interval
 from cifarsweep.report.outcome_text import fell_out_notes
 from cifarsweep.report.reuse_text import reuse_notes
 from cifarsweep.spec.hypothesis import Hypothesis, moment_of
@@ -49,7 +49,7 @@ def _seeds(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str]:
         )
         yield from (f"{note}." for note in one_test_notes(report.study))
     means = [result.accuracy for result in results if result.accuracy]
-    if any(mean.interval and not shown_interval(mean, VAL_ACCURACY) for mean in means):
+    if any(mean.interval and not shown_interval(mean, report.study.metric) for mean in means):
         yield (
             "Where few seeds lie so far apart that an interval would reach below 0 % or above 100 %, their range "
             "stands in its place."
@@ -63,8 +63,8 @@ def _seeds(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str]:
 
 
 def _settings(report: ReportStudy) -> Iterator[str]:
-    cells = () if report.study.imported else report.study.cells
-    accuracy = metric_label(VAL_ACCURACY).lower()
+    cells = () if report.study.imported or report.study.program else report.study.cells
+    accuracy = metric_in_text(VAL_ACCURACY)
     if fast := [cell.name for cell in cells if cell.settings.determinism == "fast"]:
         yield f"{_which(fast, len(cells))} ran with determinism = fast: a repetition differs in the last digits."
     if early := [cell.name for cell in cells if cell.settings.early_stop.patience]:
@@ -137,6 +137,10 @@ def evaluation_notes(report: ReportStudy) -> Iterator[str]:
         yield "Which images the accuracy is of, and how often the test set was looked at, the imported logs don't say."
         yield _quoted(report)
         return
+    if report.study.program is not None:
+        yield f"What {metric_in_text(report.study.metric)} was measured on, the program alone knows."
+        yield _quoted(report)
+        return
     sources = {_evaluated_on(cell.settings) for cell in report.study.cells}
     if len(sources) == 1:
         yield f"Accuracy is measured on {sources.pop()}"
@@ -181,7 +185,7 @@ def _quoted(report: ReportStudy) -> str:
     named = " A hypothesis that names a moment of training is tested on the values at that moment." if moments else ""
     best = [_quoted_claim(test) for test in report.study.hypotheses if test.metric == BEST_ACCURACY]
     last = report.study.final.mean_of
-    quoted = "The last value of a trial is quoted" if last == 1 else _mean_quoted(last)
+    quoted = "The last value of a trial is quoted" if last == 1 else _mean_quoted(last, report.study)
     if not best:
         return f"{quoted}, not the best one seen.{named}"
     return (
@@ -190,17 +194,17 @@ def _quoted(report: ReportStudy) -> str:
     )
 
 
-def _mean_quoted(last: int) -> str:
-    accuracy = metric_label(VAL_ACCURACY).lower()
+def _mean_quoted(last: int, study: Study) -> str:
+    what = f"{metric_in_text(study.metric)}{'' if study.program else ' and loss'}"
     return (
-        f"The final value of a trial is the mean of its last {last} evaluations of {accuracy} and loss, as a single "
+        f"The final value of a trial is the mean of its last {last} evaluations of {what}, as a single "
         "one varies more while the rate is high: that mean is quoted"
     )
 
 
 def _evaluations(report: ReportStudy, number: int) -> int:
     """How often a trial was evaluated on its validation images."""
-    series = report.series.get((number, VAL_ACCURACY))
+    series = report.series.get((number, report.study.metric))
     return len(series[0]) if series is not None else report.evaluations.get(number, 0)
 
 

@@ -38,7 +38,13 @@ def fell_out_notes(report: ReportStudy, results: Sequence[CellResult]) -> Iterat
     """Say which runs fell out, what counts as that, and what is done about them."""
     found = {result.cell.name: result.fell_out for result in results if result.fell_out.of}
     some = {name: cell for name, cell in found.items() if cell.count}
-    if some:
+    if some and report.study.program is not None:
+        yield (
+            "A run fell out if its program reported a value that is no finite number. Means, curves and verdicts are "
+            "of the runs that trained; only a cell of which none did stands as it ended. "
+            f"Here: {cells_fell_out_text(some)}."
+        )
+    elif some:
         yield (
             f"A run fell out if it diverged, or if its accuracy is no better than a guess{_guesses(report)}. Means, "
             "curves and verdicts are of the runs that trained; only a cell of which none did stands as it ended. "
@@ -48,7 +54,8 @@ def fell_out_notes(report: ReportStudy, results: Sequence[CellResult]) -> Iterat
         fewest = min((cell for cell in found.values() if not cell.count), key=lambda cell: cell.of)
         where = "of the other cells " if some else ""
         yield f"No run {where}fell out; {plural(fewest.of, 'run')} a cell leave open that {_at_most(fewest)}."
-    yield from _assumed(report)
+    if report.study.program is None:
+        yield from _assumed(report)
 
 
 def _at_most(found: FallenOut) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from cifarsweep.data.catalog import BUILT_IN
 from cifarsweep.environment import without_database
 from cifarsweep.formatting import plural
 from cifarsweep.report.reuse_text import reused_text
+from cifarsweep.spec.program import Program
 from cifarsweep.spec.provenance import changes_text
 from cifarsweep.spec.types import DATA_VERSION
 from cifarsweep.spec.writer import study_toml
@@ -24,6 +26,8 @@ from cifarsweep.version import __version__
 #: More trials than this are counted instead of named.
 _NAMED = 12
 _GIT_TIMEOUT_S = 5
+#: Files of a program that a page lists.
+_MOST_FILES = 200
 
 #: Versions by name.
 Environment = tuple[tuple[str, str], ...]
@@ -80,6 +84,7 @@ def reproduce_view(report: ReportStudy) -> dict[str, Any]:
         "file": f"{study.name}.toml",
         "toml": None if study.imported else study_toml(study),
         "sha256": study.sha256,
+        "program": _program_view(study.program) if study.program else None,
         "code": code_version(),
         "data": report.data_digest or None,
         "environments": [
@@ -96,6 +101,9 @@ def commands(report: ReportStudy) -> Iterator[str]:
     name = report.study.name
     if report.study.imported:
         yield f"cifarsweep import-tensorboard DIR --as {name}"
+        return
+    if report.study.program is not None:
+        yield from _program_commands(report)
         return
     for dataset in sorted({cell.settings.dataset for cell in report.study.cells}):
         if dataset not in BUILT_IN:
@@ -118,6 +126,26 @@ def commands(report: ReportStudy) -> Iterator[str]:
         same = "does this trial come out the same, bit for bit?"
         question = "how near does this trial come, which changed on its way?" if done[0].changed else same
         yield f"cifarsweep replay {name}/{done[0].number}    # {question}"
+
+
+def _program_commands(report: ReportStudy) -> Iterator[str]:
+    name = report.study.name
+    yield f"cifarsweep create {name}.toml    # beside the files of the program"
+    yield f"cifarsweep worker --study {name} --program {name}.toml"
+    yield f"cifarsweep report {name}"
+    if done := [trial for trial in report.trials if trial.done]:
+        question = "does this trial come out the same?"
+        yield f"cifarsweep replay {name}/{done[0].number} --program {name}.toml    # {question}"
+
+
+def _program_view(program: Program) -> dict[str, Any]:
+    return {
+        "command": shlex.join(program.command),
+        "sha256": program.sha256,
+        "count": plural(len(program.files), "file"),
+        "files": [f"{file.sha256}  {file.path}" for file in program.files[:_MOST_FILES]],
+        "more": len(program.files) - _MOST_FILES,
+    }
 
 
 @lru_cache(maxsize=1)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from cifarsweep.analysis.results import CellResult, best
 from cifarsweep.analysis.study import StudyAnalysis, shown_lines
-from cifarsweep.formatting import duration, labelled, metric_label, number_text, shown_interval
+from cifarsweep.formatting import duration, labelled, metric_in_text, number_text, shown_interval
 from cifarsweep.report.summary import failures
-from cifarsweep.spec.metrics import TEST_ACCURACY, VAL_ACCURACY
+from cifarsweep.spec.metrics import TEST_ACCURACY, is_share
 from cifarsweep.text import one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+#: Signs in a line of a heading: the name of a program's metric may be long.
+_WIDEST = 12
 _DASH = "\N{EN DASH}"
 
 
 @labelled
 def results_table(analysis: StudyAnalysis) -> Table:
-    """Table 1 of the page in 80 columns: accuracies in per cent, the highest mean in bold.
+    """Table 1 of the page in 80 columns: accuracies in per cent, the best mean in bold.
 
     Names are never read as markup. The test set and trials that fell out or failed have a column only if there are any
     results of theirs; beside both, ranges would leave no room for names.
@@ -37,7 +40,7 @@ def results_table(analysis: StudyAnalysis) -> Table:
     table.add_column("cell", overflow="fold", min_width=12)
     tested, troubled = any(result.test for result in results), any(failures(result) for result in results)
     left_out = {"test": not tested, "trouble": not troubled, "range": tested and troubled}
-    headings = {name: heading for name, heading in _headings().items() if not left_out.get(name)}
+    headings = {name: heading for name, heading in _headings(report.study.metric).items() if not left_out.get(name)}
     for heading in headings.values():
         table.add_column(heading, justify="right", no_wrap=True)
     if len(results) < len(every):
@@ -53,10 +56,16 @@ def results_table(analysis: StudyAnalysis) -> Table:
     return table
 
 
-def _headings() -> dict[str, str]:
+def _headings(metric: str) -> dict[str, str]:
     """The columns of numbers, by name."""
-    accuracy = metric_label(VAL_ACCURACY).lower().replace(" ", "\n")
-    numbers = {"n": "n", "mean": f"{accuracy}\n%", "interval": "95 %\ninterval", "range": "range"}
+    label = one_line(metric_in_text(metric))
+    label = "\n".join(line for word in label.split() for line in textwrap.wrap(word, _WIDEST))
+    numbers = {
+        "n": "n",
+        "mean": f"{label}\n%" if is_share(metric) else label,
+        "interval": "95 %\ninterval",
+        "range": "range",
+    }
     return {**numbers, "test": "test\naccuracy\n%", "time": "time", "trouble": "trouble"}
 
 
@@ -70,9 +79,9 @@ def _line(result: CellResult) -> dict[str, str]:
     accuracy = result.accuracy
     if accuracy is None:
         return line
-    least, most, mean = (number_text(x, accuracy, VAL_ACCURACY) for x in (accuracy.min, accuracy.max, accuracy.mean))
-    shown = shown_interval(accuracy, VAL_ACCURACY)
+    least, most, mean = (number_text(x, accuracy, result.metric) for x in (accuracy.min, accuracy.max, accuracy.mean))
+    shown = shown_interval(accuracy, result.metric)
     interval = "far apart" if accuracy.interval else "one seed" if accuracy.n == 1 else "all alike"
     if shown is not None:
-        interval = _DASH.join(number_text(end, accuracy, VAL_ACCURACY) for end in (shown.low, shown.high))
+        interval = _DASH.join(number_text(end, accuracy, result.metric) for end in (shown.low, shown.high))
     return {**line, "n": str(accuracy.n), "mean": mean, "interval": interval, "range": f"{least}{_DASH}{most}"}

@@ -15,7 +15,16 @@ from cifarsweep.analysis.confounds import Confound, confounds, devices
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.results import CellResult, reach
 from cifarsweep.analysis.samples import match_cells
-from cifarsweep.formatting import keep_together, magnitude, metric_label, plural, ratio_text, shown_interval, value_text
+from cifarsweep.formatting import (
+    keep_together,
+    magnitude,
+    metric_in_text,
+    metric_label,
+    plural,
+    ratio_text,
+    shown_interval,
+    value_text,
+)
 from cifarsweep.report.marks import Scale
 from cifarsweep.spec.levels import cell_name, level_text, same_level
 from cifarsweep.spec.metrics import (
@@ -26,7 +35,7 @@ from cifarsweep.spec.metrics import (
     MEMORY,
     RESOURCE_LABELS,
     UNITS,
-    VAL_ACCURACY,
+    is_share,
 )
 from cifarsweep.spec.search_space import Choices, Parameter, Range, Search
 from cifarsweep.spec.study import Study
@@ -66,7 +75,7 @@ def _interaction(study: Study, results: Sequence[CellResult], rows: str, columns
     if not matched:
         return None
     means = {index: fmean(cell.accuracy.mean for cell in cells if cell.accuracy) for index, cells in matched.items()}
-    cut = reach(list(means.values()))
+    cut = reach(list(means.values()), study.metric)
     shade = Scale(min(means.values()) if cut is None else cut, max(means.values()), 100, 0)
     return {
         "rows": rows,
@@ -84,7 +93,7 @@ def _interaction(study: Study, results: Sequence[CellResult], rows: str, columns
         ],
         "averaged": max(len(cells) for cells in matched.values()) > 1,
         "left_out": _left_out(grid, matched, {rows, columns}),
-        "least": value_text(cut, VAL_ACCURACY) if cut is not None else None,
+        "least": value_text(cut, study.metric) if cut is not None else None,
     }
 
 
@@ -117,10 +126,11 @@ def _left_out(grid: _Grid, matched: _Grid, named: Collection[str]) -> str:
 
 
 def _mean_cell(cells: Sequence[CellResult], mean: float, shade: Scale) -> dict[str, Any]:
-    interval = shown_interval(cells[0].accuracy, VAL_ACCURACY) if len(cells) == 1 and cells[0].accuracy else None
+    metric = cells[0].metric
+    interval = shown_interval(cells[0].accuracy, metric) if len(cells) == 1 and cells[0].accuracy else None
     return {
-        "mean": value_text(mean, VAL_ACCURACY),
-        "half": value_text(interval.half, VAL_ACCURACY) if interval else None,
+        "mean": value_text(mean, metric),
+        "half": value_text(interval.half, metric) if interval else None,
         "share": round(shade.pixel(mean) / 100, 3),
     }
 
@@ -133,15 +143,15 @@ def search_view(report: ReportStudy) -> dict[str, Any] | None:
     reached = [
         (trial, value)
         for trial in report.trials
-        if trial.done and math.isfinite(value := trial.final.get(VAL_ACCURACY, math.nan))
+        if trial.done and math.isfinite(value := trial.final.get(trial.metric, math.nan))
     ]
     values = [value for _, value in reached] or [0.0, 1.0]
     height = Scale(min(values), max(values), HEIGHT, _MARGIN)
     return {
         "sentences": list(_search_sentences(report, search, len(reached))),
         "plots": [_plot(key, parameter, reached, height) for key, parameter in search.space.items()] if reached else [],
-        "low": value_text(height.low, VAL_ACCURACY),
-        "high": value_text(height.high, VAL_ACCURACY),
+        "low": value_text(height.low, report.study.metric),
+        "high": value_text(height.high, report.study.metric),
         "pruned": any(trial.pruned for trial, _ in reached),
         "width": WIDTH,
         "height": HEIGHT,
@@ -157,7 +167,7 @@ def _search_sentences(report: ReportStudy, search: Search, done: int) -> Iterato
     if pruned:
         yield (
             f"{plural(pruned, 'trial')} fell behind the others and {'was' if pruned == 1 else 'were'} ended early "
-            f"({search.pruner}): such a trial is in no mean, and stands in the figure at the accuracy it had."
+            f"({search.pruner}): such a trial is in no mean, and stands in the figure at the {_what(report)} it had."
         )
     if len(report.study.seeds) == 1:
         yield (
@@ -166,16 +176,20 @@ def _search_sentences(report: ReportStudy, search: Search, done: int) -> Iterato
         )
 
 
+def _what(report: ReportStudy) -> str:
+    return "accuracy" if is_share(report.study.metric) else metric_in_text(report.study.metric)
+
+
 def _plot(
     key: str, parameter: Parameter, reached: Sequence[tuple[ReportTrial, float]], height: Scale
 ) -> dict[str, Any]:
-    """One parameter against the accuracies that trials reached."""
+    """One parameter against the values that trials reached."""
     points = [
         {
             "x": _across(parameter, trial.levels[key]),
             "y": round(HEIGHT - height.pixel(value), 1),
             "pruned": trial.pruned,
-            "title": f"{level_text(trial.levels[key])}: {value_text(value, VAL_ACCURACY)}",
+            "title": f"{level_text(trial.levels[key])}: {value_text(value, trial.metric)}",
         }
         for trial, value in reached
         if key in trial.levels
@@ -270,8 +284,9 @@ def _confound_sentence(study: Study, found: Sequence[Confound], results: Sequenc
     if len(results) == 1 and not found:
         return "There is one cell only, and all of its trials ran in the same surroundings."
     if not found:
+        costs = "" if study.program else "parameters, FLOPs, "
         return (
-            "Nothing: steps, time (within 10 %), parameters, FLOPs, devices and versions are the same in all cells, "
+            f"Nothing: steps, time (within 10 %), {costs}devices and versions are the same in all cells, "
             "as far as they are recorded."
         )
     return (

@@ -18,6 +18,7 @@ from cifarsweep.formatting import (
     labelled,
     magnitude,
     mean_text,
+    metric_in_text,
     metric_label,
     range_text,
     shown_interval,
@@ -36,8 +37,7 @@ from cifarsweep.report.summary import counts_text, failures, lead, verdict_row
 from cifarsweep.report.trials_section import differing_settings, trials_view
 from cifarsweep.report.verdict_text import hypothesis_view
 from cifarsweep.spec.levels import cell_name, level_text
-from cifarsweep.spec.metrics import TEST_ACCURACY, VAL_ACCURACY
-from cifarsweep.spec.settings import flat_settings
+from cifarsweep.spec.metrics import TEST_ACCURACY, VAL_ACCURACY, is_loss, is_share
 from cifarsweep.spec.study import Cell
 from cifarsweep.stats import Summary
 
@@ -61,7 +61,7 @@ def study_view(analysis: StudyAnalysis) -> dict[str, Any]:
     listed = {trial.number for trial in trials}
     cells_left_out, trials_left_out = left_out_notes(report, analysis.shown, trials)
     styles, scale, top = cell_styles(shown.study), _scale(results), best(results)
-    accuracy = metric_label(VAL_ACCURACY)
+    metric = study.metric
     most_classes = max((len(found.counts) for found in report.confusion.values()), default=0)
     return {
         "title": study.name,
@@ -72,13 +72,17 @@ def study_view(analysis: StudyAnalysis) -> dict[str, Any]:
         "left_out": {"cells": cells_left_out, "trials": trials_left_out},
         "shown_points": len(results) if study.search is not None else None,
         "verdicts": [verdict_row(verdict) for verdict in analysis.verdicts],
-        "accuracy": accuracy,
-        "images": accuracy.removesuffix(" accuracy").lower(),
+        "accuracy": metric_label(metric),
+        "accuracy_in_text": metric_in_text(metric),
+        "column": "Accuracy" if metric == VAL_ACCURACY else metric_label(metric),
+        "images": metric_label(metric).removesuffix(" accuracy").lower(),
+        "top": "lowest" if is_loss(metric) else "highest",
+        "of_program": study.program is not None,
         "error_rate_warnings": keep_together(" ".join(warnings(report))),
         "reported": reported_view(analysis),
         "confounds": confound_view(study, every),
         "results": [_result_row(result, styles[result.cell.name], scale, listed, result is top) for result in results],
-        "scale": [f"{100 * end:.0f} %" for end in (scale.low, scale.high)] if scale else None,
+        "scale": [_end_text(end, metric) for end in (scale.low, scale.high)] if scale else None,
         "mark_width": MARK_WIDTH,
         "finals_height": _FRAME + (_CELL_ROW if len(results) <= _ROOMY else _NARROW_ROW) * len(results),
         "classes_height": _FRAME + _CLASS_ROW * min(CLASSES_SHOWN, most_classes),
@@ -108,26 +112,33 @@ def study_view(analysis: StudyAnalysis) -> dict[str, Any]:
 
 
 def _scale(results: Sequence[CellResult]) -> Scale | None:
-    """A scale around all seeds, in whole per cent; a wider interval runs off the edge of its mark."""
+    """A scale around all seeds, of shares in whole per cent; a wider interval runs off the edge of its mark."""
     known = [result.accuracy for result in results if result.accuracy is not None]
     if not known:
         return None
     low, high = min(s.min for s in known), max(s.max for s in known)
+    if not is_share(results[0].metric):
+        room = 0.15 * (high - low) or 0.05 * abs(high) or 1.0
+        return Scale(low - room, high + room, MARK_WIDTH, 6)
     room = max(0.15 * (high - low), 0.01)
     ends = math.floor(100 * max(low - room, 0.0)) / 100, math.ceil(100 * min(high + room, 1.0)) / 100
     return Scale(*ends, MARK_WIDTH, 6)
 
 
+def _end_text(end: float, metric: str) -> str:
+    return f"{100 * end:.0f} %" if is_share(metric) else f"{end:.3g}".replace("-", "\N{MINUS SIGN}")
+
+
 def _result_row(
     result: CellResult, style: CellStyle, scale: Scale | None, listed: Collection[int], top: bool
 ) -> dict[str, Any]:
-    accuracy = result.accuracy
+    accuracy, metric = result.accuracy, result.metric
     return {
         "cell": result.cell.name,
         "style": style,
-        "mean": mean_text(accuracy, VAL_ACCURACY) if accuracy else None,
-        "range": range_text(accuracy, VAL_ACCURACY) if accuracy else None,
-        "mark": interval_mark(accuracy.mean, shown_interval(accuracy, VAL_ACCURACY), scale, _mark_label(accuracy))
+        "mean": mean_text(accuracy, metric) if accuracy else None,
+        "range": range_text(accuracy, metric) if accuracy else None,
+        "mark": interval_mark(accuracy.mean, shown_interval(accuracy, metric), scale, _mark_label(accuracy, metric))
         if accuracy and scale
         else None,
         "test": mean_text(result.test, TEST_ACCURACY) if result.test else None,
@@ -142,17 +153,17 @@ def _result_row(
     }
 
 
-def _mark_label(accuracy: Summary) -> str:
-    mean = f"mean {mean_text(accuracy, VAL_ACCURACY)}"
-    shown = shown_interval(accuracy, VAL_ACCURACY) is not None
-    return f"{mean}, 95 % interval {interval_text(accuracy, VAL_ACCURACY)}" if shown else mean
+def _mark_label(accuracy: Summary, metric: str) -> str:
+    mean = f"mean {mean_text(accuracy, metric)}"
+    shown = shown_interval(accuracy, metric) is not None
+    return f"{mean}, 95 % interval {interval_text(accuracy, metric)}" if shown else mean
 
 
 def _common_settings(report: ReportStudy) -> list[dict[str, Any]]:
     """The settings that are the same in all cells, by table; those outside of tables come first."""
     if report.study.imported:
         return []
-    first, *rest = [flat_settings(cell.settings) for cell in report.study.cells]
+    first, *rest = [cell.flat for cell in report.study.cells]
     groups: dict[str, list[dict[str, str]]] = {"": []}
     for key, value in first.items():
         if value is not None and all(repr(other.get(key)) == repr(value) for other in rest):
@@ -169,11 +180,12 @@ def _payload(
     curves = curve_payload(report)
     return {
         "name": report.study.name,
-        "accuracy": metric_label(VAL_ACCURACY),
+        "accuracy": metric_label(report.study.metric),
+        "share": is_share(report.study.metric),
         "cells": cells,
         "costs": cost_payload(results),
-        "reach": reach([result.accuracy.mean for result in results if result.accuracy]),
-        "gaps": gap_payload(results),
+        "reach": reach([result.accuracy.mean for result in results if result.accuracy], report.study.metric),
+        "gaps": gap_payload(results) if report.study.metric == VAL_ACCURACY else None,
         "classes": class_payload(report, results),
         **curves,
         "reported": run_payload(runs, report, [metric["name"] for metric in curves["metrics"]]),
@@ -188,7 +200,7 @@ def _brief(cell: Cell) -> str:
 
 def _payload_cell(result: CellResult, style: CellStyle) -> dict[str, Any]:
     accuracy = result.accuracy
-    interval = shown_interval(accuracy, VAL_ACCURACY) if accuracy else None
+    interval = shown_interval(accuracy, result.metric) if accuracy else None
     done = [trial for trial in result.trials if trial.accuracy is not None]
     return {
         "name": result.cell.name,

@@ -16,7 +16,7 @@ from cifarsweep.formatting import (
     keep_together,
     labelled,
     mean_text,
-    metric_label,
+    metric_in_text,
     plural,
     shown_interval,
     trial_counts,
@@ -28,7 +28,7 @@ from cifarsweep.report.reported_text import reported_fields
 from cifarsweep.report.reuse_text import reuse_notes
 from cifarsweep.report.verdict_text import detail, sentence, sentence_and_warning, warning
 from cifarsweep.spec.hypothesis import moment_of
-from cifarsweep.spec.metrics import TEST_ACCURACY, VAL_ACCURACY
+from cifarsweep.spec.metrics import TEST_ACCURACY, VAL_ACCURACY, is_loss
 from cifarsweep.spec.types import TrialState
 from cifarsweep.stats import Interval
 from cifarsweep.stats.hits import NewImages
@@ -53,8 +53,8 @@ def index_row(analysis: StudyAnalysis) -> dict[str, Any]:
         "progress": {"done": state_counts(report)[TrialState.DONE], "total": len(report.trials)},
         "counts": counts_text(report),
         "best_cell": top.cell.name if top else None,
-        "best_mean": mean_text(top.accuracy, VAL_ACCURACY) if top and top.accuracy else None,
-        "best_of": metric_label(VAL_ACCURACY).lower(),
+        "best_mean": mean_text(top.accuracy, top.metric) if top and top.accuracy else None,
+        "best_of": metric_in_text(report.study.metric),
         "best_n": plural(top.accuracy.n, "seed") if top and top.accuracy else None,
     }
 
@@ -78,12 +78,12 @@ def counts_text(report: ReportStudy) -> str:
 
 @labelled
 def lead(report: ReportStudy, results: Sequence[CellResult]) -> str:
-    """Name the cell with the highest mean, and how far the study is."""
+    """Name the cell with the best mean, and how far the study is."""
     top = best(results)
     if top is None or top.accuracy is None:
         return _no_result(report)
-    mean = f"{mean_text(top.accuracy, VAL_ACCURACY)} (n = {top.accuracy.n})"
-    sentence = f"{_highest(report, results, top.cell.name, mean)}; {_progress(report)}."
+    mean = f"{mean_text(top.accuracy, top.metric)} (n = {top.accuracy.n})"
+    sentence = f"{_best(report, results, top.cell.name, mean)}; {_progress(report)}."
     if top.accuracy.n == 1:
         return f"{sentence} That is one seed, and one seed decides nothing: another one may say the opposite."
     return sentence
@@ -94,19 +94,20 @@ def _no_result(report: ReportStudy) -> str:
     if not state_counts(report)[TrialState.DONE]:
         return f"No trial is done yet ({counts}), so nothing is found so far."
     rename = "; import it again with --rename TAG=" + VAL_ACCURACY if report.study.imported else ""
-    return f"No trial that is done has a finite {VAL_ACCURACY} ({counts}), so nothing is found so far{rename}."
+    return f"No trial that is done has a finite {report.study.metric} ({counts}), so nothing is found so far{rename}."
 
 
-def _highest(report: ReportStudy, results: Sequence[CellResult], cell: str, mean: str) -> str:
-    accuracy = metric_label(VAL_ACCURACY).lower()
+def _best(report: ReportStudy, results: Sequence[CellResult], cell: str, mean: str) -> str:
+    metric = report.study.metric
+    accuracy, best_of = metric_in_text(metric), "lowest" if is_loss(metric) else "highest"
     if report.study.search is not None:
         points = len({trial.cell for trial in report.trials})
-        return f"Of {plural(points, 'point')} that were tried, {cell} has the highest {accuracy}: {mean}"
+        return f"Of {plural(points, 'point')} that were tried, {cell} has the {best_of} {accuracy}: {mean}"
     if len(results) == 1:
-        return f"The only cell reaches a {accuracy} of {mean}"
+        return f"The only cell {'has' if is_loss(metric) else 'reaches'} a {accuracy} of {mean}"
     known = sum(result.accuracy is not None for result in results)
     of = plural(len(results), "cell") if known == len(results) else f"the {known} of {len(results)} cells with a result"
-    return f"Of {of}, {cell} has the highest mean {accuracy}: {mean}"
+    return f"Of {of}, {cell} has the {best_of} mean {accuracy}: {mean}"
 
 
 def _progress(report: ReportStudy) -> str:
@@ -133,11 +134,13 @@ def failures(result: CellResult) -> list[str]:
 
 @labelled
 def study_fields(analysis: StudyAnalysis) -> dict[str, Any]:
-    """A study as plain values: its verdicts, and the validation accuracy and costs of each cell."""
+    """A study as plain values: its verdicts, and the means of its metric and costs of each cell."""
     report = analysis.report
     return {
         "study": report.study.name,
         "question": report.study.question,
+        "metric": report.study.metric,
+        "program": report.study.program.sha256 if report.study.program else None,
         "trials": len(report.trials),
         "done": sum(trial.done for trial in report.trials),
         "data": report.data_digest,
@@ -212,7 +215,7 @@ def _cell_fields(result: CellResult) -> dict[str, Any]:
         "levels": dict(result.cell.levels),
         "n": accuracy.n if accuracy else 0,
         "mean": accuracy.mean if accuracy else None,
-        "interval": _ends(shown_interval(accuracy, VAL_ACCURACY)) if accuracy else None,
+        "interval": _ends(shown_interval(accuracy, result.metric)) if accuracy else None,
         "min": accuracy.min if accuracy else None,
         "max": accuracy.max if accuracy else None,
         "fell_out": result.fell_out.count,

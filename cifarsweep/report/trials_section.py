@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
-from cifarsweep.formatting import duration, metric_label, state_text, timestamp, value_text
+from cifarsweep.formatting import duration, metric_in_text, state_text, timestamp, value_text
 from cifarsweep.report.palette import CellStyle
 from cifarsweep.report.reproduce import environment_numbers
 from cifarsweep.report.reuse_text import reused_from
 from cifarsweep.spec.levels import level_text
-from cifarsweep.spec.metrics import TRAIN_LOSS, VAL_ACCURACY
+from cifarsweep.spec.metrics import TRAIN_LOSS
 from cifarsweep.spec.provenance import changes_text
-from cifarsweep.spec.settings import flat_settings
 from cifarsweep.spec.types import Value
 
 if TYPE_CHECKING:
@@ -29,7 +28,8 @@ _LAST_LINE = 160
 
 def trials_view(report: ReportStudy, styles: Mapping[str, CellStyle], trials: Sequence[ReportTrial]) -> dict[str, Any]:
     """The variables of the section on trials."""
-    metric = next((name for name in (VAL_ACCURACY, TRAIN_LOSS) if any(key == name for _, key in report.series)), None)
+    drawn = {name for _, name in report.series}
+    metric = next((name for name in (report.study.metric, TRAIN_LOSS) if name in drawn), None)
     numbers, last = environment_numbers(report), report.study.final.mean_of
     sparks = _sparks(report, metric, trials) if metric else {}
     rows = [
@@ -40,7 +40,7 @@ def trials_view(report: ReportStudy, styles: Mapping[str, CellStyle], trials: Se
     return {
         "rows": rows,
         "accuracy": "the last one" if last == 1 else f"the mean of the last {last}",
-        "curves": metric_label(metric) if sparks and metric else None,
+        "curves": metric_in_text(metric) if sparks and metric else None,
         "several_environments": len({each for found in numbers.values() for each in found}) > 1,
         "spark": (SPARK_WIDTH, SPARK_HEIGHT),
     }
@@ -58,7 +58,7 @@ def _row(
         "style": styles.get(trial.cell),
         "cell": trial.cell,
         "seed": trial.seed,
-        "accuracy": value_text(accuracy, VAL_ACCURACY) if accuracy is not None else None,
+        "accuracy": value_text(accuracy, trial.metric) if accuracy is not None else None,
         "steps": f"{trial.steps:,}" if trial.steps else None,
         "time": duration(trial.elapsed_s),
         "overhead": duration(overhead_s(trial)),
@@ -130,8 +130,7 @@ def _path(across: np.ndarray[Any, Any], up: np.ndarray[Any, Any]) -> str:
 
 def differing_settings(report: ReportStudy) -> dict[str, Any]:
     """A table of the settings in which cells differ: its keys, and the values of each cell."""
-    imported = report.study.imported
-    cells = [(cell.name, cell.levels if imported else flat_settings(cell.settings)) for cell in report.study.cells]
+    cells = [(cell.name, cell.flat) for cell in report.study.cells]
     keys = [
         key
         for key in dict.fromkeys(key for _, settings in cells for key in settings)

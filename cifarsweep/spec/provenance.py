@@ -8,8 +8,8 @@ from typing import Protocol, TypeVar
 
 from cifarsweep.spec.types import DATA_VERSION
 
-#: The name of a device among versions.
-DEVICE = "device"
+#: The names of a device among versions, and of what a program ran from: its commit, and the digest of its packages.
+DEVICE, PROGRAM_GIT, PROGRAM_PACKAGES = "device", "program git", "program packages"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import tomli_w
 
 from cifarsweep.spec.levels import cell_name, crossed
+from cifarsweep.spec.program import Program
 from cifarsweep.spec.search_space import Search
-from cifarsweep.spec.settings import NONE, OPTIONAL_KEYS, Validation, flat_settings
+from cifarsweep.spec.settings import NONE, OPTIONAL_KEYS, Validation
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.types import Value
 
@@ -20,11 +22,11 @@ def study_toml(study: Study) -> str:
     Reading it gives a study of the same hash if crossed cells come before the arms, as in every study file.
     """
     if study.search is not None:
-        return "\n".join([*_head(study), *_search(study.search)]) + "\n"
+        return "\n".join([*_head(study), *_program(study.program), *_search(study.search, study.program)]) + "\n"
     by_levels = {_key(cell.levels, study.factors): cell for cell in study.cells if _is_crossed(cell, study)}
     arms = [cell for cell in study.cells if not _is_crossed(cell, study)]
     base = next(iter(by_levels.values()), study.cells[0])
-    lines = [*_head(study), "", "[settings]"]
+    lines = [*_head(study), *_program(study.program), "", "[settings]"]
     lines += _pairs((k, v) for k, v in _fixed(study, base, bool(by_levels)).items() if v is not None)
     if study.factors:
         lines += ["", "[factors]", *_pairs(study.factors.items())]
@@ -52,9 +54,19 @@ def _head(study: Study) -> list[str]:
     return [*lines, f"seeds = {_value(study.seeds)}", f"final = {_value(study.final.model_dump())}"]
 
 
-def _search(search: Search) -> list[str]:
+def _program(program: Program | None) -> list[str]:
+    """Return the table of a program; none without one. Files stand by their paths, whatever patterns matched them."""
+    if program is None:
+        return []
+    described = program.model_dump(exclude={"command", "files"}, exclude_defaults=True)
+    files = [glob.escape(file.path) for file in program.files]
+    known = {"command": program.command, "files": files, **described}
+    return ["", "[program]", *_pairs(known.items(), bare=True)]
+
+
+def _search(search: Search, program: Program | None) -> list[str]:
     described = search.model_dump(exclude={"space", "fixed"})
-    settings = _validation(search) | search.fixed
+    settings = search.fixed if program else _validation(search) | search.fixed
     lines = ["", "[settings]", *_pairs(settings.items()), "", "[search]", *_pairs(described.items(), bare=True)]
     space = {key: each.model_dump(exclude_defaults=True) for key, each in search.space.items()}
     return [*lines, "", "[search.space]", *_pairs(space.items())]
@@ -78,8 +90,8 @@ def _fixed(study: Study, base: Cell, has_crossed: bool) -> dict[str, Value]:
     """Return the settings that no factor sets; those that only arms set have the value of the crossed cells."""
     varied = set(study.factors) if has_crossed else set().union(*(cell.levels for cell in study.cells))
     # A setting that another family of models lacks is not set for all: it is a default, or an arm sets it.
-    common = set(flat_settings(base.settings)).intersection(*(flat_settings(cell.settings) for cell in study.cells))
-    return {key: value for key, value in flat_settings(base.settings).items() if key in common - varied}
+    common = set(base.flat).intersection(*(cell.flat for cell in study.cells))
+    return {key: value for key, value in base.flat.items() if key in common - varied}
 
 
 def _key(levels: Mapping[str, Value], factors: Iterable[str]) -> str:

@@ -29,7 +29,7 @@ R = TypeVar("R")
 #: The settings of an imported cell, in JSON: they are unknown.
 UNKNOWN = "null"
 #: How the JSON of parameters begins, and that of no settings does.
-_PARAMETERS = '{"parameters":'
+PARAMETERS = '{"parameters":'
 #: The numbers that JSON and SQLite lack, by the texts that stand for them.
 SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf, "-0": -0.0}
 #: The largest value of each kind of column; 2^53 is exact in every program.
@@ -249,7 +249,7 @@ def settings(value: Any) -> Settings | Parameters | None:
     """
     if value == UNKNOWN:
         return None
-    if isinstance(value, str) and value.startswith(_PARAMETERS):
+    if isinstance(value, str) and value.startswith(PARAMETERS):
         return _record(value, Parameters.model_validate_json)
     return _record(value, Settings.model_validate_json)
 

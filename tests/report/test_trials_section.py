@@ -35,7 +35,7 @@ def test_every_curve_stays_in_its_frame_and_gaps_are_left_out(make: Any) -> None
     points = [tuple(map(float, pair.split())) for pair in first[1:].split("L")]
     assert len(points) <= 36 and all(0 <= x <= SPARK_WIDTH and 0 <= y <= SPARK_HEIGHT for x, y in points)
     assert float(second[1:].split("L")[-1].split()[0]) < SPARK_WIDTH / 2  # ended before the others
-    assert none is None and view["curves"] == "Validation accuracy"
+    assert none is None and view["curves"] == "validation accuracy"
 
 
 def test_the_table_of_settings_has_what_differs_and_no_more(make: Any) -> None:

@@ -14,6 +14,7 @@ from cifarsweep.spec.program_reader import changed_files, read_program
 from cifarsweep.spec.reader import read_study
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.study_diff import check_extends
+from cifarsweep.spec.writer import study_toml
 
 HEAD = 'name = "own"\nquestion = "Which rate?"\nseeds = 2\n'
 PROGRAM = """
@@ -225,3 +226,23 @@ def test_more_files_than_a_program_has_are_refused(write_program, monkeypatch):
 def test_a_worker_is_told_of_a_file_without_a_program(write_program):
     with pytest.raises(SpecError, match=r"has no \[program\]"):
         read_program(write_program("", REST))
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        REST + TREND,
+        REST + '[[exclude]]\nlr = 0.1\n[[arms]]\nname = "wide"\nset = { width = 512, lr = 1.0 }\n',
+        '[settings]\nlr = 0.1\nwidth = 1\noptimizer.name = "a"\n',
+        '[settings]\noptimizer.name = "a"\n[search]\nn_trials = 3\n[search.space]\nlr = { low = 0.1, high = 1.0 }\n',
+    ],
+)
+def test_a_study_written_as_a_file_is_the_same_study(write_program, rest):
+    more = "gpus = 2\nsilence_s = 30.0\n[program.read]\nerror = { pattern = 'Err: ([\\d.]+)%', scale = 0.01 }\n"
+    path = write_program(PROGRAM + more, rest)
+    (path.parent / "net" / "[odd]*.py").write_text("")
+    study = read_study(path)
+
+    path.write_text(study_toml(study))
+
+    assert read_study(path).sha256 == study.sha256

@@ -22,6 +22,14 @@ const shareRange = (values, least = 0.01) => {
   const room = Math.max(0.15 * (high - low), least);
   return [Math.max(low - room, -0.005), Math.min(high + room, 1.005)];
 };
+/** The same around values of the study's metric. */
+const valueRange = (values) => {
+  if (data.share) return shareRange(values);
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const room = 0.15 * (high - low) || 0.05 * Math.abs(high) || 1;
+  return [low - room, high + room];
+};
+const valueFormat = () => (data.share ? "~%" : "");
 /** Leave out values far below the rest, if the reader asked for that. */
 const closeUp = (values) => (byId("close-up")?.checked ? values.filter((value) => value >= data.reach) : values);
 /** The values with the ends of the intervals, as far as these leave the values two thirds of the room or so: an interval
@@ -29,7 +37,7 @@ const closeUp = (values) => (byId("close-up")?.checked ? values.filter((value) =
 const withIntervals = (values, indices) => {
   const shown = closeUp(values);
   const [low, high] = [Math.min(...shown), Math.max(...shown)];
-  const most = Math.max(0.8 * (high - low), 0.02);
+  const most = Math.max(0.8 * (high - low), data.share ? 0.02 : 0);
   const ends = closeUp(indices.flatMap((index) => data.cells[index].interval ?? []));
   return [...shown, ...ends.map((end) => Math.min(Math.max(end, low - most), high + most))];
 };
@@ -37,7 +45,7 @@ const withIntervals = (values, indices) => {
 const byColour = (indices) => grouped(indices, (index) => data.cells[index].colour);
 const doneCells = () => [...data.cells.keys()].filter((index) => data.cells[index].mean !== null);
 const halfOf = ({ interval }) => (interval ? (interval[1] - interval[0]) / 2 : 0);
-const meanText = (cell) => `${percent(cell.mean)}${cell.interval ? ` ± ${percent(halfOf(cell))}` : ""} (n = ${cell.seeds.length})`;
+const meanText = (cell) => `${shown(cell.mean, data.share)}${cell.interval ? ` ± ${shown(halfOf(cell), data.share)}` : ""} (n = ${cell.seeds.length})`;
 const whiskers = (halves, own) => ({
   type: "data", array: halves, color: own, thickness: 2, width: roomy() ? 5 : 2, visible: halves.some((half) => half > 0),
 });
@@ -46,7 +54,7 @@ const rowLayout = (plot, title, values) => {
   return {
     ...layoutStyle(), height: plot.clientHeight, margin: { l: roomFor(plot, rows.flat()), r: 24, t: 28, b: 46 },
     uirevision: String(byId("close-up")?.checked),
-    xaxis: { ...axisStyle(title), tickformat: "~%", range: shareRange(closeUp(values)) }, yaxis: cellRows(rows),
+    xaxis: { ...axisStyle(title), tickformat: valueFormat(), range: valueRange(closeUp(values)) }, yaxis: cellRows(rows),
   };
 };
 
@@ -65,7 +73,7 @@ const drawFinals = () => {
         symbol: seeds.map(({ lost }) => (lost ? "x" : "circle")),
       },
       text: seeds.map(({ index, seed, lost }) => `<b>${nameOf(index)}</b><br>seed ${seed}${lost ? ", fell out" : ""}`),
-      hovertemplate: "%{text}: %{x:.2%}<extra></extra>",
+      hovertemplate: `%{text}: %{x:${data.share ? ".2%" : ".4~g"}}<extra></extra>`,
     }, {
       x: cells.map(({ mean }) => mean), y: indices.map((index) => index - (roomy() ? 0.12 : 0)), mode: "markers", cliponaxis: !roomy(),
       marker: { color: own, size: roomy() ? 10 : 7 }, error_x: whiskers(cells.map(halfOf), own),
@@ -121,7 +129,7 @@ const drawCosts = () => {
   const span = last - first || 1;
   const ends = {
     x: [log ? first - 0.08 * span : Math.max(first - 0.08 * span, -0.04 * last), last + 0.06 * span],
-    y: shareRange(withIntervals(done.map((index) => data.cells[index].mean), done)),
+    y: valueRange(withIntervals(done.map((index) => data.cells[index].mean), done)),
   };
   const front = {
     x: cost.front.map(x), y: cost.front.map((index) => data.cells[index].mean), mode: "lines", hoverinfo: "skip",
@@ -132,7 +140,7 @@ const drawCosts = () => {
   const layout = {
     ...layoutStyle(), margin: { l: 62, r: 24, t: 28, b: 48 }, uirevision: [cost.name, unit, log, byId("close-up")?.checked].join(),
     xaxis: { ...axisStyle(titled(cost.label, unit)), ...scaleStyle(log, ends.x), range: ends.x },
-    yaxis: { ...axisStyle(data.accuracy), tickformat: "~%", range: ends.y },
+    yaxis: { ...axisStyle(data.accuracy), tickformat: valueFormat(), range: ends.y },
   };
   Plotly.react(plot, traces, layout, config("costs"));
   retick(plot);
