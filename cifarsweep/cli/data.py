@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from cifarsweep.cli.options import console
 from cifarsweep.errors import DataError
+from cifarsweep.spec.image_shape import CIFAR, LARGEST, SMALLEST, ImageShape
 from cifarsweep.text import one_line
 
 app = typer.Typer(no_args_is_help=True, help="Get, import and verify data sets.", rich_markup_mode=None)
@@ -18,19 +19,40 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The data set's name."
 @app.command("list")
 def list_data() -> None:
     """List the data sets that are known, and those that are here."""
+    from rich.markup import escape
     from rich.table import Table
 
     from cifarsweep.data.catalog import BUILT_IN, data_root, installed
 
-    table = Table("name", "classes", "train", "test", "MB", "digest", "from", title=f"Data sets in {data_root()}")
+    columns = ("name", "images", "classes", "train", "test", "MB", "digest", "from")
+    table = Table(*columns, title=f"Data sets in {data_root()}")
     here = {info.name: info for info in installed(on_damaged=lambda error: typer.echo(f"damaged: {error}", err=True))}
     for info in here.values():
         sizes = (str(len(info.classes)), f"{info.train:,}", f"{info.test:,}", f"{info.bytes / 1e6:.1f}")
-        table.add_row(info.name, *sizes, info.sha256[:12], one_line(info.source))
+        table.add_row(info.name, str(info.shape), *sizes, info.sha256[:12], escape(one_line(info.source)))
     for name in BUILT_IN:
         if name not in here:
             how = "made on first use" if name == "digits" else f"not here: cifarsweep data download {name}"
-            table.add_row(name, *[""] * 5, how)
+            table.add_row(name, *[""] * 6, how)
+    console().print(table)
+
+
+@app.command()
+def show(name: Name) -> None:
+    """Show a data set: where it is from, its digest, and how many images each class has."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from cifarsweep.data.catalog import require
+    from cifarsweep.data.tensor_file import class_counts
+
+    info = require(name)
+    train, test = class_counts(info.path)
+    _say(info)
+    typer.echo(f"{one_line(info.source)}; sha256 {info.sha256}; {info.bytes / 1e6:,.1f} MB")
+    table = Table("class", "train", "test")
+    for label, kind in enumerate(info.classes):
+        table.add_row(escape(one_line(kind)), f"{train[label]:,}", f"{test[label]:,}")
     console().print(table)
 
 
@@ -45,18 +67,40 @@ def download(name: Name) -> None:
 @app.command("import")
 def import_data(
     name: Name,
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A folder or archive: <split>/<class>/<file>.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="A folder or archive: <split>/<class>/<file>, or see --test.")
+    ],
     replace: Annotated[bool, typer.Option("--replace", help="Replace a data set of that name.")] = False,
+    size: Annotated[int, typer.Option(metavar="N", min=SMALLEST, max=LARGEST, help="Pixels a side.")] = CIFAR.side,
+    fit: Annotated[
+        Literal["stretch", "crop", "pad"], typer.Option(help="What becomes of images that are not square.")
+    ] = "stretch",
+    grey: Annotated[bool, typer.Option("--grey", help="Keep the brightness alone, as one channel.")] = False,
+    test: Annotated[
+        float | None,
+        typer.Option(metavar="PART", help="Images lie as <class>/<file>; this part of each class becomes test images."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Chooses the images of --test; 0 if left out.")
+    ] = None,
+    skip_others: Annotated[
+        bool, typer.Option("--skip-others", help="Leave out files that are no images, and count them.")
+    ] = False,
 ) -> None:
-    """Import images from a folder or an archive (.tar, .tar.gz, .tar.xz, .zip), resized to 32x32."""
-    from cifarsweep.data.image_import import import_images
+    """Import images from a folder or an archive (.tar, .tar.gz, .tar.xz, .zip) as squares of one size."""
+    from cifarsweep.data.image_import import ImportOptions, import_images
 
+    if seed is not None and test is None:
+        raise DataError("--seed: chooses the images of --test, and nothing is split without it; give --test 0.2 too")
+    shape = ImageShape(size, 1 if grey else CIFAR.channels)
+    options = ImportOptions(shape, fit, test, seed or 0, skip_others)
     notes: list[str] = []
     with console(stderr=True).status("reading images ...") as status:
         info = import_images(
             name,
             source,
             replace=replace,
+            options=options,
             progress=lambda count: status.update(f"reading images ... {count:,}"),
             note=notes.append,
         )
@@ -91,6 +135,6 @@ def _say(info: object) -> None:
 
     assert isinstance(info, DataSetInfo)
     typer.echo(
-        f"{info.name}: {info.train:,} train and {info.test:,} test images of {len(info.classes)} classes, "
-        f"sha256 {info.sha256[:12]}, {info.path}"
+        f"{info.name}: {info.train:,} train and {info.test:,} test images, {info.shape}, of {len(info.classes)} "
+        f"classes, sha256 {info.sha256[:12]}, {info.path}"
     )

@@ -1,4 +1,4 @@
-"""Decodes one image file of unknown origin into 32x32 RGB."""
+"""Decodes one image file of unknown origin into the square pixels of a data set."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from cifarsweep.errors import DataError
-from cifarsweep.spec.image_shape import CIFAR
+from cifarsweep.spec.image_shape import CIFAR, ImageShape
 
 #: Pillow decodes some forty formats; each could be attacked, and these three are enough.
 _FORMATS = ("JPEG", "PNG", "WEBP")
@@ -33,52 +34,91 @@ _UPRIGHT = {
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 
+#: What becomes of images that are not square: they are stretched, lose what is outside of the middle square, or get
+#: black margins.
+Fit = Literal["stretch", "crop", "pad"]
+#: A difference of two channels up to which a pixel is grey: JPEG does not keep greys exactly.
+_GREY = 8
+
+
+class NoImage(DataError):
+    """A file that is no JPEG, PNG or WebP image."""
+
+
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """The pixels of an image: 32*32*3 bytes, rows of RGB."""
+    """The pixels of an image: side * side * channels bytes, row by row.
+
+    `size` is the width and height of the upright image in its file, and `colours` whether it had others than greys.
+    """
 
     pixels: bytes
+    size: tuple[int, int]
+    colours: bool
     brightest: int | None = None
     """The highest value of an image with 16 bits a channel, else None."""
 
 
-def decode_image(data: bytes, where: str, most_pixels: int) -> DecodedImage:
-    """Decode an image and resize it by Lanczos; one of 32x32 keeps its pixels.
+def decode_image(
+    data: bytes, where: str, most_pixels: int, shape: ImageShape = CIFAR, fit: Fit = "stretch"
+) -> DecodedImage:
+    """Decode an image and resize it by Lanczos; one of the right size keeps its pixels.
 
     EXIF turns it, transparent parts become white, an animation gives its first frame, and other metadata are ignored.
-    Raises DataError that begins with `where`.
+    Raises DataError that begins with `where`, and NoImage for files that are none.
     """
     try:
         try:
-            return _decoded(data, where, most_pixels)
+            pixels, brightest = _decoded(data, where, most_pixels)
         except (DataError, Image.DecompressionBombError):
             raise
         except Exception:
             # Damaged metadata must not refuse a good image.
             if (plain := _without_metadata(data)) is None:
                 raise
-            return _decoded(plain, where, most_pixels)
+            pixels, brightest = _decoded(plain, where, most_pixels)
+        fitted = _fitted(pixels, shape.side, fit)
+        colours = bool(np.ptp(np.asarray(fitted), axis=2).max() > _GREY)
+        stored = fitted.convert("L") if shape.channels == 1 else fitted
+        return DecodedImage(stored.tobytes(), pixels.size, colours, brightest)
     except DataError:
         raise
     except UnidentifiedImageError as error:
-        raise DataError(f"{where} is not a JPEG, PNG or WebP image; leave it out") from error
+        raise NoImage(f"{where} is not a JPEG, PNG or WebP image; leave it out") from error
     except Image.DecompressionBombError as error:
         raise DataError(f"{where} has far too many pixels; at most {most_pixels} are decoded") from error
     except Exception as error:  # decoders raise every kind of error for damaged bytes
         raise DataError(f"{where} is a damaged image ({type(error).__name__}); leave it out or repair it") from error
 
 
-def _decoded(data: bytes, where: str, most_pixels: int) -> DecodedImage:
+def _decoded(data: bytes, where: str, most_pixels: int) -> tuple[Image.Image, int | None]:
+    """Return the upright image as RGB, and the highest value of one with 16 bits a channel."""
     bits = data[24] if data.startswith(_PNG) and len(data) > _HEADER_END else 8
     with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
         if image.width * image.height > most_pixels:
             raise DataError(f"{where} has {image.width}x{image.height} pixels; at most {most_pixels} are decoded")
         image.load()
         brightest = _brightest(image) if bits == 16 else None
-        rgb = _rgb(_upright(image), bits)
-    if rgb.size != (CIFAR.side, CIFAR.side):
-        rgb = rgb.resize((CIFAR.side, CIFAR.side), Image.Resampling.LANCZOS)
-    return DecodedImage(rgb.tobytes(), brightest)
+        return _rgb(_upright(image), bits), brightest
+
+
+def _fitted(image: Image.Image, side: int, fit: Fit) -> Image.Image:
+    """Return the image with `side` pixels a side."""
+    if image.size == (side, side):
+        return image
+    match fit:
+        case "stretch":
+            return image.resize((side, side), Image.Resampling.LANCZOS)
+        case "crop":
+            return ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS)
+        case "pad":
+            # Not ImageOps.pad, whose narrowest images would have no pixel left.
+            longest = max(image.size)
+            size = (max(1, round(image.width * side / longest)), max(1, round(image.height * side / longest)))
+            whole = Image.new("RGB", (side, side))
+            inner = image.resize(size, Image.Resampling.LANCZOS)
+            whole.paste(inner, ((side - size[0]) // 2, (side - size[1]) // 2))
+            return whole
 
 
 def _upright(image: Image.Image) -> Image.Image:

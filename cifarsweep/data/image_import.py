@@ -1,11 +1,14 @@
-"""Imports a folder or an archive of images, laid out `<split>/<class>/<file>`, as a data set. Imports no torch."""
+"""Imports a folder or an archive of images as a data set: `<split>/<class>/<file>`, or `<class>/<file>` to be split.
+
+Imports no torch.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import warnings
-from bisect import insort
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,21 +23,47 @@ from cifarsweep.data.archives import (
     archive_members,
     folder_members,
     is_desktop_file,
-    member_name,
 )
-from cifarsweep.data.image_decoding import decode_image
+from cifarsweep.data.image_decoding import Fit, NoImage, decode_image
+from cifarsweep.data.import_layout import IN_A_SPLIT, SPLITS, Key, Layout, Problems, more, with_splits
+from cifarsweep.data.import_notes import Changes
 from cifarsweep.data.tensor_file import LONGEST_CLASS_NAME, MOST_CLASSES, Contents
 from cifarsweep.errors import DataError
 from cifarsweep.files import exists
-from cifarsweep.spec.image_shape import CIFAR
+from cifarsweep.spec.image_shape import CIFAR, ImageShape
 from cifarsweep.text import is_plain, quoted
 
-SPLITS = ("train", "test")
-#: Split, class and file name of an image. Sorting by it makes the digest reproducible.
-Key = tuple[str, str, str]
-_MISFIT = "does not fit <split>/<class>/<file> with train and test as splits; move it"
+#: Endings of files that are images, also of formats that are not read. Where a file is in a wrong place, they decide
+#: whether `skip_others` may go past it.
+_IMAGE_ENDINGS = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".avif", ".jp2")
 #: If no image of 16 bits has a value as high as this, 14 bits or fewer were saved without scaling.
 _DARK = 2**14
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """What becomes of the images: their shape, how others fit into it, and which are test images.
+
+    `test` is the part of each class that is split off by `seed`; None where the folders say it. With `skip_others`,
+    files that are no images are left out, and folders without any are no classes.
+    """
+
+    shape: ImageShape = CIFAR
+    fit: Fit = "stretch"
+    test: float | None = None
+    seed: int = 0
+    skip_others: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise DataError for a part that is none."""
+        if self.test is not None and not 0 < self.test < 1:
+            raise DataError(f"--test: {self.test:g} is no part of the images; give one between 0 and 1, such as 0.2")
+
+    def __str__(self) -> str:
+        """The options that decide pixels and splits; nothing for the defaults."""
+        split = [] if self.test is None else [f"test {self.test:g}", f"seed {self.seed}"]
+        shape = [] if self.shape == CIFAR else [str(self.shape)]
+        return ", ".join([*shape, *([] if self.fit == "stretch" else [self.fit]), *split])
 
 
 def import_images(
@@ -42,6 +71,7 @@ def import_images(
     source: Path,
     root: Path | None = None,
     replace: bool = False,
+    options: ImportOptions = ImportOptions(),
     *,
     limits: Limits = DEFAULT_LIMITS,
     progress: Callable[[int], None] | None = None,
@@ -49,20 +79,22 @@ def import_images(
 ) -> catalog.DataSetInfo:
     """Import the images of `source` as data set `name`.
 
-    `progress` gets the number of decoded images, `note` a sentence on those left out. The same images under the same
-    name change nothing, except a damaged file; others need `replace`. Raises DataError without writing anything.
+    `progress` gets the number of decoded images, `note` sentences on what was left out or changed. The same images
+    under the same name change nothing, except a damaged file; others need `replace`. Raises DataError without writing
+    anything.
     """
     path = catalog.path_of(name, root)
     if name.casefold() in catalog.BUILT_IN:
         raise DataError(f"{name!r} is a built-in data set; choose another name")
     before = None if replace else catalog.info(name, root)
-    contents, hidden = _contents(_resolved(source), limits, progress)
+    contents, notes = _contents(_resolved(source), options, limits, progress)
     if before is not None and before.sha256 != tensor_file.digest_of(contents):
         raise DataError(f"data set {name!r} holds other images; choose another name, or add --replace")
     if before is None or before.sha256 != tensor_file.digest_of_file(path):
         tensor_file.write(path, contents)
-    if hidden and note:
-        note(f"{hidden:,} hidden or system files and folders were left out")
+    if note:
+        for text in notes:
+            note(text)
     return catalog.require(name, root)
 
 
@@ -77,54 +109,17 @@ def _resolved(source: Path) -> Path:
     raise DataError(f"there is no folder and no archive {quoted(str(source))}; give the path of one")
 
 
-#: Members that are named for each reason, and reasons that are listed.
-_NAMED = 3
-
-
-@dataclass(slots=True)
-class Problems:
-    """The number of refused members for each reason, and the first of them by name."""
-
-    _counts: Counter[str] = field(default_factory=Counter)
-    _names: dict[str, list[str]] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        return bool(self._counts)
-
-    def add(self, name: str, reason: str, count: int = 1) -> None:
-        """Count the member `name`, or `count` members of which it is one, as refused for `reason`."""
-        self._counts[reason] += count
-        names = self._names.setdefault(reason, [])
-        insort(names, name)
-        del names[_NAMED:]
-
-    def sentence(self, source: str) -> str:
-        """Return one line: the most frequent reasons, each with its first member and the number of others."""
-        reasons = sorted(self._counts, key=lambda reason: (-self._counts[reason], reason))
-        told = [
-            f"{member_name(source, self._names[reason][0])} {reason}{more(self._names[reason], self._counts[reason])}"
-            for reason in reasons[:_NAMED]
-        ]
-        if left := sum(self._counts[reason] for reason in reasons[_NAMED:]):
-            told.append(f"{left} more have other faults")
-        return ". ".join(told)
-
-
-def more(names: list[str], count: int) -> str:
-    """Return the text on the other names, if the first of `count` was named."""
-    if count == 1:
-        return ""
-    rest = [quoted(name) for name in names[1:_NAMED]]
-    listed = ", ".join(rest + ["..."] * (count > 1 + len(rest)))
-    return f" (and {count - 1:,} more: {listed})" if rest else f" (and {count - 1:,} more)"
-
-
 @dataclass(slots=True)
 class _Source:
     """The members so far. Their order does not matter."""
 
+    options: ImportOptions
     limits: Limits
+    layout: Layout
+    changes: Changes
     pixels: dict[Key, bytes] = field(default_factory=dict)
+    digests: dict[Key, bytes] = field(default_factory=dict)
+    """Of the images' files."""
     files: set[tuple[str, ...]] = field(default_factory=set)
     folders: set[tuple[str, ...]] = field(default_factory=set)
     tops: Counter[tuple[str, ...]] = field(default_factory=Counter)
@@ -142,8 +137,7 @@ class _Source:
 
     def wanted(self, parts: tuple[str, ...]) -> bool:
         """Whether a file will be decoded, so that its bytes are needed."""
-        depth = _split_depth(parts)
-        return depth is not None and parts not in self.files and len(parts[depth + 1]) <= LONGEST_CLASS_NAME
+        return self.layout.depth(parts) is not None and parts not in self.files and len(parts[-2]) <= LONGEST_CLASS_NAME
 
     def take(self, member: Member) -> None:
         if is_desktop_file(member.parts):
@@ -157,12 +151,16 @@ class _Source:
                 self._decode(member, member.data)
 
     def _place(self, member: Member) -> None:
-        parts, name, depth = member.parts, "/".join(member.parts), _split_depth(member.parts)
-        if member.fault or depth is None:
-            self.misfits.add(name, member.fault or _MISFIT)
+        parts, name, depth = member.parts, "/".join(member.parts), self.layout.depth(member.parts)
+        if member.fault:
+            self.misfits.add(name, member.fault)
+        elif depth is None and self.options.skip_others and not name.casefold().endswith(_IMAGE_ENDINGS):
+            self.changes.others.append(name)
+        elif depth is None:
+            self.misfits.add(name, self.layout.misfit(parts))
         elif parts in self.files:
             self.misfits.add(name, "is there twice; keep one of them")
-        elif len(parts[depth + 1]) > LONGEST_CLASS_NAME:
+        elif len(parts[-2]) > LONGEST_CLASS_NAME:
             self.misfits.add(name, f"has too long a class name: at most {LONGEST_CLASS_NAME} characters; shorten it")
         else:
             self.tops[parts[:depth]] += 1
@@ -170,13 +168,19 @@ class _Source:
         self.files.add(parts)
 
     def _decode(self, member: Member, data: bytes) -> None:
+        name, options = "/".join(member.parts), self.options
         try:
-            picture = decode_image(data, member.where, self.limits.pixels)
+            picture = decode_image(data, member.where, self.limits.pixels, options.shape, options.fit)
         except DataError as error:
-            self.damaged.add("/".join(member.parts), str(error).removeprefix(member.where).strip())
+            if isinstance(error, NoImage) and options.skip_others:
+                self.changes.others.append(name)
+            else:
+                self.damaged.add(name, str(error).removeprefix(member.where).strip())
             return
-        split, kind, file = member.parts[-3:]
-        self.pixels[split, kind, file] = picture.pixels
+        key = self.layout.key(member.parts)
+        self.pixels[key] = picture.pixels
+        self.digests[key] = hashlib.sha256(data).digest()
+        self.changes.add(name, picture)
         if picture.brightest is not None:
             self.deep += 1
             self.brightest = max(self.brightest, picture.brightest)
@@ -185,29 +189,43 @@ class _Source:
         """Raise DataError that counts all problems: of folders first, then of images."""
         most = max(self.tops, key=lambda top: (self.tops[top], top), default=())
         for top in self.tops.keys() - {most}:
-            self.misfits.add(self.examples[top], "lies in another top folder; keep one, or none", self.tops[top])
+            of_split = self.layout.plain and set(top) <= set(SPLITS) and set(most) <= set(SPLITS)
+            why = IN_A_SPLIT if of_split else "lies in another top folder; keep one, or none"
+            self.misfits.add(self.examples[top], why, self.tops[top])
         holding = {file[:end] for file in self.files for end in range(len(file))}
-        for folder in self.folders - holding if self.files else ():
-            if not _fits(folder, len(most)):
-                self.misfits.add("/".join(folder), _MISFIT)
+        for folder in self.folders - holding if self.files and not self.options.skip_others else ():
+            if not self.layout.allows(folder, len(most)):
+                self.misfits.add("/".join(folder), self.layout.misfit(folder))
         if faults := [each.sentence(source) for each in (self.misfits, self.damaged) if each]:
-            raise DataError(". ".join(faults))
+            raise DataError(". ".join(faults) + self._hint())
         if self.deep and 0 < self.brightest < _DARK:
             raise DataError(
                 f"{quoted(source)}: none of its pictures of 16 bits ({self.deep:,} in all) has a value above "
                 f"{self.brightest} of 65535, and would be almost black; scale them to 16 bits, or save them with 8"
             )
 
+    def _hint(self) -> str:
+        """Tell of `--test` where no file fits, and some would."""
+        if self.layout.plain or self.tops or not any(Layout(plain=True).depth(file) is not None for file in self.files):
+            return ""
+        return ". If they lie as <class>/<file>, --test 0.2 makes a fifth of each class test images"
+
     def classes(self) -> set[str]:
         """Return the classes of images, and of folders without any."""
+        kinds = {kind for _, kind, _ in self.pixels}
+        if self.options.skip_others:
+            return kinds
         depth = len(next(iter(self.tops), ()))
-        named = {folder[depth + 1] for folder in self.folders if len(folder) == depth + 2}
-        return named | {kind for _, kind, _ in self.pixels}
+        named = {self.layout.class_of(folder, depth) for folder in self.folders}
+        return kinds | {kind for kind in named if kind is not None}
 
 
-def _contents(source: Path, limits: Limits, progress: Callable[[int], None] | None) -> tuple[Contents, int]:
-    """Return the data set, and the number of hidden members that were skipped."""
-    found = _Source(limits)
+def _contents(
+    source: Path, options: ImportOptions, limits: Limits, progress: Callable[[int], None] | None
+) -> tuple[Contents, list[str]]:
+    """Return the data set, and sentences on what was left out or changed."""
+    layout = Layout(plain=options.test is not None)
+    found = _Source(options, limits, layout, Changes(options.shape, options.fit))
     with warnings.catch_warnings():
         # Pillow warns of oddities it can live with; those it can't are errors.
         warnings.simplefilter("ignore")
@@ -219,11 +237,26 @@ def _contents(source: Path, limits: Limits, progress: Callable[[int], None] | No
             if progress and len(found.pixels) > before:
                 progress(len(found.pixels))
     found.check(source.name)
+    if options.test is not None and found.pixels:
+        splits = with_splits(found.digests, options.test, options.seed)
+        found.pixels = {splits[key]: pixels for key, pixels in found.pixels.items()}
     classes = _checked_classes(found, source)
+    hidden = [f"{found.hidden:,} hidden or system files and folders were left out"] if found.hidden else []
+    notes = [*hidden, *found.changes.sentences(), *_copies(found.pixels)]
     keys = sorted(found.pixels)
     arrays = {split: _arrays([key for key in keys if key[0] == split], found, classes) for split in SPLITS}
     described = f"imported from {source.name}" if is_plain(source.name) else "imported"
-    return Contents(classes, described, *arrays["train"], *arrays["test"]), found.hidden
+    described += f" ({options})" if str(options) else ""
+    return Contents(classes, described, *arrays["train"], *arrays["test"]), notes
+
+
+def _copies(pixels: Mapping[Key, bytes]) -> Iterator[str]:
+    """Yield a sentence on test images that are training images too."""
+    trained = {each for (split, _, _), each in pixels.items() if split == "train"}
+    count = sum(each in trained for (split, _, _), each in pixels.items() if split == "test")
+    if count:
+        what = "1 test image is a training image" if count == 1 else f"{count:,} test images are training images"
+        yield f"{what} too, pixel for pixel: accuracies on the test set say too much"
 
 
 def _members(source: Path, limits: Limits, wanted: Wanted) -> Iterator[Member]:
@@ -234,24 +267,14 @@ def _members(source: Path, limits: Limits, wanted: Wanted) -> Iterator[Member]:
     raise DataError(f"{quoted(str(source))} is neither a folder nor a file; give the path of one")
 
 
-def _split_depth(parts: tuple[str, ...]) -> int | None:
-    """Return how many folders stand before a file's split, 0 or 1; None if it does not fit."""
-    depth = len(parts) - len(("split", "class", "file"))
-    return depth if depth in (0, 1) and parts[depth] in SPLITS else None
-
-
-def _fits(folder: tuple[str, ...], depth: int) -> bool:
-    """Whether an empty folder is allowed: a top folder, a split, or a class, which is then named."""
-    return len(folder) <= depth or (len(folder) <= depth + 2 and folder[depth] in SPLITS)
-
-
 def _checked_classes(found: _Source, source: Path) -> tuple[str, ...]:
     """Return the classes in order. Raises DataError unless each has images in both splits."""
     classes = tuple(sorted(found.classes()))
     if not found.pixels or len(classes) > MOST_CLASSES:
         what = f"more than {MOST_CLASSES} classes" if found.pixels else "no images"
         what += f" beside {found.hidden:,} hidden or system files and folders" if found.hidden else ""
-        raise DataError(f"{quoted(source.name)} has {what}; lay it out as <split>/<class>/<file>, split train or test")
+        how = "<class>/<file>" if found.layout.plain else "<split>/<class>/<file>, split train or test"
+        raise DataError(f"{quoted(source.name)} has {what}; lay it out as {how}")
     present = {key[:2] for key in found.pixels}
     lacking = [(name, split) for name in classes for split in SPLITS if (split, name) not in present]
     if lacking:
@@ -264,8 +287,13 @@ def _checked_classes(found: _Source, source: Path) -> tuple[str, ...]:
 
 
 def _arrays(keys: list[Key], found: _Source, classes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Return images uint8 (N, 32, 32, 3) and labels int64 (N,), in the order of the keys."""
-    index = {name: label for label, name in enumerate(classes)}
-    pixels = np.frombuffer(b"".join(found.pixels[key] for key in keys), dtype=np.uint8)
+    """Return images uint8 (N, side, side, channels) and labels int64 (N,), in the order of the keys.
+
+    The images leave `found`, which needs as much memory as they do.
+    """
+    index, shape = {name: label for label, name in enumerate(classes)}, found.options.shape
     labels = np.array([index[key[1]] for key in keys], dtype=np.int64)
-    return pixels.reshape(-1, CIFAR.side, CIFAR.side, CIFAR.channels), labels
+    pixels = np.empty((len(keys), shape.bytes), dtype=np.uint8)
+    for place, key in enumerate(keys):
+        pixels[place] = np.frombuffer(found.pixels.pop(key), dtype=np.uint8)
+    return pixels.reshape(-1, shape.side, shape.side, shape.channels), labels

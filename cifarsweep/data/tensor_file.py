@@ -159,6 +159,21 @@ class MappedFile:
             return _digest(self.header.classes, self.header.table, [arrays])
 
 
+def class_counts(path: Path) -> tuple[list[int], list[int]]:
+    """Return how many training and how many test images each class has. Raises DataError as `read_header`."""
+    import numpy as np
+
+    with _opened(path) as file:
+        header = _parse(file)
+        counts = []
+        for split in ("train", "test"):
+            begin, end = header.table[f"{split}_labels"]["data_offsets"]
+            file.seek(header.start + begin)
+            labels = np.frombuffer(file.read(end - begin), "<i8")
+            counts.append(np.bincount(labels, minlength=len(header.classes)).tolist())
+        return counts[0], counts[1]
+
+
 def stamp_of(file: Path | int) -> Stamp | None:
     """Return the stamp of a file by its path or descriptor; None if it can't be told."""
     try:
