@@ -9,6 +9,7 @@ from typing import Any
 import against_databases
 import against_files
 import against_trees
+import against_twins
 import against_workers
 
 BOTH, SQLITE, POSTGRES = ("sqlite", "postgresql"), ("sqlite",), ("postgresql",)
@@ -63,6 +64,9 @@ CAMPAIGNS: dict[str, Campaign] = {
     ),
     "tree-points": Campaign(
         against_trees.kills_at_points, BOTH, {"points": 4}, {}, {"points reached": 18}, lease_s=2.0
+    ),
+    "twin-points": Campaign(
+        against_twins.kills_at_points, BOTH, {"points": 3}, {}, {"points reached": 9, "reused": 18}, lease_s=2.0
     ),
     "freezes": Campaign(
         against_workers.freezes,
