@@ -19,6 +19,7 @@ from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.types import TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.leases import Timing
+from cifarsweep.store.queue.crashes import MOST_CRASHES
 from cifarsweep.store.schema import branch, metric, trial
 from cifarsweep.training.sharing import TrainingImages, plan
 
@@ -208,6 +209,37 @@ def test_a_trunk_that_does_not_get_there_holds_nobody_up(tree, tmp_path, end):
     for number in (LEFT, RIGHT):
         row = tree.trials.get("demo", number)
         assert row.weights_sha256 == undisturbed_in_tree(row.settings, row.seed, IMAGES)[-1][1]
+
+
+def test_a_poisoned_trunk_holds_nobody_up_and_keeps_nothing(tree, tmp_path):
+    # given a trunk whose children have crashed as often as they may, but for once
+    nearly = update(trial).where(trial.c.number == TRUNK).values(crashes=MOST_CRASHES - 1)
+    tree._db.write(lambda conn: conn.execute(nearly))
+
+    # when one crashes again, after the branch step
+    code = work(tree, tmp_path, Notes(), f"oom-killed demo/{TRUNK}", script={"bad_step": STEP + 3, "save_every": 100})
+
+    # then the others are trained to the same bits, from its checkpoint, which is removed afterwards
+    assert code == 0 and tree.trials.get("demo", TRUNK).state is TrialState.POISONED
+    for number in (LEFT, RIGHT):
+        row = tree.trials.get("demo", number)
+        assert row.weights_sha256 == undisturbed_in_tree(row.settings, row.seed, IMAGES)[-1][1]
+    assert reused(tree)[1:] == [STEP, STEP] and "0-branches" not in kept_files(tmp_path)
+    assert tree._db.read(lambda conn: conn.execute(select(branch)).all()) == []
+
+
+def test_who_waits_for_a_trunk_that_is_trained_without_reuse_trains_in_full(tree, tmp_path):
+    # given a trunk that a worker with --no-reuse has trained, which shares nothing
+    when_the_trunk_has_trained(tree, tmp_path, reuse=False)
+    notes = Notes()
+
+    # when a worker comes that reuses
+    assert work(tree, tmp_path, notes) == 0
+
+    # then it waits for no checkpoint of it
+    assert_all_is_as_if_each_had_trained_alone(tree)
+    assert reused(tree) == [0, 0, 0] and notes.starts == {LEFT: [0], RIGHT: [0]}
+    assert tree._db.read(lambda conn: conn.execute(select(branch)).all()) == []
 
 
 def test_a_later_study_begins_where_a_checkpoint_is_still_kept(tree, tmp_path, study):
