@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ class _AboutStudy(Protocol):
 
 A = TypeVar("A", bound=_AboutStudy)
 
+#: Beyond these, a number is written with a power of ten.
+_MOST_DECIMALS, _LARGE = 6, 1e6
 _MINUS, _DASH, _THIN = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{NARROW NO-BREAK SPACE}"
 #: Where a line must not break: around +-, in p = 0.1, and before a per cent sign that follows a number.
 _UNBROKEN = re.compile(r"(?<=\d) (?=%)|(?<=±) | (?=±)|(?<=\bp) (?=[=<] )|(?<=\bp [=<]) ")
@@ -137,11 +140,19 @@ def number_text(value: float, summary: Summary, metric: str) -> str:
 
 
 def _number(value: float, half: float | None, metric: str) -> str:
-    """One decimal of a per cent, two if the interval is below 0.1 points; other metrics with four digits."""
+    """One decimal of a per cent, two if the interval is below 0.1 points; other metrics as `_plain_number`."""
     if not is_share(metric):
-        return f"{value:z.4g}".replace("-", _MINUS)
+        return _plain_number(value, half).replace("-", _MINUS)
     decimals = 2 if half is not None and half < 0.001 else 1
     return f"{100 * value:z.{decimals}f}".replace("-", _MINUS)
+
+
+def _plain_number(value: float, half: float | None) -> str:
+    """A number to two digits of its interval, and of its own; to four digits where the interval is not known."""
+    if not half or not math.isfinite(half) or not abs(value) < _LARGE:
+        return f"{value:z.4g}"
+    decimals = max(1 - math.floor(math.log10(min(half, abs(value) or half))), 0)
+    return f"{value:z.{decimals}f}" if decimals <= _MOST_DECIMALS else f"{value:z.4g}"
 
 
 def _unit(metric: str) -> str:

@@ -14,6 +14,7 @@ from cifarsweep.formatting import (
     plural,
     range_text,
     timestamp,
+    value_text,
 )
 from cifarsweep.stats import summary
 
@@ -42,7 +43,7 @@ def test_seeds_that_lie_far_apart_are_shown_as_their_range() -> None:
 
     assert plain(mean_text(found, ACCURACY)) == "63.7 % (10.0 to 91.0 %)"
     assert interval_text(found, ACCURACY) == "\u2013"
-    assert plain(mean_text(found, LOSS)).startswith("0.6367 ± 1.1")
+    assert plain(mean_text(found, LOSS)).startswith("0.64 ± 1.2")
 
 
 def test_one_seed_has_no_interval() -> None:
@@ -86,3 +87,21 @@ def test_no_line_ends_within_a_mean_or_before_its_unit() -> None:
     text = keep_together(f"it is {mean_text(summary([0.90, 0.92, 0.94]), ACCURACY)}, 95 % interval 1 to 2")
 
     assert text == "it is 92.0\u202f±\u202f5.0\u202f%, 95\u202f% interval 1 to 2"
+
+
+@pytest.mark.parametrize(
+    ("value", "half", "text"),
+    [
+        (1.401234, 0.04489, "1.401"),
+        (2.6162, 0.1074, "2.62"),
+        (0.0213, 15.0, "0.021"),
+        (123456.7, 123.0, "123457"),
+        (-1.2154, 0.0927, "\N{MINUS SIGN}1.215"),
+        (1e7, 5.0, "1e+07"),
+        (2e-9, 1e-10, "2e\N{MINUS SIGN}09"),
+        (0.5, 0.0, "0.5"),
+        (1.23456, None, "1.235"),
+    ],
+)
+def test_a_number_has_two_digits_of_its_interval(value: float, half: float | None, text: str) -> None:
+    assert value_text(value, LOSS, half) == text

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from cifarsweep.store.trial_records import TrialRow
 
 
+#: Signs of a version that are shown whole; what is longer is a digest.
+_LONGEST = 32
+
+
 def show(
     trial: Annotated[str, typer.Argument(metavar="STUDY/TRIAL", help="For example demo/3.")],
     db: Database = DEFAULT_DATABASE,
@@ -121,10 +125,16 @@ def _attempts(row: TrialRow) -> Table:
     for each in row.attempts:
         began = each.started_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
         ended = each.ended_at.astimezone().strftime("%H:%M:%S") if each.ended_at else ""
-        versions = ", ".join(f"{name} {version[:16]}" for name, version in each.versions.items())
+        versions = ", ".join(
+            f"{name} {version if len(version) <= _LONGEST else version[:16]}" for name, version in each.versions.items()
+        )
         texts = (each.worker_id, each.device, began, ended, str(each.end or "running"), str(each.first_step), versions)
         table.add_row(str(each.attempt), *map(one_line, texts))
     return table
+
+
+def _short(version: str) -> str:
+    return version if len(version) <= _LONGEST else version[:16]
 
 
 def _settings(row: TrialRow) -> Table:

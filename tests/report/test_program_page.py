@@ -156,7 +156,7 @@ def test_two_studies_of_programs_are_compared_in_their_own_unit(tmp_path: Path) 
 
     assert "1 reaches a higher bleu in B" in comparison_lead(found)
     row = comparison_view(found)["rows"][0]
-    assert row["difference"].startswith("2 (") and "points" not in row["mark"]["label"]
+    assert row["difference"].startswith("2.0000 (1.9977 to") and "points" not in row["mark"]["label"]
     assert "bleu at the end of training" in text_of(write_comparison(found, tmp_path).read_text())
 
 
