@@ -31,6 +31,10 @@ class DataUnusable(DataError):
     """The images of a trial are not available right now, which is no fault of the trial."""
 
 
+class CodeUnusable(DataUnusable):
+    """The user's own code of a study is not here, or is another, which is no fault of a trial."""
+
+
 class StudyRefused(DataError):
     """A study's trials train on other images than this machine has, or these were not checked yet."""
 

@@ -20,6 +20,8 @@ import pytest
 from sqlalchemy import Engine, event
 from support.waiting import Beside
 
+from cifarsweep import own_code
+
 # By default an example that takes longer than 0.2 s is a failure, which on a busy machine any one does now and then.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
@@ -48,6 +50,13 @@ def nobody_beside() -> Iterator[None]:
     """Let nothing that a test did beside its worker go on in the next test."""
     yield
     Beside.leave_all()
+
+
+@pytest.fixture
+def no_code_stays() -> Iterator[None]:
+    """Let go of the code of a user that a test has loaded."""
+    yield
+    own_code.forget()
 
 
 @pytest.fixture(autouse=True, scope="session")

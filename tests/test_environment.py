@@ -126,7 +126,7 @@ def test_every_process_that_is_started_says_what_it_knows():
     places = Path(precheck.__file__).parents[1].rglob("*.py")
     starts = {p.name: p.read_text() for p in places if re.search(r"subprocess\.(run|Popen)\(", p.read_text())}
 
-    assert "process.py" in starts and "precheck.py" in starts
+    assert "process.py" in starts and "check_process.py" in starts
     for name in starts.keys() - {"local.py"}:
         calls = len(re.findall(r"subprocess\.(run|Popen|check_output|call)\(", starts[name]))
         assert calls == len(re.findall(r"env=(without_database|child_environment)\(\)", starts[name])), name

@@ -68,7 +68,7 @@ def create(
     notes: list[str] = []
     spec = read_study(path, overrides=overrides, seeds=seeds, name=name, note=notes.append, epoch_steps=epoch_steps)
     _check_data(spec)
-    notes += [*check_trainable(spec, as_written=not overrides), *one_test_notes(spec)]
+    notes += [*check_trainable(spec, as_written=not overrides, code=path.parent), *one_test_notes(spec)]
     with Store.open(db, upgrade=True) as store:
         report_upgrade(store)
         here = KnownHere()

@@ -13,6 +13,7 @@ import typer
 from cifarsweep.cli.options import (
     DEFAULT_DATABASE,
     Artifacts,
+    Code,
     Database,
     KeepCheckpoints,
     NoGraphs,
@@ -52,6 +53,7 @@ def launch(
     ] = None,
     slots: Annotated[str, typer.Option(metavar="K|auto", help="Trials at once in each worker.")] = "1",
     study: Studies = None,
+    code: Code = None,
     db: Database = DEFAULT_DATABASE,
     wait: Wait = False,
     save_every: Annotated[
@@ -91,6 +93,7 @@ def launch(
     check_graphs(no_graphs, bool(cpus) or (slurm and not gpus_per_worker))
     arguments = _arguments(slots, study or [], wait, save_every, artifacts, other_data, no_graphs, no_reuse)
     arguments += [] if keep_checkpoints == "branches" else [f"--keep-checkpoints={keep_checkpoints}"]
+    arguments += [f"--code={source}" for source in _sources(code)]
     members = _job_members(gpus_per_worker, arguments) if slurm else _local_members(gpus, cpus, arguments)
     named = {"mem": mem, "time": time, "partition": partition, "account": account, "qos": qos}
     options = _sbatch_options(gpus_per_worker, cpus_per_worker, named, extra or [])
@@ -163,6 +166,12 @@ def _arguments(
     arguments += [] if save_every is None else [f"--save-every={save_every}"]
     arguments += [f"--artifacts={artifacts}"] if artifacts else []
     return arguments + (["--no-graphs"] if no_graphs else []) + (["--no-reuse"] if no_reuse else [])
+
+
+def _sources(code: list[str] | None) -> tuple[str, ...]:
+    from cifarsweep.worker.code_here import parse_sources
+
+    return parse_sources(code or ())
 
 
 def _local_members(gpus: str | None, cpus: int | None, arguments: list[str]) -> tuple[WorkerCommand, ...]:

@@ -45,6 +45,15 @@ NoGraphs = Annotated[
     bool,
     typer.Option("--no-graphs", help="Train on a GPU operation by operation, without CUDA graphs: slower, same bits."),
 ]
+Code = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--code",
+        metavar="FOLDER|PACKAGE",
+        help="Train also studies with code of this folder or installed package, where it is what they were created "
+        "with; repeat for more.",
+    ),
+]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for new studies when nothing is left.")]
 Studies = Annotated[list[str] | None, typer.Option("--study", metavar="NAME", help="Only this study; repeat for more.")]
 OtherData = Annotated[

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cifarsweep.cli.options import DEFAULT_DATABASE, Cpu, Database, Gpu, console, device
+from cifarsweep.cli.options import DEFAULT_DATABASE, Code, Cpu, Database, Gpu, console, device
 from cifarsweep.cli.show import parse_trial
 from cifarsweep.files import scratch
 from cifarsweep.spec.provenance import changes_text
@@ -26,6 +26,7 @@ def replay(
     trial: Annotated[str, typer.Argument(metavar="STUDY/TRIAL", help="A trial that is done, for example demo/3.")],
     gpu: Gpu = None,
     cpu: Cpu = False,
+    code: Code = None,
     db: Database = DEFAULT_DATABASE,
 ) -> None:
     """Train a finished trial again and compare, bit for bit. Nothing is written to the database.
@@ -35,19 +36,25 @@ def replay(
     from cifarsweep.data.catalog import verify
     from cifarsweep.store import Store
     from cifarsweep.worker.child.process import child_command
+    from cifarsweep.worker.code_here import CodeHere, files_of, parse_sources
     from cifarsweep.worker.replay import compare, read_original, repeat
 
-    command = child_command(device(gpu, cpu))
+    sources = parse_sources(code or ())
+    command = child_command(device(gpu, cpu), code=sources)
     study, number = parse_trial(trial)
     with Store.open(db, read_only=True) as store:
         original = read_original(store, study, number)
+        stored = store.studies.get(study)
+    CodeHere(sources).check(stored)
     row = original.trial
     digest = verify(row.settings.dataset).sha256
     typer.echo(f"training {trial} again: {row.cell}, seed {row.seed}, {row.step:,} steps")
     if row.reuse:
         typer.echo(f"  {row.reused_text}; now all of its steps are trained")
     with scratch() as folder:
-        again = repeat(original, command, folder, _tenths(row.step), {row.settings.dataset: digest})
+        again = repeat(
+            original, command, folder, _tenths(row.step), {row.settings.dataset: digest}, files_of(stored.spec)
+        )
     verdict = compare(original, again)
     _print(trial, verdict, row)
     raise typer.Exit(0 if verdict.reproduced else 1)

@@ -10,6 +10,7 @@ import typer
 from cifarsweep.cli.options import (
     DEFAULT_DATABASE,
     Artifacts,
+    Code,
     Cpu,
     Database,
     Gpu,
@@ -45,15 +46,20 @@ SaveEvery = Annotated[
         help="Seconds between two checkpoints.",
     ),
 ]
+Slots = Annotated[
+    str, typer.Option(metavar="K|auto", help="Trials at once, a process each; auto tries what is fastest.")
+]
+UntilEof = Annotated[
+    bool, typer.Option("--until-eof", help="Stop in good order when standard input ends, for launchers and ssh.")
+]
 
 
 def worker(
     gpu: Gpu = None,
     cpu: Cpu = False,
-    slots: Annotated[
-        str, typer.Option(metavar="K|auto", help="Trials at once, a process each; auto tries what is fastest.")
-    ] = "1",
+    slots: Slots = "1",
     study: Studies = None,
+    code: Code = None,
     db: Database = DEFAULT_DATABASE,
     wait: Wait = False,
     max_trials: Annotated[int | None, typer.Option(metavar="N", min=1, help="Take at most N trials.")] = None,
@@ -63,9 +69,7 @@ def worker(
     no_graphs: NoGraphs = False,
     no_reuse: NoReuse = False,
     keep_checkpoints: KeepCheckpoints = "branches",
-    until_eof: Annotated[
-        bool, typer.Option("--until-eof", help="Stop in good order when standard input ends, for launchers and ssh.")
-    ] = False,
+    until_eof: UntilEof = False,
 ) -> None:
     """Train trials until none is left. Without --gpu or --cpu: the first GPU, or the processor if there is none.
 
@@ -75,6 +79,7 @@ def worker(
     from cifarsweep.data.catalog import VerifiedData
     from cifarsweep.store import Store
     from cifarsweep.worker.child.process import child_command
+    from cifarsweep.worker.code_here import CodeHere, parse_sources
     from cifarsweep.worker.context import WorkerConfig
     from cifarsweep.worker.display import display_for
     from cifarsweep.worker.eligibility import EligibleStudies
@@ -82,7 +87,8 @@ def worker(
     from cifarsweep.worker.supervisor import Supervisor
 
     check_graphs(no_graphs, cpu)
-    command = child_command(device(gpu, cpu), graphs=not no_graphs)
+    sources = parse_sources(code or ())
+    command = child_command(device(gpu, cpu), graphs=not no_graphs, code=sources)
     number = parse_slots(slots)
     if until_eof:
         stop_at_end_of_input()
@@ -91,7 +97,7 @@ def worker(
     # `launch` has checked the database, and starts the worker again while it is away.
     with Store.open(db, known=until_eof) as store:
         check_location(location)
-        eligible = EligibleStudies(store, VerifiedData(), other_data=other_data)
+        eligible = EligibleStudies(store, VerifiedData(), other_data=other_data, code=CodeHere(sources))
         config = WorkerConfig(
             command=command,
             artifacts=location,
@@ -103,10 +109,10 @@ def worker(
             keep_checkpoints=keep_checkpoints,
             save_every_s=save_every,
         )
-        code = Supervisor(store, config, display, eligible).run()
+        exit_code = Supervisor(store, config, display, eligible).run()
     # The exit code tells of the work, even if a full disk took the last lines.
     discard_output()
-    raise typer.Exit(code)
+    raise typer.Exit(exit_code)
 
 
 def parse_slots(slots: str) -> int | None:
@@ -120,13 +126,15 @@ def parse_slots(slots: str) -> int | None:
 
 def _fastest(store: Store, command: list[str], cpu: bool, studies: list[str]) -> int:
     """The fastest number of slots for the first cell of the first study; 1 if there is nothing to train yet."""
+    from cifarsweep.worker.code_here import files_of
     from cifarsweep.worker.slot_tuning import find_slots, processor_slots
 
     if not studies:
         return 1
-    settings = store.studies.get(studies[0]).spec.cells[0].own_settings
+    spec = store.studies.get(studies[0]).spec
+    settings = spec.cells[0].own_settings
     if settings is None:  # imported: nothing of it is trained here
         return 1
-    slots = processor_slots(settings.threads) if cpu else find_slots(command, settings)
+    slots = processor_slots(settings.threads) if cpu else find_slots(command, settings, files_of(spec))
     logger.info(f"slots: {slots}, chosen for {studies[0]!r}")
     return slots

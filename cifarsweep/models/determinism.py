@@ -16,7 +16,7 @@ from cifarsweep.spec.settings import Model, Timm
 
 #: Operations of images that raise on a GPU under `determinism = "exact"`, by their names in torch's library.
 #: Source: the docstring of torch.use_deterministic_algorithms.
-_RAISE = frozenset(
+RAISE_ON_GPU = frozenset(
     {
         *("_adaptive_avg_pool2d_backward", "_adaptive_avg_pool3d_backward", "adaptive_max_pool2d_backward"),
         *("avg_pool3d_backward", "fractional_max_pool2d_backward", "fractional_max_pool3d_backward"),
@@ -28,7 +28,11 @@ _RAISE = frozenset(
 )
 
 
-class _Names(TorchDispatchMode):  # type: ignore[no-untyped-call]
+#: Operations whose result decides on the host how a step goes on, so that no CUDA graph can hold it.
+WAIT_FOR_HOST = frozenset({"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "bincount", "equal"})
+
+
+class OperationNames(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records the name of every operation, also of the backward pass."""
 
     def __init__(self) -> None:
@@ -51,9 +55,9 @@ def inexact_on_gpu(settings: Model, classes: int, shape: ImageShape = CIFAR) -> 
         model = build(settings, classes, shape=shape).train()
         images = torch.empty(2, shape.channels, shape.side, shape.side)
     # If the meta device can't run a network, training will report the problem.
-    with contextlib.suppress(RuntimeError, NotImplementedError, ValueError), _exact(), _Names() as names:
+    with contextlib.suppress(RuntimeError, NotImplementedError, ValueError), _exact(), OperationNames() as names:
         model(images).sum().backward()
-        return tuple(sorted(names.seen & _RAISE))
+        return tuple(sorted(names.seen & RAISE_ON_GPU))
     return ()
 
 

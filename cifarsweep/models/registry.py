@@ -8,10 +8,10 @@ from functools import lru_cache
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from cifarsweep.models import convnet, resnet, timm_models, vit
+from cifarsweep.models import convnet, own_models, resnet, timm_models, vit
 from cifarsweep.models.initialization import draw_as_torch, fill_with_zeros
 from cifarsweep.spec.image_shape import CIFAR, ImageShape
-from cifarsweep.spec.settings import ConvNet, Model, ResNet, ResNet9, Timm, ViT
+from cifarsweep.spec.settings import ConvNet, Model, OwnModel, ResNet, ResNet9, Timm, ViT
 
 _Own = convnet.ConvNet | resnet.ResNet9 | resnet.ResNet | vit.ViT
 
@@ -26,6 +26,8 @@ def build(
     """
     if isinstance(settings, Timm):
         model = timm_models.build(settings, classes, shape, generator)
+    elif isinstance(settings, OwnModel):
+        model = own_models.build(settings, classes, shape, generator)
     else:
         model = own = _own(settings, classes, shape)
         if generator is not None:
@@ -66,6 +68,8 @@ def smallest_batch(settings: Model, shape: ImageShape = CIFAR) -> int:
             return vit.smallest_batch(settings, shape)
         case Timm():
             return timm_models.smallest_batch(settings, shape)
+        case OwnModel():
+            return own_models.smallest_batch(settings, shape)
         case ResNet9() | ResNet():
             return resnet.smallest_batch(settings, shape)
 
@@ -90,13 +94,15 @@ class Cost:
 
 @lru_cache(maxsize=64)  # counting is slow, and trials of a study share their networks
 def cost(settings: Model, classes: int, shape: ImageShape = CIFAR) -> Cost:
-    """Count the cost on the meta device: nothing is computed, allocated or fetched."""
+    """Count the cost on the meta device: nothing is computed, allocated or fetched, but for the user's own network."""
     if isinstance(settings, Timm):
         settings = settings.model_copy(update={"pretrained": False})
-    with torch.device("meta"):
+    # Code of the user need not know the meta device.
+    own = isinstance(settings, OwnModel)
+    with torch.device("cpu" if own else "meta"):
         # The counter needs gradient functions, which a learned input of a layer lacks, as attention pools have it.
         model = build(settings, classes, shape=shape).eval().requires_grad_(False)
         image = torch.empty(1, shape.channels, shape.side, shape.side)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(image)
+    with own_models.untouched_generators(), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(image.zero_())
     return Cost(sum(parameter.numel() for parameter in model.parameters()), counter.get_total_flops())

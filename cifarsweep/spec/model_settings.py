@@ -8,6 +8,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from cifarsweep.spec.frozen import Channels, Frozen, Probability
 from cifarsweep.spec.image_shape import LARGEST
+from cifarsweep.spec.own import OwnModel
 
 #: How the first weights are drawn. `he`: normal, to keep the variance (He et al. 2015 and 2016), biases 0. `torch`: as
 #: layers of torch do by default, which loses variance. `zero`: every convolution and linear layer is 0.
@@ -122,8 +123,8 @@ class Timm(Frozen):
 
 def _family(model: Any) -> str:
     name = model.get("name", "convnet") if isinstance(model, dict) else getattr(model, "name", "")
-    if isinstance(name, str) and name.startswith("timm:"):
-        return "timm"
+    if isinstance(name, str) and ":" in name:
+        return "timm" if name.startswith("timm:") else "ownmodel"
     return "resnet" if name in get_args(ResNet.model_fields["name"].annotation) else str(name)
 
 
@@ -133,6 +134,7 @@ Model = Annotated[
     | Annotated[ResNet9, Tag("resnet9")]
     | Annotated[ResNet, Tag("resnet")]
     | Annotated[ViT, Tag("vit")]
-    | Annotated[Timm, Tag("timm")],
+    | Annotated[Timm, Tag("timm")]
+    | Annotated[OwnModel, Tag("ownmodel")],
     Discriminator(_family),
 ]

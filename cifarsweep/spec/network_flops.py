@@ -7,7 +7,7 @@ on the networks.
 from __future__ import annotations
 
 from cifarsweep.spec.image_shape import CIFAR, ImageShape
-from cifarsweep.spec.settings import ConvNet, Model, ResNet, ResNet9, Timm, ViT
+from cifarsweep.spec.settings import ConvNet, Model, OwnModel, ResNet, ResNet9, Timm, ViT
 
 _RESNET_BLOCKS = {
     "resnet18": (2, 2, 2, 2),
@@ -20,7 +20,7 @@ _NARROWEST = 8
 
 
 def forward_flops(model: Model, classes: int, shape: ImageShape = CIFAR) -> int | None:
-    """Return the FLOPs of one image, forward; None for a model of timm, which only timm can count."""
+    """Return the FLOPs of one image, forward; None for one of timm or of the user, which only its code can count."""
     match model:
         case ConvNet():
             return _convnet(model, shape) + 2 * model.widths[-1] * classes
@@ -31,7 +31,7 @@ def forward_flops(model: Model, classes: int, shape: ImageShape = CIFAR) -> int 
             return _resnet(model, shape) + 2 * (512 if deep else 2048) * classes
         case ViT():
             return _vit(model, shape) + 2 * model.width * classes
-        case Timm():
+        case Timm() | OwnModel():
             return None
 
 

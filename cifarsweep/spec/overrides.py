@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from cifarsweep.errors import SpecError
+from cifarsweep.spec.code import REFERENCE
 from cifarsweep.spec.hypothesis import Hypothesis, selectors
 from cifarsweep.spec.levels import same_level
 from cifarsweep.spec.settings import NONE, OPTIONAL_KEYS, flatten
@@ -62,7 +63,7 @@ def parse_override(text: str) -> tuple[str, Any]:
     # A number of thousands of digits is a ValueError, brackets in thousands of brackets are a RecursionError.
     except (ValueError, RecursionError):
         bare = value.strip()
-        if NAME_PATTERN.fullmatch(bare) or bare.startswith("timm:"):
+        if NAME_PATTERN.fullmatch(bare) or REFERENCE.fullmatch(bare):
             return key, bare
         raise SpecError(
             f'--set {_shown(text)}: {_shown(value)} is not a TOML value (a number, true, a [list], a "text")'

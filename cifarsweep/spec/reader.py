@@ -27,6 +27,7 @@ from cifarsweep.spec.overrides import (
     parse_none,
     with_file_defaults,
 )
+from cifarsweep.spec.own_reader import CodeReader, own_tables
 from cifarsweep.spec.program_reader import read_program_study
 from cifarsweep.spec.reported_checks import applicable_reported, applicable_runs, check_reported
 from cifarsweep.spec.search_reader import read_search, space_tables
@@ -117,7 +118,8 @@ def read_study(
         return read_program_study(path, raw, overrides or {}, note)
     file = validated(StudyFile, raw, where)
     given, note = _given(file, overrides or {}, where), once(note)
-    fit = partial(fit_warmup, given=given, note=note, epoch_steps=epoch_steps)
+    code = CodeReader(file.code, path.parent, where)
+    fit = code.after(partial(fit_warmup, given=given, note=note, epoch_steps=epoch_steps))
     search, cells = _searched(file, given, where, fit)
     cells = cells or _cells(file, given, where, fit)
     hypotheses = [map_levels(hypothesis, parse_none) for hypothesis in file.hypotheses]
@@ -127,13 +129,15 @@ def read_study(
     seed_list = seeds_of(file, where)
     check_trial_count((search.points if search else len(cells)) * len(seed_list), where)
     contents = file.model_dump(mode="json", include={"name", "question", "source", "cost", "expected_sd"})
-    factors = {key: levels_of_cells(key, levels, cells) for key, levels in factors_of(file, where).items()}
+    factors = {
+        key: levels_of_cells(key, levels, cells) for key, levels in factors_of(file, where, file.check_settings).items()
+    }
     hypotheses = [map_levels(each, lambda key, level: levels_of_cells(key, [level], cells)[0]) for each in hypotheses]
     contents |= {"factors": factors, "cells": cells, "seeds": seed_list, "hypotheses": hypotheses}
     arms = [arm.name for arm in file.arms]
     reported = applicable_reported(file.reported, cells, arms, given, note) if given else file.reported
     runs = applicable_runs(file.reported_runs, cells, arms, note) if given else file.reported_runs
-    contents |= {"search": search, "reported": reported, "reported_runs": runs}
+    contents |= {"search": search, "reported": reported, "reported_runs": runs, "code": code.used(note)}
     contents |= {"final": file.final or _default_final(cells, search)}
     study = validated(Study, contents, where)
     check_unique(study.cells, where)
@@ -162,8 +166,9 @@ def _given(file: StudyFile, overrides: Mapping[str, Any], where: str) -> Table:
     """Return the overrides by dotted key. Factors can't be overridden."""
     given: Table = {}
     factors = [*flatten(file.factors), *space_tables(file.search or {}, where)]
+    own = file.own | own_tables([overrides])
     for key, value in flat_table(overrides, "--set").items():
-        check_keys([key], "--set")
+        check_keys([key], "--set", own)
         varied = locked_keys({key: value}) & set(factors)
         if varied:
             what = "it" if key in varied else f"its rival {varied.pop()}"
@@ -175,7 +180,7 @@ def _given(file: StudyFile, overrides: Mapping[str, Any], where: str) -> Table:
 
 def _fixed_settings(file: StudyFile, given: Table, where: str) -> Table:
     fixed = {key: parse_none(key, value) for key, value in flat_table(file.settings, f"{where}: settings").items()}
-    check_keys(fixed, f"{where}: settings")
+    file.check_settings(fixed, f"{where}: settings")
     factors = flatten(file.factors)
     twice = [key for key in fixed if key in factors]
     if twice:
@@ -192,14 +197,18 @@ def _searched(file: StudyFile, given: Table, where: str, fit: Callable[..., Tabl
         return None, []
     check_search_alone(file, where)
     fixed = fit(_fixed_settings(file, given, where), keep=space_tables(file.search, where))
-    search, cells = read_search(file.search, fixed, where)
+    search, cells = read_search(file.search, fixed, where, file.own)
     return search, list(cells)
 
 
 def _cells(file: StudyFile, given: Table, where: str, fit: Callable[..., Table]) -> list[Cell]:
-    fixed, factors, settled = _fixed_settings(file, given, where), factors_of(file, where), locked_keys(given)
+    fixed, factors, settled = (
+        _fixed_settings(file, given, where),
+        factors_of(file, where, file.check_settings),
+        locked_keys(given),
+    )
     planned = planned_cells(
-        file, factors, where, level=parse_none, arm_levels=lambda arm: _arm_levels(arm, settled, where)
+        file, factors, where, level=parse_none, arm_levels=lambda arm: _arm_levels(file, arm, settled, where)
     )
     varied = list(dict.fromkeys([*factors, *(key for _, levels in planned for key in levels)]))
     cells = []
@@ -213,9 +222,9 @@ def _cells(file: StudyFile, given: Table, where: str, fit: Callable[..., Table])
     return cells
 
 
-def _arm_levels(arm: Arm, settled: set[str], where: str) -> Table:
+def _arm_levels(file: StudyFile, arm: Arm, settled: set[str], where: str) -> Table:
     levels = flat_table(arm.set, f"{where}: arm {arm.name!r}")
-    check_keys(levels, f"{where}: arm {arm.name!r}")
+    file.check_settings(levels, f"{where}: arm {arm.name!r}")
     return {key: parse_none(key, level) for key, level in levels.items() if key not in settled}
 
 

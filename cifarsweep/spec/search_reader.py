@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from cifarsweep.errors import SpecError
@@ -23,15 +23,20 @@ _FEW = 200
 _MOST = float("inf")
 
 
-def read_search(table: Table, fixed: Table, where: str, *, free: bool = False) -> tuple[Search, tuple[Cell, ...]]:
+def read_search(
+    table: Table, fixed: Table, where: str, own: Collection[str] = (), *, free: bool = False
+) -> tuple[Search, tuple[Cell, ...]]:
     """Return the search of a file, and cells at the ends of its space as samples of its points.
 
-    `free` is for a program, whose parameters have any name.
+    In the tables `own` there are parts of the user's own. `free` is for a program, whose parameters have any name.
 
     Raises SpecError that names the key of every mistake, also if the settings refuse a value of the space.
     """
     tables = space_tables(table, where)
-    (check_names if free else check_keys)(tables, f"{where}: search.space")
+    if free:
+        check_names(tables, f"{where}: search.space")
+    else:
+        check_keys(tables, f"{where}: search.space", own)
     for key in tables:
         if key in fixed:
             raise SpecError(f"{where}: settings.{key}: is fixed here and varied under search.space; remove one of them")

@@ -18,6 +18,8 @@ from cifarsweep.spec.model_settings import ResNet as ResNet
 from cifarsweep.spec.model_settings import ResNet9 as ResNet9
 from cifarsweep.spec.model_settings import Timm as Timm
 from cifarsweep.spec.model_settings import ViT as ViT
+from cifarsweep.spec.own import CODE
+from cifarsweep.spec.own import OwnModel as OwnModel
 from cifarsweep.spec.types import NAME_PATTERN, Value
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -249,7 +251,7 @@ def flat_settings(settings: Settings) -> dict[str, Value]:
 
 
 def setting_keys() -> list[str]:
-    """Return every dotted key of a setting."""
+    """Return every dotted key of a setting that a file may set, but for keyword arguments of own parts."""
     return list(dict.fromkeys(key for key, _ in _keys(Settings)))
 
 
@@ -265,7 +267,7 @@ def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]
         families = nested_models(field.annotation)
         for family in families:
             yield from _keys(family, f"{prefix}{name}.")
-        if not families:
+        if not families and name != CODE:
             yield f"{prefix}{name}", field.annotation
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Self, TypeVar
 from pydantic import Field, NonNegativeInt, model_validator
 
 from cifarsweep.errors import SpecError
+from cifarsweep.spec.code import Code
 from cifarsweep.spec.final import Final
 from cifarsweep.spec.hypothesis import Hypothesis, Selector, moment_of, selectors
 from cifarsweep.spec.levels import same_level, short_keys
@@ -102,6 +103,8 @@ class Study(Frozen):
     """Whether its trials were read from logs of other programs, so that their settings are unknown."""
     program: Program | None = None
     """The user's own program that its trials run; None where they train in our own loop."""
+    code: Code | None = None
+    """The files of the user's own network, optimizer and other parts; None where all are ours or of packages."""
 
     @model_validator(mode="after")
     def _settings_are_known(self) -> Self:
@@ -134,7 +137,9 @@ class Study(Frozen):
         """Return the study as JSON with sorted keys, as the database keeps it and the hash covers it."""
         # Omit what earlier versions did not have, so that their studies keep their hash.
         unused = {
-            key for key in ("search", "imported", "program", "reported", "reported_runs") if not getattr(self, key)
+            key
+            for key in ("search", "imported", "program", "code", "reported", "reported_runs")
+            if not getattr(self, key)
         }
         unused |= {"final"} if self.final == Final() else set()
         unused |= {"expected_sd"} if self.expected_sd is None else set()

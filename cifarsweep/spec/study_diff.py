@@ -26,6 +26,7 @@ def _pretty(study: Study) -> list[str]:
     lines += [f"expected_sd = {study.expected_sd}"] if study.expected_sd is not None else []
     lines += [f"hypothesis = {h.model_dump_json()}" for h in study.hypotheses]
     lines += [f"reported = {fact.model_dump_json(exclude_none=True)}" for fact in study.reported]
+    lines += [f"code {file.path} = {file.sha256}" for file in (study.code.files if study.code else ())]
     if study.reported_runs:
         lines.append(f"reported_runs = {study.reported_runs.model_dump_json(exclude_none=True)}")
     lines += _program_lines(study.program) if study.program else []
@@ -62,6 +63,7 @@ def check_extends(old: Study, new: Study) -> None:
     lost += [f"seed {seed}" for seed in old.seeds if seed not in new.seeds]
     changed = [key for key in ("question", "source", "hypotheses", "final") if getattr(old, key) != getattr(new, key)]
     changed += ["program"] if (old.program is None) != (new.program is None) else []
+    changed += [f"the code {path}" for path in changed_code(old, new)]
     changed += _search_changes(old.search, new.search)
     if lost or changed:
         raise StudyExists(
@@ -70,6 +72,12 @@ def check_extends(old: Study, new: Study) -> None:
             "--as NAME.\n"
             f"{difference(old, new)}"
         )
+
+
+def changed_code(old: Study, new: Study) -> list[str]:
+    """Return the files of the user's code that are not the same in both."""
+    first, second = ({file.path: file.sha256 for file in (each.code.files if each.code else ())} for each in (old, new))
+    return sorted(path for path in first.keys() | second.keys() if first.get(path) != second.get(path))
 
 
 def _search_changes(old: Search | None, new: Search | None) -> list[str]:

@@ -12,6 +12,7 @@ from cifarsweep.spec.final import Final
 from cifarsweep.spec.hypothesis import Hypothesis
 from cifarsweep.spec.levels import crossed, same_level
 from cifarsweep.spec.overrides import frozen, parse_none
+from cifarsweep.spec.own_reader import CodeFiles, own_tables
 from cifarsweep.spec.reported import Reported
 from cifarsweep.spec.reported_runs import ReportedRuns
 from cifarsweep.spec.settings import Frozen, flatten
@@ -52,6 +53,16 @@ class StudyFile(Frozen):
     program: dict[str, Any] | None = None
     final: Final | None = None
     expected_sd: float | None = None
+    code: CodeFiles | None = None
+
+    @property
+    def own(self) -> frozenset[str]:
+        """The tables of settings with parts of the user's own."""
+        return own_tables([self.settings, self.factors, *(arm.set for arm in self.arms)])
+
+    def check_settings(self, keys: Iterable[str], where: str) -> None:
+        """Raise SpecError for a key that is no setting, nor a keyword argument of an own part."""
+        check_keys(keys, where, self.own)
 
 
 def seeds_of(file: StudyFile, where: str) -> tuple[int, ...]:

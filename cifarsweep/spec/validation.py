@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from cifarsweep.errors import SpecError
 from cifarsweep.spec.metrics import METRIC_LABELS, SINGLE
+from cifarsweep.spec.own import CODE, OwnPart
 from cifarsweep.spec.settings import Frozen, nested_models, setting_keys
 
 Table = dict[str, Any]
@@ -168,7 +169,8 @@ def _unknown_tag(prefix: str, path: Sequence[str], model: type[BaseModel], conte
 
 def _tag_words(table: type[BaseModel]) -> list[str]:
     field = table.model_fields.get("kind") or table.model_fields["name"]
-    return [str(word) for word in get_args(field.annotation)] or ["timm:NAME"]
+    own = "FILE:NAME" if issubclass(table, OwnPart) else "timm:NAME"
+    return [str(word) for word in get_args(field.annotation)] or [own]
 
 
 def _without_tags(path: Sequence[str], model: type[BaseModel]) -> list[str]:
@@ -223,11 +225,14 @@ def _as_json(value: object) -> object:
     raise TypeError(f"{value} is a {type(value).__name__}; settings are numbers, texts, true, false and lists of them")
 
 
-def check_keys(keys: Iterable[str], where: str) -> None:
-    """Raise SpecError, with the nearest name, for an unknown key."""
+def check_keys(keys: Iterable[str], where: str, own: Collection[str] = ()) -> None:
+    """Raise SpecError, with the nearest name, for an unknown key.
+
+    In the tables `own` there are parts of the user's own, whose keyword arguments are checked with their code.
+    """
     known = setting_keys()
     for key in keys:
-        if key not in known:
+        if key.rpartition(".")[2] == CODE or (key not in known and key.rpartition(".")[0] not in own):
             table = key.rsplit(".", 1)[0] + "."
             here = [name for name in known if name.startswith(table)] or known
             raise SpecError(f"{where}: {key[:200]}: unknown key.{nearest(key, known)} Allowed here: {', '.join(here)}.")

@@ -9,6 +9,7 @@ from typing import Any
 import tomli_w
 
 from cifarsweep.spec.levels import cell_name, crossed
+from cifarsweep.spec.own import CODE
 from cifarsweep.spec.program import Program
 from cifarsweep.spec.search_space import Search
 from cifarsweep.spec.settings import NONE, OPTIONAL_KEYS, Validation
@@ -50,6 +51,8 @@ def _head(study: Study) -> list[str]:
     lines = [f"{key} = {_value(getattr(study, key))}" for key in ("name", "question", "source", "cost")]
     if study.expected_sd is not None:
         lines.append(f"expected_sd = {_value(study.expected_sd)}")
+    if study.code is not None:
+        lines.append(f"code = {_value({'files': [file.path for file in study.code.files]})}")
     # Said in any case: what a file leaves out has a default that depends on its settings.
     return [*lines, f"seeds = {_value(study.seeds)}", f"final = {_value(study.final.model_dump())}"]
 
@@ -66,7 +69,8 @@ def _program(program: Program | None) -> list[str]:
 
 def _search(search: Search, program: Program | None) -> list[str]:
     described = search.model_dump(exclude={"space", "fixed"})
-    settings = search.fixed if program else _validation(search) | search.fixed
+    fixed = {key: value for key, value in search.fixed.items() if program or not _is_filled_in(key)}
+    settings = fixed if program else _validation(search) | fixed
     lines = ["", "[settings]", *_pairs(settings.items()), "", "[search]", *_pairs(described.items(), bare=True)]
     space = {key: each.model_dump(exclude_defaults=True) for key, each in search.space.items()}
     return [*lines, "", "[search.space]", *_pairs(space.items())]
@@ -91,7 +95,13 @@ def _fixed(study: Study, base: Cell, has_crossed: bool) -> dict[str, Value]:
     varied = set(study.factors) if has_crossed else set().union(*(cell.levels for cell in study.cells))
     # A setting that another family of models lacks is not set for all: it is a default, or an arm sets it.
     common = set(base.flat).intersection(*(cell.flat for cell in study.cells))
-    return {key: value for key, value in base.flat.items() if key in common - varied}
+    fixed = {key: value for key, value in base.flat.items() if key in common - varied}
+    return {key: value for key, value in fixed.items() if study.program or not _is_filled_in(key)}
+
+
+def _is_filled_in(key: str) -> bool:
+    """Whether `create` fills in the setting: a file must not give it."""
+    return key.rpartition(".")[2] == CODE
 
 
 def _key(levels: Mapping[str, Value], factors: Iterable[str]) -> str:

@@ -79,6 +79,7 @@ class Attempt:
             data=self._data_file(),
             branch_steps=self._branches.steps,
             branch=self._branches.file(lease),
+            code=self._context.eligible.code_files(lease.study),
         )
 
     def _data_file(self) -> protocol.DataFile | None:
@@ -237,6 +238,12 @@ class Attempt:
         return replace(result, final={**result.final, **self._telemetry.final(), **known})
 
     def _on_failure(self, failure: protocol.Failed | protocol.DataRefused) -> None:
+        if isinstance(failure, protocol.DataRefused) and failure.of_code:
+            self._context.eligible.forget(self.lease.study)
+            self.log(failure.reason)
+            self._closing_message = "given back, since its code can't be used here"
+            self.recorder.release()
+            return
         if isinstance(failure, protocol.DataRefused):
             self._release_for_data(failure.reason)
             return

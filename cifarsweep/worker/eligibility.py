@@ -1,4 +1,4 @@
-"""Which studies this machine can train: those with work left whose images are here and match the study."""
+"""Which studies this machine can train: those with work left whose images and code are here and match the study."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from cifarsweep.errors import DataError, StudyRefused, UnreadableStudy
 from cifarsweep.spec.study import datasets
 from cifarsweep.spec.types import FINAL_STATES
 from cifarsweep.store import Store
+from cifarsweep.store.records import StoredStudy
+from cifarsweep.worker.code_here import CodeHere, files_of
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +20,8 @@ class EligibleStudies:
     """Picks studies from a store. `require` raises DataError for a data set that is missing here or damaged.
 
     It is called at every poll, since files come, go and change. `digests` holds the content digest of every data set
-    found so far, by name. With `other_data`, studies whose trials trained on other images are eligible too.
+    found so far, by name. With `other_data`, studies whose trials trained on other images are eligible too. `code` is
+    what may run of users' own code.
     """
 
     def __init__(
@@ -27,13 +30,15 @@ class EligibleStudies:
         require: Callable[[str], DataSetInfo],
         *,
         other_data: bool = False,
+        code: CodeHere | None = None,
     ) -> None:
-        self._store, self._require = store, require
+        self._store, self._require, self._code = store, require, code or CodeHere()
         self.other_data = other_data
         self.digests: dict[str, str] = {}
         #: Whether something has happened since the last call that may change its result.
         self.outdated = False
         self._datasets: dict[str, set[str]] = {}
+        self._studies: dict[str, StoredStudy] = {}
         self._found: dict[str, DataSetInfo] = {}
         self._rejected: dict[str, tuple[DataSetInfo | None, str]] = {}
         self._logged: set[str] = set()
@@ -96,6 +101,7 @@ class EligibleStudies:
         mine: dict[str, dict[str, str]] = {}
         for name in names:
             try:
+                self._code.check(self._study(name))
                 mine[name] = {dataset: self._verified(dataset) for dataset in sorted(self._datasets_of(name))}
             except (DataError, UnreadableStudy) as error:
                 errors[name] = error
@@ -107,11 +113,25 @@ class EligibleStudies:
 
     def _datasets_of(self, name: str) -> set[str]:
         if name not in self._datasets:
-            spec = self._store.studies.get(name).spec
+            spec = self._study(name).spec
             if spec.program is not None:
                 raise DataError("it runs a program of its author's, which this worker was not given")
             self._datasets[name] = set(datasets(spec))
         return self._datasets[name]
+
+    def _study(self, name: str) -> StoredStudy:
+        if name not in self._studies:
+            self._studies[name] = self._store.studies.get(name)
+        return self._studies[name]
+
+    def forget(self, study: str) -> None:
+        """Read a study again, since its code is not what it was at the last call."""
+        self._studies.pop(study, None)
+        self.outdated = True
+
+    def code_files(self, study: str) -> tuple[tuple[str, str], ...]:
+        """Return path and digest of each file of the study's own code."""
+        return tuple(files_of(self._study(study).spec))
 
     def _verified(self, dataset: str) -> str:
         found = self._found[dataset] = self._require(dataset)

@@ -7,13 +7,11 @@ on stdin, problems as JSON on stdout.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TypedDict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from cifarsweep.data.catalog import BUILT_IN, DataSetInfo, info
-from cifarsweep.environment import without_database
 from cifarsweep.errors import CifarsweepError, SpecError
 from cifarsweep.spec.image_shape import CIFAR, ImageShape
 from cifarsweep.spec.misfits import misfit
@@ -23,35 +21,21 @@ from cifarsweep.spec.study import Cell, Study, datasets, ends_before
 from cifarsweep.spec.validation import Table, nested, validated
 from cifarsweep.training.equal_cells import equal_cells, unread_settings
 from cifarsweep.training.schedule import Budget, warmup_steps
-
-
-class Problem(TypedDict):
-    """A cell and what is wrong with its settings."""
-
-    cell: str
-    text: str
-
-
-class Answer(TypedDict):
-    """The child's answer: cells that can't train, those that can't train everywhere, and what networks cost."""
-
-    problems: list[Problem]
-    notes: list[Problem]
-    flops: dict[str, int]
-    """Of one image forward, by cell."""
-
+from cifarsweep.worker.check_process import Answer, Problem, run_module
+from cifarsweep.worker.own_check import check_own_parts, with_own_parts
 
 #: What the child has counted in the life of this process, by network, classes and shape of the images.
 _counted: dict[tuple[Model, int, ImageShape], int] = {}
 
 
-def check_trainable(study: Study, *, as_written: bool = False) -> list[str]:
+def check_trainable(study: Study, *, as_written: bool = False, code: Path = Path()) -> list[str]:
     """Raise SpecError that names study, cells, key and reason of everything that can't train.
 
     Settings that depend on images are checked if the data set is built in or on this machine. Returns a
     sentence on cells that train on a processor and not on a GPU, on each setting that no cell reads, on each cell that
     trains the same bits as another, and on each hypothesis about a moment after the end. A study `as_written`, with no
-    setting overridden, is refused for the last. Nothing is known of what a program trains.
+    setting overridden, is refused for the last. Nothing is known of what a program trains. The user's own code is run
+    from the folder `code`, in another process.
     """
     if study.program is not None:
         return []
@@ -66,6 +50,10 @@ def check_trainable(study: Study, *, as_written: bool = False) -> list[str]:
         problems += [Problem(cell=cell.name, text=text)] if text else []
     answer = _ask_child([cell for cell in study.cells if isinstance(cell.settings.model, Timm)], here)
     problems += answer["problems"]
+    if not problems:
+        own = _check_own(study, code, here)
+        problems += own["problems"]
+        answer["notes"] += own["notes"]
     if problems:
         raise SpecError("\n".join(_sentences(study.name, problems)))
     late = list(_moments_after_the_end(study, known))
@@ -183,29 +171,21 @@ def _ask_child(cells: list[Cell], here: dict[str, DataSetInfo | None]) -> Answer
     return answer
 
 
+def _check_own(study: Study, folder: Path, here: dict[str, DataSetInfo | None]) -> Answer:
+    """Check the user's own parts, and remember what networks cost."""
+    known = {
+        name: (len(found.classes) if found else 10, found.shape if found else CIFAR) for name, found in here.items()
+    }
+    answer = check_own_parts(study, folder, known)
+    for cell in with_own_parts(study):
+        if cell.name in answer["flops"]:
+            _counted[cell.settings.model, *known[cell.settings.dataset]] = answer["flops"][cell.name]
+    return answer
+
+
 def counted_flops(model: Model, classes: int, shape: ImageShape = CIFAR) -> int | None:
     """Return the FLOPs of one image, forward, of a model of timm; None unless `check_trainable` has counted it."""
     return _counted.get((model, classes, shape))
-
-
-def run_module(module: str, arguments: Sequence[str] = (), stdin: str = "") -> str:
-    """Run `python -m module` and return what it printed.
-
-    Raises SpecError with its stderr if it exits with 2, the exit code for bad input.
-    """
-    done = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=without_database(),
-    )
-    if done.returncode == SpecError.exit_code:
-        raise SpecError(done.stderr.strip())
-    if done.returncode:
-        raise CifarsweepError(f"python -m {module} ended with exit code {done.returncode}:\n{done.stderr.strip()}")
-    return done.stdout
 
 
 def _sentences(study: str, problems: list[Problem]) -> Iterator[str]:

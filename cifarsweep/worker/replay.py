@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from cifarsweep.errors import CifarsweepError, DeviceError, StoreError
+from cifarsweep.own_code import Files
 from cifarsweep.spec.metrics import CONFUSION, TEST_ACCURACY, TEST_LOSS, TIMING_METRICS
 from cifarsweep.spec.types import DATA_VERSION, MetricRow, Outcome, TrialResult, TrialState
 from cifarsweep.store import Store
@@ -93,22 +94,23 @@ def repeat(
     folder: Path,
     progress: Callable[[events.Progress], None],
     digests: Mapping[str, str] = MappingProxyType({}),
+    code: Files = (),
 ) -> Repetition:
     """Train the trial in its own child from step 0, with its checkpoint in `folder`.
 
-    `digests` are those of the data sets here, to be compared with the original's. Raises DeviceError if the child has
-    no device, CifarsweepError if it fails or ends early.
+    `digests` are those of the data sets here, to be compared with the original's, `code` the files of own code. Raises
+    DeviceError if the child has no device, CifarsweepError if it fails or ends early.
     """
     child = ChildProcess(command)
     try:
-        return _ReplayRun(child, progress, digests).run(_request(original.trial, folder))
+        return _ReplayRun(child, progress, digests).run(_request(original.trial, folder, code))
     finally:
         child.kill()
 
 
-def _request(trial: TrialRow, folder: Path) -> protocol.Train:
+def _request(trial: TrialRow, folder: Path, code: Files) -> protocol.Train:
     settings: dict[str, Any] = json.loads(trial.settings.model_dump_json())
-    return protocol.Train("replay", settings, trial.seed, str(folder), (), _NEVER_S)
+    return protocol.Train("replay", settings, trial.seed, str(folder), (), _NEVER_S, code=tuple(code))
 
 
 @dataclass

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from cifarsweep.errors import CifarsweepError, DeviceError
 from cifarsweep.files import scratch
+from cifarsweep.own_code import Files
 from cifarsweep.spec.settings import EarlyStop, Settings
 from cifarsweep.training import events
 from cifarsweep.worker.child import protocol
@@ -61,12 +62,14 @@ def processor_slots(threads: int) -> int:
     return max(1, cores // threads)
 
 
-def find_slots(command: Sequence[str], settings: Settings) -> int:
+def find_slots(command: Sequence[str], settings: Settings, code: Files = ()) -> int:
     """Return the number of slots for trials like `settings` on the device that `command`'s children train on.
+
+    `code` are the files of the user's own code.
 
     Raises DeviceError if there is no such device, CifarsweepError if the children do not train on it.
     """
-    with SlotTuner(command, settings) as tuner:
+    with SlotTuner(command, settings, code) as tuner:
         if not tuner.on_gpu():
             return processor_slots(settings.threads)
         return best_slots(tuner.rate)
@@ -133,8 +136,8 @@ class _TunedChild:
 class SlotTuner:
     """Children that train the same cell at once, started as needed. All end with the `with` block."""
 
-    def __init__(self, command: Sequence[str], settings: Settings) -> None:
-        self._command, self._batch_size = command, settings.batch_size
+    def __init__(self, command: Sequence[str], settings: Settings, code: Files = ()) -> None:
+        self._command, self._batch_size, self._code = command, settings.batch_size, tuple(code)
         self._settings: dict[str, Any] = json.loads(benchmark_settings(settings).model_dump_json())
         self._children: list[_TunedChild] = []
         self._cleanup = contextlib.ExitStack()
@@ -194,6 +197,7 @@ class SlotTuner:
                 folder=str(self._folder / str(number)),
                 resume=(),
                 save_every_s=float(_NEVER),
+                code=self._code,
             )
         )
         return started

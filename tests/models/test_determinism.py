@@ -41,6 +41,6 @@ def test_a_network_that_the_meta_device_can_not_run_is_left_to_training(monkeypa
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return images.sum(dim=(1, 2, 3)).nonzero().float()
 
-    monkeypatch.setattr("cifarsweep.models.determinism.build", lambda *_: Odd(1, 1))
+    monkeypatch.setattr("cifarsweep.models.determinism.build", lambda *_, **__: Odd(1, 1))
 
     assert inexact_on_gpu(ResNet9(), 7) == ()

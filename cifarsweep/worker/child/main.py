@@ -18,9 +18,11 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from cifarsweep.errors import DataUnusable, DeviceError
+from cifarsweep.errors import CodeUnusable, DataUnusable, DeviceError
+from cifarsweep.own_code import allow
 from cifarsweep.training.events import Event, Metrics, Rejected, Saving
 from cifarsweep.worker.child.protocol import (
+    CODE,
     NO_GRAPHS,
     DataRefused,
     DeviceUnavailable,
@@ -139,7 +141,7 @@ def serve(
             for event in _with_keep_alive(events, writer):
                 writer.send(event)
         except DataUnusable as error:
-            writer.send(DataRefused(str(error)))
+            writer.send(DataRefused(str(error), of_code=isinstance(error, CodeUnusable)))
         except Exception as error:  # whatever a trial raises is that trial's result
             kind = classify(error)
             if kind is Failure.DEVICE_LOST:
@@ -218,6 +220,7 @@ def main() -> None:
         # torch is imported only now: it reads what was just set.
         from cifarsweep.worker.child.trainer import DeviceTrainer
 
+        allow([word.removeprefix(CODE) for word in sys.argv if word.startswith(CODE)])
         trainer = DeviceTrainer.on(sys.argv[1], graphs=NO_GRAPHS not in sys.argv)
     except DeviceError as error:
         replies.write(encode(DeviceUnavailable(str(error))))

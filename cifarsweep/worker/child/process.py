@@ -15,7 +15,7 @@ from typing import Any
 
 from cifarsweep.environment import without_database
 from cifarsweep.errors import DeviceError
-from cifarsweep.worker.child.protocol import NO_GRAPHS, Reply, Request, decode_reply, encode
+from cifarsweep.worker.child.protocol import CODE, NO_GRAPHS, Reply, Request, decode_reply, encode
 
 #: How long a child may take to be ready, with imports from a busy network disk and a sleeping driver. Seconds.
 LONGEST_START_S = 600.0
@@ -25,9 +25,14 @@ _READ_SIZE = 1 << 18
 _TAIL = 4000
 
 
-def child_command(device: str, *, graphs: bool = True) -> list[str]:
-    """Return the command of a training child. `device` is cpu, auto or a GPU's number; `graphs` are CUDA graphs."""
-    return [sys.executable, "-m", "cifarsweep.worker.child.main", device, *([] if graphs else [NO_GRAPHS])]
+def child_command(device: str, *, graphs: bool = True, code: Sequence[str] = ()) -> list[str]:
+    """Return the command of a training child. `device` is cpu, auto or a GPU's number; `graphs` are CUDA graphs.
+
+    `code` are folders and packages whose code trials may run. Then -P keeps Python from importing, unverified, what
+    lies in the folder that the worker was started in.
+    """
+    python = [sys.executable, *(["-P"] if code else []), "-m", "cifarsweep.worker.child.main"]
+    return [*python, device, *([] if graphs else [NO_GRAPHS]), *(CODE + source for source in code)]
 
 
 def child_environment() -> dict[str, str]:

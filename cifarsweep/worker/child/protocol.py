@@ -16,6 +16,8 @@ from cifarsweep.training import events
 
 #: On a child's command line: train operation by operation.
 NO_GRAPHS = "--no-graphs"
+#: The same, before a folder or package whose code trials may run.
+CODE = "--code="
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Train:
 
     Without `data`, any images of that name are accepted. Right after each of `branch_steps` a checkpoint is written to
     `branches_of(folder)`. Where none of `resume` is accepted, the trial begins from `branch`, if there is one.
+    `code` are path and digest of each file of the user's own code that the settings may name.
     """
 
     label: str
@@ -52,6 +55,7 @@ class Train:
     data: DataFile | None = None
     branch_steps: tuple[int, ...] = ()
     branch: BranchFile | None = None
+    code: tuple[tuple[str, str], ...] = ()
 
     def parsed(self) -> Settings:
         return Settings.model_validate_json(json.dumps(self.settings))
@@ -95,9 +99,10 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class DataRefused:
-    """The images of the trial can't be used; neither the trial nor the child is at fault."""
+    """The images or the own code of the trial can't be used; neither the trial nor the child is at fault."""
 
     reason: str
+    of_code: bool = False
 
 
 Request = Train | Stop

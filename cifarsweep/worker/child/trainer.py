@@ -12,6 +12,7 @@ import torch
 from cifarsweep.checkpoints.location import branches_of, open_folder
 from cifarsweep.data.dataset import Dataset, load, split
 from cifarsweep.errors import DataError, DataUnusable, DeviceError
+from cifarsweep.own_code import know
 from cifarsweep.training.device import free_memory
 from cifarsweep.training.events import Event, Finished, Saving
 from cifarsweep.training.loop import Run, train
@@ -80,6 +81,7 @@ class DeviceTrainer:
 
     def train(self, request: Train, should_stop: Callable[[], bool]) -> Iterator[Event]:
         settings = request.parsed()
+        know(request.code)
         dataset = self._dataset = self._load(settings.dataset, request.data)
         branch = request.branch
         events = train(
