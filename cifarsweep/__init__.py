@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cifarsweep.trial import trial
 from cifarsweep.version import __version__
 
 if TYPE_CHECKING:
     from cifarsweep.notebook import open
 
-__all__ = ["__version__", "open"]
+__all__ = ["__version__", "open", "trial"]
 
 
 def __getattr__(name: str) -> Any:

@@ -25,24 +25,28 @@ class Started:
 
     `flops_per_image` is of the forward pass, a multiply-add counted as two. `val_images` counts the images that
     accuracy is measured on, `largest_class` those of the class that has most of them. `branch_step` is `start_step` if
-    the trial begins from a checkpoint of another trial: the rows before that step are the other one's.
+    the trial begins from a checkpoint of another trial: the rows before that step are the other one's. Of a program of
+    the user's own only the first step is known.
     """
 
     start_step: int
-    total_steps: int
-    params: int
-    flops_per_image: int
-    val_images: int
-    largest_class: int
+    total_steps: int | None = None
+    params: int | None = None
+    flops_per_image: int | None = None
+    val_images: int | None = None
+    largest_class: int | None = None
     branch_step: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Progress, about once a second. Loss and accuracy are of training, None before the first step."""
+    """Progress, about once a second. Loss and accuracy are of training, None before the first step.
+
+    A program of the user's own may count no epochs.
+    """
 
     step: int
-    epoch: float
+    epoch: float | None
     loss: float | None
     accuracy: float | None
     images_per_s: float

@@ -202,7 +202,8 @@ class Attempt:
             return
         self.recorder.add(self._telemetry.at_evaluation(at.step))
         # The last evaluation ends the trial anyway.
-        if (self._started is None or at.step < self._started.total_steps) and self._should_prune(at):
+        last = None if self._started is None else self._started.total_steps
+        if (last is None or at.step < last) and self._should_prune(at):
             result = TrialResult(Outcome.PRUNED, at.step, {row.name: row.value for row in rows}, "")
             self.show_end(str(result.outcome), result)
             self.recorder.finish(self._with_constants(result))
@@ -234,7 +235,7 @@ class Attempt:
             VAL_IMAGES: self._started.val_images,
             LARGEST_CLASS: self._started.largest_class,
         }
-        known = {name: float(value) for name, value in constants.items()}
+        known = {name: float(value) for name, value in constants.items() if value is not None}
         return replace(result, final={**result.final, **self._telemetry.final(), **known})
 
     def _on_failure(self, failure: protocol.Failed | protocol.DataRefused) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cifarsweep.errors import DeviceError
@@ -166,6 +167,66 @@ def _leading_number(text: str) -> int:
     """Read a number as C's strtoul does, so that `1st` is 1; -1 if there is none."""
     digits = re.match(r"[+-]?\d+", text, re.ASCII)
     return int(digits[0]) if digits else -1
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenGpus:
+    """What a program of the user's own trains on.
+
+    `visible` is the value of CUDA_VISIBLE_DEVICES, empty on the processor; `address` that of one GPU on the PCI bus.
+    """
+
+    name: str
+    visible: str
+    address: str | None = None
+
+
+def choose(wanted: str, count: int, environ: Mapping[str, str] | None = None) -> ChosenGpus:
+    """Return `count` GPUs for each trial: `cpu`, `auto` for the first ones or the processor, or numbers like `0,1`.
+
+    Numbers count what CUDA_VISIBLE_DEVICES leaves, as they do for torch. Raises DeviceError if they are not here.
+    """
+    environ = os.environ if environ is None else environ
+    try:
+        found = [] if wanted == "cpu" else installed()
+    except NoDriver:
+        if wanted != "auto":
+            raise
+        found = []
+    seen = visible(found, environ)
+    if wanted == "cpu" or (wanted == "auto" and not seen):
+        return ChosenGpus(processor_name(), "")
+    numbers = list(range(count)) if wanted == "auto" else [int(part) for part in wanted.split(",")]
+    if len(numbers) != count:
+        one = "GPU" if count == 1 else "GPUs"
+        raise DeviceError(f"--gpu {wanted}: a trial of this program takes {count} {one} (`gpus` in [program])")
+    if missing := [number for number in numbers if number >= len(seen)]:
+        raise DeviceError(
+            f"there is no GPU {missing[0]} for this program: {len(seen)} are visible here, and it takes {count}"
+        )
+    names = dict.fromkeys(found[seen[number]].name for number in numbers)
+    limit = environ.get(VISIBLE)
+    tokens = [str(number) for number in range(len(found))] if limit is None else limit.split(",")
+    address = _address(seen[numbers[0]]) if count == 1 else None
+    title = " and ".join(names) if count == 1 else f"{count} x {' and '.join(names)}"
+    return ChosenGpus(title, ",".join(tokens[number] for number in numbers), address)
+
+
+def _address(number: int) -> str | None:
+    """Return the address of a GPU on the PCI bus; None if the driver does not tell."""
+    with _driver() as nvml:
+        info = _ask(nvml, "nvmlDeviceGetPciInfo", nvml.nvmlDeviceGetHandleByIndex(number))
+    bus = getattr(info, "busId", None)
+    return bus.decode() if isinstance(bus, bytes) else bus
+
+
+def processor_name() -> str:
+    """Return the processor's name as Linux gives it, else `CPU`."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return "CPU"
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "CPU")
 
 
 def count_visible() -> int:

@@ -40,7 +40,7 @@ from cifarsweep.worker.failures import Failure, classify, explain
 from cifarsweep.worker.signals import ignore_signals
 
 #: Trains one request; calls the second argument at every step, and stops when it returns True.
-Trainer = Callable[[Train, Callable[[], bool]], Iterator[Event]]
+Trainer = Callable[[Train, Callable[[], bool]], Iterator[Event | Failed]]
 
 
 #: How long keep-alives are sent for one wait, in seconds; after that the trial counts as hung.
@@ -152,7 +152,7 @@ def serve(
         free_memory()
 
 
-def _with_keep_alive(events: Iterator[Event], writer: EventWriter) -> Iterator[Event]:
+def _with_keep_alive(events: Iterator[Event | Failed], writer: EventWriter) -> Iterator[Event | Failed]:
     """Yield the events, with keep-alives while the next one may take long.
 
     A checkpoint waits for a disk or a network. The steps before the first row load 2 GB of CUDA libraries, perhaps from

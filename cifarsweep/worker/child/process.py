@@ -9,9 +9,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import Any
+
+import psutil
 
 from cifarsweep.environment import without_database
 from cifarsweep.errors import DeviceError
@@ -33,6 +36,14 @@ def child_command(device: str, *, graphs: bool = True, code: Sequence[str] = ())
     """
     python = [sys.executable, *(["-P"] if code else []), "-m", "cifarsweep.worker.child.main"]
     return [*python, device, *([] if graphs else [NO_GRAPHS]), *(CODE + source for source in code)]
+
+
+def program_child(files: Iterable[Path], device: str) -> list[str]:
+    """Return the command of a child that runs the programs of these study files. `device` may name several GPUs.
+
+    -P keeps Python from importing what lies in the folder that the worker was started in.
+    """
+    return [sys.executable, "-P", "-m", "cifarsweep.worker.child.program", device, *map(str, files)]
 
 
 def child_environment() -> dict[str, str]:
@@ -114,13 +125,21 @@ class ChildProcess:
             wait([self.fileno()])
 
     def kill(self) -> None:
-        """Kill the child and every process that it has started."""
+        """Kill the child and every process that came from it, also those that left its process group."""
         if self._killed:
             return  # its process number may have been reused
         self._killed = True
+        descendants = _descendants(self._process.pid)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        # The guard of a program kills all that came from it, now that its owner is gone.
+        give_up = time.monotonic() + _LONGEST_END_S
+        while (descendants := [each for each in descendants if _runs(each)]) and time.monotonic() < give_up:
+            time.sleep(0.005)
+        for each in descendants:
+            with contextlib.suppress(psutil.Error):
+                each.kill()
         self._close_pipes()
 
     def reap(self) -> None:
@@ -163,6 +182,20 @@ class ChildProcess:
         for pipe in (self._stdin, self._stdout, self._errors):
             with contextlib.suppress(OSError):
                 pipe.close()
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def _runs(process: psutil.Process) -> bool:
+    # In a container nobody may wait for what has lost its parent: it stays as a zombie.
+    with contextlib.suppress(psutil.Error):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def wait_for_any(children: Collection[ChildProcess], timeout_s: float) -> list[ChildProcess]:

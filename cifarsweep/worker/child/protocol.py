@@ -43,6 +43,9 @@ class Train:
     Without `data`, any images of that name are accepted. Right after each of `branch_steps` a checkpoint is written to
     `branches_of(folder)`. Where none of `resume` is accepted, the trial begins from `branch`, if there is one.
     `code` are path and digest of each file of the user's own code that the settings may name.
+
+    With `program`, a digest, the settings are `Parameters` of a program of the user's own, which counts as hung once it
+    has said nothing for `silence_s`.
     """
 
     label: str
@@ -56,6 +59,8 @@ class Train:
     branch_steps: tuple[int, ...] = ()
     branch: BranchFile | None = None
     code: tuple[tuple[str, str], ...] = ()
+    program: str | None = None
+    silence_s: float | None = None
 
     def parsed(self) -> Settings:
         return Settings.model_validate_json(json.dumps(self.settings))
@@ -90,16 +95,20 @@ class KeepAlive:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The trial raised an exception; the child lives on and takes the next one."""
+    """The trial raised an exception; the child lives on and takes the next one.
+
+    `crashed`: the user's own program, a process of its own, was killed or hung.
+    """
 
     error: str
     traceback: str
     out_of_memory: bool
+    crashed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class DataRefused:
-    """The images or the own code of the trial can't be used; neither the trial nor the child is at fault."""
+    """The images, the own code or the program of the trial can't be used; neither trial nor child is at fault."""
 
     reason: str
     of_code: bool = False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -38,7 +37,7 @@ class DeviceTrainer:
         if wanted != "cpu" and count == 0:
             _refuse_idle_gpus()
         if wanted == "cpu" or (wanted == "auto" and count == 0):
-            return cls("cpu", _cpu_name(), graphs=graphs)
+            return cls("cpu", gpus.processor_name(), graphs=graphs)
         index = 0 if wanted == "auto" else int(wanted)
         if index >= count:
             have = f"its GPUs are 0 to {count - 1}" if count else "PyTorch sees no GPU here"
@@ -177,12 +176,3 @@ def _cuda_error() -> str:
     except (RuntimeError, AssertionError) as error:
         return f"{str(error).splitlines()[0]}; see what `nvidia-smi` says, or train on the processor with --cpu"
     return "torch finds no GPU; see what `nvidia-smi` says, or train on the processor with --cpu"
-
-
-def _cpu_name() -> str:
-    """Return the processor's name as Linux gives it, else `CPU`."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return "CPU"
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "CPU")

@@ -1,0 +1,74 @@
+"""The child of a worker that runs programs of the user's own: one after the other, each in processes of its own.
+
+It is started as `python -m cifarsweep.worker.child.program DEVICE FILE...`; the files are studies, and what they say on
+this disk is what it runs. It imports neither torch nor a database, and speaks as every other child does.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from cifarsweep.errors import CodeUnusable, DeviceError, SpecError
+from cifarsweep.spec.program_reader import LocalProgram, read_program
+from cifarsweep.worker.child.guard import become_subreaper
+from cifarsweep.worker.child.main import RequestReader, serve, take_stdin, take_stdout
+from cifarsweep.worker.child.program_command import program_environment
+from cifarsweep.worker.child.program_run import Reply, train_program
+from cifarsweep.worker.child.program_versions import program_versions
+from cifarsweep.worker.child.protocol import DeviceUnavailable, Ready, Train, encode
+from cifarsweep.worker.gpus import ChosenGpus, choose
+
+
+class ProgramTrainer:
+    """Runs the program that a request names by its digest, if one of the files has it at that moment."""
+
+    def __init__(self, files: Sequence[Path], environment: Mapping[str, str]) -> None:
+        self._files, self._environment = files, environment
+
+    def train(self, request: Train, should_stop: Callable[[], bool]) -> Iterator[Reply]:
+        # Read before each start: all digests are those of the files as they are now.
+        for local in self.programs():
+            if local.program.sha256 == request.program:
+                return train_program(request, local, self._environment, should_stop)
+        names = ", ".join(str(file) for file in self._files)
+        raise CodeUnusable(f"the files of the program were changed: {names} no longer has the digest {request.program}")
+
+    def programs(self) -> list[LocalProgram]:
+        """Return the programs of those files that can be read."""
+        found = []
+        for file in self._files:
+            try:
+                found.append(read_program(file))
+            except SpecError:
+                continue
+        return found
+
+
+def device_of(wanted: str, files: Sequence[Path]) -> ChosenGpus:
+    """Return the GPUs of a trial, none on the processor. Raises DeviceError if they are not here."""
+    count = max((read_program(file).program.gpus for file in files), default=1)
+    return choose(wanted, count)
+
+
+def main() -> None:
+    """Serve the programs of the files on the command line."""
+    replies = take_stdout()
+    requests = RequestReader(take_stdin())
+    become_subreaper()
+    device, files = sys.argv[1], [Path(name) for name in sys.argv[2:]]
+    try:
+        chosen = device_of(device, files)
+    except (DeviceError, SpecError) as error:
+        replies.write(encode(DeviceUnavailable(str(error))))
+        return
+    environment = program_environment(os.environ, chosen.visible)
+    trainer = ProgramTrainer(files, environment)
+    versions = program_versions(trainer.programs(), environment)
+    serve(trainer.train, Ready(chosen.name, versions, chosen.address), requests, replies)
+
+
+if __name__ == "__main__":
+    main()
