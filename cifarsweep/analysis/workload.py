@@ -31,6 +31,9 @@ class Workload:
     shared_trials: int = 0
     shared_steps: int = 0
     """First steps that these take from others."""
+    missed_trials: int = 0
+    missed_steps: int = 0
+    """First steps of these that trials which are done have trained, and keep no state of."""
     left_steps: int = 0
     left_flops: int | None = None
     """None where the arithmetic of a network is not known."""
@@ -65,6 +68,8 @@ def workload(
         lost=len(plan.lost),
         shared_trials=len(sharing),
         shared_steps=sum(link.steps for link in sharing),
+        missed_trials=len(plan.missed),
+        missed_steps=sum(plan.missed.values()),
         left_steps=left_steps,
         left_flops=None if None in prices.values() else arithmetic,
         seconds=_seconds(left, times),

@@ -35,6 +35,12 @@ def workload_lines(work: Workload, trained_on: Sequence[Mapping[str, str]]) -> I
             f"{plural(work.shared_trials, 'trial')} {take} {plural(work.shared_steps, 'step')} from other trials, "
             "which train them anyway"
         )
+    if work.missed_steps:
+        train = "trains" if work.missed_trials == 1 else "train"
+        yield (
+            f"{plural(work.missed_trials, 'trial')} {train} {plural(work.missed_steps, 'step')} again that done trials "
+            "have in common: no checkpoint for others is kept there, and the last one of a trial holds its own end"
+        )
     yield f"To train: {', '.join(_left(work))}"
 
 

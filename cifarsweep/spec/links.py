@@ -54,6 +54,8 @@ class Plan:
     """By new trial: a done one that trained the same, but for device and versions."""
     lost: tuple[int, ...] = ()
     """New trials of which a done one trained the same, and none that is reusable."""
+    missed: Mapping[int, int] = field(default_factory=dict)
+    """By new trial: first steps that a done one has trained too, and whose state it keeps no more."""
 
 
 #: Plans what the new ones among the candidates take.

@@ -88,6 +88,7 @@ def plan(candidates: Iterable[Candidate], images: Known) -> Plan:
     waiting: dict[int, int] = {}
     known: dict[int, int] = {}
     lost: list[int] = []
+    missed: dict[int, int] = {}
     shared = _Shared()
     for members in _groups(candidates, images):
         named = _named(members, shared)
@@ -98,12 +99,14 @@ def plan(candidates: Iterable[Candidate], images: Known) -> Plan:
                 known[trial_id] = one.known
             elif any(other.is_lost and shared.all(one, other) for other in named):
                 lost.append(trial_id)
+            else:
+                missed |= _missed(one, there, shared)
             if link := _link(one, there, shared):
                 links.append(link)
                 one = replace(one, trial=replace(one.trial, source_id=link.source_id, branch_step=link.branch_step))
             there.append(one)
         waiting |= _waiting(there)
-    return Plan(tuple(sorted(links, key=lambda link: link.trial_id)), waiting, known, tuple(sorted(lost)))
+    return Plan(tuple(sorted(links, key=lambda link: link.trial_id)), waiting, known, tuple(sorted(lost)), missed)
 
 
 def _groups(candidates: Iterable[Candidate], images: Known) -> Iterator[list[_Member]]:
@@ -176,6 +179,13 @@ def _link(one: _Member, there: Sequence[_Member], shared: _Shared) -> Link | Non
     gains = [(other.gives(shared.steps(one, other)), other.trial.trial_id) for other in able]
     steps, source_id = max(gains, key=lambda gain: gain[0], default=(0, 0))
     return Link(trial_id, source_id, steps, steps) if steps and steps >= one.kind.worth else None
+
+
+def _missed(one: _Member, there: Sequence[_Member], shared: _Shared) -> Mapping[int, int]:
+    """The steps that a new trial trains again though a done one has them, and keeps no state there."""
+    done = max((shared.steps(one, other) for other in there if other.trial.state == "done"), default=0)
+    gain = max((other.gives(shared.steps(one, other)) for other in there), default=0)
+    return {one.trial.trial_id: done - gain} if done - gain >= one.kind.worth else {}
 
 
 def _waiting(members: Sequence[_Member]) -> Mapping[int, int]:

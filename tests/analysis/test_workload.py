@@ -35,9 +35,10 @@ def test_each_step_counts_once():
 
 
 def test_what_is_known_is_not_left_and_not_shared():
-    plan = Plan(links=(Link(1, 0, 9, 9),), known={1: 77}, lost=(0,))
+    plan = Plan(links=(Link(1, 0, 9, 9),), known={1: 77}, lost=(0,), missed={0: 5})
     work = counted(trials(ONE, ONE), plan)
-    assert work == Workload(trials=2, steps=28, known=1, lost=1, left_steps=14, left_flops=3 * 10 * 200)
+    missed = {"missed_trials": 1, "missed_steps": 5}
+    assert work == Workload(trials=2, steps=28, known=1, lost=1, **missed, left_steps=14, left_flops=3 * 10 * 200)
 
 
 def test_nothing_is_said_where_the_images_are_unknown():

@@ -25,6 +25,14 @@ def test_what_is_shared_and_how_long_the_rest_takes():
     ]
 
 
+def test_what_is_trained_again_says_why():
+    found = lines(trials=2, steps=100, missed_trials=1, missed_steps=40, left_steps=100)
+    assert found[0] == (
+        "1 trial trains 40 steps again that done trials have in common: no checkpoint for others is kept there, and "
+        "the last one of a trial holds its own end"
+    )
+
+
 def test_what_is_known_names_device_and_versions():
     environment = {"device": "NVIDIA H200", "torch": "2.15.0", "cuda": "13.2", "python": "3.11.2"}
     found = lines([environment], trials=2, steps=10, known=1, lost=1, shared_trials=1, shared_steps=1, left_steps=5)

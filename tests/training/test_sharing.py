@@ -157,6 +157,17 @@ def test_a_done_trial_gives_the_states_that_are_kept_and_is_known():
     assert planned([done, trial(2), trial(3, **changed)]) == Plan((Link(2, 1, 4, 4), Link(3, 1, 4, 4)), {}, {2: 1})
 
 
+def test_steps_of_a_done_trial_that_kept_no_state_are_told():
+    changed = {"schedule": Schedule(phases=("2-3 x0.5",))}
+    shared = planned([trial(1, "queued"), trial(2, **changed)]).links[0].steps
+    done = trial(1, "done")
+    assert planned([done, trial(2, **changed)]) == Plan(missed={2: shared})
+    assert planned([done, trial(2, epochs=6)]) == Plan(missed={2: 8})
+    # What others on their way give, or an earlier state of the done one, is not trained again.
+    assert planned([replace(done, branches=frozenset({shared - 1})), trial(2, **changed)]).missed == {2: 1}
+    assert planned([done, trial(4, "queued", **changed), trial(5, **changed)]).missed == {}
+
+
 def test_a_done_trial_that_is_not_reusable_is_told():
     done = replace(trial(1, "done", branches=frozenset({4})), reusable=False)
     assert planned([done, trial(2), trial(3, log_every=3)]) == Plan(lost=(2,))
