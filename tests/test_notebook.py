@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.programs import program_study
 
 import cifarsweep
 from cifarsweep.errors import OutputError, UnknownStudy
@@ -152,3 +153,18 @@ def test_the_example_notebook_runs(url: str, tmp_path: Path, monkeypatch: pytest
 def test_a_study_that_is_called_by_no_name_is_one_sentence(url, name):
     with cifarsweep.open(url) as results, pytest.raises(UnknownStudy, match="called by its name.*'demo'"):
         results.study(name)
+
+
+def test_table_and_figure_of_a_program_are_about_its_metric(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'own.db'}"
+    with Store.open(url, upgrade=True) as store:
+        store.studies.create(program_study("dev/error", seeds=2))
+        while lease := store.queue.claim("w"):
+            rows = [MetricRow("dev/error", step, 1 / step) for step in (1, 2)]
+            store.queue.finish(lease, rows, None, TrialResult(Outcome.FINISHED, 2, {"dev/error": 0.5}, ""))
+
+    with cifarsweep.open(url) as opened:
+        trials, figure = opened.study("own").trials(), opened.study("own").figure()
+
+    assert list(trials["lr"]) == [0.1, 0.03, 0.01] * 2 and list(trials["dev/error"]) == [0.5] * 6
+    assert figure.layout.yaxis.title.text == "dev/error"

@@ -125,9 +125,7 @@ def _attempts(row: TrialRow) -> Table:
     for each in row.attempts:
         began = each.started_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
         ended = each.ended_at.astimezone().strftime("%H:%M:%S") if each.ended_at else ""
-        versions = ", ".join(
-            f"{name} {version if len(version) <= _LONGEST else version[:16]}" for name, version in each.versions.items()
-        )
+        versions = ", ".join(f"{name} {_short(version)}" for name, version in each.versions.items())
         texts = (each.worker_id, each.device, began, ended, str(each.end or "running"), str(each.first_step), versions)
         table.add_row(str(each.attempt), *map(one_line, texts))
     return table

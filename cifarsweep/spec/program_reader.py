@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +104,7 @@ def read_program_study(path: Path, raw: Table, overrides: Mapping[str, Any], not
         search, cells = None, _cells(file, fixed, factors, given, where)
         cells = merge_equal_cells(cells, note) if given else cells
     _check_placeholders(program, cells, where, note)
+    _note_words(program, path.parent.absolute(), note)
     seeds = seeds_of(file, where)
     check_trial_count((search.points if search else len(cells)) * len(seeds), where)
     hypotheses = [_with_metric(each, program.metric) for each in file.hypotheses]
@@ -198,6 +201,19 @@ def _cells(
         name = name or cell_name(hashable(levels), list(factors))
         cells.append(Cell(name=name, levels=its, settings=None, parameters=values))
     return cells
+
+
+def _note_words(program: Program, folder: Path, note: Note) -> None:
+    """Note a command that is not found here, and a file of its words that is none of the program."""
+    first = program.command[0]
+    there = (folder / first).is_file() if os.sep in first else shutil.which(first) is not None
+    if not there and not PLACEHOLDER.search(first):
+        note(f"the command {first!r} is not found on this machine; a worker's machine needs it")
+    known = {file.path for file in program.files}
+    for word in program.command:
+        path = os.path.normpath(word)
+        if path not in known and not os.path.isabs(word) and (folder / word).is_file():
+            note(f"{word} is none of the program's files, so that a change of it goes unnoticed; add it to files")
 
 
 def _check_placeholders(program: Program, cells: Iterable[Cell], where: str, note: Note) -> None:

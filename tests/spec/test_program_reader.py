@@ -147,14 +147,25 @@ def test_extending_says_what_is_another_program_now(write_program):
     check_extends(old, old.model_copy(update={"seeds": (0, 1, 2)}))
 
 
-def test_a_study_whose_command_has_no_seed_gets_a_note(write_program):
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (', "--seed", "{seed}"', "", "no word of the command is {seed}: the trials of a cell are all alike, unless the "
+         "program reads trial.seed"),
+        ('"python"', '"pythn-x"', "the command 'pythn-x' is not found on this machine; a worker's machine needs it"),
+        ('"python"', '"./train"', "the command './train' is not found on this machine; a worker's machine needs it"),
+        ('"train.py",', '"./data.bin",', "./data.bin is none of the program's files, so that a change of it goes "
+         "unnoticed; add it to files"),
+        ('"train.py",', '"./train.py",', None),
+        ('"python"', '"{optimizer.name}"', None),
+    ],
+)  # fmt: skip
+def test_what_looks_like_a_slip_gets_a_note(write_program, old, new, says):
     notes: list[str] = []
 
-    read_study(write_program(PROGRAM.replace(', "--seed", "{seed}"', "")), note=notes.append)
+    read_study(write_program(PROGRAM.replace(old, new, 1)), note=notes.append)
 
-    assert notes == [
-        "no word of the command is {seed}: the trials of a cell are all alike, unless the program reads trial.seed"
-    ]
+    assert notes == ([says] if says else [])
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from cifarsweep.spec.search_space import Choices, Range, Search
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.types import MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
+from cifarsweep.store.cached import CachedStore
 from cifarsweep.store.records import Environment
 from cifarsweep.store.schema import study as study_table
 from cifarsweep.store.url import parse_url
@@ -147,3 +148,11 @@ def test_a_trial_with_more_loss_than_the_others_is_pruned(store: Store) -> None:
         rows = [MetricRow("loss", step, loss / step) for step in (1, 2, 3)]
         store.queue.finish(lease, rows, None, TrialResult(Outcome.FINISHED, 3, {"loss": loss / 3}, ""))
         assert pruned == (loss == 9.0)
+
+
+def test_a_running_trial_is_told_with_the_newest_value_of_its_metric(url: str, store: Store) -> None:
+    store.studies.create(make_program_study())
+    store.queue.write(must_claim(store), [MetricRow("loss", step, 1 / step) for step in (1, 2, 4)])
+    with CachedStore.open(url, read_only=True) as watched:
+        (running,) = watched.snapshot().running.values()
+    assert (running.metric, running.newest) == ("loss", {"loss": 0.25})
