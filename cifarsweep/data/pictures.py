@@ -10,15 +10,18 @@ from cifarsweep.data import catalog, tensor_file
 from cifarsweep.errors import DataError
 
 _LABEL_BYTES = 8
+#: Pixels a side of a picture at most: larger images are made smaller, so that pages stay small.
+_MOST = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A test image: its place in the test set, the name of its class, and a PNG of its pixels."""
+    """A test image: its place in the test set, the name of its class, and a PNG of `side` pixels a side."""
 
     place: int
     label: str
     png: bytes
+    side: int = 32
 
 
 def read_pictures(dataset: str, sha256: str, places: Sequence[int]) -> list[Picture] | None:
@@ -42,9 +45,11 @@ def read_pictures(dataset: str, sha256: str, places: Sequence[int]) -> list[Pict
                 pixels = file.read(size)
                 file.seek(labels + place * _LABEL_BYTES)
                 label = header.classes[int.from_bytes(file.read(_LABEL_BYTES), "little")]
+                image = Image.frombytes(mode, (header.shape.side, header.shape.side), pixels)
+                image.thumbnail((_MOST, _MOST), Image.Resampling.LANCZOS)
                 png = io.BytesIO()
-                Image.frombytes(mode, (header.shape.side, header.shape.side), pixels).save(png, "PNG")
-                found.append(Picture(place, label, png.getvalue()))
+                image.save(png, "PNG")
+                found.append(Picture(place, label, png.getvalue(), image.width))
         return found
     except (DataError, OSError, ValueError, IndexError):
         return None

@@ -18,6 +18,8 @@ from cifarsweep.spec.metrics import VAL_ACCURACY
 
 #: Pictures of each of the three groups.
 _SHOWN = 8
+#: Pixels a side of a page that a picture takes at most.
+_SIDE = 64
 
 
 def images_view(
@@ -47,6 +49,8 @@ def images_view(
                         "png": base64.b64encode(known[place].png).decode(),
                         "label": known[place].label,
                         "place": place,
+                        "side": _side(known[place].side),
+                        "smooth": known[place].side > _SIDE,
                     }
                     for place in sample(listed)
                     if place in known
@@ -58,6 +62,11 @@ def images_view(
         if shown is not None
         else f"The images of {found.dataset} that were trained on are not here, so no pictures are shown.",
     }
+
+
+def _side(pixels: int) -> int:
+    """Show each pixel of a small picture as a square of whole pixels of the page."""
+    return pixels * (_SIDE // pixels) if pixels <= _SIDE else _SIDE
 
 
 def _groups(found: ImageResults) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -140,3 +140,21 @@ def test_pictures_are_the_images_of_the_test_set(images: str) -> None:
     assert (pixels == np.arange(8 * 3072, dtype=np.uint8).reshape(8, 32, 32, 3)[2]).all()
     assert read_pictures("digits", images, [6]) is None
     assert read_pictures("nothing-here", images, [0]) is None
+
+
+@pytest.mark.parametrize(
+    ("pixels", "shown", "smooth"), [(8, 64, False), (28, 56, False), (32, 64, False), (64, 64, False), (200, 64, True)]
+)
+def test_pixels_of_a_picture_are_whole_squares_or_smooth(
+    report: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pixels: int, shown: int, smooth: bool
+) -> None:
+    monkeypatch.setenv("CIFARSWEEP_DATA", str(tmp_path))
+    images, labels = np.zeros((6, pixels, pixels, 1), np.uint8), np.zeros(6, np.int64)
+    made = Contents(("cat", "dog"), "test", images[:2], labels[:2], images, labels)
+    sha256 = tensor_file.write(tmp_path / "digits.safetensors", made).sha256
+
+    view = images_view(replace(report, data_digest=f"digits sha256 {sha256}"), cell_results(report))
+
+    assert view is not None
+    pictures = [picture for group in view["groups"] for picture in group["pictures"]]
+    assert {(picture["side"], picture["smooth"]) for picture in pictures} == {(shown, smooth)}
