@@ -16,7 +16,7 @@ from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
 from cifarsweep.analysis.results import final_summary
 from cifarsweep.analysis.reuse import reused_amounts
 from cifarsweep.analysis.samples import metrics_needed, named_cells
-from cifarsweep.data.catalog import class_count, class_names, sizes
+from cifarsweep.data.catalog import BUILT_IN, class_count, class_names, readable, sizes
 from cifarsweep.spec.metrics import (
     EPOCH,
     LARGEST_CLASS,
@@ -132,6 +132,7 @@ def read_trials(store: Store, name: str) -> ReportStudy:
         classes=classes,
         plans=store.studies.plans(name),
         class_names={dataset: class_names(dataset) for dataset in datasets(study)},
+        images={name: found for name in datasets(study) if name not in BUILT_IN and (found := readable(name))},
     )
 
 

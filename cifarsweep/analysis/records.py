@@ -19,6 +19,7 @@ from cifarsweep.stats.multiplicity import Plans
 from cifarsweep.stats.shares import Guess
 
 if TYPE_CHECKING:
+    from cifarsweep.data.catalog import DataSetInfo
     from cifarsweep.store.trial_records import AttemptRow, Reuse
 
 #: Strictly rising steps (int64) and the value at each (float64; nan and infinity where the metric was not finite).
@@ -181,6 +182,8 @@ class ReportStudy:
     """By the name of the cell; empty if no trial recorded it."""
     class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Names of the classes of each data set that is installed on this machine."""
+    images: Mapping[str, DataSetInfo] = field(default_factory=dict)
+    """The data sets of the user's own that are installed on this machine, by name."""
     evaluations: Mapping[int, int] = field(default_factory=dict)
     """The number of evaluations by trial number, for trials whose curves are not in `series`."""
     hits: Mapping[tuple[int, str], npt.NDArray[np.bool_]] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,10 @@ from cifarsweep.text import quoted
 
 ROOT_VARIABLE = "CIFARSWEEP_DATA"
 EMBEDDED = "digits"
+
+
+#: The end of a data set's source, where an import had options.
+_OPTIONS = re.compile(r"( --size \d+)?( --grey)?( --fit (crop|pad))?( --test [-+.\de]+ --seed \d+)?( --skip-others)?\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,11 @@ class DataSetInfo:
     path: Path
     stamp: Stamp | None = None
     shape: ImageShape = CIFAR
+
+    @property
+    def import_options(self) -> str:
+        """The options of `data import` that made it, with a space before each; empty for none."""
+        return _OPTIONS.search(self.source)[0]  # type: ignore[index]  # it matches an empty end
 
 
 def data_root() -> Path:
@@ -126,20 +136,22 @@ def sizes(name: str) -> tuple[int, int] | None:
     """Return how many training and test images there are; None where `class_count` returns None."""
     if name in BUILT_IN:
         return BUILT_IN[name].train, BUILT_IN[name].test
-    try:
-        found = info(name)
-    except DataError:
-        return None
+    found = readable(name)
     return (found.train, found.test) if found else None
 
 
 def class_names(name: str) -> tuple[str, ...]:
     """Return the names of the classes by their numbers; none if the data set is not installed here, or damaged."""
-    try:
-        found = info(name)
-    except DataError:
-        return ()
+    found = readable(name)
     return found.classes if found else ()
+
+
+def readable(name: str) -> DataSetInfo | None:
+    """Return the data set of that name; None if it is not installed here, or damaged."""
+    try:
+        return info(name)
+    except DataError:
+        return None
 
 
 def installed(root: Path | None = None, on_damaged: Callable[[DataError], None] | None = None) -> list[DataSetInfo]:

@@ -60,10 +60,15 @@ class ImportOptions:
             raise DataError(f"--test: {self.test:g} is no part of the images; give one between 0 and 1, such as 0.2")
 
     def __str__(self) -> str:
-        """The options that decide pixels and splits; nothing for the defaults."""
-        split = [] if self.test is None else [f"test {self.test:g}", f"seed {self.seed}"]
-        shape = [] if self.shape == CIFAR else [str(self.shape)]
-        return ", ".join([*shape, *([] if self.fit == "stretch" else [self.fit]), *split])
+        """The options as the command line has them; nothing for the defaults."""
+        given = {
+            f"--size {self.shape.side}": self.shape.side != CIFAR.side,
+            "--grey": self.shape.channels == 1,
+            f"--fit {self.fit}": self.fit != "stretch",
+            f"--test {self.test} --seed {self.seed}" if self.test is not None else "": self.test is not None,
+            "--skip-others": self.skip_others,
+        }
+        return " ".join(option for option, is_given in given.items() if is_given)
 
 
 def import_images(
@@ -246,7 +251,7 @@ def _contents(
     keys = sorted(found.pixels)
     arrays = {split: _arrays([key for key in keys if key[0] == split], found, classes) for split in SPLITS}
     described = f"imported from {source.name}" if is_plain(source.name) else "imported"
-    described += f" ({options})" if str(options) else ""
+    described = " ".join([described, *[str(options)] * bool(str(options))])
     return Contents(classes, described, *arrays["train"], *arrays["test"]), notes
 
 

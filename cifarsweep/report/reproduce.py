@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cifarsweep.analysis.records import ReportStudy
-from cifarsweep.data.catalog import BUILT_IN
+from cifarsweep.data.catalog import BUILT_IN, DataSetInfo
 from cifarsweep.environment import without_database
 from cifarsweep.formatting import plural
 from cifarsweep.report.reuse_text import reused_text
@@ -87,6 +87,7 @@ def reproduce_view(report: ReportStudy) -> dict[str, Any]:
         "program": _program_view(study.program) if study.program else None,
         "code": code_version(),
         "data": report.data_digest or None,
+        "images": list(_images_text(report)),
         "environments": [
             {"text": ", ".join(f"{name} {version}" for name, version in found), "trials": plural(count, "trial")}
             for found, count in _counted(_environments(report))
@@ -107,7 +108,8 @@ def commands(report: ReportStudy) -> Iterator[str]:
         return
     for dataset in sorted({cell.settings.dataset for cell in report.study.cells}):
         if dataset not in BUILT_IN:
-            yield f"cifarsweep data import {dataset} FOLDER"
+            found = _trained_on(report, dataset)
+            yield f"cifarsweep data import {dataset} FOLDER{found.import_options if found else ''}"
         elif command := BUILT_IN[dataset].command:
             yield command
     on_gpu = any("cuda" in versions for trial in report.trials for versions in trial.environments)
@@ -126,6 +128,22 @@ def commands(report: ReportStudy) -> Iterator[str]:
         same = "does this trial come out the same, bit for bit?"
         question = "how near does this trial come, which changed on its way?" if done[0].changed else same
         yield f"cifarsweep replay {name}/{done[0].number}    # {question}"
+
+
+def _trained_on(report: ReportStudy, dataset: str) -> DataSetInfo | None:
+    """The data set on this machine, if trials were trained on its images."""
+    found = report.images.get(dataset)
+    return found if found and found.sha256 in (report.data_digest or "") else None
+
+
+def _images_text(report: ReportStudy) -> Iterator[str]:
+    """What is known of images of the user's own."""
+    for name in report.images:
+        if found := _trained_on(report, name):
+            yield (
+                f"{name}: {found.shape}, {found.train:,} for training and {found.test:,} for testing, "
+                f"{len(found.classes):,} classes"
+            )
 
 
 def _program_commands(report: ReportStudy) -> Iterator[str]:

@@ -22,6 +22,7 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
+OPTIONS = "--size 28 --grey --fit crop --test 0.2 --seed 0 --skip-others"
 STUDY = """
 name = "rates"
 question = "Does a rate of 0.01 train more than one of 0.001?"
@@ -51,7 +52,7 @@ def test_from_a_folder_to_a_page(call, tmp_path, photos, monkeypatch, environmen
         "note: 1 file is no JPEG, PNG or WebP image and left out: 'README.md'",
         "note: all 90 images are not square and cropped, at most by 25 % ('kind-0/0.png' of 40x30)",
     ]
-    assert "\nimported from photos (28x28 grey, crop, test 0.2, seed 0); sha256 " in shown.stdout
+    assert f"\nimported from photos {OPTIONS}; sha256 " in shown.stdout
     assert re.search(r"kind-2 +\W +24 +\W +6", shown.stdout)
     assert refused.returncode == 2 and "model.widths: 6 stages are too many for images of 28x28 grey" in refused.stderr
     assert created.returncode == 0 and "GFLOP" in created.stdout
@@ -62,4 +63,7 @@ def test_from_a_folder_to_a_page(call, tmp_path, photos, monkeypatch, environmen
     forward = 2 * 9 * (28 * 28 * 4 + 14 * 14 * 4 * 8) + 2 * 8 * 3
     assert trial["state"] == "done" and trial["last_metrics"]["flops"] == 3 * forward * 65 * 4
     assert call("report", "rates").returncode == 0
-    assert "kind-1" in (tmp_path / "reports/rates.html").read_text()
+    page = (tmp_path / "reports/rates.html").read_text()
+    assert "kind-1" in page and "photos: 28x28 grey, 72 for training and 18 for testing, 3 classes" in page
+    # With these options the images of anybody's folder have the digest of the page again.
+    assert f"data import photos FOLDER {OPTIONS}\n" in page

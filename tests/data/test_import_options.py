@@ -92,8 +92,25 @@ def test_shape_and_way_are_kept_with_the_data_set(tmp_path, root, plain, folder)
     info = import_images("mine", folder(tmp_path / "photos", plain), root, options=options)
 
     assert (info.shape, info.train, info.test) == (GREY, 16, 4)
-    assert info.source == "imported from photos (28x28 grey, crop, test 0.2, seed 7)"
+    assert info.source == "imported from photos --size 28 --grey --fit crop --test 0.2 --seed 7"
     assert load("mine", root).train_images.shape == (16, 1, 28, 28)
+
+
+@given(
+    st.sampled_from([8, 32, 100]),
+    st.booleans(),
+    st.sampled_from(["stretch", "crop", "pad"]),
+    st.none() | st.floats(0.0001, 0.9999),
+    st.integers(0, 2**40),
+    st.booleans(),
+)
+def test_the_source_of_a_data_set_ends_with_the_options_that_made_it(side, grey, fit, test, seed, skip):
+    options = ImportOptions(ImageShape(side, 1 if grey else 3), fit, test, seed, skip)
+    source = f"imported from --grey folder {options}".strip()
+
+    found = catalog.DataSetInfo("mine", source, (), 1, 1, "", 1, Path()).import_options
+
+    assert found == (f" {options}" if str(options) else "")
 
 
 def test_without_options_an_import_is_what_it_was(tmp_path, root, files, folder):
