@@ -20,6 +20,7 @@ from cifarsweep.cli import (
     models,
     replay,
     report,
+    settings,
     show,
     status,
     worker,
@@ -56,6 +57,7 @@ def _root(
 
 app.command("studies")(create.list_studies)
 app.command("models")(models.models)
+app.command("settings")(settings.settings)
 app.command("create")(create.create)
 app.command("extend")(extend.extend)
 app.command("worker")(worker.worker)
