@@ -23,6 +23,7 @@ from cifarsweep.cli import (
     settings,
     show,
     status,
+    studies,
     worker,
 )
 from cifarsweep.version import __version__
@@ -55,7 +56,7 @@ def _root(
     """
 
 
-app.command("studies")(create.list_studies)
+app.command("studies")(studies.studies)
 app.command("models")(models.models)
 app.command("settings")(settings.settings)
 app.command("create")(create.create)

@@ -1,4 +1,4 @@
-"""`studies` and `create`: the studies that ship, and trials of a study in a database."""
+"""`create`: trials of a study in a database."""
 
 from __future__ import annotations
 
@@ -10,30 +10,13 @@ from rich.markup import escape
 from cifarsweep.cli.db import report_upgrade
 from cifarsweep.cli.new_trials import NoReuse, planner_for, workload_text
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, OtherData, console
+from cifarsweep.cli.studies import shape_text
 
 if TYPE_CHECKING:
     from cifarsweep.analysis.planning import LookChances, Spread
     from cifarsweep.spec.study import Study
     from cifarsweep.stats.multiplicity import Plans
     from cifarsweep.store.records import Created
-
-
-def list_studies() -> None:
-    """List the studies that ship: name, question, trials, training images."""
-    from rich.table import Table
-
-    from cifarsweep.spec.reader import read_study, shipped
-    from cifarsweep.worker.precheck import images_to_train
-
-    table = Table("name", "question", "trials", "images", title="Studies that ship with cifarsweep", show_lines=True)
-    table.caption = "Images are training images, repetitions included, in millions; of a search, at most."
-    table.columns[-1].justify = "right"
-    for path in shipped():
-        study = read_study(path)
-        images = images_to_train(study)
-        counted = "unknown" if images is None else f"{images / 1e6:,.1f} M"
-        table.add_row(study.name, study.question, f"{_shape(study)} = {study.planned}", counted)
-    console().print(table)
 
 
 def create(
@@ -78,7 +61,7 @@ def create(
         spread = expected_spread(spec, store) if created.added and spec.hypotheses else None
         plans = store.studies.plans(spec.name)
     if created.added:
-        typer.echo(f"{spec.name}: {created.added} trials added ({_shape(spec)})")
+        typer.echo(f"{spec.name}: {created.added} trials added ({shape_text(spec)})")
         report_requeued(spec.name, created)
         for line in work:
             typer.echo(line)
@@ -149,14 +132,6 @@ def _ends_text(look: LookChances) -> str:
 
 def _chance_text(chance: float) -> str:
     return "> 99 %" if chance > 0.99 else f"{chance:.0%}".replace("%", " %")
-
-
-def _shape(study: Study) -> str:
-    cells, seeds = len(study.cells), len(study.seeds)
-    if study.search:
-        points = study.search.points
-        return f"search for {points} point{'s' * (points > 1)} x {seeds} seed{'s' * (seeds > 1)}"
-    return f"{cells} cell{'s' * (cells > 1)} x {seeds} seed{'s' * (seeds > 1)}"
 
 
 def _datasets(study: Study) -> list[str]:

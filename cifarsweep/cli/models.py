@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def models(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these; timm:NAME too.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Only these; timm:NAME too.")] = None,
     classes: Annotated[int, typer.Option(metavar="N", min=2, max=100_000, help="Classes to tell apart.")] = 10,
     timm: Annotated[
         str | None, typer.Option(metavar="PATTERN", help="Models of timm, for example 'vit_*_224'.")

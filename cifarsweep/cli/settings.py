@@ -13,7 +13,7 @@ from cifarsweep.cli.options import console
 
 def settings(
     key: Annotated[
-        str | None, typer.Argument(metavar="[KEY]", help="One setting, or a table such as optimizer.")
+        str | None, typer.Argument(metavar="KEY", help="One setting, or a table such as optimizer.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:

@@ -29,7 +29,7 @@ _EVERY_S = 1.0
 
 
 def status(
-    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="All of them if left out.")] = None,
+    study: Annotated[str | None, typer.Argument(metavar="STUDY", help="All of them if left out.")] = None,
     db: Database = DEFAULT_DATABASE,
     watch: Annotated[bool, typer.Option("--watch", help="Show it again every second, until Ctrl-C.")] = False,
     as_json: Json = False,
