@@ -28,20 +28,20 @@ def pause(target: Target, db: Database = DEFAULT_DATABASE) -> None:
 
 
 def resume(target: Target, db: Database = DEFAULT_DATABASE) -> None:
-    """Undo `pause`: trials are queued again and go on from their checkpoints."""
+    """Let paused trials go on from their checkpoints."""
     _change(
         target, db, lambda store, *trials: store.control.resume(*trials), "{} queued again", "{} go on without a pause"
     )
 
 
 def cancel(target: Target, db: Database = DEFAULT_DATABASE) -> None:
-    """Cancel trials for good: queued and paused ones at once, running ones within one beat of their worker."""
+    """Cancel trials for good. Queued and paused ones end at once, running ones within one beat of their worker."""
     soon = "{} will be cancelled at their next beat"
     _change(target, db, lambda store, *trials: store.control.cancel(*trials), "{} cancelled", soon)
 
 
 def retry(target: Target, db: Database = DEFAULT_DATABASE) -> None:
-    """Queue failed, poisoned and cancelled trials again, from their newest checkpoints."""
+    """Queue failed, poisoned and cancelled trials again. They go on from their newest checkpoints."""
     soon = "{} go on instead of being cancelled"
     _change(target, db, lambda store, *trials: store.control.retry(*trials), "{} to be tried again", soon)
 
@@ -51,7 +51,7 @@ def priority(
     value: Annotated[int, typer.Argument(metavar="N", help="Higher comes first; 0 is the default.")],
     db: Database = DEFAULT_DATABASE,
 ) -> None:
-    """Let trials be taken before, or after, those of other priorities."""
+    """Let trials be taken before, or after, all others."""
     if abs(value) > _MOST:
         raise SpecError(f"priority {value}: must lie between -{_MOST:,} and {_MOST:,}")
     now = f"{{}} have priority {value} now"

@@ -23,7 +23,7 @@ def dashboard(
     ] = None,
     db: Database = DEFAULT_DATABASE,
 ) -> None:
-    """Serve the report's pages, live while workers train, until Ctrl-C. It reads and never writes."""
+    """Serve the report's pages, live while workers train. It reads and never writes; Ctrl-C ends it."""
     try:
         from cifarsweep.dashboard.server import serve
     except ModuleNotFoundError as error:

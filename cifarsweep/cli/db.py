@@ -29,7 +29,10 @@ def upgrade(db: Database = DEFAULT_DATABASE) -> None:
 
 @app.command()
 def check(db: Database = DEFAULT_DATABASE) -> None:
-    """Look for damage: integrity, orphans, stale leases, Optuna's view against ours. Exit code 2 if there is any."""
+    """Look for damage. Exit code 2 if there is any.
+
+    Integrity, orphans, stale leases, and Optuna's view against ours.
+    """
     from cifarsweep.store import Store
 
     with Store.open(db, read_only=True) as store:
@@ -47,7 +50,7 @@ def backup(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The SQLite file to write; it must not exist yet.")],
     db: Database = DEFAULT_DATABASE,
 ) -> None:
-    """Copy a database in use into one SQLite file, which every command opens as well. Checkpoints are not in it."""
+    """Copy a database in use into one SQLite file. Every command opens it as well; it has no checkpoints."""
     from cifarsweep.store import Store
     from cifarsweep.store.url import parse_url, redacted
 
@@ -62,7 +65,7 @@ def restore(
     source: Annotated[Path, typer.Argument(metavar="FILE", help="What `db backup` wrote.")],
     db: Database = DEFAULT_DATABASE,
 ) -> None:
-    """Fill an empty database from a backup, all or nothing; it may be of the other kind."""
+    """Fill an empty database from a backup, all or nothing. It may be of the other kind."""
     from cifarsweep.store import Store
 
     with Store.open_backup(source) as copy, Store.open(db, upgrade=True) as store:

@@ -20,9 +20,10 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 def doctor(db: Database = DEFAULT_DATABASE, artifacts: Artifacts = None, as_json: Json = False) -> None:
-    """Look at this machine and at the database: versions, GPUs, data sets, disks, locks, clocks, leases.
+    """Look at this machine and at the database.
 
-    Changes nothing. Exit code 1 if something fails; every line that is not ok says what to do.
+    Versions, GPUs, data sets, disks, locks, clocks and leases. Changes nothing. Exit code 1 if something fails; every
+    line that is not ok says what to do.
     """
     from cifarsweep.store.admin import doctor as database
 

@@ -27,7 +27,9 @@ def export(
     db: Database = DEFAULT_DATABASE,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
-    """Write every metric row of a study: trial, cell, seed, name, step, value.
+    """Write every metric row of a study.
+
+    A row has trial, cell, seed, name, step and value.
 
     Parquet and TensorBoard need the extras of that name. For TensorBoard, the counts of which class was taken for which
     are left out.

@@ -22,7 +22,7 @@ def import_tensorboard(
     ] = None,
     db: Database = DEFAULT_DATABASE,
 ) -> None:
-    """Import the scalars of TensorBoard runs as trials that are done.
+    """Import TensorBoard runs as trials that are done.
 
     A run folder is a trial, its name the cell; `seed=3` or `_s3` in the name is the seed. Folders of add_scalars and
     add_hparams, and train and validation, are parts of their run. To stand beside new trials, accuracies must be called

@@ -84,7 +84,7 @@ def launch(
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Slurm: any other option of sbatch; repeat for more.")
     ] = None,
 ) -> None:
-    """Start a worker on every GPU of this machine and keep it running, or submit workers to Slurm.
+    """Start workers on all GPUs here, or on Slurm.
 
     A worker that crashes is started again, unless it has nothing left to do or its machine is bad. Ctrl-C writes
     checkpoints and gives the trials back; twice stops at once.

@@ -23,7 +23,10 @@ def models(
         int | None, typer.Option(metavar="N", min=8, max=1024, help="Pixels a side for models of timm; else their own.")
     ] = None,
 ) -> None:
-    """List models with parameters and arithmetic of one image, forward."""
+    """List networks with their parameters and arithmetic.
+
+    FLOPs are those of one image, forward.
+    """
     _print(_rows(names or [], timm, classes, img_size))
 
 

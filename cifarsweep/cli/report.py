@@ -31,7 +31,10 @@ def report(
     png: Annotated[bool, typer.Option("--png", help="Draw the pages as pictures too, by Chromium.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Only print verdicts and cells, for programs.")] = False,
 ) -> None:
-    """Write one offline page a study and an index, and print the results."""
+    """Write offline pages, and print the results.
+
+    Each study has a page, and all of them an index.
+    """
     from cifarsweep.report.browser_print import find_chromium
 
     if compare and study:

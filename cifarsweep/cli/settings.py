@@ -12,12 +12,13 @@ from cifarsweep.cli.options import console
 
 
 def settings(
-    key: Annotated[
-        str | None, typer.Argument(metavar="KEY", help="One setting, or a table such as optimizer.")
-    ] = None,
+    key: Annotated[str | None, typer.Argument(metavar="KEY", help="One setting, or a table such as optimizer.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
-    """List the settings of a training run: values, default and what each does."""
+    """List what a study can set.
+
+    Values, default and what each setting does.
+    """
     from cifarsweep.spec.reference import settings_reference
 
     found = settings_reference(key)

@@ -32,7 +32,7 @@ def show(
     db: Database = DEFAULT_DATABASE,
     as_json: Json = False,
 ) -> None:
-    """Show one trial: settings, attempts, last metrics, error if any."""
+    """Show one trial: settings, attempts, metrics, error."""
     from cifarsweep.store import Store
 
     study, number = parse_trial(trial)

@@ -34,7 +34,7 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Show it again every second, until Ctrl-C.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show how far the studies are, and which workers train them.
+    """Show how far the studies are, and who trains them.
 
     With --json: one object for one study, else a list of them.
     """

@@ -21,7 +21,10 @@ def studies(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the studies that ship: name, question, trials, training images. With NAME: print its file, or copy it."""
+    """List the studies that ship, or print the file of one.
+
+    The list has name, question, trials and training images.
+    """
     from cifarsweep.spec.reader import find, shipped
 
     if copy is not None and (name is None or as_json):

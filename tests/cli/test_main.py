@@ -160,3 +160,12 @@ def test_a_data_folder_of_nobody_is_one_sentence(monkeypatch):
 
     with pytest.raises(DataError, match=r"CIFARSWEEP_DATA.*no-such-user-here"):
         catalog.data_root()
+
+
+@pytest.mark.parametrize("group", [[], ["db"]])
+def test_what_help_says_of_a_command_is_a_whole_sentence(call, group):
+    shown = call(*group, "--help", COLUMNS="80").stdout
+
+    of_commands = shown.partition("Commands:")[2].strip().splitlines()
+    assert len(of_commands) > 3
+    assert [line for line in of_commands if not line.endswith(".")] == [] and "..." not in "".join(of_commands)
