@@ -26,6 +26,7 @@ class ConvNet(Frozen):
     widths: Annotated[tuple[Channels, ...], Field(min_length=1, max_length=9)] = (32, 64, 128, 256, 256)
     """Channels of each stage."""
     convs_per_stage: Annotated[int, Field(ge=1, le=16)] = 2
+    """Convolutions of each stage."""
     skip: bool = False
     """Add each stage's input to its output (through a bridge, a convolution, where the widths differ)."""
     skip_every: Annotated[int, Field(ge=0, le=16)] = 0
@@ -37,6 +38,7 @@ class ConvNet(Frozen):
     conv_bias: bool = True
     """`norm = "none"` only: whether the convolutions of stages have a bias; stem and 3x3 bridges always have one."""
     norm: Literal["batch", "layer", "group", "instance", "none"] = "batch"
+    """The norm after each convolution."""
     norm_groups: Channels = 8
     """Groups of `norm = "group"`."""
     norm_group_size: Annotated[int, Field(ge=0, le=65_536)] = 0
@@ -44,9 +46,11 @@ class ConvNet(Frozen):
     norm_affine: bool = True
     """Whether norms have a scale and a shift for each channel."""
     kernel_size: Annotated[int, Field(ge=1, le=11)] = 3
+    """Pixels along the side of the kernels; an odd number."""
     dropout: Probability = 0.0
     """Probability of zeroing a feature before the linear layer."""
     init: Init = "he"
+    """First weights: `he` draws them by He et al. 2015, `torch` as PyTorch does, `zero` sets all to zero."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -78,6 +82,7 @@ class ResNet9(Frozen):
 
     name: Literal["resnet9"] = "resnet9"
     init: Init = "he"
+    """First weights: `he` draws them by He et al. 2015, `torch` as PyTorch does, `zero` sets all to zero."""
 
 
 class ResNet(Frozen):
@@ -87,6 +92,7 @@ class ResNet(Frozen):
 
     name: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
     init: Init = "he"
+    """First weights: `he` draws them by He et al. 2015, `torch` as PyTorch does, `zero` sets all to zero."""
 
 
 class ViT(Frozen):
@@ -94,13 +100,19 @@ class ViT(Frozen):
 
     name: Literal["vit"] = "vit"
     stem: Literal["patch", "conv"] = "patch"
+    """How an image becomes tokens: one convolution as large as a patch, or several of 3x3."""
     patch_size: Annotated[int, Field(ge=1, le=LARGEST)] = 4
     """Pixels along the side of a patch; the convolutional stem reduces by the same factor, a power of 2."""
     width: Annotated[int, Field(ge=8, le=4096)] = 256
+    """Length of a token."""
     depth: Annotated[int, Field(ge=1, le=64)] = 6
+    """Number of blocks."""
     heads: Annotated[int, Field(ge=1, le=64)] = 8
+    """Attention heads of a block; they divide the width."""
     mlp_ratio: Annotated[float, Field(gt=0, le=16)] = 2.0
+    """Width of the hidden layer of a block, in units of `width`."""
     dropout: Probability = 0.0
+    """Probability of zeroing a feature after attention and in the hidden layers."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

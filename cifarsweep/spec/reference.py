@@ -14,17 +14,18 @@ from pydantic.fields import FieldInfo
 
 from cifarsweep.errors import SpecError
 from cifarsweep.spec.levels import level_text
+from cifarsweep.spec.own import CODE, OwnPart
 from cifarsweep.spec.settings import Settings, nested_models
 from cifarsweep.spec.validation import nearest
 
 _WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false"}
-#: Names that a family of networks is chosen by, where it is not one of a list.
-_NAMED_BY_PATTERN = "timm:NAME"
+#: How a part is named that is none of a list.
+_OWN, _TIMM = "FILE:NAME", "timm:NAME"
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting. `only_for` names the networks that have it; empty where all have."""
+    """One setting. `only_for` names the networks, or other parts, that have it; empty where all have."""
 
     key: str
     values: str
@@ -50,6 +51,8 @@ def settings_reference(wanted: str | None = None) -> list[Setting]:
 
 def _of_table(model: type[BaseModel], prefix: str = "", only_for: str = "") -> Iterator[Setting]:
     for name, field in model.model_fields.items():
+        if name == CODE:
+            continue  # `create` fills it in
         tables = nested_models(field.annotation)
         if not tables:
             yield _setting(f"{prefix}{name}", field, only_for, inspect.cleandoc(model.__doc__ or ""))
@@ -59,7 +62,8 @@ def _of_table(model: type[BaseModel], prefix: str = "", only_for: str = "") -> I
 
 
 def _names(table: type[BaseModel]) -> list[str]:
-    return [str(word) for word in get_args(table.model_fields["name"].annotation)] or [_NAMED_BY_PATTERN]
+    words = [str(word) for word in get_args(table.model_fields["name"].annotation)]
+    return words or [_OWN if issubclass(table, OwnPart) else _TIMM]
 
 
 def _setting(key: str, field: FieldInfo, only_for: str, of_table: str) -> Setting:

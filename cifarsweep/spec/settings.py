@@ -36,6 +36,7 @@ class Validation(Frozen):
     """
 
     split: Literal["test", "holdout"] = "test"
+    """What is evaluated during training: the test set, or images held out of the training set."""
     fraction: Fraction = 0.2
     """Part of the training set that is held out (0.2 is the 4:1 split)."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
@@ -66,11 +67,13 @@ class Optimizer(Frozen):
 
     name: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: Annotated[float, Field(gt=0)] = 1e-3
+    """The learning rate, after the warm-up and before the schedule lowers it."""
     scaling: Literal["none", "linear", "sqrt"] = "none"
     """Multiply the rate by batch_size / base_batch, or by its square root (Goyal et al. 2017; Krizhevsky 2014)."""
     base_batch: BatchSize = 128
     """The batch size for which `lr` is meant; only `scaling` reads it."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    """Decoupled from the gradient in AdamW, added to it in Adam and SGD."""
     decay_norms: bool = True
     """Whether weight decay reaches norms and biases too."""
     clip: Annotated[float, Field(gt=0)] | None = None
@@ -102,7 +105,9 @@ class Schedule(Frozen):
 
     name: Literal["constant", "step", "cosine", "linear"] = "constant"
     warmup_epochs: Annotated[float, Field(ge=0, le=MOST_STEPS)] = 0.0
+    """Length of the warm-up in epochs; instead of `warmup_steps`."""
     warmup_steps: CountOrZero = 0
+    """Length of the warm-up in steps; instead of `warmup_epochs`."""
     warmup_start: Annotated[float, Field(ge=0, lt=1)] | None = None
     """The part of the rate that the first step of the warm-up has; None lets W steps rise by 1 / (W + 1) each."""
     by: Literal["step", "epoch"] = "step"
@@ -164,6 +169,7 @@ class Augment(Frozen):
     randaugment: Annotated[int, Field(ge=0, le=10)] = 0
     """Operations of RandAugment on each image (Cubuk et al. 2020); 0 leaves it out."""
     randaugment_magnitude: Annotated[int, Field(ge=0, le=30)] = 9
+    """Strength of the operations of RandAugment."""
     cutout: Annotated[int, Field(ge=0, le=LARGEST)] = 0
     """Side of a square of zeros at a random place (DeVries & Taylor 2017); 0 leaves it out."""
     erasing: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -175,6 +181,7 @@ class Augment(Frozen):
     mixup_prob: Annotated[float, Field(gt=0, le=1)] = 1.0
     """The probability that a batch is mixed at all, by mixup or cutmix."""
     label_smoothing: Probability = 0.0
+    """The part of each label that is spread over all classes (Szegedy et al. 2016)."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -189,6 +196,7 @@ class EarlyStop(Frozen):
     """Stop where the validation accuracy has not risen for `patience` evaluations; 0 trains the whole budget."""
 
     patience: CountOrZero = 0
+    """Evaluations without a rise of the validation accuracy after which training stops; 0 never stops."""
     min_delta: Annotated[float, Field(ge=0)] = 0.0
     """What counts as a rise, in units of accuracy."""
 
@@ -199,6 +207,7 @@ class Settings(Frozen):
     later: ClassVar[frozenset[str]] = frozenset({"normalize"})
 
     dataset: Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$")] = "cifar10"
+    """A data set by its name, as `cifarsweep data list` shows them."""
     validation: Validation = Validation()
     normalize: Normalize = Normalize()
     model: Model = ConvNet()
@@ -209,8 +218,11 @@ class Settings(Frozen):
     keep_best: bool = False
     """Keep the weights of the best validation accuracy beside the last ones."""
     batch_size: BatchSize = 128
+    """Images of a step."""
     epochs: Count | None = None
+    """The budget in epochs; instead of `steps`."""
     steps: Count | None = None
+    """The budget in steps; instead of `epochs`."""
     log_every: Count = 50
     """Steps between two rows of training metrics."""
     eval_every: Count | None = None
