@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -206,7 +207,9 @@ def _cells(
 def _note_words(program: Program, folder: Path, note: Note) -> None:
     """Note a command that is not found here, and a file of its words that is none of the program."""
     first = program.command[0]
-    there = (folder / first).is_file() if os.sep in first else shutil.which(first) is not None
+    # As a worker finds it, which looks beside its own Python last.
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)))
+    there = (folder / first).is_file() if os.sep in first else shutil.which(first, path=path) is not None
     if not there and not PLACEHOLDER.search(first):
         note(f"the command {first!r} is not found on this machine; a worker's machine needs it")
     known = {file.path for file in program.files}
