@@ -18,6 +18,11 @@ from cifarsweep.spec.model_settings import ResNet as ResNet
 from cifarsweep.spec.model_settings import ResNet9 as ResNet9
 from cifarsweep.spec.model_settings import Timm as Timm
 from cifarsweep.spec.model_settings import ViT as ViT
+from cifarsweep.spec.optimizer_settings import AnyOptimizer as AnyOptimizer
+from cifarsweep.spec.optimizer_settings import Lion as Lion
+from cifarsweep.spec.optimizer_settings import Muon as Muon
+from cifarsweep.spec.optimizer_settings import Optimizer as Optimizer
+from cifarsweep.spec.optimizer_settings import OwnOptimizer as OwnOptimizer
 from cifarsweep.spec.own import CODE
 from cifarsweep.spec.own import OwnModel as OwnModel
 from cifarsweep.spec.types import NAME_PATTERN, Value
@@ -57,44 +62,6 @@ class Normalize(Frozen):
             raise ValueError("mean: give mean and std, or neither to use those of the training images")
         if self.mean is not None and self.std is not None and (len(self.mean), len(self.std)) not in ((1, 1), (3, 3)):
             raise ValueError("mean: give 3 numbers as mean and as std, or 1 for grey images: one for each channel")
-        return self
-
-
-class Optimizer(Frozen):
-    """AdamW (Loshchilov & Hutter 2019), Adam (Kingma & Ba 2015) or SGD with momentum, as torch.optim defines them."""
-
-    later: ClassVar[frozenset[str]] = frozenset({"amsgrad"})
-
-    name: Literal["adamw", "adam", "sgd"] = "adamw"
-    lr: Annotated[float, Field(gt=0)] = 1e-3
-    """The learning rate, after the warm-up and before the schedule lowers it."""
-    scaling: Literal["none", "linear", "sqrt"] = "none"
-    """Multiply the rate by batch_size / base_batch, or by its square root (Goyal et al. 2017; Krizhevsky 2014)."""
-    base_batch: BatchSize = 128
-    """The batch size for which `lr` is meant; only `scaling` reads it."""
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
-    """Decoupled from the gradient in AdamW, added to it in Adam and SGD."""
-    decay_norms: bool = True
-    """Whether weight decay reaches norms and biases too."""
-    clip: Annotated[float, Field(gt=0)] | None = None
-    """Scale gradients down to this norm, all parameters together."""
-    momentum: Probability = 0.9
-    """SGD only."""
-    nesterov: bool = False
-    """SGD only."""
-    beta1: Probability = 0.9
-    """Adam and AdamW only."""
-    beta2: Probability = 0.999
-    """Adam and AdamW only."""
-    amsgrad: bool = False
-    """Adam and AdamW only: divide by the largest second moment so far (Reddi et al. 2018)."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.amsgrad and self.name == "sgd":
-            raise ValueError('amsgrad: sgd has no second moment; leave amsgrad out, or choose name = "adamw" or "adam"')
-        if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov: needs momentum > 0")
         return self
 
 
@@ -211,7 +178,7 @@ class Settings(Frozen):
     validation: Validation = Validation()
     normalize: Normalize = Normalize()
     model: Model = ConvNet()
-    optimizer: Optimizer = Optimizer()
+    optimizer: AnyOptimizer = Optimizer()
     schedule: Schedule = Schedule()
     augment: Augment = Augment()
     early_stop: EarlyStop = EarlyStop()

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 
 from cifarsweep.spec.levels import level_text
-from cifarsweep.spec.settings import ConvNet, Settings, flat_settings
+from cifarsweep.spec.settings import ConvNet, Optimizer, Settings, flat_settings
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import Value
 from cifarsweep.training.schedule import Budget, peak_rate
@@ -24,6 +24,15 @@ def _norm(settings: Settings) -> str:
     return settings.model.norm if isinstance(settings.model, ConvNet) else ""
 
 
+def _is(settings: Settings, *names: str) -> bool:
+    """Whether the optimizer is one of torch's that we name; all others read whatever they have."""
+    return isinstance(settings.optimizer, Optimizer) and settings.optimizer.name in names
+
+
+def _decays(settings: Settings) -> bool:
+    return bool(getattr(settings.optimizer, "weight_decay", True))
+
+
 def _warms_up(settings: Settings) -> bool:
     return bool(settings.schedule.warmup_epochs or settings.schedule.warmup_steps)
 
@@ -31,10 +40,10 @@ def _warms_up(settings: Settings) -> bool:
 #: Training reads the settings of a row only where its condition holds, which the text says in words.
 _READ_WHERE: tuple[tuple[_Condition, tuple[str, ...], str], ...] = (
     (lambda s: s.validation.split == "holdout", ("validation.fraction", "validation.seed"), "a hold-out"),
-    (lambda s: s.optimizer.name != "sgd", ("optimizer.beta1", "optimizer.beta2"), 'optimizer.name = "adamw" or "adam"'),
-    (lambda s: s.optimizer.name == "sgd", ("optimizer.momentum", "optimizer.nesterov"), 'optimizer.name = "sgd"'),
+    (lambda s: not _is(s, "sgd"), ("optimizer.beta1", "optimizer.beta2"), 'optimizer.name = "adamw" or "adam"'),
+    (lambda s: not _is(s, "adamw", "adam"), ("optimizer.momentum", "optimizer.nesterov"), 'optimizer.name = "sgd"'),
     (lambda s: s.optimizer.scaling != "none", ("optimizer.base_batch",), "optimizer.scaling"),
-    (lambda s: s.optimizer.weight_decay > 0, ("optimizer.decay_norms",), "optimizer.weight_decay above 0"),
+    (_decays, ("optimizer.decay_norms",), "optimizer.weight_decay above 0"),
     (lambda s: s.schedule.name == "step", ("schedule.milestones", "schedule.factors"), 'schedule.name = "step"'),
     (lambda s: s.schedule.name == "step" and not s.schedule.factors, ("schedule.factor",), "steps without factors"),
     (lambda s: s.schedule.name in ("cosine", "linear"), ("schedule.final",), 'schedule.name = "cosine" or "linear"'),

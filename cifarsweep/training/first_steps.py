@@ -22,9 +22,10 @@ from cifarsweep.models.determinism import RAISE_ON_GPU, WAIT_FOR_HOST, Operation
 from cifarsweep.own_code import user_line
 from cifarsweep.spec.image_shape import ImageShape
 from cifarsweep.spec.metrics import TIMING_METRICS, TRAIN_LOSS
-from cifarsweep.spec.settings import EarlyStop, Schedule, Settings, Validation
-from cifarsweep.training.events import Event, Finished, Metrics, Saved
+from cifarsweep.spec.settings import EarlyStop, Optimizer, OwnModel, Schedule, Settings, Validation
+from cifarsweep.training.events import Event, Finished, Metrics, Rejected, Saved
 from cifarsweep.training.loop import Run, train
+from cifarsweep.training.optimizers import is_capturable, make_optimizer
 
 #: Steps that are trained, and images of one.
 _STEPS, _BATCH = 3, 8
@@ -51,7 +52,10 @@ def check_first_steps(settings: Settings, classes: int, shape: ImageShape, folde
 
 
 def _parts(settings: Settings) -> str:
-    return settings.model.name
+    """Return the names of the parts that are tried."""
+    names = [settings.model.name] if isinstance(settings.model, OwnModel) else []
+    names += [] if isinstance(settings.optimizer, Optimizer) else [settings.optimizer.name]
+    return " with ".join(names)
 
 
 def _forward(settings: Settings, classes: int, shape: ImageShape) -> tuple[set[str], list[str]]:
@@ -132,6 +136,8 @@ def _check_bits(settings: Settings, split: Split, classes: int, folder: Path, wh
     first = _events(settings, split, classes, folder / "parts", stop_after=3)
     saved = next((event for event in first if isinstance(event, Saved)), None)
     second = _events(settings, split, classes, folder / "parts", resume=saved)
+    if rejected := next((event for event in second if isinstance(event, Rejected)), None):
+        raise SpecError(f"{_parts(settings)} can't go on from its own checkpoint: {rejected.reason}")
     if _bits([*first, *second]) != _bits(whole):
         raise SpecError(
             f"{_parts(settings)} does not go on to the same bits from a checkpoint, which holds what state_dict gives: "
@@ -156,7 +162,13 @@ def _of_gpus(settings: Settings, operations: set[str]) -> Iterator[str]:
             f'a GPU can\'t train {_parts(settings)} under determinism = "exact" ({", ".join(raising)} gives other bits '
             "each time): add --set determinism=fast, or train on processors only (worker --cpu)"
         )
-    if waiting := sorted(operations & WAIT_FOR_HOST):
+    optimizer = make_optimizer(settings.optimizer, [torch.nn.Parameter(torch.zeros(2, 2))])
+    if not (is_capturable(optimizer) or "capturable" in optimizer.defaults):
+        yield (
+            f"a step of {settings.optimizer.name} is no CUDA graph, for it has no argument capturable: a GPU trains it "
+            "operation by operation, more slowly"
+        )
+    elif waiting := sorted(operations & WAIT_FOR_HOST):
         yield (
             f"a step of {_parts(settings)} can't be one CUDA graph, as the host waits for results ({', '.join(waiting)}"
             ", as of .item() or a mask): a GPU trains it operation by operation, more slowly"

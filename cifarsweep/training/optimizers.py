@@ -15,9 +15,10 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from cifarsweep.spec import settings as spec
+from cifarsweep.training import own_optimizers
 
 
-def make_optimizer(settings: spec.Optimizer, parameters: Iterable[Parameter]) -> Optimizer:
+def make_optimizer(settings: spec.AnyOptimizer, parameters: Iterable[Parameter]) -> Optimizer:
     """Return the optimizer of `parameters`; weight decay is as torch.optim defines it.
 
     It applies to all of them or, if `decay_norms` is off, to those with more than one axis: scales, shifts and biases
@@ -27,16 +28,33 @@ def make_optimizer(settings: spec.Optimizer, parameters: Iterable[Parameter]) ->
     held = list(parameters)
     device = held[0].device
     rate = torch.tensor(settings.lr, device=device) if device.type == "cuda" else settings.lr
-    groups = _groups(settings, held)
-    if settings.name == "sgd":
-        return SGD(groups, lr=rate, momentum=settings.momentum, nesterov=settings.nesterov, fused=True)
-    family = AdamW if settings.name == "adamw" else Adam
     captured = device.type == "cuda"  # or a graph would refuse to hold it
+    if isinstance(settings, spec.OwnOptimizer):
+        return own_optimizers.make(settings, held, captured)
+    groups = _groups(settings, held)
+    match settings:
+        case spec.Muon() | spec.Lion():
+            return own_optimizers.of_timm(settings, groups, captured)
+        case spec.Optimizer(name="sgd"):
+            return SGD(groups, lr=rate, momentum=settings.momentum, nesterov=settings.nesterov, fused=True)
+    family = AdamW if settings.name == "adamw" else Adam
     betas, amsgrad = (settings.beta1, settings.beta2), settings.amsgrad
     return family(groups, lr=rate, betas=betas, amsgrad=amsgrad, fused=True, capturable=captured)
 
 
-def _groups(settings: spec.Optimizer, held: Sequence[Parameter]) -> list[dict[str, Any]]:
+def is_capturable(optimizer: Optimizer) -> bool:
+    """Return whether a CUDA graph may hold the step: its rate and its counts are tensors.
+
+    A graph would keep a number of Python's as it was in the first step, and nobody would notice.
+    """
+    return (
+        isinstance(optimizer, SGD | Adam)
+        and bool(optimizer.defaults.get("fused"))
+        or bool(optimizer.defaults.get("capturable"))
+    )
+
+
+def _groups(settings: spec.Optimizer | spec.Muon | spec.Lion, held: Sequence[Parameter]) -> list[dict[str, Any]]:
     if settings.decay_norms or not settings.weight_decay:
         return [{"params": held, "weight_decay": settings.weight_decay}]
     decayed, spared = [p for p in held if p.ndim > 1], [p for p in held if p.ndim <= 1]
@@ -44,7 +62,7 @@ def _groups(settings: spec.Optimizer, held: Sequence[Parameter]) -> list[dict[st
     return [group for group in groups if group["params"]]
 
 
-def clip_gradients(settings: spec.Optimizer, parameters: Iterable[Parameter]) -> None:
+def clip_gradients(settings: spec.AnyOptimizer, parameters: Iterable[Parameter]) -> None:
     """Scale all gradients together down to the norm `clip`, if it is set, without a wait for the device."""
     if settings.clip is not None:
         clip_grad_norm_(parameters, settings.clip)

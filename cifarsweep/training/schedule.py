@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from cifarsweep.errors import SpecError
-from cifarsweep.spec.settings import Optimizer, Schedule, Settings
+from cifarsweep.spec.settings import AnyOptimizer, Schedule, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def warmup_steps(schedule: Schedule, total_steps: int, steps_per_epoch: int) -> 
     return steps
 
 
-def peak_rate(settings: Optimizer, batch_size: int) -> float:
+def peak_rate(settings: AnyOptimizer, batch_size: int) -> float:
     """Return the rate that the schedule starts from, scaled with the batch size if `scaling` says so.
 
     Linear scaling is of Goyal et al. 2017 (arXiv 1706.02677), the square root of Krizhevsky 2014 (arXiv 1404.5997).

@@ -17,6 +17,7 @@ import torch
 from cifarsweep.data.augment import EpochPlan
 from cifarsweep.training.batches import BatchLoader
 from cifarsweep.training.device import free_memory
+from cifarsweep.training.optimizers import is_capturable
 from cifarsweep.training.schedule import BatchSlice
 from cifarsweep.training.state import TrainState
 
@@ -166,7 +167,7 @@ def cuda_graphs(device: torch.device) -> CudaGraphs:
 
 
 def choose_step(state: TrainState, loader: BatchLoader, device: torch.device, graphs: bool = True) -> Step:
-    """Graphs on a GPU unless they are switched off, eager steps otherwise."""
-    if graphs and device.type == "cuda":
+    """Graphs on a GPU unless they are switched off or the optimizer is not made for one, eager steps otherwise."""
+    if graphs and device.type == "cuda" and is_capturable(state.optimizer):
         return GraphStep(state, loader, cuda_graphs(device))
     return EagerStep(state, loader)

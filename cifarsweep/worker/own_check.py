@@ -18,15 +18,19 @@ from cifarsweep.files import scratch
 from cifarsweep.own_code import allow, know
 from cifarsweep.spec.image_shape import ImageShape
 from cifarsweep.spec.own import OwnModel
-from cifarsweep.spec.settings import Settings
+from cifarsweep.spec.settings import Optimizer, Settings
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.worker.check_process import Answer, Problem, run_module
 from cifarsweep.worker.code_here import codes_of, files_of
 
 
 def with_own_parts(study: Study) -> list[Cell]:
-    """Return the cells with a part that is the user's own."""
-    return [cell for cell in study.cells if cell.own_settings is not None and codes_of(cell.settings)]
+    """Return the cells with a part that is the user's own, or an optimizer that only its package knows."""
+    return [cell for cell in study.cells if cell.own_settings is not None and _needs_check(cell.own_settings)]
+
+
+def _needs_check(settings: Settings) -> bool:
+    return bool(codes_of(settings)) or not isinstance(settings.optimizer, Optimizer)
 
 
 def check_own_parts(study: Study, folder: Path, images: Mapping[str, tuple[int, ImageShape]]) -> Answer:

@@ -27,7 +27,7 @@ def test_every_setting_is_there_and_says_what_it_does() -> None:
     ],
 )
 def test_values_and_defaults_are_those_of_the_records(key: str, values: str, default: str) -> None:
-    [found] = settings_reference(key)
+    found = settings_reference(key)[0]
 
     assert (found.values, found.default) == (values, default)
 
