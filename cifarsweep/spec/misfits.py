@@ -5,6 +5,9 @@ from __future__ import annotations
 from cifarsweep.spec.image_shape import CIFAR, OF_CIFAR_SHAPE, ImageShape
 from cifarsweep.spec.settings import Augment, ConvNet, Model, Normalize, Settings, ViT
 
+#: Whole numbers that may fit where they are smaller and where they are larger, or not.
+OF_SHAPE = ("model.patch_size", "augment.crop", "augment.cutout")
+
 
 def misfit(settings: Settings, shape: ImageShape | None = None) -> str | None:
     """Return why images of this shape can't be trained on so, with the key and what to do; None if they can.

@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from cifarsweep.data.catalog import BUILT_IN, DataSetInfo, info
 from cifarsweep.errors import CifarsweepError, SpecError
 from cifarsweep.spec.image_shape import CIFAR, ImageShape
-from cifarsweep.spec.misfits import misfit
+from cifarsweep.spec.misfits import OF_SHAPE, misfit
 from cifarsweep.spec.moments import beyond_budget
+from cifarsweep.spec.search_reader import point_cell
+from cifarsweep.spec.search_space import Range
 from cifarsweep.spec.settings import Model, Settings, Timm
 from cifarsweep.spec.study import Cell, Study, datasets, ends_before
 from cifarsweep.spec.validation import Table, nested, validated
@@ -48,6 +51,7 @@ def check_trainable(study: Study, *, as_written: bool = False, code: Path = Path
         text = text or _phase_problem(cell.settings, images)
         text = text or (_budget_problem(cell.settings, images) if images is not None else None)
         problems += [Problem(cell=cell.name, text=text)] if text else []
+    problems = problems or list(_inside_of_ranges(study, here))
     answer = _ask_child([cell for cell in study.cells if isinstance(cell.settings.model, Timm)], here)
     problems += answer["problems"]
     if not problems:
@@ -61,6 +65,22 @@ def check_trainable(study: Study, *, as_written: bool = False, code: Path = Path
         raise SpecError("\n".join(f"study {study.name!r}: {text}" for text in late))
     of_cells = [*unread_settings(study), *equal_cells(study, known)]
     return [*_sentences(study.name, answer["notes"]), *of_cells, *late]
+
+
+def _inside_of_ranges(study: Study, here: Mapping[str, DataSetInfo | None]) -> Iterator[Problem]:
+    """Yield the first point inside of each range of a search that the images can't have; its ends are cells."""
+    if study.search is None:
+        return
+    first = study.cells[0]
+    shape = shape_of(first.settings, here[first.settings.dataset])
+    for key in OF_SHAPE:
+        values = study.search.space.get(key)
+        for value in (values.all() or ()) if isinstance(values, Range) else ():
+            with suppress(SpecError):  # of data sets known by name, the search itself goes past such points
+                point = point_cell(study.search, first.levels | {key: value}, study.name)
+                if text := misfit(point.settings, shape):
+                    yield Problem(cell=point.name, text=f"{text}, as choices of search.space.{key}")
+                    break
 
 
 def _moments_after_the_end(study: Study, images: Mapping[str, int | None]) -> Iterator[str]:

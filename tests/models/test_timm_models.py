@@ -6,7 +6,9 @@ import torch.nn.functional as F
 
 from cifarsweep.errors import DataError, SpecError
 from cifarsweep.models import build, cost, smallest_batch, timm_models
+from cifarsweep.models.determinism import inexact_on_gpu
 from cifarsweep.models.listing import rows
+from cifarsweep.spec.image_shape import ImageShape
 from cifarsweep.spec.settings import Timm
 
 pytest.importorskip("timm", reason="timm is an extra and is not installed")
@@ -61,6 +63,16 @@ def test_images_are_resized_to_what_the_network_wants():
     model.net.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
     model(torch.zeros(1, 3, 32, 32))
     assert seen == [(1, 3, 48, 48)]
+
+
+@pytest.mark.parametrize("shape", [ImageShape(28, 1), ImageShape(64, 3)], ids=str)
+def test_images_of_any_shape_are_resized_and_may_be_grey(shape):
+    settings = Timm(name="timm:test_resnet", img_size=48)
+    model = build(settings, 10, generator(), shape)
+
+    assert model(torch.zeros(2, shape.channels, shape.side, shape.side)).shape == (2, 10)
+    assert cost(settings, 10, shape).params == sum(weight.numel() for weight in model.parameters())
+    assert smallest_batch(settings, shape) in (1, 2) and inexact_on_gpu(settings, 10, shape) == ()
 
 
 def test_a_resize_keeps_an_even_picture_even():

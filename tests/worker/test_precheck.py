@@ -15,6 +15,7 @@ from cifarsweep.models import cost
 from cifarsweep.spec.hypothesis import AtChance
 from cifarsweep.spec.image_shape import ImageShape
 from cifarsweep.spec.moments import At
+from cifarsweep.spec.reader import read_study
 from cifarsweep.spec.settings import Schedule, Settings, Timm, Validation, ViT
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.worker import known_here, precheck
@@ -210,3 +211,16 @@ def test_a_hypothesis_about_a_moment_after_the_end_is_named(settings, at, says):
             precheck.check_trainable(asked, as_written=True)
     else:
         assert precheck.check_trainable(asked, as_written=True) == []
+
+
+@pytest.mark.usefixtures("no_child")
+def test_a_range_with_a_point_that_the_images_can_not_have_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(precheck, "info", {"mine": replace(HERE, shape=ImageShape(28, 1))}.get)
+    path = tmp_path / "find.toml"
+    path.write_text(
+        "name = 'find'\nquestion = 'Which patch?'\n[settings]\ndataset = 'mine'\nepochs = 1\nmodel.name = 'vit'\n"
+        "[search]\nn_trials = 4\n[search.space]\n'model.patch_size' = { low = 4, high = 7 }\n"
+    )
+
+    with pytest.raises(SpecError, match="'patch_size=5': .* use one of 1, .*, 28, as choices of search.space.model"):
+        precheck.check_trainable(read_study(path))
