@@ -102,6 +102,11 @@ def chances(study: Study, sd: float, seeds: int | None = None, share: float = ER
     return [Chances(one.claim, _chances(one, study, sd, seeds, level)) for one in study.hypotheses]
 
 
+def has_chances(study: Study) -> bool:
+    """Whether to tell chances of a study: of a program only where a hypothesis is about an accuracy."""
+    return any(study.program is None or is_share(one.metric) for one in study.hypotheses)
+
+
 def _chances(hypothesis: Hypothesis, study: Study, sd: float, seeds: int, level: float) -> tuple[float, ...]:
     if hypothesis.kind == "faster" or not is_share(hypothesis.metric):
         return ()

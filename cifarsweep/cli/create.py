@@ -37,7 +37,7 @@ def create(
 
     Steps that trials have in common, with one another or with those of other studies, are trained once.
     """
-    from cifarsweep.analysis.planning import expected_spread
+    from cifarsweep.analysis.planning import expected_spread, has_chances
     from cifarsweep.report.notes import one_test_notes
     from cifarsweep.spec.overrides import parse_overrides
     from cifarsweep.spec.program_reader import has_program
@@ -58,7 +58,7 @@ def create(
         planner = planner_for(here, no_reuse)
         created = store.studies.create(spec, extend=extend, other_data=other_data, planner=planner)
         work = workload_text(store, here, created)
-        spread = expected_spread(spec, store) if created.added and spec.hypotheses else None
+        spread = expected_spread(spec, store) if created.added and has_chances(spec) else None
         plans = store.studies.plans(spec.name)
     if created.added:
         typer.echo(f"{spec.name}: {created.added} trials added ({shape_text(spec)})")
@@ -94,7 +94,8 @@ def _print_chances(study: Study, spread: Spread, plans: Plans) -> None:
     from cifarsweep.analysis.planning import DISTANCES, chances, look_chances
     from cifarsweep.worker.precheck import images_to_train
 
-    where = "as its file says" if spread.stated else "a guess for full training; state yours as expected_sd"
+    guess = "as networks on CIFAR-10 do" if study.program else "a guess for full training"
+    where = "as its file says" if spread.stated else f"{guess}; state yours as expected_sd"
     if spread.studies:
         where = f"as in {', '.join(spread.studies)}"
     now, last = look_chances(study, spread.sd, plans)

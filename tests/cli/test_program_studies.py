@@ -99,3 +99,12 @@ def test_show_and_report_tell_parameters_and_the_metric(call, own):
     assert fields["parameters"] == {"epochs": 5, "lr": 0.1} and fields["settings"] is None
     assert report["metric"] == "dev/error" and report["cells"][1]["mean"] == pytest.approx(0.105)
     assert page.returncode == 0 and "dev/error" in page.stdout, page.stderr
+
+
+def test_chances_are_told_for_accuracies_alone(call, own):
+    claim = '[[hypotheses]]\nkind = "greater"\nclaim = "x"\na = { lr = 0.1 }\nb = { lr = 0.01 }\n'
+    own.write_text(STUDY + claim)
+
+    assert "chance" not in call("create", "own.toml").stdout
+    own.write_text(STUDY.replace("dev/error", "dev/accuracy") + claim)
+    assert "as networks on CIFAR-10 do; state yours" in call("create", "own.toml", "--as", "b").stdout

@@ -5,16 +5,19 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cifarsweep.errors import SpecError, StudyExists
 from cifarsweep.spec.overrides import parse_overrides
+from cifarsweep.spec.program import Program, ProgramFile
 from cifarsweep.spec.program_reader import changed_files, read_program
 from cifarsweep.spec.reader import read_study
-from cifarsweep.spec.study import Study
+from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.study_diff import check_extends
 from cifarsweep.spec.writer import study_toml
+from cifarsweep.store import columns
+from cifarsweep.store.study_rows import cell_digest, cell_row
 
 HEAD = 'name = "own"\nquestion = "Which rate?"\nseeds = 2\n'
 PROGRAM = """
@@ -257,3 +260,36 @@ def test_a_study_written_as_a_file_is_the_same_study(write_program, rest):
     path.write_text(study_toml(study))
 
     assert read_study(path).sha256 == study.sha256
+
+
+names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,9}(\.[a-z]{1,3})?", fullmatch=True).filter(lambda name: name != "seed")
+texts = st.text(max_size=20).filter(str.isprintable)
+numbers = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.dictionaries(names, texts | numbers | st.booleans(), min_size=1, max_size=5), st.data())
+def test_any_parameters_are_the_same_after_a_file_and_after_a_database(tmp_path_factory, parameters, data):
+    folder = tmp_path_factory.mktemp("program")
+    (folder / "train.py").write_text("")
+    varied = data.draw(st.sampled_from(sorted(parameters)))
+    cell = Cell(name="base", levels={}, settings=None, parameters=parameters)
+    other = Cell(name="other arm", levels={varied: 7}, settings=None, parameters=parameters | {varied: 7})
+    cells = (cell.model_copy(update={"levels": {varied: parameters[varied]}, "name": "first arm"}), other)
+    program = Program(command=("./train.py",), files=(ProgramFile(path="train.py", sha256="e3b0" + "0" * 60),))
+    study = Study(name="own", question="?", seeds=(0,), cells=cells, program=program)
+
+    (folder / "s.toml").write_text(study_toml(study))
+    assume(cells[0].parameters != cells[1].parameters)
+    read = read_study(folder / "s.toml")
+
+    assert [repr(each.trained_with) for each in read.cells] == [repr(each.trained_with) for each in cells]
+    assert columns.settings(cell_row(1, 0, read.cells[0])["settings"]) == cells[0].trained_with
+    assert cell_digest(read.cells[0]) == cell_digest(Study.from_canonical(study.canonical()).cells[0])
+
+
+def test_what_others_reported_has_a_metric_of_any_name(write_program):
+    reported = '[[reported]]\ncell = "lr=0.1"\nmetric = "bleu"\nvalue = 31.5\nof = "mean of the last 2"\n'
+
+    assert read_study(write_program(rest=REST + reported)).reported[0].value == 31.5
+    with pytest.raises(SpecError, match="reported 1: value: dev/accuracy is at most 1"):
+        read_study(write_program(rest=REST + reported.replace("bleu", "dev/accuracy")))
