@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from support.program_child import run_program, write_program
 
 import cifarsweep
 from cifarsweep import trial as module_or_function
+from cifarsweep.spec.reader import read_study
 from cifarsweep.training import events
 
 SOURCE = Path(sys.modules["cifarsweep.trial"].__file__)
@@ -175,6 +177,20 @@ for step in range(1, 4):
         torch.save(model.state_dict(), path)
 dist.destroy_process_group()
 """
+
+
+def test_the_files_of_the_guide_are_valid(tmp_path):
+    guide = (Path(__file__).parents[1] / "PROGRAMS.md").read_text()
+    study, read = re.findall(r"```toml\n(.*?)```", guide, flags=re.DOTALL)
+    (tmp_path / "mynet").mkdir()
+    for name in ("train.py", "mynet/net.py"):
+        (tmp_path / name).touch()
+    (tmp_path / "my-rates.toml").write_text(study + read)
+
+    program = read_study(tmp_path / "my-rates.toml").program
+
+    assert program is not None and [file.path for file in program.files] == ["mynet/net.py", "train.py"]
+    assert set(program.read) == {"val/accuracy", "train/loss"}
 
 
 @pytest.mark.long

@@ -21,6 +21,8 @@ DEFAULT_DATABASE = "sqlite:///cifarsweep.db"
 #: The largest number of seconds that an option takes.
 LONGEST_S = 1e9
 _NARROWEST, _WIDE = 20, 160
+#: Digits of the number of a GPU.
+_LONGEST_NUMBER = 4
 
 Database = Annotated[
     str,
@@ -39,7 +41,10 @@ Artifacts = Annotated[
         help="Where checkpoints go: a folder, file:///mnt/share, s3://bucket/prefix.",
     ),
 ]
-Gpu = Annotated[int | None, typer.Option("--gpu", metavar="N", min=0, help="Train on GPU N.")]
+Gpu = Annotated[
+    str | None,
+    typer.Option("--gpu", metavar="N", help="Train on GPU N; on N,M where a program takes several for a trial."),
+]
 Cpu = Annotated[bool, typer.Option("--cpu", help="Train on the processor.")]
 NoGraphs = Annotated[
     bool,
@@ -52,6 +57,15 @@ Code = Annotated[
         metavar="FOLDER|PACKAGE",
         help="Train also studies with code of this folder or installed package, where it is what they were created "
         "with; repeat for more.",
+    ),
+]
+Programs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--program",
+        metavar="FILE",
+        help="Train studies of the program of this study file alone, where all its files are what they were at "
+        "`create`; repeat for more.",
     ),
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for new studies when nothing is left.")]
@@ -76,11 +90,27 @@ KeepCheckpoints = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
 
 
-def device(gpu: int | None, cpu: bool) -> str:
-    """The device in a child's words: `cpu`, the number of a GPU, or `auto` if neither was given."""
+def device(gpu: str | None, cpu: bool, *, several: bool = False) -> str:
+    """The device in a child's words: `cpu`, the number of a GPU, or `auto` if neither was given.
+
+    Programs may take `several` GPUs: numbers with a comma between them.
+    """
     if cpu and gpu is not None:
         raise typer.BadParameter("give --gpu or --cpu, not both")
-    return "cpu" if cpu else "auto" if gpu is None else str(gpu)
+    if gpu is None:
+        return "cpu" if cpu else "auto"
+    numbers = [part.strip() for part in gpu.split(",")]
+    if not all(part.isascii() and part.isdigit() and len(part) <= _LONGEST_NUMBER for part in numbers):
+        raise typer.BadParameter(
+            f"{gpu!r} is not the number of a GPU; write 0, or 0,1 for a program", param_hint="--gpu"
+        )
+    if len({int(number) for number in numbers}) < len(numbers):
+        raise typer.BadParameter(f"{gpu!r} names a GPU twice", param_hint="--gpu")
+    if len(numbers) > 1 and not several:
+        raise typer.BadParameter(
+            "several GPUs are for the trials of a program; give one, and --program", param_hint="--gpu"
+        )
+    return ",".join(str(int(number)) for number in numbers)
 
 
 def check_graphs(no_graphs: bool, on_processor: bool) -> None:

@@ -18,6 +18,7 @@ from cifarsweep.cli.options import (
     NoGraphs,
     NoReuse,
     OtherData,
+    Programs,
     Studies,
     Wait,
     artifacts_folder,
@@ -31,7 +32,11 @@ from cifarsweep.cli.options import (
 logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from cifarsweep.store import Store
+    from cifarsweep.worker.eligibility import EligibleStudies
 
 
 #: Digits of a number of slots.
@@ -60,6 +65,7 @@ def worker(
     slots: Slots = "1",
     study: Studies = None,
     code: Code = None,
+    program: Programs = None,
     db: Database = DEFAULT_DATABASE,
     wait: Wait = False,
     max_trials: Annotated[int | None, typer.Option(metavar="N", min=1, help="Take at most N trials.")] = None,
@@ -76,20 +82,19 @@ def worker(
     Ctrl-C writes checkpoints and gives the trials back; twice stops at once.
     """
     from cifarsweep.checkpoints.location import check_location, parse_location
-    from cifarsweep.data.catalog import VerifiedData
     from cifarsweep.store import Store
-    from cifarsweep.worker.child.process import child_command
-    from cifarsweep.worker.code_here import CodeHere, parse_sources
+    from cifarsweep.worker.code_here import parse_sources
     from cifarsweep.worker.context import WorkerConfig
     from cifarsweep.worker.display import display_for
-    from cifarsweep.worker.eligibility import EligibleStudies
     from cifarsweep.worker.launch.local import stop_at_end_of_input
+    from cifarsweep.worker.programs_here import parse_programs
     from cifarsweep.worker.supervisor import Supervisor
 
     check_graphs(no_graphs, cpu)
-    sources = parse_sources(code or ())
-    command = child_command(device(gpu, cpu), graphs=not no_graphs, code=sources)
     number = parse_slots(slots)
+    check_program_options(program, code=bool(code), no_graphs=no_graphs, slots=number)
+    sources, programs = parse_sources(code or ()), parse_programs(program or ())
+    command = child(device(gpu, cpu, several=bool(programs)), sources, programs, graphs=not no_graphs)
     if until_eof:
         stop_at_end_of_input()
     location = parse_location(artifacts) if artifacts else str(artifacts_folder(db))
@@ -97,15 +102,16 @@ def worker(
     # `launch` has checked the database, and starts the worker again while it is away.
     with Store.open(db, known=until_eof) as store:
         check_location(location)
-        eligible = EligibleStudies(store, VerifiedData(), other_data=other_data, code=CodeHere(sources))
+        eligible = _eligible(store, sources, programs, other_data=other_data)
         config = WorkerConfig(
             command=command,
+            runs_programs=bool(programs),
             artifacts=location,
             slots=number or _fastest(store, command, cpu, eligible(study or ())),
             studies=tuple(study or ()),
             wait=wait,
             max_trials=max_trials,
-            reuse=not no_reuse,
+            reuse=not (no_reuse or programs),
             keep_checkpoints=keep_checkpoints,
             save_every_s=save_every,
         )
@@ -113,6 +119,30 @@ def worker(
     # The exit code tells of the work, even if a full disk took the last lines.
     discard_output()
     raise typer.Exit(exit_code)
+
+
+def child(where: str, sources: Sequence[str], programs: Sequence[Path], *, graphs: bool = True) -> list[str]:
+    """The command of a child: for the programs of these files, or else for trainings in our own loop."""
+    from cifarsweep.worker.child.process import child_command, program_child
+
+    return program_child(programs, where) if programs else child_command(where, graphs=graphs, code=sources)
+
+
+def _eligible(store: Store, sources: Sequence[str], programs: Sequence[Path], *, other_data: bool) -> EligibleStudies:
+    from cifarsweep.data.catalog import VerifiedData
+    from cifarsweep.worker.code_here import CodeHere
+    from cifarsweep.worker.eligibility import EligibleStudies
+    from cifarsweep.worker.programs_here import ProgramsHere
+
+    code, here = CodeHere(sources), ProgramsHere(programs)
+    return EligibleStudies(store, VerifiedData(), other_data=other_data, code=code, programs=here)
+
+
+def check_program_options(programs: list[str] | None, *, code: bool, no_graphs: bool, slots: int | None) -> None:
+    """Raise typer.BadParameter for an option that says nothing to a program; `slots` is None for `auto`."""
+    for option, given in (("--code", code), ("--no-graphs", no_graphs), ("--slots auto", slots is None)):
+        if programs and given:
+            raise typer.BadParameter(f"{option} is for trainings in our own loop; leave it out with --program")
 
 
 def parse_slots(slots: str) -> int | None:

@@ -100,8 +100,11 @@ def insert_rows(conn: Connection, trial_id: int, rows: Sequence[MetricRow], *, a
 
 
 def drop_beyond(conn: Connection, trial_id: int, step: int) -> None:
-    """Delete what a trial recorded after `step`, which is computed again: it took no more steps of another trial."""
-    conn.execute(delete(metric).where(metric.c.trial_id == trial_id, metric.c.step > step))
+    """Delete what a trial recorded after `step`, which is computed again: it took no more steps of another trial.
+
+    A trial that begins again at 0 reports that step again too, as a program may that measures before it trains.
+    """
+    conn.execute(delete(metric).where(metric.c.trial_id == trial_id, metric.c.step > (step or -1)))
     taken = trial.c.trial_id == trial_id, trial.c.reused_steps > step
     conn.execute(update(trial).where(*taken).values(reused_steps=0, reused_s=0.0))
 

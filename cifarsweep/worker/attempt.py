@@ -70,7 +70,7 @@ class Attempt:
         lease, self.train_sent, self._closing_message = self.lease, True, ""
         return protocol.Train(
             label=_trial_name(lease),
-            settings=_settings_json(lease.settings),
+            settings=_json(lease.settings),
             seed=lease.seed,
             folder=self._context.checkpoints.path(lease),
             resume=() if _on_other_images(lease) else lease.checkpoints,
@@ -80,6 +80,8 @@ class Attempt:
             branch_steps=self._branches.steps,
             branch=self._branches.file(lease),
             code=self._context.eligible.code_files(lease.study),
+            program=lease.program,
+            silence_s=None if lease.program is None else lease.lease_s,
         )
 
     def _data_file(self) -> protocol.DataFile | None:
@@ -248,7 +250,9 @@ class Attempt:
         if isinstance(failure, protocol.DataRefused):
             self._release_for_data(failure.reason)
             return
-        end = AttemptEnd.OUT_OF_MEMORY if failure.out_of_memory else AttemptEnd.EXCEPTION
+        # The crash of a program is no sign that the machine is at fault, as that of our own child is.
+        own = AttemptEnd.CRASHED if failure.crashed else AttemptEnd.EXCEPTION
+        end = AttemptEnd.OUT_OF_MEMORY if failure.out_of_memory else own
         self.recorder.fail(end, failure.error, failure.traceback)
         self.show_end(f"failed: {failure.error.splitlines()[0]}")
 
@@ -283,8 +287,12 @@ def _before(lease: Lease, start_step: int) -> Segment | None:
     return earlier[found[-2]] if len(found) > 1 else None
 
 
+def _json(settings: Settings | Parameters) -> dict[str, Any]:
+    return _settings_json(settings) if isinstance(settings, Settings) else settings.model_dump(mode="json")
+
+
 @lru_cache
-def _settings_json(settings: Settings | Parameters) -> dict[str, Any]:
+def _settings_json(settings: Settings) -> dict[str, Any]:
     """Return the settings as JSON values; cached, since the trials of a cell share them."""
     return settings.model_dump(mode="json")
 

@@ -35,6 +35,8 @@ class WorkerConfig:
     studies: tuple[str, ...] = ()
     wait: bool = False
     max_trials: int | None = None
+    #: Whether the children run programs of users.
+    runs_programs: bool = False
     #: Whether trials take over what others of the same identity have trained.
     reuse: bool = True
     save_every_s: float = 60.0

@@ -11,7 +11,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from cifarsweep.spec.metrics import IMAGES_PER_SECOND, TRAIN_LOSS, VAL_ACCURACY
+from cifarsweep.spec.metrics import IMAGES_PER_SECOND, TRAIN_LOSS, VAL_ACCURACY, is_share
 from cifarsweep.spec.types import TrialResult
 from cifarsweep.store.records import Lease
 from cifarsweep.text import one_line
@@ -57,12 +57,13 @@ def title(lease: Lease) -> str:
     return f"{one_line(lease.study)}/{lease.number} {one_line(lease.cell)}, seed {lease.seed}{again}"
 
 
-def summary(how: str, result: TrialResult | None) -> str:
+def summary(how: str, result: TrialResult | None, metric: str = VAL_ACCURACY) -> str:
     """Say in a few words how a trial ended."""
-    if result is None:
+    if result is None or metric not in result.final:
         return how
-    accuracy = result.final.get(VAL_ACCURACY)
-    return how if accuracy is None else f"{how} at {100 * accuracy:.2f} % after {result.step:,} steps"
+    value = result.final[metric]
+    text = f"{100 * value:.2f} %" if is_share(metric) else f"{metric} {value:.4g}"
+    return f"{how} at {text} after {result.step:,} steps"
 
 
 def device_line(device: str, advice: str) -> str:
@@ -70,13 +71,21 @@ def device_line(device: str, advice: str) -> str:
     return "; ".join(filter(None, (f"training on {device}", advice)))
 
 
-def values(rows: Mapping[str, float]) -> str:
-    """Format the metrics that a person follows."""
+def where(progress: events.Progress) -> str:
+    """Say how far a trial is; a program of the user's own may count no epochs."""
+    step = f"step {progress.step:,}"
+    return step if progress.epoch is None else f"epoch {progress.epoch:.1f}, {step}"
+
+
+def values(rows: Mapping[str, float], metric: str = VAL_ACCURACY) -> str:
+    """Format the metrics that a person follows; `metric` is the study's."""
     shown = []
     if TRAIN_LOSS in rows:
         shown.append(f"loss {rows[TRAIN_LOSS]:.3f}")
     if VAL_ACCURACY in rows:
         shown.append(f"accuracy {100 * rows[VAL_ACCURACY]:.1f} %")
+    if metric in rows and metric not in (VAL_ACCURACY, TRAIN_LOSS):
+        shown.append(f"{one_line(metric)} {rows[metric]:.4g}")
     if IMAGES_PER_SECOND in rows:
         shown.append(f"{rows[IMAGES_PER_SECOND]:,.0f} images/s")
     return ", ".join(shown)
@@ -121,8 +130,9 @@ class Lines(Display):
         self._leases[slot], self._latest[slot], self._shown_at[slot] = lease, {}, time.monotonic()
 
     def started(self, slot: int, started: events.Started) -> None:
-        where = f"from step {started.start_step:,}" if started.start_step else "begins"
-        logger.info(f"{title(self._leases[slot])}: {where}, {started.total_steps:,} steps")
+        begin = f"from step {started.start_step:,}" if started.start_step else "begins"
+        steps = "" if started.total_steps is None else f", {started.total_steps:,} steps"
+        logger.info(f"{title(self._leases[slot])}: {begin}{steps}")
 
     def metrics(self, slot: int, metrics: events.Metrics) -> None:
         self._latest[slot] |= {row.name: row.value for row in metrics.rows}
@@ -131,11 +141,11 @@ class Lines(Display):
         """Log how far training is, at most every ten seconds."""
         if time.monotonic() - self._shown_at[slot] >= _LINE_EVERY_S:
             self._shown_at[slot] = time.monotonic()
-            where = f"epoch {progress.epoch:.1f}, step {progress.step:,}"
-            logger.info(f"{title(self._leases[slot])}: {where} {values(self._latest[slot])}".rstrip())
+            lease = self._leases[slot]
+            logger.info(f"{title(lease)}: {where(progress)} {values(self._latest[slot], lease.metric)}".rstrip())
 
     def end(self, slot: int, lease: Lease, how: str, result: TrialResult | None = None) -> None:
-        logger.info(f"{title(lease)}: {summary(how, result)}")
+        logger.info(f"{title(lease)}: {summary(how, result, lease.metric)}")
 
 
 class Bars(Lines):
@@ -164,7 +174,7 @@ class Bars(Lines):
     def begin(self, slot: int, lease: Lease) -> None:
         if slot in self._tasks:
             self._bars.remove_task(self._tasks[slot])
-        self._latest[slot] = {}
+        self._leases[slot], self._latest[slot] = lease, {}
         self._tasks[slot] = self._bars.add_task(title(lease), total=None, values="")
 
     def started(self, slot: int, started: events.Started) -> None:
@@ -173,7 +183,8 @@ class Bars(Lines):
         )
 
     def progress(self, slot: int, progress: events.Progress) -> None:
-        shown = f"epoch {progress.epoch:.1f} {values(self._latest[slot])}"
+        at = "" if progress.epoch is None else f"epoch {progress.epoch:.1f} "
+        shown = at + values(self._latest[slot], self._leases[slot].metric)
         self._bars.update(self._tasks[slot], completed=progress.step, values=shown)
 
 

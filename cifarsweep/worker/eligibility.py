@@ -12,6 +12,7 @@ from cifarsweep.spec.types import FINAL_STATES
 from cifarsweep.store import Store
 from cifarsweep.store.records import StoredStudy
 from cifarsweep.worker.code_here import CodeHere, files_of
+from cifarsweep.worker.programs_here import ProgramsHere
 
 logger = logging.getLogger(__name__)
 
@@ -20,8 +21,8 @@ class EligibleStudies:
     """Picks studies from a store. `require` raises DataError for a data set that is missing here or damaged.
 
     It is called at every poll, since files come, go and change. `digests` holds the content digest of every data set
-    found so far, by name. With `other_data`, studies whose trials trained on other images are eligible too. `code` is
-    what may run of users' own code.
+    found so far, by name. With `other_data`, studies whose trials trained on other images are eligible too. `code` and
+    `programs` are what may run of users' own.
     """
 
     def __init__(
@@ -31,8 +32,10 @@ class EligibleStudies:
         *,
         other_data: bool = False,
         code: CodeHere | None = None,
+        programs: ProgramsHere | None = None,
     ) -> None:
-        self._store, self._require, self._code = store, require, code or CodeHere()
+        self._store, self._require = store, require
+        self._code, self._programs = code or CodeHere(), programs or ProgramsHere()
         self.other_data = other_data
         self.digests: dict[str, str] = {}
         #: Whether something has happened since the last call that may change its result.
@@ -50,14 +53,15 @@ class EligibleStudies:
         UnknownStudy if a name is not in the database.
         """
         self.outdated = False
-        left = self._unfinished(asked)
+        left = [name for name in self._unfinished(asked) if asked or self._concerns(name)]
         errors = self._errors(left)
         trainable = [name for name in left if name not in errors]
         # Its error is raised and so need not be logged as well.
         alone = None if trainable or not left else left[0]
         for name, error in errors.items():
             if name != alone:
-                self.log_once(f"study {name!r} is left to other workers: {error}")
+                why = str(error).removeprefix(f"study {name!r}: ")
+                self.log_once(f"study {name!r} is left to other workers: {why}")
         if alone is not None:
             raise errors[alone]
         return trainable
@@ -101,6 +105,7 @@ class EligibleStudies:
         mine: dict[str, dict[str, str]] = {}
         for name in names:
             try:
+                self._programs.check(self._study(name))
                 self._code.check(self._study(name))
                 mine[name] = {dataset: self._verified(dataset) for dataset in sorted(self._datasets_of(name))}
             except (DataError, UnreadableStudy) as error:
@@ -113,11 +118,14 @@ class EligibleStudies:
 
     def _datasets_of(self, name: str) -> set[str]:
         if name not in self._datasets:
-            spec = self._study(name).spec
-            if spec.program is not None:
-                raise DataError("it runs a program of its author's, which this worker was not given")
-            self._datasets[name] = set(datasets(spec))
+            self._datasets[name] = set(datasets(self._study(name).spec))
         return self._datasets[name]
+
+    def _concerns(self, name: str) -> bool:
+        try:
+            return self._programs.concern(self._study(name).spec)
+        except UnreadableStudy:
+            return True
 
     def _study(self, name: str) -> StoredStudy:
         if name not in self._studies:
@@ -125,8 +133,9 @@ class EligibleStudies:
         return self._studies[name]
 
     def forget(self, study: str) -> None:
-        """Read a study again, since its code is not what it was at the last call."""
+        """Read a study again, since its code or program is not what it was at the last call."""
         self._studies.pop(study, None)
+        self._programs.forget()
         self.outdated = True
 
     def code_files(self, study: str) -> tuple[tuple[str, str], ...]:

@@ -65,12 +65,14 @@ def find_command(word: str, folder: Path, environment: Mapping[str, str]) -> str
 def program_environment(environment: Mapping[str, str], gpus: str | None) -> dict[str, str]:
     """Return the environment of a program; `gpus` is what CUDA is to see, None for all.
 
-    The folder of this Python comes last in $PATH: `python` is found where no environment is active.
+    `python` is that of the active environment, and where none is active that of the worker.
     """
-    path = os.pathsep.join(filter(None, (environment.get("PATH", os.defpath), str(Path(sys.executable).parent))))
+    found, mine = environment.get("PATH", os.defpath), str(Path(sys.executable).parent)
+    active = any(name in environment for name in ("VIRTUAL_ENV", "CONDA_PREFIX"))
+    path = os.pathsep.join((found, mine) if active else (mine, found))
     # What Python prints is seen when it is printed, for metrics that are read from it and as a sign of life.
-    found = {"PYTHONUNBUFFERED": "1", **environment, "PATH": path}
-    return found if gpus is None else found | {"CUDA_VISIBLE_DEVICES": gpus}
+    variables = {"PYTHONUNBUFFERED": "1", **environment, "PATH": path}
+    return variables if gpus is None else variables | {"CUDA_VISIBLE_DEVICES": gpus}
 
 
 def told(

@@ -53,6 +53,7 @@ def train_program(
     with scratch() as own, ProgramPipe() as pipe:
         checkpoints = open_folder(request.folder)
         progress, elapsed_s = yield from _resumed(request, checkpoints, own / "resume")
+        yield events.Started(max(progress.checkpoint_step, 0))
         run = _Run(request, local, own, checkpoints, progress, elapsed_s, should_stop)
         try:
             process = run.start(environment, pipe)
@@ -75,9 +76,7 @@ def _resumed(request: Train, checkpoints: Folder, path: Path) -> Generator[event
             remove(path)
             yield events.Rejected(ref.path, str(error), isinstance(error, CheckpointNotFound))
             continue
-        yield events.Started(ref.step)
         return progress, elapsed_s
-    yield events.Started(0)
     return Progress(), 0.0
 
 
