@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from cifarsweep.store.trial_records import TrialRow
 
 
-#: Signs of a version that are shown whole; what is longer is a digest.
-_LONGEST = 32
+#: Signs of a version that are shown, and of a word that is a digest, of which the first ones say enough.
+_LONGEST, _DIGEST = 32, 40
 
 
 def show(
@@ -132,7 +132,8 @@ def _attempts(row: TrialRow) -> Table:
 
 
 def _short(version: str) -> str:
-    return version if len(version) <= _LONGEST else version[:16]
+    words = " ".join(word[:16] if len(word) >= _DIGEST else word for word in version.split(" "))
+    return words if len(words) <= _LONGEST else version[:16]
 
 
 def _settings(row: TrialRow) -> Table:

@@ -18,7 +18,7 @@ from cifarsweep.environment import without_database
 from cifarsweep.formatting import plural
 from cifarsweep.report.reuse_text import reused_text
 from cifarsweep.spec.program import Program
-from cifarsweep.spec.provenance import changes_text
+from cifarsweep.spec.provenance import PROGRAM_GIT, PROGRAM_PACKAGES, changes_text
 from cifarsweep.spec.types import DATA_VERSION
 from cifarsweep.spec.writer import study_toml
 from cifarsweep.version import __version__
@@ -46,14 +46,18 @@ def _counted(by_trial: Mapping[int, Sequence[Environment]]) -> list[tuple[Enviro
 
 
 def _environments(report: ReportStudy) -> dict[int, list[Environment]]:
-    """The environments of each trial; digests of images are part of them if trials had different images."""
+    """The environments of each trial; what is told apart is part of them only where trials differ in it.
+
+    That are the digests of images, and commit and packages of a program.
+    """
     digests: dict[str, set[str]] = {}
     for key, value in (item for trial in report.trials for found in trial.environments for item in found.items()):
         digests.setdefault(key, set()).add(value)
-    same_data = {key for key, values in digests.items() if key.startswith(DATA_VERSION) and len(values) == 1}
+    apart = {key for key in digests if key.startswith(DATA_VERSION) or key in (PROGRAM_GIT, PROGRAM_PACKAGES)}
+    same = {key for key in apart if len(digests[key]) == 1}
     environments = {
         trial.number: [
-            tuple(sorted((key, value) for key, value in found.items() if key not in same_data))
+            tuple(sorted((key, value) for key, value in found.items() if key not in same))
             for found in trial.environments
         ]
         for trial in report.trials
@@ -84,7 +88,7 @@ def reproduce_view(report: ReportStudy) -> dict[str, Any]:
         "file": f"{study.name}.toml",
         "toml": None if study.imported else study_toml(study),
         "sha256": study.sha256,
-        "program": _program_view(study.program) if study.program else None,
+        "program": _program_view(study.program, report) if study.program else None,
         "code": code_version(),
         "data": report.data_digest or None,
         "images": list(_images_text(report)),
@@ -156,8 +160,19 @@ def _program_commands(report: ReportStudy) -> Iterator[str]:
         yield f"cifarsweep replay {name}/{done[0].number} --program {name}.toml    # {question}"
 
 
-def _program_view(program: Program) -> dict[str, Any]:
+def _commit_text(version: str) -> str:
+    """`COMMIT, all committed`, or `COMMIT with changes`, as a worker recorded it."""
+    return version if " " in version else f"{version}, with all committed"
+
+
+def _program_view(program: Program, report: ReportStudy) -> dict[str, Any]:
+    ran = [found for trial in report.trials for found in trial.environments]
+    commits, packages = (
+        sorted({found[key] for found in ran if key in found}) for key in (PROGRAM_GIT, PROGRAM_PACKAGES)
+    )
     return {
+        "commits": "; ".join(map(_commit_text, commits)) or ("in no git repository" if ran else None),
+        "packages": "; ".join(f"sha256 {digest}" for digest in packages),
         "command": shlex.join(program.command),
         "sha256": program.sha256,
         "count": plural(len(program.files), "file"),

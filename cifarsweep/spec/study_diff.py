@@ -46,17 +46,19 @@ def _program_lines(program: Program) -> list[str]:
     return lines + [f"program.files: {file.path} {file.sha256}" for file in program.files]
 
 
-def check_extends(old: Study, new: Study) -> None:
+def check_extends(old: Study, new: Study, made_on: str = "") -> None:
     """Raise StudyExists unless `new` is `old` with more cells, seeds or trials to search, and nothing else changed.
 
     What others reported may change too: it is neither trained nor tested, and may be found after the first results.
+    `made_on` is the date of `old`.
     """
     if old.imported:
         raise StudyExists(f"study {old.name!r} was imported: its trials were trained elsewhere, so none can be added")
     if old.program is not None and new.program is not None and (differ := changed_files(old.program, new.program)):
         raise StudyExists(
-            f"study {new.name!r} can't be extended: its program is another one now ({', '.join(differ)}), and trials "
-            "of two programs can't be compared. Put it back, or create the study under another name with --as NAME."
+            f"study {new.name!r} can't be extended: its program is not the one that it was created with{made_on} "
+            f"({', '.join(differ)}), and trials of two programs can't be compared. Put it back, or create the study "
+            "under another name with --as NAME."
         )
     kept_cells = {cell_json(cell) for cell in new.cells}
     lost = [cell.name for cell in old.cells if cell_json(cell) not in kept_cells]

@@ -129,7 +129,7 @@ def _create(conn: Connection, spec: Study, planner: Planner | None, *, extend: b
     if (existing or row.points is not None) and row.sha256 == spec.sha256:
         return Created(row.study_id, 0, existing)
     if row.sha256 != spec.sha256:
-        _check_change(stored(row).spec, spec, extend=extend)
+        _check_change(stored(row), spec, extend=extend)
         _plan_looks(conn, row.study_id, _plans_with(conn, read_study(conn, spec.name), len(spec.seeds)))
         # Extending a cancelled study reopens it; a paused one stays paused.
         wish = None if row.wish == StopRequest.CANCEL else row.wish
@@ -205,14 +205,15 @@ def _plans(conn: Connection, name: str, study_id: int) -> Plans:
     return tuple(map(tuple, plans.values()))
 
 
-def _check_change(old: Study, spec: Study, *, extend: bool) -> None:
+def _check_change(known: StoredStudy, spec: Study, *, extend: bool) -> None:
     """Raise StudyExists unless the study that is stored may become `spec`."""
+    old = known.spec
     if not extend:
         raise StudyExists(
             f"study {spec.name!r} exists with other contents. Use --extend where only cells, seeds, trials of a search "
             f"or what others reported were added, or --as NAME for a study of its own.\n{difference(old, spec)}"
         )
-    check_extends(old, spec)
+    check_extends(old, spec, f" on {known.created_at:%Y-%m-%d %H:%M} UTC")
 
 
 def _plans_with(conn: Connection, stored: StoredStudy, seeds: int) -> Plans:

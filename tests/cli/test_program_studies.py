@@ -47,7 +47,7 @@ def test_extend_refuses_another_program_and_names_the_file(call, own):
     done = call("create", "own.toml", "--extend", "--seeds", "3")
 
     assert done.returncode == 2
-    assert "its program is another one now (train.py was changed)" in done.stderr
+    assert "(train.py was changed), and trials of two programs" in done.stderr
     (own.parent / "train.py").write_text("print('Err: 3')\n")
     assert "2 trials added" in call("create", "own.toml", "--extend", "--seeds", "3").stdout
     assert "own: 2 trials added" in call("extend", "own", "--seeds", "4").stdout

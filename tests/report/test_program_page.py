@@ -64,7 +64,8 @@ def test_a_page_names_command_files_commit_and_packages() -> None:
     assert "python train.py --lr &#39;{lr}&#39; --seed &#39;{seed}&#39;" in page
     assert f"sha256 {program_study().program.sha256} of 2 files" in page
     assert f"{'a' * 64} train.py" in page
-    assert "program git 0123456789ab" in page and f"program packages {'c' * 64}" in page
+    assert "git commit 0123456789ab, with all committed" in page and f"packages sha256 {'c' * 64}" in page
+    assert "ran with python 3.11.2" in page
     assert "cifarsweep worker --study own --program own.toml" in page
     assert "cifarsweep replay own/0 --program own.toml" in page
 
@@ -72,12 +73,12 @@ def test_a_page_names_command_files_commit_and_packages() -> None:
 def test_commits_that_differ_between_cells_are_confounds() -> None:
     study = program_study()
     report = program_report(study, [0.9, 0.8, 0.7])
-    dirty = program_report(study, [0.9, 0.8, 0.7], versions={"program git": "0123456789ab + changes"})
+    dirty = program_report(study, [0.9, 0.8, 0.7], versions={"program git": "0123456789ab with changes"})
     mixed = (*report.trials[:4], *dirty.trials[4:])
 
     page = text_of(render_study(analyse(replace(report, trials=mixed))))
 
-    assert "Commit of the program" in page and "0123456789ab + changes" in page
+    assert "Commit of the program" in page and "0123456789ab with changes" in page
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5])
