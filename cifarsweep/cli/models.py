@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cifarsweep.cli.options import console
+from cifarsweep.errors import SpecError
+from cifarsweep.spec.image_shape import CIFAR, ImageShape
 
 if TYPE_CHECKING:
     from cifarsweep.spec.networks import Row
@@ -15,7 +17,12 @@ if TYPE_CHECKING:
 
 def models(
     names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Only these; timm:NAME too.")] = None,
-    classes: Annotated[int, typer.Option(metavar="N", min=2, max=100_000, help="Classes to tell apart.")] = 10,
+    classes: Annotated[
+        int | None, typer.Option(metavar="N", min=2, max=100_000, help="Classes to tell apart; 10 if left out.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Count for the images and classes of this data set.")
+    ] = None,
     timm: Annotated[
         str | None, typer.Option(metavar="PATTERN", help="Models of timm, for example 'vit_*_224'.")
     ] = None,
@@ -27,18 +34,31 @@ def models(
 
     FLOPs are those of one image, forward.
     """
-    _print(_rows(names or [], timm, classes, img_size))
+    if data and classes is not None:
+        raise SpecError("--classes: those of --data count; give one of the two")
+    shape, count = _images(data) if data else (CIFAR, classes or 10)
+    _print(_rows(names or [], timm, count, img_size, shape))
 
 
-def _rows(names: Sequence[str], timm: str | None, classes: int, img_size: int | None) -> list[Row]:
+def _images(name: str) -> tuple[ImageShape, int]:
+    """Return the shape of a data set's images and its number of classes."""
+    from cifarsweep.data.catalog import BUILT_IN, info, require
+
+    if name in BUILT_IN and info(name) is None:
+        return CIFAR, BUILT_IN[name].classes
+    found = require(name)
+    return found.shape, len(found.classes)
+
+
+def _rows(names: Sequence[str], timm: str | None, classes: int, img_size: int | None, shape: ImageShape) -> list[Row]:
     # Only models of timm must be built to be counted, which imports torch.
     if timm is None and not any(name.startswith("timm:") for name in names):
         from cifarsweep.spec.networks import own_rows
 
-        return own_rows(names, classes)
+        return own_rows(names, classes, shape)
     from cifarsweep.models.listing import rows
 
-    return rows(names, timm, classes, img_size)
+    return rows(names, timm, classes, img_size, shape)
 
 
 def _print(rows: Sequence[Row]) -> None:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from cifarsweep.errors import SpecError
 from cifarsweep.models import timm_models
 from cifarsweep.models.registry import cost
+from cifarsweep.spec.image_shape import CIFAR, ImageShape
 from cifarsweep.spec.networks import Row, options, own_rows
 from cifarsweep.spec.settings import Timm
 from cifarsweep.spec.validation import explain
@@ -17,26 +18,30 @@ from cifarsweep.spec.validation import explain
 MOST_TIMM = 60
 
 
-def rows(wanted: Sequence[str], pattern: str | None, classes: int, img_size: int | None) -> list[Row]:
+def rows(
+    wanted: Sequence[str], pattern: str | None, classes: int, img_size: int | None, shape: ImageShape = CIFAR
+) -> list[Row]:
     """Return the networks called `wanted` and those of timm that match `pattern`; all of our own if neither is given.
 
-    `img_size` is for networks of timm. Raises SpecError for an unknown name.
+    `img_size` is for networks of timm. Raises SpecError for an unknown name, and where images of `shape` don't fit.
     """
-    chosen = [row for name in wanted for row in _called(name, classes, img_size)]
-    chosen += [_timm(name, classes, img_size) for name in _matching(pattern)] if pattern else []
-    return chosen or own_rows([], classes)
+    chosen = [row for name in wanted for row in _called(name, classes, img_size, shape)]
+    chosen += [_timm(name, classes, img_size, shape) for name in _matching(pattern)] if pattern else []
+    return chosen or own_rows([], classes, shape)
 
 
-def _called(name: str, classes: int, img_size: int | None) -> list[Row]:
-    return [_timm(name, classes, img_size)] if name.startswith(timm_models.PREFIX) else own_rows([name], classes)
+def _called(name: str, classes: int, img_size: int | None, shape: ImageShape) -> list[Row]:
+    if name.startswith(timm_models.PREFIX):
+        return [_timm(name, classes, img_size, shape)]
+    return own_rows([name], classes, shape)
 
 
-def _timm(name: str, classes: int, img_size: int | None) -> Row:
+def _timm(name: str, classes: int, img_size: int | None, shape: ImageShape) -> Row:
     try:
         model = Timm(name=name, img_size=img_size)
     except ValidationError as error:
         raise SpecError(explain(error, Timm, "models")) from None
-    price = cost(model, classes)
+    price = cost(model, classes, shape)
     size = timm_models.input_size(model)
     return Row(name, options(model), size, price.params, price.flops_per_image)
 

@@ -17,6 +17,8 @@ def test_models_lists_parameters_and_flops(call):
     ("arguments", "says"),
     [
         (["resnet19"], "no model 'resnet19'. Did you mean 'resnet9'?"),
+        (["--data", "cifar10", "--classes", "5"], "--classes: those of --data count; give one of the two"),
+        (["--data", "nowhere"], "no data set 'nowhere' here"),
         (["timm:a/b"], "models: name: 'timm:a/b' has characters that are not allowed here"),
     ],
 )

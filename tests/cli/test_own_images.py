@@ -55,6 +55,8 @@ def test_from_a_folder_to_a_page(call, tmp_path, photos, monkeypatch, environmen
     assert f"\nimported from photos {OPTIONS}; sha256 " in shown.stdout
     assert re.search(r"kind-2 +\W +24 +\W +6", shown.stdout)
     assert refused.returncode == 2 and "model.widths: 6 stages are too many for images of 28x28 grey" in refused.stderr
+    listed = call("models", "convnet", "--data", "photos").stdout
+    assert "28x28" in listed and "2.354 M" in listed
     assert created.returncode == 0 and "GFLOP" in created.stdout
 
     assert call("worker", "--cpu").returncode == 0
