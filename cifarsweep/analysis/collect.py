@@ -29,7 +29,7 @@ from cifarsweep.spec.metrics import (
     VAL_LOSS,
     is_loss,
 )
-from cifarsweep.spec.study import Cell, datasets
+from cifarsweep.spec.study import Cell, datasets, own_metrics
 from cifarsweep.spec.types import DATA_VERSION, Outcome, TrialState
 from cifarsweep.stats.shares import Guess
 from cifarsweep.version import __version__
@@ -87,7 +87,7 @@ def with_curves(store: Store, report: ReportStudy, cells: Collection[str]) -> Re
 def _curves(store: Store, report: ReportStudy) -> frozenset[str]:
     """The metrics that are drawn; of a program also its own."""
     if report.study.program is None:
-        return _CURVES
+        return _CURVES.union(name for name in own_metrics(report.study) if name.startswith("val/"))
     own = [name for name in store.metrics.names(report.study.name) if name not in _CURVES]
     return _CURVES.union([report.study.metric, *own[:_OWN_METRICS]])
 

@@ -9,6 +9,9 @@ TRAIN_LOSS, TRAIN_ACCURACY = "train/loss", "train/accuracy"
 VAL_LOSS, VAL_ACCURACY = "val/loss", "val/accuracy"
 #: The test set where validation images are held out of the training set: evaluated once, after the last step.
 TEST_LOSS, TEST_ACCURACY = "test/loss", "test/accuracy"
+#: Of an evaluation where the settings ask for it, with `val/` or `test/` in front.
+TOP5, CALIBRATION = "top5_accuracy", "calibration_error"
+VAL_TOP5, VAL_CALIBRATION = f"val/{TOP5}", f"val/{CALIBRATION}"
 LEARNING_RATE = "lr"
 #: x axes: training epochs (fractional), images seen, and seconds of training without lost work.
 EPOCH, IMAGES, ELAPSED = "epoch", "images", "elapsed_s"
@@ -74,6 +77,8 @@ METRIC_LABELS = {
     TEST_LOSS: "Test loss",
     TRAIN_ACCURACY: "Training accuracy",
     TRAIN_LOSS: "Training loss",
+    VAL_TOP5: "Top-5 validation accuracy",
+    VAL_CALIBRATION: "Expected calibration error",
     LEARNING_RATE: "Learning rate",
     **RESOURCE_LABELS,
     EPOCH: "Epochs",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
 from cifarsweep.spec.frozen import Frozen
+from cifarsweep.spec.metrics import CALIBRATION, TOP5
 from cifarsweep.spec.types import Value
 
 #: Texts are names, so that no code can hide in one that a class of the user evaluates.
@@ -72,3 +73,71 @@ def _scalar(key: str, value: object) -> bool | int | float | str:
 
 class OwnModel(OwnPart):
     """A network of the user's own code: images (N, channels, side, side) to logits (N, classes)."""
+
+
+class OwnLoss(OwnPart):
+    """A loss of the user's own code: a function of logits and labels, or a class whose objects are one.
+
+    Labels are whole numbers (N,), or probabilities (N, classes) where images are mixed; the loss is their mean.
+    """
+
+
+class CrossEntropy(Frozen):
+    """Cross entropy, with `augment.label_smoothing`."""
+
+    name: Literal["cross_entropy"] = "cross_entropy"
+
+
+def _loss_family(loss: Any) -> str:
+    name = loss.get("name", "cross_entropy") if isinstance(loss, dict) else getattr(loss, "name", "")
+    return (
+        "ownloss" if isinstance(name, str) and ":" in name else "crossentropy" if name == "cross_entropy" else str(name)
+    )
+
+
+#: A loss, told apart by its name.
+Loss = Annotated[
+    Annotated[CrossEntropy, Tag("crossentropy")] | Annotated[OwnLoss, Tag("ownloss")], Discriminator(_loss_family)
+]
+
+
+class OwnAugmentation(OwnPart):
+    """A change of training images by the user's own code, after all others: a function, or a class of such objects.
+
+    It gets a normalised batch (N, channels, side, side) and returns another one; it draws from torch's generators.
+    """
+
+
+class Metrics(Frozen):
+    """What is measured at each evaluation beside loss and accuracy; nothing of it costs anything where it is off."""
+
+    top5: bool = False
+    """The part of images whose class is among the five likeliest: `val/top5_accuracy`."""
+    ece: bool = False
+    """The expected calibration error of 15 bins (Guo et al. 2017): `val/calibration_error`."""
+    own: Annotated[tuple[Reference, ...], Field(max_length=20)] = ()
+    """Functions of logits (N, classes) and labels (N,) of all images, by name: `nets:spread` measures `val/spread`."""
+    code: Annotated[str, Field(max_length=4000, pattern=r"^[A-Za-z0-9.+!_; -]*$")] = ""
+    """What their code was when the study was created; `create` fills it in."""
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [own_name(reference) for reference in self.own]
+        if taken := [name for name in names if name in _TAKEN or names.count(name) > 1]:
+            raise ValueError(f"own: there is another metric {taken[0]!r}; give the function another name")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is measured, without `val/` or `test/` in front."""
+        built_in = (TOP5,) * self.top5 + (CALIBRATION,) * self.ece
+        return (*built_in, *map(own_name, self.own))
+
+
+def own_name(reference: str) -> str:
+    """Return the name of a metric of the user's own."""
+    return reference.partition(":")[2]
+
+
+#: Names that an own metric can't have.
+_TAKEN = ("loss", "accuracy", "images", "largest_class", "confusion", TOP5, CALIBRATION)

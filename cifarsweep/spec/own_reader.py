@@ -56,6 +56,9 @@ class CodeReader:
             for table in GROUPS
             if names_code(flat.get(f"{table}.{_NAME}"))
         }
+        if isinstance(measured := flat.get("metrics.own"), list | tuple):
+            found = {self._code("metrics", reference) for reference in measured if names_code(reference)}
+            codes |= {f"metrics.{CODE}": "; ".join(sorted(found))} if found else {}
         return flat | codes
 
     def used(self, note: Callable[[str], None]) -> Code | None:

@@ -18,7 +18,7 @@ from cifarsweep.spec.moments import beyond_budget
 from cifarsweep.spec.overrides import Note
 from cifarsweep.spec.reported import Reported
 from cifarsweep.spec.reported_runs import ReportedRuns
-from cifarsweep.spec.study import Cell, Study
+from cifarsweep.spec.study import Cell, Study, own_metrics
 from cifarsweep.spec.tested import never_measured
 from cifarsweep.spec.validation import nearest, unknown_metric
 
@@ -56,7 +56,7 @@ def _no_cell(name: str, cells: Sequence[Cell]) -> str:
 
 def _mistake(fact: Reported, study: Study) -> str | None:
     # A program has metrics of any name.
-    if problem := unknown_metric(fact.metric) if study.program is None else None:
+    if problem := unknown_metric(fact.metric, own_metrics(study)) if study.program is None else None:
         return problem
     if study.program is None and fact.needs_curve and fact.metric in SINGLE:
         return f"metric: a trial has one value of {fact.metric!r}; leave out at and of"

@@ -24,6 +24,11 @@ from cifarsweep.spec.optimizer_settings import Muon as Muon
 from cifarsweep.spec.optimizer_settings import Optimizer as Optimizer
 from cifarsweep.spec.optimizer_settings import OwnOptimizer as OwnOptimizer
 from cifarsweep.spec.own import CODE
+from cifarsweep.spec.own import CrossEntropy as CrossEntropy
+from cifarsweep.spec.own import Loss as Loss
+from cifarsweep.spec.own import Metrics as Metrics
+from cifarsweep.spec.own import OwnAugmentation as OwnAugmentation
+from cifarsweep.spec.own import OwnLoss as OwnLoss
 from cifarsweep.spec.own import OwnModel as OwnModel
 from cifarsweep.spec.types import NAME_PATTERN, Value
 
@@ -121,7 +126,7 @@ class Schedule(Frozen):
 class Augment(Frozen):
     """Random changes of the training images."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"vflip", "resized_crop", "mixup_prob"})
+    later: ClassVar[frozenset[str]] = frozenset({"vflip", "resized_crop", "mixup_prob", "own"})
 
     crop: Annotated[int, Field(ge=0, le=LARGEST // 2)] = 4
     """Zero padding in pixels before a random crop of the image's size; 0 leaves it out."""
@@ -150,6 +155,9 @@ class Augment(Frozen):
     label_smoothing: Probability = 0.0
     """The part of each label that is spread over all classes (Szegedy et al. 2016)."""
 
+    own: OwnAugmentation | None = None
+    """A change of the user's own, after all others."""
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.resized_crop and self.crop:
@@ -171,7 +179,7 @@ class EarlyStop(Frozen):
 class Settings(Frozen):
     """One training run but for its seed. Exactly one of `epochs` and `steps` is the budget."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"normalize"})
+    later: ClassVar[frozenset[str]] = frozenset({"normalize", "loss", "metrics"})
 
     dataset: Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$")] = "cifar10"
     """A data set by its name, as `cifarsweep data list` shows them."""
@@ -181,6 +189,8 @@ class Settings(Frozen):
     optimizer: AnyOptimizer = Optimizer()
     schedule: Schedule = Schedule()
     augment: Augment = Augment()
+    loss: Loss = CrossEntropy()
+    metrics: Metrics = Metrics()
     early_stop: EarlyStop = EarlyStop()
     keep_best: bool = False
     """Keep the weights of the best validation accuracy beside the last ones."""

@@ -177,6 +177,12 @@ def _ordered(of: Mapping[str, _Held], first: Sequence[str]) -> dict[str, _Held]:
     return {key: of[key] for key in dict.fromkeys((*first, *of)) if key in of}
 
 
+def own_metrics(study: Study) -> list[str]:
+    """Return the metrics that its settings ask for beside loss and accuracy, on validation and test images."""
+    names = (name for cell in study.cells if cell.own_settings for name in cell.own_settings.metrics.names)
+    return [f"{part}/{name}" for name in dict.fromkeys(names) for part in ("val", "test")]
+
+
 def datasets(study: Study) -> set[str]:
     """Return the names of the data sets of its cells; none for an imported study, which does not tell them."""
     return {cell.own_settings.dataset for cell in study.cells if cell.own_settings is not None}
@@ -218,7 +224,7 @@ def check_hypotheses(study: Study, where: str) -> None:
     for number, hypothesis in enumerate(study.hypotheses, start=1):
         problem = _missing_reference(study, hypothesis)
         if study.program is None:
-            problem = problem or unknown_metric(hypothesis.metric)
+            problem = problem or unknown_metric(hypothesis.metric, own_metrics(study))
         elif hypothesis.kind == "at_chance":
             problem = "kind: at_chance needs the classes of the images, which a program has for itself; use reaches"
         if problem:

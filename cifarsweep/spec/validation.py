@@ -62,9 +62,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
-def unknown_metric(metric: str) -> str | None:
-    """Say that trials have no such metric, with those that hypotheses and reported numbers may name; else None."""
-    known = list(dict.fromkeys([*METRIC_LABELS, *SINGLE]))
+def unknown_metric(metric: str, own: Iterable[str] = ()) -> str | None:
+    """Say that trials have no such metric, with those that hypotheses and reported numbers may name; else None.
+
+    `own` are metrics of the user's own.
+    """
+    known = list(dict.fromkeys([*METRIC_LABELS, *SINGLE, *own]))
     if metric in known:
         return None
     return f"metric: {metric[:_LONGEST_WORD]!r} is unknown.{nearest(metric, known)} Allowed: {', '.join(known)}."

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 
 from cifarsweep.spec.levels import level_text
-from cifarsweep.spec.settings import ConvNet, Optimizer, Settings, flat_settings
+from cifarsweep.spec.settings import ConvNet, Optimizer, OwnLoss, Settings, flat_settings
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import Value
 from cifarsweep.training.schedule import Budget, peak_rate
@@ -17,7 +17,8 @@ from cifarsweep.training.schedule import Budget, peak_rate
 _Condition = Callable[[Settings], bool]
 
 #: Settings that do not change a step, as long as nothing stops early.
-NO_PART_OF_A_STEP = ("log_every", "eval_every", "keep_best")
+METRICS = ("metrics.top5", "metrics.ece", "metrics.own", "metrics.code")
+NO_PART_OF_A_STEP = ("log_every", "eval_every", "keep_best", *METRICS)
 
 
 def _norm(settings: Settings) -> str:
@@ -50,6 +51,9 @@ _READ_WHERE: tuple[tuple[_Condition, tuple[str, ...], str], ...] = (
     (_warms_up, ("schedule.warmup_start",), "a warm-up"),
     (lambda s: s.schedule.name != "constant" or _warms_up(s), ("schedule.by",), "a rate that changes"),
     (lambda s: s.augment.randaugment > 0, ("augment.randaugment_magnitude",), "augment.randaugment above 0"),
+    (lambda s: isinstance(s.loss, OwnLoss), ("loss.name",), "a loss of one's own"),
+    (lambda s: s.augment.own is not None, ("augment.own",), "an augmentation of one's own"),
+    (lambda s: bool(s.metrics.names), METRICS, "a metric that is on"),
     (lambda s: s.early_stop.patience > 0, ("early_stop.min_delta",), "early_stop.patience above 0"),
     (lambda s: _norm(s) == "group", ("model.norm_groups", "model.norm_group_size"), 'model.norm = "group"'),
     (lambda s: _norm(s) != "none", ("model.norm_affine",), "a norm"),
@@ -81,7 +85,7 @@ def what_trains(settings: Settings, images: int | None) -> str:
     """Return a text that is equal for settings that train the same bits on so many images; None if that is unknown."""
     read = read_settings(settings)
     for key in () if settings.early_stop.patience else NO_PART_OF_A_STEP:
-        del read[key]
+        read.pop(key, None)
     # The rate is what counts, not how it was written.
     read["optimizer.lr"] = peak_rate(settings.optimizer, settings.batch_size)
     for key in ("optimizer.scaling", "optimizer.base_batch"):

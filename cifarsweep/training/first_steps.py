@@ -22,10 +22,11 @@ from cifarsweep.models.determinism import RAISE_ON_GPU, WAIT_FOR_HOST, Operation
 from cifarsweep.own_code import user_line
 from cifarsweep.spec.image_shape import ImageShape
 from cifarsweep.spec.metrics import TIMING_METRICS, TRAIN_LOSS
-from cifarsweep.spec.settings import EarlyStop, Optimizer, OwnModel, Schedule, Settings, Validation
+from cifarsweep.spec.settings import EarlyStop, Optimizer, OwnLoss, OwnModel, Schedule, Settings, Validation
 from cifarsweep.training.events import Event, Finished, Metrics, Rejected, Saved
 from cifarsweep.training.loop import Run, train
 from cifarsweep.training.optimizers import is_capturable, make_optimizer
+from cifarsweep.training.own_functions import make_augmentation, make_loss
 
 #: Steps that are trained, and images of one.
 _STEPS, _BATCH = 3, 8
@@ -55,7 +56,9 @@ def _parts(settings: Settings) -> str:
     """Return the names of the parts that are tried."""
     names = [settings.model.name] if isinstance(settings.model, OwnModel) else []
     names += [] if isinstance(settings.optimizer, Optimizer) else [settings.optimizer.name]
-    return " with ".join(names)
+    names += [settings.loss.name] if isinstance(settings.loss, OwnLoss) else []
+    names += [settings.augment.own.name] if settings.augment.own else []
+    return " with ".join([*names, *settings.metrics.own])
 
 
 def _forward(settings: Settings, classes: int, shape: ImageShape) -> tuple[set[str], list[str]]:
@@ -63,13 +66,32 @@ def _forward(settings: Settings, classes: int, shape: ImageShape) -> tuple[set[s
     generator = torch.Generator().manual_seed(_SEED)
     model = build(settings.model, classes, generator, shape)
     images = torch.randn(_BATCH, shape.channels, shape.side, shape.side, generator=generator)
+    device = torch.device("cpu")
+    augment, loss = make_augmentation(settings, device), make_loss(settings, classes, device) or F.cross_entropy
     with OperationNames() as names:
+        images = images if augment is None else _checked_images(settings, augment(images), images)
         logits = _checked_logits(settings, model(images), classes)
-        F.cross_entropy(logits, torch.arange(_BATCH) % classes).backward()  # type: ignore[no-untyped-call]
+        _checked_loss(settings, loss(logits, torch.arange(_BATCH) % classes)).backward()  # type: ignore[no-untyped-call]
     idle = [name for name, each in model.named_parameters() if each.requires_grad and each.grad is None]
     listed = ", ".join(idle[:3]) + (f" and {len(idle) - 3} more" if len(idle) > 3 else "")
     note = f"parameters of {settings.model.name} get no gradient, and so are not trained: {listed}"
     return names.seen, [note] if idle else []
+
+
+def _checked_images(settings: Settings, changed: object, images: Tensor) -> Tensor:
+    if not isinstance(changed, Tensor) or changed.shape != images.shape or changed.dtype != images.dtype:
+        found = f"{tuple(changed.shape)} {changed.dtype}" if isinstance(changed, Tensor) else type(changed).__name__
+        raise SpecError(
+            f"augment.own: {settings.augment.own and settings.augment.own.name} must turn images "
+            f"{tuple(images.shape)} {images.dtype} into others like them, not into {found}"
+        )
+    return changed
+
+
+def _checked_loss(settings: Settings, loss: object) -> Tensor:
+    if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
+        raise SpecError(f"loss: {settings.loss.name} must turn logits and labels into one number with a gradient")
+    return loss
 
 
 def _checked_logits(settings: Settings, logits: object, classes: int) -> Tensor:

@@ -23,7 +23,7 @@ from typing import NamedTuple
 from cifarsweep.spec.provenance import without_data
 from cifarsweep.spec.settings import Schedule, Settings
 from cifarsweep.spec.types import Value
-from cifarsweep.training.equal_cells import NO_PART_OF_A_STEP, read_settings
+from cifarsweep.training.equal_cells import METRICS, NO_PART_OF_A_STEP, read_settings
 from cifarsweep.training.schedule import Budget, peak_rate, rate_of_steps
 
 #: Counts the changes of our own code that let a trial train other bits. `tests/training/test_identity.py` fails when
@@ -35,7 +35,7 @@ _DECIDE_NO_STEP = (*NO_PART_OF_A_STEP, "early_stop.patience", "early_stop.min_de
 #: Settings that the rates of all steps tell, as they tell those of `schedule`.
 _TOLD_BY_RATES = ("optimizer.lr", "optimizer.scaling", "optimizer.base_batch", "epochs", "steps")
 #: Settings that decide rows; `eval_every` too, whose default is an epoch.
-_DECIDE_ROWS = ("log_every", "keep_best", "early_stop.patience", "early_stop.min_delta")
+_DECIDE_ROWS = ("log_every", "keep_best", "early_stop.patience", "early_stop.min_delta", *METRICS)
 #: Rates of two trials that are compared before all of them are computed.
 _FIRST_RATES = 100
 #: A budget of more steps is meant to have no end: nobody waits until all its rates are computed.

@@ -168,14 +168,14 @@ def _row_is_due(state: TrainState, settings: Settings, budget: Budget) -> bool:
 
 def _report(run: Run, state: TrainState, budget: Budget, loader: BatchLoader, pulse: Every) -> Iterator[Event]:
     """Yield the rows of this step; none if asked to stop meanwhile, since the attempt that resumes evaluates again."""
-    train_means, val_means, confusion = state.interval(), None, Confusion(run.classes)
+    train_means, val_means, confusion = state.interval(), None, Confusion(run.classes, run.settings.metrics)
     if _evaluation_is_due(state, run.settings, budget) and math.isfinite(train_means.loss):
         val_means = yield from _evaluate(run, state, budget, loader.eval_batches(), pulse, confusion)
         if val_means is None:
             return
     rate = _rate(run.settings, budget, state.step - 1)
     images, epoch = budget.images_seen(state.step), budget.epoch(state.step)
-    rows = state.close_interval(train_means, val_means, rate, images, epoch)
+    rows = state.close_interval(train_means, val_means, rate, images, epoch, confusion.measured())
     if val_means is not None and not state.diverged:
         state.early_stopping.update(val_means.accuracy, state.step, state.model, last=state.step == budget.total_steps)
         if _is_over(state, budget):
@@ -195,7 +195,7 @@ def _test(
     if test is None or labels is None or state.test:
         return True
     last: Means | None = Means(math.nan, int(torch.bincount(labels).max()) / len(labels), 0)
-    best, guesses = None, Confusion(run.classes)
+    best, guesses = None, Confusion(run.classes, run.settings.metrics)
     if not state.diverged:
         last = yield from _evaluate(run, state, budget, test(), pulse, guesses)
     kept = state.early_stopping.weights
@@ -204,7 +204,8 @@ def _test(
             best = yield from _evaluate(run, state, budget, test(), pulse, Confusion(run.classes))
     if last is None or (best is None and kept is not None):
         return False
-    yield Metrics(tuple(state.record_test(last, best, None if state.diverged else guesses.hits())))
+    hits = None if state.diverged else guesses.hits()
+    yield Metrics(tuple(state.record_test(last, best, hits, guesses.measured())))
     return True
 
 

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from cifarsweep.spec.metrics import CONFUSION
+from cifarsweep.spec.own import Metrics
 from cifarsweep.spec.types import Hits, MetricRow
+from cifarsweep.training.own_functions import Measures
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +102,19 @@ class Every:
 class Confusion:
     """The guesses of one evaluation: kept on the device, and counted on request."""
 
-    def __init__(self, classes: int) -> None:
-        self._classes = classes
+    def __init__(self, classes: int, metrics: Metrics | None = None) -> None:
+        self._classes, self._measures = classes, Measures(metrics or Metrics())
         self._pairs: list[Tensor] = []
 
     @torch.no_grad()
     def add(self, logits: Tensor, labels: Tensor) -> None:
         """Add a batch by its logits (N, classes) and labels (N,)."""
         self._pairs.append(labels * self._classes + logits.argmax(1))
+        self._measures.add(logits, labels)
+
+    def measured(self) -> dict[str, float]:
+        """Return the metrics that the settings ask for, by name; none before a whole evaluation."""
+        return self._measures.read()
 
     def hits(self) -> Hits:
         """Return which images were guessed right, in the order of the batches. This waits for the device."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from cifarsweep.training.early_stopping import EarlyStopping
 from cifarsweep.training.identity import rows_identity
 from cifarsweep.training.meters import Means, Meter, Stopwatch
 from cifarsweep.training.optimizers import clip_gradients, make_optimizer, plain_step, set_rate
+from cifarsweep.training.own_functions import make_augmentation, make_loss
 from cifarsweep.training.serialization import weights_sha256
 
 _FORMAT = 1
@@ -74,6 +76,10 @@ class Trial:
         return hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()
 
 
+def _cross_entropy(label_smoothing: float) -> Callable[[Tensor, Tensor], Tensor]:
+    return lambda logits, labels: F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+
+
 class TrainState:
     """Model, optimizer, position and sums of a trial, at step 0 until they are restored."""
 
@@ -87,6 +93,9 @@ class TrainState:
         self.model = set_memory_format(model, image)
         self.optimizer = make_optimizer(trial.settings.optimizer, self.model.parameters())
         self._step_optimizer = plain_step(self.optimizer)
+        smoothing = trial.settings.augment.label_smoothing
+        self._loss = make_loss(trial.settings, trial.classes, trial.device) or _cross_entropy(smoothing)
+        self._augment = make_augmentation(trial.settings, trial.device)
         self._rate = math.nan
         self.meter = Meter(trial.device)
         self.clock = Stopwatch()
@@ -112,9 +121,10 @@ class TrainState:
 
         A CUDA graph may hold it: nothing in here waits for the device, counts, or depends on a value of the host.
         """
+        images = images if self._augment is None else self._augment(images)
         with autocast(self.trial.settings, self.trial.device):
             logits = self.model(images)
-            loss = F.cross_entropy(logits, labels, label_smoothing=self.trial.settings.augment.label_smoothing)
+            loss = self._loss(logits, labels)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         clip_gradients(self.trial.settings.optimizer, self.model.parameters())
@@ -143,9 +153,15 @@ class TrainState:
         return self.latest.get(metrics.TRAIN_LOSS), self.latest.get(metrics.TRAIN_ACCURACY)
 
     def close_interval(
-        self, train: Means, val: Means | None, rate: float, images: int, epoch: float
+        self,
+        train: Means,
+        val: Means | None,
+        rate: float,
+        images: int,
+        epoch: float,
+        measured: Mapping[str, float] = MappingProxyType({}),
     ) -> list[MetricRow]:
-        """Return the rows of this step and start a new interval.
+        """Return the rows of this step and start a new interval. `measured` is what else an evaluation gave.
 
         A loss that is not finite ends the trial here: its accuracy is recorded as that of a guess.
         """
@@ -156,6 +172,7 @@ class TrainState:
         values = {metrics.TRAIN_LOSS: train.loss, metrics.TRAIN_ACCURACY: train.accuracy}
         if val is not None:
             values |= {metrics.VAL_LOSS: val.loss, metrics.VAL_ACCURACY: val.accuracy}
+            values |= {f"val/{name}": value for name, value in measured.items()}
         values |= {metrics.LEARNING_RATE: rate, metrics.EPOCH: epoch, metrics.IMAGES: float(images)}
         price = cost(self.trial.settings.model, self.trial.classes, self.trial.shape)
         values |= {metrics.FLOPS: float(price.training_flops(images))}
@@ -176,9 +193,12 @@ class TrainState:
         finally:
             self.model.load_state_dict(own)
 
-    def record_test(self, last: Means, best: Means | None, hits: Hits | None) -> list[MetricRow]:
+    def record_test(
+        self, last: Means, best: Means | None, hits: Hits | None, measured: Mapping[str, float]
+    ) -> list[MetricRow]:
         """Record the results of the last and the best weights on the test set, and return the rows of this step."""
         self.test = {metrics.TEST_LOSS: last.loss, metrics.TEST_ACCURACY: last.accuracy}
+        self.test |= {f"test/{name}": value for name, value in measured.items()}
         rows = [MetricRow(name, self.step, value) for name, value in self.test.items()]
         if best is not None:
             self.test |= {metrics.BEST_TEST_LOSS: best.loss, metrics.BEST_TEST_ACCURACY: best.accuracy}

@@ -36,7 +36,8 @@ def _source(text: str) -> str:
 
 def codes_of(settings: Settings) -> set[str]:
     """Return the digests of all own code that trials with these settings run."""
-    return {str(value) for key, value in flat_settings(settings).items() if key.rpartition(".")[2] == CODE and value}
+    found = (value for key, value in flat_settings(settings).items() if key.rpartition(".")[2] == CODE and value)
+    return {code for value in found for code in str(value).split("; ")}
 
 
 def files_of(study: Study) -> Files:

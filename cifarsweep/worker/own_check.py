@@ -69,7 +69,8 @@ def _alike(settings: Settings) -> str:
     """Return a text that is equal for settings whose own parts need one check."""
     parts: dict[str, Any] = settings.model_dump(mode="json")
     parts["optimizer"].pop("lr", None)
-    kept = {key: parts[key] for key in ("model", "optimizer", "determinism", "precision", "threads")}
+    keys = ("model", "optimizer", "loss", "augment", "metrics", "determinism", "precision", "threads")
+    kept = {key: parts[key] for key in keys if key in parts}
     return json.dumps(kept)
 
 

@@ -116,3 +116,51 @@ def test_what_can_be_no_code_is_refused_in_a_sentence(tmp_path: Path, old: str, 
 
 def test_settings_of_today_say_nothing_of_code():
     assert '"code"' not in Settings(epochs=1).model_dump_json()
+
+
+PARTS = """
+name = "mine"
+question = "Does it spread?"
+code = { files = ["nets.py", "layers.py"] }
+[settings]
+epochs = 1
+loss = { name = "nets:focal", gamma = 2.0 }
+augment = { own = { name = "nets:noisy" } }
+metrics = { top5 = true, own = ["nets:spread"] }
+[factors]
+"model.skip" = [true, false]
+[[hypotheses]]
+kind = "greater"
+claim = "A skip spreads"
+a = { "model.skip" = true }
+b = { "model.skip" = false }
+metric = "val/spread"
+margin = 0.1
+"""
+
+
+def test_every_part_of_the_users_own_says_which_code_it_is_of(file: Path):
+    file.write_text(PARTS)
+    study = read_study(file)
+    settings = study.cells[0].settings
+    assert settings.loss.code == settings.augment.own.code == settings.metrics.code == study.code.sha256
+    assert settings.loss.arguments == {"gamma": 2.0} and settings.metrics.names == ("top5_accuracy", "spread")
+    assert Study.from_canonical(study.canonical()) == study
+    file.write_text(study_toml(study))
+    assert read_study(file).sha256 == study.sha256
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('"val/spread"', '"val/sprad"', r"metric: 'val/sprad' is unknown\. Did you mean 'val/spread'\?"),
+        ('"val/spread"', '"val/calibration_error"', r"has no val/calibration_error: set metrics = \{ ece = true \}"),
+        ('["nets:spread"]', '["nets:loss"]', r"metrics\.own: there is another metric 'loss'"),
+        ('"nets:focal", gamma = 2.0', '"hinge"', r"loss: 'hinge' is unknown\. .*Allowed: cross_entropy, FILE:NAME"),
+        ('"nets:noisy"', '"noisy"', r"augment\.own\.name: 'noisy' has characters that are not allowed here"),
+    ],
+)
+def test_what_can_be_no_part_is_refused(file: Path, old: str, new: str, says: str):
+    file.write_text(PARTS.replace(old, new))
+    with pytest.raises(SpecError, match=says):
+        read_study(file)
