@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from everything import everything
+from support.programs import program_report, program_study
 
 from cifarsweep.analysis.study import analyse
 from cifarsweep.report.render import write_pages
@@ -319,3 +320,23 @@ def test_margins_of_long_names_settle_on_a_phone(make: Any, show: Any, tmp_path:
     assert opened.complaints == []  # plotly warns of margins that it gave up to fit
     names = opened.page.locator("#finals-plot .ytick").all()
     assert min(name.bounding_box()["x"] for name in names) >= 0
+
+
+@pytest.mark.parametrize(("metric", "in_percent"), [("dev/error", False), ("dev/accuracy", True)])
+def test_figures_of_a_program_are_in_the_unit_of_its_metric(
+    metric: str, in_percent: bool, show: Any, tmp_path: Path
+) -> None:
+    """Given two logged steps and a value below 0, then all is drawn, and only shares are in per cent."""
+    values = [0.9, 0.8, 0.7] if in_percent else [31.5, -2.0, 12.0]
+    report = program_report(program_study(metric), values, steps=2)
+    opened = show(write_pages([analyse(report)], tmp_path)[0])
+    opened.page.wait_for_selector("#finals-plot .scatterlayer .trace")
+    opened.page.wait_for_selector("#curves-plot .scatterlayer .trace")
+
+    ticks = [text for text in opened.page.locator("#finals-plot .xtick").all_text_contents() if text]
+    shown = opened.page.evaluate("document.getElementById('finals-plot').layout.xaxis.range")
+
+    assert opened.complaints == [] and ticks
+    assert all(("%" in tick) == in_percent for tick in ticks)
+    assert shown[0] < min(values) and shown[1] > max(values)
+    assert opened.page.locator("#y-axis option").first.inner_text() == metric
