@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -19,6 +19,7 @@ from cifarsweep.cli.options import (
     NoGraphs,
     NoReuse,
     OtherData,
+    Programs,
     Studies,
     Wait,
     check_graphs,
@@ -27,7 +28,7 @@ from cifarsweep.cli.options import (
     discard_output,
     key_values,
 )
-from cifarsweep.cli.worker import parse_slots
+from cifarsweep.cli.worker import check_program_options, parse_slots
 from cifarsweep.text import one_line
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def launch(
     slots: Annotated[str, typer.Option(metavar="K|auto", help="Trials at once in each worker.")] = "1",
     study: Studies = None,
     code: Code = None,
+    program: Programs = None,
     db: Database = DEFAULT_DATABASE,
     wait: Wait = False,
     save_every: Annotated[
@@ -93,8 +95,9 @@ def launch(
     check_graphs(no_graphs, bool(cpus) or (slurm and not gpus_per_worker))
     arguments = _arguments(slots, study or [], wait, save_every, artifacts, other_data, no_graphs, no_reuse)
     arguments += [] if keep_checkpoints == "branches" else [f"--keep-checkpoints={keep_checkpoints}"]
-    arguments += [f"--code={source}" for source in _sources(code)]
-    members = _job_members(gpus_per_worker, arguments) if slurm else _local_members(gpus, cpus, arguments)
+    check_program_options(program, code=bool(code), no_graphs=no_graphs, slots=parse_slots(slots))
+    arguments, each = _with_own(arguments, code, program)
+    members = _job_members(gpus_per_worker, arguments, each) if slurm else _local_members(gpus, cpus, arguments, each)
     named = {"mem": mem, "time": time, "partition": partition, "account": account, "qos": qos}
     options = _sbatch_options(gpus_per_worker, cpus_per_worker, named, extra or [])
     _check_work(slots, artifacts, db, study or [])
@@ -168,28 +171,39 @@ def _arguments(
     return arguments + (["--no-graphs"] if no_graphs else []) + (["--no-reuse"] if no_reuse else [])
 
 
-def _sources(code: list[str] | None) -> tuple[str, ...]:
+def _with_own(arguments: list[str], code: list[str] | None, programs: list[str] | None) -> tuple[list[str], int]:
+    """The arguments with those for code and programs of users, and the GPUs that a trial takes."""
     from cifarsweep.worker.code_here import parse_sources
+    from cifarsweep.worker.programs_here import gpus_of, parse_programs
 
-    return parse_sources(code or ())
+    files = parse_programs(programs or ())
+    own = [f"--code={source}" for source in parse_sources(code or ())] + [f"--program={file}" for file in files]
+    return arguments + own, gpus_of(files)
 
 
-def _local_members(gpus: str | None, cpus: int | None, arguments: list[str]) -> tuple[WorkerCommand, ...]:
+def _local_members(gpus: str | None, cpus: int | None, arguments: list[str], each: int) -> tuple[WorkerCommand, ...]:
     from cifarsweep.worker.gpus import parse_gpus
 
     if cpus:
         return _members((), cpus, arguments)
-    return _members(parse_gpus("all" if gpus is None else gpus), 0, arguments)
+    return _members(parse_gpus("all" if gpus is None else gpus), 0, arguments, each)
 
 
-def _job_members(gpus: int, arguments: list[str]) -> tuple[WorkerCommand, ...]:
-    return _members(range(gpus), 0 if gpus else 1, arguments)
+def _job_members(gpus: int, arguments: list[str], each: int) -> tuple[WorkerCommand, ...]:
+    return _members(range(gpus), 0 if gpus else 1, arguments, each)
 
 
-def _members(gpus: range | list[int] | tuple[()], cpus: int, arguments: list[str]) -> tuple[WorkerCommand, ...]:
+def _members(gpus: Sequence[int], cpus: int, arguments: list[str], each: int = 1) -> tuple[WorkerCommand, ...]:
+    """A worker for each so many GPUs, or on the processor."""
     from cifarsweep.worker.launch.local import WorkerCommand, worker_command
 
-    devices = [(f"gpu{number}", f"--gpu={number}") for number in gpus]
+    if len(gpus) % each:
+        raise typer.BadParameter(
+            f"a trial of this program takes {each} GPUs, so that {len(gpus)} can't be shared out: name {each} "
+            "or a multiple of it"
+        )
+    groups = [[str(number) for number in gpus[start : start + each]] for start in range(0, len(gpus), each)]
+    devices = [(f"gpu{'-'.join(group)}", f"--gpu={','.join(group)}") for group in groups]
     devices += [(f"cpu{number}", "--cpu") for number in range(cpus)]
     return tuple(WorkerCommand(name, worker_command([device, *arguments])) for name, device in devices)
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cifarsweep.cli.options import DEFAULT_DATABASE, Code, Cpu, Database, Gpu, console, device
+from cifarsweep.cli.options import DEFAULT_DATABASE, Code, Cpu, Database, Gpu, Programs, console, device
 from cifarsweep.cli.show import parse_trial
+from cifarsweep.cli.worker import check_program_options, child
 from cifarsweep.files import scratch
 from cifarsweep.spec.provenance import changes_text
 from cifarsweep.text import one_line
@@ -27,6 +28,7 @@ def replay(
     gpu: Gpu = None,
     cpu: Cpu = False,
     code: Code = None,
+    program: Programs = None,
     db: Database = DEFAULT_DATABASE,
 ) -> None:
     """Train a finished trial again and compare, bit for bit. Nothing is written to the database.
@@ -35,25 +37,27 @@ def replay(
     """
     from cifarsweep.data.catalog import verify
     from cifarsweep.store import Store
-    from cifarsweep.worker.child.process import child_command
     from cifarsweep.worker.code_here import CodeHere, files_of, parse_sources
+    from cifarsweep.worker.programs_here import ProgramsHere, parse_programs
     from cifarsweep.worker.replay import compare, read_original, repeat
 
-    sources = parse_sources(code or ())
-    command = child_command(device(gpu, cpu), code=sources)
+    check_program_options(program, code=bool(code))
+    sources, programs = parse_sources(code or ()), parse_programs(program or ())
+    command = child(device(gpu, cpu, several=bool(programs)), sources, programs)
     study, number = parse_trial(trial)
     with Store.open(db, read_only=True) as store:
         original = read_original(store, study, number)
         stored = store.studies.get(study)
+    ProgramsHere(programs).check(stored)
     CodeHere(sources).check(stored)
-    row = original.trial
-    digest = verify(row.settings.dataset).sha256
+    row, runs = original.trial, stored.spec.program
+    data = {} if runs else {row.settings.dataset: verify(row.settings.dataset).sha256}
     typer.echo(f"training {trial} again: {row.cell}, seed {row.seed}, {row.step:,} steps")
     if row.reuse:
         typer.echo(f"  {row.reused_text}; now all of its steps are trained")
     with scratch() as folder:
         again = repeat(
-            original, command, folder, _tenths(row.step), {row.settings.dataset: digest}, files_of(stored.spec)
+            original, command, folder, _tenths(row.step), data, files_of(stored.spec), runs.sha256 if runs else None
         )
     verdict = compare(original, again)
     _print(trial, verdict, row)
@@ -69,18 +73,24 @@ def _tenths(steps: int) -> Callable[[Progress], None]:
         tenth = _TENTHS * now.step // max(steps, 1)
         if tenth > said:
             said = tenth
-            typer.echo(f"  step {now.step:,} of {steps:,}, {now.images_per_s:,.0f} images/s", err=True)
+            speed = f", {now.images_per_s:,.0f} images/s" if now.images_per_s else ""
+            typer.echo(f"  step {now.step:,} of {steps:,}{speed}", err=True)
 
     return progress
 
 
 def _print(trial: str, verdict: ReplayResult, row: TrialRow) -> None:
+    own = row.own_settings is not None
     if verdict.reproduced:
-        typer.echo(f"{trial}: reproduced. The weights and all {verdict.rows:,} metric rows are the same, bit for bit.")
+        what = f"The weights and all {verdict.rows:,}" if own else f"All {verdict.rows:,}"
+        typer.echo(f"{trial}: reproduced. {what} metric rows are the same, bit for bit.")
     else:
-        typer.echo(f"{trial}: not reproduced. The weights are {'the same' if verdict.weights else 'others'}.")
+        weights = f" The weights are {'the same' if verdict.weights else 'others'}." if own else ""
+        typer.echo(f"{trial}: not reproduced.{weights}")
         _print_deviations(verdict)
-        if row.settings.determinism == "fast":
+        if not own:
+            typer.echo("The same bits are not promised for a program of one's own: what it does is up to it.")
+        elif row.settings.determinism == "fast":
             typer.echo("It ran with determinism = fast, which does not promise the same bits.")
     if row.changed:
         was = f"It was continued with something else than before: {changes_text(row.changed)}"

@@ -124,7 +124,9 @@ def worker(
 def child(where: str, sources: Sequence[str], programs: Sequence[Path], *, graphs: bool = True) -> list[str]:
     """The command of a child: for the programs of these files, or else for trainings in our own loop."""
     from cifarsweep.worker.child.process import child_command, program_child
+    from cifarsweep.worker.programs_here import gpus_of
 
+    gpus_of(programs)
     return program_child(programs, where) if programs else child_command(where, graphs=graphs, code=sources)
 
 
@@ -138,7 +140,9 @@ def _eligible(store: Store, sources: Sequence[str], programs: Sequence[Path], *,
     return EligibleStudies(store, VerifiedData(), other_data=other_data, code=code, programs=here)
 
 
-def check_program_options(programs: list[str] | None, *, code: bool, no_graphs: bool, slots: int | None) -> None:
+def check_program_options(
+    programs: list[str] | None, *, code: bool, no_graphs: bool = False, slots: int | None = 1
+) -> None:
     """Raise typer.BadParameter for an option that says nothing to a program; `slots` is None for `auto`."""
     for option, given in (("--code", code), ("--no-graphs", no_graphs), ("--slots auto", slots is None)):
         if programs and given:

@@ -35,6 +35,17 @@ def parse_programs(given: Iterable[str]) -> tuple[Path, ...]:
     return files
 
 
+def gpus_of(files: Sequence[Path]) -> int:
+    """Return the GPUs of a trial, 1 without a program. Raises SpecError where the programs take different numbers."""
+    found = {file: read_program(file).program.gpus for file in files}
+    if len(set(found.values())) > 1:
+        listed = ", ".join(f"{file.name} {count}" for file, count in found.items())
+        raise SpecError(
+            f"--program: the trials of these programs take different numbers of GPUs: {listed}; give them apart"
+        )
+    return next(iter(found.values()), 1)
+
+
 class ProgramsHere:
     """The programs of these files, which are read again once one of them has changed.
 

@@ -95,22 +95,28 @@ def repeat(
     progress: Callable[[events.Progress], None],
     digests: Mapping[str, str] = MappingProxyType({}),
     code: Files = (),
+    program: str | None = None,
 ) -> Repetition:
     """Train the trial in its own child from step 0, with its checkpoint in `folder`.
 
-    `digests` are those of the data sets here, to be compared with the original's, `code` the files of own code. Raises
-    DeviceError if the child has no device, CifarsweepError if it fails or ends early.
+    `digests` are those of the data sets here, to be compared with the original's, `code` the files of own code,
+    `program` the digest of what the trial ran. Raises DeviceError if the child has no device, CifarsweepError if it
+    fails or ends early.
     """
     child = ChildProcess(command)
     try:
-        return _ReplayRun(child, progress, digests).run(_request(original.trial, folder, code))
+        return _ReplayRun(child, progress, digests).run(_request(original.trial, folder, code, program))
     finally:
         child.kill()
 
 
-def _request(trial: TrialRow, folder: Path, code: Files) -> protocol.Train:
-    settings: dict[str, Any] = json.loads(trial.settings.model_dump_json())
-    return protocol.Train("replay", settings, trial.seed, str(folder), (), _NEVER_S, code=tuple(code))
+def _request(trial: TrialRow, folder: Path, code: Files, program: str | None) -> protocol.Train:
+    settings: dict[str, Any] = (
+        json.loads(trial.settings.model_dump_json())
+        if trial.parameters is None
+        else {"parameters": dict(trial.parameters)}
+    )
+    return protocol.Train("replay", settings, trial.seed, str(folder), (), _NEVER_S, code=tuple(code), program=program)
 
 
 @dataclass
@@ -185,7 +191,8 @@ def _gap(first: float, second: float) -> float:
 def _environment_differences(trial: TrialRow, again: Repetition) -> Iterable[str]:
     """Yield what differs between the repetition and the attempts that trained the original."""
     other_data = {key for attempt in trial.trained_by for key in attempt.versions if key.startswith(DATA_VERSION)}
-    other_data.discard(DATA_VERSION + trial.settings.dataset)
+    if trial.own_settings is not None:
+        other_data.discard(DATA_VERSION + trial.own_settings.dataset)
     for attempt in trial.trained_by:
         before, now = {"device": attempt.device, **attempt.versions}, {"device": again.device, **again.versions}
         for key in sorted((before.keys() | now.keys()) - other_data):

@@ -81,6 +81,9 @@ class Nvml:
     def nvmlDeviceGetName(self, gpu: str) -> str:
         return "NVIDIA H200"
 
+    def nvmlDeviceGetPciInfo(self, gpu: str) -> SimpleNamespace:
+        return SimpleNamespace(busId=ADDRESS)
+
     def nvmlDeviceGetHandleByPciBusId(self, address: str) -> str:
         assert address == ADDRESS
         return "gpu"

@@ -194,3 +194,47 @@ def test_a_torch_newer_than_the_driver_is_told_with_both_versions():
 
 def test_a_torch_without_cuda_is_told():
     assert "built without CUDA" in (cuda_mismatch("2.15.0+cpu", None, "595", "13.2") or "")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "count", "limit", "name", "shown"),
+    [
+        ("0", 1, None, "NVIDIA H200", "0"),
+        ("auto", 2, None, "2 x NVIDIA H200", "0,1"),
+        ("2,0", 2, None, "2 x NVIDIA H200", "2,0"),
+        ("1", 1, "2,1", "NVIDIA H200", "1"),
+        ("0,1", 2, "GPU-c,GPU-a", "2 x NVIDIA H200", "GPU-c,GPU-a"),
+    ],
+)
+def test_a_program_sees_the_gpus_that_its_worker_names_alone(monkeypatch, wanted, count, limit, name, shown):
+    Nvml.install(monkeypatch).uuids = ["GPU-a", "GPU-b", "GPU-c"]
+
+    found = gpus.choose(wanted, count, {} if limit is None else {gpus.VISIBLE: limit})
+
+    assert (found.name, found.visible) == (name, shown)
+    assert (found.address is None) == (count > 1)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "count", "sentence"),
+    [
+        ("0", 2, r"--gpu 0: a trial of this program takes 2 GPUs \(`gpus` in \[program\]\)"),
+        ("0,1", 1, "--gpu 0,1: a trial of this program takes 1 GPU "),
+        ("3", 1, "there is no GPU 3 for this program: 3 are visible here"),
+        ("auto", 4, "there is no GPU 3 for this program: 3 are visible here, and it takes 4"),
+    ],
+)
+def test_gpus_that_a_program_can_not_have_are_refused(monkeypatch, wanted, count, sentence):
+    Nvml.install(monkeypatch).uuids = ["GPU-a", "GPU-b", "GPU-c"]
+
+    with pytest.raises(DeviceError, match=sentence):
+        gpus.choose(wanted, count, {})
+
+
+def test_on_the_processor_a_program_sees_no_gpu(monkeypatch):
+    assert gpus.choose("cpu", 2).visible == ""
+    nvml = Nvml.install(monkeypatch)
+    nvml.broken["nvmlInit"] = nvml.NVMLError_LibraryNotFound
+    assert gpus.choose("auto", 2, {}).visible == ""
+    with pytest.raises(DeviceError, match="no GPU can be used here"):
+        gpus.choose("0", 1, {})

@@ -49,8 +49,7 @@ class ProgramTrainer:
 
 def device_of(wanted: str, files: Sequence[Path]) -> ChosenGpus:
     """Return the GPUs of a trial, none on the processor. Raises DeviceError if they are not here."""
-    count = max((read_program(file).program.gpus for file in files), default=1)
-    return choose(wanted, count)
+    return choose(wanted, max((read_program(file).program.gpus for file in files), default=1))
 
 
 def main() -> None:
