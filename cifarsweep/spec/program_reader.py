@@ -92,6 +92,8 @@ def read_program_study(path: Path, raw: Table, overrides: Mapping[str, Any], not
     """
     where, note = str(path), once(note)
     file = validated(StudyFile, raw, where)
+    if file.code is not None:
+        raise SpecError(f"{where}: code: a program brings its own code; list its files in program.files")
     program = _program(file, path)
     given, factors = _given(file, overrides, where), _factors(file, where)
     fixed = _parameters(file.settings, f"{where}: settings") | given

@@ -199,6 +199,7 @@ def test_what_looks_like_a_slip_gets_a_note(write_program, old, new, says):
         ("width = 64", "width = 10000000000000000000", "settings.width: must be a finite number"),
         ("width = 64", 'width = "a\\u0000b"', "settings.width: must be a finite number"),
         ("width = 64", "seed = 64", "seed is no parameter"),
+        ("[program]\n", 'code = { files = ["train.py"] }\n[program]\n', "code: a program brings its own code"),
         ("width = 64", '"two words" = 64', "'two words' can't name a parameter"),
         ("width = 64", "lr = 64", "settings.lr: is fixed here and varied under factors"),
         ("[0.1, 0.03]", "0.1", "factors.lr: must be a list of levels"),
