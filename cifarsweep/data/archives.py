@@ -48,6 +48,8 @@ class Limits:
     #: an archive may unpack to `floor_bytes`, or to `ratio` times its own size if that is more
     floor_bytes: int = 256 * 2**20
     ratio: int = 100
+    #: bytes of all images together; None for as many as are free
+    memory: int | None = None
 
     def unpacked(self, packed: int) -> int:
         """Return how many bytes an archive of `packed` bytes may unpack to."""

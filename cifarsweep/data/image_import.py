@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from cifarsweep.data import catalog, tensor_file
 from cifarsweep.data.archives import (
@@ -231,6 +232,7 @@ def _contents(
     """Return the data set, and sentences on what was left out or changed."""
     layout = Layout(plain=options.test is not None)
     found = _Source(options, limits, layout, Changes(options.shape, options.fit))
+    memory = psutil.virtual_memory().available if limits.memory is None else limits.memory
     with warnings.catch_warnings():
         # Pillow warns of oddities it can live with; those it can't are errors.
         warnings.simplefilter("ignore")
@@ -239,8 +241,10 @@ def _contents(
                 raise DataError(f"{quoted(source.name)} has more than {limits.members} members; import fewer images")
             before = len(found.pixels)
             found.take(member)
-            if progress and len(found.pixels) > before:
-                progress(len(found.pixels))
+            if len(found.pixels) > before:
+                _check_memory(len(found.pixels), options.shape, memory, source.name)
+                if progress:
+                    progress(len(found.pixels))
     found.check(source.name)
     if options.test is not None and found.pixels:
         splits = with_splits(found.digests, options.test, options.seed)
@@ -253,6 +257,14 @@ def _contents(
     described = f"imported from {source.name}" if is_plain(source.name) else "imported"
     described = " ".join([described, *[str(options)] * bool(str(options))])
     return Contents(classes, described, *arrays["train"], *arrays["test"]), notes
+
+
+def _check_memory(images: int, shape: ImageShape, memory: int, source: str) -> None:
+    if images * shape.bytes > memory:
+        raise DataError(
+            f"{quoted(source)} has more than {images - 1:,} images, and those of {shape} are larger together than the "
+            f"{memory / 1e9:,.1f} GB of memory that are free; choose a smaller --size, or import them elsewhere"
+        )
 
 
 def _copies(pixels: Mapping[Key, bytes]) -> Iterator[str]:

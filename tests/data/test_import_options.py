@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cifarsweep.data import catalog, tensor_file
+from cifarsweep.data.archives import Limits
 from cifarsweep.data.dataset import load
 from cifarsweep.data.image_decoding import decode_image
 from cifarsweep.data.image_import import ImportOptions, import_images
@@ -270,6 +271,11 @@ def test_what_happens_to_sizes_and_colours_is_told(tmp_path, root, files, folder
         "5 of 6 images are in colour, of which --grey keeps the brightness",
         "all images are grey: --grey keeps them as one channel, a third of the bytes and of the first layer",
     ]
+
+
+def test_more_images_than_memory_holds_are_refused(tmp_path, root, files, folder):
+    with pytest.raises(DataError, match=r"'a' has more than 4 images, and those of 32x32 RGB are larger .* --size"):
+        import_images("mine", folder(tmp_path / "a", files), root, limits=Limits(memory=4 * 3072))
 
 
 def test_classes_are_counted(root, contents):
