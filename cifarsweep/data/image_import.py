@@ -168,20 +168,21 @@ class _Source:
             self.misfits.add(name, "is there twice; keep one of them")
         elif len(parts[-2]) > LONGEST_CLASS_NAME:
             self.misfits.add(name, f"has too long a class name: at most {LONGEST_CLASS_NAME} characters; shorten it")
-        else:
-            self.tops[parts[:depth]] += 1
-            self.examples[parts[:depth]] = min(name, self.examples.get(parts[:depth], name))
         self.files.add(parts)
 
     def _decode(self, member: Member, data: bytes) -> None:
-        name, options = "/".join(member.parts), self.options
+        name, options, picture = "/".join(member.parts), self.options, None
         try:
             picture = decode_image(data, member.where, self.limits.pixels, options.shape, options.fit)
         except DataError as error:
             if isinstance(error, NoImage) and options.skip_others:
                 self.changes.others.append(name)
-            else:
-                self.damaged.add(name, str(error).removeprefix(member.where).strip())
+                return
+            self.damaged.add(name, str(error).removeprefix(member.where).strip())
+        top = member.parts[: self.layout.depth(member.parts)]
+        self.tops[top] += 1
+        self.examples[top] = min(name, self.examples.get(top, name))
+        if picture is None:
             return
         key = self.layout.key(member.parts)
         self.pixels[key] = picture.pixels

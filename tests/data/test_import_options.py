@@ -213,7 +213,7 @@ def test_only_one_folder_of_splits_may_be_split_again(tmp_path, root, plain, fol
 
 
 def test_what_is_no_image_is_refused_or_left_out_and_counted(tmp_path, root, files, folder, notes):
-    others = dict.fromkeys(("README.md", "train/cat/labels.csv", "train/dog/old.gif", "notes/a.txt"), b"GIF89a")
+    others = dict.fromkeys(("README.md", "train/cat/labels.csv", "train/dog/old.gif", "a/train/cat/a.txt"), b"GIF89a")
     source = folder(tmp_path / "photos", files | others)
     (source / "drafts").mkdir()
     without = import_images("plain", folder(tmp_path / "plain", files), root)
@@ -225,7 +225,7 @@ def test_what_is_no_image_is_refused_or_left_out_and_counted(tmp_path, root, fil
     assert info.sha256 == without.sha256
     assert notes == [
         "4 files are no JPEG, PNG or WebP images and left out: 'README.md' "
-        "(and 3 more: 'notes/a.txt', 'train/cat/labels.csv', ...)"
+        "(and 3 more: 'a/train/cat/a.txt', 'train/cat/labels.csv', ...)"
     ]
 
 
