@@ -17,6 +17,7 @@ from torch.nn import functional
 from cifarsweep.checkpoints.folder import CheckpointFolder
 from cifarsweep.data.dataset import Split
 from cifarsweep.models import cost, resnet
+from cifarsweep.spec.image_shape import ImageShape
 from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.settings import Augment, ConvNet, EarlyStop, Normalize, Optimizer, ResNet9, Schedule, Timm, ViT
 from cifarsweep.training import loop, state, step
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.long
 STUDIES = sorted(path.stem for path in (Path(__file__).parents[2] / "studies").glob("*.toml"))
 #: 10 images in batches of 4: two full ones and an odd one, twice.
 SHORT = TINY.model_copy(update={"batch_size": 4, "epochs": 2, "log_every": 2})
+RESIZED = Augment(crop=0, resized_crop=0.2, vflip=True, randaugment=1, mixup=0.4)
 SMALL_VIT = ViT(width=16, depth=1, heads=2, dropout=0.1)
 
 
@@ -133,6 +135,18 @@ def test_every_optimizer_and_schedule_does(bench, changes):
     ids=repr,
 )
 def test_every_augmentation_does_and_is_drawn_for_its_own_epoch(bench, augment):
+    assert_graph_is_plain(bench, change(augment=augment))
+
+
+@pytest.mark.parametrize("shape", [ImageShape(28, 1), ImageShape(45, 3)], ids=str)
+@pytest.mark.parametrize("augment", [Augment(randaugment=2, cutout=9, erasing=0.5, cutmix=1.0), RESIZED], ids=repr)
+def test_every_shape_of_images_does(bench, shape, augment):
+    half, draw = torch.full((shape.channels,), 0.5), torch.Generator().manual_seed(1)
+    size = (14, shape.side, shape.side, shape.channels)
+    images = torch.randint(0, 256, size, dtype=torch.uint8, generator=draw).permute(0, 3, 1, 2)
+    labels = torch.arange(14) % CLASSES
+    bench.split = Split(images[:10], labels[:10], images[10:], labels[10:], half, half / 2)
+
     assert_graph_is_plain(bench, change(augment=augment))
 
 
