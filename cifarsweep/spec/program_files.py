@@ -18,20 +18,25 @@ MOST_FILES = 10_000
 _CACHE = "__pycache__"
 
 
-def program_files(patterns: Sequence[str], folder: Path, where: str) -> tuple[ProgramFile, ...]:
+def program_files(patterns: Sequence[str], folder: Path, where: str, study_file: str = "") -> tuple[ProgramFile, ...]:
     """Return the files that the patterns match from the folder, each once, by path. `**` matches folders at any depth.
 
-    What begins with a dot is matched only by a pattern that says so, and `__pycache__` never. Raises SpecError for a
-    pattern without a file, and for a file that is outside of the folder, no regular one, or can't be read.
+    What begins with a dot is matched only by a pattern that says so; `__pycache__` and the `study_file` never, as that
+    may get more seeds.
+
+    Raises SpecError for a pattern without a file, and for a file that is outside of the folder, no regular one, or
+    can't be read.
     """
     paths: set[str] = set()
     for pattern in patterns:
-        before = len(paths)
+        matched = False
         for path in _matches(pattern, folder, where):
-            paths.add(path)
+            if path != study_file:
+                matched = True
+                paths.add(path)
             if len(paths) > MOST_FILES:
                 raise SpecError(f"{where}: {pattern!r}: matches more than {MOST_FILES:,} files; name the program's own")
-        if len(paths) == before and not any(True for _ in _matches(pattern, folder, where)):
+        if not matched:
             raise SpecError(f"{where}: {pattern!r}: matches no file in {folder}")
     return tuple(ProgramFile(path=path, sha256=_digest(folder / path, where)) for path in sorted(paths))
 

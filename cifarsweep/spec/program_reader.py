@@ -37,6 +37,9 @@ from cifarsweep.spec.toml_file import parse_file
 from cifarsweep.spec.types import Value
 from cifarsweep.spec.validation import Table, nearest, validated
 
+#: How names of database files end.
+_DATABASES = (".db", ".sqlite", ".sqlite3")
+
 
 class _Table(Frozen):
     """The table `[program]` of a file; see `Program` for what its keys mean."""
@@ -131,7 +134,7 @@ def read_program_study(path: Path, raw: Table, overrides: Mapping[str, Any], not
 def _program(file: StudyFile, path: Path) -> Program:
     where = f"{path}: program"
     table = validated(_Table, file.program or {}, where)
-    files = program_files(table.files, path.parent.absolute(), f"{where}.files")
+    files = program_files(table.files, path.parent.absolute(), f"{where}.files", path.name)
     return validated(Program, table.model_dump() | {"files": files}, where)
 
 
@@ -215,6 +218,8 @@ def _note_words(program: Program, folder: Path, note: Note) -> None:
     if not there and not PLACEHOLDER.search(first):
         note(f"the command {first!r} is not found on this machine; a worker's machine needs it")
     known = {file.path for file in program.files}
+    for name in sorted(name for name in known if name.endswith(_DATABASES)):
+        note(f"{name} is one of the program's files, and a database of results changes while they run; leave it out")
     for word in program.command:
         path = os.path.normpath(word)
         if path not in known and not os.path.isabs(word) and (folder / word).is_file():

@@ -322,7 +322,7 @@ def test_margins_of_long_names_settle_on_a_phone(make: Any, show: Any, tmp_path:
     assert min(name.bounding_box()["x"] for name in names) >= 0
 
 
-@pytest.mark.parametrize(("metric", "in_percent"), [("dev/error", False), ("dev/accuracy", True)])
+@pytest.mark.parametrize(("metric", "in_percent"), [("<b>dev/error", False), ("dev/accuracy", True)])
 def test_figures_of_a_program_are_in_the_unit_of_its_metric(
     metric: str, in_percent: bool, show: Any, tmp_path: Path
 ) -> None:
@@ -338,5 +338,6 @@ def test_figures_of_a_program_are_in_the_unit_of_its_metric(
 
     assert opened.complaints == [] and ticks
     assert all(("%" in tick) == in_percent for tick in ticks)
+    assert opened.page.locator("#finals-plot .xtitle").text_content() == metric
     assert shown[0] < min(values) and shown[1] > max(values)
     assert opened.page.locator("#y-axis option").first.inner_text() == metric

@@ -294,3 +294,17 @@ def test_what_others_reported_has_a_metric_of_any_name(write_program):
     assert read_study(write_program(rest=REST + reported)).reported[0].value == 31.5
     with pytest.raises(SpecError, match="reported 1: value: dev/accuracy is at most 1"):
         read_study(write_program(rest=REST + reported.replace("bleu", "dev/accuracy")))
+
+
+def test_the_study_s_own_file_is_none_of_the_program_and_a_database_gets_a_note(write_program):
+    """Given a pattern that takes in everything, when the study gets more seeds, then its program is the same."""
+    path = write_program(PROGRAM.replace("net/**/*.py", "**"))
+    (path.parent / "results.db").write_text("")
+    notes: list[str] = []
+
+    before = read_study(path, note=notes.append)
+    path.write_text(path.read_text().replace("seeds = 2", "seeds = 3"))
+
+    assert before.program is not None and "own.toml" not in {file.path for file in before.program.files}
+    assert read_study(path).program == before.program
+    assert any(note.startswith("results.db is one of the program's files") for note in notes)

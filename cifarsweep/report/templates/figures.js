@@ -82,7 +82,7 @@ const drawFinals = () => {
     }];
   });
   const values = done.flatMap((index) => data.cells[index].seeds.map(([, value]) => value));
-  Plotly.react(plot, traces, rowLayout(plot, data.accuracy, withIntervals(values, done)), config("finals"));
+  Plotly.react(plot, traces, rowLayout(plot, plain(data.accuracy), withIntervals(values, done)), config("finals"));
 };
 
 /** Numbers of the front's cells, as in the text below the figure; a number that would cover the next is left out. */
@@ -140,7 +140,7 @@ const drawCosts = () => {
   const layout = {
     ...layoutStyle(), margin: { l: 62, r: 24, t: 28, b: 48 }, uirevision: [cost.name, unit, log, byId("close-up")?.checked].join(),
     xaxis: { ...axisStyle(titled(cost.label, unit)), ...scaleStyle(log, ends.x), range: ends.x },
-    yaxis: { ...axisStyle(data.accuracy), tickformat: valueFormat(), range: ends.y },
+    yaxis: { ...axisStyle(plain(data.accuracy)), tickformat: valueFormat(), range: ends.y },
   };
   Plotly.react(plot, traces, layout, config("costs"));
   retick(plot);
