@@ -438,3 +438,15 @@ def test_versions_tell_python_packages_and_the_state_of_the_files(tmp_path):
     assert len(clean["program packages"]) == 64 and len(clean["program git"]) == 40
     assert versions()["program git"] == clean["program git"] + " with changes"
     assert without["program git"].endswith(" with changes")
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_a_signal_to_the_whole_job_is_no_failure_where_the_worker_stops_too(tmp_path, stops):
+    script = IMPORT + "trial.log(1, {'val/accuracy': 1})\nos.kill(os.getpid(), 15)\ntime.sleep(1000)"
+
+    told = run_program(write_program(tmp_path, script), stop=lambda told: stops and bool(told.rows))
+
+    if stops:
+        assert told.end == events.Stopped(0)
+    else:
+        assert "was ended by signal SIGTERM" in told.end.error and told.end.crashed

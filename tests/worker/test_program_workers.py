@@ -256,3 +256,36 @@ def test_a_worker_says_at_once_what_it_can_not_start(tmp_path, command, sentence
     with pytest.raises(SpecError) as error:
         parse_programs([str(file)])
     assert sentence in str(error.value)
+
+
+#: Its sixth trial falls behind, and waits to be ended for it.
+FALLS_BEHIND = """
+import json, os, time
+import cifarsweep
+trial = cifarsweep.trial()
+behind = json.loads(os.environ["CIFARSWEEP_TRIAL"])["trial"] == 5
+for step in (1, 2, 3):
+    trial.log(step, {"score": 0.1 if behind else step})
+while behind and not trial.should_stop():
+    time.sleep(0.01)
+"""
+SEARCH = """
+[search]
+n_trials = 6
+pruner = "median"
+[search.space]
+lr = { low = 0.0, high = 1.0 }
+"""
+
+
+def test_a_search_prunes_a_trial_of_a_program(store, tmp_path):
+    file = write_program(tmp_path / "search", FALLS_BEHIND, more='metric = "score"')
+    head = file.read_text().partition("[settings]")[0].replace("seeds = 2", "").replace('"own"', '"find"')
+    file.write_text(head + SEARCH)
+    store.studies.create(read_study(file))
+
+    assert work(store, file, studies=("find",)) == 0
+
+    outcomes = [trial.outcome for trial in store.trials.all("find")]
+    assert outcomes == [Outcome.FINISHED] * 5 + [Outcome.PRUNED]
+    assert store.admin.check() == []
