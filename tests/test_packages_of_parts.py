@@ -10,10 +10,11 @@ from cifarsweep import own_code
 from cifarsweep.errors import CodeUnusable, SpecError
 from cifarsweep.models import build
 from cifarsweep.spec import packages
+from cifarsweep.spec.code import codes_of
 from cifarsweep.spec.packages import package_code
 from cifarsweep.spec.reader import read_study
 from cifarsweep.store.records import StoredStudy
-from cifarsweep.worker.code_here import CodeHere, codes_of, parse_sources
+from cifarsweep.worker.code_here import CodeHere, parse_sources
 
 pytestmark = pytest.mark.usefixtures("no_code_stays")
 

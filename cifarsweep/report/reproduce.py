@@ -17,8 +17,10 @@ from cifarsweep.data.catalog import BUILT_IN, DataSetInfo
 from cifarsweep.environment import without_database
 from cifarsweep.formatting import plural
 from cifarsweep.report.reuse_text import reused_text
+from cifarsweep.spec.code import codes_of
 from cifarsweep.spec.program import Program
 from cifarsweep.spec.provenance import PROGRAM_GIT, PROGRAM_PACKAGES, changes_text
+from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import DATA_VERSION
 from cifarsweep.spec.writer import study_toml
 from cifarsweep.version import __version__
@@ -89,6 +91,7 @@ def reproduce_view(report: ReportStudy) -> dict[str, Any]:
         "toml": None if study.imported else study_toml(study),
         "sha256": study.sha256,
         "program": _program_view(study.program, report) if study.program else None,
+        "own_code": _own_code(study),
         "code": code_version(),
         "data": report.data_digest or None,
         "images": list(_images_text(report)),
@@ -117,8 +120,9 @@ def commands(report: ReportStudy) -> Iterator[str]:
         elif command := BUILT_IN[dataset].command:
             yield command
     on_gpu = any("cuda" in versions for trial in report.trials for versions in trial.environments)
-    worker = f"cifarsweep worker --study {name} {'--gpu 0' if on_gpu else '--cpu'}"
-    yield f"cifarsweep create {name}.toml"
+    sources = "".join(f" --code {source}" for source in _sources(report.study))
+    worker = f"cifarsweep worker --study {name} {'--gpu 0' if on_gpu else '--cpu'}{sources}"
+    yield f"cifarsweep create {name}.toml" + ("    # beside the files of its code" if report.study.code else "")
     extend = f"cifarsweep extend {name} --until-decided --max-seeds {report.looks[-1]}" if report.looks else None
     if extend:
         yield f"{extend}    # before the first look: plans them all"
@@ -131,7 +135,24 @@ def commands(report: ReportStudy) -> Iterator[str]:
     if done := sorted((trial for trial in report.trials if trial.done), key=lambda trial: bool(trial.changed)):
         same = "does this trial come out the same, bit for bit?"
         question = "how near does this trial come, which changed on its way?" if done[0].changed else same
-        yield f"cifarsweep replay {name}/{done[0].number}    # {question}"
+        yield f"cifarsweep replay {name}/{done[0].number}{sources}    # {question}"
+
+
+def _packages(study: Study) -> list[str]:
+    """Name, version and digest of each package whose code it trains with."""
+    codes = {code for cell in study.cells if cell.own_settings for code in codes_of(cell.own_settings)}
+    return sorted(code for code in codes if " " in code)
+
+
+def _sources(study: Study) -> list[str]:
+    """What a worker names on its command line."""
+    return [*(["."] if study.code else []), *(code.partition(" ")[0] for code in _packages(study))]
+
+
+def _own_code(study: Study) -> list[str]:
+    """The user's own files and packages with their digests, a line each."""
+    files = study.code.files if study.code else ()
+    return [*(f"{file.path} {file.sha256}" for file in files), *_packages(study)]
 
 
 def _trained_on(report: ReportStudy, dataset: str) -> DataSetInfo | None:

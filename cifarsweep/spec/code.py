@@ -18,7 +18,9 @@ from pydantic import Field
 
 from cifarsweep.errors import DataError, SpecError
 from cifarsweep.spec.frozen import Frozen
+from cifarsweep.spec.own import CODE
 from cifarsweep.spec.program import ProgramFile
+from cifarsweep.spec.settings import Settings, flat_settings
 
 #: `nets:Wide`: the class or function `Wide` of the file `nets.py`, or of that name in an installed package.
 REFERENCE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}:[A-Za-z_][A-Za-z0-9_]{0,99}")
@@ -47,6 +49,12 @@ def digest_of_files(files: Sequence[tuple[str, str]]) -> str:
 def module_name(path: str) -> str:
     """Return what `import` calls a file by its path from the folder of the code: `mynet.wide` for `mynet/wide.py`."""
     return ".".join(PurePosixPath(path).with_suffix("").parts).removesuffix(".__init__")
+
+
+def codes_of(settings: Settings) -> set[str]:
+    """Return the digests of all own code that trials with these settings run."""
+    found = (value for key, value in flat_settings(settings).items() if key.rpartition(".")[2] == CODE and value)
+    return {code for value in found for code in str(value).split("; ")}
 
 
 def names_code(reference: object) -> bool:

@@ -9,10 +9,8 @@ from pathlib import Path
 
 from cifarsweep.errors import CodeUnusable, DataError, SpecError
 from cifarsweep.own_code import Files
-from cifarsweep.spec.code import Code, read_file
-from cifarsweep.spec.own import CODE
+from cifarsweep.spec.code import Code, codes_of, read_file
 from cifarsweep.spec.packages import is_installed, package_code
-from cifarsweep.spec.settings import Settings, flat_settings
 from cifarsweep.spec.study import Study
 from cifarsweep.store.records import StoredStudy
 
@@ -32,12 +30,6 @@ def _source(text: str) -> str:
     if is_installed(text):
         return text
     raise SpecError(f"--code {text[:200]!r}: is neither a folder nor an installed package")
-
-
-def codes_of(settings: Settings) -> set[str]:
-    """Return the digests of all own code that trials with these settings run."""
-    found = (value for key, value in flat_settings(settings).items() if key.rpartition(".")[2] == CODE and value)
-    return {code for value in found for code in str(value).split("; ")}
 
 
 def files_of(study: Study) -> Files:

@@ -16,12 +16,13 @@ from typing import Any
 from cifarsweep.errors import CifarsweepError
 from cifarsweep.files import scratch
 from cifarsweep.own_code import allow, know
+from cifarsweep.spec.code import codes_of
 from cifarsweep.spec.image_shape import ImageShape
 from cifarsweep.spec.own import OwnModel
 from cifarsweep.spec.settings import Optimizer, Settings
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.worker.check_process import Answer, Problem, run_module
-from cifarsweep.worker.code_here import codes_of, files_of
+from cifarsweep.worker.code_here import files_of
 
 
 def with_own_parts(study: Study) -> list[Cell]:

@@ -10,7 +10,10 @@ import pytest
 from cifarsweep.analysis.study import analyse
 from cifarsweep.report import reproduce
 from cifarsweep.report.render import render_study
-from cifarsweep.report.reproduce import commands, environment_numbers
+from cifarsweep.report.reproduce import commands, environment_numbers, reproduce_view
+from cifarsweep.spec.code import Code
+from cifarsweep.spec.program import ProgramFile
+from cifarsweep.spec.settings import Metrics, OwnModel
 
 
 @pytest.fixture
@@ -114,3 +117,20 @@ def test_commands_begin_with_the_images(make: Any, dataset: str, line: str) -> N
         "cifarsweep worker --study tried --cpu",
         "cifarsweep report tried",
     ]
+
+
+def test_commands_and_page_name_the_code_of_the_user(make: Any) -> None:
+    study = make.study({})
+    code = Code(files=(ProgramFile(path="nets.py", sha256="a" * 64),))
+    package = f"wide-nets 1.2 {'b' * 64}"
+    measured = Metrics(own=("wide-nets:f",), code=package)
+    parts = {"model": OwnModel(name="nets:Wide", code=code.sha256), "metrics": measured}
+    cell = study.cells[0]
+    cell = cell.model_copy(update={"own_settings": cell.settings.model_copy(update=parts)})
+    report = make.report(study.model_copy(update={"cells": (cell,), "code": code}), [make.trial(0, cell.name, 0)])
+
+    lines = list(commands(report))
+
+    assert "cifarsweep worker --study tried --cpu --code . --code wide-nets" in lines
+    assert any(line.startswith("cifarsweep replay tried/0 --code . --code wide-nets") for line in lines)
+    assert reproduce_view(report)["own_code"] == [f"nets.py {'a' * 64}", package]
