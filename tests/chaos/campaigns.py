@@ -8,6 +8,7 @@ from typing import Any
 
 import against_databases
 import against_files
+import against_programs
 import against_trees
 import against_twins
 import against_workers
@@ -54,6 +55,13 @@ CAMPAIGNS: dict[str, Campaign] = {
     ),
     "kills-at-points": Campaign(
         against_workers.kills_at_points, BOTH, {"points": 8}, {}, {"points reached": 34}, lease_s=2.0
+    ),
+    "program-kills": Campaign(
+        against_programs.random_kills,
+        BOTH,
+        {"kills": 4, "trials": 6, "workers": 2},
+        {"kills": 20, "trials": 40},
+        {"kills": 20, "trials": 40},
     ),
     "tree-kills": Campaign(
         against_trees.random_kills,
