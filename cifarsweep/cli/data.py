@@ -39,7 +39,7 @@ def list_data() -> None:
 
 @app.command()
 def show(name: Name) -> None:
-    """Show a data set: where it is from, its digest, and how many images each class has."""
+    """Show where a data set is from, and count its classes."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -87,7 +87,10 @@ def import_data(
         bool, typer.Option("--skip-others", help="Leave out files that are no images, and count them.")
     ] = False,
 ) -> None:
-    """Import images from a folder or an archive (.tar, .tar.gz, .tar.xz, .zip) as squares of one size."""
+    """Import a folder or an archive of images.
+
+    They become squares of one size. Archives are .tar, .tar.gz, .tar.xz, .tar.bz2 and .zip.
+    """
     from cifarsweep.data.image_import import ImportOptions, import_images
 
     if seed is not None and test is None:
