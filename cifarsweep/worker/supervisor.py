@@ -78,7 +78,8 @@ class Supervisor:
 
         Raises DeviceError if the device is not here, DataError if nothing of what is left can be trained here.
         """
-        self._eligible(self._config.studies)
+        if not self._eligible(self._config.studies) and self._config.runs_programs:
+            logger.info("no unfinished study has the digest of a program here; `cifarsweep create FILE` makes one")
         with self._signals, self._display, self._watchdog:
             try:
                 self._slots = [Slot(number, self._context) for number in range(self._config.slots)]

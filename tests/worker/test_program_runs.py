@@ -371,7 +371,7 @@ def test_one_that_forks_and_stays_ends_with_its_first_process(tmp_path):
     assert not alive(family(tmp_path))
 
 
-@pytest.mark.parametrize("victim", ["kill", "child", "guard", "program"])
+@pytest.mark.parametrize("victim", ["kill", "worker", "child", "guard", "program"])
 def test_whoever_is_killed_none_of_its_processes_stays(tmp_path, victim):
     left: list[psutil.Process] = []
 
@@ -381,13 +381,16 @@ def test_whoever_is_killed_none_of_its_processes_stays(tmp_path, victim):
         left.extend(alive(family(tmp_path)))
         guard = psutil.Process(left[0].ppid())
         match victim:
+            case "worker":
+                child._stdin.close()  # as the kernel does for a worker that is killed
+                wait_for(lambda: not alive(left))
             case "child":
                 os.kill(child.pid, signal.SIGKILL)
             case "guard":
                 guard.kill()
             case "program":
                 left[0].kill()
-        return victim in ("kill", "child")  # and then `ChildProcess.kill` comes
+        return victim in ("kill", "worker", "child")  # and then `ChildProcess.kill` comes
 
     told = run_child(write_program(tmp_path, FAMILY + "time.sleep(1000)"), kill)
 

@@ -90,6 +90,16 @@ def test_all_trials_are_run_and_recorded(store, file):
     assert len(attempt.versions["program packages"]) == 64 and "torch" not in attempt.versions
 
 
+def test_a_program_of_no_study_is_told_so(store, tmp_path):
+    other = write_program(tmp_path / "other", SCRIPT, name="train.sh")
+    shown = Notes()
+
+    assert work(store, other, shown) == 0
+
+    assert shown.notes_with("no unfinished study has the digest of a program here")
+    assert all(trial.state is TrialState.QUEUED for trial in store.trials.all("own"))
+
+
 def test_several_at_once(store, file):
     assert work(store, file, slots=2) == 0
 
