@@ -156,3 +156,20 @@ def test_a_running_trial_is_told_with_the_newest_value_of_its_metric(url: str, s
     with CachedStore.open(url, read_only=True) as watched:
         (running,) = watched.snapshot().running.values()
     assert (running.metric, running.newest) == ("loss", {"loss": 0.25})
+
+
+def test_a_trial_that_begins_again_at_0_forgets_its_rows_of_step_0_too(store: Store) -> None:
+    """A program may measure before it trains. With a checkpoint its rows up to there stay."""
+    store.studies.create(make_program_study())
+    rows = [MetricRow("loss", step, 1.0) for step in (0, 1, 2)]
+    store.queue.release(must_claim(store), rows, None)
+
+    again = must_claim(store)
+    assert again.attempt == 2
+    assert store.metrics.read("own", ["loss"], only=[again.number]) == {}
+
+    store.queue.release(again, rows, saved_at(1))
+    third = must_claim(store)
+    assert list(store.metrics.read("own", ["loss"], only=[third.number])[third.number, "loss"][0]) == [0, 1]
+    store.queue.rewind(third, 0)
+    assert store.metrics.read("own", ["loss"], only=[third.number]) == {}
