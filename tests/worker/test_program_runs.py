@@ -116,6 +116,17 @@ for step, value in enumerate([0.1 + 0.2, 1e-300, math.inf, math.nan]):
     assert told.end.result.outcome is Outcome.DIVERGED and math.isnan(told.end.result.final["val/accuracy"])
 
 
+def test_a_last_message_without_the_end_of_its_line_counts(tmp_path):
+    script = """
+import cifarsweep, os
+trial = cifarsweep.trial()
+trial.log(1, {"val/accuracy": 0.5})
+os.write(trial._pipe, b'{"log": {"step": 2, "metrics": {"val/accuracy": 0.75}}}')
+"""
+
+    assert rows(script, tmp_path)[-1] == ("val/accuracy", 2, 0.75)
+
+
 def test_a_script_that_nobody_changed_is_read(tmp_path):
     script = r"""
 import sys
@@ -204,7 +215,7 @@ IMPORT = "import cifarsweep, os, sys, time\ntrial = cifarsweep.trial()\n"
         ("trial.log(1, {'a' * 300: 1})", "of 300 characters: a name has 1 to 64 printable characters"),
         ("trial.log(1, {'elapsed_s': 1})", "'elapsed_s', a name that is kept"),
         ("trial.log(1, {'b': 1})", "ended with exit code 0 and without its metric 'val/accuracy'; it reported 'b"),
-        ("pass", "without its metric 'val/accuracy'; it reported 'nothing'"),
+        ("pass", "without its metric 'val/accuracy'; it reported nothing"),
         ("os.write(trial._pipe, b'x' * (10 << 20))", "more than 1,048,576 bytes in one line"),
         ("os.write(trial._pipe, b'garbage\\n')", "that is no message: 'garbage'"),
         ('os.write(trial._pipe, b\'{"log": {"step": -1, "metrics": {}}}\\n\')', "log.step"),

@@ -136,10 +136,8 @@ class Progress:
         """Return the result of a program that ended well. Raises ProgramError if it never reported its metric."""
         final = {name: value for name, (_, value) in self.last.items()}
         if metric not in final:
-            others = ", ".join(sorted(final)) or "nothing"
-            raise ProgramError(
-                f"ended with exit code 0 and without its metric {quoted(metric)}; it reported {quoted(others)}"
-            )
+            others = quoted(", ".join(sorted(final.keys() - _OURS))) if final.keys() - _OURS else "nothing"
+            raise ProgramError(f"ended with exit code 0 and without its metric {quoted(metric)}; it reported {others}")
         outcome = Outcome.FINISHED if math.isfinite(final[metric]) else Outcome.DIVERGED
         return TrialResult(outcome, self.step, final, "")
 

@@ -132,6 +132,8 @@ class _Run:
                 yield events.Progress(self._progress.step, epoch, None, None, 0.0)
         while (yield from self._read(process)):
             pass  # what it wrote before its end
+        if (rest := self._messages.rest()) and process.code == 0:
+            yield from self._hear(rest)  # a last message without the end of its line
         yield from self._rows(self._output.end())
         yield self._end(process)
 
