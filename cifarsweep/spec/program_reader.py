@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -63,6 +63,11 @@ class LocalProgram:
     values: Mapping[str, frozenset[str]]
     """The texts that the file has, by parameter: no other text is put into the command."""
 
+    def unknown_text(self, parameters: Iterable[tuple[str, Value]]) -> tuple[str, str] | None:
+        """Return the first parameter with a text that the file does not have, and the text; None if it has all."""
+        texts = ((name, value) for name, value in parameters if isinstance(value, str))
+        return next((each for each in texts if each[1] not in self.values.get(each[0], ())), None)
+
 
 def has_program(path: Path) -> bool:
     """Whether a study file is of a program. Raises SpecError for one that can't be read."""
@@ -76,6 +81,14 @@ def read_program(path: Path) -> LocalProgram:
         raise SpecError(f"{path}: has no [program]; name the study file of a program")
     file = validated(StudyFile, raw, str(path))
     return LocalProgram(_program(file, path), path.parent.absolute(), _texts(file, str(path)))
+
+
+def values_of(study: Study) -> Iterator[tuple[str, Value]]:
+    """Yield the values of parameters that a study of a program has, by name, some of them more than once."""
+    for cell in study.cells:
+        yield from (cell.parameters or {}).items()
+    for name, space in (study.search.space if study.search else {}).items():
+        yield from ((name, value) for value in space.ends)
 
 
 def changed_files(stored: Program, here: Program) -> list[str]:

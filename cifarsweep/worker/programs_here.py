@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cifarsweep.errors import CodeUnusable, SpecError
 from cifarsweep.spec.program import Program
-from cifarsweep.spec.program_reader import LocalProgram, changed_files, read_program
+from cifarsweep.spec.program_reader import LocalProgram, changed_files, read_program, values_of
 from cifarsweep.spec.study import Study
 from cifarsweep.store.records import StoredStudy
 from cifarsweep.text import quoted
@@ -78,9 +78,16 @@ class ProgramsHere:
                 "--program FILE`, with the study's file, trains it where all files of the program have the digests of "
                 f"the study ({program.sha256[:12]}...)"
             )
-        if all(here.program.sha256 != program.sha256 for here in self._programs()):
+        same = [here for here in self._programs() if here.program.sha256 == program.sha256]
+        if not same:
             problems = [self._difference(file, program, stored.created_at) for file in self.files]
             raise CodeUnusable(f"study {name!r}: {'; '.join(problems)}")
+        unknown = [here.unknown_text(values_of(stored.spec)) for here in same]
+        if all(unknown) and (found := unknown[0]):
+            raise CodeUnusable(
+                f"study {name!r}: its parameter {quoted(found[0])} has the text {quoted(found[1])}, which no file of "
+                "--program has, and no other text is put into a command: name the study's own file"
+            )
 
     def forget(self) -> None:
         """Read all files again, since a child found that they have changed."""

@@ -55,11 +55,10 @@ def study(file):
     return read_study(file)
 
 
-def work(store, file, display=None, **plan) -> int:
-    """Run a worker with the program of the file until nothing is left."""
-    files = [] if file is None else [file]
+def work(store, *files, display=None, **plan) -> int:
+    """Run a worker with the programs of the files until nothing is left."""
     trainable = EligibleStudies(store, here, programs=ProgramsHere(files))
-    artifacts = (file or find("demo")).parent / "artifacts"
+    artifacts = (files[0] if files else find("demo")).parent / "artifacts"
     plan = {"artifacts": artifacts, "timing": store.timing} | plan
     config = WorkerConfig(command=program_child(files, "cpu"), runs_programs=True, reuse=False, **plan)
     return Supervisor(store, config, display or Notes(), trainable).run()
@@ -82,7 +81,7 @@ def assert_all_are_there_once(store) -> None:
 def test_all_trials_are_run_and_recorded(store, file):
     shown = Notes()
 
-    assert work(store, file, shown) == 0
+    assert work(store, file, display=shown) == 0
 
     assert_all_are_there_once(store)
     assert shown.ends == ["finished"] * 4
@@ -165,7 +164,7 @@ def test_a_trial_is_paused_or_cancelled(store, file, ask_for, state):
 
 def test_without_its_file_no_worker_takes_it(store, file):
     with pytest.raises(CodeUnusable, match=r"it runs the program .* `cifarsweep worker --program FILE`"):
-        work(store, None)
+        work(store)
 
     assert all(trial.state is TrialState.QUEUED for trial in store.trials.all("own"))
 
@@ -200,7 +199,7 @@ def test_files_that_change_while_it_works_stop_it_before_the_next_trial(store, f
     shown = Changes()
 
     with pytest.raises(CodeUnusable, match="train.py was changed"):
-        work(store, file, shown)
+        work(store, file, display=shown)
 
     states = [trial.state for trial in store.trials.all("own")]
     assert states == [TrialState.DONE] + [TrialState.QUEUED] * 3
@@ -299,3 +298,19 @@ def test_a_search_prunes_a_trial_of_a_program(store, tmp_path):
     outcomes = [trial.outcome for trial in store.trials.all("find")]
     assert outcomes == [Outcome.FINISHED] * 5 + [Outcome.PRUNED]
     assert store.admin.check() == []
+
+
+def test_two_files_of_one_program_serve_their_studies_with_texts_of_their_own(store, tmp_path):
+    files = [write_program(tmp_path / "texts", SCRIPT, factors='kind = ["a"]\nwidth = [1]')]
+    files.append(files[0].with_name("second.toml"))
+    files[1].write_text(files[0].read_text().replace('"own"', '"second"').replace('"a"', '"b"'))
+    store.studies.create(read_study(files[1]))
+    store.studies.create(read_study(files[0]).model_copy(update={"name": "first"}))
+
+    with pytest.raises(CodeUnusable, match="'second': its parameter 'kind' has the text 'b', which no file of"):
+        work(store, files[0], studies=("second",))
+    assert all(trial.state is TrialState.QUEUED for trial in store.trials.all("second"))
+    assert work(store, *files, studies=("first", "second")) == 0
+
+    for name in ("first", "second"):
+        assert {trial.outcome for trial in store.trials.all(name)} == {Outcome.FINISHED}

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cifarsweep.errors import CodeUnusable, DeviceError, SpecError
+from cifarsweep.spec.program import Parameters
 from cifarsweep.spec.program_reader import LocalProgram, read_program
 from cifarsweep.worker.child.guard import become_subreaper
 from cifarsweep.worker.child.main import RequestReader, serve, take_stdin, take_stdout
@@ -30,9 +31,12 @@ class ProgramTrainer:
 
     def train(self, request: Train, should_stop: Callable[[], bool]) -> Iterator[Reply]:
         # Read before each start: all digests are those of the files as they are now.
-        for local in self.programs():
-            if local.program.sha256 == request.program:
-                return train_program(request, local, self._environment, should_stop)
+        same = [local for local in self.programs() if local.program.sha256 == request.program]
+        if same:
+            # Of several studies of one program each has the texts of its own trials alone.
+            parameters = Parameters.model_validate(request.settings).parameters.items()
+            fitting = (local for local in same if local.unknown_text(parameters) is None)
+            return train_program(request, next(fitting, same[0]), self._environment, should_stop)
         names = ", ".join(str(file) for file in self._files)
         raise CodeUnusable(f"the files of the program were changed: {names} no longer has the digest {request.program}")
 
