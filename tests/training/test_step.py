@@ -22,11 +22,17 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CU
 LONG = TINY.model_copy(update={"epochs": 6})
 
 
-@pytest.mark.parametrize(("device", "on", "kind"), [("cuda", True, GraphStep), ("cuda", False, EagerStep)])
-def test_a_gpu_replays_graphs_unless_told_otherwise(monkeypatch, device, on, kind):
+@pytest.mark.parametrize(
+    ("on", "capturable", "kind"), [(True, True, GraphStep), (False, True, EagerStep), (True, False, EagerStep)]
+)
+def test_a_gpu_replays_graphs_unless_told_otherwise_or_its_optimizer_is_not_made_for_it(
+    monkeypatch, on, capturable, kind
+):
     monkeypatch.setattr(step, "cuda_graphs", lambda device: None)
+    optimizer = torch.optim.Adadelta([torch.zeros(1, requires_grad=True)])
+    optimizer.defaults["capturable"] = capturable
 
-    assert isinstance(choose_step(None, None, torch.device(device), on), kind)
+    assert isinstance(choose_step(mock.Mock(optimizer=optimizer), None, torch.device("cuda"), on), kind)
 
 
 def test_a_processor_takes_the_plain_step():
