@@ -10,12 +10,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.program_child import run_child, run_program, write_program
+from support.program_child import run_child, run_program, train_request, write_program
 from support.waiting import wait_for
 
 from cifarsweep.spec.types import Outcome
 from cifarsweep.training import events
 from cifarsweep.worker.child import program_run, protocol
+from cifarsweep.worker.child.program import ProgramTrainer
+from cifarsweep.worker.child.program_command import program_environment
 
 LOOP = """
 import cifarsweep
@@ -380,6 +382,17 @@ def test_one_that_forks_and_stays_ends_with_its_first_process(tmp_path):
 
     assert isinstance(told.end, events.Finished)
     assert not alive(family(tmp_path))
+
+
+def test_nothing_of_it_is_left_when_its_failure_is_told(tmp_path):
+    """With the failure the lease ends, and another worker may start the trial."""
+    file = write_program(tmp_path, FAMILY + "os.write(trial._pipe, b'garbage\\n')\ntime.sleep(1000)")
+    trainer = ProgramTrainer([file], program_environment(os.environ, ""))
+
+    for reply in trainer.train(train_request(file), lambda: False):
+        left = alive(family(tmp_path)) if isinstance(reply, events.Metrics | protocol.Failed) else []
+
+    assert isinstance(reply, protocol.Failed) and not left
 
 
 @pytest.mark.parametrize("victim", ["kill", "worker", "child", "guard", "program"])

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from cifarsweep.errors import CodeUnusable, DeviceError, SpecError
@@ -31,7 +32,7 @@ class ProgramTrainer:
 
     def train(self, request: Train, should_stop: Callable[[], bool]) -> Iterator[Reply]:
         # Read before each start: all digests are those of the files as they are now.
-        same = [local for local in self.programs() if local.program.sha256 == request.program]
+        same = [local for local in readable(self._files) if local.program.sha256 == request.program]
         if same:
             # Of several studies of one program each has the texts of its own trials alone.
             parameters = Parameters.model_validate(request.settings).parameters.items()
@@ -40,20 +41,20 @@ class ProgramTrainer:
         names = ", ".join(str(file) for file in self._files)
         raise CodeUnusable(f"the files of the program were changed: {names} no longer has the digest {request.program}")
 
-    def programs(self) -> list[LocalProgram]:
-        """Return the programs of those files that can be read."""
-        found = []
-        for file in self._files:
-            try:
-                found.append(read_program(file))
-            except SpecError:
-                continue
-        return found
+
+def readable(files: Iterable[Path]) -> list[LocalProgram]:
+    """Return the programs of those files that can be read."""
+    found = []
+    for file in files:
+        with suppress(SpecError):
+            found.append(read_program(file))
+    return found
 
 
-def device_of(wanted: str, files: Sequence[Path]) -> ChosenGpus:
+def device_of(wanted: str, programs: Iterable[LocalProgram]) -> ChosenGpus:
     """Return the GPUs of a trial, none on the processor. Raises DeviceError if they are not here."""
-    return choose(wanted, max((read_program(file).program.gpus for file in files), default=1))
+    # A worker lives on while its file can't be read.
+    return choose(wanted, max((local.program.gpus for local in programs), default=wanted.count(",") + 1))
 
 
 def main() -> None:
@@ -61,15 +62,16 @@ def main() -> None:
     replies = take_stdout()
     requests = RequestReader(take_stdin())
     become_subreaper()
-    device, files = sys.argv[1], [Path(name) for name in sys.argv[2:]]
+    files = [Path(name) for name in sys.argv[2:]]
+    programs = readable(files)
     try:
-        chosen = device_of(device, files)
-    except (DeviceError, SpecError) as error:
+        chosen = device_of(sys.argv[1], programs)
+    except DeviceError as error:
         replies.write(encode(DeviceUnavailable(str(error))))
         return
     environment = program_environment(os.environ, chosen.visible)
     trainer = ProgramTrainer(files, environment)
-    versions = program_versions(trainer.programs(), environment)
+    versions = program_versions(programs, environment)
     serve(trainer.train, Ready(chosen.name, versions, chosen.address), requests, replies)
 
 

@@ -63,8 +63,11 @@ def train_program(
         with closing(process):
             try:
                 yield from run.events(process)
+                return
             except ProgramError as error:
-                yield run.failed(str(error), crashed=error.crashed)
+                failed = run.failed(str(error), crashed=error.crashed)
+        # Once nothing of it is left: with the failure the lease ends.
+        yield failed
 
 
 def _resumed(request: Train, checkpoints: Folder, path: Path) -> Generator[events.Event, None, tuple[Progress, float]]:
