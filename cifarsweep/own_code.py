@@ -21,7 +21,8 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from cifarsweep.errors import CodeUnusable, DataError, SpecError
-from cifarsweep.spec.code import digest_of_files, module_name, read_file
+from cifarsweep.spec.code import digest_of_files, module_name
+from cifarsweep.spec.code_folder import CodeFolder, is_place
 from cifarsweep.spec.packages import entry_point, is_installed, package_code
 
 #: Path and digest of each file of a study's code.
@@ -175,22 +176,22 @@ def _sources(contents: Mapping[str, tuple[str, bytes]]) -> dict[str, _Source]:
 
 def _verified(files: Files) -> dict[str, tuple[str, bytes]]:
     """Return where each file is and what it holds, from the first allowed folder that has them all."""
-    folders = [Path(source) for source in _held.allowed if Path(source).is_dir()]
+    folders = [CodeFolder.of(source) for source in _held.allowed if is_place(source)]
     if not folders:
         raise CodeUnusable("the study trains code of its own: start the worker with --code FOLDER")
     reasons = []
-    for folder in folders:
+    for each in folders:
         try:
-            return {path: (str(folder / path), _content(folder, path, sha256)) for path, sha256 in files}
+            return {path: (str(each.folder / path), _content(each, path, sha256)) for path, sha256 in files}
         except DataError as error:
             reasons.append(str(error))
     raise CodeUnusable("; ".join(reasons))
 
 
-def _content(folder: Path, path: str, sha256: str) -> bytes:
-    content = read_file(folder, path)
+def _content(place: CodeFolder, path: str, sha256: str) -> bytes:
+    content = place.read(path)
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise DataError(f"{folder / path}: is not the file that the study was created with")
+        raise DataError(f"{place.folder / path}: is not the file that the study was created with")
     return content
 
 

@@ -52,11 +52,43 @@ def test_nothing_is_loaded_that_no_command_line_names(tmp_path: Path):
 def test_paths_of_a_study_lead_to_no_other_folder(tmp_path: Path):
     (tmp_path / "code").mkdir()
     (tmp_path / "away.py").write_text(NETS)
+    (tmp_path / "code" / "named.toml").write_text('[code]\nfiles = ["../away.py"]\n')
     own_code.allow([str(tmp_path / "code")])
     files = [("../away.py", own_code.hashlib.sha256(NETS.encode()).hexdigest())]
     own_code.know(files)
+    with pytest.raises(CodeUnusable, match=r"no study file there names \.\./away\.py under \[code\]"):
+        load(own_code.digest_of_files(files))
+
+
+def test_a_link_leads_to_no_other_folder(tmp_path: Path):
+    (tmp_path / "away.py").write_text(NETS)
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "nets.py").symlink_to(tmp_path / "away.py")
+    (tmp_path / "code" / "named.toml").write_text('[code]\nfiles = ["nets.py"]\n')
+    own_code.allow([str(tmp_path / "code")])
+    files = [("nets.py", own_code.hashlib.sha256(NETS.encode()).hexdigest())]
+    own_code.know(files)
     with pytest.raises(CodeUnusable, match="leads out of the folder of the code"):
         load(own_code.digest_of_files(files))
+
+
+def test_other_files_of_the_folder_are_no_code(tmp_path: Path):
+    """Who writes the database may name any file with its digest, and must not have it imported."""
+    code = usable(tmp_path, FILES | {"deploy.py": f"open({str(tmp_path / 'ran')!r}, 'w')"})
+    for named in (tmp_path / "named.toml", tmp_path / "other.toml"):
+        named.write_text('[code]\nfiles = ["nets.py", "layers.py"]\n')
+    with pytest.raises(CodeUnusable, match=r"no study file there names deploy\.py under \[code\]"):
+        load(code)
+    own_code.allow([str(tmp_path / "other.toml")])
+    with pytest.raises(CodeUnusable, match="deploy"):
+        load(code)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_study_file_stands_for_its_files(tmp_path: Path):
+    code = usable(tmp_path)
+    own_code.allow([str(tmp_path / "named.toml")])
+    assert load(code).__name__ == "Wide"
 
 
 def test_files_that_the_study_does_not_name_are_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -56,7 +56,7 @@ Code = Annotated[
         "--code",
         metavar="FOLDER|PACKAGE",
         help="Train also studies with code of this folder or installed package, where it is what they were created "
-        "with; repeat for more.",
+        "with; of a folder only what study files there name under [code]. Repeat for more.",
     ),
 ]
 Programs = Annotated[

@@ -71,20 +71,23 @@ def read_code(patterns: Sequence[str], folder: Path, where: str) -> Code:
 
     Raises SpecError for a pattern that matches nothing, and for a file that is outside the folder or can't be imported.
     """
-    found: dict[str, Path] = {}
-    for pattern in patterns:
-        if not pattern or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
-            raise SpecError(f"{where}: {pattern!r}: must be a path inside of the folder of the study's file")
-        matches = [path for path in sorted(folder.glob(pattern)) if "__pycache__" not in path.parts]
-        if not matches:
-            raise SpecError(f"{where}: {pattern!r}: there is no such file in {folder.resolve()}")
-        found |= {path.relative_to(folder).as_posix(): path for path in matches if not path.is_dir()}
+    found = list(dict.fromkeys(path for pattern in patterns for path in matches(pattern, folder, where)))
     if not 0 < len(found) <= _MOST_FILES:
         raise SpecError(f"{where}: names {len(found):,} files; name 1 to {_MOST_FILES:,} files of Python")
     for path in found:
         _check_name(path, where)
     digests = {path: hashlib.sha256(read_file(folder, path)).hexdigest() for path in found}
     return Code(files=tuple(ProgramFile(path=path, sha256=digest) for path, digest in sorted(digests.items())))
+
+
+def matches(pattern: str, folder: Path, where: str) -> list[str]:
+    """Return the files of a folder that match a pattern, by their paths in it. Raises SpecError if none does."""
+    if not pattern or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+        raise SpecError(f"{where}: {pattern!r}: must be a path inside of the folder of the study's file")
+    found = [path for path in sorted(folder.glob(pattern)) if "__pycache__" not in path.parts]
+    if not found:
+        raise SpecError(f"{where}: {pattern!r}: there is no such file in {folder.resolve()}")
+    return [path.relative_to(folder).as_posix() for path in found if not path.is_dir()]
 
 
 def _check_name(path: str, where: str) -> None:

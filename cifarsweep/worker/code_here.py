@@ -9,27 +9,27 @@ from pathlib import Path
 
 from cifarsweep.errors import CodeUnusable, DataError, SpecError
 from cifarsweep.own_code import Files
-from cifarsweep.spec.code import Code, codes_of, read_file
+from cifarsweep.spec.code import Code, codes_of
+from cifarsweep.spec.code_folder import CodeFolder, is_place
 from cifarsweep.spec.packages import is_installed, package_code
 from cifarsweep.spec.study import Study
 from cifarsweep.store.records import StoredStudy
 
 
 def parse_sources(given: Iterable[str]) -> tuple[str, ...]:
-    """Return folders as whole paths, and names of installed packages. Raises SpecError for anything else."""
+    """Return folders and study files as whole paths, and names of packages. Raises SpecError for anything else."""
     return tuple(dict.fromkeys(_source(text) for text in given))
 
 
 def _source(text: str) -> str:
-    folder = Path(text)
     try:
-        if folder.is_dir():
-            return str(folder.resolve())
+        if is_place(text):
+            return str(Path(text).resolve())
     except (OSError, ValueError):
         pass
     if is_installed(text):
         return text
-    raise SpecError(f"--code {text[:200]!r}: is neither a folder nor an installed package")
+    raise SpecError(f"--code {text[:200]!r}: is neither a folder, nor a study file, nor an installed package")
 
 
 def files_of(study: Study) -> Files:
@@ -38,11 +38,11 @@ def files_of(study: Study) -> Files:
 
 
 class CodeHere:
-    """What the command line names: whole paths of folders, and names of packages."""
+    """What the command line names: whole paths of folders and study files, and names of packages."""
 
     def __init__(self, sources: Sequence[str] = ()) -> None:
-        self._folders = [Path(source) for source in sources if Path(source).is_dir()]
-        self._packages = {source for source in sources if not Path(source).is_dir()}
+        self._places = [source for source in sources if is_place(source)]
+        self._packages = {source for source in sources if not is_place(source)}
 
     def check(self, stored: StoredStudy) -> None:
         """Raise CodeUnusable that says which code of the study is not here, or is another."""
@@ -70,28 +70,29 @@ class CodeHere:
             raise CodeUnusable(f"study {study!r} trains code of the package {_shown(code)}, and here is {_shown(here)}")
 
     def _check_files(self, study: str, code: Code, created: datetime) -> None:
-        if not self._folders:
+        if not self._places:
             names = ", ".join(file.path for file in code.files[:3])
             raise CodeUnusable(
                 f"study {study!r} trains code of its own ({names}), whose folder a worker must name: --code FOLDER"
             )
-        problems = [_difference(folder, code, created) for folder in self._folders]
+        problems = [_difference(folder, code, created) for folder in map(CodeFolder.of, self._places)]
         if all(problems):
             raise CodeUnusable(f"study {study!r}: {'; '.join(filter(None, problems))}")
 
 
-def _difference(folder: Path, code: Code, created: datetime) -> str | None:
+def _difference(place: CodeFolder, code: Code, created: datetime) -> str | None:
     """Say which file of a folder is not what the study was created with; None if all are."""
     for file in code.files:
         try:
-            here = hashlib.sha256(read_file(folder, file.path)).hexdigest()
-            changed = datetime.fromtimestamp((folder / file.path).stat().st_mtime, created.tzinfo)
+            here = hashlib.sha256(place.read(file.path)).hexdigest()
+            changed = datetime.fromtimestamp((place.folder / file.path).stat().st_mtime, created.tzinfo)
         except (DataError, OSError) as error:
             return str(error)
         if here != file.sha256:
             return (
-                f"{folder / file.path} is not the file that the study was created with at {created:%Y-%m-%d %H:%M}: it "
-                f"was written at {changed:%Y-%m-%d %H:%M}. Put the old one back, or create the study under another name"
+                f"{place.folder / file.path} is not the file that the study was created with at "
+                f"{created:%Y-%m-%d %H:%M}: it was written at {changed:%Y-%m-%d %H:%M}. Put the old one back, or "
+                "create the study under another name"
             )
     return None
 

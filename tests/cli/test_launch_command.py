@@ -68,6 +68,7 @@ def test_what_launch_can_not_do_is_one_sentence(call, arguments, sentence):
     [
         (["--no-graphs"], "--no-graphs"),
         (["--no-reuse"], "--no-reuse"),
+        (["--code", "/"], "--code=/"),
         (["--keep-checkpoints", "none"], "--keep-checkpoints=none"),
     ],
 )

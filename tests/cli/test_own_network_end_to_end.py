@@ -80,4 +80,5 @@ def test_what_is_wrong_is_said_before_anything_is_written(cli, tmp_path):
         in refused.stderr
     )
 
-    assert "is neither a folder nor an installed package" in cli("worker", "--cpu", "--code", "nowhere").stderr
+    nowhere = cli("worker", "--cpu", "--code", "nowhere")
+    assert "is neither a folder, nor a study file, nor an installed package" in nowhere.stderr

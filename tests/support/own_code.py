@@ -66,6 +66,7 @@ def write_study(folder: Path, text: str = STUDY) -> Path:
 def usable(folder: Path, files: dict[str, str] | None = None) -> str:
     """Write files, allow this process to load them, and return their digest."""
     code = read_code(["**/*.py"], write_files(folder, files), "a test")
+    (folder / "named.toml").write_text('[code]\nfiles = ["**/*.py"]\n')
     own_code.allow([str(folder)])
     own_code.know([(file.path, file.sha256) for file in code.files])
     return code.sha256
