@@ -181,7 +181,8 @@ sys.exit(9)
     assert environment["CUDA_VISIBLE_DEVICES"] == ""
 
 
-def test_a_text_that_the_file_does_not_have_reaches_no_command(tmp_path):
+@pytest.mark.parametrize("value", ["-c", ["-c", "a"], None])
+def test_a_value_that_the_file_does_not_have_reaches_no_command(tmp_path, value):
     command = f'["{sys.executable}", "train.py", "{{kind}}"]'
     touched = tmp_path / "started"
 
@@ -190,10 +191,11 @@ def test_a_text_that_the_file_does_not_have_reaches_no_command(tmp_path):
         tmp_path,
         command=command,
         factors='kind = ["a", "b"]',
-        request={"settings": {"parameters": {"kind": "-c", "lr": 0.5}}},
+        request={"settings": {"parameters": {"kind": value, "lr": 0.5}}},
     )
 
-    assert "parameter 'kind' is '-c', which the program's file on this machine does not have" in found.error
+    assert found.error.startswith("the program can't be started: the trial's parameter 'kind' is ")
+    assert "which the program's file on this machine does not have" in found.error
     assert not touched.exists()
 
 

@@ -13,7 +13,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from cifarsweep.errors import CodeUnusable, DeviceError, SpecError
-from cifarsweep.spec.program import Parameters
 from cifarsweep.spec.program_reader import LocalProgram, read_program
 from cifarsweep.worker.child.guard import become_subreaper
 from cifarsweep.worker.child.main import RequestReader, serve, take_stdin, take_stdout
@@ -35,7 +34,7 @@ class ProgramTrainer:
         same = [local for local in readable(self._files) if local.program.sha256 == request.program]
         if same:
             # Of several studies of one program each has the texts of its own trials alone.
-            parameters = Parameters.model_validate(request.settings).parameters.items()
+            parameters = request.settings["parameters"].items()
             fitting = (local for local in same if local.unknown_text(parameters) is None)
             return train_program(request, next(fitting, same[0]), self._environment, should_stop)
         names = ", ".join(str(file) for file in self._files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -108,7 +109,7 @@ class _Run:
     def start(self, environment: Mapping[str, str], pipe: ProgramPipe) -> ProgramProcess:
         """Start the program. Raises ProgramError if its command can't be made or is not found."""
         request, program, folder = self._request, self._local.program, self._local.folder
-        parameters = Parameters.model_validate(request.settings).parameters
+        parameters = Parameters.model_validate_json(json.dumps(request.settings)).parameters  # lists become tuples
         words = fill_in(program, parameters, request.seed, self._local.values)
         found = find_command(words[0], folder, environment)
         if found is None:
