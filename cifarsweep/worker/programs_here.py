@@ -13,7 +13,7 @@ from cifarsweep.spec.program_reader import LocalProgram, changed_files, read_pro
 from cifarsweep.spec.study import Study
 from cifarsweep.store.records import StoredStudy
 from cifarsweep.text import quoted
-from cifarsweep.worker.child.program_command import find_command, program_environment
+from cifarsweep.worker.child.program_command import find_command, program_environment, why_not_found
 
 _Stamp = tuple[tuple[int, int, int] | None, ...]
 #: Changes that one message names.
@@ -28,10 +28,7 @@ def parse_programs(given: Iterable[str]) -> tuple[Path, ...]:
         local = read_program(file)
         word = local.program.command[0]
         if "{" not in word and find_command(word, local.folder, environment) is None:
-            raise SpecError(
-                f"{file}: program.command: {quoted(word)} is not found on this machine, neither in $PATH nor, with a "
-                f"slash in it, below {local.folder}"
-            )
+            raise SpecError(f"{file}: program.command: {quoted(word)} {why_not_found(word, local.folder)}")
     return files
 
 

@@ -300,6 +300,14 @@ def test_a_search_prunes_a_trial_of_a_program(store, tmp_path):
     assert store.admin.check() == []
 
 
+def test_a_script_that_may_not_be_executed_is_no_missing_one(tmp_path):
+    file = write_program(tmp_path, SCRIPT, command='["./train.py"]')
+    (tmp_path / "train.py").chmod(0o644)
+
+    with pytest.raises(SpecError, match=r"'./train.py' may not be executed: chmod \+x /"):
+        parse_programs([str(file)])
+
+
 def test_two_files_of_one_program_serve_their_studies_with_texts_of_their_own(store, tmp_path):
     files = [write_program(tmp_path / "texts", SCRIPT, factors='kind = ["a"]\nwidth = [1]')]
     files.append(files[0].with_name("second.toml"))

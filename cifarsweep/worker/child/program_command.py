@@ -62,6 +62,13 @@ def find_command(word: str, folder: Path, environment: Mapping[str, str]) -> str
     return shutil.which(word, path=environment.get("PATH", os.defpath))
 
 
+def why_not_found(word: str, folder: Path) -> str:
+    """Return, as the end of a sentence, why `find_command` found none."""
+    if "/" in word and (folder / word).is_file():
+        return f"may not be executed: chmod +x {folder / word}"
+    return f"is not found on this machine, neither in $PATH nor, with a slash in it, below {folder}"
+
+
 def program_environment(environment: Mapping[str, str], gpus: str | None) -> dict[str, str]:
     """Return the environment of a program; `gpus` is what CUDA is to see, None for all.
 

@@ -20,7 +20,7 @@ from cifarsweep.spec.types import MetricRow
 from cifarsweep.text import quoted
 from cifarsweep.training import events
 from cifarsweep.worker.child.program_checkpoint import pack, unpack
-from cifarsweep.worker.child.program_command import fill_in, find_command, stop_file, told
+from cifarsweep.worker.child.program_command import fill_in, find_command, stop_file, told, why_not_found
 from cifarsweep.worker.child.program_messages import (
     LONGEST_MESSAGE,
     ProgramError,
@@ -113,10 +113,8 @@ class _Run:
         words = fill_in(program, parameters, request.seed, self._local.values)
         found = find_command(words[0], folder, environment)
         if found is None:
-            raise ProgramError(
-                f"can't be started: the command {quoted(words[0])} is not found on this machine, neither in $PATH nor, "
-                f"with a slash in it, below {folder}"
-            )
+            why = why_not_found(words[0], folder)
+            raise ProgramError(f"can't be started: the command {quoted(words[0])} {why}")
         step = self._progress.checkpoint_step
         resume = None if step < 0 else (self._own / "resume", step)
         (self._own / "checkpoints").mkdir()
