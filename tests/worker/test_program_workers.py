@@ -93,7 +93,7 @@ def test_a_program_of_no_study_is_told_so(store, tmp_path):
     other = write_program(tmp_path / "other", SCRIPT, name="train.sh")
     shown = Notes()
 
-    assert work(store, other, shown) == 0
+    assert work(store, other, display=shown) == 0
 
     assert shown.notes_with("no unfinished study has the digest of a program here")
     assert all(trial.state is TrialState.QUEUED for trial in store.trials.all("own"))
