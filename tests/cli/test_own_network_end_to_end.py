@@ -2,6 +2,7 @@
 
 import signal
 
+import pytest
 from support.own_code import LAYERS, STUDY, write_files, write_study
 from support.waiting import wait_for
 
@@ -40,6 +41,7 @@ def test_create_train_and_replay(cli, tmp_path):
     assert replayed.returncode == 0 and "reproduced" in replayed.stdout
 
 
+@pytest.mark.long
 def test_a_worker_without_the_code_trains_other_studies(cli, tmp_path):
     write_study(tmp_path)
     assert cli("create", "mine.toml").returncode == 0
@@ -55,6 +57,7 @@ def test_a_worker_without_the_code_trains_other_studies(cli, tmp_path):
         assert {trial.state for trial in store.trials.all("demo")} == {TrialState.DONE}
 
 
+@pytest.mark.long
 def test_killed_and_taken_over_to_the_same_bits(cli, start, tmp_path):
     write_study(tmp_path, STUDY.replace("epochs = 1", "epochs = 8").replace('depth" = [1, 2]', 'depth" = [1]'))
     assert cli("create", "mine.toml").returncode == 0
