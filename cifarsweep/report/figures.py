@@ -168,11 +168,13 @@ def _pack_band(curve: Band) -> dict[str, Any]:
 def packed(values: npt.ArrayLike, dtype: str | None = None) -> Packed:
     """Pack an array as plotly's `{dtype, bdata}`: base64 of its little-endian bytes.
 
-    Whole numbers of 32 bits stay integers, others become float32, whose 7 digits are more than a screen shows.
+    Whole numbers of 32 bits stay integers, others become float32, whose 7 digits are more than a screen shows; one that
+    is too large for it, as losses are that explode, becomes infinite, which is not drawn.
     """
     array = np.asarray(values)
     chosen = dtype or ("i4" if _is_int32(array) else "f4")
-    data = np.ascontiguousarray(array, np.dtype(_DTYPES[chosen]).newbyteorder("<"))
+    with np.errstate(over="ignore"):
+        data = np.ascontiguousarray(array, np.dtype(_DTYPES[chosen]).newbyteorder("<"))
     return {"dtype": chosen, "bdata": base64.b64encode(data.tobytes()).decode()}
 
 

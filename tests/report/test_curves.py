@@ -1,5 +1,7 @@
 """Curves are thinned without losing their extremes, and packed without losing what a screen shows."""
 
+import math
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +31,11 @@ def test_whole_numbers_come_back_exactly(values: list[int]) -> None:
 
     assert field["dtype"] == "i4"
     assert unpacked(field).tolist() == values
+
+
+def test_a_loss_that_explodes_is_not_drawn_and_warns_nobody():
+    with warnings.catch_warnings(action="error"):
+        assert unpacked(packed([1e300, 0.5])).tolist() == [math.inf, 0.5]
 
 
 def test_packed_bytes_are_little_endian() -> None:
