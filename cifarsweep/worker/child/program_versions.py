@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cifarsweep.spec.program_reader import LocalProgram
+from cifarsweep.spec.provenance import PROGRAM_GIT, PROGRAM_PACKAGES
 from cifarsweep.worker.child.program_command import find_command
 
-PYTHON, GIT, PACKAGES = "python", "program git", "program packages"
+PYTHON = "python"
 _PYTHON_NAME = re.compile(r"python(\d+(\.\d+)?)?")
 _SHEBANG = re.compile(rb"#!\s*(\S*/)?(env\s+(-S\s+)?)?(?P<command>\S+)")
 #: Prints the version of a Python, and the digest of what `pip freeze` would list, without pip, which may be absent.
@@ -40,7 +41,7 @@ def _python(local: LocalProgram, environment: Mapping[str, str]) -> dict[str, st
     # Not in the user's folder, whose modules may have any name.
     answer = python and _output([python, "-c", _ASK_PYTHON], Path("/"), environment)
     version, _, digest = (answer or "").strip().partition(" ")
-    return {PYTHON: version, PACKAGES: digest} if digest else {}
+    return {PYTHON: version, PROGRAM_PACKAGES: digest} if digest else {}
 
 
 def interpreter(path: str, environment: Mapping[str, str]) -> str | None:
@@ -65,7 +66,7 @@ def _git(local: LocalProgram, environment: Mapping[str, str]) -> dict[str, str]:
     # Relative to the folder, as those of the program are.
     known = set((_output(["git", "ls-files", "-z", "."], local.folder, environment) or "").split("\0"))
     clean = changed == "" and all(file.path in known for file in local.program.files)
-    return {GIT: commit.strip() + ("" if clean else " with changes")}
+    return {PROGRAM_GIT: commit.strip() + ("" if clean else " with changes")}
 
 
 def _output(command: list[str], folder: Path, environment: Mapping[str, str]) -> str | None:
