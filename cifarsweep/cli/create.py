@@ -94,7 +94,7 @@ def _print_chances(study: Study, spread: Spread, plans: Plans) -> None:
     from cifarsweep.analysis.planning import DISTANCES, chances, look_chances
     from cifarsweep.worker.precheck import images_to_train
 
-    guess = "as networks on CIFAR-10 do" if study.program else "a guess for full training"
+    guess = "a guess, as networks on CIFAR-10 do" if study.program else "a guess for full training"
     where = "as its file says" if spread.stated else f"{guess}; state yours as expected_sd"
     if spread.studies:
         where = f"as in {', '.join(spread.studies)}"

@@ -60,12 +60,17 @@ def check_extends(old: Study, new: Study, made_on: str = "") -> None:
             f"({', '.join(differ)}), and trials of two programs can't be compared. Put it back, or create the study "
             "under another name with --as NAME."
         )
+    if code := changed_code(old, new):
+        raise StudyExists(
+            f"study {new.name!r} can't be extended: its code is not the one that it was created with{made_on} "
+            f"({', '.join(code)}), and trials of two codes can't be compared. Put it back, or create the study under "
+            "another name with --as NAME."
+        )
     kept_cells = {cell_json(cell) for cell in new.cells}
     lost = [cell.name for cell in old.cells if cell_json(cell) not in kept_cells]
     lost += [f"seed {seed}" for seed in old.seeds if seed not in new.seeds]
     changed = [key for key in ("question", "source", "hypotheses", "final") if getattr(old, key) != getattr(new, key)]
     changed += ["program"] if (old.program is None) != (new.program is None) else []
-    changed += [f"the code {path}" for path in changed_code(old, new)]
     changed += _search_changes(old.search, new.search)
     if lost or changed:
         raise StudyExists(

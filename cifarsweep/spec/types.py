@@ -125,3 +125,5 @@ class TrialResult:
     weights_sha256: str
     #: by the name of the accuracy
     hits: Mapping[str, Hits] = field(default_factory=dict)
+    #: what a person should know of its end, a sentence; kept with the attempt
+    remark: str = ""

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, null, select
 
 from cifarsweep.errors import UnreadableStudy
 from cifarsweep.spec.metrics import IMAGES_PER_SECOND
-from cifarsweep.spec.types import Outcome, StopRequest, TrialState
+from cifarsweep.spec.types import AttemptEnd, Outcome, StopRequest, TrialState
 from cifarsweep.store import columns, rows
 from cifarsweep.store.database import backend_of
 from cifarsweep.store.fingerprints import fingerprints
@@ -239,7 +239,7 @@ def _errors(conn: Connection) -> list[RecentError]:
         select(attempt, study.c.name, trial.c.number)
         .join(trial, trial.c.trial_id == attempt.c.trial_id)
         .join(study, study.c.study_id == trial.c.study_id)
-        .where(attempt.c.error.is_not(None))
+        .where(attempt.c.error.is_not(None), attempt.c.ending != AttemptEnd.DONE.value)
         .order_by(attempt.c.ended_at.desc())
         .limit(ERRORS)
     )

@@ -60,20 +60,22 @@ class CodeHere:
         name = code.partition(" ")[0]
         if name not in self._packages:
             raise CodeUnusable(
-                f"study {study!r} trains code of the package {name}, which a worker must name: --code {name}"
+                f"study {study!r}: it trains code of the package {name}, which a worker must name: --code {name}"
             )
         try:
             here = package_code(name)
         except DataError as error:
             raise CodeUnusable(f"study {study!r}: {error}") from None
         if here != code:
-            raise CodeUnusable(f"study {study!r} trains code of the package {_shown(code)}, and here is {_shown(here)}")
+            raise CodeUnusable(
+                f"study {study!r}: it trains code of the package {_shown(code)}, and here is {_shown(here)}"
+            )
 
     def _check_files(self, study: str, code: Code, created: datetime) -> None:
         if not self._places:
             names = ", ".join(file.path for file in code.files[:3])
             raise CodeUnusable(
-                f"study {study!r} trains code of its own ({names}), whose folder a worker must name: --code FOLDER"
+                f"study {study!r}: it trains code of its own ({names}), whose folder a worker must name: --code FOLDER"
             )
         problems = [_difference(folder, code, created) for folder in map(CodeFolder.of, self._places)]
         if all(problems):

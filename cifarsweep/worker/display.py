@@ -63,7 +63,7 @@ def summary(how: str, result: TrialResult | None, metric: str = VAL_ACCURACY) ->
         return how
     value = result.final[metric]
     text = f"{100 * value:.2f} %" if is_share(metric) else f"{metric} {value:.4g}"
-    return f"{how} at {text} after {result.step:,} steps"
+    return f"{how} at {text} after {result.step:,} step{'s' * (result.step != 1)}"
 
 
 def device_line(device: str, advice: str) -> str:

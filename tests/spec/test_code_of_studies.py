@@ -30,7 +30,7 @@ def test_a_study_belongs_to_the_contents_of_its_code(file: Path):
     second = read_study(file)
 
     assert second.sha256 != first.sha256 and second.code.sha256 != first.code.sha256
-    with pytest.raises(SpecError, match=r"the code layers\.py, depth=1, depth=2 changed or went away"):
+    with pytest.raises(SpecError, match=r"its code is not the one that it was created with \(layers\.py\), and trials"):
         check_extends(first, second)
 
 

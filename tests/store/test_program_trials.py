@@ -13,7 +13,7 @@ from cifarsweep.spec.program import Parameters, Program, ProgramFile
 from cifarsweep.spec.search_reader import point_cell
 from cifarsweep.spec.search_space import Choices, Range, Search
 from cifarsweep.spec.study import Cell, Study
-from cifarsweep.spec.types import MetricRow, Outcome, TrialResult
+from cifarsweep.spec.types import MetricRow, Outcome, TrialResult, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.cached import CachedStore
 from cifarsweep.store.records import Environment
@@ -67,6 +67,16 @@ def test_its_value_is_that_of_the_metric(store: Store) -> None:
     assert (row.own_settings, row.parameters) == (None, dict(sorted(PARAMETERS.items())))
     with pytest.raises(StoreError, match="is of a program, which has parameters and no settings"):
         _ = row.settings
+
+
+def test_what_is_remarked_at_its_end_stands_with_the_attempt_and_is_no_failure(store: Store, url: str) -> None:
+    store.studies.create(make_program_study())
+    lease = must_claim(store)
+    store.queue.finish(lease, (), None, TrialResult(Outcome.FINISHED, 1, {"loss": 0.25}, "", remark="left 2 processes"))
+    row = store.trials.get("own", lease.number)
+    assert (row.state, row.error) == (TrialState.DONE, "left 2 processes")
+    with CachedStore.open(url, read_only=True) as watched:
+        assert list(watched.snapshot().errors) == []
 
 
 def test_the_same_cell_is_found_again_in_any_order_of_its_parameters(store: Store) -> None:

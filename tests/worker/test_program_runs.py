@@ -383,7 +383,23 @@ def test_one_that_forks_and_stays_ends_with_its_first_process(tmp_path):
     told = run_program(write_program(tmp_path, FAMILY))
 
     assert isinstance(told.end, events.Finished)
+    assert told.end.result.remark == "the program left 3 processes behind, which ended with it"
     assert not alive(family(tmp_path))
+
+
+def test_helpers_of_a_library_that_end_by_themselves_are_not_spoken_of(tmp_path):
+    """Such as the process of `multiprocessing` that looks after shared memory until its program has ended."""
+    helper = "subprocess.Popen(['cat'], stdin=subprocess.PIPE)\ntrial.log(1, {'val/accuracy': 1})"
+
+    told = run_program(write_program(tmp_path, f"{IMPORT}import subprocess\n{helper}"))
+
+    assert isinstance(told.end, events.Finished) and told.end.result.remark == ""
+
+
+def test_a_line_that_is_too_long_to_be_searched_is_spoken_of(tmp_path):
+    told = run_program(write_program(tmp_path, f"{IMPORT}print('x' * 10_000_000)\ntrial.log(1, {{'val/accuracy': 1}})"))
+
+    assert "a line of more than 16,384 characters: the rest was not searched" in told.end.result.remark
 
 
 def test_nothing_of_it_is_left_when_its_failure_is_told(tmp_path):

@@ -218,7 +218,7 @@ def finish(
     if lease.identity is not None and written is not None:
         result_columns = (result.outcome.value, result.step, value, final, result.weights_sha256)
         outcome["p_rows_digest"] = written.with_result(result_columns)
-    passed = end_attempt(conn, lease, rows, new, AttemptEnd.DONE, outcome)
+    passed = end_attempt(conn, lease, rows, new, AttemptEnd.DONE, outcome, result.remark)
     if passed is None:
         return False
     # Only a write before the end can have been committed: after the end nothing passes the guard.

@@ -16,11 +16,14 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import suppress
 
 #: Asks for SIGTERM to the command's process group.
 TERM = b"t"
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+#: How long helpers of a library, which end once the command is gone, are waited for. Seconds.
+_HELPERS_END_S = 1.0
 
 
 def become_subreaper() -> None:
@@ -94,8 +97,9 @@ def main() -> None:
         _tell(owner, error=getattr(error, "strerror", None) or str(error))
         return
     code = _wait(process, owner, ended)
+    left = _left(owner)
     kill_descendants(process.pid)
-    _tell(owner, code=code)
+    _tell(owner, code=code, left=left)
 
 
 def _wait(process: subprocess.Popen[bytes], owner: socket.socket, ended: int) -> int:
@@ -112,6 +116,23 @@ def _wait(process: subprocess.Popen[bytes], owner: socket.socket, ended: int) ->
             os.read(ended, 512)
             _reap_adopted(process.pid)
     return code
+
+
+def _left(owner: socket.socket) -> int:
+    """Return how many processes of the command stay after its end; fewer once the owner wants them all killed."""
+    give_up = time.monotonic() + _HELPERS_END_S
+    while (left := _alive()) and time.monotonic() < give_up:
+        if select.select([owner], [], [], 0.02)[0] and not owner.recv(16):
+            break
+    return left
+
+
+def _alive() -> int:
+    """Return how many processes came from this one, those that have ended and wait for their parent left out."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    return len(_descendants())
 
 
 def _reap_adopted(own: int) -> None:

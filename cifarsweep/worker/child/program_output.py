@@ -12,7 +12,7 @@ from cifarsweep.spec.types import MetricRow
 #: Control sequences of terminals (ECMA-48): colours, moves of the cursor, titles of windows.
 _CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 #: Characters of a line that are looked at, and lines that are kept for people.
-_LONGEST_LINE, _KEPT_LINES, _KEPT_CHARACTERS = 1 << 14, 200, 40_000
+LONGEST_LINE, _KEPT_LINES, _KEPT_CHARACTERS = 1 << 14, 200, 40_000
 
 
 class LineReader:
@@ -54,7 +54,7 @@ class Output:
     def __init__(self, rules: Mapping[str, ReadRule], begin_after: int) -> None:
         self._rules = {name: (re.compile(rule.pattern), rule.scale) for name, rule in rules.items()}
         self._counted = dict.fromkeys(rules, begin_after)
-        self._reader = LineReader(_LONGEST_LINE, redraws=True)
+        self._reader = LineReader(LONGEST_LINE, redraws=True)
         self._last: deque[str] = deque(maxlen=_KEPT_LINES)
 
     def feed(self, data: bytes) -> Iterator[MetricRow]:
@@ -70,6 +70,11 @@ class Output:
     def tail(self) -> str:
         """Return the last 200 lines."""
         return "\n".join(self._last)[-_KEPT_CHARACTERS:]
+
+    @property
+    def cut(self) -> bool:
+        """Whether a line was too long to be looked at whole."""
+        return self._reader.cut
 
     def _read(self, line: bytes) -> Iterator[MetricRow]:
         text = _CONTROL.sub("", line.decode(errors="replace"))

@@ -42,12 +42,13 @@ class ProgramPipe:
 class ProgramProcess:
     """A program and all its processes, under a guard. Started and ended by one thread, the process's main one.
 
-    `code` is None until all its processes are gone; `error` is why it can't be started.
+    `code` is None until all its processes are gone; `error` is why it can't be started; `left` is how many of its
+    processes stayed after its own end, and were killed.
     """
 
     def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str], pipe: ProgramPipe) -> None:
         self.code: int | None = None
-        self.error = ""
+        self.error, self.left = "", 0
         self._messages = pipe.read_end
         self._owner, guards = socket.socketpair()
         self._output, output = os.pipe()
@@ -120,7 +121,7 @@ class ProgramProcess:
         except ValueError:  # somebody has killed the guard: all that came from it has come to us
             found = {"code": -signal.SIGKILL}
             kill_descendants()
-        self.error, self.code = found.get("error", ""), found.get("code")
+        self.error, self.code, self.left = found.get("error", ""), found.get("code"), found.get("left", 0)
 
 
 def _read(pipe: int) -> bytes:

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from cifarsweep.checkpoints.folder import Folder
@@ -31,7 +32,7 @@ from cifarsweep.worker.child.program_messages import (
     progress_of,
     rows_of,
 )
-from cifarsweep.worker.child.program_output import LineReader, Output
+from cifarsweep.worker.child.program_output import LONGEST_LINE, LineReader, Output
 from cifarsweep.worker.child.program_process import ProgramPipe, ProgramProcess
 from cifarsweep.worker.child.protocol import Failed, Train
 from cifarsweep.worker.failures import Failure, classify
@@ -74,8 +75,10 @@ def train_program(
 def _resumed(request: Train, checkpoints: Folder, path: Path) -> Generator[events.Event, None, tuple[Progress, float]]:
     """Write the newest checkpoint that can be used to `path`; return what it knows of the trial."""
     for ref in request.resume:
+        # By name alone: a program may run what it loads, so no path of the database is followed.
+        own = replace(ref, path=f"{request.folder.rstrip('/')}/{ref.path.rpartition('/')[2]}")
         try:
-            progress, elapsed_s = progress_of(unpack(checkpoints.read(ref), path), ref.step)
+            progress, elapsed_s = progress_of(unpack(checkpoints.read(own), path), ref.step)
         except (CheckpointError, ValueError) as error:
             remove(path)
             yield events.Rejected(ref.path, str(error), isinstance(error, CheckpointNotFound))
@@ -234,12 +237,29 @@ class _Run:
             return events.Stopped(max(self._progress.checkpoint_step, 0))
         if code < 0:
             name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
-            why = ", as the system does where memory is short" if code == -signal.SIGKILL else ""
+            why = (
+                ", as the system does where memory is short, or as somebody has asked for"
+                if code == -signal.SIGKILL
+                else ""
+            )
             raise ProgramError(f"was ended by signal {name}{why}", crashed=True)
         if code > 0:
             last = next((line for line in reversed(self._output.tail().splitlines()) if line.strip()), "")
             raise ProgramError(f"ended with exit code {code}" + (f": {last.strip()}" if last else ""))
-        return events.Finished(self._progress.result(self._local.program.metric), None)
+        result = self._progress.result(self._local.program.metric)
+        return events.Finished(replace(result, remark=self._remark(process)), None)
+
+    def _remark(self, process: ProgramProcess) -> str:
+        """Return what a person should know of a run that ended well; empty if nothing."""
+        told = []
+        if process.left:
+            count = f"{process.left} process{'es' * (process.left > 1)}"
+            told.append(f"the program left {count} behind, which ended with it")
+        if self._output.cut:
+            told.append(
+                f"the program printed a line of more than {LONGEST_LINE:,} characters: the rest was not searched"
+            )
+        return "; ".join(told)
 
     def _stops_too(self) -> bool:
         """Return whether the worker is stopped by the signal that ended the program."""
