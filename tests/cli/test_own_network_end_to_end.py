@@ -27,7 +27,7 @@ def test_create_train_and_replay(cli, tmp_path):
 
     without = cli("worker", "--cpu")
     assert without.returncode == 2
-    assert "study 'mine' trains code of its own (layers.py, nets.py)" in without.stderr
+    assert "study 'mine': it trains code of its own (layers.py, nets.py)" in without.stderr
 
     write_files(tmp_path, {"layers.py": LAYERS + "\n"})
     changed = cli("worker", "--cpu", "--code", ".")

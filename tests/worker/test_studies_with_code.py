@@ -36,7 +36,7 @@ def test_a_worker_takes_it_where_its_command_line_names_the_same_files(store, fo
     (tmp_path / "other").mkdir()
     assert eligible(store, folder)(()) == eligible(store, tmp_path / "other", folder)(()) == ["mine"]
     assert eligible(store, folder / "mine.toml")(()) == ["mine"]
-    with pytest.raises(DataError, match=r"study 'mine' trains code of its own .* --code FOLDER"):
+    with pytest.raises(DataError, match=r"study 'mine': it trains code of its own .* --code FOLDER"):
         eligible(store)(())
     with pytest.raises(DataError, match=r"no study file there names layers\.py under \[code\]"):
         eligible(store, tmp_path / "other")(())
