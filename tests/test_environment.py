@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from cifarsweep.environment import without_database
 from cifarsweep.worker import precheck
+from cifarsweep.worker.child import program
 from cifarsweep.worker.child.process import ChildProcess, child_command
 
 SECRET = "tr0ub4dor"
@@ -122,11 +123,15 @@ def test_a_training_process_numbers_gpus_as_nvidia_smi_does_unless_it_is_told_ot
 
 
 def test_every_process_that_is_started_says_what_it_knows():
-    """Workers alone need the database: whoever else starts a process passes an environment."""
+    """Workers alone need the database: whoever else starts a process passes an environment.
+
+    The child that runs programs makes theirs once, and passes it on.
+    """
     places = Path(precheck.__file__).parents[1].rglob("*.py")
     starts = {p.name: p.read_text() for p in places if re.search(r"subprocess\.(run|Popen)\(", p.read_text())}
 
     assert "process.py" in starts and "check_process.py" in starts
-    for name in starts.keys() - {"local.py"}:
+    assert "program_environment(without_database(), " in Path(program.__file__).read_text()
+    for name in starts.keys() - {"local.py", "guard.py", "program_process.py", "program_versions.py"}:
         calls = len(re.findall(r"subprocess\.(run|Popen|check_output|call)\(", starts[name]))
         assert calls == len(re.findall(r"env=(without_database|child_environment)\(\)", starts[name])), name

@@ -6,12 +6,12 @@ this disk is what it runs. It imports neither torch nor a database, and speaks a
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from cifarsweep.environment import without_database
 from cifarsweep.errors import CodeUnusable, DeviceError, SpecError
 from cifarsweep.spec.program_reader import LocalProgram, read_program
 from cifarsweep.worker.child.guard import become_subreaper
@@ -68,7 +68,7 @@ def main() -> None:
     except DeviceError as error:
         replies.write(encode(DeviceUnavailable(str(error))))
         return
-    environment = program_environment(os.environ, chosen.visible)
+    environment = program_environment(without_database(), chosen.visible)
     trainer = ProgramTrainer(files, environment)
     versions = program_versions(programs, environment)
     serve(trainer.train, Ready(chosen.name, versions, chosen.address), requests, replies)
