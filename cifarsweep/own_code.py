@@ -24,6 +24,7 @@ from cifarsweep.errors import CodeUnusable, DataError, SpecError
 from cifarsweep.spec.code import digest_of_files, module_name
 from cifarsweep.spec.code_folder import CodeFolder, is_place
 from cifarsweep.spec.packages import entry_point, is_installed, package_code
+from cifarsweep.spec.validation import nearest
 
 #: Path and digest of each file of a study's code.
 Files = Sequence[tuple[str, str]]
@@ -116,7 +117,8 @@ def load(table: str, reference: str, code: str) -> Any:
     module = _imported(name, source.path)
     part = getattr(module, attribute, None)
     if part is None:
-        raise OwnCodeError(f"{table}.name: {source.path} has no {attribute!r}")
+        public = [each for each in vars(module) if not each.startswith("_")]
+        raise OwnCodeError(f"{table}.name: {source.path} has no {attribute!r}.{nearest(attribute, public)}")
     if getattr(part, "__module__", None) not in _held.finder.sources:
         # What a file of the user imports from elsewhere is not meant to be started by a study.
         raise OwnCodeError(f"{table}.name: {attribute!r} is imported by {source.path}, and must be defined in [code]")

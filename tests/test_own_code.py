@@ -104,6 +104,7 @@ def test_files_that_the_study_does_not_name_are_not_imported(tmp_path: Path, mon
     ("text", "name", "says"),
     [
         (NETS, "nets:Narrow", "has no 'Narrow'"),
+        (NETS, "nets:Wid", "has no 'Wid'. Did you mean 'Wide'?"),
         (NETS, "other:Wide", r"no file of \[code\] is called other\.py"),
         ("from os import system\n", "nets:system", r"'system' is imported by .*must be defined in \[code\]"),
         ("from subprocess import Popen\n", "nets:Popen", r"must be defined in \[code\]"),

@@ -23,7 +23,7 @@ from contextlib import suppress
 TERM = b"t"
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 #: How long helpers of a library, which end once the command is gone, are waited for. Seconds.
-_HELPERS_END_S = 1.0
+_HELPERS_END_S = 3.0
 
 
 def become_subreaper() -> None:
