@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import typer
 
+from cifarsweep.cli.json_output import print_json
 from cifarsweep.cli.options import DEFAULT_DATABASE, Artifacts, Database, Json, artifacts_folder, console
 from cifarsweep.errors import LocationError, StoreError
 from cifarsweep.text import one_line
@@ -29,7 +29,7 @@ def doctor(db: Database = DEFAULT_DATABASE, artifacts: Artifacts = None, as_json
 
     findings = [*_machine(db, artifacts), *database.examine(db)]
     if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
+        print_json("finding", [dataclasses.asdict(finding) for finding in findings])
     else:
         _print(findings)
     raise typer.Exit(1 if any(finding.level == "fail" for finding in findings) else 0)

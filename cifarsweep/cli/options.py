@@ -87,7 +87,7 @@ KeepCheckpoints = Annotated[
         "last one alone; or nothing.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def device(gpu: str | None, cpu: bool, *, several: bool = False) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cifarsweep.cli.json_output import print_json
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, console
 from cifarsweep.errors import UnknownStudy, UnreadableStudy
 
@@ -61,7 +61,7 @@ def _report(names: Sequence[str] | None, db: str, out: Path, *, single_file: boo
     for error in left_out:
         typer.echo(f"left out: {error}", err=True)
     if as_json:
-        typer.echo(json.dumps([study_fields(analysis) for analysis in studies], indent=2))
+        print_json("report", [study_fields(analysis) for analysis in studies])
         return []
     paths = write_pages(studies, out, single_file=single_file, left_out=left_out)
     for analysis in studies:
@@ -113,7 +113,7 @@ def _compare(a: str, b: str, db: str, out: Path, *, as_json: bool) -> list[Path]
 
     comparison: Comparison = compare(_side(a, db), _side(b, db))
     if as_json:
-        typer.echo(json.dumps(comparison_fields(comparison), indent=2))
+        print_json("comparison", comparison_fields(comparison))
         return []
     typer.echo(lead(comparison))
     return [write_comparison(comparison, out)]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
+from cifarsweep.cli.json_output import print_json
 from cifarsweep.cli.options import console
 
 
@@ -23,7 +23,7 @@ def settings(
 
     found = settings_reference(key)
     if as_json:
-        typer.echo(json.dumps([asdict(one) for one in found], indent=2))
+        print_json("setting", [asdict(one) for one in found])
         return
     from rich.table import Table
 

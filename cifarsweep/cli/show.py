@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cifarsweep.cli.json_output import print_json
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, Json, console
 from cifarsweep.errors import SpecError
 from cifarsweep.spec.provenance import changes_text
@@ -40,7 +40,7 @@ def show(
         row = store.trials.get(study, number)
         latest = row.final or _latest(store, study, number)
     if as_json:
-        typer.echo(json.dumps({"study": study} | trial_fields(row, latest), indent=2, default=str, allow_nan=False))
+        print_json("trial", {"study": study} | trial_fields(row, latest))
     else:
         _print(study, row, latest)
 

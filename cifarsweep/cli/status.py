@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cifarsweep.cli.json_output import print_json
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, Json, console
 from cifarsweep.errors import StoreUnavailable
 from cifarsweep.formatting import duration, state_text
@@ -45,7 +45,7 @@ def status(
     with Store.open(db, read_only=True) as store:
         if as_json:
             studies = [status_fields(row) for row in store.studies.status(study, speeds=True)]
-            typer.echo(json.dumps(studies[0] if len(studies) == 1 else studies, indent=2))
+            print_json("status", studies[0] if len(studies) == 1 else studies)
         elif watch:
             follow(store, study)
         else:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cifarsweep.cli.json_output import print_json
 from cifarsweep.cli.options import Json, console
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def studies(
     paths = shipped() if name is None else [find(name)]
     if as_json:
         found = [_fields(path) for path in paths]
-        typer.echo(json.dumps(found if name is None else found[0], indent=2))
+        print_json("shipped-study", found if name is None else found[0])
     elif name is None:
         _print_list(paths)
     elif copy is None:
