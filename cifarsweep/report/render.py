@@ -28,8 +28,20 @@ if TYPE_CHECKING:
 
 PLOTLY = "plotly.min.js"
 INDEX = "index.html"
-#: Each uses those before it.
-_SCRIPTS = ("plot.js", "curves.js", "figures.js", "classes.js", "report.js")
+#: Scripts of a study's page; each uses those before it.
+_SCRIPTS = (
+    "plot.js",
+    "view.js",
+    "curves.js",
+    "figures.js",
+    "classes.js",
+    "report.js",
+)
+#: Styles of a study's page; other pages take the first alone.
+_STYLES = (
+    "report.css",
+    "figures.css",
+)
 _TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -121,7 +133,8 @@ def _render(
     template: str, view: Mapping[str, Any], sources: Sequence[str] = (), live: str | None = None, **more: Any
 ) -> str:
     """Fill in a template; scripts of the page come from `sources` alone."""
-    style = colour_rules() + _asset("report.css") + (_asset("figures.css") if template == "page.html" else "")
+    styles = _STYLES if template == "page.html" else _STYLES[:1]
+    style = colour_rules() + "".join(map(_asset, styles))
     policy = _policy(sources, live=live is not None)
     return _environment().get_template(template).render(view, policy=policy, live=live, style=style, **more)
 

@@ -24,6 +24,7 @@ from cifarsweep.formatting import (
     shown_interval,
     timestamp,
 )
+from cifarsweep.report.factors import factor_payload, level_places, page_factors
 from cifarsweep.report.figures import CLASSES_SHOWN, POINTS, class_payload, cost_payload, curve_payload, gap_payload
 from cifarsweep.report.images_section import images_view
 from cifarsweep.report.marks import Scale, interval_mark
@@ -176,12 +177,17 @@ def _payload(
     report: ReportStudy, results: Sequence[CellResult], styles: Mapping[str, CellStyle], runs: RunsFound | None
 ) -> dict[str, Any]:
     """The data of all figures, ready for JSON."""
-    cells = [_payload_cell(result, styles[result.cell.name]) for result in results]
+    factors = page_factors(report.study)
+    cells = [
+        _payload_cell(result, styles[result.cell.name]) | {"levels": level_places(result.cell, factors)}
+        for result in results
+    ]
     curves = curve_payload(report)
     return {
         "name": report.study.name,
         "accuracy": metric_label(report.study.metric),
         "share": is_share(report.study.metric),
+        "factors": factor_payload(factors),
         "cells": cells,
         "costs": cost_payload(results),
         "reach": reach([result.accuracy.mean for result in results if result.accuracy], report.study.metric),

@@ -1,4 +1,4 @@
-// Shared by all figures: data, colours, texts, axes, and the cells that the reader chose.
+// Shared by all figures: data, colours, texts and axes.
 const data = JSON.parse(document.getElementById("report-data").textContent);
 const root = document.documentElement;
 const byId = (id) => document.getElementById(id);
@@ -11,8 +11,6 @@ const UNITS = {
   default: [["", 1, 2e3], ["k", 1e3, 2e3], ["M", 1e6, 2e3], ["G", 1e9, 2e3], ["T", 1e12, 2e3], ["P", 1e15, 2e3], ["E", 1e18, Infinity]],
 };
 const SYMBOLS = { solid: "circle", dash: "diamond", dot: "square", dashdot: "cross" };
-const chosen = new Set();
-const isShown = (index) => !chosen.size || chosen.has(index);
 const onPaper = () => root.classList.contains("printing");
 const narrow = () => root.clientWidth < 640 && !onPaper();
 const css = (name) => getComputedStyle(root).getPropertyValue(name).trim();

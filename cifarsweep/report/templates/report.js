@@ -4,8 +4,6 @@ const DRAWING = {
   "figure-classes": drawClasses, "figure-confusion": drawConfusion, "figure-resources": drawResources,
 };
 const FIGURES = Object.values(DRAWING);
-/** Figures that show only the chosen cells. */
-const ISOLATING = [drawCurves, drawClasses, drawResources];
 /** Figures on or near the screen; always the main figure, and all figures if there are few cells. */
 const near = new Set(roomy() ? FIGURES : [drawCurves]);
 /** Figures to draw again when they come near. */
@@ -43,12 +41,20 @@ const buttons = () => [...document.querySelectorAll("#legend button[data-cell]")
 const choose = (indices) => {
   chosen.clear();
   for (const index of indices) chosen.add(index);
-  for (const button of buttons()) button.setAttribute("aria-pressed", String(chosen.has(Number(button.dataset.cell))));
+  viewChanged();
+};
+/** Show in the legend and in figures what is chosen. */
+const onView = () => {
+  for (const button of buttons()) {
+    const index = Number(button.dataset.cell);
+    button.setAttribute("aria-pressed", String(chosen.has(index)));
+    button.hidden = isHidden(index);
+  }
   const all = byId("show-all");
   // Hiding a focused button would lose the focus.
-  if (all && !chosen.size && document.activeElement === all) buttons()[0].focus();
+  if (all && !chosen.size && document.activeElement === all) buttons().find(({ hidden }) => !hidden)?.focus();
   if (all) all.hidden = chosen.size === 0;
-  drawSoon(ISOLATING);
+  drawSoon();
 };
 /** A click shows one cell alone, the next click all; Shift, Ctrl or Cmd adds and removes single cells. */
 const afterClick = (index, several) => {
@@ -68,19 +74,15 @@ const onChange = ({ target }) => {
   if (target.id === "close-up") drawSoon([drawFinals, drawCosts, drawGaps]);
   else for (const draw of CHANGING[target.closest("figure")?.id] ?? []) draw();
 };
-/** Take new data from the dashboard. Chosen cells stay chosen, by name. */
 const onNewer = ({ detail }) => {
-  const names = new Set([...chosen].map((index) => data.cells[index].name));
-  Object.assign(data, detail);
-  choose([...data.cells.keys()].filter((index) => names.has(data.cells[index].name)));
+  takeNewer(detail);
   watch();
-  drawSoon();
 };
 const listen = () => {
   // Listen on the document: the dashboard adds controls later.
   document.addEventListener("click", onClick);
   document.addEventListener("change", onChange);
-  document.addEventListener("newer-data", onNewer);
+  document.addEventListener("view-changed", onView);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawSoon());
   // Print with light colours, also from a dark screen.
   const closed = new Set();
@@ -96,12 +98,14 @@ const listen = () => {
   addEventListener("afterprint", printing(false));
 };
 
+document.addEventListener("newer-data", onNewer);
+addEventListener("hashchange", followAddress);
 if (typeof Plotly === "undefined") {
   byId("no-plotly").hidden = false;
   for (const figure of document.querySelectorAll("figure.drawn")) figure.remove();
   for (const section of document.querySelectorAll("section")) if (section.children.length < 2) section.remove();
 } else {
   listen();
-  drawSoon();
   watch();
 }
+followAddress();

@@ -1,0 +1,91 @@
+// What the reader chose to see, and the address that says it, so that a link shows what its sender saw.
+/** Levels hidden by the chips as "factor:level", the factors that colours and panels follow, and whether curves have
+ * bands: null while their number decides. Indices are those of `data.factors`. `anchor` is the id that was jumped to. */
+const view = { hidden: new Set(), colour: null, panels: null, bands: null, anchor: "" };
+/** Cells chosen in the legend; none means all. */
+const chosen = new Set();
+const isHidden = (index) => data.cells[index].levels.some((level, factor) => view.hidden.has(`${factor}:${level}`));
+const isShown = (index) => !isHidden(index) && (!chosen.size || chosen.has(index));
+
+const encoded = (text) => encodeURIComponent(text.toWellFormed()).replace(/%(2F|3A|3D)/g, decodeURIComponent);
+const decoded = (part) => {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part; // a link that was cut or typed wrongly names nothing that is known
+  }
+};
+const remembered = new Map();
+/** Keep a choice in the address: `read` gives its text, or null for what a page shows by itself; `write` takes either
+ * and only sets it: "view-changed" follows. Texts name things, as numbers may change when a study grows. */
+const remember = (key, read, write) => remembered.set(key, {
+  read: () => {
+    const text = read();
+    return text === null ? null : encoded(text).replaceAll("%2C", ",");
+  },
+  write: (part) => write(part === null ? null : decoded(part)),
+});
+/** The same for a list of texts, which may hold commas; an empty one is what a page shows by itself. */
+const rememberList = (key, read, write) => remembered.set(key, {
+  read: () => read().map(encoded).join(",") || null,
+  write: (part) => write(part === null ? [] : part.split(",").map(decoded)),
+});
+
+const choicesText = () => (
+  [...remembered].map(([key, { read }]) => [key, read()]).filter(([, part]) => part !== null).map((pair) => pair.join("=")).join("&"));
+const partsOf = (fragment) => new Map(
+  fragment.split("&").filter((part) => part.includes("=")).map((part) => [part.split("=", 1)[0], part.slice(part.indexOf("=") + 1)]));
+/** Set every remembered choice from the text of them all; unknown keys say nothing. */
+const recall = (text) => {
+  const parts = partsOf(text);
+  for (const [key, { write }] of remembered) write(parts.get(key) ?? null);
+};
+/** Write the choices into the address. An anchor alone stays as it is, beside choices it becomes `at=`. */
+const record = () => {
+  const choices = choicesText();
+  const at = choices && view.anchor ? `at=${encoded(view.anchor)}` : view.anchor && encodeURI(view.anchor);
+  const fragment = [choices, at].filter(Boolean).join("&");
+  if (fragment === location.hash.slice(1)) return;
+  try {
+    history.replaceState(history.state, "", location.href.split("#")[0] + (fragment && `#${fragment}`));
+  } catch { /* a browser may allow no address, as in a frame, or no more of them for some seconds */ }
+};
+/** Call this after any change of `view` or `chosen`. */
+const viewChanged = () => {
+  document.dispatchEvent(new CustomEvent("view-changed"));
+  record();
+};
+/** Follow the address, at first and when the reader changes it. A fragment without "=" is an anchor: choices stay. */
+const followAddress = () => {
+  const fragment = location.hash.slice(1);
+  const choices = fragment.includes("=");
+  if (choices) recall(fragment);
+  view.anchor = decoded(choices ? partsOf(fragment).get("at") ?? "" : fragment);
+  viewChanged();
+  if (choices) byId(view.anchor)?.scrollIntoView();
+};
+/** Take newer data; choices stay, by the names of what was chosen. */
+const takeNewer = (newer) => {
+  const choices = choicesText();
+  Object.assign(data, newer);
+  recall(choices);
+  viewChanged();
+};
+
+/** Every level of every factor, as the address names it. */
+const levelNames = () => data.factors.flatMap(({ name, levels }, factor) => (
+  levels.map((text, level) => ({ id: `${factor}:${level}`, text: `${name}:${text}` }))));
+rememberList("hide",
+  () => levelNames().filter(({ id }) => view.hidden.has(id)).map(({ text }) => text),
+  (texts) => { view.hidden = new Set(levelNames().filter(({ text }) => texts.includes(text)).map(({ id }) => id)); });
+for (const key of ["colour", "panels"]) {
+  remember(key, () => data.factors[view[key]]?.name ?? null, (text) => {
+    const index = data.factors.findIndex(({ name }) => name === text);
+    view[key] = index < 0 ? null : index;
+  });
+}
+remember("bands", () => (view.bands === null ? null : String(Number(view.bands))), (text) => { view.bands = text === null ? null : text === "1"; });
+rememberList("cells", () => [...chosen].map((index) => data.cells[index].name), (names) => {
+  chosen.clear();
+  data.cells.forEach(({ name }, index) => { if (names.includes(name)) chosen.add(index); });
+});
