@@ -1,6 +1,6 @@
-"""Search spaces and Optuna: which point to try next, and whether to end a trial early.
+"""Search spaces and Optuna: which point to try next, whether to end a trial early, and which parameters matter.
 
-Both depend on their arguments alone. Each call builds an Optuna study in memory from our own rows, so that no worker
+All depend on their arguments alone. Each call builds an Optuna study in memory from our own rows, so that no worker
 needs to remember anything, and no pickle is read from a database.
 """
 
@@ -219,6 +219,38 @@ def _stopped_at_a_rung(study: str, number: int, curves: Sequence[Curve]) -> bool
                     trials[index].report(curves[index].values[rung - 1], rung)
                     verdict = trials[index].should_prune()
     return bool(verdict)
+
+
+def importances(
+    search: Search, tried: Sequence[PointResult], best: int, *, less_is_better: bool = False
+) -> dict[str, float]:
+    """The share of each parameter of the space in what sets the `best` points apart from all points that are complete.
+
+    Shares add up to 1; they are all the same where nothing sets these points apart. PED-ANOVA (Watanabe et al. 2023,
+    https://arxiv.org/abs/2304.10255), Optuna's default: the Pearson divergence of the density of a parameter among the
+    best points from that among all. It draws nothing at random, takes 0.03 s for 1,000 points where fANOVA takes
+    minutes, and asks what makes points good, where fANOVA mostly tells what makes bad ones bad.
+
+    Points with a value outside of the space, and without a finite one, don't count. Raises ValueError unless `best` is
+    at least 1 and less than the number of those that count.
+    """
+    complete = [
+        one
+        for one in tried
+        if one.state == "complete" and one.value is not None and math.isfinite(one.value) and search.holds(one.params)
+    ]
+    if not 1 <= best < len(complete):
+        raise ValueError(f"best: must be from 1 to {len(complete) - 1}, not {best}")
+    with _quiet() as optuna:
+        from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
+        distributions = {key: _distribution(optuna, search, key) for key in sorted(search.space)}
+        study = optuna.create_study(direction="minimize" if less_is_better else "maximize")
+        study.add_trials(_frozen(optuna, search, distributions, one) for one in complete)
+        # Half a point less, so that rounding up gives this number whatever the last bit of the quotient is.
+        evaluator = PedAnovaImportanceEvaluator(target_quantile=(best - 0.5) / len(complete))
+        # By name: Optuna orders parameters of the same importance by chance.
+        return dict(get_param_importances(study, evaluator=evaluator, params=sorted(distributions)))
 
 
 @contextlib.contextmanager

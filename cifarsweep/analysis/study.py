@@ -12,6 +12,7 @@ from cifarsweep.analysis.reported import ReportedAndFound, reported_and_found
 from cifarsweep.analysis.reported_runs import RunsFound, runs_found
 from cifarsweep.analysis.results import CellResult, cell_results, costs
 from cifarsweep.analysis.samples import named_cells
+from cifarsweep.analysis.search import SearchResult, search_result
 from cifarsweep.analysis.verdicts import Verdict, verdicts
 from cifarsweep.spec.study import Study
 
@@ -37,6 +38,8 @@ class StudyAnalysis:
     """Of all numbers that others reported, in the order of the study, and of the runs that it names."""
     runs: RunsFound | None = None
     """The runs of another study that it names; None if it names none."""
+    search: SearchResult | None = None
+    """What its search found; None if it has none."""
 
     @property
     def study(self) -> Study:
@@ -69,6 +72,7 @@ def _analysed(report: ReportStudy, results: Sequence[CellResult]) -> StudyAnalys
         verdicts=tuple(verdicts(report)),
         reported=tuple(reported_and_found(report, runs)),
         runs=runs,
+        search=search_result(report),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
+from cifarsweep.spec.levels import same_level
 from cifarsweep.spec.settings import Frozen
 from cifarsweep.spec.types import Value
 
@@ -62,6 +63,10 @@ class Range(Frozen):
             return (self.high - self.low) // (self.step or 1) + 1
         return None
 
+    def holds(self, value: Value) -> bool:
+        """Whether the value is in the range."""
+        return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
+
     def rounded(self, value: float) -> Value:
         """Return the value with few digits, inside the range."""
         if self.whole:
@@ -96,6 +101,10 @@ class Choices(Frozen):
     @property
     def count(self) -> int:
         return len(self.choices)
+
+    def holds(self, value: Value) -> bool:
+        """Whether the value is one of the choices."""
+        return any(same_level(value, choice) for choice in self.choices)
 
 
 Parameter = Range | Choices
@@ -133,6 +142,10 @@ class Search(Frozen):
     def points(self) -> int:
         """The number of points to suggest, at most all."""
         return self.n_trials if self.size is None else min(self.n_trials, self.size)
+
+    def holds(self, point: Mapping[str, Value]) -> bool:
+        """Whether the point has a value of the space for each parameter."""
+        return all(key in point and each.holds(point[key]) for key, each in self.space.items())
 
     def every_point(self) -> Iterator[dict[str, Value]]:
         """Yield all points of a space whose `size` is known."""
