@@ -24,6 +24,7 @@ from cifarsweep.spec.study import Cell, Study, select
 from cifarsweep.spec.types import FINAL_STATES
 from cifarsweep.stats.estimate import Sample
 from cifarsweep.stats.evidence import Reached
+from cifarsweep.stats.multiplicity import ERROR_RATE, level_after, levels
 
 #: Trials that are done, by cell and seed.
 DoneTrials = Mapping[str, Mapping[int, ReportTrial]]
@@ -168,6 +169,13 @@ def look_at(cells: Collection[str], done: DoneTrials, report: ReportStudy) -> Lo
             }
             return Look(look, kept)
     return None
+
+
+def level_of(look: Look | None, report: ReportStudy) -> float:
+    """The chance of a false verdict that this look may add; of the next one that is planned, where none is complete."""
+    if not report.plans:
+        return ERROR_RATE
+    return levels(report.plans)[look.seeds] if look and look.seeds else level_after(report.plans, 0)
 
 
 def trials_by_seed(side: Side, done: DoneTrials) -> dict[int, list[ReportTrial]]:

@@ -24,6 +24,7 @@ from cifarsweep.analysis.samples import (
     chance_of,
     done_trials,
     last_values,
+    level_of,
     look_at,
     pending_seeds,
     seed_means,
@@ -40,7 +41,7 @@ from cifarsweep.stats import evidence as tests
 from cifarsweep.stats.estimate import Method
 from cifarsweep.stats.evidence import Evidence
 from cifarsweep.stats.hits import NewImages
-from cifarsweep.stats.multiplicity import ERROR_RATE, Decision, Judgement, judge, level_after, levels
+from cifarsweep.stats.multiplicity import Decision, Judgement, judge, level_after
 from cifarsweep.stats.power import seeds_needed, seeds_range
 
 #: Why a hypothesis can't be tested.
@@ -158,18 +159,12 @@ def _case(hypothesis: Hypothesis, done: DoneTrials, report: ReportStudy) -> _Cas
     # Whether a cell trains is what `at_chance` asks.
     counted = shown if hypothesis.kind == "at_chance" else compared_by_seed(shown)
     evidence = None if _none_trained(compared, fell_out) else _evidence(hypothesis, compared, counted, report)
-    return _Case(hypothesis, compared, counted, fell_out, look, _level(look, report), evidence)
+    return _Case(hypothesis, compared, counted, fell_out, look, level_of(look, report), evidence)
 
 
 def _none_trained(compared: Sequence[Side], fell_out: Mapping[str, FallenOut]) -> bool:
     """Whether there is nothing to compare, since no run of any side trained."""
     return len(compared) > 1 and all(found.every for found in fell_out.values())
-
-
-def _level(look: Look | None, report: ReportStudy) -> float:
-    if not report.plans:
-        return ERROR_RATE
-    return levels(report.plans)[look.seeds] if look and look.seeds else level_after(report.plans, 0)
 
 
 def _evidence(

@@ -16,7 +16,7 @@ Method = Literal["one-sample", "Welch", "contrast"]
 #: Verdicts need at least this many seeds in each cell: two may agree by chance.
 FEWEST_SEEDS = 3
 #: Relative distance of neighbouring numbers of 32 bits, in which metrics are computed.
-_SINGLE = 2.0**-23
+SINGLE = 2.0**-23
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def contrast(terms: Sequence[tuple[float, Sample]], method: Method = "contrast")
     if n.min() == 1:
         return Estimate(value, math.inf, 1.0, 1, method, rounding=rounding)
     found = np.array([np.var(sample.values, ddof=1) for sample in samples])
-    variances = np.maximum(found, [max(sample.floor, (_SINGLE * scale) ** 2 / 12) for sample in samples])
+    variances = np.maximum(found, [max(sample.floor, (SINGLE * scale) ** 2 / 12) for sample in samples])
     error, df = satterthwaite(weights**2 * variances / n, n)
     known = float(df) if error else float(n.sum() - n.size)
     effect = value / math.sqrt(variances.mean()) * (1 - 3 / (4 * (n.sum() - n.size) - 1)) if error else None
