@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cifarsweep.analysis.collect import collect, read_trials, with_curves
+from cifarsweep.analysis.effect_records import Effects
+from cifarsweep.analysis.effects import effects
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.reported import ReportedAndFound, reported_and_found
 from cifarsweep.analysis.reported_runs import RunsFound, runs_found
@@ -40,6 +42,8 @@ class StudyAnalysis:
     """The runs of another study that it names; None if it names none."""
     search: SearchResult | None = None
     """What its search found; None if it has none."""
+    effects: Effects | None = None
+    """Of the factors that it crosses; None if there are none."""
 
     @property
     def study(self) -> Study:
@@ -73,6 +77,7 @@ def _analysed(report: ReportStudy, results: Sequence[CellResult]) -> StudyAnalys
         reported=tuple(reported_and_found(report, runs)),
         runs=runs,
         search=search_result(report),
+        effects=effects(report),
     )
 
 
