@@ -211,7 +211,8 @@ def _check_change(known: StoredStudy, spec: Study, *, extend: bool) -> None:
     if not extend:
         raise StudyExists(
             f"study {spec.name!r} exists with other contents. Use --extend where only cells, seeds, trials of a search "
-            f"or what others reported were added, or --as NAME for a study of its own.\n{difference(old, spec)}"
+            "or what others reported were added, or --as NAME for a study of its own. What was stored -> what the file "
+            f"says now:\n{difference(old, spec)}"
         )
     check_extends(old, spec, f" on {known.created_at:%Y-%m-%d %H:%M} UTC")
 

@@ -96,7 +96,7 @@ def test_a_bad_number_of_seconds_is_blamed_on_what_gave_it(call, value):
     assert "SAVE_EVERY" not in given.stderr and "--save-every" not in found.stderr
 
 
-def test_a_changed_study_under_the_same_name_is_refused_with_a_diff(call, tmp_path):
+def test_a_changed_study_under_the_same_name_is_refused_with_what_differs(call, tmp_path):
     path = tmp_path / "tiny.toml"
     path.write_text(STUDY)
     assert call("create", "tiny.toml").returncode == 0
@@ -104,7 +104,7 @@ def test_a_changed_study_under_the_same_name_is_refused_with_a_diff(call, tmp_pa
 
     done = call("create", "tiny.toml")
 
-    refused(done, "-  epochs = 1", "+  epochs = 2", "--as")
+    refused(done, "epochs: 1 -> 2 in all 2 cells", "--as")
     assert '"queued": 10' in call("status", "tiny", "--json").stdout
 
 

@@ -135,7 +135,7 @@ def test_they_may_come_later_since_they_are_neither_trained_nor_tested(write: An
 
     check_extends(old, new)
     check_extends(new, old)
-    assert '+reported = {"cell":"slow"' in difference(old, new)
+    assert 'reported new: {"cell": "slow"' in difference(old, new)
 
 
 def test_a_stored_number_of_no_cell_is_named(write: Any) -> None:

@@ -73,7 +73,7 @@ def test_extending_may_add_them(write: Any) -> None:
     old, new = read_study(write(BASE)), read_study(write(with_runs()))
 
     check_extends(old, new)
-    assert '+reported_runs = {"study":"backbone"' in difference(old, new)
+    assert 'reported_runs.study: none -> "backbone"' in difference(old, new)
 
 
 def test_stored_runs_of_no_cell_are_named(write: Any) -> None:

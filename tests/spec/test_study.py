@@ -28,13 +28,48 @@ def test_fewer_seeds_do_not(demo):
 def test_other_settings_do_not_extend_and_the_diff_names_them(demo):
     changed = read_study(find("demo"), overrides={"epochs": 9})
 
-    with pytest.raises(StudyExists, match=r"\+  epochs = 9"):
+    with pytest.raises(StudyExists, match=r"epochs: 15 -> 9 in all 4 cells$"):
         check_extends(demo, changed)
 
 
 def test_a_changed_hypothesis_does_not_extend(demo):
     with pytest.raises(StudyExists, match="hypotheses"):
         check_extends(demo, demo.model_copy(update={"hypotheses": ()}))
+
+
+def test_a_setting_that_only_some_cells_change_names_them(demo):
+    cells = [
+        cell.model_copy(update={"own_settings": cell.settings.model_copy(update={"epochs": 7})}) if at < 2 else cell
+        for at, cell in enumerate(demo.cells)
+    ]
+
+    said = difference(demo, demo.model_copy(update={"cells": tuple(cells)}))
+
+    assert said == f"epochs: 15 -> 7 in 2 of 4 cells: {demo.cells[0].name!r}, {demo.cells[1].name!r}"
+
+
+def test_cells_and_hypotheses_that_go_and_come_are_named(demo):
+    renamed = demo.cells[0].model_copy(update={"name": "other"})
+    changed = {"cells": (renamed, *demo.cells[1:]), "hypotheses": demo.hypotheses[1:]}
+
+    lines = difference(demo, demo.model_copy(update=changed)).splitlines()
+
+    assert lines[-2:] == [f"1 cell gone: {demo.cells[0].name!r}", "1 cell new: 'other'"]
+    assert lines[0].startswith('hypothesis gone: {"claim"')
+
+
+def test_a_changed_margin_is_named_by_hypothesis_and_key(demo):
+    first = demo.hypotheses[0].model_copy(update={"margin": 0.25})
+
+    said = difference(demo, demo.model_copy(update={"hypotheses": (first, *demo.hypotheses[1:])}))
+
+    assert said.startswith("hypothesis 1: margin: ") and said.endswith(" -> 0.25") and "\n" not in said
+
+
+def test_cells_in_another_order_are_another_study(demo):
+    turned = demo.model_copy(update={"cells": demo.cells[::-1]})
+
+    assert difference(demo, turned) == "the cells come in another order"
 
 
 def test_equal_studies_have_no_difference(demo):
