@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     from cifarsweep.analysis.comparison import Comparison
     from cifarsweep.analysis.records import ReportStudy
     from cifarsweep.analysis.study import StudyAnalysis
+
+Table = Annotated[
+    Literal["latex", "markdown", "csv"] | None,
+    typer.Option(
+        "--table",
+        help="Only write tables to hand in, of results and verdicts: a file each into --out, or all to standard output "
+        "with --out -.",
+    ),
+]
+#: `--out -`.
+_STANDARD_OUTPUT = Path("-")
 
 
 def report(
@@ -30,6 +41,7 @@ def report(
     pdf: Annotated[bool, typer.Option("--pdf", help="Print the pages as PDF too, by Chromium.")] = False,
     png: Annotated[bool, typer.Option("--png", help="Draw the pages as pictures too, by Chromium.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Only print verdicts and cells, for programs.")] = False,
+    table: Table = None,
 ) -> None:
     """Write offline pages, and print the results.
 
@@ -41,8 +53,15 @@ def report(
         raise typer.BadParameter("--compare names its two studies itself")
     if as_json and (pdf or png):
         raise typer.BadParameter("--json writes no page: leave --pdf and --png out")
+    if table and (compare or pdf or png or as_json):
+        raise typer.BadParameter("--table writes no page: leave --compare, --pdf, --png and --json out")
+    if out == _STANDARD_OUTPUT and not table:
+        raise typer.BadParameter("--out - is for --table alone: pages need a folder")
     if pdf or png:
         find_chromium()  # before anything is written
+    if table:
+        _write_tables(_loaded(study, db, curves=False)[0], table, out)
+        return
     if compare:
         paths = _compare(*compare, db, out, as_json=as_json)
     else:
@@ -58,8 +77,6 @@ def _report(names: Sequence[str] | None, db: str, out: Path, *, single_file: boo
     from cifarsweep.report.summary import study_fields
 
     studies, left_out = _loaded(names, db, curves=not as_json)
-    for error in left_out:
-        typer.echo(f"left out: {error}", err=True)
     if as_json:
         print_json("report", [study_fields(analysis) for analysis in studies])
         return []
@@ -69,8 +86,24 @@ def _report(names: Sequence[str] | None, db: str, out: Path, *, single_file: boo
     return paths
 
 
+def _write_tables(studies: Sequence[StudyAnalysis], table: Literal["latex", "markdown", "csv"], out: Path) -> None:
+    from cifarsweep.report.paper_tables import paper_tables
+    from cifarsweep.report.table_formats import table_text, write_tables
+    from cifarsweep.text import data_output
+
+    tables = [one for analysis in studies for one in paper_tables(analysis)]
+    if out == _STANDARD_OUTPUT:
+        data_output().write("\n".join(table_text(one, table) for one in tables))
+        return
+    for path in write_tables(tables, table, out):
+        typer.echo(path)
+
+
 def _loaded(names: Sequence[str] | None, db: str, *, curves: bool) -> tuple[list[StudyAnalysis], list[UnreadableStudy]]:
-    """The studies, and errors of those that can't be read; raised if names are given or no study is left."""
+    """The studies, and errors of those that can't be read, which are printed.
+
+    They are raised if names are given or no study is left.
+    """
     from cifarsweep.analysis.study import load_study
     from cifarsweep.store import Store
 
@@ -87,6 +120,8 @@ def _loaded(names: Sequence[str] | None, db: str, *, curves: bool) -> tuple[list
         if not studies:
             none = UnknownStudy(f"{store.shown_url}: holds no study yet; create one with `cifarsweep create demo`")
             raise next(iter(errors), none)
+        for unread in errors:
+            typer.echo(f"left out: {unread}", err=True)
         return studies, errors
 
 

@@ -87,10 +87,22 @@ def test_several_studies_share_an_index_with_an_answer_each(call, tmp_path, two_
         (["small", "--compare", "small", "small"], "--compare names its two studies itself"),
         (["small", "--pdf"], "none is on PATH"),
         (["small", "--json", "--png"], "--json writes no page"),
+        (["small", "--table", "latex", "--json"], "--table writes no page"),
+        (["small", "--out", "-"], "--out - is for --table alone"),
     ],
 )
 def test_what_can_not_be_shown_is_said_and_nothing_written(call, tmp_path, two_databases, arguments, words):
     shown = call("report", *arguments, PATH=str(tmp_path))
 
     assert (shown.returncode, shown.stdout) == (2, "") and words in shown.stderr
+    assert not (tmp_path / "reports").exists()
+
+
+def test_tables_go_into_files_or_to_standard_output(call, tmp_path, two_databases):
+    written = call("report", "small", "--table", "latex", "--out", "paper")
+    told = call("report", "small", "--table", "csv", "--out", "-")
+
+    assert written.stdout.splitlines() == ["paper/small-results.tex", "paper/small-verdicts.tex"], written.stderr
+    assert "\\toprule" in (tmp_path / "paper" / "small-results.tex").read_text()
+    assert told.stdout.startswith("cell,level batch_size,metric,mean,low,high") and "\n\nclaim,kind," in told.stdout
     assert not (tmp_path / "reports").exists()
