@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -35,14 +36,18 @@ _SCRIPTS = (
     "curves.js",
     "figures.js",
     "classes.js",
+    "contents.js",
     "report.js",
 )
 #: Styles of a study's page; other pages take the first alone.
 _STYLES = (
     "report.css",
     "figures.css",
+    "contents.css",
 )
 _TEMPLATES = Path(__file__).with_name("templates")
+#: The heading of a section of a page, with the id that leads there.
+_HEADING = re.compile(r'<h2 id="([^"]+)">(.*?)</h2>', re.DOTALL)
 
 
 def write_pages(
@@ -178,6 +183,7 @@ def _environment() -> Environment:
         finalize=_finalize,
     )
     environment.filters["verbatim"] = _verbatim
+    environment.filters["headings"] = _headings
     environment.policies["json.dumps_function"] = _json
     return environment
 
@@ -192,6 +198,11 @@ def _verbatim(text: str) -> Markup:
     from markupsafe import escape
 
     return escape(escape_controls(text))
+
+
+def _headings(sections: Markup) -> list[tuple[str, Markup]]:
+    """The id and the words of each heading within sections of a page, in their order."""
+    return [(id_, type(sections)(words)) for id_, words in _HEADING.findall(sections)]
 
 
 def _json(value: Any, **_: Any) -> str:

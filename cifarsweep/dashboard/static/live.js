@@ -133,6 +133,7 @@
     shown = stamp;
     const newer = JSON.parse(page.getElementById("report-data")?.textContent ?? "null");
     if (newer) document.dispatchEvent(new CustomEvent("newer-data", { detail: newer }));
+    document.dispatchEvent(new CustomEvent("page-changed"));
   };
 
   const refresh = async () => {
