@@ -18,7 +18,7 @@ UV     := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
 EXTRAS := postgres s3 slurm search timm parquet tensorboard notebook dashboard
 DEMO_DB := sqlite:///reports/demo.db
 
-.PHONY: help setup demo test quick lint types contracts unit bench lock clean
+.PHONY: help setup demo test quick lint types contracts unit bench docs lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -61,6 +61,10 @@ unit: $(VENV)/.ready ## every test, on two processes
 quick: $(VENV)/.ready ## every test but the long ones: fault campaigns, real browsers, Slurm, S3, benchmarks in small
 	$(BIN)/pytest -n 2 --dist worksteal -m "not long" tests
 
+docs: $(VENV)/.ready ## the documents as pages: open site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo site/index.html
+
 bench: $(VENV)/.ready ## the benchmarks, each against the plain alternative
 	@for file in benchmarks/bench_*.py; do $(BIN)/python $$file; done
 
@@ -71,4 +75,4 @@ lock: | $(if $(findstring $(TOOLS),$(UV)),$(TOOLS)/bin/uv) ## make the lock file
 	rm -f requirements.lock.bak
 
 clean: ## remove what make built
-	rm -rf $(VENV) .venv-* $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache reports/demo.db* reports/demo.html
+	rm -rf $(VENV) .venv-* $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache reports/demo.db* reports/demo.html site

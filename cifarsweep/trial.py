@@ -1,6 +1,7 @@
 """What a program says to the worker that started it: what it measured, and where its checkpoint is.
 
-Standard library alone, so that a program needs nothing else of this package. PROGRAMS.md describes the protocol.
+Standard library alone, so that a program needs nothing else of this package. docs/how-to/own-script.md describes the
+protocol.
 """
 
 from __future__ import annotations

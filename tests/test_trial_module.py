@@ -180,7 +180,7 @@ dist.destroy_process_group()
 
 
 def test_the_files_of_the_guide_are_valid(tmp_path):
-    guide = (Path(__file__).parents[1] / "PROGRAMS.md").read_text()
+    guide = (Path(__file__).parents[1] / "docs/how-to/own-script.md").read_text()
     study, read = re.findall(r"```toml\n(.*?)```", guide, flags=re.DOTALL)
     (tmp_path / "mynet").mkdir()
     for name in ("train.py", "mynet/net.py"):

@@ -1,4 +1,4 @@
-"""`launch` and backups as a user types them, and the files that the README gives for servers."""
+"""`launch` and backups as a user types them, and the files that the page on several machines gives for servers."""
 
 import configparser
 import importlib.util
@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 from cifarsweep.cli.app import app
 from cifarsweep.cli.launch import _arguments
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs/how-to/several-machines.md").read_text()
 
 
 def block(language: str) -> str:
-    found = re.search(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    found = re.search(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
     assert found is not None
     return found[1]
 

@@ -1,4 +1,4 @@
-"""The examples of programs, by the commands that the README has for them."""
+"""The examples of programs, by the commands that the page on scripts has for them."""
 
 from __future__ import annotations
 

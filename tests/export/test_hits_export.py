@@ -1,4 +1,4 @@
-"""Which images trials got right, written and unpacked again as the README says."""
+"""Which images trials got right, written and unpacked again as the page on analysing says."""
 
 import base64
 import csv

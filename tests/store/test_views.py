@@ -1,4 +1,4 @@
-"""The views that people query: every number as it was recorded, on both databases; and the README's queries."""
+"""The views that people query: every number as it was recorded, on both databases; and the queries of the page."""
 
 import math
 import re
@@ -12,7 +12,7 @@ from sqlalchemy import text
 from cifarsweep.spec.types import MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs/how-to/analyse.md"
 NUMBERS = [0.1 + 0.2, -1e-300, math.inf, -math.inf, math.nan, -0.0, 0.0]
 
 
@@ -67,8 +67,8 @@ def test_v_metric_gives_numbers_back(told_store: Store) -> None:
     }
 
 
-def test_the_readmes_queries_run(told_store: Store) -> None:
-    queries = re.findall(r"```sql\n(.*?)```", README.read_text(), flags=re.DOTALL)
+def test_the_queries_of_the_page_run(told_store: Store) -> None:
+    queries = re.findall(r"```sql\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
 
     answers = [ask(told_store, query) for block in queries for query in block.split(";") if query.strip()]
 

@@ -1,4 +1,4 @@
-"""The messages of a program, as PROGRAMS.md describes them, and the rules that what it reports must keep."""
+"""The messages of a program, and the rules that what it reports must keep. docs/how-to/own-script.md describes both."""
 
 from __future__ import annotations
 
