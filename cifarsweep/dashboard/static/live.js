@@ -153,7 +153,7 @@
   const cell = (value, numeric) => element("td", { class: numeric ? "number" : null }, value === "" ? "–" : value);
   const table = (id, caption, heads, rows) => [
     element("p", { class: "caption", id }, element("b", {}, caption)),
-    element("div", { class: "scroll", role: "region", "aria-labelledby": id, tabindex: "0" },
+    element("div", { class: "scroll", role: "group", "aria-labelledby": id, tabindex: "0" },
       element("table", { class: "live" },
         element("thead", {}, element("tr", {}, ...heads.map(([text, numeric]) =>
           element("th", { scope: "col", class: numeric ? "number" : null }, text)))),
