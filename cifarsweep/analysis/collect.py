@@ -180,6 +180,11 @@ def _best_points(study: Study, rows: Sequence[TrialRow], trials: Sequence[Report
     return tuple(cells[name] for name in (done or ranked)[:_SHOWN_POINTS])
 
 
+def point_cells(store: Store, name: str) -> dict[str, Cell]:
+    """The cells of all trials of a study by name, as they were stored. Raises UnknownStudy."""
+    return {row.cell: _cell_of(row) for row in store.trials.all(name)}
+
+
 def _cell_of(row: TrialRow) -> Cell:
     own = None if row.parameters is None else dict(row.parameters)
     return Cell(name=row.cell, levels=dict(row.levels), settings=row.own_settings, parameters=own)

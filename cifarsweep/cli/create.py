@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from cifarsweep.cli.best_points import best_points_of
 from cifarsweep.cli.db import report_upgrade
 from cifarsweep.cli.new_trials import NoReuse, planner_for, workload_text
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, OtherData, console
@@ -20,10 +21,17 @@ if TYPE_CHECKING:
 
 
 def create(
-    study: Annotated[str, typer.Argument(metavar="STUDY|FILE", help="A study that ships, or a .toml file.")],
+    study: Annotated[
+        str | None, typer.Argument(metavar="STUDY|FILE", help="A study that ships, or a .toml file.")
+    ] = None,
     db: Database = DEFAULT_DATABASE,
+    search: Annotated[
+        str | None, typer.Option("--from", metavar="SEARCH", help="Take the best points of this search as arms.")
+    ] = None,
+    best: Annotated[int | None, typer.Option(metavar="N", min=1, help="With --from: how many points; 5.")] = None,
     seeds: Annotated[
-        int | None, typer.Option(metavar="N", help="Use the seeds 0 to N-1 instead of the file's.")
+        int | None,
+        typer.Option(metavar="N", help="Use the seeds 0 to N-1 instead of the file's; with --from N others than its."),
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeat for more.")
@@ -31,27 +39,40 @@ def create(
     name: Annotated[str | None, typer.Option("--as", metavar="NAME", help="Store it under another name.")] = None,
     extend: Annotated[bool, typer.Option("--extend", help="Add what is new to the stored study.")] = False,
     other_data: OtherData = False,
+    toml: Annotated[
+        bool, typer.Option("--toml", help="Print the study as a file with every setting, and create nothing.")
+    ] = False,
     no_reuse: NoReuse = False,
 ) -> None:
     """Turn a study into trials in the database. Again is a no-op.
 
-    Steps that trials have in common, with one another or with those of other studies, are trained once.
+    Steps that trials have in common, with one another or with those of other studies, are trained once. With --from,
+    the study has the best points of a search as arms, with seeds that the search did not use.
     """
+    from cifarsweep.spec.writer import study_toml
+
+    if (study is None) == (search is None):
+        raise typer.BadParameter("give a study, a .toml file or --from SEARCH: one of them")
+    if study is not None:
+        if best is not None:
+            raise typer.BadParameter("--best goes with --from SEARCH")
+        spec, notes = _from_file(study, settings or [], seeds, name)
+    else:
+        if settings:
+            raise typer.BadParameter("--set goes with a file: print one with --toml, change it, and create it")
+        spec, notes = best_points_of(db, search or "", best, seeds, name)
+        _check_data(spec)
+    if toml:
+        typer.echo(study_toml(spec), nl=False)
+    else:
+        _create(db, spec, notes, extend=extend, other_data=other_data, no_reuse=no_reuse)
+
+
+def _create(db: str, spec: Study, notes: list[str], *, extend: bool, other_data: bool, no_reuse: bool) -> None:
     from cifarsweep.analysis.planning import expected_spread, has_chances
-    from cifarsweep.report.notes import one_test_notes
-    from cifarsweep.spec.overrides import parse_overrides
-    from cifarsweep.spec.program_reader import has_program
-    from cifarsweep.spec.reader import find, read_study
     from cifarsweep.store import Store
     from cifarsweep.worker.known_here import KnownHere
-    from cifarsweep.worker.precheck import check_trainable, epoch_steps
 
-    path = find(study)
-    overrides = parse_overrides(settings or [], free=has_program(path))
-    notes: list[str] = []
-    spec = read_study(path, overrides=overrides, seeds=seeds, name=name, note=notes.append, epoch_steps=epoch_steps)
-    _check_data(spec)
-    notes += [*check_trainable(spec, as_written=not overrides, code=path.parent), *one_test_notes(spec)]
     with Store.open(db, upgrade=True) as store:
         report_upgrade(store)
         here = KnownHere()
@@ -78,6 +99,23 @@ def create(
         typer.echo(f"note: {note}")
     for dataset in _absent(spec):
         typer.echo(f"note: {dataset} is not on this machine; a worker needs `cifarsweep data download {dataset}` first")
+
+
+def _from_file(study: str, settings: list[str], seeds: int | None, name: str | None) -> tuple[Study, list[str]]:
+    """Read and check the study of a file, and return it with notes."""
+    from cifarsweep.report.notes import one_test_notes
+    from cifarsweep.spec.overrides import parse_overrides
+    from cifarsweep.spec.program_reader import has_program
+    from cifarsweep.spec.reader import find, read_study
+    from cifarsweep.worker.precheck import check_trainable, epoch_steps
+
+    path = find(study)
+    overrides = parse_overrides(settings, free=has_program(path))
+    notes: list[str] = []
+    spec = read_study(path, overrides=overrides, seeds=seeds, name=name, note=notes.append, epoch_steps=epoch_steps)
+    _check_data(spec)  # before its images are looked at
+    notes += [*check_trainable(spec, as_written=not overrides, code=path.parent), *one_test_notes(spec)]
+    return spec, notes
 
 
 def report_requeued(name: str, created: Created) -> None:
