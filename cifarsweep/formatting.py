@@ -183,6 +183,24 @@ def signed_text(value: float, half: float, metric: str, *, unit: bool = True) ->
     return f"{text} points" if unit else text
 
 
+def estimate_text(value: float, interval: Interval | None, metric: str, *, difference: bool = False) -> str:
+    """`97.2 ± 0.4 %`, or `2.1 ± 0.4 points` for a difference; the ends of an interval that was cut off at a bound."""
+    unit = (" points" if is_share(metric) else "") if difference else _unit(metric)
+    if interval is None:
+        return f"{_number(value, None, metric)}{unit}"
+    half = interval.half
+    number = _number(value, half, metric)
+    if math.isclose(value - interval.low, interval.high - value, rel_tol=1e-6):
+        return f"{number}{_THIN}±{_THIN}{_number(half, half, metric)}{unit}"
+    low, high = (_number(end, half, metric) for end in (interval.low, interval.high))
+    return f"{number}{unit} ({low} to {high}{unit})"
+
+
+def p_text(p: float) -> str:
+    """`p = 0.016`, `p < 0.001`."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
 def ratio_text(ratio: float) -> str:
     """A ratio with two or three digits: `0.31`, `1.04`, `12`."""
     if not 0.001 <= ratio < 1000:

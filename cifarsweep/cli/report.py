@@ -126,6 +126,7 @@ def _loaded(names: Sequence[str] | None, db: str, *, curves: bool) -> tuple[list
 
 
 def _print(analysis: StudyAnalysis) -> None:
+    from cifarsweep.report.effects_text import effect_lines
     from cifarsweep.report.reported_text import reported_lines
     from cifarsweep.report.results_table import results_table
     from cifarsweep.report.summary import verdict_lines
@@ -133,6 +134,10 @@ def _print(analysis: StudyAnalysis) -> None:
     screen = console()
     screen.print(results_table(analysis))
     for line in verdict_lines(analysis):
+        screen.print(f"- {line}", markup=False, highlight=False)
+    if told := effect_lines(analysis):
+        screen.print("\nEffects of the factors", style="bold")
+    for line in told:
         screen.print(f"- {line}", markup=False, highlight=False)
     if reported := reported_lines(analysis):
         screen.print("\nReported and found", style="bold")

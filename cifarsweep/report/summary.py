@@ -21,6 +21,7 @@ from cifarsweep.formatting import (
     shown_interval,
     trial_counts,
 )
+from cifarsweep.report.effect_fields import effect_fields
 from cifarsweep.report.marks import forest_mark
 from cifarsweep.report.notes import error_rate_bound, warnings
 from cifarsweep.report.reported_runs import run_fields
@@ -162,6 +163,7 @@ def study_fields(analysis: StudyAnalysis) -> dict[str, Any]:
         "reported": [reported_fields(held) for held in analysis.reported],
         "reported_runs": run_fields(analysis.runs),
         "cells": [_cell_fields(result) for result in analysis.results],
+        "effects": effect_fields(analysis.effects),
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from cifarsweep.analysis.results import NamedMean
 from cifarsweep.analysis.verdicts import Verdict
-from cifarsweep.formatting import mean_text, plural
+from cifarsweep.formatting import mean_text, p_text, plural
 from cifarsweep.report.hypothesis_text import hypothesis_text, kind_text
 from cifarsweep.report.new_images_text import new_images_text
 from cifarsweep.report.outcome_text import cells_fell_out_text
@@ -151,7 +151,7 @@ def _estimate(verdict: Verdict, value: float, interval: Interval) -> Iterator[st
 
 def _corrected(verdict: Verdict) -> str:
     """`p = 0.016 corrected for 3 tests and 2 looks`; of what was refuted, the statement that was shown instead."""
-    p = "p < 0.001" if verdict.corrected < 0.001 else f"p = {verdict.corrected:.2g}"
+    p = p_text(verdict.corrected)
     if verdict.decision == "refuted":
         p += f" of the test for \N{LEFT DOUBLE QUOTATION MARK}{_shown_instead(verdict)}\N{RIGHT DOUBLE QUOTATION MARK}"
         p += "," if verdict.tested > 1 or verdict.level < ERROR_RATE else ""
