@@ -85,6 +85,7 @@ def test_two_workers_share_a_study_and_the_report_shows_it(cli, start, tmp_path,
     assert json.loads(cli("status", "small", "--json").stdout)["trials"]["done"] == 4
 
 
+@pytest.mark.long
 def test_a_killed_worker_is_taken_over_with_the_same_bits(call, cli, start, tmp_path, undisturbed):
     call(*CREATE)
     for _ in range(2):
@@ -101,6 +102,7 @@ def test_a_killed_worker_is_taken_over_with_the_same_bits(call, cli, start, tmp_
     assert resumed(tmp_path) > 0
 
 
+@pytest.mark.long
 def test_ctrl_c_gives_back_and_the_next_worker_goes_on_from_the_checkpoint(call, cli, start, tmp_path, undisturbed):
     call(*CREATE)
     worker = start("worker", "--cpu", "--slots", "2", CIFARSWEEP_BEAT="0.3", CIFARSWEEP_LEASE="60")
@@ -119,6 +121,7 @@ def test_ctrl_c_gives_back_and_the_next_worker_goes_on_from_the_checkpoint(call,
     assert resumed(tmp_path) > 0
 
 
+@pytest.mark.long
 def test_optuna_sees_every_trial_once(call, cli, tmp_path):
     call(*CREATE)
     cli("worker", "--cpu", "--slots", "2")
@@ -145,6 +148,7 @@ def test_create_again_changes_nothing_and_extend_adds(call):
     assert more.returncode == 0 and "4 trials added" in more.stdout
 
 
+@pytest.mark.long
 def test_a_trial_that_fails_does_not_end_the_worker(call, cli, tmp_path):
     (tmp_path / "bad.toml").write_text("""
 name = "bad"
@@ -169,6 +173,7 @@ model = { widths = [4, 4, 4, 4, 4, 4] }
     assert "Traceback" in call("show", "bad/0").stdout
 
 
+@pytest.mark.long
 def test_no_command_imports_what_it_does_not_need(tmp_path, environment):
     import sys
 

@@ -40,6 +40,7 @@ def test_a_full_disk_behind_the_output_is_one_sentence(shell, command):
     assert complaint == "error: No space left on device\n"
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("command", ["worker --cpu --max-trials 1", "launch --cpus 1"])
 def test_a_full_disk_below_the_log_costs_lines_not_trials(shell, call, command):

@@ -18,6 +18,7 @@ def trials(folder):
         return store.trials.all("mine")
 
 
+@pytest.mark.long
 def test_create_train_and_replay(cli, tmp_path):
     write_study(tmp_path)
     created = cli("create", "mine.toml")

@@ -84,6 +84,7 @@ def test_equivalence_is_tested_as_statsmodels_does(key: int, n: int, margin: flo
     assert found.support == pytest.approx(ttost_ind(a, b, -margin, margin, usevar="unequal")[0], abs=1e-12)
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=15)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_correction_is_that_of_statsmodels(p: list[float]) -> None:

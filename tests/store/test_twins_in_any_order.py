@@ -6,6 +6,7 @@ from contextlib import suppress
 from itertools import count
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scenes import make_study, result, saved_at
@@ -120,6 +121,7 @@ class Crowd:
         return list(zip(steps.tolist(), values.tolist(), strict=True))
 
 
+@pytest.mark.long
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(happens=st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 11)), max_size=25))
 def test_all_end_and_all_end_the_same(store: Store, happens: list[tuple[str, int]]) -> None:

@@ -165,6 +165,7 @@ def test_the_trials_of_a_killed_worker_go_on_elsewhere_within_the_lease_and_ten_
     assert_everything_is_there_once(store)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("back", [True, False], ids=["back in time", "away for good"])
 def test_a_stop_amid_an_outage_gives_back_what_it_can_and_says_what_it_could_not(store, tmp_path, monkeypatch, back):
     """After some minutes of an outage the next try is far away; whoever has to end can't wait for it."""

@@ -175,6 +175,7 @@ def test_the_second_signal_waits_for_nobody(url, launcher, tmp_path):
     assert counts(url)[TrialState.LEASED] == 0
 
 
+@pytest.mark.long
 def test_workers_of_a_launcher_that_was_killed_stop_in_good_order(url, launcher):
     process = launcher("held")
     family = until_both_train(url, process)

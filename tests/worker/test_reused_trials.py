@@ -135,6 +135,7 @@ def test_twins_that_are_trained_at_once_are_trained_once(store: Store, tmp_path:
     assert store.admin.check() == []
 
 
+@pytest.mark.long
 def test_a_trial_that_is_trained_in_two_attempts_is_taken_over(store: Store, tmp_path: Path, study: Study) -> None:
     assert train(store, tmp_path, "crash-once") == 0
     store.studies.create(study.model_copy(update={"name": "again"}))

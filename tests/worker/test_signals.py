@@ -59,6 +59,7 @@ def pending(pid: int, number: int) -> bool:
     return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
 
 
+@pytest.mark.long
 def test_nobody_has_to_kill_a_worker_that_waits_for_a_lock(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/test.db"
     (tmp_path / "hold").touch()

@@ -111,6 +111,7 @@ def test_a_trial_that_always_raises_fails_with_its_traceback_and_the_worker_goes
     assert {len(trial.attempts) for trial in trials} == {2}
 
 
+@pytest.mark.long
 @few
 @hasty
 def test_a_trial_that_always_kills_its_child_is_poisoned(store, work):

@@ -187,6 +187,7 @@ def study() -> Study:
     return read_study(find("demo"), seeds=1)
 
 
+@pytest.mark.long
 def test_a_taken_over_trial_goes_on_from_the_energy_of_its_checkpoint(nvml, store, tmp_path):
     # A step is longer than a commit on a slow disk, after which all that was said has no time between.
     command = child.command(tmp_path, "crash-once", bad_step=5, step_s=0.3, gpu=ADDRESS)
