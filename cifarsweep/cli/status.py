@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from cifarsweep.store import Store
-    from cifarsweep.store.records import StudyStatus, WorkerStatus
+    from cifarsweep.store.status_records import StudyStatus, WorkerStatus
 
 #: Seconds between two polls.
 _EVERY_S = 1.0

@@ -12,8 +12,8 @@ from cifarsweep.report.render import INDEX, page_name
 from cifarsweep.spec.metrics import EPOCH, TRAIN_LOSS, VAL_ACCURACY
 from cifarsweep.spec.types import TrialState
 from cifarsweep.store.live_trials import LiveTrial
-from cifarsweep.store.records import StudyStatus, WorkerStatus
 from cifarsweep.store.status import LiveWorker, RecentError, Snapshot
+from cifarsweep.store.status_records import StudyStatus, WorkerStatus
 from cifarsweep.text import page_texts
 
 #: As much of an error's text as a list shows; all of it stands on the study's page.

@@ -19,7 +19,7 @@ from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Study, dangling
 from cifarsweep.spec.types import NAME_PATTERN, AttemptEnd, MetricRow, Outcome, StopRequest, TrialState, Value
 from cifarsweep.spec.validation import unknown
-from cifarsweep.store.schema import UtcDateTime
+from cifarsweep.store.column_types import UtcDateTime
 from cifarsweep.version import __version__
 
 #: Returns what a column holds, as the records have it. Raises BadValue.

@@ -20,8 +20,8 @@ from cifarsweep.store.database import backend_of
 from cifarsweep.store.fingerprints import fingerprints
 from cifarsweep.store.live_trials import LiveTrial, running
 from cifarsweep.store.queue.workers import NO_WORKER, KnownWorker, workers_of
-from cifarsweep.store.records import StudyStatus, WorkerStatus
 from cifarsweep.store.schema import attempt, metric, study, trial, worker
+from cifarsweep.store.status_records import StudyStatus, WorkerStatus
 from cifarsweep.store.study_rows import stored, study_id
 from cifarsweep.store.waiting import is_number, waiting_trials
 

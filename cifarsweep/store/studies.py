@@ -22,8 +22,9 @@ from cifarsweep.store.database import Database, Part, backend_of, reading
 from cifarsweep.store.metrics import insert_rows
 from cifarsweep.store.optuna_view.projection import refuse_foreign
 from cifarsweep.store.plans import givers, link_new
-from cifarsweep.store.records import Created, FinishedRun, StoredStudy, StudyRow, StudyStatus
+from cifarsweep.store.records import Created, FinishedRun, StoredStudy, StudyRow
 from cifarsweep.store.schema import cell, look, study, trial
+from cifarsweep.store.status_records import StudyStatus
 from cifarsweep.store.study_rows import add_trials, cell_digest, cell_row, read_study, stored, study_id
 from cifarsweep.store.unreadable_rows import naming_rows, reading_study
 

@@ -9,7 +9,7 @@ from threading import Thread
 from cifarsweep.formatting import plural
 from cifarsweep.spec.types import StopRequest, TrialState
 from cifarsweep.store import Store
-from cifarsweep.store.records import StudyStatus
+from cifarsweep.store.status_records import StudyStatus
 
 #: Trials of one sync; the rest waits for the next heartbeat.
 _BATCH = 20

@@ -21,7 +21,8 @@ from cifarsweep.errors import StoreUnavailable
 from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.types import AttemptEnd, MetricRow, Outcome, TrialResult, TrialState
 from cifarsweep.store import Store
-from cifarsweep.store.records import StudyStatus, WorkerInfo, WorkerStatus
+from cifarsweep.store.records import WorkerInfo
+from cifarsweep.store.status_records import StudyStatus, WorkerStatus
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ from sqlalchemy import update
 from cifarsweep.spec.provenance import Source
 from cifarsweep.spec.types import MetricRow, Outcome, TrialResult, TrialState
 from cifarsweep.store import Store
-from cifarsweep.store.records import WorkerInfo, WorkerStatus
+from cifarsweep.store.records import WorkerInfo
 from cifarsweep.store.schema import attempt
+from cifarsweep.store.status_records import WorkerStatus
 
 STEPS, SECONDS = 10, 4.0
 

@@ -31,9 +31,10 @@ from cifarsweep.spec.types import AttemptEnd, Hits, MetricRow
 from cifarsweep.store import Store, columns
 from cifarsweep.store.admin import check
 from cifarsweep.store.cached import CachedStore
+from cifarsweep.store.column_types import UtcDateTime
 from cifarsweep.store.database import backend_of
 from cifarsweep.store.records import WorkerInfo
-from cifarsweep.store.schema import UtcDateTime, branch, metadata, study_data
+from cifarsweep.store.schema import branch, metadata, study_data
 from cifarsweep.worker.eligibility import EligibleStudies
 from cifarsweep.worker.replay import read_original
 from cifarsweep.worker.search import SearchClient

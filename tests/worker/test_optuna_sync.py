@@ -3,7 +3,7 @@
 import pytest
 
 from cifarsweep.spec.types import StopRequest, TrialState
-from cifarsweep.store.records import StudyStatus
+from cifarsweep.store.status_records import StudyStatus
 from cifarsweep.worker.optuna_sync import unfinished_notes
 
 

@@ -16,6 +16,7 @@ from cifarsweep.spec.metrics import ELAPSED
 from cifarsweep.spec.types import AttemptEnd, CheckpointRef, MetricRow, StopRequest, TrialResult, TrialState
 from cifarsweep.store import columns
 from cifarsweep.store import rows as rows_of
+from cifarsweep.store.column_types import storable
 from cifarsweep.store.database import Backend, Database, Part, backend_of, writing
 from cifarsweep.store.digests import RowsDigest, record_digest
 from cifarsweep.store.hits import insert_hits
@@ -24,7 +25,7 @@ from cifarsweep.store.metrics import drop_beyond, insert_rows
 from cifarsweep.store.prepared import execute
 from cifarsweep.store.queue.crashes import MOST_CRASHES, trial_is_at_fault
 from cifarsweep.store.records import Lease
-from cifarsweep.store.schema import attempt, storable, trial
+from cifarsweep.store.schema import attempt, trial
 from cifarsweep.store.schema import checkpoint as checkpoint_table
 from cifarsweep.store.search import record
 

@@ -12,9 +12,10 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from cifarsweep.spec.provenance import DEVICE, without_data
 from cifarsweep.store import columns, rows
+from cifarsweep.store.column_types import storable
 from cifarsweep.store.database import Part, backend_of, writing
 from cifarsweep.store.records import Segment, WorkerInfo
-from cifarsweep.store.schema import attempt, storable, worker
+from cifarsweep.store.schema import attempt, worker
 
 
 class Workers(Part):
