@@ -31,6 +31,16 @@ class LiveTrial:
     """What its study is about."""
 
 
+def newest_values(conn: Connection) -> Mapping[int, tuple[str, Mapping[str, float]]]:
+    """What is shown of each trial that a worker holds, by its id: its metric, and the newest values that it has."""
+    own = _program_metrics(conn)
+    newest = _newest(conn, {TRAIN_LOSS, VAL_ACCURACY, *own.values()})
+    held = select(trial.c.trial_id, trial.c.study_id).where(trial.c.state == TrialState.LEASED.value)
+    return {
+        row.trial_id: (own.get(row.study_id, VAL_ACCURACY), newest.get(row.trial_id, {})) for row in conn.execute(held)
+    }
+
+
 def running(conn: Connection) -> dict[tuple[str, int], LiveTrial]:
     """The trials that workers hold, by study and number."""
     query = (

@@ -126,6 +126,8 @@ trial = Table(
     Column("shunned_by", String(200)),
     # Progress and result.
     Column("step", BigInteger, nullable=False, server_default="0"),
+    #: the steps that it trains in all; empty where nobody knows, as of a program
+    Column("total_steps", BigInteger),
     #: the furthest step that any checkpoint reached
     Column("furthest", BigInteger, nullable=False, server_default="0"),
     Column("elapsed_s", Double, nullable=False, server_default="0"),

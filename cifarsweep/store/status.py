@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Row, func, null, select
 
 from cifarsweep.errors import UnreadableStudy
-from cifarsweep.spec.metrics import IMAGES_PER_SECOND
+from cifarsweep.spec.metrics import IMAGES_PER_SECOND, VAL_ACCURACY
 from cifarsweep.spec.types import AttemptEnd, Outcome, StopRequest, TrialState
 from cifarsweep.store import columns, rows
 from cifarsweep.store.database import backend_of
 from cifarsweep.store.fingerprints import fingerprints
-from cifarsweep.store.live_trials import LiveTrial, running
+from cifarsweep.store.live_trials import LiveTrial, newest_values, running
 from cifarsweep.store.queue.workers import NO_WORKER, KnownWorker, workers_of
 from cifarsweep.store.schema import attempt, metric, study, trial, worker
 from cifarsweep.store.status_records import StudyStatus, WorkerStatus
@@ -88,7 +88,7 @@ def snapshot(conn: Connection, readable: set[tuple[int, str]] | None = None) -> 
 
 
 def status(
-    conn: Connection, name: str | None, *, speeds: bool = False, readable: set[tuple[int, str]] | None = None
+    conn: Connection, name: str | None, *, live: bool = False, readable: set[tuple[int, str]] | None = None
 ) -> list[StudyStatus]:
     """Counts, workers and time of one study or of all, oldest first, also of those that can't be read.
 
@@ -98,7 +98,7 @@ def status(
     if name is not None:
         query = query.where(study.c.study_id == study_id(conn, name))
     wrong: dict[int, str] = {}
-    counts, workers, pruned = _counts(conn, wrong), _busy_workers(conn, speeds, wrong), _pruned(conn)
+    counts, workers, pruned = _counts(conn, wrong), _busy_workers(conn, live, wrong), _pruned(conn)
     waiting = waiting_trials(conn)
     found = []
     for row in conn.execute(query).all():
@@ -179,15 +179,16 @@ def _speed() -> ColumnElement[float | None]:
     return newest.order_by(metric.c.step.desc()).limit(1).scalar_subquery()
 
 
-def _busy_workers(conn: Connection, speeds: bool, wrong: dict[int, str]) -> Mapping[int, list[WorkerStatus]]:
+def _busy_workers(conn: Connection, live: bool, wrong: dict[int, str]) -> Mapping[int, list[WorkerStatus]]:
     clock, now = backend_of(conn).read_clock(conn)
     workers: dict[int, list[WorkerStatus]] = defaultdict(list)
     query = (
-        select(trial, study.c.name.label("study"), (_speed() if speeds else null()).label("speed"))
+        select(trial, study.c.name.label("study"), (_speed() if live else null()).label("speed"))
         .outerjoin(study, study.c.study_id == trial.c.study_id)
         .where(trial.c.state == TrialState.LEASED.value)
         .order_by(trial.c.trial_id)
     )
+    newest = newest_values(conn) if live else {}
     about = workers_of(conn, select(trial.c.worker_id).where(trial.c.state == TrialState.LEASED.value))
     for row in conn.execute(query):
         try:
@@ -195,7 +196,9 @@ def _busy_workers(conn: Connection, speeds: bool, wrong: dict[int, str]) -> Mapp
         except columns.BadValue as error:
             wrong.setdefault(row.study_id, str(rows.unreadable(row.study, error, row.number)))
         else:
-            workers[row.study_id].append(_worker_status(found, about, row.speed, clock, now))
+            one = _worker_status(found, about, row.speed, clock, now)
+            metric, values = newest.get(row.trial_id, (VAL_ACCURACY, {}))
+            workers[row.study_id].append(replace(one, metric=metric, newest=values))
     return workers
 
 
@@ -215,6 +218,7 @@ def _worker_status(
         expired=not here or found["lease_until"] < now,
         slot=found["slot"],
         elapsed_s=found["elapsed_s"],
+        total_steps=found["total_steps"],
         images_per_s=float(speed) if isinstance(speed, int | float) and math.isfinite(speed) else None,
     )
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.types import StopRequest, TrialState
 
 
@@ -25,6 +26,12 @@ class WorkerStatus:
     """Training time of the trial so far."""
     images_per_s: float | None = None
     """As last recorded; only if requested."""
+    total_steps: int | None = None
+    """The steps that the trial trains in all; None where nobody knows."""
+    metric: str = VAL_ACCURACY
+    """What its study is about; with `newest`, only if requested."""
+    newest: Mapping[str, float] = field(default_factory=dict)
+    """The last recorded values of the training loss, the validation accuracy and the metric."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,12 +109,12 @@ class Studies(Part):
         return read_study(conn, name)
 
     @reading
-    def status(self, conn: Connection, name: str | None = None, *, speeds: bool = False) -> list[StudyStatus]:
-        """How far the study is, or every study; `speeds` adds the images per second. Raises UnknownStudy.
+    def status(self, conn: Connection, name: str | None = None, *, live: bool = False) -> list[StudyStatus]:
+        """How far the study is, or every study; `live` adds what running trials were last at. Raises UnknownStudy.
 
         A study that can't be read says why.
         """
-        return status.status(conn, name, speeds=speeds, readable=self.readable)
+        return status.status(conn, name, live=live, readable=self.readable)
 
 
 def _create(conn: Connection, spec: Study, planner: Planner | None, *, extend: bool, other_data: bool) -> Created:

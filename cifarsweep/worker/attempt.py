@@ -175,6 +175,7 @@ class Attempt:
         logger.warning(f"{_trial_name(self.lease)}: {text}")
 
     def _on_started(self, started: events.Started) -> None:
+        self.recorder.total_steps = started.total_steps
         self._context.checkpoints.report_rejected(_trial_name(self.lease), self._rejected, started.start_step)
         known = self.lease.checkpoints[0].step if self.lease.checkpoints else 0
         if started.branch_step is not None:

@@ -39,6 +39,8 @@ class Recorder:
         #: The trial that was claimed together with the end of this one, and whether one may be.
         self.next_lease: Lease | None = None
         self.wants_next = False
+        #: The steps that the trial trains in all, once the child has said so.
+        self.total_steps: int | None = None
         #: Whether the trial was ended by pruning, while its child still trains.
         self.pruned = False
         self._store, self._backoff, self._clock = store, backoff, clock
@@ -204,7 +206,9 @@ class Recorder:
             self._ending()
             self.closed = True
         else:
-            self.lease = self._store.queue.write(self.lease, self._rows, self._checkpoint, self._decisions)
+            self.lease = self._store.queue.write(
+                self.lease, self._rows, self._checkpoint, self._decisions, self.total_steps
+            )
 
     def _write_beginning(self) -> None:
         begun = self._store.queue.begin(self.lease)

@@ -144,8 +144,8 @@ class Away:
         self.studies = self
         self._looks = iter([store.studies.status, self._away, self._away, store.studies.status, self._leave])
 
-    def status(self, study: str | None, *, speeds: bool) -> list[StudyStatus]:
-        return next(self._looks)(study, speeds=speeds)
+    def status(self, study: str | None, *, live: bool) -> list[StudyStatus]:
+        return next(self._looks)(study, live=live)
 
     def _away(self, *_: object, **__: object) -> list[StudyStatus]:
         raise StoreUnavailable("postgresql://h/d: can't be reached or is busy: connection refused")
@@ -187,7 +187,7 @@ def text_of(found: RenderableType) -> str:
 
 def test_a_database_that_is_away_at_the_first_look_ends_the_watch(demo):
     store = Away(demo)
-    store.studies.status("demo", speeds=True)
+    store.studies.status("demo", live=True)
 
     with pytest.raises(StoreUnavailable):
         status_command.follow(store, "demo")

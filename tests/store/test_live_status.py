@@ -80,3 +80,17 @@ def test_a_watched_store_reads_what_every_store_reads(busy_store, watched):
 
 def _plain(series):
     return {key: [list(values) for values in pair] for key, pair in series.items()}
+
+
+def test_a_running_trial_has_its_steps_in_all_and_its_last_values(busy_store):
+    """Given that its worker knows how long it is, when it writes, then `status` has it; later writes keep it."""
+    lease = busy_store.queue.write(must_claim(busy_store), rows_at(1, 2, 3), total_steps=40)
+    busy_store.queue.write(lease, [MetricRow("val/accuracy", 4, 0.25)])
+
+    (study,) = busy_store.studies.status("s", live=True)
+    (plain,) = busy_store.studies.status("s")
+
+    (held,) = study.workers
+    assert (held.step, held.total_steps, held.metric) == (4, 40, "val/accuracy")
+    assert held.newest == {"train/loss": 0.25, "val/accuracy": 0.25}
+    assert plain.workers[0].newest == {} and plain.workers[0].total_steps == 40

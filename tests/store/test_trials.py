@@ -60,7 +60,7 @@ def test_the_status_tells_speed_and_time_left_of_those_who_live(busy_store: Stor
         rows = [MetricRow("images_per_s", step, 100.0 * step) for step in (1, 2)]
         busy_store.queue.write(lease, [*rows, MetricRow("elapsed_s", 2, 30.0)])
 
-    (status,) = busy_store.studies.status("s", speeds=True)
+    (status,) = busy_store.studies.status("s", live=True)
 
     assert [(worker.slot, worker.elapsed_s, worker.images_per_s) for worker in status.workers] == [
         (0, 30.0, 200.0),
@@ -69,7 +69,7 @@ def test_the_status_tells_speed_and_time_left_of_those_who_live(busy_store: Stor
     assert (status.images_per_s, status.trials_per_h, status.left_s) == (400.0, 120.0, (3 * 60 + 2 * 30) / 2)
     for worker in status.workers:
         set_trial(busy_store, worker.trial + 1, lease_until=0.0)
-    (status,) = busy_store.studies.status("s", speeds=True)
+    (status,) = busy_store.studies.status("s", live=True)
     assert (status.images_per_s, status.trials_per_h, status.left_s) == (None, None, None)
 
 

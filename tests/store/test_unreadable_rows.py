@@ -183,7 +183,7 @@ def edit_file(path: Path, column: Column[Any], value: object, where: str) -> boo
 
 def look(store: Store, reference: object) -> None:
     """Read everything in every way. What can't be read is a sentence with study and column, for `db check` too."""
-    known = {each.study: each for each in store.studies.status(speeds=True)}
+    known = {each.study: each for each in store.studies.status(live=True)}
     assert not known["o"].unreadable and store.trials.all("o") == reference
     json.dumps([status_fields(each) for each in known.values()], allow_nan=False)
     found = store.admin.check()

@@ -70,6 +70,7 @@ def _guard(backend: Backend, finishing: bool) -> Update:
             beat=now,
             lease_until=now + bindparam("p_lease_s", type_=Double()),
             step=func.coalesce(bindparam("p_step", type_=BigInteger()), trial.c.step),
+            total_steps=func.coalesce(bindparam("p_total", type_=BigInteger()), trial.c.total_steps),
             elapsed_s=func.coalesce(bindparam("p_elapsed_s", type_=Double()), trial.c.elapsed_s),
             furthest=case((further, reached), else_=trial.c.furthest),
             # A new checkpoint: the trial has got past whatever took children and workers down before.
@@ -116,14 +117,16 @@ class LeaseWrites(Part):
         rows: Sequence[MetricRow],
         checkpoint: CheckpointRef | None = None,
         decisions: Mapping[int, bool] = _NONE,
+        total_steps: int | None = None,
     ) -> Lease:
         """Record rows and a checkpoint in one transaction, and renew the lease; no rows is a plain heartbeat.
 
-        `decisions` say for steps that were evaluated whether the trial ends there, where its study may end it early.
+        `decisions` say for steps that were evaluated whether the trial ends there, where its study may end it early;
+        `total_steps` are those that the trial trains in all.
         Returns the lease to go on with. After StoreUnavailable, write again with the old one, with the same rows or
         more: what had been committed in spite of the error is not written twice.
         """
-        passed = guard(conn, lease, progress(rows, checkpoint))
+        passed = guard(conn, lease, progress(rows, checkpoint) | {"p_total": total_steps})
         insert_rows(conn, lease.trial_id, rows, again=passed.already_committed)
         checkpoints = lease.checkpoints if checkpoint is None else _add_checkpoint(conn, lease, checkpoint)
         record(conn, lease.trial_id, decisions)
@@ -285,6 +288,7 @@ def ended_before(conn: Connection, lease: Lease, end: AttemptEnd) -> bool:
 def progress(rows: Sequence[MetricRow], new: CheckpointRef | None) -> dict[str, Any]:
     """The guard's parameters for what rows and a checkpoint say of how far the trial is."""
     return {
+        "p_total": None,
         "p_step": max((row.step for row in rows), default=None),
         "p_elapsed_s": max((row.value for row in rows if row.name == ELAPSED), default=None),
         "p_reached": new.step if new else None,
