@@ -33,6 +33,9 @@ INDEX = "index.html"
 _SCRIPTS = (
     "plot.js",
     "view.js",
+    "looks.js",
+    "panels.js",
+    "chips.js",
     "curves.js",
     "figures.js",
     "classes.js",
@@ -44,6 +47,7 @@ _STYLES = (
     "report.css",
     "figures.css",
     "contents.css",
+    "chips.css",
 )
 _TEMPLATES = Path(__file__).with_name("templates")
 #: The heading of a section of a page, with the id that leads there.

@@ -29,7 +29,7 @@ from cifarsweep.report.figures import CLASSES_SHOWN, POINTS, class_payload, cost
 from cifarsweep.report.images_section import images_view
 from cifarsweep.report.marks import Scale, interval_mark
 from cifarsweep.report.notes import curve_note, figure_notes, left_out_notes, warnings
-from cifarsweep.report.palette import CellStyle, cell_styles
+from cifarsweep.report.palette import MARKS, CellStyle, cell_styles
 from cifarsweep.report.reported_runs import run_payload
 from cifarsweep.report.reported_text import reported_view
 from cifarsweep.report.reproduce import reproduce_view
@@ -188,6 +188,7 @@ def _payload(
         "accuracy": metric_label(report.study.metric),
         "share": is_share(report.study.metric),
         "factors": factor_payload(factors),
+        "marks": {dash: {"dash": dasharray, "shape": shape} for dash, (dasharray, shape) in MARKS.items()},
         "cells": cells,
         "costs": cost_payload(results),
         "reach": reach([result.accuracy.mean for result in results if result.accuracy], report.study.metric),

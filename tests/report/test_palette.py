@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cifarsweep.report.palette import cell_styles
+from cifarsweep.report.palette import DARK_ORDERED, ORDERED, cell_styles
 
 
 def test_crossed_factors_choose_colour_and_dash(make: Any) -> None:
@@ -27,3 +27,12 @@ def test_a_thousand_cells_still_have_looks(make: Any) -> None:
     study = make.study({"batch_size": tuple(range(1, 1001))}, seeds=1)
 
     assert len(cell_styles(study)) == 1000
+
+
+@pytest.mark.parametrize("colours", [ORDERED, DARK_ORDERED])
+def test_colours_of_numbers_rise_in_lightness(colours: tuple[str, ...]) -> None:
+    def light(colour: str) -> float:
+        red, green, blue = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+        return float(0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2)
+
+    assert sorted(colours, key=light) == list(colours)

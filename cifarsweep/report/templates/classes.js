@@ -22,7 +22,7 @@ const classTrace = (index, nth, indices, labels) => {
   const shift = indices.length > 1 && indices.length <= 9 ? (0.5 * nth) / (indices.length - 1) - 0.25 : 0;
   return {
     x: labels.map((label) => mean[label]), y: labels.map((_, row) => row + shift), mode: "markers", cliponaxis: !roomy(), name: nameOf(index),
-    marker: { color: translucent(colour(cell), 0.85), size: 8, symbol: SYMBOLS[cell.dash] },
+    marker: { color: translucent(colour(cell), 0.85), size: 8, symbol: symbolOf(cell) },
     error_x: {
       type: "data", array: labels.map((label) => half?.[label] ?? 0), color: translucent(colour(cell), 0.6), thickness: 1.5,
       width: 3, visible: half !== null && indices.length <= 3,

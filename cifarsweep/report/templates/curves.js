@@ -56,7 +56,7 @@ const linesOf = (metric, axis, smoothing = 0) => {
   data.cells.forEach((cell, index) => {
     const curve = isShown(index) ? curveOf(metric, index) : null;
     const x = curve && along(axis, index, curve.steps);
-    if (x) lines.push({ ...curve, cell, x });
+    if (x) lines.push({ ...curve, cell, index, x });
   });
   const most = lines.reduce((max, line) => Math.max(max, line.x.at(-1) ?? 0), 0);
   const [unit, one] = unitOf(axis, most);
@@ -74,7 +74,7 @@ const OF_THE_MACHINE = new Set(["elapsed_s", "energy_j"]);
 const reportedLines = (metric, axis) => data.reported.flatMap(({ cell, name, curves }) => {
   const packed = isShown(cell) ? curves[data.metrics.indexOf(metric)] : null;
   const x = packed && along(axis, cell, unpack(packed.steps));
-  return x ? [{ name, cell: data.cells[cell], x, mean: unpack(packed.mean), low: null, high: null }] : [];
+  return x ? [{ name, cell: data.cells[cell], index: cell, x, mean: unpack(packed.mean), low: null, high: null }] : [];
 });
 const reportedTrace = ({ name, cell, x, mean }, metric, unit) => ({
   x, y: mean, text: Array.from(mean, (value) => shown(value, metric.share)), name: plain(short(name, 80)),
@@ -104,14 +104,14 @@ const outline = (line, log) => {
 };
 
 /** A range around the means. Bands widen it by at most the span of the means: two seeds would flatten the curves. */
-const yRange = (lines, share, log) => {
+const yRange = (lines, share, log, banded) => {
   let [low, high, least, most] = [Infinity, -Infinity, Infinity, -Infinity];
   for (const line of lines) {
     for (let i = 0; i < line.mean.length; i += 1) {
       if (!Number.isFinite(line.mean[i]) || (log && line.mean[i] <= 0)) continue;
       low = Math.min(low, line.mean[i]);
       high = Math.max(high, line.mean[i]);
-      if (line.low && Number.isFinite(line.low[i])) {
+      if (banded && line.low && Number.isFinite(line.low[i])) {
         least = Math.min(least, line.low[i]);
         most = Math.max(most, line.high[i]);
       }
@@ -132,18 +132,17 @@ const xRange = (lines, log) => {
   return positive.length ? [Math.log10(Math.min(...positive)) - 0.03, Math.log10(Math.max(...positive)) + 0.03] : null;
 };
 
-const bandStyle = (own, faint) => ({
-  mode: "lines", fill: "toself", line: { width: 0 }, hoverinfo: "skip", fillcolor: translucent(own, faint ? 0.07 : 0.16),
+const bandStyle = (own) => ({
+  mode: "lines", fill: "toself", line: { width: 0 }, hoverinfo: "skip", fillcolor: translucent(own, 0.16),
 });
 /** A trace for each band, or for each colour if there are many cells, which is much faster. */
 const bandTraces = (lines, log) => {
   const banded = lines.filter((line) => line.low);
-  const faint = data.cells.length > MANY && !chosen.size;
-  const groups = lines.length <= 4 * MANY ? banded.map((line) => [line]) : grouped(banded, (line) => line.cell.colour);
+  const groups = lines.length <= 4 * MANY ? banded.map((line) => [line]) : grouped(banded, ({ cell }) => lookOf(cell).colour);
   return groups.map((group) => {
     const shapes = group.map((line) => outline(line, log));
     const joined = { x: shapes.flatMap(({ x }) => x), y: shapes.flatMap(({ y }) => y) };
-    return { ...joined, ...bandStyle(colour(group[0].cell), faint) };
+    return { ...joined, ...bandStyle(colour(group[0].cell)) };
   });
 };
 
@@ -153,8 +152,8 @@ const spreadText = (mean, low, high, share) => {
   return even ? ` ± ${shown((high - low) / 2, share)}` : ` (${shown(low, share)} to ${shown(high, share)})`;
 };
 
-const lineTrace = (line, metric, unit) => {
-  const { cell } = line;
+const lineTrace = (line, metric, unit, width = 2) => {
+  const { cell, index } = line;
   const text = Array.from(line.mean, (mean, i) => {
     const seeds = typeof line.n === "number" ? line.n : line.n[i];
     const sure = line.low && Number.isFinite(line.low[i]);
@@ -162,13 +161,23 @@ const lineTrace = (line, metric, unit) => {
     return `${shown(mean, metric.share)}${spread} (n = ${seeds})`;
   });
   return {
-    x: line.x, y: line.mean, text, name: plain(short(cell.name, 80)), mode: line.x.length > 1 ? "lines" : "markers",
-    line: { color: colour(cell), width: 2, dash: cell.dash }, marker: { color: colour(cell), size: 7 },
+    x: line.x, y: line.mean, text, name: plain(short(cell.name, 80)), mode: line.x.length > 1 ? "lines" : "markers", uid: lineId(index),
+    line: { color: colour(cell), width, dash: dashOf(cell) }, marker: { color: colour(cell), size: 8, symbol: symbolOf(cell) },
     hovertemplate: `<b>%{fullData.name}</b><br>%{text}<br>at %{x:,.5~g} ${unit}<extra></extra>`,
   };
 };
 
 const axisLabel = (axis) => (axis === "steps" ? "Steps" : data.axes.find(({ name }) => name === axis).label);
+
+/** The more curves, the thinner. */
+const widthFor = (count) => (count < FEW ? 2 : count <= MANY ? 1.75 : count <= 2 * MANY ? 1.4 : 1.1);
+/** Bands of many curves hide each other, so that from seven on they are drawn if the reader asks for them. */
+const withBands = (panels) => view.bands ?? panels.every(({ lines }) => lines.length < FEW);
+const panelTraces = ({ lines, reported, axes }, { metric, unit, log, banded }) => [
+  ...reported.map((line) => reportedTrace(line, metric, unit)),
+  ...(banded ? bandTraces(lines, log) : []),
+  ...lines.map((line) => lineTrace(line, metric, unit, widthFor(lines.length))),
+].map((trace) => ({ ...trace, ...axes }));
 
 const drawCurves = () => {
   const plot = byId("curves-plot");
@@ -178,27 +187,28 @@ const drawCurves = () => {
   const [logX, log] = [byId("log-x").checked, byId("log-scale").checked];
   const { lines, unit, reported } = linesOf(metric, axis, Number(byId("smoothing").value));
   const label = axisLabel(axis);
-  const traces = [
-    ...reported.map((line) => reportedTrace(line, metric, unit || label.toLowerCase())),
-    ...bandTraces(lines, log),
-    ...lines.map((line) => lineTrace(line, metric, unit || label.toLowerCase())),
-  ];
-  const [across, range] = [xRange([...lines, ...reported], logX), yRange([...lines, ...reported], metric.share, log)];
+  const panels = placed(plot, panelsOf(lines.map(({ index }) => index)).map(({ title, cells }) => ({
+    title, lines: lines.filter(({ index }) => cells.includes(index)), reported: reported.filter(({ index }) => cells.includes(index)),
+  })));
+  const banded = withBands(panels);
+  if (byId("bands")) byId("bands").checked = banded;
+  const traces = panels.flatMap((panel) => panelTraces(panel, { metric, unit: unit || label.toLowerCase(), log, banded }));
+  const [across, range] = [xRange([...lines, ...reported], logX), yRange([...lines, ...reported], metric.share, log, banded)];
   const layout = {
-    ...layoutStyle(), margin: { l: 62, r: 24, t: 28, b: 48 },
+    ...layoutStyle(), height: plot.clientHeight, margin: MARGIN,
     // New data keep the reader's zoom, another axis resets it.
-    uirevision: [axis, unit, logX, metric.name, log].join(),
-    xaxis: {
+    uirevision: [axis, unit, logX, metric.name, log, view.panels].join(),
+    ...panelLayout(panels, {
       ...axisStyle(titled(label, unit)), ...scaleStyle(logX, across),
       ...(across ? { range: across } : { rangemode: "tozero" }),
-    },
-    yaxis: {
+    }, {
       ...axisStyle(plain(titled(metric.label, metric.unit))), ...scaleStyle(log, range, metric.share),
       tickformat: metric.share ? "~%" : "", ...(range ? { range } : {}),
-    },
+    }),
   };
   Plotly.react(plot, traces, layout, config("curves"));
   retick(plot);
+  followPointer(plot);
 };
 
 const drawResources = () => {

@@ -4,17 +4,18 @@ const root = document.documentElement;
 const byId = (id) => document.getElementById(id);
 const ARRAYS = { i2: Int16Array, i4: Int32Array, f4: Float32Array, f8: Float64Array };
 const PAPER = 680; // pixels between the margins of A4 and of US letter
-const MANY = 12; // with more cells than this, figures are drawn more lightly
+const FEW = 7; // fewer curves than this have room for their bands
+const MANY = 12; // more curves than this are drawn more lightly
 const UNITS = {
   elapsed_s: [["s", 1, 180], ["min", 60, 180], ["h", 3600, Infinity]],
   energy_j: [["J", 1, 2e3], ["kJ", 1e3, 2e3], ["MJ", 1e6, Infinity]],
   default: [["", 1, 2e3], ["k", 1e3, 2e3], ["M", 1e6, 2e3], ["G", 1e9, 2e3], ["T", 1e12, 2e3], ["P", 1e15, 2e3], ["E", 1e18, Infinity]],
 };
+/** Plotly's names of the shapes that stand for dashes, on which a single point has no room. */
 const SYMBOLS = { solid: "circle", dash: "diamond", dot: "square", dashdot: "cross" };
 const onPaper = () => root.classList.contains("printing");
 const narrow = () => root.clientWidth < 640 && !onPaper();
 const css = (name) => getComputedStyle(root).getPropertyValue(name).trim();
-const colour = (cell) => css(`--c${cell.colour}`);
 
 const unpack = (field) => {
   if (field === null || typeof field === "number") return field;
@@ -107,7 +108,7 @@ const scaleStyle = (log, ends, share = false) => (
 const retick = (plot) => {
   const followed = (change) => {
     const ticks = {};
-    for (const axis of ["xaxis", "yaxis"]) {
+    for (const axis of Object.keys(plot.layout).filter((key) => /^[xy]axis\d*$/.test(key))) {
       const { type, range, tickformat } = plot.layout[axis];
       if (type !== "log" || !Object.keys(change).some((key) => key.startsWith(`${axis}.range`) || key.startsWith(`${axis}.auto`))) continue;
       for (const [key, value] of Object.entries(logTicks(range, tickformat === "~%"))) ticks[`${axis}.${key}`] = value;

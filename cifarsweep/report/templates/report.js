@@ -43,8 +43,9 @@ const choose = (indices) => {
   for (const index of indices) chosen.add(index);
   viewChanged();
 };
-/** Show in the legend and in figures what is chosen. */
+/** Show in the legend, in keys and in figures what is chosen. */
 const onView = () => {
+  for (const entry of document.querySelectorAll(".key [data-cell]")) entry.hidden = isHidden(Number(entry.dataset.cell));
   for (const button of buttons()) {
     const index = Number(button.dataset.cell);
     button.setAttribute("aria-pressed", String(chosen.has(index)));
@@ -71,18 +72,25 @@ const onClick = (event) => {
 /** Figures to draw after a change, by the figure of the control. */
 const CHANGING = { "figure-curves": [drawCurves], "figure-costs": [drawCosts], "figure-confusion": [drawConfusion] };
 const onChange = ({ target }) => {
+  if (target.id === "bands") view.bands = target.checked;
   if (target.id === "close-up") drawSoon([drawFinals, drawCosts, drawGaps]);
   else for (const draw of CHANGING[target.closest("figure")?.id] ?? []) draw();
+  if (target.closest("figure")) record();
 };
 const onNewer = ({ detail }) => {
   takeNewer(detail);
   watch();
+};
+const onPointer = ({ type, target }) => {
+  const entry = target.closest?.("#legend button[data-cell]");
+  if (entry) stress(type === "pointerover" ? Number(entry.dataset.cell) : null);
 };
 const listen = () => {
   // Listen on the document: the dashboard adds controls later.
   document.addEventListener("click", onClick);
   document.addEventListener("change", onChange);
   document.addEventListener("view-changed", onView);
+  for (const event of ["pointerover", "pointerout"]) document.addEventListener(event, onPointer);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawSoon());
   // Print with light colours, also from a dark screen.
   const closed = new Set();

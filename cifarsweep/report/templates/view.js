@@ -40,9 +40,11 @@ const recall = (text) => {
   const parts = partsOf(text);
   for (const [key, { write }] of remembered) write(parts.get(key) ?? null);
 };
+/** What the reader chose until now, as the address says it. */
+let choices = "";
 /** Write the choices into the address. An anchor alone stays as it is, beside choices it becomes `at=`. */
 const record = () => {
-  const choices = choicesText();
+  choices = choicesText();
   const at = choices && view.anchor ? `at=${encoded(view.anchor)}` : view.anchor && encodeURI(view.anchor);
   const fragment = [choices, at].filter(Boolean).join("&");
   if (fragment === location.hash.slice(1)) return;
@@ -58,15 +60,14 @@ const viewChanged = () => {
 /** Follow the address, at first and when the reader changes it. A fragment without "=" is an anchor: choices stay. */
 const followAddress = () => {
   const fragment = location.hash.slice(1);
-  const choices = fragment.includes("=");
-  if (choices) recall(fragment);
-  view.anchor = decoded(choices ? partsOf(fragment).get("at") ?? "" : fragment);
+  const chooses = fragment.includes("=");
+  if (chooses) recall(fragment);
+  view.anchor = decoded(chooses ? partsOf(fragment).get("at") ?? "" : fragment);
   viewChanged();
-  if (choices) byId(view.anchor)?.scrollIntoView();
+  if (chooses) byId(view.anchor)?.scrollIntoView();
 };
-/** Take newer data; choices stay, by the names of what was chosen. */
+/** Take newer data; choices stay, by the names of what was chosen. The page around the data may be new already. */
 const takeNewer = (newer) => {
-  const choices = choicesText();
   Object.assign(data, newer);
   recall(choices);
   viewChanged();
@@ -89,3 +90,29 @@ rememberList("cells", () => [...chosen].map((index) => data.cells[index].name), 
   chosen.clear();
   data.cells.forEach(({ name }, index) => { if (names.includes(name)) chosen.add(index); });
 });
+
+/** Keep a control of a figure: one of the options of a list, or of radio buttons, by the name of what it stands for. */
+const rememberOption = (key, selector, nameOf = (value) => value) => {
+  const options = () => [...document.querySelectorAll(selector)];
+  const mark = (option) => (option.localName === "option" ? "selected" : "checked");
+  const first = (all) => all.find((option) => option.defaultSelected || option.defaultChecked) ?? all[0];
+  remember(key, () => {
+    const taken = options().find((option) => option[mark(option)]);
+    return taken && taken !== first(options()) ? nameOf(taken.value) : null;
+  }, (text) => {
+    const taken = options().find(({ value }) => nameOf(value) === text) ?? first(options());
+    if (taken) taken[mark(taken)] = true;
+  });
+};
+const rememberCheck = (key, id) => remember(key, () => (byId(id)?.checked ? "1" : null), (text) => {
+  if (byId(id)) byId(id).checked = text === "1";
+});
+rememberOption("x", "input[name=x]");
+rememberOption("y", "#y-axis option", (value) => data.metrics[value]?.name);
+rememberCheck("logx", "log-x");
+rememberCheck("logy", "log-scale");
+rememberOption("smoothing", "#smoothing option");
+rememberCheck("close", "close-up");
+rememberOption("cost", "input[name=cost]", (value) => data.costs[value]?.name);
+rememberCheck("logcost", "log-cost");
+rememberOption("matrix", "#confusion-cell option", (value) => data.cells[value]?.name);
