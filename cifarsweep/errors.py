@@ -85,6 +85,10 @@ class OutputError(CifarsweepError):
     """An output file can't be written."""
 
 
+class NoFigure(OutputError):
+    """A study has no figure to write yet."""
+
+
 class DashboardError(CifarsweepError):
     """The dashboard can't be served as asked."""
 

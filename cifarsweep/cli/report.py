@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cifarsweep.cli.hand_in import (
+    Face,
+    Figures,
+    Form,
+    Table,
+    View,
+    Width,
+    asked_for,
+    paper_for,
+)
 from cifarsweep.cli.json_output import print_json
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, console
 from cifarsweep.errors import UnknownStudy, UnreadableStudy
@@ -16,17 +26,6 @@ if TYPE_CHECKING:
     from cifarsweep.analysis.comparison import Comparison
     from cifarsweep.analysis.records import ReportStudy
     from cifarsweep.analysis.study import StudyAnalysis
-
-Table = Annotated[
-    Literal["latex", "markdown", "csv"] | None,
-    typer.Option(
-        "--table",
-        help="Only write tables to hand in, of results and verdicts: a file each into --out, or all to standard output "
-        "with --out -.",
-    ),
-]
-#: `--out -`.
-_STANDARD_OUTPUT = Path("-")
 
 
 def report(
@@ -42,6 +41,11 @@ def report(
     png: Annotated[bool, typer.Option("--png", help="Draw the pages as pictures too, by Chromium.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Only print verdicts and cells, for programs.")] = False,
     table: Table = None,
+    figures: Figures = None,
+    form: Form = None,
+    face: Face = None,
+    width: Width = None,
+    view: View = None,
 ) -> None:
     """Write offline pages, and print the results.
 
@@ -49,18 +53,16 @@ def report(
     """
     from cifarsweep.report.browser_print import find_chromium
 
+    others = bool(compare or pdf or png or as_json)
+    hand_in = asked_for(table, figures, paper_for(figures, form, face, width, view), out, others=others)
     if compare and study:
         raise typer.BadParameter("--compare names its two studies itself")
     if as_json and (pdf or png):
         raise typer.BadParameter("--json writes no page: leave --pdf and --png out")
-    if table and (compare or pdf or png or as_json):
-        raise typer.BadParameter("--table writes no page: leave --compare, --pdf, --png and --json out")
-    if out == _STANDARD_OUTPUT and not table:
-        raise typer.BadParameter("--out - is for --table alone: pages need a folder")
-    if pdf or png:
+    if pdf or png or figures:
         find_chromium()  # before anything is written
-    if table:
-        _write_tables(_loaded(study, db, curves=False)[0], table, out)
+    if hand_in:
+        hand_in(_loaded(study, db, curves=figures is not None)[0], named=bool(study))
         return
     if compare:
         paths = _compare(*compare, db, out, as_json=as_json)
@@ -84,19 +86,6 @@ def _report(names: Sequence[str] | None, db: str, out: Path, *, single_file: boo
     for analysis in studies:
         _print(analysis)
     return paths
-
-
-def _write_tables(studies: Sequence[StudyAnalysis], table: Literal["latex", "markdown", "csv"], out: Path) -> None:
-    from cifarsweep.report.paper_tables import paper_tables
-    from cifarsweep.report.table_formats import table_text, write_tables
-    from cifarsweep.text import data_output
-
-    tables = [one for analysis in studies for one in paper_tables(analysis)]
-    if out == _STANDARD_OUTPUT:
-        data_output().write("\n".join(table_text(one, table) for one in tables))
-        return
-    for path in write_tables(tables, table, out):
-        typer.echo(path)
 
 
 def _loaded(names: Sequence[str] | None, db: str, *, curves: bool) -> tuple[list[StudyAnalysis], list[UnreadableStudy]]:

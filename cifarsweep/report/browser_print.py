@@ -47,18 +47,15 @@ def find_chromium(env: Mapping[str, str] | None = None) -> str:
         if found := shutil.which(name, path=env.get("PATH")):
             return found
     raise OutputError(
-        f"--pdf and --png need Chromium, and none is on PATH: install it, or let ${VARIABLE} name one; "
-        "the pages are written and print from any browser"
+        f"--pdf, --png and --figures need Chromium, and none is on PATH: install it, or let ${VARIABLE} name one; "
+        "pages print from any browser"
     )
 
 
 def write_pdf(page: Path) -> Path:
     """Print a page into a PDF beside it and return its path. Raises OutputError."""
     out = page.with_suffix(".pdf")
-    with scratch() as folder:
-        made = folder / "page.pdf"
-        _draw(page, made, folder, "--no-pdf-header-footer", f"--print-to-pdf={made}")
-        _write(made.read_bytes(), out)
+    _write(print_sheet(page), out)
     return out
 
 
@@ -88,24 +85,49 @@ def _content_height(picture: Image) -> int:
     return min((box[3] if box else 0) + 40, picture.height)
 
 
+def read_dom(page: Path, width: int, fragment: str = "") -> str:
+    """The page as HTML, after its scripts ran in a window of that width in pixels. Raises OutputError."""
+    with scratch() as folder:
+        ended = _run(page, folder, f"--window-size={width},1200", "--dump-dom", fragment=fragment)
+    if not ended.stdout.strip():
+        raise OutputError(f"{page}: Chromium drew nothing and {_end(ended)}")
+    return ended.stdout
+
+
+def print_sheet(page: Path) -> bytes:
+    """Print a page that says its own paper size into a PDF and return it. Raises OutputError."""
+    with scratch() as folder:
+        made = folder / "page.pdf"
+        _draw(page, made, folder, "--no-pdf-header-footer", f"--print-to-pdf={made}")
+        return made.read_bytes()
+
+
 def _draw(page: Path, made: Path, folder: Path, *options: str) -> None:
+    ended = _run(page, folder, *options)
+    if not made.is_file():
+        raise OutputError(f"{page}: Chromium drew nothing and {_end(ended)}")
+
+
+def _end(ended: subprocess.CompletedProcess[str]) -> str:
+    last = (ended.stderr.strip().splitlines() or ["it said nothing"])[-1]
+    return f"ended with {ended.returncode}: {last}"
+
+
+def _run(page: Path, folder: Path, *options: str, fragment: str = "") -> subprocess.CompletedProcess[str]:
     # Chromium has no sandbox for root, the usual user in a container. The pages are ours and forbid foreign scripts.
     sandbox = ("--no-sandbox",) if os.geteuid() == 0 else ()
     command = [
         *(find_chromium(), "--headless", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={folder / 'profile'}"),
-        *(*_OFFLINE, *sandbox, "--virtual-time-budget=30000", *options, page.resolve().as_uri()),
+        *(*_OFFLINE, *sandbox, "--virtual-time-budget=30000", *options, page.resolve().as_uri() + fragment),
     ]
     try:
-        ended = subprocess.run(
+        return subprocess.run(
             command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False, env=without_database()
         )
     except subprocess.TimeoutExpired:
         raise OutputError(f"{page}: Chromium did not draw it within {_TIMEOUT_S} s; try again, or print it") from None
     except OSError as error:
         raise OutputError(f"{command[0]}: can't be started: {error.strerror}; let ${VARIABLE} name another") from None
-    if not made.is_file():
-        last = (ended.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise OutputError(f"{page}: Chromium drew nothing and ended with {ended.returncode}: {last}")
 
 
 def _write(content: bytes, out: Path) -> None:

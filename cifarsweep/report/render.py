@@ -109,8 +109,19 @@ def render_study(analysis: StudyAnalysis, *, single_file: bool = False, live: st
     script = _script()
     # A page with plotly.js beside it may load scripts from its own folder, a single file from nowhere.
     sources = [_hash(script), _hash(plotly) if plotly is not None else "'self'"]
-    files = {"plotly_file": PLOTLY, "index_file": INDEX, "plotly": plotly, "script": script}
+    files: dict[str, Any] = {"plotly_file": PLOTLY, "index_file": INDEX, "plotly": plotly, "script": script}
     return _render("page.html", study_view(analysis), sources, live, **files)
+
+
+def render_for_files(analysis: StudyAnalysis, paper: Mapping[str, Any], style: str) -> str:
+    """A study's page whose script draws each figure for a file, as `files.js` describes, with plotly.js beside it.
+
+    `paper` are its constants, `style` more rules.
+    """
+    script = _script(f"const paper = {json.dumps(paper)};\n{_asset('files.js')}")
+    files: dict[str, Any] = {"plotly_file": PLOTLY, "index_file": INDEX, "plotly": None, "script": script}
+    sources = [_hash(script), "'self'"]
+    return _render("page.html", study_view(analysis), sources, None, style, **files)
 
 
 def render_index(
@@ -139,11 +150,16 @@ def render_rows(rows: Sequence[Mapping[str, Any]], *, live: str | None = None) -
 
 
 def _render(
-    template: str, view: Mapping[str, Any], sources: Sequence[str] = (), live: str | None = None, **more: Any
+    template: str,
+    view: Mapping[str, Any],
+    sources: Sequence[str] = (),
+    live: str | None = None,
+    more_style: str = "",
+    **more: Any,
 ) -> str:
     """Fill in a template; scripts of the page come from `sources` alone."""
     styles = _STYLES if template == "page.html" else _STYLES[:1]
-    style = colour_rules() + "".join(map(_asset, styles))
+    style = colour_rules() + "".join(map(_asset, styles)) + more_style
     policy = _policy(sources, live=live is not None)
     return _environment().get_template(template).render(view, policy=policy, live=live, style=style, **more)
 
@@ -213,9 +229,9 @@ def _json(value: Any, **_: Any) -> str:
     return json.dumps(page_texts(value), separators=(",", ":"), allow_nan=False)
 
 
-def _script() -> str:
-    """The scripts that draw the figures, in one scope."""
-    parts = "\n".join(_asset(name) for name in _SCRIPTS)
+def _script(more: str = "") -> str:
+    """The scripts that draw the figures, in one scope, and one more after them."""
+    parts = "\n".join([*(_asset(name) for name in _SCRIPTS), more])
     return f'"use strict";\n(() => {{\n{parts}}})();\n'
 
 

@@ -87,7 +87,11 @@ def test_several_studies_share_an_index_with_an_answer_each(call, tmp_path, two_
         (["small", "--compare", "small", "small"], "--compare names its two studies itself"),
         (["small", "--pdf"], "none is on PATH"),
         (["small", "--json", "--png"], "--json writes no page"),
-        (["small", "--table", "latex", "--json"], "--table writes no page"),
+        (["small", "--table", "latex", "--json"], "--table and --figures write no page"),
+        (["small", "--figures", "f", "--pdf"], "--table and --figures write no page"),
+        (["small", "--figures", "f"], "none is on PATH"),
+        (["small", "--figures", "f", "--width", "20"], "'20' is not column, page, or a number of mm from 40 to 400"),
+        (["small", "--face", "serif"], "--face, --width and --view are of --figures"),
         (["small", "--out", "-"], "--out - is for --table alone"),
     ],
 )

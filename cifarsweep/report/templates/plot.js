@@ -66,7 +66,8 @@ const unitOf = (axis, most) => {
 const titled = (label, unit) => (unit ? `${label} (${unit})` : label);
 
 const touch = () => matchMedia("(pointer: coarse)").matches;
-const fontSize = () => (narrow() ? 12 : 13);
+/** Of texts in figures, in pixels; a figure for a file has its own. */
+const fontSize = () => Number(css("--figure-size")) || (narrow() ? 12 : 13);
 const ruler = document.createElement("canvas").getContext("2d");
 /** The width of a label in pixels. */
 const widthOf = (text) => {

@@ -1,0 +1,204 @@
+"""Writes every figure of a study's page into a file of its own, drawn by the page's scripts in Chromium."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import escape, unescape
+from pathlib import Path
+from typing import Any, Literal
+
+from cifarsweep.analysis.study import StudyAnalysis
+from cifarsweep.errors import NoFigure, OutputError
+from cifarsweep.files import part, scratch, write_atomically
+from cifarsweep.report.browser_print import print_sheet, read_dom
+from cifarsweep.report.render import PLOTLY, plotly_js, render_for_files
+
+FigureFormat = Literal["svg", "pdf", "png"]
+Face = Literal["serif", "sans"]
+
+#: Widths in mm: of a column of two, and of a page (https://www.springer.com/gp/authors-editors, artwork guidelines).
+WIDTHS: Mapping[str, float] = {"column": 84.0, "page": 174.0}
+LEAST_MM, MOST_MM = 40.0, 400.0
+_MM_PER_INCH, _PIXELS_PER_INCH, _POINTS_PER_INCH = 25.4, 96, 72
+#: Size of the text, in points.
+_TEXT_PT = 8
+_FACES: Mapping[Face, str] = {
+    "serif": "STIX Two Text, Latin Modern Roman, Times New Roman, Liberation Serif, Times, serif",
+    "sans": "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif",
+}
+#: Cells in a legend: more leave no room for the curves.
+LEGEND_MOST = 24
+#: Marks and heights of rows, relative to those on a page.
+_MARKS, _ROWS = 0.7, 0.75
+_FOUND = re.compile(r'<script type="application/json" id="figure-files">(.*?)</script>', re.DOTALL)
+_ROOT = re.compile(r"<svg\b[^>]*>")
+#: Characters of a part of a file's name.
+_LONGEST_PART = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """What figures are drawn for. `view` is the fragment of the page's address, with which a page shows the same."""
+
+    form: FigureFormat = "svg"
+    face: Face = "sans"
+    width_mm: float = WIDTHS["column"]
+    view: str = ""
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        return round(self.width_mm / _MM_PER_INCH * _PIXELS_PER_INCH)
+
+    @property
+    def font(self) -> float:
+        """The size of texts in pixels."""
+        return round(_TEXT_PT / _POINTS_PER_INCH * _PIXELS_PER_INCH, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A drawn figure: SVG as text, or the bytes of a PNG."""
+
+    name: str
+    title: str
+    width: int
+    height: int
+    """In pixels of 1/96 inch."""
+    content: str | bytes
+    unnamed: int = 0
+    """Cells that are too many for a legend in it; 0 where it has one or needs none."""
+
+
+def writable(out: Path) -> None:
+    """Make the folder of figures and check that it takes files. Raises OutputError."""
+    with _into(out), part(out / "figure"):
+        pass
+
+
+def write_figure(study: str, figure: Figure, out: Path, paper: Paper) -> Path:
+    """Write a figure into a file STUDY-FIGURE of the folder `out` and return its path. Raises OutputError."""
+    path = out / f"{study}-{figure.name}.{paper.form}"
+    content = _content(figure, paper)
+    with _into(out):
+        write_atomically(path, content)
+    return path
+
+
+@contextmanager
+def _into(out: Path) -> Iterator[None]:
+    """Make the folder. Raises OutputError if it can't be written to."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{out}: the figures can't be written there: {error.strerror}; give --figures another folder"
+        ) from error
+
+
+def drawn_figures(analysis: StudyAnalysis, paper: Paper) -> list[Figure]:
+    """Draw every figure of the study's page. Raises NoFigure if it has none yet, or OutputError."""
+    study = analysis.study.name
+    html = render_for_files(analysis, _constants(paper), _style(paper))
+    if 'id="report-data"' not in html:
+        raise NoFigure(f"study {study!r} has no figure yet: no trial has a result; run `cifarsweep worker`")
+    with scratch() as folder:
+        (folder / PLOTLY).write_bytes(plotly_js())
+        page = folder / "page.html"
+        page.write_text(html, encoding="utf-8")
+        dom = read_dom(page, max(paper.width, 360), paper.view and f"#{paper.view.removeprefix('#')}")
+    found = _FOUND.search(dom)
+    answer: dict[str, Any] = json.loads(found[1]) if found else {"error": "it did not end in time"}
+    if "error" in answer:
+        raise OutputError(f"the figures of study {study!r} can't be drawn: {answer['error'].splitlines()[0]}")
+    return _named(answer["files"])
+
+
+def _constants(paper: Paper) -> dict[str, Any]:
+    """The constants of files.js."""
+    chosen = {part.partition("=")[0] for part in paper.view.removeprefix("#").split("&") if "=" in part}
+    picture = "png" if paper.form == "png" else "svg"
+    sizes = {"width": paper.width, "font": paper.font, "marks": _MARKS, "rows": _ROWS, "legend": LEGEND_MOST}
+    return {"format": picture, **sizes, "chosen": sorted(chosen)}
+
+
+def _style(paper: Paper) -> str:
+    """Rules that give the page the width, the face and the size of the paper, and light colours on white."""
+    sizes = f"--sans: {_FACES[paper.face]}; --figure-size: {paper.font};"
+    sizes += " --paper: #ffffff; --panel: #ffffff; --ink: #000000;"
+    plot = f".plot {{ width: {paper.width}px !important; max-width: none !important; }}"
+    return f":root:root {{ {sizes} color-scheme: only light; }} {plot}"
+
+
+def _named(files: list[dict[str, Any]]) -> list[Figure]:
+    """The figures, each with a name of its own that is safe in any file system."""
+    names: dict[str, int] = {}
+    figures = []
+    for file in files:
+        name = "-".join(filter(None, map(_slug, file["name"]))) or "figure"
+        names[name] = names.get(name, 0) + 1
+        name = name if names[name] == 1 else f"{name}-{names[name]}"
+        content = file["content"]
+        drawn = content if content.startswith("<svg") else base64.b64decode(content.rpartition(",")[2])
+        size = round(file["width"]), round(file["height"])
+        figures.append(Figure(name, file["title"], *size, drawn, file["unnamed"]))
+    return figures
+
+
+def _slug(text: str) -> str:
+    """`val-accuracy` for `val/accuracy`: small letters, digits and hyphens."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain)[:_LONGEST_PART].strip("-")
+
+
+def _content(figure: Figure, paper: Paper) -> bytes:
+    """The contents of the file."""
+    if isinstance(figure.content, bytes):
+        return _with_resolution(figure.content, paper)
+    svg = _in_millimetres(figure, paper)
+    return svg.encode() if paper.form == "svg" else _pdf(svg, figure, paper)
+
+
+def _height_mm(figure: Figure, paper: Paper) -> float:
+    return paper.width_mm * figure.height / figure.width
+
+
+def _in_millimetres(figure: Figure, paper: Paper) -> str:
+    """The SVG with its size on paper and its title."""
+    assert isinstance(figure.content, str)
+    size = f'width="{paper.width_mm:g}mm" height="{_height_mm(figure, paper):.2f}mm"'
+    namespaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    root = f'<svg {namespaces} {size} viewBox="0 0 {figure.width} {figure.height}" role="img">'
+    title = f"<title>{escape(unescape(figure.title))}</title>"
+    return _ROOT.sub(lambda _: root + title, figure.content, count=1)
+
+
+def _pdf(svg: str, figure: Figure, paper: Paper) -> bytes:
+    """A PDF of one page of the size of the figure, with its fonts embedded."""
+    width, height = f"{paper.width_mm:g}mm", f"{_height_mm(figure, paper):.2f}mm"
+    rules = f"@page {{ size: {width} {height}; margin: 0 }} html, body {{ margin: 0; height: 99%; overflow: hidden }}"
+    head = f'<meta charset="utf-8"><title>{escape(figure.title)}</title><style>{rules} svg {{ display: block }}</style>'
+    html = f"<!DOCTYPE html>{head}{svg}"
+    with scratch() as folder:
+        page = folder / "figure.html"
+        page.write_text(html, encoding="utf-8")
+        return print_sheet(page)
+
+
+def _with_resolution(picture: bytes, paper: Paper) -> bytes:
+    """The PNG, which says how many dots an inch has."""
+    from PIL import Image
+
+    out = io.BytesIO()
+    with Image.open(io.BytesIO(picture)) as drawn:
+        dots = drawn.width / (paper.width_mm / _MM_PER_INCH)
+        drawn.convert("RGB").save(out, "PNG", dpi=(dots, dots))
+    return out.getvalue()

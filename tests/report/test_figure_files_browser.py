@@ -1,0 +1,120 @@
+"""Figures as files, drawn by the real Chromium: SVG whose texts are texts, PDF with its fonts, pictures of 600 dpi."""
+
+import re
+import shutil
+import xml.etree.ElementTree as ET
+import zlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from report.everything import everything
+
+from cifarsweep.analysis.study import analyse
+from cifarsweep.report.figure_files import Figure, Paper, drawn_figures, write_figure
+
+HERE = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = [
+    pytest.mark.skipif(HERE is None, reason="no Chromium on PATH: nothing is drawn"),
+    pytest.mark.long,
+]
+SVG = "{http://www.w3.org/2000/svg}"
+HOSTILE = "<script>x()</script>&\"']]>%{x}\u202e"
+
+
+@pytest.fixture(scope="module")
+def drawn(make: Any) -> list[Figure]:
+    return drawn_figures(analyse(everything(make)), Paper())
+
+
+def texts(svg: str) -> list[str]:
+    return ["".join(text.itertext()) for text in ET.fromstring(svg).iter(f"{SVG}text")]
+
+
+def svg_of(figures: list[Figure], name: str) -> str:
+    content = next(figure.content for figure in figures if figure.name == name)
+    assert isinstance(content, str)
+    return content
+
+
+def test_every_figure_of_the_page_is_drawn_under_its_name(drawn: list[Figure]) -> None:
+    names = [figure.name for figure in drawn]
+
+    assert {"curves-val-accuracy", "curves-train-loss", "finals", "gaps", "classes", "confusion"} <= set(names)
+    assert {name for name in names if name.startswith("costs-")} >= {"costs-elapsed-s", "costs-energy-j"}
+    assert {"resources-gpu-memory-bytes", "resources-gpu-utilisation"} <= set(names)
+    assert "interaction-optimizer-lr-model-skip" in names and len(names) == len(set(names))
+
+
+def test_texts_stay_texts_of_eight_points_and_the_legend_is_inside(drawn: list[Figure]) -> None:
+    svg = svg_of(drawn, "curves-val-accuracy")
+
+    found = set(texts(svg))
+    names = {f"lr={lr}, skip={skip}" for lr in ("0.001", "0.003") for skip in ("no", "yes")}
+    # Where a font is too wide for two columns of names, a line names the factors and entries have the levels alone.
+    briefs = {re.sub(r"\w+=", "", name) for name in names} | {"lr, skip:"}
+    assert names <= found or briefs <= found
+    sizes = {float(size) for size in re.findall(r"font-size: ?([\d.]+)px", svg)}
+    assert sizes and max(sizes) == pytest.approx(8 / 72 * 96, abs=0.01)
+    assert (
+        "Steps" in texts(svg)
+        and "foreignObject" not in svg
+        and "<script" not in svg
+        and "http://" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", svg)
+    )
+
+
+def test_a_heat_table_keeps_its_numbers(drawn: list[Figure]) -> None:
+    found = " ".join(texts(svg_of(drawn, "interaction-optimizer-lr-model-skip"))).replace("\u202f", " ")
+
+    assert "optimizer.lr" in found and "model.skip" in found and "93.5 %± 5.2 %" in found
+
+
+def test_the_same_study_gives_the_same_files(make: Any, drawn: list[Figure]) -> None:
+    assert drawn_figures(analyse(everything(make)), Paper()) == drawn
+
+
+def test_hostile_names_stay_texts(make: Any) -> None:
+    study = make.study({"optimizer.lr": (0.1, 0.2)})
+    cells = tuple(cell.model_copy(update={"name": f"{HOSTILE}{place}"}) for place, cell in enumerate(study.cells))
+    report = make.finished(study.model_copy(update={"cells": cells}))
+    names = {"train/loss": HOSTILE}
+    series = {(number, names.get(metric, metric)): values for (number, metric), values in report.series.items()}
+
+    figures = drawn_figures(analyse(replace(report, series=series)), Paper(face="serif"))
+
+    found = [text for figure in figures if isinstance(figure.content, str) for text in texts(figure.content)]
+    assert any("<script>x()</script>&" in text for text in found)
+    assert all(re.fullmatch(r"[a-z0-9-]+", figure.name) for figure in figures)
+    assert all("<script" not in figure.content for figure in figures if isinstance(figure.content, str))
+
+
+def test_a_pdf_is_one_page_of_the_figures_size_with_its_fonts(drawn: list[Figure], tmp_path: Path) -> None:
+    paper = Paper(form="pdf")
+    figure = next(figure for figure in drawn if figure.name == "finals")
+
+    content = write_figure("tried", figure, tmp_path, paper).read_bytes()
+
+    assert len(re.findall(rb"/Type /Page\b", content)) == 1
+    box = re.search(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", content)
+    assert box and float(box[1]) == pytest.approx(84 / 25.4 * 72, abs=1)
+    assert float(box[2]) == pytest.approx(float(box[1]) * figure.height / figure.width, abs=1)
+    parts = [content]
+    for stream in re.findall(rb"stream\r?\n(.*?)endstream", content, re.DOTALL):
+        try:
+            parts.append(zlib.decompress(stream))
+        except zlib.error:
+            continue
+    assert any(b"/FontFile2" in part or b"/FontFile3" in part or b"/Type3" in part for part in parts)
+
+
+def test_a_picture_has_600_dots_an_inch_and_the_width_of_a_page(make: Any, tmp_path: Path) -> None:
+    paper = Paper(form="png", width_mm=174.0)
+    figure = drawn_figures(analyse(make.finished(make.study({}))), paper)[0]
+
+    with Image.open(write_figure("tried", figure, tmp_path, paper)) as picture:
+        assert picture.info["dpi"][0] == pytest.approx(600, abs=2)
+        assert picture.width == pytest.approx(174 / 25.4 * 600, abs=8)
+        assert picture.convert("RGB").getpixel((1, 1)) == (255, 255, 255)
