@@ -6,10 +6,27 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
+from cifarsweep.cli.launch_options import (
+    Account,
+    Cpus,
+    CpusPerWorker,
+    Extra,
+    Gpus,
+    GpusPerWorker,
+    Logs,
+    Mem,
+    Partition,
+    Qos,
+    SaveEvery,
+    Slots,
+    Slurm,
+    Time,
+    Workers,
+)
 from cifarsweep.cli.options import (
     DEFAULT_DATABASE,
     Artifacts,
@@ -23,7 +40,6 @@ from cifarsweep.cli.options import (
     Studies,
     Wait,
     check_graphs,
-    check_seconds,
     console,
     discard_output,
     key_values,
@@ -40,51 +56,35 @@ if TYPE_CHECKING:
 #: Parameters of Slurm alone.
 _SLURM = ("workers", "gpus_per_worker", "cpus_per_worker", "mem", "time", "partition", "account", "qos", "extra")
 _LONGEST_NUMBER = 4
-#: Processes that one machine keeps, and jobs that Slurm takes at once; more is a typing error.
-_MOST_WORKERS, _MOST_JOBS = 1024, 100_000
 
 
 def launch(
     context: typer.Context,
-    gpus: Annotated[
-        str | None, typer.Option(metavar="all|N,N", help="A worker on each of these GPUs; all if left out.")
-    ] = None,
-    cpus: Annotated[
-        int | None, typer.Option(metavar="N", min=1, max=_MOST_WORKERS, help="N workers on the processor instead.")
-    ] = None,
-    slots: Annotated[str, typer.Option(metavar="K|auto", help="Trials at once in each worker.")] = "1",
+    gpus: Gpus = None,
+    cpus: Cpus = None,
+    slots: Slots = "1",
     study: Studies = None,
     code: Code = None,
     program: Programs = None,
     db: Database = DEFAULT_DATABASE,
     wait: Wait = False,
-    save_every: Annotated[
-        float | None, typer.Option(metavar="S", callback=check_seconds, help="Seconds between two checkpoints.")
-    ] = None,
+    save_every: SaveEvery = None,
     artifacts: Artifacts = None,
     other_data: OtherData = False,
     no_graphs: NoGraphs = False,
     no_reuse: NoReuse = False,
     keep_checkpoints: KeepCheckpoints = "branches",
-    logs: Annotated[Path, typer.Option(metavar="DIR", help="Where the workers' output goes.")] = Path("logs"),
-    slurm: Annotated[bool, typer.Option("--slurm", help="Submit a job array of workers to Slurm.")] = False,
-    workers: Annotated[int, typer.Option(metavar="N", min=1, max=_MOST_JOBS, help="Slurm: jobs of the array.")] = 1,
-    gpus_per_worker: Annotated[
-        int, typer.Option(metavar="N", min=0, max=64, help="Slurm: GPUs of a job; with 0 it trains on the processor.")
-    ] = 1,
-    cpus_per_worker: Annotated[
-        int | None, typer.Option(metavar="N", min=1, max=4096, help="Slurm: processors of a job.")
-    ] = None,
-    mem: Annotated[str | None, typer.Option(metavar="SIZE", help="Slurm: memory of a job, for example 32G.")] = None,
-    time: Annotated[
-        str | None, typer.Option(metavar="LIMIT", help="Slurm: limit of a job, [days-]hours:minutes:seconds.")
-    ] = None,
-    partition: Annotated[str | None, typer.Option(metavar="NAME", help="Slurm: the partition.")] = None,
-    account: Annotated[str | None, typer.Option(metavar="NAME", help="Slurm: the account to charge.")] = None,
-    qos: Annotated[str | None, typer.Option(metavar="NAME", help="Slurm: quality of service.")] = None,
-    extra: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Slurm: any other option of sbatch; repeat for more.")
-    ] = None,
+    logs: Logs = Path("logs"),
+    slurm: Slurm = False,
+    workers: Workers = 1,
+    gpus_per_worker: GpusPerWorker = 1,
+    cpus_per_worker: CpusPerWorker = None,
+    mem: Mem = None,
+    time: Time = None,
+    partition: Partition = None,
+    account: Account = None,
+    qos: Qos = None,
+    extra: Extra = None,
 ) -> None:
     """Start workers on all GPUs here, or on Slurm.
 
