@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +25,8 @@ Logs = Annotated[Path, typer.Option(metavar="DIR", help="Where the workers' outp
 Slurm = Annotated[bool, typer.Option("--slurm", help="Submit a job array of workers to Slurm.")]
 Workers = Annotated[int, typer.Option(metavar="N", min=1, max=_MOST_JOBS, help="Slurm: jobs of the array.")]
 GpusPerWorker = Annotated[
-    int, typer.Option(metavar="N", min=0, max=64, help="Slurm: GPUs of a job; with 0 it trains on the processor.")
+    int,
+    typer.Option(metavar="N", min=0, max=64, help="Slurm: GPUs of a job; with 0 it trains on the processor."),
 ]
 CpusPerWorker = Annotated[int | None, typer.Option(metavar="N", min=1, max=4096, help="Slurm: processors of a job.")]
 Mem = Annotated[str | None, typer.Option(metavar="SIZE", help="Slurm: memory of a job, for example 32G.")]
@@ -35,3 +37,51 @@ Qos = Annotated[str | None, typer.Option(metavar="NAME", help="Slurm: quality of
 Extra = Annotated[
     list[str] | None, typer.Option(metavar="KEY=VALUE", help="Slurm: any other option of sbatch; repeat for more.")
 ]
+#: Where workers are started with each of these options, in words.
+PLACES = {"slurm": "jobs of Slurm"}
+#: The places that an option is for; one that is not here is for every place.
+_FOR: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("gpus", "cpus"), ()),
+    **dict.fromkeys(("logs", "db"), ("slurm",)),
+    **dict.fromkeys(("workers", "gpus_per_worker", "cpus_per_worker", "mem"), ("slurm",)),
+    **dict.fromkeys(("time", "partition", "account", "qos", "extra"), ("slurm",)),
+}
+#: Options that mean something on this machine too.
+_HERE = ("gpus", "cpus", "logs", "db")
+
+
+def check_place(context: typer.Context) -> str | None:
+    """Return where workers are to be started, None for here.
+
+    Raises typer.BadParameter for two places, and for an option that would have no effect there.
+    """
+    given = [str(name) for name in context.params if _given(context, str(name))]
+    chosen = [place for place in PLACES if context.params[place]]
+    if len(chosen) > 1:
+        raise typer.BadParameter(f"give {_options(chosen)}, not both")
+    place = chosen[0] if chosen else None
+    for name in given:
+        _check_option(name, place)
+    return place
+
+
+def _check_option(name: str, place: str | None) -> None:
+    places = _FOR.get(name)
+    if places is None or place in places or (place is None and name in _HERE):
+        return
+    option = _options([name])
+    if place is None:
+        words = " or ".join(PLACES[each] for each in places)
+        raise typer.BadParameter(f"{option} is for {words}; add {_options(places)} too")
+    if name in ("gpus", "cpus"):
+        raise typer.BadParameter(f"with --{place}, give --gpus-per-worker and --cpus-per-worker")
+    raise typer.BadParameter(f"{option} is not for {PLACES[place]}; leave it out")
+
+
+def _options(names: Sequence[str]) -> str:
+    return " or ".join("--" + name.replace("_", "-") for name in names)
+
+
+def _given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

@@ -13,7 +13,7 @@ import yaml
 from typer.testing import CliRunner
 
 from cifarsweep.cli.app import app
-from cifarsweep.cli.launch import _arguments
+from cifarsweep.cli.launch_work import Work
 
 PAGE = (Path(__file__).parents[2] / "docs/how-to/several-machines.md").read_text()
 
@@ -77,7 +77,7 @@ def test_launch_passes_on_how_workers_work(monkeypatch, tmp_path, given, passed)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CIFARSWEEP_DB", "sqlite:///x.db")  # what launch sets is undone with it
     monkeypatch.setattr("cifarsweep.worker.gpus.parse_gpus", lambda wanted: [0, 1])
-    monkeypatch.setattr("cifarsweep.cli.launch._check_work", lambda *_: None)
+    monkeypatch.setattr("cifarsweep.cli.launch.check_work", lambda *_: None)
     monkeypatch.setattr("cifarsweep.cli.launch._run", lambda members, logs: started.extend(members) or 0)
 
     assert CliRunner().invoke(app, ["launch", *given]).exit_code == 0
@@ -153,10 +153,10 @@ def test_the_unit_of_the_readme_is_one(tmp_path):
 
 
 def test_workers_are_told_that_they_may_mix_images():
-    assert "--other-data" in _arguments("1", [], False, None, None, True, False, False)
-    assert "--other-data" not in _arguments("1", [], False, None, None, False, False, False)
+    assert "--other-data" in Work(other_data=True).arguments()
+    assert "--other-data" not in Work().arguments()
 
 
 def test_workers_are_told_that_they_must_not_reuse():
-    assert "--no-reuse" in _arguments("1", [], False, None, None, False, False, True)
-    assert "--no-reuse" not in _arguments("1", [], False, None, None, False, False, False)
+    assert "--no-reuse" in Work(no_reuse=True).arguments()
+    assert "--no-reuse" not in Work().arguments()

@@ -95,7 +95,7 @@ def test_launch_gives_each_worker_the_gpus_of_a_trial(monkeypatch, tmp_path, gpu
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CIFARSWEEP_DB", "sqlite:///x.db")
     monkeypatch.setattr("cifarsweep.worker.gpus.parse_gpus", lambda wanted: [0, 1, 2, 3])
-    monkeypatch.setattr("cifarsweep.cli.launch._check_work", lambda *_: None)
+    monkeypatch.setattr("cifarsweep.cli.launch.check_work", lambda *_: None)
     monkeypatch.setattr("cifarsweep.cli.launch._run", lambda members, logs: started.extend(members) or 0)
 
     done = CliRunner().invoke(app, ["launch", "--program", "own.toml", *given])
