@@ -1,4 +1,4 @@
-"""`launch`: workers on all GPUs of this machine, or on a Slurm cluster."""
+"""`launch`: workers on all GPUs of this machine, or on a cluster of Slurm or Kubernetes."""
 
 from __future__ import annotations
 
@@ -9,18 +9,25 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
+from cifarsweep.cli.launch_kubernetes import print_job
 from cifarsweep.cli.launch_options import (
     Account,
+    Claim,
     Cpus,
     CpusPerWorker,
     Extra,
     Gpus,
     GpusPerWorker,
+    Image,
+    Kubernetes,
     Logs,
     Mem,
+    Name,
+    Namespace,
     Partition,
     Qos,
     SaveEvery,
+    Secret,
     Slots,
     Slurm,
     Time,
@@ -76,8 +83,14 @@ def launch(
     account: Account = None,
     qos: Qos = None,
     extra: Extra = None,
+    kubernetes: Kubernetes = False,
+    image: Image = None,
+    name: Name = None,
+    namespace: Namespace = None,
+    secret: Secret = "cifarsweep",
+    claim: Claim = None,
 ) -> None:
-    """Start workers on all GPUs here, or on Slurm.
+    """Start workers on all GPUs here, on Slurm, or on Kubernetes.
 
     A worker that crashes is started again, unless it has nothing left to do or its machine is bad. Ctrl-C writes
     checkpoints and gives the trials back; twice stops at once.
@@ -86,6 +99,10 @@ def launch(
     check_devices(gpus, cpus)
     work = Work.of(context.params)
     work.check_options(on_processor=bool(cpus) if place is None else not gpus_per_worker)
+    if place == "kubernetes":
+        names = {"image": image, "name": name, "namespace": namespace, "secret": secret, "claim": claim}
+        print_job(work, workers, gpus_per_worker, cpus_per_worker, mem, names)
+        return
     members = workers_of_job(work, gpus_per_worker) if place else workers_here(work, gpus, cpus)
     named = {"mem": mem, "time": time, "partition": partition, "account": account, "qos": qos}
     options = _sbatch_options(gpus_per_worker, cpus_per_worker, named, extra or [])

@@ -23,13 +23,25 @@ SaveEvery = Annotated[
 ]
 Logs = Annotated[Path, typer.Option(metavar="DIR", help="Where the workers' output goes.")]
 Slurm = Annotated[bool, typer.Option("--slurm", help="Submit a job array of workers to Slurm.")]
-Workers = Annotated[int, typer.Option(metavar="N", min=1, max=_MOST_JOBS, help="Slurm: jobs of the array.")]
+Kubernetes = Annotated[
+    bool,
+    typer.Option(
+        "--kubernetes", help="Print a Job of workers for `kubectl apply -f -`. Its Secret has the database's URL."
+    ),
+]
+Workers = Annotated[
+    int, typer.Option(metavar="N", min=1, max=_MOST_JOBS, help="Slurm, Kubernetes: how many jobs, or pods.")
+]
 GpusPerWorker = Annotated[
     int,
-    typer.Option(metavar="N", min=0, max=64, help="Slurm: GPUs of a job; with 0 it trains on the processor."),
+    typer.Option(
+        metavar="N", min=0, max=64, help="Slurm, Kubernetes: GPUs of each; with 0 it trains on the processor."
+    ),
 ]
-CpusPerWorker = Annotated[int | None, typer.Option(metavar="N", min=1, max=4096, help="Slurm: processors of a job.")]
-Mem = Annotated[str | None, typer.Option(metavar="SIZE", help="Slurm: memory of a job, for example 32G.")]
+CpusPerWorker = Annotated[
+    int | None, typer.Option(metavar="N", min=1, max=4096, help="Slurm, Kubernetes: processors of each.")
+]
+Mem = Annotated[str | None, typer.Option(metavar="SIZE", help="Slurm, Kubernetes: memory of each, for example 32G.")]
 Time = Annotated[str | None, typer.Option(metavar="LIMIT", help="Slurm: limit of a job, [days-]hours:minutes:seconds.")]
 Partition = Annotated[str | None, typer.Option(metavar="NAME", help="Slurm: the partition.")]
 Account = Annotated[str | None, typer.Option(metavar="NAME", help="Slurm: the account to charge.")]
@@ -37,14 +49,39 @@ Qos = Annotated[str | None, typer.Option(metavar="NAME", help="Slurm: quality of
 Extra = Annotated[
     list[str] | None, typer.Option(metavar="KEY=VALUE", help="Slurm: any other option of sbatch; repeat for more.")
 ]
+Image = Annotated[
+    str | None, typer.Option(metavar="IMAGE", help="Kubernetes: an image that has the program `cifarsweep`.")
+]
+Name = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Kubernetes: name of the Job; cifarsweep-STUDY if left out.")
+]
+Namespace = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Kubernetes: namespace of the Job; that of kubectl if left out.")
+]
+Secret = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Kubernetes: the Secret whose key CIFARSWEEP_DB is the database's URL. Pods get all its keys.",
+    ),
+]
+Claim = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Kubernetes: a PersistentVolumeClaim that all pods can write; it holds data sets and checkpoints.",
+    ),
+]
+
 #: Where workers are started with each of these options, in words.
-PLACES = {"slurm": "jobs of Slurm"}
+PLACES = {"slurm": "jobs of Slurm", "kubernetes": "pods of Kubernetes"}
 #: The places that an option is for; one that is not here is for every place.
 _FOR: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("gpus", "cpus"), ()),
     **dict.fromkeys(("logs", "db"), ("slurm",)),
-    **dict.fromkeys(("workers", "gpus_per_worker", "cpus_per_worker", "mem"), ("slurm",)),
+    **dict.fromkeys(("workers", "gpus_per_worker", "cpus_per_worker", "mem"), ("slurm", "kubernetes")),
     **dict.fromkeys(("time", "partition", "account", "qos", "extra"), ("slurm",)),
+    **dict.fromkeys(("image", "name", "namespace", "secret", "claim"), ("kubernetes",)),
 }
 #: Options that mean something on this machine too.
 _HERE = ("gpus", "cpus", "logs", "db")

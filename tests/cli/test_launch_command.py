@@ -2,12 +2,14 @@
 
 import configparser
 import importlib.util
+import json
 import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
+import kubernetes_validate
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -54,6 +56,20 @@ def test_workers_that_are_launched_train_a_study_and_a_backup_has_it(cli, tmp_pa
         (["--slurm", "--extra", "job-name=S"], "--extra job-name: can't be set, as jobs are called cifarsweep"),
         (["--slurm", "--extra", "--array=0-9"], "--workers says how many"),
         (["--slurm", "--extra", "open_mode=truncate"], "--extra open-mode"),
+        (["--slurm", "--kubernetes"], "give --slurm or --kubernetes, not both"),
+        (["--slurm", "--image", "a"], "--image is not for jobs of Slurm"),
+        (["--cpus", "1", "--image", "a"], "--image is for pods of Kubernetes; add --kubernetes too"),
+        (["--kubernetes", "--gpus", "0"], "with --kubernetes, give --gpus-per-worker"),
+        (["--kubernetes", "--logs", "x"], "--logs is not for pods of Kubernetes"),
+        (["--kubernetes", "--time", "1"], "--time is not for pods of Kubernetes"),
+        (["--kubernetes", "--db", "sqlite:///x.db"], "--db is not for pods of Kubernetes"),
+        (["--kubernetes", "--artifacts", "s3://b/p"], "give --image"),
+        (["--kubernetes", "--image", "a"], "pods need one place for checkpoints"),
+        (["--kubernetes", "--image", "a", "--artifacts", "here"], "a pod has no such folder"),
+        (["--kubernetes", "--image", "a", "--claim", "data", "--code", "./here"], "a pod has the files of its image"),
+        (["--kubernetes", "--image", "a", "--claim", "data", "--name", "A"], "--name 'A': is no name in Kubernetes"),
+        (["--kubernetes", "--gpus-per-worker", "0", "--no-graphs"], "--no-graphs is for GPUs"),
+        (["--kubernetes", "--slots", "many"], "'many' is neither auto nor a number"),
     ],
 )
 def test_what_launch_can_not_do_is_one_sentence(call, arguments, sentence):
@@ -83,6 +99,21 @@ def test_launch_passes_on_how_workers_work(monkeypatch, tmp_path, given, passed)
     assert CliRunner().invoke(app, ["launch", *given]).exit_code == 0
 
     assert [member.command[-3:] for member in started] == [(f"--gpu={n}", "--slots=1", passed) for n in (0, 1)]
+
+
+def test_a_job_of_kubernetes_is_all_of_standard_output(call, tmp_path):
+    given = ["--workers", "3", "--gpus-per-worker", "0", "--image", "cifarsweep:1", "--study", "lr-study", "--wait"]
+
+    done = call("launch", "--kubernetes", *given, "--claim", "data", CIFARSWEEP_DB="postgresql://me:hidden@db/x")
+
+    manifest = json.loads(done.stdout)
+    kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+    (worker,) = manifest["spec"]["template"]["spec"]["containers"]
+    place = "--artifacts=/var/lib/cifarsweep/checkpoints"
+    assert worker["args"] == ["worker", "--cpu", "--slots=1", "--study=lr-study", "--wait", place]
+    assert "Job cifarsweep-lr-study: 3 pods of cifarsweep:1; give it to `kubectl apply -f -`" in done.stderr
+    assert done.returncode == 0 and "hidden" not in done.stdout + done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_database_that_is_not_there_is_one_sentence_not_one_of_every_worker(call, tmp_path):
