@@ -186,14 +186,18 @@ def signed_text(value: float, half: float, metric: str, *, unit: bool = True) ->
 def estimate_text(value: float, interval: Interval | None, metric: str, *, difference: bool = False) -> str:
     """`97.2 ± 0.4 %`, or `2.1 ± 0.4 points` for a difference; the ends of an interval that was cut off at a bound."""
     unit = (" points" if is_share(metric) else "") if difference else _unit(metric)
-    if interval is None:
-        return f"{_number(value, None, metric)}{unit}"
-    half = interval.half
-    number = _number(value, half, metric)
-    if math.isclose(value - interval.low, interval.high - value, rel_tol=1e-6):
-        return f"{number}{_THIN}±{_THIN}{_number(half, half, metric)}{unit}"
-    low, high = (_number(end, half, metric) for end in (interval.low, interval.high))
-    return f"{number}{unit} ({low} to {high}{unit})"
+    number = _number(value, interval.half if interval else None, metric)
+    if half := half_text(value, interval, metric):
+        return f"{number}{_THIN}±{_THIN}{half}{unit}"
+    ends = (_number(end, interval.half, metric) for end in (interval.low, interval.high)) if interval else ()
+    return f"{number}{unit} ({' to '.join(ends)}{unit})" if interval else f"{number}{unit}"
+
+
+def half_text(value: float, interval: Interval | None, metric: str) -> str | None:
+    """Half of an interval, without the unit; None without one, and of one that was cut off at a bound of the metric."""
+    if interval is None or not math.isclose(value - interval.low, interval.high - value, rel_tol=1e-6):
+        return None
+    return _number(interval.half, interval.half, metric)
 
 
 def p_text(p: float) -> str:

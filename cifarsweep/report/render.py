@@ -48,6 +48,7 @@ _STYLES = (
     "figures.css",
     "contents.css",
     "chips.css",
+    "effects.css",
 )
 _TEMPLATES = Path(__file__).with_name("templates")
 #: The heading of a section of a page, with the id that leads there.

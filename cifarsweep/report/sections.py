@@ -1,11 +1,9 @@
-"""Sections of a study's page: interactions of factors, the search, resources, confounds."""
+"""Sections of a study's page: the search, resources, confounds."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import combinations
+from collections.abc import Iterator, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -13,8 +11,7 @@ import numpy as np
 
 from cifarsweep.analysis.confounds import Confound, confounds, devices
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
-from cifarsweep.analysis.results import CellResult, reach
-from cifarsweep.analysis.samples import match_cells
+from cifarsweep.analysis.results import CellResult
 from cifarsweep.formatting import (
     keep_together,
     magnitude,
@@ -22,11 +19,10 @@ from cifarsweep.formatting import (
     metric_label,
     plural,
     ratio_text,
-    shown_interval,
     value_text,
 )
 from cifarsweep.report.marks import Scale
-from cifarsweep.spec.levels import cell_name, level_text, same_level
+from cifarsweep.spec.levels import level_text
 from cifarsweep.spec.metrics import (
     ENERGY,
     FLOPS,
@@ -41,8 +37,6 @@ from cifarsweep.spec.search_space import Choices, Parameter, Range, Search
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import Value
 
-#: Tables on a page, and levels of a factor that a table still shows.
-_MOST_TABLES, _MOST_LEVELS = 3, 24
 #: Size of a plot of the search in pixels, and the margin for dots at its edges.
 WIDTH, HEIGHT, _MARGIN = 220, 120, 6
 #: Metrics of which the highest value counts, and metrics that add up, with their units: of these the last value counts.
@@ -50,89 +44,6 @@ _HIGHEST = frozenset({GPU_MEMORY, GPU_TEMPERATURE, MEMORY})
 _TOTALS = {FLOPS: "", ENERGY: "J"}
 #: More cells than this are counted instead of named.
 _NAMED = 4
-#: Cells that have a result, by row and column.
-_Grid = dict[tuple[int, int], list[CellResult]]
-
-
-def interactions(study: Study, results: Sequence[CellResult]) -> list[dict[str, Any]]:
-    """Tables of means for pairs of factors that the study crosses in full or in part."""
-    factors = [key for key, levels in study.factors.items() if 1 < len(levels) <= _MOST_LEVELS]
-    tables = [_interaction(study, results, rows, columns) for rows, columns in combinations(factors, 2)]
-    return [table for table in tables if table is not None][:_MOST_TABLES]
-
-
-def _interaction(study: Study, results: Sequence[CellResult], rows: str, columns: str) -> dict[str, Any] | None:
-    grid: _Grid = {
-        (row, column): cells
-        for row, down in enumerate(study.factors[rows])
-        for column, across in enumerate(study.factors[columns])
-        if (cells := _cells_at(results, {rows: down, columns: across}))
-    }
-    # Factors that were varied one at a time share at most one row.
-    if sum(count > 1 for count in Counter(row for row, _ in grid).values()) < 2:
-        return None
-    matched = _matched(grid, {rows, columns})
-    if not matched:
-        return None
-    means = {index: fmean(cell.accuracy.mean for cell in cells if cell.accuracy) for index, cells in matched.items()}
-    cut = reach(list(means.values()), study.metric)
-    shade = Scale(min(means.values()) if cut is None else cut, max(means.values()), 100, 0)
-    return {
-        "rows": rows,
-        "columns": columns,
-        "heads": [level_text(level) for level in study.factors[columns]],
-        "lines": [
-            {
-                "head": level_text(level),
-                "cells": [
-                    _mean_cell(matched[row, column], means[row, column], shade) if (row, column) in matched else None
-                    for column in range(len(study.factors[columns]))
-                ],
-            }
-            for row, level in enumerate(study.factors[rows])
-        ],
-        "averaged": max(len(cells) for cells in matched.values()) > 1,
-        "left_out": _left_out(grid, matched, {rows, columns}),
-        "least": value_text(cut, study.metric) if cut is not None else None,
-    }
-
-
-def _cells_at(results: Sequence[CellResult], levels: Mapping[str, Value]) -> list[CellResult]:
-    return [
-        result
-        for result in results
-        if result.accuracy and all(same_level(result.cell.levels.get(key), level) for key, level in levels.items())
-    ]
-
-
-def _matched(grid: _Grid, named: Collection[str]) -> _Grid:
-    """Keep cells that have a counterpart in every entry: elsewhere another factor might make the difference."""
-    groups = match_cells([[result.cell for result in cells] for cells in grid.values()], named)
-    names = {cell.name for group in groups for cell in group}
-    kept = {index: [cell for cell in cells if cell.cell.name in names] for index, cells in grid.items()}
-    return {index: cells for index, cells in kept.items() if cells}
-
-
-def _left_out(grid: _Grid, matched: _Grid, named: Collection[str]) -> str:
-    lost = sum(map(len, grid.values())) - sum(map(len, matched.values()))
-    if not lost:
-        return ""
-    first, *others = next(iter(matched.values()))
-    if others:
-        return f"{plural(lost, 'cell')} without a counterpart at some place {'is' if lost == 1 else 'are'} left out."
-    rest = {key: level for key, level in first.cell.levels.items() if key not in named}
-    has = "cell has" if lost == 1 else "cells have"
-    return f"Shown is {cell_name(rest, list(rest))} alone: {lost} other {has} no counterpart at some place."
-
-
-def _mean_cell(cells: Sequence[CellResult], mean: float, shade: Scale) -> dict[str, Any]:
-    metric = cells[0].metric
-    interval = shown_interval(cells[0].accuracy, metric) if len(cells) == 1 and cells[0].accuracy else None
-    return {
-        "mean": value_text(mean, metric),
-        "half": value_text(interval.half, metric) if interval else None,
-        "share": round(shade.pixel(mean) / 100, 3),
-    }
 
 
 def search_view(report: ReportStudy) -> dict[str, Any] | None:

@@ -24,6 +24,7 @@ from cifarsweep.formatting import (
     shown_interval,
     timestamp,
 )
+from cifarsweep.report.effects_section import effects_view, method_note
 from cifarsweep.report.factors import factor_payload, level_places, page_factors
 from cifarsweep.report.figures import CLASSES_SHOWN, POINTS, class_payload, cost_payload, curve_payload, gap_payload
 from cifarsweep.report.images_section import images_view
@@ -33,7 +34,7 @@ from cifarsweep.report.palette import MARKS, CellStyle, cell_styles
 from cifarsweep.report.reported_runs import run_payload
 from cifarsweep.report.reported_text import reported_view
 from cifarsweep.report.reproduce import reproduce_view
-from cifarsweep.report.sections import confound_view, interactions, resource_table, search_view
+from cifarsweep.report.sections import confound_view, resource_table, search_view
 from cifarsweep.report.summary import counts_text, failures, lead, verdict_row
 from cifarsweep.report.trials_section import differing_settings, trials_view
 from cifarsweep.report.verdict_text import hypothesis_view
@@ -92,9 +93,9 @@ def study_view(analysis: StudyAnalysis) -> dict[str, Any]:
         "shows_test": any(result.test is not None for result in results),
         "shows_cost": any(result.params is not None or result.flops is not None for result in results),
         "curves_note": curve_note(POINTS),
-        "interactions": interactions(study, every),
+        "effects": effects_view(analysis),
         "resources": resource_table(report, results),
-        "notes": [keep_together(note) for note in figure_notes(report, every)],
+        "notes": [*map(keep_together, figure_notes(report, every)), *([method_note()] if analysis.effects else [])],
         "search": search_view(report),
         "hypotheses": [
             hypothesis_view(verdict, named_means(verdict.hypothesis, report, every)) for verdict in analysis.verdicts

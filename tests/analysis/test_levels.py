@@ -8,8 +8,8 @@ import pytest
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.results import cell_results, named_means
 from cifarsweep.analysis.samples import sides
+from cifarsweep.analysis.study import analyse
 from cifarsweep.analysis.verdicts import verdicts
-from cifarsweep.report.sections import interactions
 from cifarsweep.spec.levels import same_level
 from cifarsweep.spec.reader import read_study
 from cifarsweep.spec.study import Study
@@ -70,7 +70,7 @@ def test_a_whole_number_is_the_level_that_it_names(make: Any, tmp_path: Path, le
     assert [side.label for side in sides(study.hypotheses[0], study)] == ["lr=1", "lr=0.5"]
     assert [verdict.decision for verdict in verdicts(report)] == ["refuted", "refuted"]
     assert {named.role for named in named_means(study.hypotheses[0], report, cell_results(report))} == {"1", "0.5"}
-    assert all(all(line["cells"]) for table in interactions(study, cell_results(report)) for line in table["lines"])
+    assert all(all(row) for pair in analyse(report).effects.interactions for row in pair.means)
 
 
 def test_a_study_keeps_its_levels_as_its_settings_have_them(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from cifarsweep.analysis.results import cell_results
 from cifarsweep.analysis.study import analyse
 from cifarsweep.report.notes import evaluation_notes
 from cifarsweep.report.render import render_study
-from cifarsweep.report.sections import HEIGHT, WIDTH, interactions, resource_table, search_view
+from cifarsweep.report.sections import HEIGHT, WIDTH, resource_table, search_view
 from cifarsweep.spec.search_space import Choices, Range, Search
 
 SPACE = {
@@ -80,58 +80,6 @@ def test_every_point_looked_at_the_test_set_and_was_chosen_by_it(searched):
 
 def test_a_study_that_compares_has_no_such_section(make):
     assert search_view(make.finished(make.study())) is None
-
-
-def test_factors_that_cross_make_a_table_whose_shades_leave_out_what_is_at_chance(make: Any) -> None:
-    report = everything(make)
-
-    (table,) = interactions(report.study, cell_results(report))
-
-    assert (table["rows"], table["columns"], table["heads"]) == ("optimizer.lr", "model.skip", ["no", "yes"])
-    shares = [[cell["share"] for cell in line["cells"]] for line in table["lines"]]
-    assert shares[1] == [1.0, 0.0]
-    assert 0.3 < shares[0][0] < shares[0][1] < 1
-    assert table["least"] is not None
-
-
-def test_a_third_factor_is_averaged_and_one_at_a_time_is_no_crossing(make: Any) -> None:
-    study = make.study({"batch_size": (16, 32), "optimizer.lr": (0.1, 0.2), "model.skip": (False, True)}, seeds=1)
-    report = make.finished(study, [0.5 + 0.05 * place for place in range(8)])
-    results = cell_results(report)
-
-    tables = interactions(study, results)
-
-    assert [(table["rows"], table["columns"]) for table in tables] == [
-        ("batch_size", "optimizer.lr"), ("batch_size", "model.skip"), ("optimizer.lr", "model.skip"),
-    ]  # fmt: skip
-    assert all(table["averaged"] for table in tables)
-    apart = [result for result in results if result.cell.levels["batch_size"] == 16][:1] + results[-1:]
-    assert interactions(study, apart) == []
-
-
-def test_places_of_a_table_are_means_of_like_cells_alone(make: Any) -> None:
-    study = make.study({"optimizer.lr": (0.1, 0.2), "model.skip": (False, True), "batch_size": (16, 32)}, seeds=4)
-    # At 0.1 without a skip connection there is no batch of 16.
-    study = study.model_copy(update={"cells": study.cells[1:]})
-    results = cell_results(make.finished(study, [0.9, 0.5, 0.9, 0.5, 0.9, 0.5, 0.9]))
-
-    table = interactions(study, results)[0]
-
-    places = [cell for line in table["lines"] for cell in line["cells"]]
-    assert all(float(place["mean"].split()[0]) > 80 and place["half"] for place in places)
-    assert (table["averaged"], table["left_out"]) == (
-        False, "Shown is batch_size=32 alone: 3 other cells have no counterpart at some place."
-    )  # fmt: skip
-
-
-def test_factors_whose_places_have_no_cells_alike_make_no_table(make: Any) -> None:
-    study = make.study({"optimizer.lr": (0.1, 0.2), "model.skip": (False, True), "batch_size": (16, 32)}, seeds=2)
-    # At 0.1 there are no batches of 16 without a skip connection, and none of 32 with one.
-    study = study.model_copy(update={"cells": (study.cells[1], study.cells[2], *study.cells[4:])})
-
-    tables = interactions(study, cell_results(make.finished(study)))
-
-    assert [(table["rows"], table["columns"]) for table in tables] == [("model.skip", "batch_size")]
 
 
 def test_resources_are_means_highest_values_and_totals(make: Any) -> None:
