@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import NoneType, UnionType
+from types import MappingProxyType, NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from cifarsweep.errors import SpecError
 from cifarsweep.spec.levels import level_text
+from cifarsweep.spec.overrides import with_file_defaults
 from cifarsweep.spec.own import CODE, OwnPart
 from cifarsweep.spec.settings import Settings, nested_models
 from cifarsweep.spec.validation import nearest
@@ -21,6 +22,8 @@ from cifarsweep.spec.validation import nearest
 _WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false"}
 #: How a part is named that is none of a list.
 _OWN, _TIMM = "FILE:NAME", "timm:NAME"
+#: What a study file means where it does not say it; the records keep what earlier versions meant.
+_OF_FILES: Mapping[str, object] = MappingProxyType(with_file_defaults({}, (), ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ def _names(table: type[BaseModel]) -> list[str]:
 
 def _setting(key: str, field: FieldInfo, only_for: str, of_table: str) -> Setting:
     text = inspect.cleandoc(field.description or "") or (of_table if key.endswith(".name") else "")
-    default = "required" if field.is_required() else _default(field.default)
+    default = "required" if field.is_required() else _default(_OF_FILES.get(key, field.default))
     return Setting(key, _values(field.annotation, field.metadata), default, only_for, " ".join(text.split()))
 
 

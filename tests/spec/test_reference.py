@@ -24,9 +24,11 @@ def test_every_setting_is_there_and_says_what_it_does() -> None:
         ("schedule.milestones", "list of numbers, above 0 and below 1", "0.5, 0.75"),
         ("determinism", "exact | fast", "exact"),
         ("keep_best", "true or false", "false"),
+        ("validation.split", "test | holdout", "holdout"),
+        ("validation.fraction", "number, above 0 and below 1", "0.1"),
     ],
 )
-def test_values_and_defaults_are_those_of_the_records(key: str, values: str, default: str) -> None:
+def test_values_and_defaults_are_those_that_a_file_means(key: str, values: str, default: str) -> None:
     found = settings_reference(key)[0]
 
     assert (found.values, found.default) == (values, default)
