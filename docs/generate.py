@@ -1,6 +1,6 @@
 """A hook of MkDocs: it writes the parts of the reference that the code knows, and shows the pages of the top folder.
 
-A line `<!-- generated: NAME -->` in a page becomes what the function of that name in `PARTS` returns.
+A mark `<!-- generated: NAME -->` in a page becomes what the function of that name in `PARTS` returns.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from cifarsweep.cli.app import app
+from cifarsweep.cli.json_output import SCHEMAS
+from cifarsweep.spec.metric_reference import metrics_reference
 from cifarsweep.spec.reference import Setting, settings_reference
+from cifarsweep.store import schema
 
 ROOT = Path(__file__).parents[1]
 #: Pages that stand in the top folder, where people and hosts of code look for them, and their places in the site.
@@ -27,10 +30,22 @@ TOP_PAGES = {
     "SECURITY.md": "security.md",
     "CHANGELOG.md": "changes.md",
 }
+_TYPES = {
+    "BigInteger": "whole number",
+    "Integer": "whole number",
+    "Double": "number",
+    "Boolean": "true or false",
+    "Flag": "true or false",
+    "LargeBinary": "bytes",
+    "String": "text",
+    "Text": "text",
+    "UtcDateTime": "moment, UTC",
+}
 #: Pictures of the repository that pages show.
 PICTURES = {"reports/lr-quarter-verdicts.png": "assets/verdicts.png"}
 _LINK = re.compile(r"\[([^\]]*)\]\((?!https?:)([^)#\s]+)(#[^)]*)?\)")
-_MARKER = re.compile(r"^<!-- generated: (\w+) -->$", flags=re.MULTILINE)
+_CODE = re.compile(r"`[^`]*`")
+_MARKER = re.compile(r"<!-- generated: (\w+) -->")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -44,7 +59,19 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Put in what is generated. Raises KeyError for a name that `PARTS` lacks."""
-    return _MARKER.sub(lambda found: PARTS[found[1]](), markdown)
+    return as_shown(_MARKER.sub(lambda found: PARTS[found[1]](), markdown))
+
+
+def as_shown(markdown: str) -> str:
+    """Tables for MkDocs: a bar in code has no backslash, unlike elsewhere, and each option is a word of its own."""
+    lines = []
+    for line in markdown.split("\n"):
+        if line.startswith("| "):
+            line = _CODE.sub(lambda found: found[0].replace("\\|", "|"), line)
+        if line.startswith("| `cifarsweep "):
+            line = _CODE.sub(lambda found: found[0].replace(" [", "` `["), line, count=1)
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def top_page(text: str) -> str:
@@ -95,9 +122,12 @@ def _command(words: str, command: Any) -> str:
 
 def settings() -> str:
     """Every setting, table by table, with its values, default and meaning."""
-    blocks = []
-    for table, found in groupby(settings_reference(), key=_table_of):
-        blocks.append(f"### {f'`{table}`' if table else 'Settings without a table'}\n")
+    blocks: list[str] = []
+    tables: dict[str, list[Setting]] = {}
+    for one in settings_reference():
+        tables.setdefault(_table_of(one), []).append(one)
+    for table, found in tables.items():
+        blocks.append(f"### {f'`{table}`' if table else 'Without a table'}\n")
         for only_for, rows in groupby(found, key=lambda one: one.only_for):
             blocks += [f"#### {_families(only_for)}\n"] if only_for else []
             blocks += [*_setting_rows(rows), ""]
@@ -119,6 +149,69 @@ def _setting_rows(rows: Iterator[Setting]) -> list[str]:
     ]
 
 
+# Metrics
+
+
+def metrics() -> str:
+    """Every metric of the built-in trainings, with its range and whether it comes again bit for bit."""
+    head = ["| metric | values | same bits | what it is |", "|---|---|---|---|"]
+    rows = [
+        f"| {_code(one.name)} | {one.values} | {'yes' if one.repeats else 'no'} | {_cell(one.text)} |"
+        for one in metrics_reference()
+    ]
+    return "\n".join([*head, *rows])
+
+
+# JSON
+
+
+def schemas() -> str:
+    """The kinds of JSON objects with their versions."""
+    return ", ".join(f"`{kind}/{version}`" for kind, version in sorted(SCHEMAS.items()))
+
+
+# Tables of the database
+
+
+def tables() -> str:
+    """Every table with its columns, and what the comments in `store/schema.py` say of them."""
+    said = _comments(inspect.getsource(schema))
+    blocks = []
+    for table in schema.metadata.sorted_tables:
+        head = [f"### `{table.name}`", "", _cell(said.get((table.name, ""), "")), "", "| column | type | what it is |"]
+        rows = [
+            f"| {_code(column.name)} | {_type(column.type)} | {_cell(said.get((table.name, column.name), ''))} |"
+            for column in table.columns
+        ]
+        blocks.append("\n".join([*head, "|---|---|---|", *rows, ""]))
+    return "\n".join(blocks)
+
+
+def _comments(source: str) -> dict[tuple[str, str], str]:
+    """What `#:` comments say of each table, by its name and "", and of each column."""
+    said: dict[tuple[str, str], str] = {}
+    comment: list[str] = []
+    table, of_table = "", ""
+    for line in map(str.strip, source.splitlines()):
+        if line.startswith("#: "):
+            comment.append(line.removeprefix("#: "))
+        elif line.endswith("= Table("):
+            of_table, comment = " ".join(comment), []
+        elif found := re.match(r'"(cs_\w+)",$', line):
+            table = found[1]
+            said[table, ""] = of_table
+        elif found := re.match(r'(?:Column|_moment)\("(\w+)"', line):
+            said[table, found[1]] = " ".join(comment)
+            comment = []
+        else:
+            comment = []
+    return said
+
+
+def _type(column: Any) -> str:
+    return _TYPES.get(type(column).__name__, type(column).__name__)
+
+
 # Text
 
 
@@ -136,4 +229,10 @@ def _escaped(text: str) -> str:
     return "".join(part if part.startswith("`") else re.sub(r"([<*_\[\]])", r"\\\1", part) for part in parts)
 
 
-PARTS: dict[str, Callable[[], str]] = {"commands": commands, "settings": settings}
+PARTS: dict[str, Callable[[], str]] = {
+    "commands": commands,
+    "metrics": metrics,
+    "schemas": schemas,
+    "settings": settings,
+    "tables": tables,
+}

@@ -1,20 +1,29 @@
 """README and docs are true: commands exist, every command is told, study files work, links lead somewhere."""
 
+import ast
 import importlib.util
 import re
+import sqlite3
 import subprocess
 import sys
 import tomllib
+from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 import yaml
 
+from cifarsweep.cli.json_output import SCHEMAS
+from cifarsweep.errors import SpecError
+from cifarsweep.spec import metrics
+from cifarsweep.spec.metric_reference import metrics_reference
 from cifarsweep.spec.model_settings import ConvNet
 from cifarsweep.spec.reader import read_study
 from cifarsweep.spec.reference import settings_reference
 from cifarsweep.spec.settings import Augment, Optimizer, Schedule
+from cifarsweep.store import Store
+from cifarsweep.worker.supervisor import EXIT_FAULTY_HOST, EXIT_TEMPFAIL
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -222,3 +231,106 @@ def test_nothing_that_is_kept_names_a_package_host_or_a_folder_of_a_developers_m
     host = re.compile(r"https?://[^\s\"']*(pypi|pythonhosted|npmjs|debian)\.")
 
     assert [str(path) for path in ours if host.search(path.read_text())] == []
+
+
+#: Functions that make the JSON of a kind, by their module; the page has a row for every key.
+JSON_FUNCTIONS = {
+    "cifarsweep/report/summary.py": ("study_fields", "_cost_fields", "comparison_fields", "_verdict_fields"),
+    "cifarsweep/report/effect_fields.py": ("effect_fields", "_main_fields", "_interaction_fields", "_mean_fields"),
+    "cifarsweep/report/reported_text.py": ("reported_fields",),
+    "cifarsweep/report/reported_runs.py": ("run_fields",),
+    "cifarsweep/cli/status.py": ("status_fields",),
+    "cifarsweep/cli/show.py": ("trial_fields",),
+    "cifarsweep/cli/studies.py": ("_fields",),
+}
+
+
+@pytest.mark.parametrize("module", JSON_FUNCTIONS)
+def test_every_key_of_the_json_is_told(module: str):
+    tree = ast.parse((ROOT / module).read_text())
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    made = [node for node in functions if node.name in JSON_FUNCTIONS[module]]
+    dicts = [node for function in made for node in ast.walk(function) if isinstance(node, ast.Dict)]
+    keys = {key.value for each in dicts for key in each.keys if isinstance(key, ast.Constant)}
+
+    assert len(made) == len(JSON_FUNCTIONS[module]) and keys
+    assert sorted(key for key in keys if f"`{key}`" not in PAGES["docs/reference/json.md"]) == []
+
+
+def test_every_kind_of_json_has_a_place_on_its_page():
+    page = PAGES["docs/reference/json.md"]
+
+    assert [kind for kind in SCHEMAS if f"## `{kind}`" not in page and f"| `{kind}` |" not in page] == []
+
+
+def test_every_metric_of_the_code_is_in_the_reference():
+    names = {value for name, value in vars(metrics).items() if name.isupper() and isinstance(value, str)}
+    told = {one.name for one in metrics_reference()}
+
+    assert names - told == {metrics.TOP5, metrics.CALIBRATION, metrics.CONFUSION}, "parts of names"
+    assert all(one.text.endswith(".") for one in metrics_reference())
+
+
+def test_every_column_of_the_views_is_told(tmp_path: Path):
+    Store.open(f"sqlite:///{tmp_path}/a.db", upgrade=True).close()
+    with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
+        for view in ("v_trial", "v_metric"):
+            part = PAGES["docs/reference/sql.md"].split(f"## `{view}`")[1].split("\n## ")[0]
+            columns = {row[1] for row in connection.execute(f"PRAGMA table_info({view})")}
+
+            assert columns == set(re.findall(r"`(\w+)`", "".join(first_cells(part))))
+
+
+def first_cells(part: str) -> list[str]:
+    return [line.split("|")[1] for line in part.splitlines() if line.startswith("| `")]
+
+
+def test_every_table_of_the_database_says_what_it_is():
+    tables = GENERATE.tables()
+
+    assert re.findall(r"### `(\w+)`\n\n\n", tables) == []
+    assert "the whole study as canonical JSON" in tables
+
+
+def test_every_exit_code_and_variable_of_the_code_is_told():
+    page = PAGES["docs/reference/environment.md"]
+    source = "\n".join(path.read_text() for path in (ROOT / "cifarsweep").rglob("*.py"))
+    variables = set(re.findall(r"CIFARSWEEP_[A-Z_]+", source)) - {"CIFARSWEEP_DB|PG"}
+
+    assert [name for name in sorted(variables) if f"| `{name}` |" not in page] == []
+    codes = (0, 1, SpecError.exit_code, EXIT_FAULTY_HOST, EXIT_TEMPFAIL)
+    assert [code for code in codes if f"| {code} |" not in page] == []
+
+
+def texts_of_code() -> list[str]:
+    """Every text of the code; what is put into it is `…`."""
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "cifarsweep").rglob("*.py")]
+    return [told for tree in trees for node in ast.walk(tree) if (told := told_by(node)) is not None]
+
+
+def told_by(node: ast.AST) -> str | None:
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else None
+    if isinstance(node, ast.JoinedStr):
+        return "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+    return None
+
+
+def test_every_message_of_the_page_on_troubles_is_one_of_the_code():
+    page = PAGES["docs/how-to/troubleshooting.md"]
+    messages = re.findall(r"^`(.+)`\n:   ", page, flags=re.MULTILINE)
+    texts = texts_of_code()
+
+    assert len(messages) > 40
+    assert [said for said in messages if not any(has_in_order(text, said.split("…")) for text in texts)] == []
+
+
+def has_in_order(text: str, parts: list[str]) -> bool:
+    """Whether a text of the code has all parts of a message, one after the other."""
+    place = 0
+    for part in parts:
+        found = text.find(part, place)
+        if found < 0:
+            return False
+        place = found + len(part)
+    return True

@@ -43,6 +43,7 @@ def _moment(name: str, *, nullable: bool = False) -> Column[datetime]:
     return Column(name, UtcDateTime(), nullable=nullable)
 
 
+#: A study: its file as it was read, and what was asked of all its trials.
 study = Table(
     "cs_study",
     metadata,
@@ -74,6 +75,7 @@ study_data = Table(
     Column("sha256", String(64), nullable=False),
 )
 
+#: A cell of a study: one combination of settings.
 cell = Table(
     "cs_cell",
     metadata,
@@ -90,6 +92,7 @@ cell = Table(
     UniqueConstraint("study_id", "settings_sha256"),
 )
 
+#: A trial: a cell with a seed, its place in the queue, who holds it, and how it ended.
 trial = Table(
     "cs_trial",
     metadata,
@@ -173,6 +176,7 @@ look = Table(
     Column("plan", Integer, nullable=False, server_default="1"),
 )
 
+#: The checkpoints of a trial that can be gone on from.
 checkpoint = Table(
     "cs_checkpoint",
     metadata,
@@ -183,6 +187,7 @@ checkpoint = Table(
     Column("bytes", BigInteger, nullable=False),
 )
 
+#: Each decision of a search to let a trial go on or to end it early.
 decision = Table(
     "cs_decision",
     metadata,
@@ -193,6 +198,7 @@ decision = Table(
     Column("prune", Flag(create_constraint=False), nullable=False),
 )
 
+#: Which images a trial got right at its last evaluation.
 hits = Table(
     "cs_hits",
     metadata,
@@ -204,6 +210,7 @@ hits = Table(
     Column("bits", LargeBinary, nullable=False),
 )
 
+#: Each time that a worker trained a trial.
 attempt = Table(
     "cs_attempt",
     metadata,
@@ -240,6 +247,7 @@ branch = Table(
     Column("rows_digest", String(64)),
 )
 
+#: Workers: where they ran, with what, and when they were last heard of.
 worker = Table(
     "cs_worker",
     metadata,
@@ -256,6 +264,7 @@ worker = Table(
     Column("beat", Double, nullable=False),
 )
 
+#: Every value of every metric. `v_metric` has the same with names.
 metric = Table(
     "cs_metric",
     metadata,
