@@ -21,6 +21,7 @@ from cifarsweep.worker.branches import Branches
 from cifarsweep.worker.child import protocol
 from cifarsweep.worker.context import WorkerContext
 from cifarsweep.worker.recorder import Recorder
+from cifarsweep.worker.tally import AttemptTally, Ended
 from cifarsweep.worker.telemetry import AttemptTelemetry
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class Attempt:
         self._pruning_decider = context.pruning_decider(lease)
         self._data_set = context.eligible.data_set(lease.dataset)
         self._telemetry = AttemptTelemetry(context.telemetry, slot)
+        self._tally = AttemptTally(context.tally, lease, self._data_set)
         self._started: events.Started | None = None
         self._rejected: list[events.Rejected] = []
         #: How the trial left the slot; shown once the database has it.
@@ -111,6 +113,7 @@ class Attempt:
 
     def on_event(self, reply: protocol.Reply) -> None:
         self.recorder.mark_alive()
+        self._tally.observe(reply)
         self._branches.on_progress(self.lease)
         match reply:
             case events.Started():
@@ -168,7 +171,13 @@ class Attempt:
             self.show_end(f"reused from {self.lease.twin.name}")
         elif self._closing_message:
             self.show_end(self._closing_message)
+        self._tally.close(self.recorder.ended)
         self._branches.on_closed()
+
+    def on_lost(self) -> None:
+        """Show that another worker has the trial."""
+        self.show_end("lost")
+        self._tally.close(Ended.LOST)
 
     def log(self, text: str) -> None:
         """Log a note that names the trial."""

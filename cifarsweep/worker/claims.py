@@ -57,6 +57,8 @@ class TrialClaimer:
         self.registered: WorkerInfo | None = None
         self._studies: Sequence[str] = ()
         self._studies_found_at = float("-inf")
+        #: All studies that it has claimed from.
+        self.served: set[str] = set()
         #: Whether work is left, but none that this machine can do.
         self._all_refused = False
         self._logged: set[str] = set()
@@ -144,6 +146,7 @@ class TrialClaimer:
         """Return the studies to claim from, read at most once a second."""
         if self._clock() - self._studies_found_at >= _POLL_EVERY_S or self._eligible.outdated:
             self._studies = self._find_studies()
+            self.served.update(self._studies)
             self._studies_found_at = self._clock()
         return self._studies
 

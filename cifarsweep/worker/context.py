@@ -22,6 +22,7 @@ from cifarsweep.worker.display import Display
 from cifarsweep.worker.eligibility import EligibleStudies
 from cifarsweep.worker.outage import OutageBackoff
 from cifarsweep.worker.search import PruningDecider
+from cifarsweep.worker.tally import Tally
 from cifarsweep.worker.telemetry import Telemetry
 
 
@@ -57,6 +58,7 @@ class WorkerContext:
     crash_loop: CrashLoopDetector
     checkpoints: CheckpointDirectory
     telemetry: Telemetry
+    tally: Tally
     #: what the slot of that number wants next; None where it has to ask again
     claim_request: Callable[[int], ClaimRequest | None]
     #: who decides about the early end of a trial

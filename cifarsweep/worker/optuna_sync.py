@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from threading import Thread
 
 from cifarsweep.formatting import plural
@@ -53,15 +53,19 @@ def sync_remaining(store: Store, stop_requested: Callable[[], object]) -> None:
         time.sleep(0.2)
 
 
-def unfinished_notes(found: Sequence[StudyStatus]) -> Iterator[str]:
-    """Yield log lines on the trials that are left behind and that no worker waits for."""
+def unfinished_notes(found: Sequence[StudyStatus], served: Collection[str]) -> Iterator[str]:
+    """Yield log lines on the trials that are left behind and that no worker waits for.
+
+    Those that were given up count only in the studies that the worker `served`: others are old news.
+    """
     count = {state: sum(each.trials[state] for each in found) for state in TrialState}
+    lost = {state: sum(each.trials[state] for each in found if each.study in served) for state in TrialState}
     points = sum(each.held for each in found if each.stop_request is StopRequest.PAUSE)
     if count[TrialState.PAUSED] or points:
         and_points = f" and {points} points of a search" if points else ""
         trials = plural(count[TrialState.PAUSED], "trial")
         yield f"paused: {trials}{and_points}; `cifarsweep resume STUDY` queues them again"
-    given_up = [f"{count[state]} {state}" for state in (TrialState.FAILED, TrialState.POISONED) if count[state]]
+    given_up = [f"{lost[state]} {state}" for state in (TrialState.FAILED, TrialState.POISONED) if lost[state]]
     if given_up:
         why = "`cifarsweep show STUDY/TRIAL` says why, `cifarsweep retry STUDY` queues them again"
         yield f"given up: {', '.join(given_up)}; {why}"

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from cifarsweep.errors import LeaseLost, RowConflict, StoreUnavailable, UnreadableStudy
-from cifarsweep.spec.types import AttemptEnd, CheckpointRef, MetricRow, Outcome, TrialResult
+from cifarsweep.spec.types import FINAL_STATES, AttemptEnd, CheckpointRef, MetricRow, Outcome, TrialResult
 from cifarsweep.store import Store
 from cifarsweep.store.digests import RowsDigest
 from cifarsweep.store.queue.twins import SourceChanged
 from cifarsweep.store.records import ClaimRequest, Lease
 from cifarsweep.worker.checkpoint_cleanup import CheckpointCleaner
 from cifarsweep.worker.outage import OutageBackoff
+from cifarsweep.worker.tally import Ended
 
 #: Rows that are kept during an outage; beyond it the child is not read and so pauses.
 FULL_BUFFER = 100_000
@@ -39,6 +40,8 @@ class Recorder:
         #: The trial that was claimed together with the end of this one, and whether one may be.
         self.next_lease: Lease | None = None
         self.wants_next = False
+        #: How the attempt ended, once that is written.
+        self.ended: Ended | None = None
         #: The steps that the trial trains in all, once the child has said so.
         self.total_steps: int | None = None
         #: Whether the trial was ended by pruning, while its child still trains.
@@ -130,6 +133,7 @@ class Recorder:
             self.next_lease = self._store.queue.finish(
                 self.lease, self._rows, self._checkpoint, result, want, self._decisions, self._written
             )
+            self.ended = Ended.DONE
 
         self._end(ending)
 
@@ -142,16 +146,28 @@ class Recorder:
 
         def ending() -> None:
             self.next_lease = self._store.queue.reuse(self.lease, want)
+            self.ended = Ended.REUSED
 
         self._ending = ending
 
     def fail(self, end: AttemptEnd, error: str, traceback: str = "") -> None:
         """End the attempt with a failure, which counts against the trial."""
-        self._end(lambda: self._store.queue.fail(self.lease, end, error, traceback, self._rows, self._checkpoint))
+
+        def ending() -> None:
+            state = self._store.queue.fail(self.lease, end, error, traceback, self._rows, self._checkpoint)
+            self.ended = Ended.GIVEN_UP if state in FINAL_STATES else Ended.FAILED
+
+        self._end(ending)
 
     def release(self) -> None:
         """Release the lease without a failure; another worker may continue the trial."""
-        self._end(lambda: self._store.queue.release(self.lease, self._rows, self._checkpoint))
+
+        def ending() -> None:
+            self._store.queue.release(self.lease, self._rows, self._checkpoint)
+            request = self.lease.stop_request
+            self.ended = Ended.GIVEN_BACK if request is None else Ended(request.state.value)
+
+        self._end(ending)
 
     def _end(self, ending: Callable[[], object]) -> None:
         self._ending = ending

@@ -208,7 +208,7 @@ class Slot:
     def _on_lease_lost(self, error: LeaseLost) -> None:
         if self.attempt is not None:
             logger.warning(f"slot {self.number}: {error}")
-            self.attempt.show_end("lost")
+            self.attempt.on_lost()
         self.attempt = None
 
     def _record_crash(self, attempt: Attempt, error: str, story: str) -> None:

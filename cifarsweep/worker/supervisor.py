@@ -22,6 +22,7 @@ from cifarsweep.worker.optuna_sync import OptunaSync, sync_remaining, unfinished
 from cifarsweep.worker.outage import OutageBackoff
 from cifarsweep.worker.signals import SignalInbox, Watchdog
 from cifarsweep.worker.slot import Slot
+from cifarsweep.worker.tally import Tally
 from cifarsweep.worker.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Supervisor:
         self._optuna_sync = OptunaSync(store)
         self._checkpoints = CheckpointDirectory(str(config.artifacts), config.keep_checkpoints)
         self._telemetry = Telemetry(self._count_busy)
+        self._tally = Tally(self._clock)
         self._context = WorkerContext(
             config=config,
             store=store,
@@ -60,6 +62,7 @@ class Supervisor:
             crash_loop=self._crash_loop,
             checkpoints=self._checkpoints,
             telemetry=self._telemetry,
+            tally=self._tally,
             claim_request=self._claim_request,
             pruning_decider=self._claims.pruning_decider,
             eligible=eligible,
@@ -101,6 +104,7 @@ class Supervisor:
         if self._claims.finished:
             with suppress(StoreUnavailable):
                 self._eligible(self._config.studies)
+        logger.info(self._tally.text())
         return self._exit_code
 
     def _run_once(self) -> None:
@@ -246,7 +250,8 @@ class Supervisor:
 
     def _log_unfinished(self) -> None:
         wanted, statuses = self._config.studies, self._store.studies.status()
-        for text in unfinished_notes([status for status in statuses if not wanted or status.study in wanted]):
+        found = [status for status in statuses if not wanted or status.study in wanted]
+        for text in unfinished_notes(found, set(wanted) or self._claims.served):
             logger.warning(text)
 
     def _stop_requested(self) -> bool:

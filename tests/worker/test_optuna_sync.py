@@ -26,6 +26,10 @@ def status(held: int = 0, stop_request: StopRequest | None = None, **counts: int
     ],
 )
 def test_what_was_paused_or_given_up_is_named(found: list[StudyStatus], words: list[str]) -> None:
-    said = list(unfinished_notes(found))
+    said = list(unfinished_notes(found, {"s"}))
 
     assert len(said) == len(words) and all(text.startswith(start) for text, start in zip(said, words, strict=True))
+
+
+def test_what_was_given_up_in_studies_that_the_worker_did_not_serve_is_no_news() -> None:
+    assert list(unfinished_notes([status(failed=2)], {"other"})) == []

@@ -259,3 +259,27 @@ def test_a_study_and_a_trial_that_cannot_be_read_are_named_once_and_the_rest_is_
     assert named[1].startswith("study 'demo', trial 4: cs_trial.seed is 'soon'; it must be a whole number")
     assert store.studies.status("demo")[0].trials[TrialState.DONE] == TRIALS - 1
     assert store.studies.status("newer")[0].trials[TrialState.QUEUED] == TRIALS
+
+
+def last_line(work, behaviour: str, **plan: object) -> str:
+    """What a worker says at its end."""
+    notes = Notes()
+    work(behaviour, notes, **plan)
+    return notes.notes[-1]
+
+
+@few
+def test_a_worker_says_at_its_end_what_it_has_done(work):
+    """Given four trials of six steps, when a worker has trained them, then it counts them."""
+    assert last_line(work, "ok").startswith("this worker's trials: 4 done; trained 24 steps in ")
+
+
+@few
+def test_a_worker_counts_what_failed_and_what_was_given_up(work):
+    assert last_line(work, "raise", slots=4).startswith("this worker's trials: 4 failed and queued again, 4 given up")
+
+
+def test_a_worker_without_work_says_so(store, work):
+    store.control.cancel("demo")
+
+    assert last_line(work, "ok").startswith("this worker ended no trial in ")
