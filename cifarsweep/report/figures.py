@@ -58,7 +58,7 @@ def curve_payload(report: ReportStudy) -> dict[str, Any]:
     """
     numbers = _trial_numbers(report)
     names = {name for _, name in report.series}
-    metrics = sorted(names - set(AXES), key=lambda name: (name != report.study.metric, *_rank(name)))
+    metrics = sorted(names - set(AXES), key=lambda name: (name != report.study.metric, *metric_rank(name)))
     axes = [axis for axis in AXES if axis in names]
     bands = {name: [_cell_band(report.series, group, name) for group in numbers] for name in metrics}
     count = sum(curve is not None for curves in bands.values() for curve in curves)
@@ -89,7 +89,8 @@ def _trial_numbers(report: ReportStudy) -> list[list[int]]:
     return [[trial.number for trial in compared_runs(trials[cell.name])] for cell in report.study.cells]
 
 
-def _rank(name: str) -> tuple[bool, int, str]:
+def metric_rank(name: str) -> tuple[bool, int, str]:
+    """The place of a metric in a list: accuracies and losses, then others by name, then the use of the machine."""
     order = list(RESOURCE_LABELS) if name in RESOURCE_LABELS else _ORDER
     return (name in RESOURCE_LABELS, order.index(name) if name in order else len(order), name)
 

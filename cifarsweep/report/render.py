@@ -40,6 +40,7 @@ _SCRIPTS = (
     "figures.js",
     "classes.js",
     "contents.js",
+    "tables.js",
     "report.js",
 )
 #: Styles of a study's page; other pages take the first alone.
@@ -49,6 +50,7 @@ _STYLES = (
     "contents.css",
     "chips.css",
     "effects.css",
+    "tables.css",
 )
 _TEMPLATES = Path(__file__).with_name("templates")
 #: The heading of a section of a page, with the id that leads there.

@@ -21,6 +21,7 @@ from cifarsweep.formatting import (
 )
 from cifarsweep.report.outcome_text import fell_out_text
 from cifarsweep.report.reported_runs import run_length, run_notes, run_view
+from cifarsweep.report.sort_values import sort_value
 from cifarsweep.spec.metrics import ELAPSED, UNITS, is_loss, is_share
 from cifarsweep.spec.reported import Reported
 from cifarsweep.text import one_line
@@ -97,6 +98,11 @@ def _row(held: ReportedAndFound) -> dict[str, Any]:
         "why": keep_together(_why_not_told_apart(held)),
         "source": source_text(held),
         "setting": run_length(held.of_run) if held.of_run else fact.setting,
+        "sort": {
+            "reported": sort_value(fact.value),
+            "found": sort_value(held.found.mean if held.found else None),
+            "interval": sort_value(held.interval.low if held.interval else None),
+        },
     }
 
 

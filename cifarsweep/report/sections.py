@@ -22,6 +22,7 @@ from cifarsweep.formatting import (
     value_text,
 )
 from cifarsweep.report.marks import Scale
+from cifarsweep.report.sort_values import sort_value
 from cifarsweep.spec.levels import level_text
 from cifarsweep.spec.metrics import (
     ENERGY,
@@ -148,6 +149,7 @@ def resource_table(report: ReportStudy, results: Sequence[CellResult]) -> dict[s
             {
                 "cell": result.cell.name,
                 "values": [_resource_text(name, values[index]) for name, values in columns.items()],
+                "sort": [sort_value(values[index]) for values in columns.values()],
             }
             for index, result in enumerate(results)
         ],

@@ -35,6 +35,7 @@ from cifarsweep.report.reported_runs import run_payload
 from cifarsweep.report.reported_text import reported_view
 from cifarsweep.report.reproduce import reproduce_view
 from cifarsweep.report.sections import confound_view, resource_table, search_view
+from cifarsweep.report.sort_values import cell_ranks, sort_value
 from cifarsweep.report.summary import counts_text, failures, lead, verdict_row
 from cifarsweep.report.trials_section import differing_settings, trials_view
 from cifarsweep.report.verdict_text import hypothesis_view
@@ -83,7 +84,10 @@ def study_view(analysis: StudyAnalysis) -> dict[str, Any]:
         "error_rate_warnings": keep_together(" ".join(warnings(report))),
         "reported": reported_view(analysis),
         "confounds": confound_view(study, every),
-        "results": [_result_row(result, styles[result.cell.name], scale, listed, result is top) for result in results],
+        "results": [
+            _result_row(result, styles[result.cell.name], scale, listed, result is top) | {"sort": values}
+            for result, values in zip(results, _sort_values(results), strict=True)
+        ],
         "scale": [_end_text(end, metric) for end in (scale.low, scale.high)] if scale else None,
         "mark_width": MARK_WIDTH,
         "finals_height": _FRAME + (_CELL_ROW if len(results) <= _ROOMY else _NARROW_ROW) * len(results),
@@ -152,6 +156,27 @@ def _result_row(
         "params": magnitude(result.params),
         "flops": magnitude(result.flops),
         "best": top,
+    }
+
+
+def _sort_values(results: Sequence[CellResult]) -> list[dict[str, str]]:
+    """What the columns of table 1 sort by, for each row."""
+    ranks = cell_ranks({result.cell.name: result.cell.levels for result in results})
+    return [{name: sort_value(value) for name, value in _numbers(result, ranks).items()} for result in results]
+
+
+def _numbers(result: CellResult, ranks: Mapping[str, int]) -> dict[str, float | None]:
+    accuracy = result.accuracy
+    return {
+        "cell": ranks[result.cell.name],
+        "mean": accuracy.mean if accuracy else None,
+        "test": result.test.mean if result.test else None,
+        "n": accuracy.n if accuracy else 0,
+        "range": accuracy.min if accuracy else None,
+        "time": result.seconds,
+        "trouble": result.fell_out.count + result.failed or None,
+        "params": result.params,
+        "flops": result.flops,
     }
 
 

@@ -12,6 +12,8 @@ from cifarsweep.formatting import duration, metric_in_text, state_text, timestam
 from cifarsweep.report.palette import CellStyle
 from cifarsweep.report.reproduce import environment_numbers
 from cifarsweep.report.reuse_text import reused_from
+from cifarsweep.report.sort_values import cell_ranks, setting_value, sort_value
+from cifarsweep.report.trial_details import details_of, differing_keys
 from cifarsweep.spec.levels import level_text
 from cifarsweep.spec.metrics import TRAIN_LOSS
 from cifarsweep.spec.provenance import changes_text
@@ -32,10 +34,12 @@ def trials_view(report: ReportStudy, styles: Mapping[str, CellStyle], trials: Se
     metric = next((name for name in (report.study.metric, TRAIN_LOSS) if name in drawn), None)
     numbers, last = environment_numbers(report), report.study.final.mean_of
     sparks = _sparks(report, metric, trials) if metric else {}
+    details, sorts, places = details_of(report), _sort_values(trials), {name: at for at, name in enumerate(styles)}
     rows = [
         _row(trial, styles, numbers.get(trial.number, ()), sparks.get(trial.number))
-        | {"reused": reused_from(trial, report, trials)}
-        for trial in trials
+        | {"reused": reused_from(trial, report, trials), "place": places.get(trial.cell), "sort": sort}
+        | details(trial)
+        for trial, sort in zip(trials, sorts, strict=True)
     ]
     return {
         "rows": rows,
@@ -70,6 +74,22 @@ def _row(
         "error": trial.error or None,
         "last_line": _last_line(trial.error) if trial.error else None,
     }
+
+
+def _sort_values(trials: Sequence[ReportTrial]) -> list[dict[str, str]]:
+    """What the columns of the table sort by, for each row."""
+    ranks = cell_ranks({trial.cell: trial.levels for trial in trials})
+    return [
+        {
+            "cell": str(ranks[trial.cell]),
+            "accuracy": sort_value(trial.accuracy),
+            "steps": sort_value(trial.steps or None),
+            "time": sort_value(trial.elapsed_s),
+            "overhead": sort_value(overhead_s(trial)),
+            "attempts": sort_value(len(trial.attempts) or None),
+        }
+        for trial in trials
+    ]
 
 
 def _state(trial: ReportTrial) -> str:
@@ -129,15 +149,13 @@ def _path(across: np.ndarray[Any, Any], up: np.ndarray[Any, Any]) -> str:
 
 
 def differing_settings(report: ReportStudy) -> dict[str, Any]:
-    """A table of the settings in which cells differ: its keys, and the values of each cell."""
+    """A table of the settings in which cells differ: its keys, and for each cell its values, and what they sort by."""
     cells = [(cell.name, cell.flat) for cell in report.study.cells]
-    keys = [
-        key
-        for key in dict.fromkeys(key for _, settings in cells for key in settings)
-        if len({repr(settings.get(key)) for _, settings in cells}) > 1
-    ]
+    keys = differing_keys([settings for _, settings in cells])
+    ranks = cell_ranks({cell.name: cell.levels for cell in report.study.cells})
     rows = [(name, [_value_text(settings.get(key)) for key in keys]) for name, settings in cells]
-    return {"keys": keys, "rows": rows}
+    sorts = [(str(ranks[name]), [setting_value(settings.get(key)) for key in keys]) for name, settings in cells]
+    return {"keys": keys, "rows": rows, "sorts": sorts}
 
 
 def _value_text(value: Value) -> str:

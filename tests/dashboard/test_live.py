@@ -100,7 +100,10 @@ def test_what_a_reader_chose_stays_while_the_page_grows(serve, show, url, store)
     page.check("input[name=x][value=epoch]", force=True)
     page.evaluate("document.querySelector('#again ~ details, section details').open = true; scrollTo(0, 900)")
     page.evaluate("Plotly.relayout('curves-plot', {'xaxis.range': [0, 0.5]})")
-    before = page.evaluate("[scrollY, document.querySelectorAll('details[open]').length]")
+    # Where the figure stands on the screen: what comes above it may grow.
+    top = "Math.round(document.getElementById('curves-plot').getBoundingClientRect().top)"
+    place = f"[{top}, document.querySelectorAll('details[open]').length]"
+    before = page.evaluate(place)
 
     train(store, lease, 3, 4, 5)
 
@@ -108,7 +111,7 @@ def test_what_a_reader_chose_stays_while_the_page_grows(serve, show, url, store)
     assert page.evaluate("window.same && window.plot === document.getElementById('curves-plot')")
     assert page.evaluate("document.getElementById('curves-plot').data.at(-1).x.at(-1)") == 0.5
     assert page.evaluate("document.getElementById('curves-plot').layout.xaxis.range") == [0, 0.5]
-    assert page.evaluate("[scrollY, document.querySelectorAll('details[open]').length]") == before
+    assert page.evaluate(place) == before
 
 
 def test_what_a_reader_chose_stays_when_cells_finish_and_figures_come(serve, show, url, store):
@@ -133,6 +136,31 @@ def test_what_a_reader_chose_stays_when_cells_finish_and_figures_come(serve, sho
     assert page.evaluate("document.querySelectorAll('details[open]').length") == 1
     page.click("#show-all")
     assert page.evaluate("document.activeElement.dataset.cell") == "0"
+
+
+def test_sorted_tables_and_open_rows_stay_while_the_page_grows(serve, show, url, store):
+    leases = [train(store, store.queue.claim("w1"), 1, 2) for _ in range(2)]
+    page = show(serve(url).port)
+    until(page, f"{POINTS} === 2")
+    rows = "[...document.querySelectorAll('table.trials tbody tr:not(.more)')]"
+    for _ in range(2):
+        page.locator("table.trials thead").get_by_role("button", name="No.").click()
+    page.evaluate("document.querySelector('table.trials').scrollIntoView()")
+    page.wait_for_selector("#trial-1 .opens")
+    page.locator("#trial-1 .opens").press("Enter")
+    page.evaluate("window.row = document.getElementById('trial-1'); document.querySelector('#trial-1 .opens').focus()")
+
+    for lease in leases:
+        finish(store, lease)
+    until(page, "document.querySelectorAll('.state.done').length === 2")
+
+    assert page.evaluate(f"{rows}.map((row) => row.cells[0].textContent.trim())") == [
+        str(number) for number in range(11, -1, -1)
+    ]
+    assert page.locator("table.trials th[aria-sort=descending] .sort").inner_text() == "No."
+    assert page.locator("#more-1 .attempts").is_visible()
+    assert page.evaluate("document.activeElement === window.row.querySelector('.opens') && window.row.isConnected")
+    assert page.evaluate("document.querySelectorAll('#trial-1 .opens').length") == 1
 
 
 def test_a_page_that_must_be_loaded_anew_is_shown_as_it_was_left(serve, show, url, store):

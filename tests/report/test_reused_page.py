@@ -32,7 +32,7 @@ def report(make: Any) -> Any:
 
 
 def row(page: str, number: int) -> str:
-    return re.search(rf'<tr id="trial-{number}">.*?</tr>', page, re.DOTALL)[0]  # type: ignore[index]
+    return re.search(rf'<tr id="trial-{number}"[ >].*?</tr>', page, re.DOTALL)[0]  # type: ignore[index]
 
 
 def test_the_table_of_trials_marks_what_was_taken_over_and_who_trained_it(report: Any) -> None:

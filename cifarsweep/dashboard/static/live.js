@@ -4,7 +4,7 @@
 (() => {
   const AGAIN_MS = 2000; // between two requests for a page that is still being rendered
   const AFTER_ERROR_MS = 5000;
-  const KEPT = "script, style, noscript, #no-plotly, #live"; // #live is ours
+  const KEPT = "script, style, noscript, #no-plotly, #live, .made"; // #live is ours, what is made is of the page's own script
   const file = decodeURIComponent(location.pathname.split("/").pop()) || "index.html";
   const isIndex = file === "index.html";
   const main = document.querySelector("main");
@@ -21,7 +21,10 @@
     return made;
   };
 
-  const isKept = (node) => node.nodeType === Node.ELEMENT_NODE && node.matches(KEPT);
+  /** Within these, space between elements shows nothing; matching it would move the elements around it. */
+  const SPACED = "main, section, figure, table, thead, tbody, tr, ol, ul, dl, .controls, .legend";
+  const isSpace = (node) => node.nodeType === Node.TEXT_NODE && !node.data.trim() && node.parentNode.matches(SPACED);
+  const isKept = (node) => (node.nodeType === Node.ELEMENT_NODE ? node.matches(KEPT) : isSpace(node));
   const keyOf = (node) => (node.nodeType === Node.ELEMENT_NODE ? node.id || node.getAttribute("aria-labelledby") : null) || null;
   const sameKind = (one, other) => one.nodeName === other.nodeName && keyOf(one) === keyOf(other);
 
@@ -128,6 +131,7 @@
       for (const section of page.querySelectorAll("section")) if (section.children.length < 2) section.remove();
     }
     const chosen = choices();
+    document.dispatchEvent(new CustomEvent("page-arrives", { detail: page }));
     morph(main, page.querySelector("main"));
     choose(chosen);
     shown = stamp;
