@@ -84,10 +84,8 @@ def study_view(analysis: StudyAnalysis) -> dict[str, Any]:
         "error_rate_warnings": keep_together(" ".join(warnings(report))),
         "reported": reported_view(analysis),
         "confounds": confound_view(study, every),
-        "results": [
-            _result_row(result, styles[result.cell.name], scale, listed, result is top) | {"sort": values}
-            for result, values in zip(results, _sort_values(results), strict=True)
-        ],
+        "ranks": cell_ranks({result.cell.name: result.cell.levels for result in results}),
+        "results": [_result_row(result, styles[result.cell.name], scale, listed, result is top) for result in results],
         "scale": [_end_text(end, metric) for end in (scale.low, scale.high)] if scale else None,
         "mark_width": MARK_WIDTH,
         "finals_height": _FRAME + (_CELL_ROW if len(results) <= _ROOMY else _NARROW_ROW) * len(results),
@@ -156,19 +154,14 @@ def _result_row(
         "params": magnitude(result.params),
         "flops": magnitude(result.flops),
         "best": top,
+        "sort": _sort_values(result),
     }
 
 
-def _sort_values(results: Sequence[CellResult]) -> list[dict[str, str]]:
-    """What the columns of table 1 sort by, for each row."""
-    ranks = cell_ranks({result.cell.name: result.cell.levels for result in results})
-    return [{name: sort_value(value) for name, value in _numbers(result, ranks).items()} for result in results]
-
-
-def _numbers(result: CellResult, ranks: Mapping[str, int]) -> dict[str, float | None]:
+def _sort_values(result: CellResult) -> dict[str, str]:
+    """What the columns of table 1 sort by."""
     accuracy = result.accuracy
-    return {
-        "cell": ranks[result.cell.name],
+    values: dict[str, float | None] = {
         "mean": accuracy.mean if accuracy else None,
         "test": result.test.mean if result.test else None,
         "n": accuracy.n if accuracy else 0,
@@ -178,6 +171,7 @@ def _numbers(result: CellResult, ranks: Mapping[str, int]) -> dict[str, float | 
         "params": result.params,
         "flops": result.flops,
     }
+    return {name: sort_value(value) for name, value in values.items()}
 
 
 def _mark_label(accuracy: Summary, metric: str) -> str:
