@@ -68,7 +68,7 @@ def test_v_metric_gives_numbers_back(told_store: Store) -> None:
 
 
 def test_the_queries_of_the_page_run(told_store: Store) -> None:
-    queries = re.findall(r"```sql\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+    queries = re.findall(r"```sql\n(.*?)```", PAGE.read_text().replace("'demo'", "'lr-study'"), flags=re.DOTALL)
 
     answers = [ask(told_store, query) for block in queries for query in block.split(";") if query.strip()]
 
