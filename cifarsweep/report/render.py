@@ -38,6 +38,7 @@ _SCRIPTS = (
     "chips.js",
     "curves.js",
     "figures.js",
+    "search.js",
     "classes.js",
     "contents.js",
     "tables.js",
@@ -51,6 +52,7 @@ _STYLES = (
     "chips.css",
     "effects.css",
     "tables.css",
+    "search.css",
 )
 _TEMPLATES = Path(__file__).with_name("templates")
 #: The heading of a section of a page, with the id that leads there.

@@ -1,29 +1,24 @@
-"""Sections of a study's page: the search, resources, confounds."""
+"""Sections of a study's page: resources, confounds."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 
 from cifarsweep.analysis.confounds import Confound, confounds, devices
-from cifarsweep.analysis.records import ReportStudy, ReportTrial
+from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.results import CellResult
 from cifarsweep.formatting import (
     keep_together,
     magnitude,
-    metric_in_text,
     metric_label,
     plural,
     ratio_text,
-    value_text,
 )
-from cifarsweep.report.marks import Scale
 from cifarsweep.report.sort_values import sort_value
-from cifarsweep.spec.levels import level_text
 from cifarsweep.spec.metrics import (
     ENERGY,
     FLOPS,
@@ -32,104 +27,14 @@ from cifarsweep.spec.metrics import (
     MEMORY,
     RESOURCE_LABELS,
     UNITS,
-    is_share,
 )
-from cifarsweep.spec.search_space import Choices, Parameter, Range, Search
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.types import Value
 
-#: Size of a plot of the search in pixels, and the margin for dots at its edges.
-WIDTH, HEIGHT, _MARGIN = 220, 120, 6
 #: Metrics of which the highest value counts, and metrics that add up, with their units: of these the last value counts.
 _HIGHEST = frozenset({GPU_MEMORY, GPU_TEMPERATURE, MEMORY})
 _TOTALS = {FLOPS: "", ENERGY: "J"}
 #: More cells than this are counted instead of named.
 _NAMED = 4
-
-
-def search_view(report: ReportStudy) -> dict[str, Any] | None:
-    """The variables of the section on the search; None for a study without one."""
-    search = report.study.search
-    if search is None:
-        return None
-    reached = [
-        (trial, value)
-        for trial in report.trials
-        if trial.done and math.isfinite(value := trial.final.get(trial.metric, math.nan))
-    ]
-    values = [value for _, value in reached] or [0.0, 1.0]
-    height = Scale(min(values), max(values), HEIGHT, _MARGIN)
-    return {
-        "sentences": list(_search_sentences(report, search, len(reached))),
-        "plots": [_plot(key, parameter, reached, height) for key, parameter in search.space.items()] if reached else [],
-        "low": value_text(height.low, report.study.metric),
-        "high": value_text(height.high, report.study.metric),
-        "pruned": any(trial.pruned for trial, _ in reached),
-        "width": WIDTH,
-        "height": HEIGHT,
-    }
-
-
-def _search_sentences(report: ReportStudy, search: Search, done: int) -> Iterator[str]:
-    pruned = sum(trial.pruned for trial in report.trials)
-    points = len({trial.cell for trial in report.trials})
-    how = {"random": "at random", "tpe": "by TPE, in the light of those before", "cmaes": "by CMA-ES"}[search.sampler]
-    ended = f"{plural(done - pruned, 'trial')} done" + (f", {pruned} pruned" if pruned else "")
-    yield f"{points} of {plural(search.points, 'point')} were chosen {how}; {ended}."
-    if pruned:
-        yield (
-            f"{plural(pruned, 'trial')} fell behind the others and {'was' if pruned == 1 else 'were'} ended early "
-            f"({search.pruner}): such a trial is in no mean, and stands in the figure at the {_what(report)} it had."
-        )
-    if len(report.study.seeds) == 1:
-        yield (
-            "One seed for each point says little, and the best of many single trials owes part of its place to luck. "
-            "Repeat the best points with several seeds, as arms of a study, before you conclude anything from them."
-        )
-
-
-def _what(report: ReportStudy) -> str:
-    return "accuracy" if is_share(report.study.metric) else metric_in_text(report.study.metric)
-
-
-def _plot(
-    key: str, parameter: Parameter, reached: Sequence[tuple[ReportTrial, float]], height: Scale
-) -> dict[str, Any]:
-    """One parameter against the values that trials reached."""
-    points = [
-        {
-            "x": _across(parameter, trial.levels[key]),
-            "y": round(HEIGHT - height.pixel(value), 1),
-            "pruned": trial.pruned,
-            "title": f"{level_text(trial.levels[key])}: {value_text(value, trial.metric)}",
-        }
-        for trial, value in reached
-        if key in trial.levels
-    ]
-    plot = {"key": key, "points": points, "choices": isinstance(parameter, Choices)}
-    if isinstance(parameter, Choices):
-        return plot | {"ticks": [level_text(end) for end in parameter.ends], "log": False}
-    ticks = parameter.low, _middle(parameter), parameter.high
-    return plot | {"ticks": [level_text(tick) for tick in ticks], "log": parameter.log}
-
-
-def _middle(parameter: Range) -> Value:
-    """The value in the middle of the axis, with two digits."""
-    low, high = float(parameter.low), float(parameter.high)
-    return float(f"{math.sqrt(low * high) if parameter.log else (low + high) / 2:.2g}")
-
-
-def _across(parameter: Parameter, value: Value) -> float:
-    """The place of a level along the axis, in pixels."""
-    if isinstance(parameter, Choices):
-        keys = [repr(choice) for choice in parameter.choices]
-        index = keys.index(repr(value)) if repr(value) in keys else 0
-        return Scale(-0.5, len(keys) - 0.5, WIDTH, _MARGIN).pixel(index)
-    assert isinstance(value, int | float)
-    low, high, at = float(parameter.low), float(parameter.high), float(value)
-    if parameter.log:
-        low, high, at = math.log(low), math.log(high), math.log(at)
-    return Scale(low, high, WIDTH, _MARGIN).pixel(at)
 
 
 def resource_table(report: ReportStudy, results: Sequence[CellResult]) -> dict[str, Any] | None:

@@ -34,8 +34,9 @@ from cifarsweep.report.palette import MARKS, CellStyle, cell_styles
 from cifarsweep.report.reported_runs import run_payload
 from cifarsweep.report.reported_text import reported_view
 from cifarsweep.report.reproduce import reproduce_view
-from cifarsweep.report.sections import confound_view, resource_table, search_view
-from cifarsweep.report.sort_values import cell_ranks, sort_value
+from cifarsweep.report.search_section import called_by_number, search_payload, search_view
+from cifarsweep.report.sections import confound_view, resource_table
+from cifarsweep.report.sort_values import cell_ranks, setting_value, sort_value
 from cifarsweep.report.summary import counts_text, failures, lead, verdict_row
 from cifarsweep.report.trials_section import differing_settings, trials_view
 from cifarsweep.report.verdict_text import hypothesis_view
@@ -56,6 +57,7 @@ _ROOMY, _NARROW_ROW = 40, 18
 @labelled
 def study_view(analysis: StudyAnalysis) -> dict[str, Any]:
     """The variables of `page.html`."""
+    analysis = called_by_number(analysis)
     report, study, every = analysis.report, analysis.study, analysis.results
     cells = tuple(cell for cell in study.cells if cell.name in analysis.shown)
     shown = replace(report, study=study.model_copy(update={"cells": cells}))
@@ -84,7 +86,7 @@ def study_view(analysis: StudyAnalysis) -> dict[str, Any]:
         "error_rate_warnings": keep_together(" ".join(warnings(report))),
         "reported": reported_view(analysis),
         "confounds": confound_view(study, every),
-        "ranks": cell_ranks({result.cell.name: result.cell.levels for result in results}),
+        "ranks": cell_ranks({one.cell.name: {} if study.search else one.cell.levels for one in results}),
         "results": [_result_row(result, styles[result.cell.name], scale, listed, result is top) for result in results],
         "scale": [_end_text(end, metric) for end in (scale.low, scale.high)] if scale else None,
         "mark_width": MARK_WIDTH,
@@ -98,7 +100,7 @@ def study_view(analysis: StudyAnalysis) -> dict[str, Any]:
         "effects": effects_view(analysis),
         "resources": resource_table(report, results),
         "notes": [*map(keep_together, figure_notes(report, every)), *([method_note()] if analysis.effects else [])],
-        "search": search_view(report),
+        "search": search_view(report, analysis.search, listed),
         "hypotheses": [
             hypothesis_view(verdict, named_means(verdict.hypothesis, report, every)) for verdict in analysis.verdicts
         ],
@@ -108,7 +110,7 @@ def study_view(analysis: StudyAnalysis) -> dict[str, Any]:
         "trials": trials_view(report, styles, trials),
         "trial_counts": counts_text(report),
         "reproduce": reproduce_view(report),
-        "payload": _payload(shown, results, styles, analysis.runs),
+        "payload": _payload(shown, results, styles, analysis.runs) | {"search": search_payload(analysis.search)},
         "made_at": timestamp(report.made_at),
         "database": report.database,
         "version": report.version,
@@ -139,6 +141,7 @@ def _result_row(
     accuracy, metric = result.accuracy, result.metric
     return {
         "cell": result.cell.name,
+        "values": [(level_text(value), setting_value(value)) for value in result.cell.levels.values()],
         "style": style,
         "mean": mean_text(accuracy, metric) if accuracy else None,
         "range": range_text(accuracy, metric) if accuracy else None,

@@ -29,6 +29,7 @@ from cifarsweep.report.reported_text import reported_fields
 from cifarsweep.report.reuse_text import reuse_notes
 from cifarsweep.report.verdict_text import detail, sentence, sentence_and_warning, warning
 from cifarsweep.spec.hypothesis import moment_of
+from cifarsweep.spec.levels import cell_name
 from cifarsweep.spec.metrics import TEST_ACCURACY, VAL_ACCURACY, is_loss
 from cifarsweep.spec.types import TrialState
 from cifarsweep.stats import Interval
@@ -103,7 +104,10 @@ def _best(report: ReportStudy, results: Sequence[CellResult], cell: str, mean: s
     accuracy, best_of = metric_in_text(metric), "lowest" if is_loss(metric) else "highest"
     if report.study.search is not None:
         points = len({trial.cell for trial in report.trials})
-        return f"Of {plural(points, 'point')} that were tried, {cell} has the {best_of} {accuracy}: {mean}"
+        top = next(result for result in results if result.cell.name == cell)
+        values = cell_name(top.cell.levels, list(top.cell.levels))
+        named = f"#{min(trial.number for trial in top.trials)} ({values})"
+        return f"Of {plural(points, 'point')} that were tried, {named} has the {best_of} {accuracy}: {mean}"
     if len(results) == 1:
         return f"The only cell {'has' if is_loss(metric) else 'reaches'} a {accuracy} of {mean}"
     known = sum(result.accuracy is not None for result in results)

@@ -34,12 +34,16 @@ def trials_view(report: ReportStudy, styles: Mapping[str, CellStyle], trials: Se
     metric = next((name for name in (report.study.metric, TRAIN_LOSS) if name in drawn), None)
     numbers, last = environment_numbers(report), report.study.final.mean_of
     sparks = _sparks(report, metric, trials) if metric else {}
-    details, sorts, places = details_of(report), _sort_values(trials), {name: at for at, name in enumerate(styles)}
+    searched = list(report.study.search.space) if report.study.search else []
+    # Points are called by numbers, by which they sort.
+    ranks = cell_ranks({trial.cell: {} if searched else trial.levels for trial in trials})
+    details, places = details_of(report), {name: at for at, name in enumerate(styles)}
     rows = [
         _row(trial, styles, numbers.get(trial.number, ()), sparks.get(trial.number))
-        | {"reused": reused_from(trial, report, trials), "place": places.get(trial.cell), "sort": sort}
+        | {"reused": reused_from(trial, report, trials), "place": places.get(trial.cell)}
+        | {"sort": _sort_values(trial, ranks), "values": [_value_and_sort(trial.levels.get(key)) for key in searched]}
         | details(trial)
-        for trial, sort in zip(trials, sorts, strict=True)
+        for trial in trials
     ]
     return {
         "rows": rows,
@@ -76,20 +80,21 @@ def _row(
     }
 
 
-def _sort_values(trials: Sequence[ReportTrial]) -> list[dict[str, str]]:
-    """What the columns of the table sort by, for each row."""
-    ranks = cell_ranks({trial.cell: trial.levels for trial in trials})
-    return [
-        {
-            "cell": str(ranks[trial.cell]),
-            "accuracy": sort_value(trial.accuracy),
-            "steps": sort_value(trial.steps or None),
-            "time": sort_value(trial.elapsed_s),
-            "overhead": sort_value(overhead_s(trial)),
-            "attempts": sort_value(len(trial.attempts) or None),
-        }
-        for trial in trials
-    ]
+def _sort_values(trial: ReportTrial, ranks: Mapping[str, int]) -> dict[str, str]:
+    """What the columns of the table sort by."""
+    return {
+        "cell": str(ranks[trial.cell]),
+        "accuracy": sort_value(trial.accuracy),
+        "steps": sort_value(trial.steps or None),
+        "time": sort_value(trial.elapsed_s),
+        "overhead": sort_value(overhead_s(trial)),
+        "attempts": sort_value(len(trial.attempts) or None),
+    }
+
+
+def _value_and_sort(value: Value) -> tuple[str, str]:
+    """A value of a search as its text, and as what its column sorts by."""
+    return _value_text(value), setting_value(value)
 
 
 def _state(trial: ReportTrial) -> str:
@@ -149,9 +154,13 @@ def _path(across: np.ndarray[Any, Any], up: np.ndarray[Any, Any]) -> str:
 
 
 def differing_settings(report: ReportStudy) -> dict[str, Any]:
-    """A table of the settings in which cells differ: its keys, and for each cell its values, and what they sort by."""
+    """A table of the settings in which cells differ: its keys, and for each cell its values, and what they sort by.
+
+    What a search varies stands in the other tables.
+    """
+    searched = report.study.search.space if report.study.search else ()
     cells = [(cell.name, cell.flat) for cell in report.study.cells]
-    keys = differing_keys([settings for _, settings in cells])
+    keys = [key for key in differing_keys([settings for _, settings in cells]) if key not in searched]
     ranks = cell_ranks({cell.name: cell.levels for cell in report.study.cells})
     rows = [(name, [_value_text(settings.get(key)) for key in keys]) for name, settings in cells]
     sorts = [(str(ranks[name]), [setting_value(settings.get(key)) for key in keys]) for name, settings in cells]

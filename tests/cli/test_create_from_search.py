@@ -1,6 +1,7 @@
 """`create --from`: the best points of a search as a study of their own, judged by other seeds."""
 
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -164,14 +165,18 @@ def test_its_file_makes_the_same_study(call: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_points_of_a_program_are_run_by_the_same_program(cli: Run, call: Run, tmp_path: Path) -> None:
-    """Given a search of a program, when its best points become a study, a worker of that program trains the arms."""
+def test_points_of_a_program_are_run_by_the_same_program_as_its_page_says(cli: Run, call: Run, tmp_path: Path) -> None:
+    """Given a search of a program, when the command of its page is run, a worker of that program trains the arms."""
     (tmp_path / "train.py").write_text(SCRIPT)
     (tmp_path / "find.toml").write_text(PROGRAM.format(python=sys.executable))
     assert call("create", "find.toml").returncode == 0
     assert cli("worker", "--cpu", "--program", "find.toml").returncode == 0
+    assert call("report", "find").returncode == 0
+    page = (tmp_path / "reports" / "find.html").read_text()
+    command = re.search("<pre.*?>cifarsweep (create --from .*?)</pre>", page)
+    assert command is not None
 
-    created = call("create", "--from", "find", "--best", "3", "--seeds", "5")
+    created = call(*command[1].split())
     worker = cli("worker", "--cpu", "--program", "find.toml")
     report = call("report", "find-best-3", "--json")
 

@@ -143,8 +143,9 @@ def test_a_search_for_the_least_error_shows_its_points() -> None:
 
     page = text_of(render_study(analyse(report)))
 
-    assert "lr=0.01, kind=a has the lowest dev/error: 0.1" in page
-    assert "its last dev/error, from 0.1 at the bottom to 0.3 at the top" in page
+    assert "#2 (lr=0.01, kind=a) has the lowest dev/error: 0.1" in page
+    assert "The best so far is #2: 0.1; lr 0.01, kind a." in page
+    assert "cifarsweep create --from own --best 3 --seeds 5" in page
 
 
 def test_two_studies_of_programs_are_compared_in_their_own_unit(tmp_path: Path) -> None:
