@@ -192,6 +192,8 @@ class ReportStudy:
     """That of the study's reported runs; None if there is none, or it can't be read."""
     written: Study | None = None
     """The study as its file has it; None if `study` is the same."""
+    anonymous: bool = False
+    """Whether hosts, paths, users and commits were taken out of it: `analysis.anonymous`."""
 
     @property
     def looks(self) -> tuple[int, ...]:

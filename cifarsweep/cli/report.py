@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cifarsweep.analysis.comparison import Comparison
     from cifarsweep.analysis.records import ReportStudy
     from cifarsweep.analysis.study import StudyAnalysis
+    from cifarsweep.store import Store
 
 
 def report(
@@ -40,6 +41,9 @@ def report(
     pdf: Annotated[bool, typer.Option("--pdf", help="Print the pages as PDF too, by Chromium.")] = False,
     png: Annotated[bool, typer.Option("--png", help="Draw the pages as pictures too, by Chromium.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Only print verdicts and cells, for programs.")] = False,
+    anonymous: Annotated[
+        bool, typer.Option("--anonymous", help="Leave out hosts, paths, users, addresses and commits.")
+    ] = False,
     table: Table = None,
     figures: Figures = None,
     form: Form = None,
@@ -62,23 +66,25 @@ def report(
     if pdf or png or figures:
         find_chromium()  # before anything is written
     if hand_in:
-        hand_in(_loaded(study, db, curves=figures is not None)[0], named=bool(study))
+        hand_in(_loaded(study, db, anonymous, curves=figures is not None)[0], named=bool(study))
         return
     if compare:
-        paths = _compare(*compare, db, out, as_json=as_json)
+        paths = _compare(*compare, db, out, anonymous, as_json=as_json)
     else:
-        paths = _report(study, db, out, single_file=single_file, as_json=as_json)
+        paths = _report(study, db, out, anonymous, single_file=single_file, as_json=as_json)
     for path in paths:
         typer.echo(path)
     # An index of one study is not worth paper.
     _draw(paths[:1] if len(paths) == 2 else paths, pdf=pdf, png=png)
 
 
-def _report(names: Sequence[str] | None, db: str, out: Path, *, single_file: bool, as_json: bool) -> list[Path]:
+def _report(
+    names: Sequence[str] | None, db: str, out: Path, anonymous: bool, *, single_file: bool, as_json: bool
+) -> list[Path]:
     from cifarsweep.report.render import write_pages
     from cifarsweep.report.summary import study_fields
 
-    studies, left_out = _loaded(names, db, curves=not as_json)
+    studies, left_out = _loaded(names, db, anonymous, curves=not as_json)
     if as_json:
         print_json("report", [study_fields(analysis) for analysis in studies])
         return []
@@ -88,7 +94,9 @@ def _report(names: Sequence[str] | None, db: str, out: Path, *, single_file: boo
     return paths
 
 
-def _loaded(names: Sequence[str] | None, db: str, *, curves: bool) -> tuple[list[StudyAnalysis], list[UnreadableStudy]]:
+def _loaded(
+    names: Sequence[str] | None, db: str, anonymous: bool, *, curves: bool
+) -> tuple[list[StudyAnalysis], list[UnreadableStudy]]:
     """The studies, and errors of those that can't be read, which are printed.
 
     They are raised if names are given or no study is left.
@@ -96,22 +104,41 @@ def _loaded(names: Sequence[str] | None, db: str, *, curves: bool) -> tuple[list
     from cifarsweep.analysis.study import load_study
     from cifarsweep.store import Store
 
+    errors: list[UnreadableStudy] = []
     with Store.open(db, read_only=True) as store:
         if names:
-            return [load_study(store, name, curves=curves) for name in names], []
-        studies: list[StudyAnalysis] = []
-        errors: list[UnreadableStudy] = []
-        for row in store.studies.all():
-            try:
-                studies.append(load_study(store, row.name, curves=curves))
-            except UnreadableStudy as error:
-                errors.append(error)
-        if not studies:
-            none = UnknownStudy(f"{store.shown_url}: holds no study yet; create one with `cifarsweep create demo`")
-            raise next(iter(errors), none)
-        for unread in errors:
-            typer.echo(f"left out: {unread}", err=True)
-        return studies, errors
+            studies = [load_study(store, name, curves=curves) for name in names]
+        else:
+            studies = list(_all_of(store, errors, curves=curves))
+    for unread in errors:
+        typer.echo(f"left out: {unread}", err=True)
+    return _anonymous(studies, errors) if anonymous else (studies, errors)
+
+
+def _all_of(store: Store, errors: list[UnreadableStudy], *, curves: bool) -> Iterator[StudyAnalysis]:
+    """The studies that can be read; the errors of the others are added. Raises UnknownStudy if there is none."""
+    from cifarsweep.analysis.study import load_study
+
+    rows = store.studies.all()
+    for row in rows:
+        try:
+            yield load_study(store, row.name, curves=curves)
+        except UnreadableStudy as error:
+            errors.append(error)
+    if len(errors) == len(rows):
+        none = UnknownStudy(f"{store.shown_url}: holds no study yet; create one with `cifarsweep create demo`")
+        raise next(iter(errors), none)
+
+
+def _anonymous(
+    studies: Sequence[StudyAnalysis], errors: Sequence[UnreadableStudy]
+) -> tuple[list[StudyAnalysis], list[UnreadableStudy]]:
+    from cifarsweep.analysis.anonymous import Anonymiser
+    from cifarsweep.analysis.study import analyse
+
+    anonymiser = Anonymiser([analysis.report for analysis in studies])
+    unread = [UnreadableStudy(error.study, anonymiser.text(str(error))) for error in errors]
+    return [analyse(anonymiser.study(analysis.report)) for analysis in studies], unread
 
 
 def _print(analysis: StudyAnalysis) -> None:
@@ -134,13 +161,17 @@ def _print(analysis: StudyAnalysis) -> None:
         screen.print(f"- {line}", markup=False, highlight=False)
 
 
-def _compare(a: str, b: str, db: str, out: Path, *, as_json: bool) -> list[Path]:
+def _compare(a: str, b: str, db: str, out: Path, anonymous: bool, *, as_json: bool) -> list[Path]:
+    from cifarsweep.analysis.anonymous import Anonymiser
     from cifarsweep.analysis.comparison import compare
     from cifarsweep.report.comparison_page import lead
     from cifarsweep.report.render import write_comparison
     from cifarsweep.report.summary import comparison_fields
 
-    comparison: Comparison = compare(_side(a, db), _side(b, db))
+    sides = [_side(a, db), _side(b, db)]
+    if anonymous:
+        sides = list(map(Anonymiser(sides).study, sides))
+    comparison: Comparison = compare(*sides)
     if as_json:
         print_json("comparison", comparison_fields(comparison))
         return []

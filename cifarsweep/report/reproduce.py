@@ -92,7 +92,8 @@ def reproduce_view(report: ReportStudy) -> dict[str, Any]:
         "sha256": study.sha256,
         "program": _program_view(study.program, report) if study.program else None,
         "own_code": _own_code(study),
-        "code": code_version(),
+        "code": f"cifarsweep {report.version}" if report.anonymous else code_version(),
+        "anonymous": report.anonymous,
         "data": report.data_digest or None,
         "images": list(_images_text(report)),
         "environments": [

@@ -110,3 +110,17 @@ def test_tables_go_into_files_or_to_standard_output(call, tmp_path, two_database
     assert "\\toprule" in (tmp_path / "paper" / "small-results.tex").read_text()
     assert told.stdout.startswith("cell,level batch_size,metric,mean,low,high") and "\n\nclaim,kind," in told.stdout
     assert not (tmp_path / "reports").exists()
+
+
+def test_an_anonymous_report_names_no_host_and_no_database(call, tmp_path, two_databases):
+    sides = ("small", "sqlite:///other.db#small")
+    pages = call("report", "small", "--anonymous", "--out", "pages")
+    compared = call("report", "--anonymous", "--compare", *sides, "--out", "pages")
+    told = call("report", "--anonymous", "--json", "--compare", *sides)
+
+    assert (pages.returncode, compared.returncode) == (0, 0), pages.stderr + compared.stderr
+    written = [path.read_text() for path in (tmp_path / "pages").glob("*.html")] + [told.stdout]
+    assert len(written) == 4 and "host-1" in "".join(written)
+    for text in written:
+        assert "node1" not in text and "cifarsweep.db" not in text and "other.db" not in text
+        assert str(tmp_path) not in text
