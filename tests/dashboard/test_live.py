@@ -121,6 +121,8 @@ def test_what_a_reader_chose_stays_when_cells_finish_and_figures_come(serve, sho
     page.evaluate("window.same = true; document.querySelector('#again ~ details').open = true; scrollTo(0, 700)")
     page.check("#log-x")
     page.click("#legend button >> nth=1")
+    page.click("#chips .chip >> nth=-2 >> .alone")
+    page.select_option("#colour-by", index=1)
 
     finish(store, first)
     until(page, "document.querySelectorAll('#confusion-plot .heatmaplayer image').length === 1")
@@ -133,6 +135,10 @@ def test_what_a_reader_chose_stays_when_cells_finish_and_figures_come(serve, sho
     assert page.evaluate("window.same && document.getElementById('log-x').checked")
     pressed = "[...document.querySelectorAll('#legend button')].map((one) => one.ariaPressed)"
     assert page.evaluate(pressed)[:4] == ["false", "true", "false", "false"]
+    levels = "[...document.querySelectorAll('#chips .level')].map((one) => one.ariaPressed)"
+    assert page.evaluate(levels)[-2:] == ["true", "false"]
+    assert page.locator("#colour-by option:checked").get_attribute("value") == "0"
+    assert page.locator("#chips .coloured").count() > 0
     assert page.evaluate("document.querySelectorAll('details[open]').length") == 1
     page.click("#show-all")
     assert page.evaluate("document.activeElement.dataset.cell") == "0"

@@ -253,3 +253,13 @@ def test_where_cells_would_look_alike_colours_follow_a_factor(make: Any, show: A
     assert page.locator("#colour-by option:checked").text_content() == "batch_size"
     assert page.locator("#colour-by option").count() == 2
     assert fragment(page) == ""
+
+
+def test_single_points_differ_by_shape(make: Any, show: Any, tmp_path: Path) -> None:
+    study = make.study({"model.skip": (False, True), "batch_size": (1, 2)}, seeds=1)
+    page = show(write_pages([analyse(make.finished(study, points=5))], tmp_path)[0]).page
+
+    page.wait_for_selector("#finals-plot .point")
+
+    shapes = "Array.from(document.getElementById('curves-plot').data, ({ mode, marker }) => [mode, marker.symbol])"
+    assert page.evaluate(shapes) == [["markers", shape] for shape in ("circle", "diamond") * 2]

@@ -8,7 +8,7 @@ import pytest
 from cifarsweep.analysis.study import analyse
 from cifarsweep.report.render import write_pages
 
-HOSTILE = "a&b=c,d#e:f%41 <b>\"'"
+HOSTILE = "a&b=c,d#e:f%41 <img src=x onerror=window.hacked=1>\"'</script>%{x}"
 DRAWN = "Array.from(new Set(document.getElementById('curves-plot').data.map(({ name }) => name).filter(Boolean)))"
 
 
@@ -74,8 +74,15 @@ def test_names_may_hold_any_sign(make: Any, show: Any, tmp_path: Path) -> None:
     opened = show(path)
 
     opened.page.locator("#legend button").nth(1).click()
+    opened.page.locator("#chips .alone").nth(1).click()
+    opened.page.select_option("#panels-by", "0")
+    opened.page.select_option("#colour-by", "0")
 
     link = fragment(opened.page)
     assert len(visit(opened.page, path, link)) == 1
     assert fragment(opened.page) == link
+    assert [part.split("=")[0] for part in link.split("&")] == ["hide", "colour", "panels", "cells"]
+    assert opened.page.locator("#chips-count").text_content() == "1 of 2 cells"
+    assert opened.page.evaluate("window.hacked") is None
+    assert opened.page.locator("main img").count() == 0
     assert opened.complaints == []
