@@ -8,10 +8,10 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import unquote
 
-#: Ours, every variable of PostgreSQL's library (www.postgresql.org/docs/current/libpq-envars.html), and the names that
-#: hosts and frameworks give to a database's URL or password.
+#: Ours (who is told of events too), every variable of PostgreSQL's library, and the names that hosts and frameworks
+#: give to a database's URL or password: www.postgresql.org/docs/current/libpq-envars.html.
 _NAMES = re.compile(
-    r"CIFARSWEEP_DB|PG[A-Z][A-Z_]*"
+    r"CIFARSWEEP_(DB|NOTIFY)|PG[A-Z][A-Z_]*"
     r"|(.*_)?(DB|DATABASE|POSTGRES(QL)?|PG|SQLALCHEMY)_(.*_)?(URL|URI|DSN|PASS|PASSWD|PASSWORD|PW|PWD|SECRET)(_.*)?",
     re.IGNORECASE,
 )

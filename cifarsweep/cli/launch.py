@@ -35,7 +35,7 @@ from cifarsweep.cli.launch_options import (
     check_place,
 )
 from cifarsweep.cli.launch_screen import screen_of
-from cifarsweep.cli.launch_work import Work, check_devices, check_work, workers_here, workers_of_job
+from cifarsweep.cli.launch_work import Work, check_devices, check_work, pass_on, workers_here, workers_of_job
 from cifarsweep.cli.options import (
     DEFAULT_DATABASE,
     Artifacts,
@@ -44,6 +44,7 @@ from cifarsweep.cli.options import (
     KeepCheckpoints,
     NoGraphs,
     NoReuse,
+    Notify,
     OtherData,
     Programs,
     Studies,
@@ -72,6 +73,7 @@ def launch(
     no_graphs: NoGraphs = False,
     no_reuse: NoReuse = False,
     keep_checkpoints: KeepCheckpoints = "branches",
+    notify: Notify = None,
     logs: Logs = Path("logs"),
     slurm: Slurm = False,
     workers: Workers = 1,
@@ -100,6 +102,8 @@ def launch(
     work = Work.of(context.params)
     work.check_options(on_processor=bool(cpus) if place is None else not gpus_per_worker)
     if place == "kubernetes":
+        if notify:
+            raise typer.BadParameter(f"--notify: pods read it from the Secret {secret}; put CIFARSWEEP_NOTIFY into it")
         names = {"image": image, "name": name, "namespace": namespace, "secret": secret, "claim": claim}
         print_job(work, workers, gpus_per_worker, cpus_per_worker, mem, names)
         return
@@ -107,8 +111,9 @@ def launch(
     named = {"mem": mem, "time": time, "partition": partition, "account": account, "qos": qos}
     options = _sbatch_options(gpus_per_worker, cpus_per_worker, named, extra or [])
     check_work(work, db)
-    # Not among the arguments, where every user of the machine could read a password in it.
+    # Not among the arguments, where every user of the machine could read a password in them.
     os.environ["CIFARSWEEP_DB"] = db
+    pass_on(notify)
     _submit(members, workers, options, logs) if place else _run(members, logs)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -78,6 +79,15 @@ def check_work(work: Work, db: str) -> None:
     with Store.open(db) as store:
         for name in work.study:
             store.studies.get(name)
+
+
+def pass_on(notify: Sequence[str] | None) -> None:
+    """Let the workers tell those whom the launcher was given, by the environment. Raises SpecError for no target."""
+    from cifarsweep.worker.notify_targets import VARIABLE, parse_targets
+
+    parse_targets(notify)
+    if notify:
+        os.environ[VARIABLE] = "\n".join(notify)
 
 
 def workers_here(work: Work, gpus: str | None, cpus: int | None) -> tuple[WorkerCommand, ...]:

@@ -68,6 +68,15 @@ Programs = Annotated[
         "`create`; repeat for more.",
     ),
 ]
+Notify = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--notify",
+        metavar="URL|COMMAND",
+        help="Tell when a study is over, a trial is given up or a machine is bad: as JSON by POST, or on a command's "
+        "standard input. Repeat for more; $CIFARSWEEP_NOTIFY has one a line, which no other user can read.",
+    ),
+]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for new studies when nothing is left.")]
 Studies = Annotated[list[str] | None, typer.Option("--study", metavar="NAME", help="Only this study; repeat for more.")]
 OtherData = Annotated[

@@ -17,6 +17,7 @@ from cifarsweep.cli.options import (
     KeepCheckpoints,
     NoGraphs,
     NoReuse,
+    Notify,
     OtherData,
     Programs,
     Studies,
@@ -75,6 +76,7 @@ def worker(
     no_graphs: NoGraphs = False,
     no_reuse: NoReuse = False,
     keep_checkpoints: KeepCheckpoints = "branches",
+    notify: Notify = None,
     until_eof: UntilEof = False,
 ) -> None:
     """Train trials until none is left. Without --gpu or --cpu: the first GPU, or the processor if there is none.
@@ -87,6 +89,7 @@ def worker(
     from cifarsweep.worker.context import WorkerConfig
     from cifarsweep.worker.display import display_for
     from cifarsweep.worker.launch.local import stop_at_end_of_input
+    from cifarsweep.worker.notify_targets import parse_targets
     from cifarsweep.worker.programs_here import parse_programs
     from cifarsweep.worker.supervisor import Supervisor
 
@@ -95,6 +98,7 @@ def worker(
     check_program_options(program, code=bool(code), no_graphs=no_graphs, slots=number)
     sources, programs = parse_sources(code or ()), parse_programs(program or ())
     command = child(device(gpu, cpu, several=bool(programs)), sources, programs, graphs=not no_graphs)
+    targets = parse_targets(notify)
     if until_eof:
         stop_at_end_of_input()
     location = parse_location(artifacts) if artifacts else str(artifacts_folder(db))
@@ -114,6 +118,7 @@ def worker(
             reuse=not (no_reuse or programs),
             keep_checkpoints=keep_checkpoints,
             save_every_s=save_every,
+            notify=targets,
         )
         exit_code = Supervisor(store, config, display, eligible).run()
     # The exit code tells of the work, even if a full disk took the last lines.

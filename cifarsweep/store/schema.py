@@ -278,3 +278,13 @@ metric = Table(
     Column("kind", String(4)),
     sqlite_with_rowid=False,
 )
+
+#: Events that a worker has told people of, or was about to.
+notice = Table(
+    "cs_notice",
+    metadata,
+    Column("event", String(200), primary_key=True),
+    #: names the claim, so that it is found again where the answer to its COMMIT was lost
+    Column("token", String(32), nullable=False),
+    _moment("claimed_at"),
+)

@@ -14,6 +14,7 @@ from cifarsweep.store.database import Database, backend_of
 from cifarsweep.store.driver_errors import as_permanent
 from cifarsweep.store.leases import Timing
 from cifarsweep.store.metrics import Metrics
+from cifarsweep.store.notices import Notices
 from cifarsweep.store.optuna_view.projection import Projection, unsynced
 from cifarsweep.store.queue.control import Control
 from cifarsweep.store.queue.queue import Queue
@@ -41,6 +42,7 @@ class Store:
         self.trials = Trials(db)
         self.control = Control(db)
         self.search = Search(db)
+        self.notices = Notices(db)
         self.admin = Admin(db)
 
     @classmethod

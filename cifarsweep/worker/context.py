@@ -20,6 +20,8 @@ from cifarsweep.worker.checkpoint_cleanup import CheckpointDirectory, KeepCheckp
 from cifarsweep.worker.crash_loop import CrashLoopDetector
 from cifarsweep.worker.display import Display
 from cifarsweep.worker.eligibility import EligibleStudies
+from cifarsweep.worker.notify import Notifier
+from cifarsweep.worker.notify_targets import Target
 from cifarsweep.worker.outage import OutageBackoff
 from cifarsweep.worker.search import PruningDecider
 from cifarsweep.worker.tally import Tally
@@ -44,6 +46,8 @@ class WorkerConfig:
     #: How long an idle child is kept. It holds 600 MB of memory, and as much again on a GPU. Seconds.
     keep_idle_s: float = 60.0
     keep_checkpoints: KeepCheckpoints = "branches"
+    #: Who is told when a study is over, a trial is given up, or this machine is bad.
+    notify: Sequence[Target] = ()
     timing: Timing = field(default_factory=Timing.from_env)
 
 
@@ -59,6 +63,7 @@ class WorkerContext:
     checkpoints: CheckpointDirectory
     telemetry: Telemetry
     tally: Tally
+    notifier: Notifier
     #: what the slot of that number wants next; None where it has to ask again
     claim_request: Callable[[int], ClaimRequest | None]
     #: who decides about the early end of a trial

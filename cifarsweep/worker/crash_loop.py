@@ -34,11 +34,12 @@ class CrashLoopDetector:
         self._store, self._id, self._backoff = store, worker_id, backoff
         self._recent: list[_Crash] = []
         self._unrelated: set[tuple[int, int]] = set()
-        self._reason = ""
+        #: Why the last child crashed.
+        self.reason = ""
 
     def record_crash(self, lease: Lease, began: float, ended: float, reason: str) -> None:
         self._recent.append(_Crash((lease.trial_id, lease.attempt), began, ended))
-        self._reason = reason
+        self.reason = reason
 
     def record_progress(self) -> None:
         """Forget the crashes: this host can train."""
@@ -59,7 +60,7 @@ class CrashLoopDetector:
             return False
         logger.warning(
             f"{socket.gethostname()} takes no more trials: {len(attempts)} in a row crashed here without a checkpoint, "
-            f"the last by: {self._reason}. They are given back, and it does not count against them. Look at this "
+            f"the last by: {self.reason}. They are given back, and it does not count against them. Look at this "
             "machine and its device, then start the worker again; if it is the trials, `cifarsweep cancel` ends them"
         )
         return True

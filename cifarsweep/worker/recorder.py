@@ -42,6 +42,8 @@ class Recorder:
         self.wants_next = False
         #: How the attempt ended, once that is written.
         self.ended: Ended | None = None
+        #: Why it failed, if so.
+        self.error = ""
         #: The steps that the trial trains in all, once the child has said so.
         self.total_steps: int | None = None
         #: Whether the trial was ended by pruning, while its child still trains.
@@ -154,6 +156,7 @@ class Recorder:
         """End the attempt with a failure, which counts against the trial."""
 
         def ending() -> None:
+            self.error = error
             state = self._store.queue.fail(self.lease, end, error, traceback, self._rows, self._checkpoint)
             self.ended = Ended.GIVEN_UP if state in FINAL_STATES else Ended.FAILED
 

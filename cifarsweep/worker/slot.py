@@ -13,6 +13,7 @@ from cifarsweep.worker.attempt import Attempt
 from cifarsweep.worker.child import protocol
 from cifarsweep.worker.child.process import LONGEST_START_S, ChildProcess
 from cifarsweep.worker.context import WorkerContext
+from cifarsweep.worker.tally import Ended
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ class Slot:
         self.attempt = Attempt(self.number, lease, self._context)
         self._last_event_at = self.attempt.began_at
         self._trials_taken += 1
+        self._context.notifier.watch(lease.study)
         if self.shutting_down:
             self._with_lease(self.attempt.recorder.release)
             return
@@ -239,6 +241,8 @@ class Slot:
         self._previous, self.attempt = self.attempt, None
         self._previous.on_closed()
         recorder = self._previous.recorder
+        if recorder.ended is Ended.GIVEN_UP:
+            self._context.notifier.on_given_up(recorder.lease, recorder.error)
         if recorder.pruned and self._child_busy and self.child is not None:
             # Stop the child only once the database has the end.
             self.child.send(protocol.Stop())

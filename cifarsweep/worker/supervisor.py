@@ -18,6 +18,7 @@ from cifarsweep.worker.context import WorkerConfig, WorkerContext, worker_id
 from cifarsweep.worker.crash_loop import CrashLoopDetector
 from cifarsweep.worker.display import Display
 from cifarsweep.worker.eligibility import EligibleStudies
+from cifarsweep.worker.notify import Notifier
 from cifarsweep.worker.optuna_sync import OptunaSync, sync_remaining, unfinished_notes
 from cifarsweep.worker.outage import OutageBackoff
 from cifarsweep.worker.signals import SignalInbox, Watchdog
@@ -54,6 +55,7 @@ class Supervisor:
         self._checkpoints = CheckpointDirectory(str(config.artifacts), config.keep_checkpoints)
         self._telemetry = Telemetry(self._count_busy)
         self._tally = Tally(self._clock)
+        self._notifier = Notifier(store, config.notify, self._id)
         self._context = WorkerContext(
             config=config,
             store=store,
@@ -63,6 +65,7 @@ class Supervisor:
             checkpoints=self._checkpoints,
             telemetry=self._telemetry,
             tally=self._tally,
+            notifier=self._notifier,
             claim_request=self._claim_request,
             pruning_decider=self._claims.pruning_decider,
             eligible=eligible,
@@ -83,13 +86,14 @@ class Supervisor:
         """
         if not self._eligible(self._config.studies) and self._config.runs_programs:
             logger.info("no unfinished study has the digest of a program here; `cifarsweep create FILE` makes one")
-        with self._signals, self._display, self._watchdog:
+        with self._signals, self._display, self._watchdog, self._notifier:
             try:
                 self._slots = [Slot(number, self._context) for number in range(self._config.slots)]
                 while not self._is_done():
                     self._run_once()
-            except DeviceError:
+            except DeviceError as error:
                 self._host_is_faulty = True
+                self._notifier.on_bad_machine(str(error))
                 raise
             finally:
                 # 1. End children before their leases are released: nothing may train without a lease.
@@ -187,6 +191,7 @@ class Supervisor:
             if self._claims.registered:
                 self._store.queue.beat_worker(self._id)
             self._optuna_sync.trigger()
+            self._notifier.look()
         except StoreUnavailable as error:
             self._backoff.record_failure(error)
 
@@ -201,6 +206,7 @@ class Supervisor:
         """Stop if the host is at fault for its crashes."""
         if not self._stopping and self._crash_loop.host_is_faulty():
             self._host_is_faulty, self._exit_code = True, EXIT_FAULTY_HOST
+            self._notifier.on_bad_machine(self._crash_loop.reason)
             self._stop()
 
     def _stop(self) -> None:

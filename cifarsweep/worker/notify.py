@@ -1,0 +1,158 @@
+"""Tells people of events, in a thread: a study is over, a trial was given up, a machine is bad.
+
+No trial waits for it. What can't be told after a few tries is logged, and costs nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from queue import SimpleQueue
+from typing import Any, Self
+
+from cifarsweep.errors import CifarsweepError, StoreUnavailable
+from cifarsweep.formatting import plural
+from cifarsweep.spec.types import TrialState
+from cifarsweep.store import Store
+from cifarsweep.store.notices import MOST_TRIALS, StudyOver
+from cifarsweep.store.records import Lease
+from cifarsweep.worker.notify_targets import NotTold, Target
+
+logger = logging.getLogger(__name__)
+
+SCHEMA = "event/1"
+#: Pauses between tries to tell one target. Seconds.
+_PAUSES_S = (1.0, 4.0)
+#: How long a worker that ends waits for what is still to tell. Seconds.
+GRACE_S = 15.0
+_LONGEST_ERROR = 300
+
+
+class Notifier:
+    """Tells the targets; without any it does nothing, and has no thread."""
+
+    def __init__(self, store: Store, targets: Sequence[Target], worker_id: str) -> None:
+        self._store, self._targets, self._id = store, targets, worker_id
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        #: Studies that this worker has trained for, until they are over.
+        self._watched: set[str] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Look for the last time, and wait a while for what is still to tell."""
+        if self._watched:
+            self._later(self._look)
+        self._jobs.put(None)
+        if self._thread is not None:
+            self._thread.join(GRACE_S)
+
+    def watch(self, study: str) -> None:
+        """Tell when the study is over."""
+        if self._targets:
+            self._watched.add(study)
+
+    def look(self) -> None:
+        """Look whether studies are over, who ever trained their last trials."""
+        if self._watched and self._jobs.empty():
+            self._later(self._look)
+
+    def on_given_up(self, lease: Lease, error: str) -> None:
+        """Tell that a trial was given up, unless several of its study were told already."""
+        self._later(lambda: self._tell_given_up(lease, error))
+
+    def on_bad_machine(self, reason: str) -> None:
+        """Tell that this machine is bad, once a day."""
+        self._later(lambda: self._tell_bad_machine(reason))
+
+    def _later(self, job: Callable[[], None]) -> None:
+        if not self._targets:
+            return
+        self._jobs.put(job)
+        if self._thread is None:
+            # A daemon thread: an address that hangs must not block the worker's exit.
+            self._thread = threading.Thread(target=self._work, name="notify", daemon=True)
+            self._thread.start()
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                job()
+            except StoreUnavailable:
+                continue  # studies are looked at again with the next beat
+            except CifarsweepError as error:
+                logger.warning(f"nobody was told: {error}")
+
+    def _look(self) -> None:
+        for name in sorted(self._watched):
+            over = self._store.notices.study_over(name)
+            if over is None:
+                continue
+            if self._store.notices.claim(over.event):
+                self._tell("study-done", _over_text(over), **_over_fields(over))
+            self._watched.discard(name)
+
+    def _tell_given_up(self, lease: Lease, error: str) -> None:
+        number = self._store.notices.claim_trial(lease)
+        if number is None:
+            return
+        name, why = f"{lease.study}/{lease.number}", error.splitlines()[0] if error else "no reason is known"
+        text = f"{name} ({lease.cell}, seed {lease.seed}) was given up: {why[:_LONGEST_ERROR]}"
+        text += f". No other trial of {lease.study} is told one by one" if number == MOST_TRIALS else ""
+        known = {"study": lease.study, "trial": lease.number, "cell": lease.cell, "seed": lease.seed, "error": why}
+        self._tell("trial-given-up", text, **known)
+
+    def _tell_bad_machine(self, reason: str) -> None:
+        host, today = socket.gethostname(), f"{datetime.now(UTC):%Y-%m-%d}"
+        try:
+            mine = self._store.notices.claim(f"bad machine:{today}:{host}")
+        except StoreUnavailable:
+            mine = True  # rather twice than not at all
+        if mine:
+            why = reason.splitlines()[0][:_LONGEST_ERROR]
+            self._tell("machine-bad", f"{host} takes no more trials: {why}", error=why)
+
+    def _tell(self, event: str, text: str, **fields: Any) -> None:
+        moment = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        about = {"schema": SCHEMA, "event": event, "text": slack_text(text), "at": moment}
+        whole = about | fields | {"host": socket.gethostname(), "worker": self._id}
+        for target in self._targets:
+            _tell_one(target, whole)
+
+
+def slack_text(text: str) -> str:
+    """Return the text as Slack reads it: of a name it makes no link and calls nobody.
+
+    The three signs are those of https://docs.slack.dev/messaging/formatting-message-text.
+    """
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _tell_one(target: Target, event: Mapping[str, Any]) -> None:
+    for pause in (*_PAUSES_S, None):
+        try:
+            target.tell(event)
+            return
+        except NotTold as error:
+            if pause is None:
+                logger.warning(f"{target.shown} was not told of {event['event']}: {error}")
+                return
+            time.sleep(pause)
+
+
+def _over_text(over: StudyOver) -> str:
+    count = sum(over.trials.values())
+    ends = [f"{number:,} {state}" for state, number in over.trials.items() if number and state is not TrialState.DONE]
+    done = f"{over.trials[TrialState.DONE]:,} of {plural(count, 'trial')} done"
+    return f"{over.study} is over: {', '.join([done, *ends])}. `cifarsweep report {over.study}` says what was found"
+
+
+def _over_fields(over: StudyOver) -> dict[str, Any]:
+    counts = {str(state): number for state, number in over.trials.items()}
+    return {"study": over.study, "trials": counts, "training_s": round(over.done_s, 1)}

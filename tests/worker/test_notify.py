@@ -1,0 +1,179 @@
+"""People are told of events, by a real server on loopback and real commands; the training alone is make-believe."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from support import worker
+from support.listener import SECRET, Listener, listening
+from support.worker import Notes
+
+from cifarsweep.errors import DeviceError, SpecError
+from cifarsweep.spec.reader import find, read_study
+from cifarsweep.store import Store
+from cifarsweep.worker import notify, notify_targets
+from cifarsweep.worker.notify import Notifier, slack_text
+from cifarsweep.worker.notify_targets import Address, Command, NotTold, parse_targets
+
+few = pytest.mark.parametrize("study", [pytest.param(read_study(find("demo"), seeds=1), id="few")])
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    with listening() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notify, "_PAUSES_S", (0.0, 0.0))
+    monkeypatch.delenv(notify_targets.VARIABLE, raising=False)
+
+
+def test_the_end_of_a_study_is_told_once(store: Store, tmp_path: Path, listener: Listener) -> None:
+    """Given a study, when two workers train it one after the other, then its end is told once."""
+    targets = parse_targets([listener.url])
+
+    for most in (5, None):
+        assert worker.work(store, tmp_path, max_trials=most, notify=targets) == 0
+
+    (event,) = listener.events()
+    assert (event["schema"], event["event"], event["study"]) == ("event/1", "study-done", "demo")
+    assert event["trials"]["done"] == 12 and event["text"].startswith("demo is over: 12 of 12 trials done. ")
+
+
+@few
+def test_trials_that_are_given_up_are_told(store: Store, tmp_path: Path, listener: Listener) -> None:
+    assert worker.work(store, tmp_path, "raise", slots=4, notify=parse_targets([listener.url])) == 0
+
+    events = listener.events()
+    assert [event["event"] for event in events] == ["trial-given-up"] * 4 + ["study-done"]
+    assert sorted(event["trial"] for event in events[:-1]) == [0, 1, 2, 3] and "boom" in events[0]["error"]
+    assert events[-1]["text"].startswith("demo is over: 0 of 4 trials done, 4 failed.")
+
+
+def test_a_bad_machine_is_told_once_a_day(store: Store, tmp_path: Path, listener: Listener) -> None:
+    for _ in range(2):
+        with pytest.raises(DeviceError):
+            worker.work(store, tmp_path, command=["no-such-program"], notify=parse_targets([listener.url]))
+
+    (event,) = listener.events()
+    assert event["event"] == "machine-bad" and "takes no more trials" in event["text"]
+
+
+def test_many_workers_tell_one_end_once(store: Store, tmp_path: Path, listener: Listener) -> None:
+    worker.work(store, tmp_path)
+    notifiers = [Notifier(store, parse_targets([listener.url]), f"w{number}") for number in range(4)]
+
+    with ExitStack() as open_ones:
+        for each in notifiers:
+            open_ones.enter_context(each).watch("demo")
+            each.look()
+
+    assert len(listener.events()) == 1
+
+
+@few
+@pytest.mark.parametrize("answer", [404, 500, 302])
+def test_an_address_that_refuses_costs_a_line_without_its_secret(
+    store: Store, tmp_path: Path, listener: Listener, answer: int
+) -> None:
+    listener.answer = answer
+    notes = Notes()
+
+    assert worker.work(store, tmp_path, display=notes, notify=parse_targets([listener.url])) == 0
+
+    assert len(listener.events()) == 3
+    (said,) = notes.notes_with("was not told")
+    assert said == f"http://127.0.0.1:{listener.server_port} was not told of study-done: it answered {answer}"
+    assert SECRET not in "".join(notes.notes)
+
+
+def test_an_address_that_never_answers_is_left(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notify_targets, "_ANSWER_S", 0.1)
+    listener.may_answer.clear()
+    (target,) = parse_targets([listener.url])
+
+    with pytest.raises(NotTold, match=r"no answer within 0\.1 s|timed out"):
+        target.tell({})
+
+
+def test_an_address_where_nobody_listens_is_said_without_its_secret(listener: Listener) -> None:
+    (target,) = parse_targets([f"http://127.0.0.1:1/{SECRET}"])
+
+    with pytest.raises(NotTold) as refused:
+        target.tell({})
+
+    assert "refused" in str(refused.value) and SECRET not in str(refused.value)
+
+
+def test_a_name_and_a_password_go_into_a_header(listener: Listener) -> None:
+    (target,) = parse_targets([listener.url.replace("//", f"//ann:{SECRET}@")])
+
+    target.tell({"text": "x"})
+
+    assert listener.heard.get(timeout=10)[0]["Authorization"].startswith("Basic ")
+    assert SECRET not in repr(target) + target.shown
+
+
+def test_a_command_reads_the_event_and_has_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CIFARSWEEP_NOTIFY", SECRET)
+    script = "import os, sys; open(sys.argv[1], 'w').write(sys.stdin.read() + str('CIFARSWEEP_NOTIFY' in os.environ))"
+    (target,) = parse_targets([f'{sys.executable} -c "{script}" {tmp_path}/heard'])
+
+    target.tell({"text": "done"})
+
+    assert (tmp_path / "heard").read_text() == '{"text": "done"}\nFalse'
+
+
+def test_a_command_that_fails_or_hangs_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notify_targets, "_COMMAND_S", 0.2)
+    for command, says in (("exit 3", "exit code 3"), ("sleep 60", "did not end")):
+        with pytest.raises(NotTold, match=says):
+            Command(["sh", "-c", command]).tell({})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        f"ftp://host/{SECRET}",
+        f"https:///{SECRET}",
+        f"https://host/{SECRET} more",
+        f"https://host:port/{SECRET}",
+        f"no-such-command-here {SECRET}",
+        f"'{SECRET}",
+    ],
+)
+def test_what_is_no_target_is_refused_without_its_secret(given: str) -> None:
+    with pytest.raises(SpecError, match="--notify") as refused:
+        parse_targets([given])
+
+    assert SECRET not in str(refused.value)
+
+
+def test_the_variable_has_one_a_line_and_the_option_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(notify_targets.VARIABLE, "https://a.example/x\n\nsh -c 'cat > /dev/null'\n")
+
+    first, second = parse_targets(None)
+    (given,) = parse_targets(["https://b.example"])
+
+    assert isinstance(first, Address) and first.shown == "https://a.example" and isinstance(second, Command)
+    assert given.shown == "https://b.example"
+
+
+def test_a_name_calls_nobody_in_slack() -> None:
+    assert slack_text("<!channel> & co") == "&lt;!channel&gt; &amp; co"
+
+
+def test_without_targets_there_is_no_thread(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+
+    with Notifier(store, [], "w") as notifier:
+        notifier.watch("demo")
+        notifier.on_bad_machine("x")
+        notifier.look()
+
+    assert notifier._thread is None and not caplog.records
