@@ -3,42 +3,82 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cifarsweep.cli.options import console
+from cifarsweep.cli.json_output import print_json
+from cifarsweep.cli.options import Json, console
 from cifarsweep.errors import DataError
 from cifarsweep.spec.image_shape import CIFAR, LARGEST, SMALLEST, ImageShape
 from cifarsweep.text import one_line
+
+if TYPE_CHECKING:
+    from cifarsweep.data.catalog import DataSetInfo
 
 app = typer.Typer(no_args_is_help=True, help="Get, import and verify data sets.", rich_markup_mode=None)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The data set's name.")]
 
 
 @app.command("list")
-def list_data() -> None:
+def list_data(as_json: Json = False) -> None:
     """List the data sets that are known, and those that are here."""
+    from cifarsweep.data.catalog import BUILT_IN, installed
+
+    here = installed(on_damaged=lambda error: typer.echo(f"damaged: {error}", err=True))
+    absent = [name for name in BUILT_IN if name not in {info.name for info in here}]
+    if as_json:
+        print_json("data-set", [*map(_fields, here), *map(_absent_fields, absent)])
+    else:
+        _print_list(here, absent)
+
+
+def _print_list(here: list[DataSetInfo], absent: list[str]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from cifarsweep.data.catalog import BUILT_IN, data_root, installed
+    from cifarsweep.data.catalog import BUILT_IN, data_root
 
     columns = ("name", "images", "classes", "train", "test", "MB", "digest", "from")
     table = Table(*columns, title=f"Data sets in {data_root()}")
-    here = {info.name: info for info in installed(on_damaged=lambda error: typer.echo(f"damaged: {error}", err=True))}
-    for info in here.values():
+    for info in here:
         sizes = (str(len(info.classes)), f"{info.train:,}", f"{info.test:,}", f"{info.bytes / 1e6:.1f}")
         table.add_row(info.name, str(info.shape), *sizes, info.sha256[:12], escape(one_line(info.source)))
-    for name in BUILT_IN:
-        if name not in here:
-            how = "made on first use" if name == "digits" else f"not here: cifarsweep data download {name}"
-            table.add_row(name, *[""] * 6, how)
+    for name in absent:
+        command = BUILT_IN[name].command
+        table.add_row(name, *[""] * 6, f"not here: {command}" if command else "made on first use")
     console().print(table)
 
 
+def _fields(info: DataSetInfo) -> dict[str, Any]:
+    """A data set that is here, as plain values."""
+    return {
+        "name": info.name,
+        "here": True,
+        "side": info.shape.side,
+        "channels": info.shape.channels,
+        "classes": list(info.classes),
+        "train": info.train,
+        "test": info.test,
+        "bytes": info.bytes,
+        "sha256": info.sha256,
+        "source": info.source,
+        "path": str(info.path),
+        "command": None,
+    }
+
+
+def _absent_fields(name: str) -> dict[str, Any]:
+    """A built-in data set that is not here: what is known of it, and the command that gets it."""
+    from cifarsweep.data.catalog import BUILT_IN
+
+    known = BUILT_IN[name]
+    unknown = dict.fromkeys(("side", "channels", "classes", "bytes", "sha256", "source", "path"))
+    return {"name": name, "here": False, **unknown, "train": known.train, "test": known.test, "command": known.command}
+
+
 @app.command()
-def show(name: Name) -> None:
+def show(name: Name, as_json: Json = False) -> None:
     """Show where a data set is from, and count its classes."""
     from rich.markup import escape
     from rich.table import Table
@@ -48,6 +88,9 @@ def show(name: Name) -> None:
 
     info = require(name)
     train, test = class_counts(info.path)
+    if as_json:
+        print_json("data-set", _fields(info) | {"train_of_class": list(train), "test_of_class": list(test)})
+        return
     _say(info)
     typer.echo(f"{one_line(info.source)}; sha256 {info.sha256}; {info.bytes / 1e6:,.1f} MB")
     table = Table("class", "train", "test")
@@ -115,6 +158,7 @@ def import_data(
 @app.command()
 def verify(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One data set; all if left out.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Hash the contents again and compare. Exit code 2 if any differs."""
     from cifarsweep.data.catalog import installed
@@ -122,21 +166,24 @@ def verify(
 
     damaged: list[DataError] = []
     names = [name] if name else [info.name for info in installed(on_damaged=damaged.append)]
+    whole: list[DataSetInfo] = []
     for each in names:
         try:
-            _say(check(each))
+            whole.append(check(each))
         except DataError as error:
             damaged.append(error)
+        else:
+            if not as_json:
+                _say(whole[-1])
+    if as_json:
+        print_json("data-set", [_fields(info) for info in whole])
     if damaged:
         raise DataError("\n".join(str(error) for error in damaged))
-    if not names:
+    if not names and not as_json:
         typer.echo("no data sets are here yet")
 
 
-def _say(info: object) -> None:
-    from cifarsweep.data.catalog import DataSetInfo
-
-    assert isinstance(info, DataSetInfo)
+def _say(info: DataSetInfo) -> None:
     typer.echo(
         f"{info.name}: {info.train:,} train and {info.test:,} test images, {info.shape}, of {len(info.classes)} "
         f"classes, sha256 {info.sha256[:12]}, {info.path}"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cifarsweep.cli.options import DEFAULT_DATABASE, Database
+from cifarsweep.cli.json_output import print_json
+from cifarsweep.cli.options import DEFAULT_DATABASE, Database, Json
 from cifarsweep.errors import StoreError
 from cifarsweep.text import one_line
 
@@ -28,7 +29,7 @@ def upgrade(db: Database = DEFAULT_DATABASE) -> None:
 
 
 @app.command()
-def check(db: Database = DEFAULT_DATABASE) -> None:
+def check(db: Database = DEFAULT_DATABASE, as_json: Json = False) -> None:
     """Look for damage. Exit code 2 if there is any.
 
     Integrity, orphans, stale leases, and Optuna's view against ours.
@@ -38,11 +39,14 @@ def check(db: Database = DEFAULT_DATABASE) -> None:
     with Store.open(db, read_only=True) as store:
         findings = store.admin.check()
         where = store.shown_url
+    if as_json:
+        print_json("database", {"database": where, "findings": findings})
     if findings:
         raise StoreError(
             f"{where}: {len(findings)} findings\n" + "\n".join(f"- {one_line(finding)}" for finding in findings)
         )
-    typer.echo(f"{where}: no findings")
+    if not as_json:
+        typer.echo(f"{where}: no findings")
 
 
 @app.command()

@@ -12,7 +12,10 @@ import typer
 #: The version of each kind of object. It rises where a key goes or means something else; a new key does not raise it.
 SCHEMAS = {
     "comparison": 1,
+    "data-set": 1,
+    "database": 1,
     "finding": 1,
+    "network": 1,
     "report": 1,
     "setting": 1,
     "shipped-study": 1,

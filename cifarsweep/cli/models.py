@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cifarsweep.cli.options import console
+from cifarsweep.cli.json_output import print_json
+from cifarsweep.cli.options import Json, console
 from cifarsweep.errors import SpecError
 from cifarsweep.spec.image_shape import CIFAR, ImageShape
 
@@ -29,6 +31,7 @@ def models(
     img_size: Annotated[
         int | None, typer.Option(metavar="N", min=8, max=1024, help="Pixels a side for models of timm; else their own.")
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """List networks with their parameters and arithmetic.
 
@@ -37,7 +40,11 @@ def models(
     if data and classes is not None:
         raise SpecError("--classes: those of --data count; give one of the two")
     shape, count = _images(data) if data else (CIFAR, classes or 10)
-    _print(_rows(names or [], timm, count, img_size, shape))
+    rows = _rows(names or [], timm, count, img_size, shape)
+    if as_json:
+        print_json("network", [dataclasses.asdict(row) for row in rows])
+    else:
+        _print(rows)
 
 
 def _images(name: str) -> tuple[ImageShape, int]:
