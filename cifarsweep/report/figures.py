@@ -137,7 +137,12 @@ def thinned(curve: Band, points: int) -> Band:
     return Band(curve.grid[keep], curve.mean[keep], curve.low[keep], curve.high[keep], curve.n[keep])
 
 
-def _kept(x: Floats, y: Floats, points: int) -> npt.NDArray[np.int64]:
+def kept_points(x: npt.NDArray[Any], y: Floats, points: int) -> npt.NDArray[np.int64]:
+    """Indices of about `points` points that keep the shape of a curve; all of them if it has no more."""
+    return _kept(x, y, points) if x.size > points else np.arange(x.size)
+
+
+def _kept(x: npt.NDArray[Any], y: Floats, points: int) -> npt.NDArray[np.int64]:
     # A large import, which only pages need.
     from tsdownsample import MinMaxLTTBDownsampler
 

@@ -42,6 +42,8 @@ _SCRIPTS = (
     "classes.js",
     "contents.js",
     "tables.js",
+    "compared_curves.js",
+    "compare.js",
     "report.js",
 )
 #: Styles of a study's page; other pages take the first alone.
@@ -53,6 +55,7 @@ _STYLES = (
     "effects.css",
     "tables.css",
     "search.css",
+    "compare.css",
 )
 _TEMPLATES = Path(__file__).with_name("templates")
 #: The heading of a section of a page, with the id that leads there.

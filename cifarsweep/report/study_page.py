@@ -38,6 +38,7 @@ from cifarsweep.report.search_section import called_by_number, search_payload, s
 from cifarsweep.report.sections import confound_view, resource_table
 from cifarsweep.report.sort_values import cell_ranks, setting_value, sort_value
 from cifarsweep.report.summary import counts_text, failures, lead, verdict_row
+from cifarsweep.report.trial_curves import trial_curves
 from cifarsweep.report.trials_section import differing_settings, trials_view
 from cifarsweep.report.verdict_text import hypothesis_view
 from cifarsweep.spec.levels import cell_name, level_text
@@ -77,11 +78,7 @@ def study_view(analysis: StudyAnalysis) -> dict[str, Any]:
         "left_out": {"cells": cells_left_out, "trials": trials_left_out},
         "shown_points": len(results) if study.search is not None else None,
         "verdicts": [verdict_row(verdict) for verdict in analysis.verdicts],
-        "accuracy": metric_label(metric),
-        "accuracy_in_text": metric_in_text(metric),
-        "column": "Accuracy" if metric == VAL_ACCURACY else metric_label(metric),
-        "images": metric_label(metric).removesuffix(" accuracy").lower(),
-        "top": "lowest" if is_loss(metric) else "highest",
+        **_metric_words(metric),
         "of_program": study.program is not None,
         "error_rate_warnings": keep_together(" ".join(warnings(report))),
         "reported": reported_view(analysis),
@@ -110,10 +107,22 @@ def study_view(analysis: StudyAnalysis) -> dict[str, Any]:
         "trials": trials_view(report, styles, trials),
         "trial_counts": counts_text(report),
         "reproduce": reproduce_view(report),
-        "payload": _payload(shown, results, styles, analysis.runs) | {"search": search_payload(analysis.search)},
+        "payload": _payload(shown, results, styles, analysis.runs)
+        | {"search": search_payload(analysis.search), "trials": trial_curves(report, trials)},
         "made_at": timestamp(report.made_at),
         "database": report.database,
         "version": report.version,
+    }
+
+
+def _metric_words(metric: str) -> dict[str, str]:
+    """What a page calls the metric of its study: in heads and captions, in sentences, in its tables."""
+    return {
+        "accuracy": metric_label(metric),
+        "accuracy_in_text": metric_in_text(metric),
+        "column": "Accuracy" if metric == VAL_ACCURACY else metric_label(metric),
+        "images": metric_label(metric).removesuffix(" accuracy").lower(),
+        "top": "lowest" if is_loss(metric) else "highest",
     }
 
 
