@@ -12,7 +12,7 @@ from functools import wraps
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
-from cifarsweep.spec.metrics import METRIC_LABELS, VAL_ACCURACY, VAL_LOSS, is_share
+from cifarsweep.spec.metrics import METRIC_LABELS, VAL_ACCURACY, VAL_LOSS, bounds, is_share
 from cifarsweep.spec.types import TrialState
 
 if TYPE_CHECKING:
@@ -95,17 +95,15 @@ def keep_together(text: str) -> str:
 
 
 def shown_interval(summary: Summary, metric: str) -> Interval | None:
-    """The interval of the mean; None for a share if it reaches below 0 or above 1, where no mean can be.
+    """The interval of the mean; None where the range of the seeds says more.
 
-    That is so for two or three seeds that lie far apart: Student's t knows no bounds, and their range says more.
+    That is so of two seeds, and where the interval goes beyond what the metric can be, such as above 100 %.
     """
-    interval = summary.interval
-    beyond = interval is not None and is_share(metric) and (interval.low < 0 or interval.high > 1)
-    return None if beyond else interval
+    return summary.shown_interval(*bounds(metric))
 
 
 def mean_text(summary: Summary, metric: str) -> str:
-    """`97.2 ± 0.4 %`, from one seed `97.2 %`, from seeds that lie far apart `63.4 % (10.0 to 91.0 %)`."""
+    """`97.2 ± 0.4 %`, from one seed `97.2 %`, of two or far apart `63.4 % (10.0 to 91.0 %)`."""
     interval = shown_interval(summary, metric)
     half = interval.half if interval else None
     spread = f"{_THIN}±{_THIN}{_number(half, half, metric)}" if half is not None else ""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from cifarsweep.errors import OutputError, UnknownStudy, install_command
 from cifarsweep.report.palette import COLOURS
-from cifarsweep.spec.metrics import ELAPSED
+from cifarsweep.spec.metrics import ELAPSED, bounds
 from cifarsweep.store import Store
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class StudyResults:
         return _frame(rows, (*columns, "sentence"))
 
     def figure(self, metric: str | None = None, x: str = STEP) -> go.Figure:
-        """Mean and 95 % band over the seeds, a curve a cell. `x` is `step` or a metric such as `elapsed_s`.
+        """Mean and 95 % band over the seeds, of two their range. `x` is `step` or a metric such as `elapsed_s`.
 
         The metric is by default what the study is about: the validation accuracy, or that of its program.
 
@@ -207,7 +207,9 @@ def _drawn(cells: Mapping[str, Sequence[Curve]], metric: str, x: str) -> go.Figu
     figure = go.Figure()
     for index, (cell, seeds) in enumerate(cells.items()):
         mean, colour = band(seeds), COLOURS[index % len(COLOURS)]
-        around = [*mean.grid, *mean.grid[::-1]], [*mean.high, *mean.low[::-1]]
+        # Student's t knows no bounds.
+        low, high = (edge.clip(*bounds(metric)) for edge in (mean.low, mean.high))
+        around = [*mean.grid, *mean.grid[::-1]], [*high, *low[::-1]]
         shared = {"legendgroup": cell, "mode": "lines"}
         area = {"fill": "toself", "fillcolor": colour, "opacity": 0.15, "line": {"width": 0}, "hoverinfo": "skip"}
         figure.add_scatter(x=around[0], y=around[1], showlegend=False, **area, **shared)

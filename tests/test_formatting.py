@@ -38,12 +38,18 @@ def test_a_narrow_interval_has_a_digit_more() -> None:
 
 
 def test_seeds_that_lie_far_apart_are_shown_as_their_range() -> None:
-    """Student's t would reach from below 0 to above 100 %."""
+    """Student's t would reach from below 0 to above 100 %; of a program's own metric nobody knows the bounds."""
     found = summary([0.1, 0.9, 0.91])
 
     assert plain(mean_text(found, ACCURACY)) == "63.7 % (10.0 to 91.0 %)"
     assert interval_text(found, ACCURACY) == "\u2013"
-    assert plain(mean_text(found, LOSS)).startswith("0.64 ± 1.2")
+    assert plain(mean_text(found, LOSS)) == "0.6367 (0.1 to 0.91)"
+    assert plain(mean_text(found, "bleu")).startswith("0.64 ± 1.2")
+
+
+def test_two_seeds_are_shown_as_their_range() -> None:
+    assert plain(mean_text(summary([0.9, 0.91]), ACCURACY)) == "90.5 % (90.0 to 91.0 %)"
+    assert plain(mean_text(summary([0.9, 0.91, 0.92]), ACCURACY)) == "91.0 ± 2.5 %"
 
 
 def test_one_seed_has_no_interval() -> None:

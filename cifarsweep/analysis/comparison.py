@@ -17,6 +17,7 @@ from cifarsweep.spec.levels import level_text
 from cifarsweep.spec.metrics import is_share
 from cifarsweep.spec.study import Cell
 from cifarsweep.spec.types import DATA_VERSION
+from cifarsweep.stats import Interval
 from cifarsweep.stats.estimate import FEWEST_SEEDS, Estimate, Sample, difference
 from cifarsweep.stats.hits import NewImages
 from cifarsweep.stats.multiplicity import ERROR_RATE, holm
@@ -39,6 +40,14 @@ class Match:
     """The difference for new images too; None unless all runs kept their hits, on images of one digest."""
     copies: int = 0
     """Seeds of which both sides are one training, taken over bit for bit: they are equal by construction."""
+
+    @property
+    def interval(self) -> Interval | None:
+        """The 95 % interval of the difference; None with fewer seeds than a test takes."""
+        if self.estimate is None or self.estimate.n < FEWEST_SEEDS:
+            return None
+        found = self.estimate.interval()
+        return found.within(-1.0, 1.0) if found and is_share(self.a.metric) else found
 
     @property
     def finding(self) -> str:

@@ -10,7 +10,7 @@ from cifarsweep.analysis.samples import DoneTrials, Side
 from cifarsweep.spec.hypothesis import Hypothesis, moment_of
 from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.types import DATA_VERSION
-from cifarsweep.stats.estimate import Estimate
+from cifarsweep.stats.estimate import FEWEST_SEEDS, Estimate
 from cifarsweep.stats.evidence import Evidence
 from cifarsweep.stats.hits import Hits, NewImages, new_images
 
@@ -41,12 +41,15 @@ def of_difference(
     """Return it for an estimated difference of two sides of these cells.
 
     Of a mean of the last evaluations the spread over runs is that of the means, and what images bring in is taken from
-    the last evaluation. None for one run a cell, and unless every run kept its hits, on the same images.
+    the last evaluation. None for fewer runs than a verdict takes, and unless every run kept its hits, on the same
+    images.
     """
     cells = [*a, *b]
     judged = {images for report, runs in cells for images in _images(report, runs, metric)}
     found = [hits for report, runs in cells if (hits := _every(report, runs, metric)) is not None]
-    if estimate.n < 2 or len(judged) != 1 or len(found) < len(cells) or len({hits.shape[1] for hits in found}) != 1:
+    if estimate.n < FEWEST_SEEDS or len(judged) != 1 or len(found) < len(cells):
+        return None
+    if len({hits.shape[1] for hits in found}) != 1:
         return None
     return new_images(estimate, found[: len(a)], found[len(a) :])
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.samples import DoneTrials, Side, last_values, seed_means, times_to
 from cifarsweep.spec.hypothesis import Hypothesis
-from cifarsweep.spec.metrics import is_share
+from cifarsweep.spec.metrics import bounds, is_share
 from cifarsweep.stats import Interval, Summary, summary
-from cifarsweep.stats.estimate import Cells, mean
+from cifarsweep.stats.estimate import FEWEST_SEEDS, Cells, mean
 from cifarsweep.stats.evidence import Evidence, Reached
 
 
@@ -64,17 +64,22 @@ def _summary(cells: Cells) -> Summary | None:
 def shown_estimate(
     evidence: Evidence | None, decisive: Interval | None, hypothesis: Hypothesis
 ) -> tuple[float | None, Interval | None, Interval | None]:
-    """The estimate and its two intervals; a ratio of times only if every seed reached the target."""
+    """The estimate and its two intervals; a ratio of times only if every seed reached the target.
+
+    With fewer seeds than a verdict takes there is no interval: Student's t of two seeds says next to nothing.
+    """
     ratio = hypothesis.kind == "faster"
     if evidence is None or (ratio and not evidence.exact):
         return None, None, None
     value, interval = evidence.estimate.value, evidence.estimate.interval()
+    if evidence.estimate.n < FEWEST_SEEDS:
+        interval = None
     if ratio:
         return math.exp(value), _ratios(interval), _ratios(decisive)
-    if is_share(hypothesis.metric):
-        # Student's t knows no bounds.
-        least = 0.0 if hypothesis.kind in ("at_chance", "reaches") else -1.0
-        interval, decisive = (one.within(least, 1.0) if one else None for one in (interval, decisive))
+    # Student's t knows no bounds.
+    alone = hypothesis.kind in ("at_chance", "reaches")
+    ends = bounds(hypothesis.metric) if alone else (-1.0, 1.0) if is_share(hypothesis.metric) else (-math.inf, math.inf)
+    interval, decisive = (one.within(*ends) if one else None for one in (interval, decisive))
     return value, interval, decisive
 
 

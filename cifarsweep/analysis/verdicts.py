@@ -66,7 +66,7 @@ class Verdict:
     """In units of the metric: a difference (of `best`, to the level that comes nearest), a mean, or the rise per level
     of `trend`; for `faster` the ratio of times. None without results, or if not every seed reached the target."""
     interval: Interval | None
-    """Of the estimate, 95 %, not corrected for the other hypotheses."""
+    """Of the estimate, 95 %, not corrected for the other hypotheses; None with fewer seeds than a verdict takes."""
     new_images: NewImages | None
     """The same for new images too, of a difference of accuracies of two sides; None if a run did not keep its hits."""
     decisive: Interval | None

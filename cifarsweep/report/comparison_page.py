@@ -114,7 +114,7 @@ def _side(label: str, report: ReportStudy) -> dict[str, str]:
 def _reach(matches: Sequence[Match]) -> float:
     """How far the common scale goes to both sides; the wide intervals of few seeds run off its edge."""
     values = [abs(match.estimate.value) for match in matches if match.estimate]
-    halves = [interval.half for match in matches if match.estimate and (interval := match.estimate.interval())]
+    halves = [interval.half for match in matches if (interval := match.interval)]
     middle = sorted(halves)[len(halves) // 2] if halves else 0.0
     least = _LEAST_REACH if all(is_share(match.a.metric) for match in matches) else 0.0
     return max(1.2 * (max(values, default=0.0) + middle), least) or 1.0
@@ -122,7 +122,7 @@ def _reach(matches: Sequence[Match]) -> float:
 
 def _row(match: Match, reach: float, *, same_devices: bool) -> dict[str, Any]:
     estimate, metric = match.estimate, match.a.metric
-    difference = _difference_text(estimate, metric) if estimate else None
+    difference = _difference_text(estimate, match.interval, metric) if estimate else None
     scale, unit = Scale(-reach, reach, MARK_WIDTH, 8), " points" if is_share(metric) else ""
     label = f"difference {difference}{unit}"
     return {
@@ -132,7 +132,7 @@ def _row(match: Match, reach: float, *, same_devices: bool) -> dict[str, Any]:
         "b": _mean(match.b),
         "difference": difference,
         "new_images": _ends_text(match.new_images.interval, metric) if match.new_images else None,
-        "mark": interval_mark(estimate.value, estimate.interval(), scale, label) if estimate else None,
+        "mark": interval_mark(estimate.value, match.interval, scale, label) if estimate else None,
         "seeds": _seeds(match) if estimate else None,
         "p": _p_text(match.corrected) if estimate and estimate.n >= FEWEST_SEEDS else None,
         "finding": match.finding,
@@ -150,8 +150,7 @@ def _mean(result: CellResult) -> tuple[str, str] | None:
     return (mean_text(accuracy, result.metric), f"n = {accuracy.n}") if accuracy else None
 
 
-def _difference_text(estimate: Estimate, metric: str) -> str:
-    interval = estimate.interval()
+def _difference_text(estimate: Estimate, interval: Interval | None, metric: str) -> str:
     half = interval.half if interval else 1.0
     value = signed_text(estimate.value, half, metric, unit=False)
     if interval is None:

@@ -26,6 +26,7 @@ from cifarsweep.spec.metrics import (
     UNITS,
     VAL_ACCURACY,
     VAL_LOSS,
+    bounds,
     is_loss,
     is_share,
 )
@@ -152,10 +153,9 @@ def _kept(x: npt.NDArray[Any], y: Floats, points: int) -> npt.NDArray[np.int64]:
 
 def _in_unit(curve: Band, metric: str) -> Band:
     unit = UNITS.get(metric, ("", 1.0))[1]
-    if is_share(metric):
-        # Student's t knows no bounds.
-        curve = Band(curve.grid, curve.mean, curve.low.clip(0, 1), curve.high.clip(0, 1), curve.n)
-    return Band(curve.grid, curve.mean / unit, curve.low / unit, curve.high / unit, curve.n)
+    # Student's t knows no bounds.
+    low, high = (edge.clip(*bounds(metric)) for edge in (curve.low, curve.high))
+    return Band(curve.grid, curve.mean / unit, low / unit, high / unit, curve.n)
 
 
 def _pack_band(curve: Band) -> dict[str, Any]:
@@ -274,6 +274,7 @@ def _class_cell(
     return {
         "seeds": len(recall),
         "mean": packed(mean, "f4"),
-        "half": packed((curve.high - curve.low) / 2, "f4") if len(recall) > 1 else None,
+        "low": packed(curve.low.clip(0, 1), "f4") if len(recall) > 1 else None,
+        "high": packed(curve.high.clip(0, 1), "f4") if len(recall) > 1 else None,
         "counts": packed(counts.ravel(), "i4") if result.cell.name in with_matrix else None,
     }

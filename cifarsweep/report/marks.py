@@ -30,12 +30,15 @@ class Scale:
         return round(self.margin + min(max(share, 0.0), 1.0) * (self.length - 2 * self.margin), 1)
 
 
-def interval_mark(value: float, interval: Interval | None, scale: Scale, label: str) -> dict[str, Any]:
-    """A value and its interval in pixels; an end of the interval beyond the scale gets no cap."""
+def interval_mark(
+    value: float, interval: Interval | None, scale: Scale, label: str, span: tuple[float, float] | None = None
+) -> dict[str, Any]:
+    """A value and its interval in pixels, else the range of the seeds; an end beyond the scale gets no cap."""
     ends = (interval.low, interval.high) if interval else ()
     return {
         "value": scale.pixel(value),
         "ends": [{"x": scale.pixel(end), "cap": scale.low <= end <= scale.high} for end in ends],
+        "range": [scale.pixel(end) for end in span] if span and not interval else [],
         "label": label,
     }
 

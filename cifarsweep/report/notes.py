@@ -51,8 +51,8 @@ def _seeds(report: ReportStudy, results: Sequence[CellResult]) -> Iterator[str]:
     means = [result.accuracy for result in results if result.accuracy]
     if any(mean.interval and not shown_interval(mean, report.study.metric) for mean in means):
         yield (
-            "Where few seeds lie so far apart that an interval would reach below 0 % or above 100 %, their range "
-            "stands in its place."
+            "The range of the seeds stands in the place of the interval where there are two, and where an interval "
+            "would reach beyond what is possible, such as above 100 %."
         )
     if report.looks:
         yield f"Looks at the results are planned with {plan_text(report.plans)}."

@@ -25,7 +25,7 @@ def results_table(analysis: StudyAnalysis) -> Table:
     """Table 1 of the page in 80 columns: accuracies in per cent, the best mean in bold.
 
     Names are never read as markup. The test set and trials that fell out or failed have a column only if there are any
-    results of theirs; beside both, ranges would leave no room for names.
+    results of theirs; beside both, ranges would leave no room for names, and have one only in the place of an interval.
     """
     from rich import box
     from rich.table import Table
@@ -39,7 +39,9 @@ def results_table(analysis: StudyAnalysis) -> Table:
     table.collapse_padding = True
     table.add_column("cell", overflow="fold", min_width=12)
     tested, troubled = any(result.test for result in results), any(failures(result) for result in results)
-    left_out = {"test": not tested, "trouble": not troubled, "range": tested and troubled}
+    means = [result.accuracy for result in results if result.accuracy and result.accuracy.interval]
+    ranges = any(shown_interval(mean, report.study.metric) is None for mean in means)
+    left_out = {"test": not tested, "trouble": not troubled, "range": tested and troubled and not ranges}
     headings = {name: heading for name, heading in _headings(report.study.metric).items() if not left_out.get(name)}
     for heading in headings.values():
         table.add_column(heading, justify="right", no_wrap=True)
@@ -81,7 +83,7 @@ def _line(result: CellResult) -> dict[str, str]:
         return line
     least, most, mean = (number_text(x, accuracy, result.metric) for x in (accuracy.min, accuracy.max, accuracy.mean))
     shown = shown_interval(accuracy, result.metric)
-    interval = "far apart" if accuracy.interval else "one seed" if accuracy.n == 1 else "all alike"
+    interval = {1: "one seed", 2: "two seeds"}.get(accuracy.n, "far apart" if accuracy.interval else "all alike")
     if shown is not None:
         interval = _DASH.join(number_text(end, accuracy, result.metric) for end in (shown.low, shown.high))
     return {**line, "n": str(accuracy.n), "mean": mean, "interval": interval, "range": f"{least}{_DASH}{most}"}

@@ -154,9 +154,7 @@ def _result_row(
         "style": style,
         "mean": mean_text(accuracy, metric) if accuracy else None,
         "range": range_text(accuracy, metric) if accuracy else None,
-        "mark": interval_mark(accuracy.mean, shown_interval(accuracy, metric), scale, _mark_label(accuracy, metric))
-        if accuracy and scale
-        else None,
+        "mark": _mark(accuracy, metric, scale) if accuracy and scale else None,
         "test": mean_text(result.test, TEST_ACCURACY) if result.test else None,
         "n": accuracy.n if accuracy else 0,
         "planned": len(result.trials),
@@ -186,10 +184,13 @@ def _sort_values(result: CellResult) -> dict[str, str]:
     return {name: sort_value(value) for name, value in values.items()}
 
 
-def _mark_label(accuracy: Summary, metric: str) -> str:
-    mean = f"mean {mean_text(accuracy, metric)}"
-    shown = shown_interval(accuracy, metric) is not None
-    return f"{mean}, 95 % interval {interval_text(accuracy, metric)}" if shown else mean
+def _mark(accuracy: Summary, metric: str, scale: Scale) -> dict[str, Any]:
+    """The mean with its interval, or with the range of the seeds."""
+    interval, label = shown_interval(accuracy, metric), f"mean {mean_text(accuracy, metric)}"
+    if interval is not None:
+        label += f", 95 % interval {interval_text(accuracy, metric)}"
+    span = (accuracy.min, accuracy.max) if accuracy.n > 1 else None
+    return interval_mark(accuracy.mean, interval, scale, label, span)
 
 
 def _common_settings(report: ReportStudy) -> list[dict[str, Any]]:
@@ -248,5 +249,6 @@ def _payload_cell(result: CellResult, style: CellStyle) -> dict[str, Any]:
         "dash": style.dash,
         "mean": accuracy.mean if accuracy else None,
         "interval": [interval.low, interval.high] if interval else None,
+        "range": [accuracy.min, accuracy.max] if accuracy and accuracy.n > 1 and not interval else None,
         "seeds": [[trial.seed, trial.accuracy, trial.fell_out] for trial in done],
     }

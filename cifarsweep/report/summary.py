@@ -248,7 +248,7 @@ def _match_fields(match: Match) -> dict[str, Any]:
         "a": match.a.cell.name,
         "b": match.b.cell.name,
         "difference": estimate.value if estimate else None,
-        "interval": _ends(estimate.interval()) if estimate else None,
+        "interval": _ends(match.interval),
         "new_images": _new_images_fields(match.new_images),
         "method": estimate.method if estimate else None,
         "seeds": estimate.n if estimate else 0,

@@ -127,7 +127,7 @@ def _obstacle_text(verdict: Verdict) -> str:
 
 def _certainty(verdict: Verdict) -> Iterator[str]:
     """The estimate with its interval, the corrected p, the seeds."""
-    if verdict.estimate is not None and verdict.interval is not None:
+    if verdict.estimate is not None and verdict.seeds > 1:
         yield from _estimate(verdict, verdict.estimate, verdict.interval)
     tests = verdict.seeds >= FEWEST_SEEDS and not verdict.preliminary
     if tests and verdict.floored:
@@ -142,11 +142,13 @@ def _certainty(verdict: Verdict) -> Iterator[str]:
         yield f"{plural(verdict.open_trials, 'trial')} of the next look not finished"
 
 
-def _estimate(verdict: Verdict, value: float, interval: Interval) -> Iterator[str]:
-    """The estimate, unless it is one of the means, and its interval."""
-    words, half = kind_text(verdict.hypothesis), interval.half
-    parts = [text] if (text := words.estimate(value, half)) else []
-    yield ", ".join([*parts, f"95 % interval {words.ends(interval, half)}"])
+def _estimate(verdict: Verdict, value: float, interval: Interval | None) -> Iterator[str]:
+    """The estimate, unless it is one of the means, and its interval, which two seeds do not have."""
+    words = kind_text(verdict.hypothesis)
+    parts = [text] if (text := words.estimate(value, interval.half if interval else 1.0)) else []
+    parts += [f"95 % interval {words.ends(interval, interval.half)}"] if interval else []
+    if parts:
+        yield ", ".join(parts)
 
 
 def _corrected(verdict: Verdict) -> str:

@@ -10,11 +10,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from cifarsweep.stats.summary import CONFIDENCE, ROUNDING, Floats, Interval
+from cifarsweep.stats.summary import CONFIDENCE, FEWEST_VALUES, ROUNDING, Floats, Interval
 
 Method = Literal["one-sample", "Welch", "contrast"]
 #: Verdicts need at least this many seeds in each cell: two may agree by chance.
-FEWEST_SEEDS = 3
+FEWEST_SEEDS = FEWEST_VALUES
 #: Relative distance of neighbouring numbers of 32 bits, in which metrics are computed.
 SINGLE = 2.0**-23
 

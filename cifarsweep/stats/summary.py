@@ -17,6 +17,8 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 CONFIDENCE = 0.95
+#: Of fewer values an interval says less than their range: Student's t of two is 12.7 times their standard error.
+FEWEST_VALUES = 3
 #: Relative to the largest value: the rounding error of a difference of equal numbers of 16 digits.
 ROUNDING = 1e-12
 
@@ -51,6 +53,16 @@ class Summary:
     min: float
     max: float
 
+    def shown_interval(self, least: float, most: float) -> Interval | None:
+        """Return the interval, where it says more than the range: of three values or more, and within these bounds.
+
+        Student's t knows no bounds of the metric, and of few values that lie far apart it goes beyond them.
+        """
+        interval = self.interval
+        if interval is None or self.n < FEWEST_VALUES or interval.low < least or interval.high > most:
+            return None
+        return interval
+
 
 @dataclass(frozen=True, slots=True)
 class Band:
@@ -59,9 +71,9 @@ class Band:
     grid: Floats
     mean: Floats
     low: Floats
-    """nan for n = 1."""
+    """nan for n = 1; for n = 2 the lower of the two."""
     high: Floats
-    """nan for n = 1."""
+    """nan for n = 1; for n = 2 the higher of the two."""
     n: Ints
     """Number of curves with a value there, at least 1."""
 
@@ -102,7 +114,7 @@ def prediction(found: Summary, runs: int = 1) -> Interval | None:
 
 
 def band(series: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]]) -> Band:
-    """Return mean and 95 % interval at every x of any curve.
+    """Return mean and 95 % interval at every x of any curve; of two curves their range in its place.
 
     `series` are pairs (x, y) of equal length, x strictly rising. A curve counts inside its own range, where it is
     interpolated linearly; values that are not finite stay gaps. Points that no curve covers are left out.
@@ -119,9 +131,11 @@ def band(series: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]]) -> Band:
     grid, values, known, n = grid[covered], values[:, covered], known[:, covered], n[covered]
     mean = np.where(known, values, 0.0).sum(axis=0) / n
     squares = np.where(known, values - mean, 0.0) ** 2
-    sure = n > 1
+    sure, two = n >= FEWEST_VALUES, n == 2
     half = np.full(grid.shape, np.nan)
     half[sure] = _critical(n[sure]) * np.sqrt(squares.sum(axis=0)[sure] / (n[sure] - 1) / n[sure])
+    # Each of two values is as far from their mean.
+    half[two] = np.sqrt(squares.sum(axis=0)[two] / 2)
     return Band(grid, mean, mean - half, mean + half, n.astype(np.int64))
 
 
@@ -140,7 +154,7 @@ def _aligned(curves: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
 
 
 def _critical(n: npt.NDArray[np.integer]) -> Floats:
-    """Return the factor t(0.975, n - 1) for each count n > 1."""
+    """Return the factor t(0.975, n - 1) for each count."""
     from scipy.special import stdtrit
 
     counts, where = np.unique(n, return_inverse=True)

@@ -140,12 +140,13 @@ def test_one_seed_is_never_enough(tried: Any) -> None:
     assert (verdict.decision, verdict.more_seeds, verdict.interval) == ("undecided", 2, None)
 
 
-def test_two_seeds_have_an_interval_and_no_p(tried: Any) -> None:
+def test_two_seeds_have_a_difference_but_no_interval_and_no_p(tried: Any) -> None:
     two = {cell: values[:2] for cell, values in FAR.items()}
 
     (verdict,) = verdicts(tried(two, ABOVE))
 
-    assert verdict.decision == "undecided" and verdict.interval is not None
+    assert verdict.decision == "undecided" and verdict.interval is verdict.decisive is None
+    assert verdict.estimate == pytest.approx(0.8045)
     assert (verdict.seeds, verdict.method, verdict.p) == (2, "Welch", 1.0)
 
 

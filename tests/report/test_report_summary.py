@@ -105,7 +105,7 @@ def test_an_interval_beyond_what_can_be_is_explained_once(make: Any) -> None:
 
     html, others = render_study(analyse(make.report(study, trials))), render_study(analyse(tried(make, 3)))
 
-    assert html.count("an interval would reach below") == 1 and "an interval would reach below" not in others
+    assert html.count("an interval would reach beyond") == 1 and "an interval would reach beyond" not in others
     assert "94.5\u202f% (90.0 to 99.0\u202f%)" in html, "Student's t would reach from 37 to 152 %"
     assert study_fields(analyse(make.report(study, trials)))["cells"][0]["interval"] is None
 

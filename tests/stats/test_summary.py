@@ -56,11 +56,26 @@ def test_band_at_each_shared_step_is_the_summary_of_the_seeds(seeds: int, points
     for place in range(points):
         expected = summary(values[:, place].tolist())
         assert found.mean[place] == pytest.approx(expected.mean)
-        if expected.interval is None:
+        if seeds == 1:
             assert np.isnan(found.low[place])
+        elif seeds == 2:
+            assert (found.low[place], found.high[place]) == pytest.approx((expected.min, expected.max))
         else:
             assert found.low[place] == pytest.approx(expected.interval.low)
             assert found.high[place] == pytest.approx(expected.interval.high)
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [([0.5], False), ([0.5, 0.51], False), ([0.5, 0.51, 0.52], True), ([0.5, 0.5, 0.5], False),
+     ([0.97, 0.98, 0.999], False), ([0.02, 0.01, 0.0], False), ([0.1, 0.9, 0.91], False), ([0.97, 0.98, 0.97], True)],
+)  # fmt: skip
+def test_an_interval_is_shown_of_three_values_or_more_and_where_the_mean_can_be(
+    values: list[float], shown: bool
+) -> None:
+    found = summary(values)
+
+    assert found.shown_interval(0.0, 1.0) == (found.interval if shown else None)
 
 
 def test_curves_are_interpolated_between_their_points() -> None:

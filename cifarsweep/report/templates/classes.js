@@ -16,16 +16,17 @@ const hardest = (means) => {
 const classTrace = (index, nth, indices, labels) => {
   const [cell, found] = [data.cells[index], data.classes.cells[index]];
   const mean = unpack(found.mean);
-  const half = found.half ? unpack(found.half) : null;
-  const spread = (label) => (half ? ` ± ${percent(half[label], 1)}` : "");
+  const [low, high] = found.low ? [unpack(found.low), unpack(found.high)] : [null, null];
+  const spread = (label) => (low ? spreadText(mean[label], low[label], high[label], true, found.seeds) : "");
   // Shift the cells of a row a little, so that equal values stay visible.
   const shift = indices.length > 1 && indices.length <= 9 ? (0.5 * nth) / (indices.length - 1) - 0.25 : 0;
   return {
     x: labels.map((label) => mean[label]), y: labels.map((_, row) => row + shift), mode: "markers", cliponaxis: !roomy(), name: nameOf(index),
     marker: { color: translucent(colour(cell), 0.85), size: 8, symbol: symbolOf(cell) },
     error_x: {
-      type: "data", array: labels.map((label) => half?.[label] ?? 0), color: translucent(colour(cell), 0.6), thickness: 1.5,
-      width: 3, visible: half !== null && indices.length <= 3,
+      type: "data", symmetric: false, array: labels.map((label) => (high?.[label] ?? mean[label]) - mean[label]),
+      arrayminus: labels.map((label) => mean[label] - (low?.[label] ?? mean[label])), color: translucent(colour(cell), 0.6),
+      thickness: 1.5, width: 3, visible: low !== null && indices.length <= 3,
     },
     text: labels.map((label) => `${plain(data.classes.names[label])}: ${percent(mean[label], 1)}${spread(label)} (n = ${found.seeds})`),
     hovertemplate: "<b>%{fullData.name}</b><br>%{text}<extra></extra>",

@@ -50,6 +50,8 @@ const smoothed = (x, y, width) => {
   });
 };
 
+/** A fitted line may leave the range of a share where it bends. */
+const within = (values, share) => (values && share ? values.map((value) => Math.min(Math.max(value, 0), 1)) : values);
 /** The lines of a metric along an axis, one for each shown cell that has both. */
 const linesOf = (metric, axis, smoothing = 0) => {
   const lines = [];
@@ -62,7 +64,7 @@ const linesOf = (metric, axis, smoothing = 0) => {
   const [unit, one] = unitOf(axis, most);
   const reported = OF_THE_MACHINE.has(axis) ? [] : reportedLines(metric, axis);
   for (const line of [...lines, ...reported]) {
-    for (const key of ["mean", "low", "high"]) line[key] = smoothed(line.x, line[key], smoothing * most);
+    for (const key of ["mean", "low", "high"]) line[key] = within(smoothed(line.x, line[key], smoothing * most), metric.share && smoothing);
     line.x = line.x.map((value) => value / one);
   }
   return { lines, unit, reported };
@@ -146,10 +148,12 @@ const bandTraces = (lines, log) => {
   });
 };
 
-/** ` ± 1.20 %`, or both ends where one of them is the end of a share and the mean is not in the middle. */
-const spreadText = (mean, low, high, share) => {
+/** ` (1.20 % to 1.40 %)`; nothing without a range. */
+const rangeText = (range, share) => (range ? ` (${shown(range[0], share)} to ${shown(range[1], share)})` : "");
+/** ` ± 1.20 %`, or both ends: of two seeds, which have a range, and where one is the end of a share. */
+const spreadText = (mean, low, high, share, seeds) => {
   const even = Math.abs(high + low - 2 * mean) <= 1e-6 * Math.max(high - low, Math.abs(mean));
-  return even ? ` ± ${shown((high - low) / 2, share)}` : ` (${shown(low, share)} to ${shown(high, share)})`;
+  return even && seeds > 2 ? ` ± ${shown((high - low) / 2, share)}` : rangeText([low, high], share);
 };
 
 const lineTrace = (line, metric, unit, width = 2) => {
@@ -157,7 +161,7 @@ const lineTrace = (line, metric, unit, width = 2) => {
   const text = Array.from(line.mean, (mean, i) => {
     const seeds = typeof line.n === "number" ? line.n : line.n[i];
     const sure = line.low && Number.isFinite(line.low[i]);
-    const spread = sure ? spreadText(mean, line.low[i], line.high[i], metric.share) : "";
+    const spread = sure ? spreadText(mean, line.low[i], line.high[i], metric.share, seeds) : "";
     return `${shown(mean, metric.share)}${spread} (n = ${seeds})`;
   });
   return {

@@ -58,7 +58,7 @@ const withIntervals = (values, indices) => {
 const byColour = (indices) => grouped(indices, (index) => lookOf(data.cells[index]).colour);
 const doneCells = () => kept().filter((index) => data.cells[index].mean !== null);
 const halfOf = ({ interval }) => (interval ? (interval[1] - interval[0]) / 2 : 0);
-const meanText = (cell) => `${shown(cell.mean, data.share)}${cell.interval ? ` ± ${shown(halfOf(cell), data.share)}` : ""} (n = ${cell.seeds.length})`;
+const meanText = (cell) => `${shown(cell.mean, data.share)}${cell.interval ? ` ± ${shown(halfOf(cell), data.share)}` : rangeText(cell.range, data.share)} (n = ${cell.seeds.length})`;
 const whiskers = (halves, own) => ({
   type: "data", array: halves, color: own, thickness: 2, width: roomy() ? 5 : 2, visible: halves.some((half) => half > 0),
 });
