@@ -1,6 +1,6 @@
 // Small multiples, a panel for each level of a factor on common axes, and the line that stands out.
 const MARGIN = { l: 62, r: 24, t: 28, b: 48 };
-const PANEL = { across: 34, down: 34 }; // pixels between two panels; a title stands in those between rows
+const PANEL = { across: 34, down: 14, title: 20 }; // pixels between two panels, and for a title above each
 
 /** Split cells by the factor that the reader chose, in the order of its levels; else one panel without a title. */
 const panelsOf = (indices) => {
@@ -18,7 +18,7 @@ const placed = (plot, panels) => {
   const columns = columnsFor(panels.length);
   const rows = Math.ceil(panels.length / columns);
   plot.style.height = "";
-  const high = rows === 1 ? plot.clientHeight - (columns > 1 ? 40 : 0) : rows * (narrow() ? 210 : 250) + MARGIN.t + MARGIN.b;
+  const high = rows === 1 ? plot.clientHeight - (columns > 1 ? 20 : 0) : rows * (narrow() ? 210 : 250) + MARGIN.t + MARGIN.b;
   if (panels.length > 1) plot.style.height = `${high}px`;
   return panels.map((panel, nth) => ({
     ...panel, nth, columns, rows, column: nth % columns, row: Math.floor(nth / columns), last: nth + columns >= panels.length,
@@ -40,11 +40,11 @@ const panelLayout = (panels, xStyle, yStyle) => {
     const own = nth ? String(nth + 1) : "";
     const [low, high] = partOf(rows - 1 - row, rows, PANEL.down, height);
     layout[`xaxis${own}`] = {
-      ...xStyle, domain: partOf(column, columns, PANEL.across, width), anchor: `y${own}`, showticklabels: last, automargin: false,
+      ...xStyle, domain: partOf(column, columns, PANEL.across, width), anchor: `y${own}`, showticklabels: last,
       title: { ...xStyle.title, text: last ? xStyle.title.text : "" }, nticks: columns > 1 ? 5 : 0, ...(nth ? { matches: "x" } : {}),
     };
     layout[`yaxis${own}`] = {
-      ...yStyle, domain: [low, high], anchor: `x${own}`, showticklabels: !column,
+      ...yStyle, domain: [low, high - PANEL.title / height], anchor: `x${own}`, showticklabels: !column,
       title: { ...yStyle.title, text: column ? "" : yStyle.title.text }, ...(nth ? { matches: "y" } : {}),
     };
   }
