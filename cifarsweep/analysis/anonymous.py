@@ -1,7 +1,8 @@
 """Takes out of a study what tells who ran it, and where: hosts, paths, users, addresses and commits.
 
 It replaces them in the records that every page, table, figure and JSON is made from, so that no sentence has to. Equal
-ones get equal names, `host-1` or `path-2`, so that what ran together still stands together.
+ones get equal names, `host-1` or `path-2`, so that what ran together still stands together. What people
+noted is left out, as they may have written anything there.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class Anonymiser:
 
     def study(self, report: ReportStudy) -> ReportStudy:
         """One of the studies with nothing that tells who ran it, and where; devices, versions and times stay."""
-        cleaned: ReportStudy = self._mapped(replace(report, database=LEFT_OUT), self._prose)
+        cleaned: ReportStudy = self._mapped(replace(report, database=LEFT_OUT, own_notes=()), self._prose)
         return replace(cleaned, anonymous=True)
 
     def text(self, text: str) -> str:

@@ -132,6 +132,7 @@ def read_trials(store: Store, name: str) -> ReportStudy:
         classes=classes,
         plans=store.studies.plans(name),
         class_names={dataset: class_names(dataset) for dataset in datasets(study)},
+        own_notes=store.notes.of(name),
         images={name: found for name in datasets(study) if name not in BUILT_IN and (found := readable(name))},
     )
 

@@ -20,6 +20,7 @@ from cifarsweep.stats.shares import Guess
 
 if TYPE_CHECKING:
     from cifarsweep.data.catalog import DataSetInfo
+    from cifarsweep.store.records import Note
     from cifarsweep.store.trial_records import AttemptRow, Reuse
 
 #: Strictly rising steps (int64) and the value at each (float64; nan and infinity where the metric was not finite).
@@ -192,6 +193,8 @@ class ReportStudy:
     """That of the study's reported runs; None if there is none, or it can't be read."""
     written: Study | None = None
     """The study as its file has it; None if `study` is the same."""
+    own_notes: tuple[Note, ...] = ()
+    """What people noted about the study and its trials, oldest first."""
     anonymous: bool = False
     """Whether hosts, paths, users and commits were taken out of it: `analysis.anonymous`."""
 

@@ -18,6 +18,7 @@ from cifarsweep.cli import (
     import_tensorboard,
     launch,
     models,
+    note,
     replay,
     report,
     settings,
@@ -67,6 +68,7 @@ app.command("report")(report.report)
 app.command("dashboard")(dashboard.dashboard)
 app.command("status")(status.status)
 app.command("show")(show.show)
+app.command("note")(note.note)
 app.command("export")(export.export)
 app.command("import-tensorboard")(import_tensorboard.import_tensorboard)
 app.command("replay")(replay.replay)

@@ -62,7 +62,7 @@ def _change(target: str, db: str, act: Callable[[Store, str, int | None], Contro
     """Change the trials and print how many: `3 paused, 2 will pause at their next beat`."""
     from cifarsweep.store import Store
 
-    study, number = _parse_target(target)
+    study, number = parse_target(target)
     with Store.open(db) as store:
         done = act(store, study, number)
     words = [text.format(count) for text, count in ((now, done.applied), (soon, done.pending)) if count]
@@ -71,8 +71,8 @@ def _change(target: str, db: str, act: Callable[[Store, str, int | None], Contro
     typer.echo(f"{target}: {', '.join(words) or 'nothing to change among its trials'}")
 
 
-def _parse_target(target: str) -> tuple[str, int | None]:
-    """The study and, if given, the number."""
+def parse_target(target: str) -> tuple[str, int | None]:
+    """The study and, if given, the number. Raises SpecError."""
     if not target:
         raise SpecError("the study's name is empty; write STUDY or STUDY/NUMBER, for example demo/3")
     return parse_trial(target) if "/" in target else (target, None)

@@ -24,6 +24,7 @@ def export(
     hits: Annotated[
         bool, typer.Option("--hits", help="Which images each trial got right, in place of its metrics.")
     ] = False,
+    notes: Annotated[bool, typer.Option("--notes", help="What was noted, in place of metrics.")] = False,
     db: Database = DEFAULT_DATABASE,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
@@ -35,14 +36,18 @@ def export(
     are left out.
 
     With --hits a row for each trial and accuracy, with a bit an image of the last evaluation: trial, cell, seed, name,
-    images, bits.
+    images, bits. With --notes a row for each note: note, trial, written_at, text.
     """
     from cifarsweep.export.hits import export_hits
+    from cifarsweep.export.own_notes import export_notes
     from cifarsweep.export.tables import export as export_metrics
     from cifarsweep.store import Store
 
-    path = None if out == "-" else Path(f"{study}{'-hits' * hits}{_SUFFIX[kind]}" if out is None else out)
-    write = export_hits if hits else export_metrics
+    if hits and notes:
+        raise typer.BadParameter("give --hits or --notes, not both")
+    part = "-hits" if hits else "-notes" if notes else ""
+    path = None if out == "-" else Path(f"{study}{part}{_SUFFIX[kind]}" if out is None else out)
+    write = export_hits if hits else export_notes if notes else export_metrics
     with Store.open(db, read_only=True) as store:
         write(store, study, kind, metric or (), path, force=force)
     if path is not None:

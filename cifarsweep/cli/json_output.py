@@ -16,6 +16,7 @@ SCHEMAS = {
     "database": 1,
     "finding": 1,
     "network": 1,
+    "note": 1,
     "report": 1,
     "setting": 1,
     "shipped-study": 1,

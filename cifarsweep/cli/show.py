@@ -15,11 +15,12 @@ from cifarsweep.spec.provenance import changes_text
 from cifarsweep.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rich.table import Table
 
     from cifarsweep.store import Store
+    from cifarsweep.store.records import Note
     from cifarsweep.store.trial_records import TrialRow
 
 
@@ -39,10 +40,18 @@ def show(
     with Store.open(db, read_only=True) as store:
         row = store.trials.get(study, number)
         latest = row.final or _latest(store, study, number)
+        notes = [one for one in store.notes.of(study) if one.trial == number]
     if as_json:
-        print_json("trial", {"study": study} | trial_fields(row, latest))
+        fields = trial_fields(row, latest)
+        print_json("trial", {"study": study} | fields | {"notes": [note_fields(one) for one in notes]})
     else:
-        _print(study, row, latest)
+        _print(study, row, latest, notes)
+
+
+def note_fields(note: Note) -> dict[str, Any]:
+    """A note as plain values."""
+    written = note.written_at.isoformat(timespec="seconds")
+    return {"note": note.note, "trial": note.trial, "written_at": written, "text": note.text}
 
 
 def parse_trial(text: str) -> tuple[str, int]:
@@ -91,7 +100,7 @@ def trial_fields(row: TrialRow, latest: Mapping[str, float]) -> dict[str, Any]:
     }
 
 
-def _print(study: str, row: TrialRow, latest: Mapping[str, float]) -> None:
+def _print(study: str, row: TrialRow, latest: Mapping[str, float], notes: Sequence[Note]) -> None:
     from rich.text import Text
 
     screen = console()
@@ -108,6 +117,8 @@ def _print(study: str, row: TrialRow, latest: Mapping[str, float]) -> None:
     if row.changed:
         what = f"continued with something else than before: {one_line(changes_text(row.changed))}"
         screen.print(f"{what}. The same bits are not promised for it.", soft_wrap=True)
+    for one in notes:
+        screen.print(f"note {one.note} of {one.written_at:%Y-%m-%d}: {one.text}", highlight=False, soft_wrap=True)
     for table in (_attempts(row), _pairs("last metrics", latest), _settings(row)):
         if table.row_count:
             screen.print(table)

@@ -39,7 +39,7 @@ from cifarsweep.report.sections import confound_view, resource_table
 from cifarsweep.report.sort_values import cell_ranks, setting_value, sort_value
 from cifarsweep.report.summary import counts_text, failures, lead, verdict_row
 from cifarsweep.report.trial_curves import trial_curves
-from cifarsweep.report.trials_section import differing_settings, trials_view
+from cifarsweep.report.trials_section import differing_settings, own_notes, trials_view
 from cifarsweep.report.verdict_text import hypothesis_view
 from cifarsweep.spec.levels import cell_name, level_text
 from cifarsweep.spec.metrics import TEST_ACCURACY, VAL_ACCURACY, is_loss, is_share
@@ -74,6 +74,7 @@ def study_view(analysis: StudyAnalysis) -> dict[str, Any]:
         "question": study.question,
         "source": study.source,
         "cost": study.cost,
+        "own_notes": own_notes(report, None),
         "lead": lead(report, every),
         "left_out": {"cells": cells_left_out, "trials": trials_left_out},
         "shown_points": len(results) if study.search is not None else None,

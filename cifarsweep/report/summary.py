@@ -168,6 +168,10 @@ def study_fields(analysis: StudyAnalysis) -> dict[str, Any]:
         "reported_runs": run_fields(analysis.runs),
         "cells": [_cell_fields(result) for result in analysis.results],
         "effects": effect_fields(analysis.effects),
+        "notes": [
+            {"note": one.note, "trial": one.trial, "written_at": one.written_at.isoformat(), "text": one.text}
+            for one in report.own_notes
+        ],
     }
 
 

@@ -43,6 +43,7 @@ def trials_view(report: ReportStudy, styles: Mapping[str, CellStyle], trials: Se
         | {"reused": reused_from(trial, report, trials), "place": places.get(trial.cell)}
         | {"sort": _sort_values(trial, ranks), "values": [_value_and_sort(trial.levels.get(key)) for key in searched]}
         | details(trial)
+        | {"notes": own_notes(report, trial.number)}
         for trial in trials
     ]
     return {
@@ -78,6 +79,11 @@ def _row(
         "error": trial.error or None,
         "last_line": _last_line(trial.error) if trial.error else None,
     }
+
+
+def own_notes(report: ReportStudy, trial: int | None) -> list[tuple[str, str]]:
+    """What people noted about a trial, or about the study itself: when, and what."""
+    return [(timestamp(one.written_at), one.text) for one in report.own_notes if one.trial == trial]
 
 
 def _sort_values(trial: ReportTrial, ranks: Mapping[str, int]) -> dict[str, str]:

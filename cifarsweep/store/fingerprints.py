@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, Double, cast, func, select
 
 from cifarsweep.store import rows
-from cifarsweep.store.schema import look, study, trial
+from cifarsweep.store.schema import look, note, study, trial
 from cifarsweep.store.study_rows import study_id
 
 #: Identifies one state of a trial: each write advances the second number, each new lease the first.
@@ -28,6 +28,8 @@ def fingerprints(conn: Connection) -> dict[str, str]:
         found[row[0]].append([str(value) for value in row[1:]])
     for row in conn.execute(select(look).order_by(look.c.study_id, look.c.seeds)):
         found[row.study_id].append(row.seeds)
+    for row in conn.execute(select(note.c.study_id, note.c.note_id).order_by(note.c.note_id)):
+        found[row.study_id].append(f"note {row.note_id}")
     columns = (study.c.study_id, study.c.name, study.c.sha256, study.c.wish, study.c.asked)
     studies = conn.execute(select(*columns).order_by(study.c.study_id)).all()
     return {rows.as_name(row.name): _digest([*row, *found[row.study_id]]) for row in studies}

@@ -12,7 +12,7 @@ from cifarsweep.store.database import Database
 from cifarsweep.store.schema import VERSION_TABLE
 
 #: Every revision in order: reading the version needs no Alembic.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012", "0013")
+REVISIONS = tuple(f"{number:04}" for number in range(1, 15))
 HEAD = REVISIONS[-1]
 
 _version = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32), primary_key=True))

@@ -67,6 +67,17 @@ class StoredStudy:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """What somebody noted about a study, or about its trial of that number."""
+
+    note: int
+    """Its number."""
+    trial: int | None
+    text: str
+    written_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """The training of one attempt, from `first_step` on: device, versions, digest of images."""
 

@@ -288,3 +288,14 @@ notice = Table(
     Column("token", String(32), nullable=False),
     _moment("claimed_at"),
 )
+
+#: What people note about a study, or about one of its trials.
+note = Table(
+    "cs_note",
+    metadata,
+    Column("note_id", _Id, primary_key=True),
+    Column("study_id", ForeignKey("cs_study.study_id"), nullable=False, index=True),
+    Column("trial_id", ForeignKey("cs_trial.trial_id")),
+    Column("text", Text, nullable=False),
+    _moment("written_at"),
+)

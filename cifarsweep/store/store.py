@@ -14,6 +14,7 @@ from cifarsweep.store.database import Database, backend_of
 from cifarsweep.store.driver_errors import as_permanent
 from cifarsweep.store.leases import Timing
 from cifarsweep.store.metrics import Metrics
+from cifarsweep.store.notes import Notes
 from cifarsweep.store.notices import Notices
 from cifarsweep.store.optuna_view.projection import Projection, unsynced
 from cifarsweep.store.queue.control import Control
@@ -42,6 +43,7 @@ class Store:
         self.trials = Trials(db)
         self.control = Control(db)
         self.search = Search(db)
+        self.notes = Notes(db)
         self.notices = Notices(db)
         self.admin = Admin(db)
 
