@@ -92,7 +92,7 @@ def launch(
     secret: Secret = "cifarsweep",
     claim: Claim = None,
 ) -> None:
-    """Start workers on all GPUs here, on Slurm, or on Kubernetes.
+    """Start workers on this machine, Slurm or Kubernetes.
 
     A worker that crashes is started again, unless it has nothing left to do or its machine is bad. Ctrl-C writes
     checkpoints and gives the trials back; twice stops at once.

@@ -163,7 +163,7 @@ def test_a_data_folder_of_nobody_is_one_sentence(monkeypatch):
         catalog.data_root()
 
 
-@pytest.mark.parametrize("group", [[], ["db"]])
+@pytest.mark.parametrize("group", [[], ["data"], ["db"]])
 def test_what_help_says_of_a_command_is_a_whole_sentence(call, group):
     shown = call(*group, "--help", COLUMNS="80").stdout
 
