@@ -163,6 +163,16 @@ def test_the_line_of_an_entry_stands_out(page: Any) -> None:
     assert page.locator("#curves-plot.stressing").count() == 0
 
 
+def test_the_lines_of_a_level_stand_out_until_it_is_hidden(page: Any) -> None:
+    chip(page, "0.3").hover()
+
+    stressed = "Array.from(document.querySelectorAll('#legend .stressed'), ({ dataset }) => dataset.cell)"
+    assert page.evaluate(stressed) == ["4", "5"]
+    assert page.evaluate("document.querySelectorAll('#curves-plot .trace.stressed').length") == 2
+    chip(page, "0.3").click()
+    assert page.locator("#curves-plot.stressing").count() == 0
+
+
 def test_a_line_under_the_pointer_stands_out_with_its_entry(page: Any) -> None:
     page.evaluate("document.getElementById('curves-plot').emit('plotly_hover', "
                   "{ points: [{ data: document.getElementById('curves-plot').data[5] }] })")  # fmt: skip

@@ -57,23 +57,36 @@ const titlesOf = (panels) => panels.filter(({ title }) => title).map(({ title, n
 
 /** The id of a cell's line: plotly puts it into the class of what it draws. */
 const lineId = (index) => `line-${index}`;
-/** Let a cell's line stand out among the others, and its entry in the legend; null: none. Nothing is drawn again. */
-const stress = (index) => {
+/** Let the lines of cells stand out among the others, and their entries in the legend. Nothing is drawn again. */
+const stress = (indices) => {
   const plot = byId("curves-plot");
   if (!plot) return;
-  plot.classList.toggle("stressing", index !== null);
+  plot.classList.toggle("stressing", indices.length > 0);
   for (const old of document.querySelectorAll("#curves-plot .stressed, #legend .stressed")) old.classList.remove("stressed");
-  if (index === null) return;
-  for (const line of plot.querySelectorAll(`.trace${lineId(index)}`)) line.classList.add("stressed");
-  document.querySelector(`#legend [data-cell="${index}"]`)?.classList.add("stressed");
+  for (const index of indices) {
+    for (const line of plot.querySelectorAll(`.trace${lineId(index)}`)) line.classList.add("stressed");
+    document.querySelector(`#legend [data-cell="${index}"]`)?.classList.add("stressed");
+  }
 };
-const cellOfLine = ({ uid }) => {
+const cellsOfLine = ({ uid }) => {
   const found = /^line-(\d+)$/.exec(uid ?? "");
-  return found && Number(found[1]);
+  return found ? [Number(found[1])] : [];
 };
 /** Stress the line under the pointer. */
 const followPointer = (plot) => {
   for (const event of ["plotly_hover", "plotly_unhover"]) plot.removeAllListeners?.(event);
-  plot.on("plotly_hover", ({ points: [point] }) => stress(cellOfLine(point.data)));
-  plot.on("plotly_unhover", () => stress(null));
+  plot.on("plotly_hover", ({ points: [point] }) => stress(cellsOfLine(point.data)));
+  plot.on("plotly_unhover", () => stress([]));
 };
+/** The shown cells of an entry of the legend or of a level's chip, if an element is in one. */
+const cellsUnder = (element) => {
+  const { cell, level } = element.closest?.("#legend button[data-cell], #chips .chip")?.dataset ?? {};
+  if (cell !== undefined) return [Number(cell)];
+  const [factor, place] = (level ?? ":").split(":").map(Number);
+  return [...data.cells.keys()].filter((index) => level && isShown(index) && data.cells[index].levels[factor] === place);
+};
+document.addEventListener("pointerover", ({ target, pointerType }) => {
+  if (pointerType !== "touch" && target.closest?.("#legend, #chips")) stress(cellsUnder(target));
+});
+document.addEventListener("pointerout", ({ target }) => { if (target.closest?.("#legend, #chips")) stress([]); });
+document.addEventListener("view-changed", () => stress([]));

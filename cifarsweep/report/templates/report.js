@@ -81,16 +81,11 @@ const onNewer = ({ detail }) => {
   takeNewer(detail);
   watch();
 };
-const onPointer = ({ type, target }) => {
-  const entry = target.closest?.("#legend button[data-cell]");
-  if (entry) stress(type === "pointerover" ? Number(entry.dataset.cell) : null);
-};
 const listen = () => {
   // Listen on the document: the dashboard adds controls later.
   document.addEventListener("click", onClick);
   document.addEventListener("change", onChange);
   document.addEventListener("view-changed", onView);
-  for (const event of ["pointerover", "pointerout"]) document.addEventListener(event, onPointer);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawSoon());
   // Print with light colours, also from a dark screen.
   const closed = new Set();
