@@ -22,8 +22,8 @@ Table = Annotated[
     Literal["latex", "markdown", "csv"] | None,
     typer.Option(
         "--table",
-        help="Only write tables to hand in, of results and verdicts: a file each into --out, or all to standard output "
-        "with --out -.",
+        help="Only write tables to hand in, of results, verdicts and effects: a file each into --out, or all to "
+        "standard output with --out -.",
     ),
 ]
 Figures = Annotated[

@@ -2,94 +2,46 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cifarsweep.analysis.study import StudyAnalysis
 from cifarsweep.formatting import labelled, metric_in_text, metric_label, shown_interval
+from cifarsweep.report.effect_tables import effects_table, interactions_table
+from cifarsweep.report.table_cells import (
+    Chance,
+    Count,
+    Ends,
+    Entry,
+    Number,
+    PaperTable,
+    decimals_for,
+    places_for,
+    raw_ends,
+    rounded,
+    table_of,
+)
 from cifarsweep.report.verdict_text import sentence_and_warning
 from cifarsweep.spec.metrics import TEST_ACCURACY, is_share
 
 if TYPE_CHECKING:
     from cifarsweep.analysis.results import CellResult
     from cifarsweep.analysis.verdicts import Verdict
-    from cifarsweep.stats import Interval, Summary
+    from cifarsweep.stats import Summary
 
-#: Decimals of a number whose interval is not known: of a per cent, and significant digits of all others.
-_DECIMALS, _DIGITS = 1, 4
-#: The most decimals of a number; a narrower interval is rounded to them.
-_MOST_DECIMALS = 6
 _SECONDS_DIGITS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Number:
-    """A number of a table, in the unit of its column."""
-
-    value: float
-    decimals: int
-    """Decimals of `value` and of `half`."""
-    half: float | None = None
-    """Half of the 95 % interval, for plus or minus; None without one."""
-
-    @property
-    def text(self) -> str:
-        """The rounded value, with a point and a hyphen for a minus."""
-        return f"{self.value:z.{self.decimals}f}"
-
-    @property
-    def uncertainty(self) -> int | None:
-        """`half` in units of the last decimal, as in 92.31(45); None without an interval."""
-        return None if self.half is None else round(self.half * 10**self.decimals)
-
-
-@dataclass(frozen=True, slots=True)
-class Ends:
-    """Two numbers with a "to" between them, in the unit of their column."""
-
-    low: Number
-    high: Number
-
-
-@dataclass(frozen=True, slots=True)
-class Chance:
-    """A p value."""
-
-    value: float
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """A whole number, or one that is shown with three digits and a power of ten where it is large."""
-
-    value: float
-
-
-Entry = str | Number | Ends | Chance | Count | None
-
-
-@dataclass(frozen=True, slots=True)
-class PaperTable:
-    """One table, with what a paper shows and what a program reads."""
-
-    study: str
-    name: str
-    """`results`, `verdicts` or `effects`."""
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Entry, ...], ...]
-    raw: tuple[Mapping[str, object], ...]
-    """The same rows for CSV, by column, unrounded: shares in 0..1; None where nothing is known."""
 
 
 @labelled
 def paper_tables(analysis: StudyAnalysis) -> list[PaperTable]:
-    """The tables of a study: results always, verdicts where it has hypotheses."""
+    """The tables of a study: results always, verdicts where it has hypotheses, effects where it crosses factors."""
     tables = [_results(analysis)]
     if analysis.verdicts:
         tables.append(_verdicts(analysis))
+    if analysis.effects:
+        tables.append(effects_table(analysis.study, analysis.effects))
+        if pairs := [pair for pair in analysis.effects.interactions if pair.change]:
+            tables.append(interactions_table(analysis.study, pairs))
     return tables
 
 
@@ -118,14 +70,7 @@ def _results(analysis: StudyAnalysis) -> PaperTable:
         f"{study.question.rstrip()} {metric_label(metric)} at the end of training: mean over n seeds with half of its "
         f"95 % interval{'' if f'Range{unit}' in left_out else ', and the range of the seeds'}; mean training time."
     )
-    return _table(study.name, "results", caption, told, [_raw_result(result) for result in results])
-
-
-def _table(
-    study: str, name: str, caption: str, columns: Mapping[str, Sequence[Entry]], raw: Sequence[Mapping[str, object]]
-) -> PaperTable:
-    rows = tuple(zip(*columns.values(), strict=True))
-    return PaperTable(study, name, caption, tuple(columns), rows, tuple(raw))
+    return table_of(study.name, "results", caption, told, [_raw_result(result) for result in results])
 
 
 def _tells(entries: Sequence[Entry]) -> bool:
@@ -137,39 +82,19 @@ def _mean(summary: Summary | None, metric: str) -> Number | None:
     if summary is None:
         return None
     interval = shown_interval(summary, metric)
-    return _number(summary.mean, interval.half if interval else None, 100.0 if is_share(metric) else 1.0)
+    return rounded(summary.mean, interval.half if interval else None, 100.0 if is_share(metric) else 1.0)
 
 
 def _range(summary: Summary | None, metric: str) -> Ends | None:
     if summary is None or summary.n == 1:
         return None
     interval, scale = shown_interval(summary, metric), 100.0 if is_share(metric) else 1.0
-    decimals = _decimals(summary.mean, interval.half if interval else None, scale)
+    decimals = decimals_for(summary.mean, interval.half if interval else None, scale)
     return Ends(*(Number(scale * end, decimals) for end in (summary.min, summary.max)))
 
 
-def _number(value: float, half: float | None, scale: float) -> Number:
-    """A number in the unit of its column, which is `value` times `scale`, rounded to two digits of its interval."""
-    return Number(scale * value, _decimals(value, half, scale), None if half is None else scale * half)
-
-
-def _decimals(value: float, half: float | None, scale: float) -> int:
-    if half and math.isfinite(half):
-        return min(max(1 - math.floor(math.log10(scale * half)), 0), _MOST_DECIMALS)
-    if scale != 1.0:
-        return _DECIMALS
-    return _places(value, _DIGITS)
-
-
-def _places(value: float, digits: int) -> int:
-    """The decimals with which a number has so many significant digits."""
-    if not value or not math.isfinite(value):
-        return 0
-    return min(max(digits - 1 - math.floor(math.log10(abs(value))), 0), _MOST_DECIMALS)
-
-
 def _significant(value: float | None, digits: int) -> Number | None:
-    return None if value is None else Number(value, _places(value, digits))
+    return None if value is None else Number(value, places_for(value, digits))
 
 
 def _raw_result(result: CellResult) -> dict[str, object]:
@@ -181,26 +106,18 @@ def _raw_result(result: CellResult) -> dict[str, object]:
         **{f"level {key}": level for key, level in result.cell.levels.items()},
         "metric": result.metric,
         "mean": accuracy.mean if accuracy else None,
-        **_raw_ends(interval),
+        **raw_ends(interval),
         "sd": accuracy.sd if accuracy else None,
         "n": accuracy.n if accuracy else 0,
         "min": accuracy.min if accuracy else None,
         "max": accuracy.max if accuracy else None,
         "test_mean": test.mean if test else None,
-        **_raw_ends(tested, "test_"),
+        **raw_ends(tested, "test_"),
         "seconds": result.seconds,
         "fell_out": result.fell_out.count,
         "failed": result.failed,
         "params": result.params,
         "flops_per_image": result.flops,
-    }
-
-
-def _raw_ends(interval: Interval | None, prefix: str = "") -> dict[str, object]:
-    """Both ends of an interval; None without one."""
-    return {
-        f"{prefix}low": interval.low if interval else None,
-        f"{prefix}high": interval.high if interval else None,
     }
 
 
@@ -220,14 +137,14 @@ def _verdicts(analysis: StudyAnalysis) -> PaperTable:
         f"{analysis.study.question.rstrip()} Each hypothesis with its verdict; p is corrected for all tests of the "
         "study and all planned looks, the interval is not."
     )
-    return _table(analysis.study.name, "verdicts", caption, columns, list(map(_raw_verdict, found)))
+    return table_of(analysis.study.name, "verdicts", caption, columns, list(map(_raw_verdict, found)))
 
 
 def _estimate(verdict: Verdict) -> Number | None:
     if verdict.estimate is None:
         return None
     half = verdict.interval.half if verdict.interval else None
-    number = _number(verdict.estimate, half, _scale(verdict))
+    number = rounded(verdict.estimate, half, _scale(verdict))
     return Number(number.value, number.decimals)
 
 
@@ -235,7 +152,7 @@ def _interval(verdict: Verdict) -> Ends | None:
     if verdict.interval is None:
         return None
     ends, scale = verdict.interval, _scale(verdict)
-    decimals = _decimals(ends.low, ends.half, scale)
+    decimals = decimals_for(ends.low, ends.half, scale)
     if scale != 1.0:
         # Student's t knows no bounds, but shares lie in 0..1 and are never more than 100 points apart.
         ends = ends.within(0.0 if _unit(verdict) == "%" else -1.0, 1.0)
@@ -268,7 +185,7 @@ def _raw_verdict(verdict: Verdict) -> dict[str, object]:
         "metric": verdict.hypothesis.metric,
         "decision": str(verdict.decision),
         "estimate": verdict.estimate,
-        **_raw_ends(verdict.interval),
+        **raw_ends(verdict.interval),
         "corrected_p": verdict.corrected,
         "seeds": verdict.seeds,
         "sentence": sentence_and_warning(verdict),

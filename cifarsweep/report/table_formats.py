@@ -15,7 +15,7 @@ from cifarsweep.errors import OutputError
 from cifarsweep.export.output import harmless
 from cifarsweep.files import write_atomically
 from cifarsweep.formatting import magnitude
-from cifarsweep.report.paper_tables import Chance, Count, Ends, Entry, Number, PaperTable
+from cifarsweep.report.table_cells import Chance, Count, Ends, Entry, Number, PaperTable
 from cifarsweep.spec.levels import level_text
 from cifarsweep.text import escape_controls, one_line
 
@@ -25,7 +25,7 @@ _LEAST_P = 0.001
 #: Counts from here on are written with three digits and a power of ten, or a prefix.
 _LARGE = 100_000
 #: Signs of a text that is broken into lines, and rows beyond which a table of LaTeX is broken into pages.
-_LONG, _MOST_ROWS = 30, 40
+_LONG, _MOST_ROWS = 30, 30
 #: Signs that LaTeX takes for commands, https://ctan.org/pkg/lshort, and signs that its text fonts lack or change.
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",

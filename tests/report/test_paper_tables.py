@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.pages import judged, single, sixty
+from support.pages import crossed, judged, single, sixty
 from support.studies import ABOVE, FAR, FIRST, UNDECIDED
 
 from cifarsweep.analysis.study import analyse
 from cifarsweep.errors import OutputError
-from cifarsweep.report.paper_tables import Ends, Number, PaperTable, paper_tables
+from cifarsweep.report.paper_tables import paper_tables
+from cifarsweep.report.table_cells import Ends, Number, PaperTable
 from cifarsweep.report.table_formats import latex_text, markdown_text, table_text, write_tables
 
 HOSTILE = (
@@ -145,10 +146,37 @@ def test_no_text_ends_a_cell_of_markdown(text: str) -> None:
     assert "\n" not in escaped and not re.search(r"(?<!\\)(?:\\\\)*[|<>`\[\]]", escaped)
 
 
+def test_effects_have_the_means_of_levels_with_their_intervals() -> None:
+    analysis = analyse(judged())
+    table = next(table for table in paper_tables(analysis) if table.name == "effects")
+
+    assert analysis.effects
+    means = [each.found for main in analysis.effects.factors for each in main.levels]
+    halves = [mean.interval.half if mean.interval else None for mean in means]
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    assert [(row["Factor"], row["Level"]) for row in rows][-2:] == [("skip", "no"), ("skip", "yes")]
+    found = [row["Test accuracy (%)"] for row in rows]
+    assert [(each.value, each.half) for each in found if isinstance(each, Number)] == [
+        (pytest.approx(100 * mean.mean), half and pytest.approx(100 * half))
+        for mean, half in zip(means, halves, strict=True)
+    ]
+    raw = list(csv.DictReader(io.StringIO(table_text(table, "csv"))))
+    assert [float(row["low"]) for row in raw] == [mean.interval.low for mean in means if mean.interval]
+
+
+def test_interactions_have_their_size_and_corrected_p() -> None:
+    table = next(table for table in paper_tables(analyse(crossed())) if table.name == "interactions")
+
+    found = {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
+    assert found["lr, skip"]["p"].value < 0.001 and "By (points)" in table.columns
+    assert r"$<$\,\num{0.001}" in table_text(table, "latex")
+
+
 def test_files_are_named_by_study_and_table(tmp_path: Any) -> None:
     paths = write_tables(paper_tables(analyse(judged())), "latex", tmp_path / "paper")
 
-    assert [path.name for path in paths] == ["judged-results.tex", "judged-verdicts.tex"]
+    names = ("results", "verdicts", "effects", "interactions")
+    assert [path.name for path in paths] == [f"judged-{name}.tex" for name in names]
     assert paths[0].read_text().startswith("% Preamble")
 
 
