@@ -132,10 +132,24 @@ def _constants(paper: Paper) -> dict[str, Any]:
 
 def _style(paper: Paper) -> str:
     """Rules that give the page the width, the face and the size of the paper, and light colours on white."""
-    sizes = f"--sans: {_FACES[paper.face]}; --figure-size: {paper.font};"
-    sizes += " --paper: #ffffff; --panel: #ffffff; --ink: #000000;"
-    plot = f".plot {{ width: {paper.width}px !important; max-width: none !important; }}"
-    return f":root:root {{ {sizes} color-scheme: only light; }} {plot}"
+    # Small texts of a page are 13 of its 16 pixels high.
+    root = paper.font * 16 / 13
+    return f"""
+:root:root {{
+  --sans: {_FACES[paper.face]}; --serif: var(--sans); --figure-size: {paper.font};
+  --paper: #ffffff; --panel: #ffffff; --ink: #000000; --soft: #333333;
+  color-scheme: only light; font-size: {root:.2f}px;
+}}
+figure, .plot {{ width: {paper.width}px !important; max-width: none !important; }}
+figure {{ margin: 0 !important; padding: 8px; }}
+figure * {{ overflow: visible !important; }}
+figcaption, .controls, figure details {{ display: none !important; }}
+.crossing .scroll {{ flex: 1 !important; }}
+table.heat {{ width: 100% !important; }}
+.axis-name {{ grid-column: 1 / -1; margin: 0 0 .6rem; font-size: .8125rem; line-height: 1.4; color: var(--ink); }}
+.axis-name:last-child {{ margin: 0; text-align: center; }}
+.effect-panels {{ gap: .8rem 1rem !important; margin: 0 !important; }}
+"""
 
 
 def _named(files: list[dict[str, Any]]) -> list[Figure]:

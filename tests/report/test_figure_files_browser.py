@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from report.everything import everything
+from support.pages import crossed, searched
 
 from cifarsweep.analysis.study import analyse
 from cifarsweep.report.figure_files import Figure, Paper, drawn_figures, write_figure
@@ -45,7 +46,7 @@ def test_every_figure_of_the_page_is_drawn_under_its_name(drawn: list[Figure]) -
     assert {"curves-val-accuracy", "curves-train-loss", "finals", "gaps", "classes", "confusion"} <= set(names)
     assert {name for name in names if name.startswith("costs-")} >= {"costs-elapsed-s", "costs-energy-j"}
     assert {"resources-gpu-memory-bytes", "resources-gpu-utilisation"} <= set(names)
-    assert "interaction-optimizer-lr-model-skip" in names and len(names) == len(set(names))
+    assert {"effects", "interaction-lr-skip"} <= set(names) and len(names) == len(set(names))
 
 
 def test_texts_stay_texts_of_eight_points_and_the_legend_is_inside(drawn: list[Figure]) -> None:
@@ -66,10 +67,30 @@ def test_texts_stay_texts_of_eight_points_and_the_legend_is_inside(drawn: list[F
     )
 
 
-def test_a_heat_table_keeps_its_numbers(drawn: list[Figure]) -> None:
-    found = " ".join(texts(svg_of(drawn, "interaction-optimizer-lr-model-skip"))).replace("\u202f", " ")
+def test_what_is_no_plot_of_plotly_is_drawn_as_it_is_laid_out(drawn: list[Figure]) -> None:
+    heat, effects = (texts(svg_of(drawn, name)) for name in ("interaction-lr-skip", "effects"))
 
-    assert "optimizer.lr" in found and "model.skip" in found and "93.5 %± 5.2 %" in found
+    assert {"lr", "skip", "0.001", "no", "93.5 %"} <= {text.replace("\u202f", " ") for text in heat}
+    assert {"lr", "skip", "0.001", "0.003", "yes"} <= set(effects)
+    assert svg_of(drawn, "interaction-lr-skip").count("<rect") >= 4 and "<circle" in svg_of(drawn, "effects")
+    assert "class=" not in svg_of(drawn, "effects") and "var(" not in svg_of(drawn, "effects")
+
+
+def test_a_search_has_its_figures_with_names_of_axes() -> None:
+    figures = drawn_figures(analyse(searched()), Paper(width_mm=174.0))
+
+    assert {"history", "importance", "parallel", "pair", "search"} <= {figure.name for figure in figures}
+    assert {"lr", "batch_size"} <= set(texts(svg_of(figures, "pair")))
+    points = [svg_of(figures, name).count("<circle") for name in ("history", "pair")]
+    assert all(count > 30 for count in points) and "<linearGradient" in svg_of(figures, "pair")
+
+
+def test_a_view_is_that_of_the_page() -> None:
+    figures = drawn_figures(analyse(crossed()), Paper(view="hide=lr:0.03,lr:0.1&y=train/loss"))
+
+    found = [text for text in texts(svg_of(figures, "curves-train-loss"))]
+    assert sum("0.3, " in text or "lr=0.3" in text for text in found) == 4 and not any("0.03" in text for text in found)
+    assert "curves-val-accuracy" not in {figure.name for figure in figures}
 
 
 def test_the_same_study_gives_the_same_files(make: Any, drawn: list[Figure]) -> None:

@@ -34,13 +34,6 @@ const factorsInNames = () => {
   const parts = data.cells.map(({ name, brief }) => (name === brief ? [] : name.split(", ").map((part) => part.split("=", 1)[0])));
   return parts.every(({ length }) => length) && new Set(parts.map(String)).size === 1 ? parts[0].join(", ") : null;
 };
-const SVG = "http://www.w3.org/2000/svg";
-const element = (name, attributes, ...children) => {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
-};
 const line = (text, x, y) => element("text", { x, y, "font-family": css("--sans"), "font-size": paper.font, fill: "#000000" }, text);
 /** A mark of the page's legend, with its colours as attributes: a file has no style sheet. */
 const markOf = (svg, x, y) => {
@@ -82,10 +75,8 @@ const composed = async (svg, { width, height }, legend) => {
   const plot = new DOMParser().parseFromString(svg, "image/svg+xml").documentElement;
   plot.setAttribute("y", legend.height);
   const size = { width, height: height + legend.height };
-  const paperSheet = element("rect", { ...size, fill: "#ffffff" });
-  const whole = element("svg", { ...size, viewBox: `0 0 ${size.width} ${size.height}` }, paperSheet, ...legend.parts, document.importNode(plot, true));
-  const text = new XMLSerializer().serializeToString(whole);
-  return { ...size, unnamed: legend.left ?? 0, content: paper.format === "png" ? await pictureOf(text, size) : text };
+  const content = await asAsked(sheetOf(size, ...legend.parts, document.importNode(plot, true)), size);
+  return { ...size, unnamed: legend.left ?? 0, content };
 };
 const pictureOf = async (svg, { width, height }) => {
   const picture = new Image();
@@ -169,33 +160,40 @@ const filesOf = async (figure, draw) => {
   return found;
 };
 
-/** A table whose colours carry numbers is a figure: the same texts and shares, as a heatmap. */
-const heatFile = async (figure) => {
-  const table = figure.querySelector("table.heat");
-  const [across, heads] = [...table.tHead.rows].map((row) => [...row.cells].map(({ textContent }) => textContent.trim()));
-  const lines = [...table.tBodies[0].rows].map((row) => [...row.cells]);
-  const [z, text] = [
-    (cell) => Number(cell.style.getPropertyValue("--share") || NaN),
-    (cell) => [...cell.children].map(({ textContent }) => plain(textContent.trim())).join("<br>"),
-  ].map((read) => lines.map(([, ...cells]) => cells.map((cell) => (cell.matches(".none") ? null : read(cell)))));
-  const axis = { showgrid: false, ticks: "", showline: false, zeroline: false, tickmode: "array", automargin: true, type: "linear", tickangle: 0 };
-  const plot = {
-    data: [{
-      type: "heatmap", z, text, texttemplate: "%{text}", textfont: { size: paper.font, color: "#000000" }, xgap: 1, ygap: 1, zmin: 0, zmax: 1,
-      colorscale: [[0, css("--panel")], [1, mixed(css("--shade"), css("--panel"), parseFloat(css("--deepest")) / 100)]], showscale: false,
-    }],
-    layout: {
-      margin: { l: 4, r: 4, t: 4, b: 4 }, height: (lines.length * 34 + 64) / paper.rows,
-      xaxis: { ...axis, side: "top", title: { text: plain(across.at(-1)), font: { size: paper.font }, standoff: 8 }, tickvals: [...heads.keys()].slice(1).map((place) => place - 1), ticktext: heads.slice(1).map((head) => plain(short(head, 16))) },
-      yaxis: { ...axis, title: { text: plain(heads[0]), font: { size: paper.font }, standoff: 8 }, autorange: "reversed", tickvals: [...lines.keys()], ticktext: lines.map(([head]) => plain(short(head.textContent.trim(), 20))) },
-    },
-    style: { height: "set" }, classList: figure.classList,
-  };
-  return { name: ["interaction", heads[0], across.at(-1)], title: `${heads[0]} by ${across.at(-1)}`, ...(await written(plot, { height: 0, parts: [] })) };
+/** A figure that is no plot of plotly: as it is laid out at the width of the paper, or made smaller to fit. */
+const flatFile = async (figure) => {
+  nameAxes(figure);
+  const { parts, ...box } = flattened(figure);
+  const scale = Math.min(paper.width / Math.max(box.width, figure.scrollWidth), 1);
+  const size = { width: paper.width, height: Math.ceil(box.height * scale) };
+  const content = element("g", { transform: `scale(${scale.toFixed(4)})` }, ...parts);
+  const named = figure.querySelector("svg[aria-label], [role=group][aria-label]");
+  const name = figure.querySelector("table.heat") ? ["interaction", ...crossedIn(figure)] : [stemOf(figure)];
+  return { name, title: named?.getAttribute("aria-label") ?? "", unnamed: 0, ...size, content: await asAsked(sheetOf(size, content), size) };
 };
-const mixed = (one, other, share) => {
-  const [a, b] = [one, other].map((hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)));
-  return `rgb(${a.map((part, nth) => Math.round(share * part + (1 - share) * b[nth])).join(", ")})`;
+/** The factors of the rows and of the columns of a table. */
+const crossedIn = (figure) => {
+  const [across, heads] = figure.querySelector("table.heat").tHead.rows;
+  return [heads.cells[0], [...across.cells].at(-1)].map(({ textContent }) => textContent.trim());
+};
+/** Name the axes that the page names in its caption and controls alone. */
+const nameAxes = (figure) => {
+  const texts = { "figure-history": ["Point", data.accuracy], "figure-search": ["", data.accuracy], "figure-pair": ["pair-x-name", "pair-y-name"].map((id) => byId(id)?.textContent ?? "") };
+  const named = (text) => Object.assign(document.createElement("p"), { className: "axis-name", textContent: text });
+  if (figure.id === "figure-effects") figure.prepend(named(data.accuracy));
+  const [across, upwards] = texts[figure.id] ?? [];
+  for (const plane of upwards ? figure.querySelectorAll(".plane") : []) {
+    plane.prepend(named(upwards));
+    if (across) plane.append(named(across));
+  }
+};
+/** White paper of that size with drawings on it. */
+const sheetOf = (size, ...drawings) => (
+  element("svg", { ...size, viewBox: `0 0 ${size.width} ${size.height}` }, element("rect", { ...size, fill: "#ffffff" }), ...drawings));
+/** A drawing as text of SVG, or as a picture. */
+const asAsked = async (svg, size) => {
+  const text = new XMLSerializer().serializeToString(svg);
+  return paper.format === "png" ? pictureOf(text, size) : text;
 };
 
 const writeAll = async () => {
@@ -203,7 +201,7 @@ const writeAll = async () => {
   const files = [];
   for (const figure of document.querySelectorAll("figure")) {
     if (DRAWING[figure.id]) files.push(...(await filesOf(figure, DRAWING[figure.id])));
-    else if (figure.querySelector("table.heat")) files.push(await heatFile(figure));
+    else if (figure.querySelector("svg, table.heat, .bar")) files.push(await flatFile(figure));
   }
   return { files };
 };
