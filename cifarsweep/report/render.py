@@ -41,6 +41,7 @@ _SCRIPTS = (
     "search.js",
     "classes.js",
     "contents.js",
+    "copy.js",
     "tables.js",
     "compared_curves.js",
     "compare.js",

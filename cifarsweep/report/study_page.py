@@ -31,6 +31,7 @@ from cifarsweep.report.images_section import images_view
 from cifarsweep.report.marks import Scale, interval_mark
 from cifarsweep.report.notes import curve_note, figure_notes, left_out_notes, warnings
 from cifarsweep.report.palette import MARKS, CellStyle, cell_styles
+from cifarsweep.report.possible_text import possible_view
 from cifarsweep.report.reported_runs import run_payload
 from cifarsweep.report.reported_text import reported_view
 from cifarsweep.report.reproduce import reproduce_view
@@ -96,6 +97,7 @@ def study_view(analysis: StudyAnalysis) -> dict[str, Any]:
         "shows_cost": any(result.params is not None or result.flops is not None for result in results),
         "curves_note": curve_note(POINTS),
         "effects": effects_view(analysis),
+        "possible": possible_view(report),
         "resources": resource_table(report, results),
         "notes": [*map(keep_together, figure_notes(report, every)), *([method_note()] if analysis.effects else [])],
         "search": search_view(report, analysis.search, listed),

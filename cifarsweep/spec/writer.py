@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import tomli_w
 
+from cifarsweep.spec.hypothesis import Hypothesis
 from cifarsweep.spec.levels import cell_name, crossed
 from cifarsweep.spec.own import CODE
 from cifarsweep.spec.program import Program
@@ -44,6 +46,15 @@ def study_toml(study: Study) -> str:
         lines += ["", "[[reported]]", *_pairs(fact.model_dump(exclude_defaults=True).items(), bare=True)]
     if study.reported_runs:
         lines += ["", "[reported_runs]", *_pairs(study.reported_runs.model_dump(exclude_none=True).items(), bare=True)]
+    return "\n".join(lines) + "\n"
+
+
+def hypothesis_toml(hypothesis: Hypothesis, notes: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return a hypothesis as a table of a study's file, with notes behind some of its keys."""
+    lines = ["[[hypotheses]]"]
+    for key, value in hypothesis.model_dump(exclude_defaults=True).items():
+        note = f"  # {notes[key]}" if key in notes else ""
+        lines.append(f"{key} = {_value(value)}{note}")
     return "\n".join(lines) + "\n"
 
 
