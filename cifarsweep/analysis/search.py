@@ -52,10 +52,12 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Importance:
-    """How much each parameter sets the best points apart from the others; see `search.importances`."""
+    """How much each parameter sets the best points apart from all of them; see `search.importances`."""
 
     shares: Mapping[str, float]
     """By parameter, the largest first; they add up to 1."""
+    beyond_chance: frozenset[str]
+    """The parameters whose share is more than shuffled results give."""
     best: int
     """How many points are the best ones; more than planned where several share the last value."""
     points: int
@@ -160,6 +162,7 @@ def _importance(search: Search, points: Sequence[Point], metric: str) -> Importa
     if best > len(losses) / 2:
         return None
     tried = [PointResult(point.levels, "complete", point.value) for point in ended]
-    shares = importances(search, tried, best, less_is_better=is_loss(metric))
-    ordered = dict(sorted(shares.items(), key=lambda item: (-item[1], item[0])))
-    return Importance(ordered, best, len(losses))
+    found = importances(search, tried, best, less_is_better=is_loss(metric))
+    ordered = sorted(found, key=lambda key: (-found[key].share, key))
+    shares = {key: found[key].share for key in ordered}
+    return Importance(shares, frozenset(key for key in ordered if found[key].beyond_chance), best, len(losses))

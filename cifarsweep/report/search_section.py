@@ -25,7 +25,6 @@ from cifarsweep.spec.search_space import Choices
 _BEST, _SEEDS = 5, 5
 #: More points than this are too many to tell lines apart.
 _MOST_LINES = 300
-_THIN = "\N{NARROW NO-BREAK SPACE}"
 
 
 def called_by_number(analysis: StudyAnalysis) -> StudyAnalysis:
@@ -115,6 +114,38 @@ def search_payload(found: SearchResult | None) -> dict[str, Any] | None:
             for point in found.points
             if point.value is not None
         ],
+    }
+
+
+def search_fields(found: SearchResult | None) -> dict[str, Any] | None:
+    """The search as plain values: every point, the best so far, and the importance of parameters; None without one."""
+    if found is None:
+        return None
+    importance = found.importance
+    return {
+        "planned": found.search.points,
+        "points": [
+            {
+                "point": point.number,
+                "cell": point.cell,
+                "levels": dict(point.levels),
+                "state": point.state,
+                "value": point.value,
+                "seeds": point.seeds,
+            }
+            for point in found.points
+        ],
+        "ranked": [point.number for point in found.ranked],
+        "leaders": [point.number for point in found.leaders],
+        "importance": {
+            "shares": dict(importance.shares),
+            "beyond_chance": sorted(importance.beyond_chance),
+            "best": importance.best,
+            "points": importance.points,
+            "uncertain": importance.uncertain,
+        }
+        if importance
+        else None,
     }
 
 
@@ -218,6 +249,7 @@ def _importance_view(importance: Importance, keys: dict[str, str]) -> dict[str, 
                 "title": key,
                 "share": round(100 * share, 1),
                 "text": f"{100 * share:.0f}\N{NARROW NO-BREAK SPACE}%",
+                "by_chance": key not in importance.beyond_chance,
             }
             for key, share in importance.shares.items()
         ],

@@ -27,6 +27,7 @@ from cifarsweep.report.notes import error_rate_bound, warnings
 from cifarsweep.report.reported_runs import run_fields
 from cifarsweep.report.reported_text import reported_fields
 from cifarsweep.report.reuse_text import reuse_notes
+from cifarsweep.report.search_section import search_fields
 from cifarsweep.report.verdict_text import detail, sentence, sentence_and_warning, warning
 from cifarsweep.spec.hypothesis import moment_of
 from cifarsweep.spec.levels import cell_name
@@ -172,6 +173,7 @@ def study_fields(analysis: StudyAnalysis) -> dict[str, Any]:
             {"note": one.note, "trial": one.trial, "written_at": one.written_at.isoformat(), "text": one.text}
             for one in report.own_notes
         ],
+        "search": search_fields(analysis.search),
     }
 
 

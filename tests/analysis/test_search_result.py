@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.pages import EXAMPLES
 from support.studies import Maker
@@ -83,6 +83,7 @@ def test_the_rate_that_makes_the_points_good_is_the_important_parameter() -> Non
 
     assert found is not None and found.importance is not None
     assert next(iter(found.importance.shares)) == "optimizer.lr" and found.importance.shares["optimizer.lr"] > 0.8
+    assert found.importance.beyond_chance == {"optimizer.lr"}
     assert (found.importance.best, found.importance.points, found.importance.uncertain) == (6, 55, False)
 
 
@@ -125,6 +126,7 @@ def test_points_outside_of_the_space_do_not_count() -> None:
     assert found is not None and found.importance is None and len(found.ranked) == 12
 
 
+@settings(max_examples=15)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=12, max_size=12, unique=True), st.booleans())
 def test_importances_are_shares_of_one(values: list[float], less: bool) -> None:
     space = {"a": Range(low=0, high=11), "b": Choices(choices=(True, 1, "x")), "c": Choices(choices=("only",))}
@@ -133,10 +135,11 @@ def test_importances_are_shares_of_one(values: list[float], less: bool) -> None:
         for n, value in enumerate(values)
     ]
 
-    shares = importances(Search(n_trials=12, space=space), points, 5, less_is_better=less)
+    found = importances(Search(n_trials=12, space=space), points, 5, less_is_better=less)
 
-    assert set(shares) == set(space) and sum(shares.values()) == pytest.approx(1)
-    assert all(share >= 0 for share in shares.values()) and shares["c"] == 0
+    assert set(found) == set(space) and sum(one.share for one in found.values()) == pytest.approx(1)
+    assert all(one.share >= 0 for one in found.values())
+    assert (found["c"].share, found["c"].beyond_chance) == (0, False)
 
 
 def test_less_is_better_finds_what_makes_values_small() -> None:
@@ -145,7 +148,30 @@ def test_less_is_better_finds_what_makes_values_small() -> None:
     turned = [replace(point, value=-(point.value or 0.0)) for point in points]
 
     assert importances(search, points, 5, less_is_better=True) == importances(search, turned, 5)
-    assert importances(search, points, 5, less_is_better=True)["a"] > 0.6
+    assert importances(search, points, 5, less_is_better=True)["a"].share > 0.6
+
+
+@pytest.mark.long
+def test_of_searches_without_an_important_parameter_one_in_twenty_says_that_there_is_one() -> None:
+    rng = np.random.default_rng(5)
+    search = Search(n_trials=40, space={"a": Range(low=1e-4, high=1.0, log=True), "b": Choices(choices=("x", "y"))})
+    said = 0
+    for _ in range(100):
+        points = [
+            PointResult({"a": float(10 ** rng.uniform(-4, 0)), "b": "xy"[rng.integers(2)]}, "complete", rng.normal())
+            for _ in range(40)
+        ]
+        said += any(one.beyond_chance for one in importances(search, points, 5).values())
+
+    assert said <= 12  # more is improbable: 0.2 % of a rate of 5 %
+
+
+def test_best_must_leave_others() -> None:
+    search = Search(n_trials=3, space={"a": Range(low=0, high=9)})
+    points = [PointResult({"a": n}, "complete", float(n)) for n in range(3)]
+
+    with pytest.raises(ValueError, match="best: must be from 1 to 2, not 3"):
+        importances(search, points, 3)
 
 
 def test_outliers_lie_beyond_what_figures_show() -> None:

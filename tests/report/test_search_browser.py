@@ -56,6 +56,9 @@ def test_arrow_keys_move_between_marks_and_enter_leads_to_the_trial(opened: Any)
 
 def test_a_point_under_the_pointer_is_told_and_marked_in_every_plot(opened: Any) -> None:
     page = opened.page
+    page.locator(MARK.format(44)).scroll_into_view_if_needed()
+    # What is told goes when the page is scrolled, which the browser says at the next frame.
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     page.hover(MARK.format(44))
 
     assert page.evaluate(f"{TOLD}.textContent") == (

@@ -1,5 +1,6 @@
 """The section on a search: readable without JavaScript, with a link to the trial of every mark."""
 
+import json
 import re
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from cifarsweep.report.notes import evaluation_notes
 from cifarsweep.report.render import render_study
 from cifarsweep.report.search_section import search_payload, search_view
 from cifarsweep.report.study_page import study_view
+from cifarsweep.report.summary import study_fields
 from cifarsweep.spec.search_space import Choices, Range, Search
 
 SPACE = {
@@ -117,7 +119,8 @@ def test_importance_is_said_with_what_it_means() -> None:
     page = render_study(analyse(EXAMPLES["searched"]()))
 
     assert "sets the best 6 of 55 points apart from all of them" in page
-    assert re.search(r'<th scope="row" title="optimizer.lr">lr</th><td><span class="bar" style="width: 9\d.\d%">', page)
+    lr = r'<tr><th scope="row" title="optimizer.lr">lr</th><td><span class="bar" style="width: 9\d.\d%">'
+    assert re.search(lr, page) and page.count("<small>within chance</small>") == 3
     assert "uncertain" not in page
 
 
@@ -162,6 +165,20 @@ def test_the_payload_has_raw_values_and_the_number_of_a_choice(searched: ReportS
     assert payload is not None
     assert [point["at"] for point in payload["points"]] == [[1e-4, 0], [1e-2, 0], [1.0, 0]]
     assert payload["points"][2]["told"].startswith("#2: 10.0") and "pruned" in payload["points"][2]["told"]
+
+
+def test_json_has_points_their_order_and_importance() -> None:
+    fields = study_fields(analyse(EXAMPLES["searched"]()))["search"]
+
+    assert fields["planned"] == len(fields["points"]) == 60
+    assert fields["ranked"][0] == fields["leaders"][-1] == 44
+    importance = fields["importance"]
+    assert (importance["best"], importance["uncertain"], importance["beyond_chance"]) == (6, False, ["optimizer.lr"])
+    assert json.loads(json.dumps(fields))["points"][0]["state"] == "pruned"
+
+
+def test_json_of_a_study_that_compares_has_no_search() -> None:
+    assert study_fields(analyse(make.finished(make.study())))["search"] is None
 
 
 def test_every_point_looked_at_the_test_set_and_was_chosen_by_it(searched: ReportStudy) -> None:

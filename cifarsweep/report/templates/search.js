@@ -21,6 +21,13 @@ const tellPoint = (mark, x, y) => {
   pointTold.style.left = `${Math.max(Math.min(x + 12, innerWidth - width - 8), 8)}px`;
   pointTold.style.top = `${y + 16 + height > innerHeight ? y - height - 12 : y + 16}px`;
 };
+/** Tell of the point that has the focus, where it is now; of none if none has. */
+const tellFocused = () => {
+  const mark = document.activeElement?.closest(".of-search .point");
+  if (!mark) return leavePoint();
+  const { left, bottom } = (mark.querySelector("circle, svg path") ?? mark).getBoundingClientRect();
+  return tellPoint(mark, left, bottom - 8);
+};
 /** The browser's own notes on the marks would cover ours. */
 const dropTitles = () => { for (const title of searchSection().querySelectorAll(".points title")) title.remove(); };
 
@@ -120,13 +127,8 @@ const listenToSearch = () => {
     if (mark) tellPoint(mark, clientX, clientY);
     else leavePoint();
   });
-  document.addEventListener("focusin", ({ target }) => {
-    const mark = target.closest?.(".of-search .point");
-    if (!mark) return leavePoint();
-    const { left, bottom } = (mark.querySelector("circle, svg path") ?? mark).getBoundingClientRect();
-    return tellPoint(mark, left, bottom - 8);
-  });
-  addEventListener("scroll", leavePoint, { passive: true });
+  document.addEventListener("focusin", tellFocused);
+  addEventListener("scroll", tellFocused, { passive: true });
   document.addEventListener("view-changed", () => {
     dropTitles();
     drawPair();
