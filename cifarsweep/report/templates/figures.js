@@ -1,8 +1,9 @@
 // The figures of final results.
 const ROOMY = 40; // most cells whose rows have room for seeds beside the mean
+const ROOMY_PAGE = 22; // the same on paper, where a figure is no higher than a page
 /** Cells that the chips leave. */
 const kept = () => [...data.cells.keys()].filter((index) => !isHidden(index));
-const roomy = () => kept().length <= ROOMY;
+const roomy = () => kept().length <= (onPaper() ? ROOMY_PAGE : ROOMY);
 /** The label of a row: on a phone the levels without their factors, if any name is too long. */
 const rowLines = ({ name, brief }) => {
   const text = narrow() && longNames() ? brief : name;
@@ -16,13 +17,16 @@ const rowsOf = () => panelsOf(kept()).flatMap(({ title, cells }) => [...(title ?
 const rowText = ({ index, title }) => (title ? [title] : rowLines(data.cells[index]).map(plain));
 /** The row of each cell, and the figure made as high as its rows need. */
 const rowPlaces = (plot, rows) => {
-  plot.style.height = `${ROW.frame + Math.max(rows.length, 1) * (roomy() ? ROW.roomy : ROW.narrow)}px`;
+  const high = ROW.frame + Math.max(rows.length, 1) * (roomy() ? ROW.roomy : ROW.narrow);
+  plot.style.height = `${onPaper() ? Math.min(high, PAGE) : high}px`;
   return new Map(rows.map(({ index }, place) => [index, place]));
 };
+/** Of very many rows on a page of paper, labels that would cover the next ones are left out. */
+const labelled = (nth, rows) => !onPaper() || nth % Math.ceil((10 * rows.length) / (PAGE - ROW.frame)) === 0;
 /** The y axis of a figure of rows, labelled also without a result. */
 const rowAxis = (rows) => ({
   ...axisStyle(), automargin: false, tickmode: "array", tickvals: [...rows.keys()], ticks: "", showline: false, autorange: false,
-  ticktext: rows.map((row) => rowText(row).join("<br>")),
+  ticktext: rows.map((row, nth) => (labelled(nth, rows) ? rowText(row).join("<br>") : "")),
   range: [rows.length - 0.4, -0.6], tickfont: { size: roomy() ? fontSize() - 1 : 10 },
   // The margin fits all labels, so plotly need not measure each of them.
   ticklabeloverflow: "allow",

@@ -18,7 +18,8 @@ const placed = (plot, panels) => {
   const columns = columnsFor(panels.length);
   const rows = Math.ceil(panels.length / columns);
   plot.style.height = "";
-  const high = rows === 1 ? plot.clientHeight - (columns > 1 ? 20 : 0) : rows * (narrow() ? 210 : 250) + MARGIN.t + MARGIN.b;
+  const most = onPaper() ? PAGE : Infinity;
+  const high = rows === 1 ? plot.clientHeight - (columns > 1 ? 20 : 0) : Math.min(rows * (narrow() ? 210 : 250) + MARGIN.t + MARGIN.b, most);
   if (panels.length > 1) plot.style.height = `${high}px`;
   return panels.map((panel, nth) => ({
     ...panel, nth, columns, rows, column: nth % columns, row: Math.floor(nth / columns), last: nth + columns >= panels.length,

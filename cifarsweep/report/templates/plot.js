@@ -4,6 +4,7 @@ const root = document.documentElement;
 const byId = (id) => document.getElementById(id);
 const ARRAYS = { i2: Int16Array, i4: Int32Array, f4: Float32Array, f8: Float64Array };
 const PAPER = 680; // pixels between the margins of A4 and of US letter
+const PAGE = 860; // the highest plot there that leaves a page room for its caption
 const FEW = 7; // fewer curves than this have room for their bands
 const MANY = 12; // more curves than this are drawn more lightly
 const UNITS = {
