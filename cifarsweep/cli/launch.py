@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from cifarsweep.cli.launch_kubernetes import print_job
+from cifarsweep.cli.launch_kubernetes import check_notify, print_job
 from cifarsweep.cli.launch_options import (
     Account,
     Claim,
@@ -102,14 +102,12 @@ def launch(
     work = Work.of(context.params)
     work.check_options(on_processor=bool(cpus) if place is None else not gpus_per_worker)
     if place == "kubernetes":
-        if notify:
-            raise typer.BadParameter(f"--notify: pods read it from the Secret {secret}; put CIFARSWEEP_NOTIFY into it")
+        check_notify(notify, secret)
         names = {"image": image, "name": name, "namespace": namespace, "secret": secret, "claim": claim}
         print_job(work, workers, gpus_per_worker, cpus_per_worker, mem, names)
         return
     members = workers_of_job(work, gpus_per_worker) if place else workers_here(work, gpus, cpus)
-    named = {"mem": mem, "time": time, "partition": partition, "account": account, "qos": qos}
-    options = _sbatch_options(gpus_per_worker, cpus_per_worker, named, extra or [])
+    options = _sbatch_options(context.params)
     check_work(work, db)
     # Not among the arguments, where every user of the machine could read a password in them.
     os.environ["CIFARSWEEP_DB"] = db
@@ -117,19 +115,23 @@ def launch(
     _submit(members, workers, options, logs) if place else _run(members, logs)
 
 
-def _sbatch_options(gpus: int, cpus: int | None, named: Mapping[str, str | None], extra: list[str]) -> dict[str, str]:
+def _sbatch_options(given: Mapping[str, Any]) -> dict[str, str]:
+    """Options of sbatch by their names, from the parameters of `launch`."""
     from cifarsweep.worker.launch.slurm import check_extra
 
-    given = {"gpus-per-node": gpus or None, "cpus-per-task": cpus, **named}
-    others = key_values((text.lstrip("-") for text in extra), "--extra", "KEY=VALUE, as in constraint=a100")
+    options = {"gpus-per-node": given["gpus_per_worker"] or None, "cpus-per-task": given["cpus_per_worker"]}
+    options |= {name: given[name] for name in ("mem", "time", "partition", "account", "qos")}
+    extra = (text.lstrip("-") for text in given["extra"] or ())
+    others = key_values(extra, "--extra", "KEY=VALUE, as in constraint=a100")
     check_extra(others)
-    return {key: str(value) for key, value in given.items() if value is not None} | others
+    return {name: str(value) for name, value in options.items() if value is not None} | others
 
 
 def _run(members: tuple[WorkerCommand, ...], logs: Path) -> NoReturn:
     from cifarsweep.worker.launch.local import WorkerGroup
 
-    with screen_of([member.name for member in members], f"their full output is in {logs}") as say:
+    title = f"{len(members)} workers; their full output is in {logs}"
+    with screen_of([member.name for member in members], title) as say:
         code = WorkerGroup(members, logs, say).run()
     # The exit code tells of the workers, even if a full disk took their last lines.
     discard_output()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -34,6 +34,12 @@ def place_of_checkpoints(artifacts: str | None, claim: str | None) -> str:
             "--claim NAME, a volume that all pods can write"
         )
     return location
+
+
+def check_notify(notify: Sequence[str] | None, secret: str) -> None:
+    """Raise typer.BadParameter for a target, which may hold a password: a Job can be read by more people than it."""
+    if notify:
+        raise typer.BadParameter(f"--notify: pods read it from the Secret {secret}; put CIFARSWEEP_NOTIFY into it")
 
 
 def print_job(

@@ -12,7 +12,7 @@ from cifarsweep.text import one_line
 
 
 @contextmanager
-def screen_of(names: Sequence[str], where: str) -> Iterator[Callable[[str, str], None]]:
+def screen_of(names: Sequence[str], title: str) -> Iterator[Callable[[str, str], None]]:
     """Show each worker's newest line on a terminal, and every line elsewhere."""
     screen = console()
     if not screen.is_terminal:
@@ -29,7 +29,7 @@ def screen_of(names: Sequence[str], where: str) -> Iterator[Callable[[str, str],
             grid.add_row(name, one_line(line)[: screen.width - 10])
         return grid
 
-    typer.echo(f"{len(names)} workers; {where}")
+    typer.echo(title)
     with Live(table(), console=screen, auto_refresh=False) as live:
 
         def say(name: str, line: str) -> None:
