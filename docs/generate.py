@@ -97,10 +97,12 @@ def commands() -> str:
 
 
 def all_commands() -> dict[str, Any]:
-    """Every command by its words, `data import` and the like among them, in the order of the help."""
+    """Every command of the help by its words, `data import` and the like among them, in its order."""
     root: Any = typer.main.get_command(app)
     found = {}
     for name, command in root.commands.items():
+        if command.hidden:
+            continue
         below = getattr(command, "commands", None)
         found |= {f"{name} {sub}": one for sub, one in below.items()} if below else {name: command}
     return found

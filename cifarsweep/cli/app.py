@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cifarsweep.cli import (
+    attend,
     control,
     create,
     dashboard,
@@ -64,6 +65,7 @@ app.command("create")(create.create)
 app.command("extend")(extend.extend)
 app.command("worker")(worker.worker)
 app.command("launch")(launch.launch)
+app.command("attend", hidden=True)(attend.attend)
 app.command("report")(report.report)
 app.command("dashboard")(dashboard.dashboard)
 app.command("status")(status.status)

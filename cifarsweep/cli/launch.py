@@ -1,4 +1,4 @@
-"""`launch`: workers on all GPUs of this machine, or on a cluster of Slurm or Kubernetes."""
+"""`launch`: workers on all GPUs of this machine, or on other hosts, or on a cluster of Slurm or Kubernetes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+from cifarsweep.cli.launch_hosts import run_on_hosts
 from cifarsweep.cli.launch_kubernetes import check_notify, print_job
 from cifarsweep.cli.launch_options import (
     Account,
@@ -18,6 +19,7 @@ from cifarsweep.cli.launch_options import (
     Extra,
     Gpus,
     GpusPerWorker,
+    Hosts,
     Image,
     Kubernetes,
     Logs,
@@ -26,6 +28,7 @@ from cifarsweep.cli.launch_options import (
     Namespace,
     Partition,
     Qos,
+    RemotePath,
     SaveEvery,
     Secret,
     Slots,
@@ -91,8 +94,10 @@ def launch(
     namespace: Namespace = None,
     secret: Secret = "cifarsweep",
     claim: Claim = None,
+    hosts: Hosts = None,
+    path: RemotePath = None,
 ) -> None:
-    """Start workers on this machine, Slurm or Kubernetes.
+    """Start workers here, on hosts, Slurm or Kubernetes.
 
     A worker that crashes is started again, unless it has nothing left to do or its machine is bad. Ctrl-C writes
     checkpoints and gives the trials back; twice stops at once.
@@ -100,18 +105,20 @@ def launch(
     place = check_place(context)
     check_devices(gpus, cpus)
     work = Work.of(context.params)
-    work.check_options(on_processor=bool(cpus) if place is None else not gpus_per_worker)
+    work.check_options(on_processor=bool(cpus) if place in (None, "hosts") else not gpus_per_worker)
     if place == "kubernetes":
         check_notify(notify, secret)
         names = {"image": image, "name": name, "namespace": namespace, "secret": secret, "claim": claim}
         print_job(work, workers, gpus_per_worker, cpus_per_worker, mem, names)
         return
-    members = workers_of_job(work, gpus_per_worker) if place else workers_here(work, gpus, cpus)
-    options = _sbatch_options(context.params)
-    check_work(work, db)
     # Not among the arguments, where every user of the machine could read a password in them.
     os.environ["CIFARSWEEP_DB"] = db
     pass_on(notify)
+    if hosts is not None:
+        run_on_hosts(work, gpus, cpus, hosts, path, str(logs))
+    members = workers_of_job(work, gpus_per_worker) if place else workers_here(work, gpus, cpus)
+    options = _sbatch_options(context.params)
+    check_work(work, db)
     _submit(members, workers, options, logs) if place else _run(members, logs)
 
 

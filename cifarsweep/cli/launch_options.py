@@ -73,12 +73,28 @@ Claim = Annotated[
     ),
 ]
 
+Hosts = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST,HOST", help="Start workers on these machines through ssh; they go on if the connection is lost."
+    ),
+]
+RemotePath = Annotated[
+    str | None,
+    typer.Option(
+        "--path",
+        metavar="DIR",
+        help="Hosts: the folder there to work in, from the home folder. Its .venv has the program, or else PATH.",
+    ),
+]
+
 #: Where workers are started with each of these options, in words.
-PLACES = {"slurm": "jobs of Slurm", "kubernetes": "pods of Kubernetes"}
+PLACES = {"slurm": "jobs of Slurm", "kubernetes": "pods of Kubernetes", "hosts": "other hosts"}
 #: The places that an option is for; one that is not here is for every place.
 _FOR: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("gpus", "cpus"), ()),
-    **dict.fromkeys(("logs", "db"), ("slurm",)),
+    **dict.fromkeys(("gpus", "cpus"), ("hosts",)),
+    **dict.fromkeys(("logs", "db"), ("slurm", "hosts")),
+    "path": ("hosts",),
     **dict.fromkeys(("workers", "gpus_per_worker", "cpus_per_worker", "mem"), ("slurm", "kubernetes")),
     **dict.fromkeys(("time", "partition", "account", "qos", "extra"), ("slurm",)),
     **dict.fromkeys(("image", "name", "namespace", "secret", "claim"), ("kubernetes",)),

@@ -1,0 +1,46 @@
+"""`launch --hosts`: a launcher on each of several machines, through ssh."""
+
+from __future__ import annotations
+
+import os
+from pathlib import PurePosixPath
+from typing import NoReturn
+
+import typer
+
+from cifarsweep.cli.launch_screen import screen_of
+from cifarsweep.cli.launch_work import Work
+from cifarsweep.cli.options import discard_output
+from cifarsweep.errors import SpecError
+
+#: What launchers on other machines are to have as this one does. A password of `--db` is in the first.
+_PASSED_ON = (
+    *("CIFARSWEEP_DB", "CIFARSWEEP_LEASE", "CIFARSWEEP_BEAT", "CIFARSWEEP_SAVE_EVERY", "CIFARSWEEP_NOTIFY"),
+    "PGPASSWORD",
+)
+
+
+def run_on_hosts(work: Work, gpus: str | None, cpus: int | None, hosts: str, path: str | None, logs: str) -> NoReturn:
+    """Start workers on these hosts, show what they say, and exit with the highest of their codes.
+
+    The database is that of $CIFARSWEEP_DB. Raises SpecError for one that only this machine has.
+    """
+    from cifarsweep.store.url import parse_url
+    from cifarsweep.worker.launch.ssh import HostGroup, parse_hosts, remote_command
+
+    if parse_url(os.environ["CIFARSWEEP_DB"]).get_backend_name() == "sqlite":
+        raise SpecError("--hosts: several machines can't share an SQLite file; give a --db on PostgreSQL")
+    devices = f"--cpus={cpus}" if cpus else f"--gpus={gpus or 'all'}"
+    own = [f"--code={text}" for text in work.code] + [f"--program={text}" for text in work.program]
+    place = [f"--artifacts={work.artifacts}"] if work.artifacts else []
+    arguments = [devices, *work.arguments(), *place, *own]
+    commands = {
+        # A folder for each, where several have one home on the network.
+        host: remote_command(path, ["attend", str(PurePosixPath(logs) / host), "--", *arguments])
+        for host in parse_hosts(hosts)
+    }
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    with screen_of(list(commands), f"{len(commands)} hosts; their full output is there in {logs}/HOST") as say:
+        code = HostGroup(commands, environment, say).run()
+    discard_output()
+    raise typer.Exit(code)
