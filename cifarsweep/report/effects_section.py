@@ -19,9 +19,8 @@ from cifarsweep.report.effects_text import (
     interval_text,
     main_sentence,
 )
-from cifarsweep.report.factors import page_factors
 from cifarsweep.report.marks import Scale
-from cifarsweep.spec.levels import cell_name, level_key, level_text
+from cifarsweep.spec.levels import cell_name, level_text
 from cifarsweep.spec.metrics import is_share
 
 #: Tables of two factors on a page.
@@ -44,7 +43,6 @@ def effects_view(analysis: StudyAnalysis) -> dict[str, Any] | None:
     if found is None:
         return None
     scale, ticks = _axis(found)
-    places = {key: place for place, key in enumerate(page_factors(analysis.study))}
     return {
         "sentences": [
             *(keep_together(main_sentence(main, found, names)) for main in found.factors),
@@ -52,7 +50,7 @@ def effects_view(analysis: StudyAnalysis) -> dict[str, Any] | None:
         ],
         "notes": list(map(keep_together, effect_notes(found, names))),
         "interval": keep_together(interval_text(found)),
-        "panels": [_panel(main, found, names, scale) | {"place": places.get(main.factor)} for main in found.factors],
+        "panels": [_panel(main, found, names, scale) for main in found.factors],
         "ticks": [{"y": _down(scale, tick), "text": _tick_text(tick, found.metric)} for tick in ticks],
         "plot": _PLOT,
         "axis": _AXIS,
@@ -129,6 +127,7 @@ def _panel(main: MainEffect, found: Effects, names: Names, scale: Scale) -> dict
     middle = sum(each.found.mean for each in main.levels) / len(main.levels)
     below = 12 + max(map(len, shown)) * _SIGN * 0.95 if columns.upright else 24
     return {
+        "key": main.factor,
         "name": names[main.factor],
         "told": _told(main, found),
         "width": round(_AXIS + columns.room * len(points)),
@@ -158,7 +157,7 @@ def _point(each: LevelMean, place: int, columns: _Columns, found: Effects, scale
         "x": round(_AXIS + columns.room * (place + 0.5), 1),
         "y": _down(scale, mean),
         "ends": [_down(scale, end) for end in ends],
-        "key": repr(level_key(each.level)),
+        "level": level_text(each.level),
         "title": f"{level_text(each.level)}: {estimate_text(mean, interval, found.metric)}",
     }
 

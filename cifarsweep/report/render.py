@@ -38,6 +38,7 @@ _SCRIPTS = (
     "chips.js",
     "curves.js",
     "figures.js",
+    "effects.js",
     "search.js",
     "classes.js",
     "contents.js",
