@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from contextlib import closing
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def load_generator():
 GENERATE = load_generator()
 
 
+@cache
 def commands() -> dict[str, set[str]]:
     """Every command with its options, sub-commands as `data import`."""
     return {
