@@ -18,15 +18,24 @@ const plainColour = (text) => {
 };
 const LENGTHS = ["x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width", "height"];
 const lengthOf = (value) => value?.baseVal?.value ?? value?.baseVal?.[0]?.value;
-/** The path with its points moved by a matrix, where the browser tells its points; else null. */
-const movedPath = (path, matrix) => {
-  const segments = path.getPathData?.({ normalize: true });
-  if (!segments) return null;
-  const moved = (values) => Array.from({ length: values.length / 2 }, (_, nth) => {
-    const point = new DOMPoint(values[2 * nth], values[2 * nth + 1]).matrixTransform(matrix);
-    return `${point.x.toFixed(2)} ${point.y.toFixed(2)}`;
-  }).join(" ");
-  return segments.map(({ type, values }) => type + moved(values)).join("");
+const NUMBER = /[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?/g;
+/** A path of straight lines with its points moved by a matrix, so that its stroke keeps its width; null for curves. */
+const movedPath = (d, matrix) => {
+  if (/[^MLHVmlhv\d\s.,eE+-]/.test(d)) return null;
+  let [x, y, moved] = [0, 0, ""];
+  for (const [, command, rest] of d.matchAll(/([MLHVmlhv])([^MLHVmlhv]*)/g)) {
+    const numbers = (rest.match(NUMBER) ?? []).map(Number);
+    const kind = command.toUpperCase();
+    const count = kind === "H" || kind === "V" ? 1 : 2;
+    for (let at = 0; at < numbers.length; at += count) {
+      const [left, top] = command === kind ? [0, 0] : [x, y];
+      if (kind !== "V") x = left + numbers[at];
+      if (kind !== "H") y = top + numbers[at + count - 1];
+      const point = new DOMPoint(x, y).matrixTransform(matrix);
+      moved += `${kind === "M" && !at ? "M" : "L"}${point.x.toFixed(2)} ${point.y.toFixed(2)}`;
+    }
+  }
+  return moved;
 };
 const painted = (style) => {
   const [fill, stroke] = [style.fill, style.stroke].map(plainColour);
@@ -51,8 +60,11 @@ const shapePart = (shape, style, origin) => {
   if (shape instanceof SVGTextElement) {
     return [element("text", { ...places, ...fontOf(style), ...paint, "text-anchor": style.textAnchor, transform }, shape.textContent.trim())];
   }
-  const path = shape instanceof SVGPathElement ? movedPath(shape, matrix) : null;
-  if (path !== null) return [element("path", { d: path, ...paint })];
+  const path = shape instanceof SVGPathElement ? movedPath(shape.getAttribute("d"), matrix) : null;
+  if (path !== null) {
+    const grown = style.vectorEffect === "none" ? Math.sqrt(Math.abs(a * d - b * c)) : 1;
+    return [element("path", { d: path, ...paint, ...(paint.stroke ? { "stroke-width": Number((paint["stroke-width"] * grown).toFixed(3)) } : {}) })];
+  }
   const given = Object.fromEntries(["d", "points"].filter((key) => shape.hasAttribute(key)).map((key) => [key, shape.getAttribute(key)]));
   return [element(shape.localName, { ...places, ...given, ...paint, transform })];
 };
@@ -69,7 +81,7 @@ const boxParts = (box, style, origin) => {
     const ordered = style.backgroundImage.includes("to left") ? colours.toReversed() : colours;
     const stops = ordered.map((text, nth) => element("stop", { offset: nth / (colours.length - 1), "stop-color": plainColour(text).colour }));
     parts.push(element("linearGradient", { id }, ...stops), element("rect", { ...place, fill: `url(#${id})` }));
-  } else if (back.opacity && back.colour !== "rgb(255, 255, 255)") {
+  } else if (back.opacity && (back.opacity < 1 || back.colour !== "rgb(255, 255, 255)")) {
     parts.push(element("rect", { ...place, fill: back.colour, "fill-opacity": back.opacity }));
   }
   const ends = { Left: [0, 0, 0, 1], Right: [1, 0, 1, 1], Top: [0, 0, 1, 0], Bottom: [0, 1, 1, 1] };
