@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.waiting import wait_for
 
 from cifarsweep.analysis.study import analyse
 from cifarsweep.report.render import write_pages
@@ -142,6 +143,19 @@ def test_each_level_has_a_panel_on_common_axes(page: Any) -> None:
     assert len(page.locator("#curves-plot .annotation-text").all()) == 3
     page.select_option("#panels-by", label="–")
     assert page.locator("#curves-plot .annotation-text").count() == 0
+
+
+def test_panels_stand_below_each_other_where_the_page_becomes_narrow(page: Any) -> None:
+    page.select_option("#panels-by", label="skip")
+    beside = "document.getElementById('curves-plot').layout.xaxis2.domain[0] > 0"
+    assert page.evaluate(beside)
+    size = page.viewport_size
+
+    page.set_viewport_size({"width": 360, "height": 800})
+
+    wait_for(lambda: not page.evaluate(beside))
+    page.set_viewport_size(size)
+    wait_for(lambda: page.evaluate(beside))
 
 
 def test_bands_of_many_curves_wait_for_the_reader(page: Any) -> None:

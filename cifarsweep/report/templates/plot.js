@@ -3,6 +3,7 @@ const data = JSON.parse(document.getElementById("report-data").textContent);
 const root = document.documentElement;
 const byId = (id) => document.getElementById(id);
 const ARRAYS = { i2: Int16Array, i4: Int32Array, f4: Float32Array, f8: Float64Array };
+const NARROW = 640; // pixels: a phone's page is less wide
 const PAPER = 680; // pixels between the margins of A4 and of US letter
 const PAGE = 860; // the highest plot there that leaves a page room for its caption
 const FEW = 7; // fewer curves than this have room for their bands
@@ -15,7 +16,7 @@ const UNITS = {
 /** Plotly's names of the shapes that stand for dashes, on which a single point has no room. */
 const SYMBOLS = { solid: "circle", dash: "diamond", dot: "square", dashdot: "cross" };
 const onPaper = () => root.classList.contains("printing");
-const narrow = () => root.clientWidth < 640 && !onPaper();
+const narrow = () => root.clientWidth < NARROW && !onPaper();
 const css = (name) => getComputedStyle(root).getPropertyValue(name).trim();
 
 const unpack = (field) => {

@@ -86,7 +86,8 @@ const listen = () => {
   document.addEventListener("click", onClick);
   document.addEventListener("change", onChange);
   document.addEventListener("view-changed", onView);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawSoon());
+  // Figures are laid out anew for other colours, and for a screen that was turned or made narrow.
+  for (const query of ["(prefers-color-scheme: dark)", `(min-width: ${NARROW}px)`]) matchMedia(query).addEventListener("change", () => drawSoon());
   // Print with light colours, also from a dark screen.
   const closed = new Set();
   const printing = (now) => () => {
