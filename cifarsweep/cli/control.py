@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cifarsweep.cli import completion
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database
 from cifarsweep.cli.show import parse_trial
 from cifarsweep.errors import SpecError
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     from cifarsweep.store import Store
     from cifarsweep.store.records import ControlResult
 
-Target = Annotated[str, typer.Argument(metavar="STUDY|STUDY/TRIAL", help="For example demo, or demo/3.")]
+Target = Annotated[
+    str,
+    typer.Argument(metavar="STUDY|STUDY/TRIAL", help="For example demo, or demo/3.", autocompletion=completion.targets),
+]
 _MOST = 1_000_000
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from cifarsweep.cli import completion
 from cifarsweep.cli.best_points import best_points_of
 from cifarsweep.cli.db import report_upgrade
 from cifarsweep.cli.new_trials import NoReuse, planner_for, workload_text
@@ -22,11 +23,20 @@ if TYPE_CHECKING:
 
 def create(
     study: Annotated[
-        str | None, typer.Argument(metavar="STUDY|FILE", help="A study that ships, or a .toml file.")
+        str | None,
+        typer.Argument(
+            metavar="STUDY|FILE", help="A study that ships, or a .toml file.", autocompletion=completion.shipped
+        ),
     ] = None,
     db: Database = DEFAULT_DATABASE,
     search: Annotated[
-        str | None, typer.Option("--from", metavar="SEARCH", help="Take the best points of this search as arms.")
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="SEARCH",
+            help="Take the best points of this search as arms.",
+            autocompletion=completion.studies,
+        ),
     ] = None,
     best: Annotated[int | None, typer.Option(metavar="N", min=1, help="With --from: how many points; 5.")] = None,
     seeds: Annotated[

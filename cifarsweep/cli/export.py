@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
+from cifarsweep.cli import completion
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database
 
 _SUFFIX = {"csv": ".csv", "jsonl": ".jsonl", "parquet": ".parquet", "tensorboard": "-tensorboard"}
 
 
 def export(
-    study: Annotated[str, typer.Argument(metavar="STUDY")],
+    study: Annotated[str, typer.Argument(metavar="STUDY", autocompletion=completion.studies)],
     kind: Annotated[
         Literal["csv", "jsonl", "parquet", "tensorboard"], typer.Option("--format", help="What to write.")
     ] = "csv",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cifarsweep.cli import completion
 from cifarsweep.cli.create import report_requeued
 from cifarsweep.cli.new_trials import NoReuse, planner_for, workload_text
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def extend(
-    study: Annotated[str, typer.Argument(metavar="STUDY", help="A study of the database.")],
+    study: Annotated[
+        str, typer.Argument(metavar="STUDY", help="A study of the database.", autocompletion=completion.studies)
+    ],
     db: Database = DEFAULT_DATABASE,
     until_decided: Annotated[
         bool, typer.Option("--until-decided", help="Look, and add seeds if a hypothesis is undecided.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from cifarsweep.cli import completion
 from cifarsweep.errors import LocationError
 from cifarsweep.files import HomeError, user_data_folder
 
@@ -78,7 +79,12 @@ Notify = Annotated[
     ),
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for new studies when nothing is left.")]
-Studies = Annotated[list[str] | None, typer.Option("--study", metavar="NAME", help="Only this study; repeat for more.")]
+Studies = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--study", metavar="NAME", help="Only this study; repeat for more.", autocompletion=completion.studies
+    ),
+]
 OtherData = Annotated[
     bool,
     typer.Option(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cifarsweep.cli import completion
 from cifarsweep.cli.options import DEFAULT_DATABASE, Code, Cpu, Database, Gpu, Programs, console, device
 from cifarsweep.cli.show import parse_trial
 from cifarsweep.cli.worker import check_program_options, child
@@ -24,7 +25,12 @@ _TENTHS = 10
 
 
 def replay(
-    trial: Annotated[str, typer.Argument(metavar="STUDY/TRIAL", help="A trial that is done, for example demo/3.")],
+    trial: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDY/TRIAL", help="A trial that is done, for example demo/3.", autocompletion=completion.trials
+        ),
+    ],
     gpu: Gpu = None,
     cpu: Cpu = False,
     code: Code = None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cifarsweep.cli import completion
 from cifarsweep.cli.hand_in import (
     Face,
     Figures,
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
 
 
 def report(
-    study: Annotated[list[str] | None, typer.Argument(metavar="STUDY", help="All of them if left out.")] = None,
+    study: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="STUDY", help="All of them if left out.", autocompletion=completion.studies),
+    ] = None,
     db: Database = DEFAULT_DATABASE,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the pages go.")] = Path("reports"),
     single_file: Annotated[bool, typer.Option("--single-file", help="Pages that need no file beside them.")] = False,

@@ -7,12 +7,18 @@ from typing import Annotated
 
 import typer
 
+from cifarsweep.cli import completion
 from cifarsweep.cli.json_output import print_json
 from cifarsweep.cli.options import console
 
 
 def settings(
-    key: Annotated[str | None, typer.Argument(metavar="KEY", help="One setting, or a table such as optimizer.")] = None,
+    key: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="KEY", help="One setting, or a table such as optimizer.", autocompletion=completion.settings
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
     """List what a study can set.

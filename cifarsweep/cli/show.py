@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cifarsweep.cli import completion
 from cifarsweep.cli.json_output import print_json
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, Json, console
 from cifarsweep.errors import SpecError
@@ -29,7 +30,9 @@ _LONGEST, _DIGEST = 32, 40
 
 
 def show(
-    trial: Annotated[str, typer.Argument(metavar="STUDY/TRIAL", help="For example demo/3.")],
+    trial: Annotated[
+        str, typer.Argument(metavar="STUDY/TRIAL", help="For example demo/3.", autocompletion=completion.trials)
+    ],
     db: Database = DEFAULT_DATABASE,
     as_json: Json = False,
 ) -> None:

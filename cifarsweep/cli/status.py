@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cifarsweep.cli import completion
 from cifarsweep.cli.json_output import print_json
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, Json, console
 from cifarsweep.cli.status_tables import status_tables, study_line
@@ -26,7 +27,9 @@ _EVERY_S = 1.0
 
 
 def status(
-    study: Annotated[str | None, typer.Argument(metavar="STUDY", help="All of them if left out.")] = None,
+    study: Annotated[
+        str | None, typer.Argument(metavar="STUDY", help="All of them if left out.", autocompletion=completion.studies)
+    ] = None,
     db: Database = DEFAULT_DATABASE,
     watch: Annotated[bool, typer.Option("--watch", help="Show it again every second, until Ctrl-C.")] = False,
     every: Annotated[bool, typer.Option("--all", help="Give studies that are over a row each too.")] = False,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cifarsweep.cli import completion
 from cifarsweep.cli.json_output import print_json
 from cifarsweep.cli.options import Json, console
 
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def studies(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print the file of this one.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="Print the file of this one.", autocompletion=completion.shipped),
+    ] = None,
     copy: Annotated[
         Path | None, typer.Option("--copy", metavar="FILE", help="Write its file here, to change it and `create` it.")
     ] = None,
