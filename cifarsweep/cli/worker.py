@@ -85,24 +85,20 @@ def worker(
     """
     from cifarsweep.checkpoints.location import check_location, parse_location
     from cifarsweep.store import Store
-    from cifarsweep.worker.code_here import parse_sources
     from cifarsweep.worker.context import WorkerConfig
     from cifarsweep.worker.display import display_for
     from cifarsweep.worker.launch.local import stop_at_end_of_input
     from cifarsweep.worker.notify_targets import parse_targets
-    from cifarsweep.worker.programs_here import parse_programs
     from cifarsweep.worker.supervisor import Supervisor
 
     check_graphs(no_graphs, cpu)
     number = parse_slots(slots)
     check_program_options(program, code=bool(code), no_graphs=no_graphs, slots=number)
-    sources, programs = parse_sources(code or ()), parse_programs(program or ())
+    sources, programs = _own(code, program)
     command = child(device(gpu, cpu, several=bool(programs)), sources, programs, graphs=not no_graphs)
-    targets = parse_targets(notify)
     if until_eof:
         stop_at_end_of_input()
     location = parse_location(artifacts) if artifacts else str(artifacts_folder(db))
-    display = display_for(console())
     # `launch` has checked the database, and starts the worker again while it is away.
     with Store.open(db, known=until_eof) as store:
         check_location(location)
@@ -118,12 +114,20 @@ def worker(
             reuse=not (no_reuse or programs),
             keep_checkpoints=keep_checkpoints,
             save_every_s=save_every,
-            notify=targets,
+            notify=parse_targets(notify),
         )
-        exit_code = Supervisor(store, config, display, eligible).run()
+        exit_code = Supervisor(store, config, display_for(console()), eligible).run()
     # The exit code tells of the work, even if a full disk took the last lines.
     discard_output()
     raise typer.Exit(exit_code)
+
+
+def _own(code: list[str] | None, program: list[str] | None) -> tuple[list[str], list[Path]]:
+    """The folders and packages of users' code, and the files of their programs. Raises SpecError."""
+    from cifarsweep.worker.code_here import parse_sources
+    from cifarsweep.worker.programs_here import parse_programs
+
+    return list(parse_sources(code or ())), list(parse_programs(program or ()))
 
 
 def child(where: str, sources: Sequence[str], programs: Sequence[Path], *, graphs: bool = True) -> list[str]:
