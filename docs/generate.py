@@ -69,7 +69,7 @@ def as_shown(markdown: str) -> str:
         if line.startswith("| "):
             line = _CODE.sub(lambda found: found[0].replace("\\|", "|"), line)
         if line.startswith("| `cifarsweep "):
-            line = _CODE.sub(lambda found: found[0].replace(" [", "` `["), line, count=1)
+            line = _CODE.sub(lambda found: re.sub(r" (?=\[|\| )", "` `", found[0]), line, count=1)
         lines.append(line)
     return "\n".join(lines)
 
