@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from cifarsweep.formatting import value_text
@@ -53,21 +54,22 @@ def number_of(parameter: Parameter, value: Value) -> float | None:
 
 def whole_ticks(scale: Scale) -> list[int]:
     """About five numbers, a step of 1, 2 or 5 times a power of ten apart."""
-    step = max(_step((scale.high - scale.low) / 5), 1)
+    step = max(_step((scale.high - scale.low) / 5, (1, 2, 5, 10)), 1)
     return [int(tick) for tick in _multiples(scale, step)]
 
 
 def value_ticks(scale: Scale, metric: str) -> list[dict[str, Any]]:
     """About four values of the metric, which grows upwards."""
-    step = _step((scale.high - scale.low) / 4) if scale.high > scale.low else None
+    step = _step((scale.high - scale.low) / 4, (1, 2, 2.5, 5, 10)) if scale.high > scale.low else None
     ticks = [scale.low] if step is None else _multiples(scale, step)
     half = step if is_share(metric) else None
     return [{"at": round(100 - scale.pixel(tick), 1), "text": value_text(tick, metric, half)} for tick in ticks]
 
 
-def _step(least: float) -> float:
+def _step(least: float, times: Sequence[float]) -> float:
+    """The smallest of these times a power of ten that is at least `least`."""
     power = 10.0 ** math.floor(math.log10(least))
-    return next(times * power for times in (1, 2, 5, 10) if times * power >= least * (1 - 1e-9))
+    return next(each * power for each in times if each * power >= least * (1 - 1e-9))
 
 
 def _multiples(scale: Scale, step: float) -> list[float]:

@@ -17,12 +17,15 @@ from cifarsweep.analysis.study import StudyAnalysis
 from cifarsweep.formatting import metric_in_text, plural, value_text
 from cifarsweep.report.axes import axis_view, number_of, place, value_ticks, whole_ticks
 from cifarsweep.report.marks import Scale
+from cifarsweep.report.sort_values import setting_value
 from cifarsweep.spec.levels import level_text, short_keys
 from cifarsweep.spec.metrics import is_loss, is_share
 from cifarsweep.spec.search_space import Choices
 
 #: How many points and seeds the command for the next study has.
 _BEST, _SEEDS = 5, 5
+#: With more parameters than this, captions leave out their values.
+_FEW_VALUES = 6
 #: More points than this are too many to tell lines apart.
 _MOST_LINES = 300
 
@@ -61,6 +64,7 @@ def search_view(report: ReportStudy, found: SearchResult | None, listed: Collect
     base = {
         "sentences": list(_sentences(report, found)),
         "parameters": list(keys.values()),
+        "values": _values(report, found),
         "next": _next(report, found),
         "shown": None,
         "falling": is_loss(found.metric),
@@ -88,6 +92,18 @@ def search_view(report: ReportStudy, found: SearchResult | None, listed: Collect
         ],
         "lines": _lines(inside, found, marks) if len(axes) > 1 else [],
         "pair": _pair(found, list(axes), inside),
+    }
+
+
+def _values(report: ReportStudy, found: SearchResult) -> dict[str, list[tuple[str, str]]]:
+    """For each row of the tables, by its name, the value of each parameter and what its column sorts by."""
+    levels = {cell.name: cell.levels for cell in report.study.cells}
+    levels |= {point.name: dict(point.levels) for point in found.points}
+    return {
+        name: [
+            (level_text(its[key]), setting_value(its[key])) if key in its else ("", "") for key in found.search.space
+        ]
+        for name, its in levels.items()
     }
 
 
@@ -181,10 +197,11 @@ def _next(report: ReportStudy, found: SearchResult) -> dict[str, str] | None:
     best, name = min(_BEST, len(found.candidates)), report.study.name
     if not best:
         return None
+    points = ", ".join(point.name for point in found.candidates[:best])
+    tested = ", and tests the first against the others" if best > 1 else ""
     return {
         "command": f"cifarsweep create --from {name} --best {best} --seeds {_SEEDS}",
-        "study": best_points_name(name, best),
-        "points": ", ".join(point.name for point in found.candidates[:best]),
+        "makes": f"Makes the study {best_points_name(name, best)} of {points}, with the same settings{tested}.",
     }
 
 
@@ -192,9 +209,13 @@ def _told(point: Point, found: SearchResult) -> str:
     """A point in a line."""
     keys = short_keys(found.search.space)
     levels = ", ".join(f"{keys.get(key, key)} {level_text(value)}" for key, value in point.levels.items())
+    return f"{_result_text(point, found)}; {levels}"
+
+
+def _result_text(point: Point, found: SearchResult) -> str:
     assert point.value is not None
     ended = "" if point.state == "done" else f", {point.state}"
-    return f"{point.name}: {value_text(point.value, found.metric)}{ended}; {levels}"
+    return f"{point.name}: {value_text(point.value, found.metric)}{ended}"
 
 
 def _mark(point: Point, found: SearchResult, scale: Scale, listed: Collection[int]) -> dict[str, Any]:
@@ -203,7 +224,7 @@ def _mark(point: Point, found: SearchResult, scale: Scale, listed: Collection[in
     return {
         "number": point.number,
         "linked": point.number in listed,
-        "text": f"{point.name}: {value_text(point.value, found.metric)}" + (", pruned" * (point.state == "pruned")),
+        "text": _result_text(point, found),
         "cross": point.state in ("pruned", "fell out"),
         "leads": point in found.leaders,
         "best": bool(found.ranked) and point == found.ranked[0],
@@ -231,12 +252,13 @@ def _history(shown: Sequence[Point], found: SearchResult, numbers: Scale, scale:
         x, y = numbers.pixel(point.number), round(100 - scale.pixel(point.value or 0.0), 1)
         path += f"H{x}V{y}" if path else f"M{x} {y}"
     leader = found.leaders[-1] if found.leaders else None
+    told = _told if len(found.search.space) <= _FEW_VALUES else _result_text
     return {
         "points": [(point.number, numbers.pixel(point.number)) for point in shown],
         "path": f"{path}H100" if path else "",
         "ticks": [{"at": numbers.pixel(tick), "text": f"#{tick}"} for tick in whole_ticks(numbers)],
         "ends": value_ticks(scale, found.metric),
-        "told": f"The best so far is {_told(leader, found)}." if leader else "No point has trained to its end yet.",
+        "told": f"The best so far is {told(leader, found)}." if leader else "No point has trained to its end yet.",
     }
 
 

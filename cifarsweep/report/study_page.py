@@ -37,7 +37,7 @@ from cifarsweep.report.reported_text import reported_view
 from cifarsweep.report.reproduce import reproduce_view
 from cifarsweep.report.search_section import called_by_number, search_payload, search_view
 from cifarsweep.report.sections import confound_view, resource_table
-from cifarsweep.report.sort_values import cell_ranks, setting_value, sort_value
+from cifarsweep.report.sort_values import cell_ranks, sort_value
 from cifarsweep.report.summary import counts_text, failures, lead, verdict_row
 from cifarsweep.report.trial_curves import trial_curves
 from cifarsweep.report.trials_section import differing_settings, own_notes, trials_view
@@ -153,7 +153,6 @@ def _result_row(
     accuracy, metric = result.accuracy, result.metric
     return {
         "cell": result.cell.name,
-        "values": [(level_text(value), setting_value(value)) for value in result.cell.levels.values()],
         "style": style,
         "mean": mean_text(accuracy, metric) if accuracy else None,
         "range": range_text(accuracy, metric) if accuracy else None,

@@ -34,14 +34,13 @@ def trials_view(report: ReportStudy, styles: Mapping[str, CellStyle], trials: Se
     metric = next((name for name in (report.study.metric, TRAIN_LOSS) if name in drawn), None)
     numbers, last = environment_numbers(report), report.study.final.mean_of
     sparks = _sparks(report, metric, trials) if metric else {}
-    searched = list(report.study.search.space) if report.study.search else []
-    # Points are called by numbers, by which they sort.
-    ranks = cell_ranks({trial.cell: {} if searched else trial.levels for trial in trials})
+    # Points of a search are called by numbers, by which they sort.
+    ranks = cell_ranks({trial.cell: {} if report.study.search else trial.levels for trial in trials})
     details, places = details_of(report), {name: at for at, name in enumerate(styles)}
     rows = [
         _row(trial, styles, numbers.get(trial.number, ()), sparks.get(trial.number))
         | {"reused": reused_from(trial, report, trials), "place": places.get(trial.cell)}
-        | {"sort": _sort_values(trial, ranks), "values": [_value_and_sort(trial.levels.get(key)) for key in searched]}
+        | {"sort": _sort_values(trial, ranks)}
         | details(trial)
         | {"notes": own_notes(report, trial.number)}
         for trial in trials
@@ -96,11 +95,6 @@ def _sort_values(trial: ReportTrial, ranks: Mapping[str, int]) -> dict[str, str]
         "overhead": sort_value(overhead_s(trial)),
         "attempts": sort_value(len(trial.attempts) or None),
     }
-
-
-def _value_and_sort(value: Value) -> tuple[str, str]:
-    """A value of a search as its text, and as what its column sorts by."""
-    return _value_text(value), setting_value(value)
 
 
 def _state(trial: ReportTrial) -> str:

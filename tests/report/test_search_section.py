@@ -13,6 +13,8 @@ from support.studies import Maker
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.search import search_result
 from cifarsweep.analysis.study import analyse
+from cifarsweep.report.axes import value_ticks, whole_ticks
+from cifarsweep.report.marks import Scale
 from cifarsweep.report.notes import evaluation_notes
 from cifarsweep.report.render import render_study
 from cifarsweep.report.search_section import search_payload, search_view
@@ -93,8 +95,12 @@ def test_points_are_called_by_their_number_and_parameters_are_columns(searched: 
 
     assert view["search"]["parameters"] == ["lr", "norm"]
     assert [row["cell"] for row in view["results"]] == ["#0", "#1", "#2"]
-    rates = [[text for text, _ in row["values"]] for row in view["trials"]["rows"]]
-    assert rates == [["0.0001", "batch"], ["0.01", "batch"], ["1", "batch"]]
+    values = view["search"]["values"]
+    assert [values[row["cell"]] for row in view["trials"]["rows"]] == [
+        [("0.0001", "0.0001"), ("batch", "batch")],
+        [("0.01", "0.01"), ("batch", "batch")],
+        [("1", "1"), ("batch", "batch")],
+    ]
     assert [cell["name"] for cell in view["payload"]["cells"]] == ["#0", "#1", "#2"]
     assert view["differing"]["keys"] == []
     assert view["lead"].startswith("Of 3 points that were tried, #1 (lr=0.01) has the highest")
@@ -136,6 +142,32 @@ def test_the_next_step_names_as_many_points_as_there_are(searched: ReportStudy) 
 
     assert "cifarsweep create --from tried --best 2 --seeds 5" in page
     assert "Makes the study tried-best-2 of #1, #0" in page
+
+
+def test_one_point_is_tested_against_nothing(searched: ReportStudy) -> None:
+    one = replace(searched, trials=searched.trials[:1])
+
+    assert "Makes the study tried-best-1 of #0, with the same settings. Run it" in render_study(analyse(one))
+
+
+def test_ticks_are_round_and_three_or_more(searched: ReportStudy) -> None:
+    for worst, best in ((0.005, 0.972), (0.2, 0.21), (0.64, 0.944), (1e-9, 3e-9)):
+        ticks = value_ticks(Scale(worst, best, 100, 0), "val/accuracy")
+        assert 3 <= len(ticks) <= 5, (worst, best)
+    assert [tick["text"] for tick in value_ticks(Scale(0.005, 0.972, 100, 0), "loss")] == ["0.25", "0.5", "0.75"]
+    assert whole_ticks(Scale(0, 59, 100, 0)) == [0, 20, 40] and whole_ticks(Scale(0, 2, 100, 0)) == [0, 1, 2]
+
+
+def test_a_point_without_a_value_of_the_space_stands_in_tables_alone() -> None:
+    """As after the space was changed by hand: its row has a gap, and no plot of that parameter has it."""
+    whole = EXAMPLES["searched"]()
+    lost = replace(whole.trials[44], levels={"optimizer.lr": 0.0182})
+    trials = tuple(lost if one.number == 44 else one for one in whole.trials)
+
+    view = view_of(replace(whole, trials=trials))
+
+    assert view["values"]["#44"] == [("0.0182", "0.0182"), ("", ""), ("", ""), ("", "")]
+    assert all(44 not in dict(each["points"]) for each in view["slices"])
 
 
 def test_a_search_without_a_result_has_no_figure_and_no_command() -> None:

@@ -134,4 +134,4 @@ const listenToSearch = () => {
     drawPair();
   });
 };
-if (searchSection() && data.search) listenToSearch();
+if (searchSection()) listenToSearch();
