@@ -121,27 +121,31 @@ def test_controls_work_by_keyboard(desk: Any) -> None:
 
 
 def test_the_mean_on_the_screen_is_the_mean_of_the_seeds(make: Any, show: Any, tmp_path: Path) -> None:
-    study = make.study({}, seeds=2)
+    study = make.study({}, seeds=3)
     steps = np.array([1, 2])
-    series = {(n, "val/accuracy"): (steps, np.array([0.2, 0.4]) * (n + 1)) for n in (0, 1)}
-    path = write_pages([analyse(make.report(study, [make.trial(n, "base", n) for n in (0, 1)], series))], tmp_path)[0]
+    series = {(n, "val/accuracy"): (steps, np.array([0.2, 0.3]) * (n + 1)) for n in range(3)}
+    path = write_pages([analyse(make.report(study, [make.trial(n, "base", n) for n in range(3)], series))], tmp_path)[0]
 
     page = show(path).page
 
     drawn = page.evaluate("Array.from(document.getElementById('curves-plot').data.at(-1).y)")
-    assert drawn == pytest.approx([0.3, 0.6])
+    assert drawn == pytest.approx([0.4, 0.6])
     text = page.evaluate("document.getElementById('curves-plot').data.at(-1).text")
-    assert text[0] == "30.00 % (0.00 % to 100.00 %) (n = 2)"
+    assert text[0] == "40.00 % (0.00 % to 89.68 %) (n = 3)"
 
 
-def test_the_spread_on_the_screen_is_half_of_the_interval(make: Any, show: Any, tmp_path: Path) -> None:
-    study = make.study({}, seeds=2)
-    series = {(n, "val/accuracy"): (np.array([1]), np.array([0.5 + 0.01 * n])) for n in (0, 1)}
-    path = write_pages([analyse(make.report(study, [make.trial(n, "base", n) for n in (0, 1)], series))], tmp_path)[0]
+@pytest.mark.parametrize(("seeds", "said"), [(2, "50.50 % (50.00 % to 51.00 %)"), (3, "51.00 % ± 2.48 %")])
+def test_the_spread_on_the_screen_is_half_of_the_interval_or_the_range_of_two(
+    make: Any, show: Any, tmp_path: Path, seeds: int, said: str
+) -> None:
+    study = make.study({}, seeds=seeds)
+    series = {(n, "val/accuracy"): (np.array([1]), np.array([0.5 + 0.01 * n])) for n in range(seeds)}
+    trials = [make.trial(n, "base", n) for n in range(seeds)]
+    path = write_pages([analyse(make.report(study, trials, series))], tmp_path)[0]
 
     text = show(path).page.evaluate("document.getElementById('curves-plot').data.at(-1).text")
 
-    assert text[0] == "50.50 % ± 6.35 % (n = 2)"
+    assert text[0] == f"{said} (n = {seeds})"
 
 
 @pytest.mark.parametrize("name", ["tried.html", "index.html"])
