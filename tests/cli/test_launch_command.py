@@ -122,6 +122,13 @@ def test_a_job_of_kubernetes_is_all_of_standard_output(call, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_host_starts_is_for_no_person(call, tmp_path):
+    done = call("attend", "logs", "--", "--cpus=1")
+
+    assert done.returncode == 2 and "this command is for `launch --hosts`" in done.stderr
+    assert list(tmp_path.iterdir()) == [] and "attend" not in call("--help").stdout
+
+
 def test_a_database_that_is_not_there_is_one_sentence_not_one_of_every_worker(call, tmp_path):
     done = call("launch", "--cpus", "3")
 

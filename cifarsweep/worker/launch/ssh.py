@@ -142,9 +142,9 @@ class HostGroup:
         On the first Ctrl-C or SIGTERM all launchers are asked to end; the second asks them to end at once.
         """
         with self._signals:
-            for name, command in self._commands.items():
-                self._hosts.append(_Host(name, command, self._environment, self._events))
             try:
+                for name, command in self._commands.items():
+                    self._hosts.append(_Host(name, command, self._environment, self._events))
                 self._run()
             finally:
                 for host in self._hosts:
