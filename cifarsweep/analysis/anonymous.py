@@ -212,6 +212,7 @@ def _texts(report: ReportStudy) -> Iterator[str]:
     """Every text that may hold a path."""
     yield report.database
     yield from (trial.error or "" for trial in report.trials)
+    yield from (note.text for note in report.own_notes)
     for attempt in _attempts(report):
         yield from (attempt.error, attempt.traceback)
     yield from (study.canonical() for study in (report.study, report.written) if study)

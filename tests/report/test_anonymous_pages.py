@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.pages import judged
 from support.programs import program_report, program_study
-from support.studies import Maker
+from support.studies import START, Maker
 
 from cifarsweep.analysis.anonymous import Anonymiser
 from cifarsweep.analysis.comparison import compare
@@ -26,10 +26,11 @@ from cifarsweep.report.table_formats import write_tables
 from cifarsweep.spec.hypothesis import Greater
 from cifarsweep.spec.program import Program, ProgramFile
 from cifarsweep.spec.reported import Reported
+from cifarsweep.store.records import Note
 
 make = Maker()
-#: No word of a page contains it.
-MARKER = "zqx"
+#: No word of a page contains it, and base64 has no underscore.
+MARKER = "zq_x"
 #: What hosts, users and folders may be called.
 names = st.text("abcXYZ019-_", min_size=0, max_size=8).map(lambda rest: f"{MARKER}{rest}9")
 folders = st.sampled_from(
@@ -83,6 +84,8 @@ def of_somebody(user: str, host: str, folder: str) -> ReportStudy:
     trials = [replace(trial, attempts=attempts, versions=attempts[-1].versions) for trial in report.trials]
     failed = {"state": "failed", "outcome": None, "final": {}, "error": error}
     trials[-1] = replace(trials[-1], reuse=make.reuse("own/1", 3, host=host, worker_id=f"{host}-1"), **failed)
+    notes = (Note(1, None, f"{user} looked at {data} on {host}", START), Note(2, 0, f"mail {user}@{host}", START))
+    report = replace(report, own_notes=notes)
     return replace(report, trials=tuple(trials), written=study, database=f"postgresql://{user}@{host}:5432/{user}")
 
 
