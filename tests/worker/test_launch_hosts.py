@@ -66,10 +66,10 @@ class Hosts:
     def run(self, *names: str, script: str = WORKS, environment: dict[str, str] = ENVIRONMENT) -> int:
         """Run the script on each host, in a folder of logs of the host's name, until all have ended."""
         return HostGroup(
-            {name: self._command(name, script) for name in names}, environment, lambda *line: self.said.append(line)
+            {name: self.command(name, script) for name in names}, environment, lambda *line: self.said.append(line)
         ).run()
 
-    def _command(self, name: str, script: str) -> str:
+    def command(self, name: str, script: str) -> str:
         words = [sys.executable, "-c", ATTEND, f"logs/{name}", sys.executable, "-c", script]
         return f"cd {shlex.quote(str(self.folder))} && exec {shlex.join(words)}"
 
@@ -142,20 +142,16 @@ def test_launchers_for_something_else_are_not_joined(hosts: Hosts):
     refused: list[int] = []
 
     def try_others() -> None:
-        for more in ({"environment": other}, {"script": WORKS + "#"}):
-            refused.append(subprocess.run(asking(hosts, **more), capture_output=True, check=False).returncode)
+        for script, environment in ((WORKS, other), (WORKS + "#", ENVIRONMENT)):
+            ssh = ["ssh", *OPTIONS, "--", "one", hosts.command("one", script)]
+            done = subprocess.run(ssh, input=json.dumps(environment), text=True, capture_output=True, check=False)
+            refused.append(done.returncode)
 
     beside = Beside(lambda: hosts.heard("one", "works for x"), try_others)
     assert hosts.run("one") == 130
     beside.check()
 
     assert refused == [2, 2] and len(hosts.starts()) == 1
-
-
-def asking(hosts: Hosts, script: str = WORKS, environment: dict[str, str] = ENVIRONMENT) -> list[str]:
-    """A command that tries to start a launcher as a second person would, and ends."""
-    line = shlex.quote(json.dumps(environment))
-    return ["sh", "-c", f"echo {line} | ssh {shlex.join(OPTIONS)} -- one {shlex.quote(hosts._command('one', script))}"]
 
 
 @NEEDS_SSHD
