@@ -4,12 +4,9 @@ import ast
 import importlib.util
 import re
 import sqlite3
-import subprocess
-import sys
 import tomllib
 from contextlib import closing
 from functools import cache
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -177,38 +174,6 @@ def test_every_page_is_in_the_menu():
     assert listed == {page.removeprefix("docs/") for page in PAGES if page.startswith("docs/")} | set(
         GENERATE.TOP_PAGES.values()
     )
-
-
-class Requests(HTMLParser):
-    """What a browser asks for to show a page."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        asked = given.get("src") or (given.get("href") if tag == "link" else None)
-        if asked and not asked.startswith("data:"):
-            self.found.append(asked)
-
-
-@pytest.mark.long
-def test_the_pages_are_built_strictly_and_ask_no_other_machine(tmp_path: Path):
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
-
-    subprocess.run(command, cwd=ROOT, check=True, timeout=120)
-
-    pages = sorted((tmp_path / "site").rglob("*.html"))
-    assert len(pages) > len(PAGES)
-    for page in pages:
-        requests = Requests()
-        requests.feed(page.read_text())
-        lost = [one for one in requests.found if not (page.parent / one.partition("?")[0]).exists()]
-        # The page of a wrong address is served from anywhere, so it names the site's root.
-        assert lost == [] or (page.name == "404.html" and all(one.startswith("/") for one in lost)), page
-    for sheet in (tmp_path / "site").rglob("*.css"):
-        assert re.findall(r"url\((?:https?:)?//", sheet.read_text()) == [], sheet
 
 
 def test_every_room_is_in_the_tree_and_in_the_table_of_the_architecture():
