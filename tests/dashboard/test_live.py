@@ -154,6 +154,7 @@ def test_sorted_tables_and_open_rows_stay_while_the_page_grows(serve, show, url,
     page.evaluate("document.querySelector('table.trials').scrollIntoView()")
     page.wait_for_selector("#trial-1 .opens")
     page.locator("#trial-1 .opens").press("Enter")
+    page.get_by_role("checkbox", name="Compare trial 1", exact=True).check()
     page.evaluate("window.row = document.getElementById('trial-1'); document.querySelector('#trial-1 .opens').focus()")
 
     for lease in leases:
@@ -167,6 +168,11 @@ def test_sorted_tables_and_open_rows_stay_while_the_page_grows(serve, show, url,
     assert page.locator("#more-1 .attempts").is_visible()
     assert page.evaluate("document.activeElement === window.row.querySelector('.opens') && window.row.isConnected")
     assert page.evaluate("document.querySelectorAll('#trial-1 .opens').length") == 1
+    assert page.locator("input.pick:checked").count() == 1 and page.locator("#trial-1 input.pick").is_checked()
+    assert page.locator(".picked").inner_text().startswith("Trial 1: choose another trial")
+    # The row of a trial that was closed tells what is newest, too.
+    page.locator("#trial-0 .opens").press("Enter")
+    assert "90.00" in page.locator("#more-0 .last").inner_text()
 
 
 def test_a_page_that_must_be_loaded_anew_is_shown_as_it_was_left(serve, show, url, store):

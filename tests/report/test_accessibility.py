@@ -40,3 +40,16 @@ def test_axe_finds_no_violation(show: Any, folder: Path, name: str) -> None:
     page.set_viewport_size({"width": 360, "height": 740})
     page.emulate_media(color_scheme="dark")
     assert {"dark phone": page.evaluate(VIOLATIONS)} == {"dark phone": []}
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (360, "dark")])
+def test_axe_finds_no_violation_in_what_a_reader_opened(show: Any, folder: Path, width: int, scheme: str) -> None:
+    page = show(folder / "index.html", width, color_scheme=scheme).page
+    page.goto(f"{folder.as_uri()}/judged.html#hide=skip:no&sort=table-2:5d&compare=3,16&at=trial-16")
+    page.wait_for_selector("#compared-plot .trace")
+    page.evaluate(AXE_SCRIPT)
+
+    assert {"compared": page.evaluate(VIOLATIONS)} == {"compared": []}
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#trial-16 .opens[aria-expanded=true]")
+    assert {"opened": page.evaluate(VIOLATIONS)} == {"opened": []}

@@ -110,6 +110,7 @@
     } catch { /* nothing was kept */ }
     if (!left) return;
     choose(left.choices);
+    if (left.open.length) document.dispatchEvent(new CustomEvent("details-wanted")); // closed ones may not be built yet
     for (const each of main.querySelectorAll("details")) if (left.open.includes(summaryOf(each))) each.open = true;
     history.scrollRestoration = "auto";
     const heading = left.at && document.getElementById(left.at[0]);

@@ -45,7 +45,7 @@ const onPick = ({ target }) => {
 const dialog = made("dialog", { className: "compared", tabIndex: -1, autofocus: true });
 dialog.setAttribute("aria-labelledby", "compared-title");
 const bar = made("div", { className: "picked", hidden: true });
-bar.setAttribute("role", "group");
+bar.setAttribute("role", "region");
 bar.setAttribute("aria-label", "Comparison");
 document.body.append(bar, dialog);
 const barText = made("span", { role: "status" });
@@ -78,10 +78,10 @@ const cellText = (cell) => {
 };
 const pairsOf = (list) => [...(list?.querySelectorAll("dt") ?? [])].map((term) => [said(term), said(term.nextElementSibling)]);
 const settingsOf = ({ kind, name }) => (
-  kind === "trial" ? pairsOf(byId(`more-${name}`).querySelector("dl.set")) : saidBy(cellRow("table.differing", name), ["Cell"]));
+  kind === "trial" ? pairsOf(detailsOf(name)?.querySelector("dl.set")) : saidBy(cellRow("table.differing", name), ["Cell"]));
 const resultsOf = (one) => {
   if (one.kind === "trial") {
-    const last = pairsOf(byId(`more-${one.name}`).querySelector("dl.last"));
+    const last = pairsOf(detailsOf(one.name)?.querySelector("dl.last"));
     // The column of the accuracy says the same with fewer digits.
     return [...last, ...saidBy(rowOf(one), ["No.", "Cell", ...(last.length ? ["Accuracy", data.accuracy] : [])])];
   }
@@ -122,7 +122,7 @@ const curvesPart = () => {
     made("h3", {}, "Curves"),
     made("div", { className: "controls" }, ...(kind === "cell" ? [field("x axis", "compared-x", axes)] : []),
       field("y axis", "compared-y", metrics.map(({ label }, nth) => [String(nth), label]))),
-    made("div", { id: "compared-plot", role: "img", ariaLabel: "Curves of both; their last values stand above." }),
+    made("div", { id: "compared-plot", role: "group", ariaLabel: "Curves of both; their last values stand above." }),
     made("p", { className: "caption", id: "compared-told", role: "status" }),
     ...(missing.length ? [made("p", { className: "caption" }, `The page has no room for the curves of single trials of: ${missing.join(", ")}.`)] : []),
   ];

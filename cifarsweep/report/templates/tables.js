@@ -146,7 +146,19 @@ const showAllRows = () => {
   viewChanged();
 };
 
-const detailsOf = (number) => byId(`more-${number}`)?.querySelector("details");
+/** What a row opens is served as text for readers without scripts, and built when it is wanted. */
+const unpacked = (row) => {
+  const packed = row?.querySelector("noscript");
+  if (packed) {
+    const built = document.createElement("template");
+    // A newer page of the dashboard was read without scripts, so it has elements there.
+    built.innerHTML = packed.firstElementChild ? packed.innerHTML : packed.textContent;
+    packed.replaceWith(built.content);
+  }
+  return row;
+};
+const unpackAll = () => document.querySelectorAll("tr.more").forEach(unpacked);
+const detailsOf = (number) => unpacked(byId(`more-${number}`))?.querySelector("details");
 /** Let the button of a row say whether it is open. */
 const sayOpen = (details) => {
   const opens = byId(details?.closest("tr.more")?.id.replace("more", "trial"))?.querySelector(".opens");
@@ -158,7 +170,7 @@ const dressOpens = (row) => {
   if (number === null || row.querySelector(".opens")) return;
   const opens = made("button", { type: "button", className: "made opens", ariaLabel: `Details of trial ${number}` });
   opens.setAttribute("aria-controls", `more-${number}`);
-  opens.ariaExpanded = String(detailsOf(number)?.open ?? false);
+  opens.ariaExpanded = String(byId(`more-${number}`)?.querySelector("details")?.open ?? false);
   row.cells[0].prepend(opens);
 };
 /** What gives rows their controls, when the reader comes near: a long table takes its time. */
@@ -227,6 +239,12 @@ const onTableClick = (event) => {
 const onToggle = ({ target }) => sayOpen(target);
 /** A newer page is arranged as this one before it takes its place. */
 const onArrival = ({ detail: page }) => {
+  for (const fresh of page.querySelectorAll("tr.more")) {
+    const [served, packed] = [fresh.querySelector("noscript"), byId(fresh.id)?.querySelector("noscript")];
+    if (served && packed) packed.textContent = served.innerHTML;
+    else if (served) unpacked(fresh);
+    else packed?.remove();
+  }
   for (const table of sortables(page)) {
     dressHeads(table);
     order(table);
@@ -244,6 +262,8 @@ document.addEventListener("click", onTableClick);
 document.addEventListener("toggle", onToggle, true);
 document.addEventListener("view-changed", arrange);
 document.addEventListener("page-arrives", onArrival);
+document.addEventListener("details-wanted", unpackAll);
+addEventListener("beforeprint", unpackAll);
 document.addEventListener("page-changed", () => {
   arrange();
   watchTables();
