@@ -104,6 +104,23 @@ def test_two_parameters_are_chosen_and_the_address_keeps_them(opened: Any, show:
     assert not again.locator("#pair-x-log").is_checked()
 
 
+def test_newer_data_keep_the_parameters_that_were_chosen(opened: Any) -> None:
+    page = opened.page
+    page.select_option("#pair-x", label="weight_decay")
+    chosen = page.evaluate(PLACES)
+
+    page.evaluate(
+        """() => {
+          const detail = JSON.parse(document.getElementById('report-data').textContent);
+          for (const mark of document.querySelectorAll('#pair-plane circle')) mark.setAttribute('cx', '0%');
+          document.dispatchEvent(new CustomEvent('newer-data', { detail }));
+        }"""
+    )
+
+    assert page.evaluate(PLACES) == chosen and page.locator("#pair-x option:checked").inner_text() == "weight_decay"
+    assert opened.complaints == []
+
+
 def test_an_address_with_an_unknown_parameter_shows_what_the_page_shows(show: Any, path: Path, opened: Any) -> None:
     other = show(path).page
     other.goto(f"{path.as_uri()}#pair-x=nonsense&pair-y=:log")
