@@ -15,6 +15,7 @@ from cifarsweep.spec.levels import cell_name
 from cifarsweep.spec.search_space import Choices, Range, Search
 from cifarsweep.spec.study import Cell
 from cifarsweep.spec.types import Value
+from cifarsweep.store.records import Note
 from support.studies import START, Maker
 
 make = Maker()
@@ -36,7 +37,7 @@ def crossed() -> ReportStudy:
 
 
 def judged() -> ReportStudy:
-    """The same with hypotheses, a failure, a takeover, another device, and a trial that waits."""
+    """The same with hypotheses, a failure, a takeover, another device, a trial that waits, and notes."""
     report = crossed()
     skip = ({"optimizer.lr": 0.3, "optimizer.name": "sgd", "model.skip": yes} for yes in (True, False))
     adamw = ({"optimizer.lr": 0.1, "model.skip": True, "optimizer.name": name} for name in ("adamw", "sgd"))
@@ -53,7 +54,8 @@ def judged() -> ReportStudy:
     trials[5] = replace(trials[5], attempts=(make.attempt(1, device="NVIDIA H200"),), versions={"torch": "2.14.0"})
     trials[-1] = replace(trials[-1], state="queued", attempts=(), **lost)
     study = report.study.model_copy(update={"name": "judged", "hypotheses": hypotheses})
-    return replace(report, study=study, trials=tuple(trials))
+    notes = (Note(1, None, "The rate of AdamW is a guess.", START), Note(2, 5, "Somebody else was on this GPU.", START))
+    return replace(report, study=study, trials=tuple(trials), own_notes=notes)
 
 
 def searched() -> ReportStudy:
