@@ -28,8 +28,9 @@ def fingerprints(conn: Connection) -> dict[str, str]:
         found[row[0]].append([str(value) for value in row[1:]])
     for row in conn.execute(select(look).order_by(look.c.study_id, look.c.seeds)):
         found[row.study_id].append(row.seeds)
-    for row in conn.execute(select(note.c.study_id, note.c.note_id).order_by(note.c.note_id)):
-        found[row.study_id].append(f"note {row.note_id}")
+    # SQLite gives the number of a note that was deleted to the next one.
+    for row in conn.execute(select(note.c.study_id, note.c.note_id, note.c.written_at).order_by(note.c.note_id)):
+        found[row.study_id].append(f"note {row.note_id} {row.written_at}")
     columns = (study.c.study_id, study.c.name, study.c.sha256, study.c.wish, study.c.asked)
     studies = conn.execute(select(*columns).order_by(study.c.study_id)).all()
     return {rows.as_name(row.name): _digest([*row, *found[row.study_id]]) for row in studies}

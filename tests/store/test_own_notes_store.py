@@ -71,7 +71,7 @@ def test_a_note_about_nothing_is_refused(busy_store: Store) -> None:
 
 
 def test_who_watches_learns_of_a_note(busy_store: Store) -> None:
-    """Given a stamp of a study, when a note comes and goes, then the stamp is another one, and the first again."""
+    """Given a stamp of a study, when a note comes, goes, and another comes, then each moment has its stamp."""
 
     def stamp() -> str:
         return busy_store._db.read(fingerprints)["s"]
@@ -81,4 +81,7 @@ def test_who_watches_learns_of_a_note(busy_store: Store) -> None:
     noted = stamp()
     busy_store.notes.delete("s", number)
 
-    assert noted != before == stamp()
+    gone = stamp()
+    busy_store.notes.add("s", None, "y")
+
+    assert gone == before and len({before, noted, stamp()}) == 3
