@@ -178,8 +178,16 @@ def test_no_list_of_processes_shows_the_password(hosts: Hosts):
 def test_a_host_that_is_not_there_leaves_the_others_alone(hosts: Hosts):
     assert hosts.run("nowhere", "one", script="print('trains')") == 75
 
-    assert hosts.lines("nowhere")[-1] == "no connection: nothing was started there"
+    assert hosts.lines("nowhere")[-1].startswith("no connection, nothing was started there: ssh: connect to host")
     assert hosts.heard("one", "trains") and hosts.lines("one")[-1] == "ended, exit code 0"
+
+
+@NEEDS_SSHD
+@pytest.mark.long
+def test_the_last_line_of_a_host_says_why_it_ended(hosts: Hosts):
+    assert hosts.run("one", script="raise SystemExit(print('error: no such study') or 2)") == 2
+
+    assert hosts.lines("one")[-1] == "ended, exit code 2: error: no such study"
 
 
 @NEEDS_SSHD

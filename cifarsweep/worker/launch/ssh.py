@@ -73,6 +73,7 @@ class _Host:
         self.name = name
         self.code: int | None = None
         self.started = False
+        self.newest = ""
         self._process = subprocess.Popen(
             ["ssh", *OPTIONS, "--", name, command],
             stdin=subprocess.PIPE,
@@ -169,6 +170,7 @@ class HostGroup:
                     self._end(host)
                 else:
                     host.started |= bool(_STARTED.match(line))
+                    host.newest = line
                     self._say(host, line)
         for host in open_hosts:
             self._say(host, f"does not answer for {_GRACE_S:.0f} s: its workers may go on")
@@ -177,11 +179,13 @@ class HostGroup:
         code = host.wait()
         if code != _SSH_FAILED:
             host.code = code
-            self._say(host, f"ended, exit code {code}")
+            # On a terminal, where each host has one line, this one takes the place of the reason.
+            why = f": {host.newest}" if host.newest.startswith("error: ") else ""
+            self._say(host, f"ended, exit code {code}{why}")
         elif host.started:
             self._say(host, "the connection is lost, the workers go on: the same command joins them again")
         else:
-            self._say(host, "no connection: nothing was started there")
+            self._say(host, f"no connection, nothing was started there: {host.newest or 'ssh says no reason'}")
 
     def _say(self, host: _Host, line: str) -> None:
         # A full screen or a reader that went away must not end the connections.
