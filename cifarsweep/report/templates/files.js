@@ -55,8 +55,8 @@ const legendOf = (figure) => {
   if (places.length > paper.legend) return { height: 0, parts: [], left: places.length };
   const briefs = new Map(data.cells.map(({ name, brief }) => [name, brief]));
   const long = names.some((name) => widthOf(name) + 44 > paper.width / 2);
-  const factors = long && names.every((name) => briefs.has(name)) ? factorsInNames() : null;
-  const texts = names.map((name) => short(factors === null ? name : briefs.get(name), 60));
+  const factors = long ? factorsInNames() : null;
+  const texts = names.map((name) => short(factors === null ? name : briefs.get(name) ?? name, 60));
   const wide = Math.max(...places.map((place) => Number(place.querySelector("svg").getAttribute("width")))) * paper.marks + 5;
   const columns = Math.max(Math.floor((paper.width - 8) / (wide + Math.max(...texts.map(widthOf)) + 12)), 1);
   const rows = Math.ceil(texts.length / columns);
