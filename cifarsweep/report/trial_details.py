@@ -27,8 +27,9 @@ def details_of(report: ReportStudy) -> Callable[[ReportTrial], dict[str, Any]]:
     latest = _latest(report)
 
     def details(trial: ReportTrial) -> dict[str, Any]:
-        # The points of a search that are no cells of the page have the levels that were chosen for them.
-        known, named = (cells[trial.cell], keys) if trial.cell in cells else (trial.levels, list(trial.levels))
+        # Points of a search tell what was chosen for them: most are no cells of the page.
+        searched = report.study.search is not None or trial.cell not in cells
+        known, named = (trial.levels, list(trial.levels)) if searched else (cells[trial.cell], keys)
         last = latest.get(trial.number, {}) if not trial.done else trial.final
         names = sorted(last.keys() - _LEFT_OUT, key=lambda name: (name != trial.metric, *metric_rank(name)))
         return {

@@ -123,3 +123,16 @@ def test_paper_compares_nothing(show: Any, page_file: Path) -> None:
     page.emulate_media(media="print")
 
     assert page.locator("dialog:visible, .picked:visible, .pick:visible").count() == 0
+
+
+def test_points_of_a_search_are_compared_by_what_was_chosen_for_them(show: Any, tmp_path: Path) -> None:
+    path = write_pages([analyse(EXAMPLES["searched"]())], tmp_path)[0]
+    opened = show(path)
+
+    page = visit(opened.page, path, "compare=7,21")  # one of them is no cell of the page
+
+    settings = [line.split(" | ") for line in lines(page, "Settings")]
+    assert [key for key, *_ in settings] == ["optimizer.lr", "optimizer.weight_decay", "batch_size", "optimizer.name"]
+    assert all("–" not in texts for _, *texts in settings)
+    assert [line.split(" | ")[0] for line in lines(page, "Results")] == ["Test accuracy"]
+    assert opened.complaints == []

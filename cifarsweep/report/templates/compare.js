@@ -42,7 +42,7 @@ const onPick = ({ target }) => {
   viewChanged();
 };
 
-const dialog = made("dialog", { className: "compared", tabIndex: -1, autofocus: true });
+const dialog = made("dialog", { className: "compared", tabIndex: -1 });
 dialog.setAttribute("aria-labelledby", "compared-title");
 const bar = made("div", { className: "picked", hidden: true });
 bar.setAttribute("role", "region");
@@ -79,13 +79,16 @@ const cellText = (cell) => {
 const pairsOf = (list) => [...(list?.querySelectorAll("dt") ?? [])].map((term) => [said(term), said(term.nextElementSibling)]);
 const settingsOf = ({ kind, name }) => (
   kind === "trial" ? pairsOf(detailsOf(name)?.querySelector("dl.set")) : saidBy(cellRow("table.differing", name), ["Cell"]));
+/** Columns that name a row, or repeat a setting as the tables of a search do. */
+const notResults = (one) => ["No.", "Cell", "Point", ...settingsOf(one).flatMap(([key]) => [key, key.split(".").at(-1)])];
 const resultsOf = (one) => {
+  const leftOut = notResults(one);
   if (one.kind === "trial") {
     const last = pairsOf(detailsOf(one.name)?.querySelector("dl.last"));
     // The column of the accuracy says the same with fewer digits.
-    return [...last, ...saidBy(rowOf(one), ["No.", "Cell", ...(last.length ? ["Accuracy", data.accuracy] : [])])];
+    return [...last, ...saidBy(rowOf(one), [...leftOut, ...(last.length ? ["Accuracy", data.accuracy] : [])])];
   }
-  return [...saidBy(rowOf(one), ["Cell"]), ...saidBy(cellRow("table.resources", one.name), ["Cell"])];
+  return [...saidBy(rowOf(one), leftOut), ...saidBy(cellRow("table.resources", one.name), leftOut)];
 };
 /** Lines {what, texts} for everything that one of both says. */
 const linesFor = (tell) => {
@@ -165,6 +168,7 @@ const openDialog = () => {
   if (picked.length < 2) return;
   fillDialog();
   dialog.showModal();
+  dialog.focus();
   drawComparedPlot(); // a plot needs its size
   dialog.scrollTop = 0;
 };
