@@ -88,9 +88,12 @@ def match_cells(groups: Sequence[Sequence[Cell]], named: Collection[str]) -> lis
     Only settings that all cells have count: whether a model has a setting follows from its family.
     """
     keys = set.intersection(*(set(cell.levels) for group in groups for cell in group)).difference(named)
-    rests = [{_rest(cell, keys) for cell in group} for group in groups]
-    common = set.intersection(*rests)
-    return [[cell for cell in group if _rest(cell, keys) in common] for group in groups]
+    rests = [[_rest(cell, keys) for cell in group] for group in groups]
+    common = set.intersection(*map(set, rests))
+    return [
+        [cell for cell, rest in zip(group, own, strict=True) if rest in common]
+        for group, own in zip(groups, rests, strict=True)
+    ]
 
 
 def _rest(cell: Cell, keys: Collection[str]) -> Hashable:
