@@ -141,6 +141,21 @@ class StudyResults:
         columns = ("claim", "decision", "low", "high", "estimate", "effect", "p", "p_corrected", "seeds", "more_seeds")
         return _frame(rows, (*columns, "sentence"))
 
+    def effects(self) -> pd.DataFrame:
+        """A row a level of a crossed factor: its mean over the others, the ends of its interval, cells and runs.
+
+        Without rows for a study that crosses no factors.
+        """
+        from cifarsweep.analysis.study import load_study
+
+        found, rows = load_study(self._store, self._name, curves=False).effects, []
+        for main in found.factors if found else ():
+            for each in main.levels:
+                one, ends = each.found, each.found.interval
+                low, high = (ends.low, ends.high) if ends else (None, None)
+                rows.append([main.factor, each.level, one.mean, low, high, one.cells, one.seeds])
+        return _frame(rows, ("factor", "level", "mean", "low", "high", "cells", "runs"))
+
     def reported(self) -> pd.DataFrame:
         """A row a number that others reported: what was found, where a run of ours would end, and the sentence."""
         from cifarsweep.analysis.study import load_study

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.programs import program_study
+from support.studies import Maker
 
 import cifarsweep
 from cifarsweep.errors import OutputError, UnknownStudy
@@ -89,6 +90,31 @@ def test_metrics_are_long(results: "cifarsweep.notebook.Results") -> None:
     assert list(long.columns) == ["trial", "cell", "seed", "name", "step", "value"]
     assert len(long) == 6 * 4
     assert long[(long.trial == 0) & (long.step == 4)].value.item() == 0.6
+
+
+def test_effects_of_crossed_factors_come_as_a_table(tmp_path: Path) -> None:
+    """Given two factors of two levels, each cell with two seeds 0.02 apart, then levels are averaged over the other."""
+    url = f"sqlite:///{tmp_path / 'crossed.db'}"
+    study = Maker().study({"optimizer.lr": (0.1, 0.2), "model.skip": (False, True)}, seeds=2, name="crossed")
+    means = dict(zip((cell.name for cell in study.cells), (0.5, 0.6, 0.7, 0.8), strict=True))
+    with Store.open(url, upgrade=True) as store:
+        store.studies.create(study)
+        while lease := store.queue.claim("w"):
+            final = {"val/accuracy": means[lease.cell] + 0.02 * lease.seed}
+            store.queue.finish(lease, [], None, TrialResult(Outcome.FINISHED, 4, final, "f" * 64))
+
+    with cifarsweep.open(url) as results:
+        table = results.study("crossed").effects()
+
+    assert table[["factor", "level"]].values.tolist() == [
+        ["optimizer.lr", 0.1], ["optimizer.lr", 0.2], ["model.skip", False], ["model.skip", True],
+    ]  # fmt: skip
+    assert table["mean"].tolist() == pytest.approx([0.56, 0.76, 0.61, 0.71])
+    assert (table["low"] < table["mean"]).all() and table["runs"].tolist() == [4] * 4
+
+
+def test_a_study_that_crosses_no_factors_has_no_effects(results: "cifarsweep.notebook.Results") -> None:
+    assert results.study("demo").effects().empty
 
 
 def test_verdicts_come_as_a_table(results: "cifarsweep.notebook.Results") -> None:
