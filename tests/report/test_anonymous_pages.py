@@ -97,7 +97,7 @@ def test_without_the_option_the_marker_is_there(host: str, tmp_path: Path) -> No
 
 
 @given(user=names, host=names, folder=folders)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_nothing_that_is_written_has_a_name_of_a_host_a_path_or_a_user(user: str, host: str, folder: str) -> None:
     report, other = of_somebody(user, host, folder), of_somebody(f"{user}b", f"{host}b", folder)
     anonymiser = Anonymiser([report, other])
