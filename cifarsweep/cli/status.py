@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ def status_fields(status: StudyStatus) -> dict[str, Any]:
             "attempt": worker.attempt,
             "step": worker.step,
             "total_steps": worker.total_steps,
-            "newest": dict(worker.newest),
+            "newest": {name: v if math.isfinite(v) else str(v) for name, v in worker.newest.items()},
             "last_beat_s": worker.last_beat_s,
             "expired": worker.expired,
             "slot": worker.slot,

@@ -22,6 +22,7 @@ from cifarsweep.store.schema import (
     hits,
     look,
     metric,
+    note,
     study,
     study_data,
     trial,
@@ -84,7 +85,7 @@ def _of_studies(conn: Connection, owner: int | None) -> Iterator[UnreadableStudy
     names = {row.study_id: row.name for row in conn.execute(select(study.c.study_id, study.c.name))}
     specs: dict[int, Planned] = {}
     yield from _studies(conn, owner, specs)
-    for table in (look, study_data):
+    for table in (look, study_data, note):
         for row in conn.execute(_for_study(select(table), table, owner)):
             yield from _problems(table, row, names.get(row.study_id))
     cells: dict[int, object] = {}

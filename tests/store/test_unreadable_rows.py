@@ -84,6 +84,8 @@ PLACES = {
     "cs_decision": ["step = 1"],
     "cs_attempt": ["attempt = 1 AND worker_id = 'w'"],
     "cs_hits": ["trial_id IN (SELECT trial_id FROM cs_trial WHERE study_id = 2 AND number = 0)"],
+    "cs_note": ["text = 'a note'"],
+    "cs_notice": ["event = 'an event'"],
     "cs_worker": ["worker_id = 'w'"],
     "cs_metric": [
         "name = 'train/loss' AND step = 2 AND trial_id IN (SELECT trial_id FROM cs_trial WHERE study_id = 2)"
@@ -141,6 +143,8 @@ def fill(store: Store) -> None:
         store.queue.write(lease, rows_at(1), saved_at(1), {1: False})
         row = {"trial_id": lease.trial_id, "step": 1, "identity": "i", "path": "p", "sha256": "0" * 64, "bytes": 1}
         store._db.write(lambda conn, row=row: conn.execute(insert(branch), row))  # type: ignore[misc]
+    store.notes.add("s", 0, "a note")
+    store.notices.claim("an event")
     store.sync_optuna()
 
 
