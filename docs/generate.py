@@ -62,6 +62,12 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     return as_shown(_MARKER.sub(lambda found: PARTS[found[1]](), markdown))
 
 
+def on_post_page(output: str, **_: Any) -> str:
+    """Name the box of the search, which the theme leaves without a name for those who hear a page."""
+    search = 'data-md-component="search" role="dialog"'
+    return output.replace(search, f'{search} aria-label="Search"')
+
+
 def as_shown(markdown: str) -> str:
     """Tables for MkDocs: a bar in code has no backslash, unlike elsewhere, and each option is a word of its own."""
     lines = []

@@ -285,7 +285,7 @@ def told_by(node: ast.AST) -> str | None:
 
 def test_every_message_of_the_page_on_troubles_is_one_of_the_code():
     page = PAGES["docs/how-to/troubleshooting.md"]
-    messages = re.findall(r"^#### `(.+)`$", page, flags=re.MULTILINE)
+    messages = re.findall(r"^### `(.+)`$", page, flags=re.MULTILINE)
     texts = texts_of_code()
 
     assert len(messages) > 40
