@@ -81,7 +81,14 @@ def test_a_link_compares_two_cells_with_their_bands(show: Any, page_file: Path) 
     assert opened.complaints == []
 
 
-BAD = ["compare=3,6000", "compare=cell:nobody,cell:nothing", "compare=3,cell:lr", "compare=,,", "compare=%E0%A4%A,3"]
+BAD = [
+    "compare=3,6000",
+    "compare=3,3",
+    "compare=cell:nobody,cell:nothing",
+    "compare=3,cell:lr",
+    "compare=,,",
+    "compare=%E0%A4%A,3",
+]
 
 
 def test_what_nobody_knows_is_not_compared(show: Any, page_file: Path) -> None:

@@ -12,7 +12,7 @@ const exists = (one) => rowOf(one) !== null;
 rememberList("compare",
   () => picked.map(({ kind, name }) => (kind === "trial" ? name : `cell:${name}`)),
   (texts) => {
-    const found = texts.map((text) => (/^\d+$/.test(text) ? { kind: "trial", name: text } : { kind: "cell", name: text.replace(/^cell:/, "") }));
+    const found = [...new Set(texts)].map((text) => (/^\d+$/.test(text) ? { kind: "trial", name: text } : { kind: "cell", name: text.replace(/^cell:/, "") }));
     picked = found.filter((one) => one.kind === found[0].kind && exists(one)).slice(0, 2);
   });
 const titleOf = ({ kind, name }) => (kind === "trial" ? `Trial ${name}` : name);
