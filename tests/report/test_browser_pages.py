@@ -126,6 +126,8 @@ def test_an_error_is_found_from_the_table_of_results(show: Any, folder: Path) ->
 
     page.get_by_role("link", name="1 failed").click()
     assert page.evaluate("location.hash") == "#trial-4"
+    assert page.locator("#error-4").is_visible()
+    page.locator("#more-4 summary").click()
     assert not page.locator("#error-4").is_visible()
     page.locator("#trial-4").get_by_role("link", name="failed").click()
 
@@ -244,12 +246,14 @@ def test_paper_is_white_and_hides_nothing(show: Any, folder: Path) -> None:
     page = show(folder / "tried.html", color_scheme="dark").page
     page.wait_for_selector("#finals-plot .point")
     shut = "document.querySelectorAll('details:not([open])').length"
-    before = page.evaluate(shut)
+    opened = "document.querySelectorAll('details[open]').length"
+    before = page.evaluate(opened)
+    assert page.evaluate(shut) > 1
     page.evaluate(f"addEventListener('beforeprint', () => {{ window.printed = {shut} }})")
 
     page.pdf()
 
-    assert (page.evaluate("window.printed"), page.evaluate(shut)) == (0, before) and before > 1
+    assert (page.evaluate("window.printed"), page.evaluate(opened)) == (0, before)
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
 
