@@ -51,6 +51,8 @@ class Notes(Display, logging.Handler):
         logging.getLogger("cifarsweep").handlers = [self]
         logging.getLogger("cifarsweep").setLevel(logging.INFO)
         self.notes: list[str] = []
+        #: The last line of a worker, which says what it has done.
+        self.summary = ""
         self.ends: list[str] = []
         #: The notes and the ends in their order.
         self.lines: list[str] = []
@@ -77,6 +79,9 @@ class Notes(Display, logging.Handler):
 
     def emit(self, record):
         text = record.getMessage()
+        if text.startswith("this worker"):
+            self.summary = text
+            return
         self.notes.append(text)
         self.lines.append(text)
         self._on_note(text)

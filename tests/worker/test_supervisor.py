@@ -265,7 +265,7 @@ def last_line(work, behaviour: str, **plan: object) -> str:
     """What a worker says at its end."""
     notes = Notes()
     work(behaviour, notes, **plan)
-    return notes.notes[-1]
+    return notes.summary
 
 
 @few
