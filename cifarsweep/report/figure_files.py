@@ -146,6 +146,7 @@ figure * {{ overflow: visible !important; }}
 figcaption, .controls, figure details {{ display: none !important; }}
 .crossing .scroll {{ flex: 1 !important; }}
 table.heat {{ width: 100% !important; }}
+.parallel {{ min-width: 0 !important; }}
 .axis-name {{ grid-column: 1 / -1; margin: 0 0 .6rem; font-size: .8125rem; line-height: 1.4; color: var(--ink); }}
 .axis-name:last-child {{ margin: 0; text-align: center; }}
 .effect-panels {{ gap: .8rem 1rem !important; margin: 0 !important; }}

@@ -85,6 +85,18 @@ def test_a_search_has_its_figures_with_names_of_axes() -> None:
     assert all(count > 30 for count in points) and "<linearGradient" in svg_of(figures, "pair")
 
 
+def test_the_lines_of_a_search_fit_into_a_column() -> None:
+    figure = next(one for one in drawn_figures(analyse(searched()), Paper()) if one.name == "parallel")
+
+    drawn = ET.fromstring(str(figure.content))
+    ends = [
+        # No letter of these faces is narrower on average.
+        float(text.attrib["x"]) + 0.4 * float(text.attrib["font-size"]) * len("".join(text.itertext()))
+        for text in drawn.iter(f"{SVG}text")
+    ]
+    assert ends and max(ends) <= figure.width
+
+
 def test_a_view_is_that_of_the_page() -> None:
     figures = drawn_figures(analyse(crossed()), Paper(view="hide=lr:0.03,lr:0.1&y=train/loss"))
 
