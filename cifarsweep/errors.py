@@ -85,8 +85,8 @@ class OutputError(CifarsweepError):
     """An output file can't be written."""
 
 
-class NoFigure(OutputError):
-    """A study has no figure to write yet."""
+class NothingYet(OutputError):
+    """A study has no figure or table to write yet."""
 
 
 class DashboardError(CifarsweepError):

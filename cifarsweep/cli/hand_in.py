@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 import typer
 
-from cifarsweep.errors import NoFigure
+from cifarsweep.errors import NothingYet
 
 if TYPE_CHECKING:
     from cifarsweep.analysis.study import StudyAnalysis
@@ -51,7 +51,10 @@ View = Annotated[
 
 
 class HandIn(Protocol):
-    """Writes what was asked for of studies; see `write_figures` on `named`."""
+    """Writes what was asked for of studies.
+
+    A study that has nothing to write yet is an error where it was `named`, or none has anything; else it is left out.
+    """
 
     def __call__(self, studies: Sequence[StudyAnalysis], *, named: bool) -> None: ...
 
@@ -74,7 +77,7 @@ def asked_for(
         if figures:
             write_figures(studies, figures, paper, named=named)
         if table:
-            write_tables(studies, table, out)
+            write_tables(studies, table, out, named=named)
 
     return write
 
@@ -104,13 +107,20 @@ def _millimetres(width: str) -> float:
     )
 
 
-def write_tables(studies: Sequence[StudyAnalysis], table: TableFormat, out: Path) -> None:
-    """Write the tables of the studies and print their paths, or print the tables."""
+def write_tables(studies: Sequence[StudyAnalysis], table: TableFormat, out: Path, *, named: bool) -> None:
+    """Write the tables of the studies and print their paths, or print the tables; see `HandIn`. Raises OutputError."""
     from cifarsweep.report import table_formats
     from cifarsweep.report.paper_tables import paper_tables
     from cifarsweep.text import data_output
 
-    tables = [one for analysis in studies for one in paper_tables(analysis)]
+    known = [analysis for analysis in studies if any(result.accuracy for result in analysis.results)]
+    none = [
+        NothingYet(f"study {analysis.study.name!r} has no table yet: no trial has a result; run `cifarsweep worker`")
+        for analysis in studies
+        if analysis not in known
+    ]
+    _leave_out(none, named=named or not known)
+    tables = [one for analysis in known for one in paper_tables(analysis)]
     if out == STANDARD_OUTPUT:
         data_output().write("\n".join(table_formats.table_text(one, table) for one in tables))
         return
@@ -119,10 +129,7 @@ def write_tables(studies: Sequence[StudyAnalysis], table: TableFormat, out: Path
 
 
 def write_figures(studies: Sequence[StudyAnalysis], out: Path, paper: Paper, *, named: bool) -> None:
-    """Draw the figures of all studies, then write them and print their paths. Raises OutputError.
-
-    A study without a figure is an error where it was `named`, or none has any; else it is left out.
-    """
+    """Draw the figures of all studies, then write them and print their paths; see `HandIn`. Raises OutputError."""
     from cifarsweep.report.figure_files import LEGEND_MOST, drawn_figures, writable, write_figure
 
     writable(out)  # before minutes of drawing
@@ -130,12 +137,9 @@ def write_figures(studies: Sequence[StudyAnalysis], out: Path, paper: Paper, *, 
     for analysis in studies:
         try:
             drawn.append((analysis.study.name, drawn_figures(analysis, paper)))
-        except NoFigure as error:
+        except NothingYet as error:
             none.append(error)
-    if none and (named or not drawn):
-        raise none[0]
-    for missing in none:
-        typer.echo(f"left out: {missing}", err=True)
+    _leave_out(none, named=named or not drawn)
     for study, figures in drawn:
         for figure in figures:
             typer.echo(write_figure(study, figure, out, paper))
@@ -145,3 +149,11 @@ def write_figures(studies: Sequence[StudyAnalysis], out: Path, paper: Paper, *, 
                 "none; hide levels with --view, such as --view hide=FACTOR:LEVEL",
                 err=True,
             )
+
+
+def _leave_out(none: Sequence[NothingYet], *, named: bool) -> None:
+    """Say what is left out. Raises the first of them where it was `named`."""
+    if none and named:
+        raise none[0]
+    for missing in none:
+        typer.echo(f"left out: {missing}", err=True)

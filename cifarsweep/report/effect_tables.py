@@ -31,7 +31,7 @@ def effects_table(study: Study, found: Effects) -> PaperTable:
     }
     caption = (
         f"{study.question.rstrip()} {metric_label(found.metric)} of each level of a factor, averaged over the other "
-        "factors, with half of its 95 % interval by the noise of all cells."
+        "factors, with half of its 95 % interval by the noise of all cells that trained."
     )
     raw = [
         {

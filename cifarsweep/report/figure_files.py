@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cifarsweep.analysis.study import StudyAnalysis
-from cifarsweep.errors import NoFigure, OutputError
+from cifarsweep.errors import NothingYet, OutputError
 from cifarsweep.files import part, scratch, write_atomically
 from cifarsweep.report.browser_print import print_sheet, read_dom
 from cifarsweep.report.render import PLOTLY, plotly_js, render_for_files
@@ -105,11 +105,11 @@ def _into(out: Path) -> Iterator[None]:
 
 
 def drawn_figures(analysis: StudyAnalysis, paper: Paper) -> list[Figure]:
-    """Draw every figure of the study's page. Raises NoFigure if it has none yet, or OutputError."""
+    """Draw every figure of the study's page. Raises NothingYet if it has none yet, or OutputError."""
     study = analysis.study.name
     html = render_for_files(analysis, _constants(paper), _style(paper))
     if 'id="report-data"' not in html:
-        raise NoFigure(f"study {study!r} has no figure yet: no trial has a result; run `cifarsweep worker`")
+        raise NothingYet(f"study {study!r} has no figure yet: no trial has a result; run `cifarsweep worker`")
     with scratch() as folder:
         (folder / PLOTLY).write_bytes(plotly_js())
         page = folder / "page.html"

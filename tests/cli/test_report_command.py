@@ -102,6 +102,18 @@ def test_what_can_not_be_shown_is_said_and_nothing_written(call, tmp_path, two_d
     assert not (tmp_path / "reports").exists()
 
 
+def test_a_study_without_results_has_no_table(call, tmp_path, two_databases):
+    assert call("create", "demo", "--as", "later").returncode == 0
+
+    named = call("report", "later", "--table", "latex", "--out", "paper")
+    every = call("report", "--table", "latex", "--out", "paper")
+
+    assert named.returncode == 2
+    assert "study 'later' has no table yet: no trial has a result; run `cifarsweep worker`" in named.stderr
+    assert "left out: study 'later' has no table yet" in every.stderr
+    assert every.stdout.splitlines() == ["paper/small-results.tex", "paper/small-verdicts.tex"]
+
+
 def test_tables_go_into_files_or_to_standard_output(call, tmp_path, two_databases):
     written = call("report", "small", "--table", "latex", "--out", "paper")
     told = call("report", "small", "--table", "csv", "--out", "-")

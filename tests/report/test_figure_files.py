@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.studies import WAITING
 
 from cifarsweep.analysis.study import analyse
-from cifarsweep.errors import NoFigure, OutputError
+from cifarsweep.errors import NothingYet, OutputError
 from cifarsweep.report.browser_print import VARIABLE
 from cifarsweep.report.figure_files import Paper, _slug, drawn_figures, writable, write_figure
 
@@ -69,7 +69,7 @@ def test_a_study_without_results_has_no_figure(make: Any, browser_says: Any) -> 
     study = make.study(seeds=1)
     waiting = make.report(study, [make.trial(0, study.cells[0].name, 0, **WAITING)])
 
-    with pytest.raises(NoFigure, match="study 'tried' has no figure yet: no trial has a result"):
+    with pytest.raises(NothingYet, match="study 'tried' has no figure yet: no trial has a result"):
         drawn_figures(analyse(waiting), Paper())
 
 
