@@ -102,13 +102,13 @@ def shown_interval(summary: Summary, metric: str) -> Interval | None:
     return summary.shown_interval(*bounds(metric))
 
 
-def mean_text(summary: Summary, metric: str) -> str:
-    """`97.2 ± 0.4 %`, from one seed `97.2 %`, of two or far apart `63.4 % (10.0 to 91.0 %)`."""
+def mean_text(summary: Summary, metric: str, *, ends: bool = True) -> str:
+    """`97.2 ± 0.4 %`, of one seed `97.2 %`, of two or far apart `63.4 % (10.0 to 91.0 %)`; `ends` are the brackets."""
     interval = shown_interval(summary, metric)
     half = interval.half if interval else None
     spread = f"{_THIN}±{_THIN}{_number(half, half, metric)}" if half is not None else ""
-    ends = f" ({range_text(summary, metric)})" if summary.interval and not interval else ""
-    return f"{_number(summary.mean, half, metric)}{spread}{_unit(metric)}{ends}"
+    brackets = f" ({range_text(summary, metric)})" if ends and summary.interval and not interval else ""
+    return f"{_number(summary.mean, half, metric)}{spread}{_unit(metric)}{brackets}"
 
 
 def interval_text(summary: Summary, metric: str) -> str:

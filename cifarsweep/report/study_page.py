@@ -154,7 +154,7 @@ def _result_row(
     return {
         "cell": result.cell.name,
         "style": style,
-        "mean": mean_text(accuracy, metric) if accuracy else None,
+        "mean": mean_text(accuracy, metric, ends=False) if accuracy else None,
         "range": range_text(accuracy, metric) if accuracy else None,
         "mark": _mark(accuracy, metric, scale) if accuracy and scale else None,
         "test": mean_text(result.test, TEST_ACCURACY) if result.test else None,

@@ -90,6 +90,7 @@ def test_the_page_marks_the_range_of_two_seeds_without_caps(two: ReportStudy) ->
     row = study_view(analysis)["results"][1]
     page = plain(render_study(analysis))
 
+    assert (plain(row["mean"]), plain(row["range"])) == ("97.0 %", "95.0 to 99.0 %"), "the range has its own column"
     assert row["mark"]["ends"] == [] and row["mark"]["range"][0] < row["mark"]["value"] < row["mark"]["range"][1]
     assert 'class="range"' in page and "The range of the seeds stands in the place of the interval" in page
     assert study_view(analysis)["payload"]["cells"][1]["interval"] is None
