@@ -52,6 +52,15 @@ def nobody_beside() -> Iterator[None]:
     Beside.leave_all()
 
 
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test hear of the database that another one's `launch` told to its workers, by their environment."""
+    for name in ("CIFARSWEEP_DB", "CIFARSWEEP_NOTIFY"):
+        # Set before it is taken away, so that what the test sets is undone.
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+
+
 @pytest.fixture
 def no_code_stays() -> Iterator[None]:
     """Let go of the code of a user that a test has loaded."""

@@ -123,7 +123,7 @@ def test_a_training_process_numbers_gpus_as_nvidia_smi_does_unless_it_is_told_ot
 
 
 def test_every_process_that_is_started_says_what_it_knows():
-    """Workers alone need the database: whoever else starts a process passes an environment.
+    """Workers alone need the database, and what starts them: whoever else starts a process passes an environment.
 
     The child that runs programs makes theirs once, and passes it on.
     """
@@ -132,6 +132,6 @@ def test_every_process_that_is_started_says_what_it_knows():
 
     assert "process.py" in starts and "check_process.py" in starts
     assert "program_environment(without_database(), " in Path(program.__file__).read_text()
-    for name in starts.keys() - {"local.py", "guard.py", "program_process.py", "program_versions.py"}:
+    for name in starts.keys() - {"local.py", "attendant.py", "guard.py", "program_process.py", "program_versions.py"}:
         calls = len(re.findall(r"subprocess\.(run|Popen|check_output|call)\(", starts[name]))
         assert calls == len(re.findall(r"env=(without_database|child_environment)\(\)", starts[name])), name

@@ -81,8 +81,10 @@ def test_the_rights_that_are_missing_are_named_until_all_are_there(new_postgres:
         f"GRANT DELETE ON cs_metric TO {name}",
     )
 
-    sequences = ", ".join(f"USAGE on cs_{table}_{table}_id_seq" for table in ("study", "trial"))
-    assert lacking.startswith(f"a worker lacks USAGE on cs_cell_cell_id_seq, DELETE on cs_metric, {sequences}: let")
+    sequences = ", ".join(f"USAGE on cs_{table}_{table}_id_seq" for table in ("note", "study"))
+    assert lacking.startswith(
+        f"a worker lacks USAGE on cs_cell_cell_id_seq, DELETE on cs_metric, {sequences} and 1 more: let"
+    )
     assert levels(reader)["rights"].level == "ok"
 
 

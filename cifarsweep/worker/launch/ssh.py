@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from cifarsweep.environment import without_database
 from cifarsweep.errors import CifarsweepError, SpecError, StoreUnavailable
 from cifarsweep.text import quoted
 from cifarsweep.worker.signals import SignalInbox
@@ -79,6 +80,7 @@ class _Host:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            env=without_database(),
             # Ctrl-C in the terminal reaches only us, who ask every host once.
             start_new_session=True,
         )
