@@ -1,6 +1,7 @@
 """What a user gets for bad input: one clear sentence, exit code 2, nothing written."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -159,7 +160,7 @@ def test_a_data_set_that_is_not_here_is_refused_with_how_to_get_it(call):
 
 def test_a_database_of_a_newer_version_is_left_alone(call, tmp_path):
     call("create", "demo")
-    with sqlite3.connect(tmp_path / "cifarsweep.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "cifarsweep.db")) as connection, connection:
         connection.execute("UPDATE cifarsweep_alembic_version SET version_num = '9999'")
     connection.close()
 

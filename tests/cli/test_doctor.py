@@ -4,6 +4,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ def test_who_holds_the_lock_is_named_without_its_arguments(looked, database, tmp
 
 def test_a_lease_that_ran_out_is_a_warning(looked, database, call):
     assert call("create", "demo").returncode == 0
-    with sqlite3.connect(database) as conn:
+    with closing(sqlite3.connect(database)) as conn, conn:
         conn.execute("UPDATE cs_trial SET state = 'leased', clock = 'another', lease_until = 0 WHERE number = 3")
     conn.close()
 

@@ -6,6 +6,7 @@ import logging
 import sqlite3
 import sys
 import unicodedata
+from contextlib import closing
 
 import pytest
 from rich.console import Group
@@ -44,7 +45,7 @@ def hostile(tmp_path) -> str:
         store.queue.fail(
             lease, AttemptEnd.EXCEPTION, f"ValueError: {HOSTILE}", f"Traceback: {HOSTILE}".replace("\n", " ")
         )
-    with sqlite3.connect(tmp_path / "cifarsweep.db") as database:
+    with closing(sqlite3.connect(tmp_path / "cifarsweep.db")) as database, database:
         database.execute("UPDATE cs_cell SET name = ? || position", (HOSTILE,))
     database.close()
     return url

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -70,7 +71,7 @@ def test_a_damaged_data_set_is_said_and_the_others_are_printed(call, data_root):
 
 def test_findings_of_a_check_are_printed_and_end_with_exit_code_2(call, made, tmp_path):
     assert json.loads(call("db", "check", "--json").stdout)["findings"] == []
-    with sqlite3.connect(tmp_path / "cifarsweep.db") as database:
+    with closing(sqlite3.connect(tmp_path / "cifarsweep.db")) as database, database:
         database.execute("update cs_study set sha256 = 'other'")
 
     done = call("db", "check", "--json")

@@ -71,7 +71,7 @@ def test_a_text_is_no_database_and_stays_as_it_is(tmp_path: Path) -> None:
 
 def test_a_database_of_somebody_else_has_no_studies(tmp_path: Path) -> None:
     path = tmp_path / "other.db"
-    with sqlite3.connect(path) as conn:
+    with closing(sqlite3.connect(path)) as conn, conn:
         conn.execute("CREATE TABLE songs (title TEXT)")
     conn.close()
 
