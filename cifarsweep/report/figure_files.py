@@ -78,8 +78,9 @@ class Figure:
 
 
 def writable(out: Path) -> None:
-    """Make the folder of figures and check that it takes files. Raises OutputError."""
-    with _into(out), part(out / "figure"):
+    """Check that the folder of figures takes files or can be made, and make nothing. Raises OutputError."""
+    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    with _said_of(out), part(there / "figure"):
         pass
 
 
@@ -87,16 +88,16 @@ def write_figure(study: str, figure: Figure, out: Path, paper: Paper) -> Path:
     """Write a figure into a file STUDY-FIGURE of the folder `out` and return its path. Raises OutputError."""
     path = out / f"{study}-{figure.name}.{paper.form}"
     content = _content(figure, paper)
-    with _into(out):
+    with _said_of(out):
+        out.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
     return path
 
 
 @contextmanager
-def _into(out: Path) -> Iterator[None]:
-    """Make the folder. Raises OutputError if it can't be written to."""
+def _said_of(out: Path) -> Iterator[None]:
+    """Raise OutputError where the folder can't be written to."""
     try:
-        out.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
         raise OutputError(

@@ -87,6 +87,12 @@ def test_a_folder_that_takes_no_files_is_said_before_drawing(tmp_path: Path) -> 
         writable(tmp_path / "file")
 
 
+def test_a_folder_that_is_not_there_is_not_made_by_looking(tmp_path: Path) -> None:
+    writable(tmp_path / "a" / "b")
+
+    assert list(tmp_path.iterdir()) == []
+
+
 @given(st.text(max_size=60))
 def test_every_name_is_safe_in_a_path(text: str) -> None:
     slug = _slug(text)
