@@ -179,7 +179,7 @@ class EarlyStop(Frozen):
 class Settings(Frozen):
     """One training run but for its seed. Exactly one of `epochs` and `steps` is the budget."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"normalize", "loss", "metrics"})
+    later: ClassVar[frozenset[str]] = frozenset({"normalize", "loss", "metrics", "devices", "batch_norm"})
 
     dataset: Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$")] = "cifar10"
     """A data set by its name, as `cifarsweep data list` shows them."""
@@ -210,6 +210,13 @@ class Settings(Frozen):
     """`auto`: bfloat16 autocast on a GPU of compute capability 8.0 or later, else float32, which is never TF32."""
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     """CPU threads of the training step. Part of the settings because 1 and 2 threads differ in the last bits."""
+    devices: Annotated[int, Field(ge=1, le=64)] = 1
+    """GPUs that share each batch, in one process each; on a processor as many processes of `threads` threads.
+
+    Part of the settings because another number adds up gradients in another order, and batch norm measures other
+    images."""
+    batch_norm: Literal["device", "synchronised"] = "device"
+    """`devices` above 1 only: what batch norm measures, each device its own part of the batch, or all the whole one."""
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:
@@ -220,6 +227,11 @@ class Settings(Frozen):
             raise ValueError(f"schedule.warmup_epochs: {schedule.warmup_epochs} leaves nothing of {self.epochs} epochs")
         if self.steps is not None and schedule.warmup_steps >= self.steps:
             raise ValueError(f"schedule.warmup_steps: {schedule.warmup_steps} leaves nothing of {self.steps} steps")
+        if self.batch_size < self.devices:
+            raise ValueError(
+                f"devices: {self.devices} devices can't share a batch of {self.batch_size}; choose at most "
+                f"{self.batch_size}, or a larger batch_size"
+            )
         return self
 
 

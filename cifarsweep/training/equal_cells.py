@@ -54,6 +54,7 @@ _READ_WHERE: tuple[tuple[_Condition, tuple[str, ...], str], ...] = (
     (lambda s: isinstance(s.loss, OwnLoss), ("loss.name",), "a loss of one's own"),
     (lambda s: s.augment.own is not None, ("augment.own",), "an augmentation of one's own"),
     (lambda s: bool(s.metrics.names), METRICS, "a metric that is on"),
+    (lambda s: s.devices > 1, ("devices", "batch_norm"), "devices above 1"),
     (lambda s: s.early_stop.patience > 0, ("early_stop.min_delta",), "early_stop.patience above 0"),
     (lambda s: _norm(s) == "group", ("model.norm_groups", "model.norm_group_size"), 'model.norm = "group"'),
     (lambda s: _norm(s) != "none", ("model.norm_affine",), "a norm"),

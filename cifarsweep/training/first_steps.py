@@ -111,7 +111,7 @@ def _small(settings: Settings, shape: ImageShape) -> Settings:
     batch = max(min(settings.batch_size, _BATCH), smallest_batch(settings.model, shape))
     changes = {"steps": _STEPS, "epochs": None, "log_every": 1, "eval_every": _STEPS, "batch_size": batch}
     plain = {"schedule": Schedule(), "early_stop": EarlyStop(), "validation": Validation(), "keep_best": False}
-    return settings.model_copy(update={**changes, **plain})
+    return settings.model_copy(update={**changes, **plain, "devices": 1})
 
 
 def _noise(settings: Settings, classes: int, shape: ImageShape) -> Split:

@@ -79,7 +79,7 @@ def train(run: Run) -> Iterator[Event]:
     settings, device = run.settings, find_device(run.device)
     make_repeatable(settings)
     shape = run.split.shape
-    if problem := misfit(settings, shape):
+    if problem := misfit(settings, shape) or _of_devices(settings):
         raise SpecError(problem)
     budget = Budget.of(settings, len(run.split.train_labels), smallest_batch(settings.model, shape))
     warmup_steps(settings.schedule, budget.total_steps, budget.steps_per_epoch)  # complain now, not at the first step
@@ -124,6 +124,10 @@ def train(run: Run) -> Iterator[Event]:
         return
     saved = yield from _save(run.folder, state)
     yield Finished(state.result(), saved)
+
+
+def _of_devices(settings: Settings) -> str | None:
+    return f"devices: {settings.devices} devices can't share a trial yet" if settings.devices > 1 else None
 
 
 def _resumed(run: Run, trial: Trial) -> Generator[Event, None, tuple[TrainState, int | None]]:

@@ -31,7 +31,10 @@ class Budget:
 
     @classmethod
     def of(cls, settings: Settings, images: int, smallest_batch: int = 1) -> Self:
-        """Raise SpecError if a batch has more images than there are, or the last batch less than `smallest_batch`."""
+        """Raise SpecError if a batch has more images than there are, or a device's part less than `smallest_batch`.
+
+        With synchronised batch norm the parts need one image each, and `smallest_batch` together.
+        """
         if settings.batch_size > images:
             raise SpecError(
                 f"batch_size: {settings.batch_size:,} is more than the {images:,} training images of"
@@ -43,6 +46,8 @@ class Budget:
                 f"batch_size: {settings.batch_size} leaves a batch of {odd} at the end of {images} images, too few for"
                 f" this network, whose norm needs {smallest_batch}; choose another batch_size or fewer model.widths"
             )
+        if problem := _too_few_for_devices(settings, images, odd, smallest_batch):
+            raise SpecError(problem)
         per_epoch = -(-images // settings.batch_size)
         total = settings.steps if settings.steps is not None else (settings.epochs or 0) * per_epoch
         return cls(images, settings.batch_size, total)
@@ -66,6 +71,20 @@ class Budget:
     def epoch(self, step: int) -> float:
         """Return the epochs done after `step` updates; whole at the end of an epoch."""
         return self.images_seen(step) / self.images
+
+
+def _too_few_for_devices(settings: Settings, images: int, odd: int, smallest_batch: int) -> str | None:
+    """Return why the devices can't share the smallest batch of an epoch, of `odd` images; None if they can."""
+    devices = settings.devices
+    needed = 1 if settings.batch_norm == "synchronised" else smallest_batch
+    if odd // devices >= needed:
+        return None
+    why = f"{devices} devices need {needed} each" + (", as this network's norm does" if needed > 1 else "")
+    few = f", or at most {odd // needed} devices" if odd >= needed else ""
+    if odd == settings.batch_size:
+        return f"batch_size: {odd} images are too few, since {why}; choose at least {devices * needed}{few}"
+    left = f"leaves a batch of {odd} at the end of {images} images, too few"
+    return f"batch_size: {settings.batch_size} {left}, since {why}; choose another batch_size{few}"
 
 
 def warmup_steps(schedule: Schedule, total_steps: int, steps_per_epoch: int) -> int:

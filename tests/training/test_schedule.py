@@ -46,3 +46,27 @@ def test_a_batch_larger_than_the_data_set_is_refused():
     assert Budget.of(Settings(steps=1, batch_size=100), images=100).steps_per_epoch == 1
     with pytest.raises(SpecError, match="batch_size: 101 is more than the 100 training images of .*at most 100"):
         Budget.of(Settings(steps=1, batch_size=101), images=100)
+
+
+@pytest.mark.parametrize(
+    ("changes", "smallest", "found"),
+    [
+        ({"devices": 4}, 2, None),
+        ({"devices": 5}, 2, r"leaves a batch of 8 at the end of 104 .*5 devices need 2 each.*or at most 4 devices"),
+        ({"devices": 5, "batch_norm": "synchronised"}, 2, None),
+        ({"devices": 9}, 1, r"9 devices need 1 each; choose another batch_size, or at most 8 devices"),
+        ({"devices": 8, "batch_size": 13}, 2, r"batch_size: 13 images are too few.* at least 16, or at most 6 devices"),
+    ],
+)
+def test_each_device_gets_as_many_images_as_the_network_needs(changes, smallest, found):
+    settings = Settings(**{"steps": 1, "batch_size": 32, **changes})
+    if found is None:
+        Budget.of(settings, 104, smallest)
+    else:
+        with pytest.raises(SpecError, match=found):
+            Budget.of(settings, 104, smallest)
+
+
+def test_more_devices_than_images_of_a_batch_are_refused():
+    with pytest.raises(ValueError, match="devices: 8 devices can't share a batch of 4; choose at most 4"):
+        Settings(epochs=1, batch_size=4, devices=8)
