@@ -254,7 +254,7 @@ def telemetry(scale: Scale) -> None:
     from cifarsweep.worker.child.trainer import DeviceTrainer
     from cifarsweep.worker.sensors import GpuSensor
 
-    address = DeviceTrainer(DEVICE, "").gpu
+    (address,) = DeviceTrainer(DEVICE, "").gpus
     assert address is not None
     readings: list[tuple[dict[str, float], dict[str, float]]] = []
     with Children(scale, 1) as children, contextlib.closing(GpuSensor(address)) as sensor:

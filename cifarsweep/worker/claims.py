@@ -176,5 +176,5 @@ class TrialClaimer:
         if info != self.registered:
             self._store.queue.register_worker(info)
             if self.registered is None:
-                self._display.ready(info.device, "" if ready.gpu or self._config.runs_programs else faster_precision())
+                self._display.ready(info.device, "" if ready.gpus or self._config.runs_programs else faster_precision())
             self.registered = info

@@ -173,12 +173,13 @@ def _leading_number(text: str) -> int:
 class ChosenGpus:
     """What a program of the user's own trains on.
 
-    `visible` is the value of CUDA_VISIBLE_DEVICES, empty on the processor; `address` that of one GPU on the PCI bus.
+    `visible` is the value of CUDA_VISIBLE_DEVICES, empty on the processor; `addresses` are those on the PCI bus, none
+    unless the driver tells all of them.
     """
 
     name: str
     visible: str
-    address: str | None = None
+    addresses: tuple[str, ...] = ()
 
 
 def choose(wanted: str, count: int, environ: Mapping[str, str] | None = None) -> ChosenGpus:
@@ -207,17 +208,18 @@ def choose(wanted: str, count: int, environ: Mapping[str, str] | None = None) ->
     names = dict.fromkeys(found[seen[number]].name for number in numbers)
     limit = environ.get(VISIBLE)
     tokens = [str(number) for number in range(len(found))] if limit is None else limit.split(",")
-    address = _address(seen[numbers[0]]) if count == 1 else None
+    addresses = _addresses([seen[number] for number in numbers])
     title = " and ".join(names) if count == 1 else f"{count} x {' and '.join(names)}"
-    return ChosenGpus(title, ",".join(tokens[number] for number in numbers), address)
+    return ChosenGpus(title, ",".join(tokens[number] for number in numbers), addresses)
 
 
-def _address(number: int) -> str | None:
-    """Return the address of a GPU on the PCI bus; None if the driver does not tell."""
+def _addresses(numbers: Sequence[int]) -> tuple[str, ...]:
+    """Return the addresses of GPUs on the PCI bus; none if the driver does not tell one of them."""
     with _driver() as nvml:
-        info = _ask(nvml, "nvmlDeviceGetPciInfo", nvml.nvmlDeviceGetHandleByIndex(number))
-    bus = getattr(info, "busId", None)
-    return bus.decode() if isinstance(bus, bytes) else bus
+        found = [_ask(nvml, "nvmlDeviceGetPciInfo", nvml.nvmlDeviceGetHandleByIndex(number)) for number in numbers]
+    buses = [getattr(info, "busId", None) for info in found]
+    known = [bus.decode() if isinstance(bus, bytes) else bus for bus in buses if bus]
+    return tuple(known) if len(known) == len(numbers) else ()
 
 
 def processor_name() -> str:

@@ -256,7 +256,7 @@ class Slot:
             case protocol.Ready():
                 self.ready, self._child_ready, self._failed_starts, self.failure = reply, True, 0, ""
                 assert self.child is not None
-                self._context.telemetry.add_child(self.number, self.child.pid, reply.gpu)
+                self._context.telemetry.add_child(self.number, self.child.pid, reply.gpus)
             case protocol.DeviceUnavailable(for_now=True):
                 self._end_child()
                 self._on_failed_start(reply.reason)

@@ -178,7 +178,7 @@ class Script:
 
     def ready(self) -> Ready:
         """What the child says when it has started."""
-        return Ready("a pretended GPU" if self.gpu else "no device", {"fake": "1"}, self.gpu)
+        return Ready("a pretended GPU" if self.gpu else "no device", {"fake": "1"}, (self.gpu,) if self.gpu else ())
 
     def train(self, request: Train, should_stop: Callable[[], bool]) -> Iterator[events.Event]:
         """Train one trial as the real child does, step by step."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pynvml
 
-ADDRESS = "00000000:1B:00.0"
+ADDRESS, SECOND = "00000000:1B:00.0", "00000000:43:00.0"
 _ERRORS = (
     *("NotSupported", "FunctionNotFound", "NoPermission", "GpuIsLost", "ResetRequired", "Uninitialized", "Timeout"),
     *("DriverNotLoaded", "LibraryNotFound", "LibRmVersionMismatch", "Unknown"),
@@ -85,8 +85,8 @@ class Nvml:
         return SimpleNamespace(busId=ADDRESS)
 
     def nvmlDeviceGetHandleByPciBusId(self, address: str) -> str:
-        assert address == ADDRESS
-        return "gpu"
+        assert address in (ADDRESS, SECOND)
+        return "second" if address == SECOND else "gpu"
 
     def nvmlDeviceGetUtilizationRates(self, gpu: str) -> SimpleNamespace:
         return SimpleNamespace(gpu=87, memory=40)
@@ -102,7 +102,7 @@ class Nvml:
 
     def nvmlDeviceGetTemperature(self, gpu: str, sensor: int) -> int:
         assert sensor == self.NVML_TEMPERATURE_GPU
-        return 64
+        return 70 if gpu == "second" else 64
 
     def nvmlDeviceGetClockInfo(self, gpu: str, clock: int) -> int:
         assert clock == self.NVML_CLOCK_SM

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pretended_nvml import ADDRESS, Nvml
+from pretended_nvml import ADDRESS, SECOND, Nvml
 from support import child
 from support.waiting import wait_for
 from support.worker import work
@@ -21,7 +21,7 @@ from cifarsweep.spec.types import MetricRow
 from cifarsweep.store.leases import Timing
 from cifarsweep.worker import telemetry
 from cifarsweep.worker.child.trainer import DeviceTrainer
-from cifarsweep.worker.telemetry import AttemptTelemetry, Telemetry, Totals
+from cifarsweep.worker.telemetry import AttemptTelemetry, Readings, Telemetry, Totals
 
 #: A trial whose child died is tried again after a sixth of the lease.
 PATIENT = Timing(lease_s=12.0, beat_s=0.2)
@@ -39,9 +39,9 @@ def watching(caplog):
     """Telemetry of this very process, as slot 0."""
     opened: list[Telemetry] = []
 
-    def _watching(gpu: str | None) -> Telemetry:
+    def _watching(*gpus: str) -> Telemetry:
         opened.append(Telemetry(lambda: 3))
-        opened[0].add_child(0, os.getpid(), gpu)
+        opened[0].add_child(0, os.getpid(), gpus)
         return opened[0]
 
     yield _watching
@@ -63,8 +63,13 @@ def test_a_mean_is_that_of_the_samples_since_the_last_look(before, after):
     assert means == ({"x": pytest.approx(sum(after) / len(after), abs=1e-3)} if after else {})
 
 
+def shown(sampler: Telemetry) -> dict[str, float]:
+    """The means of all that was sampled of slot 0."""
+    return sampler.readings(0).means_since(Readings())
+
+
 def gauges(**arguments) -> tuple[SimpleNamespace, AttemptTelemetry]:
-    source = SimpleNamespace(now=Totals({}, 5000.0), totals=lambda slot: source.now)
+    source = SimpleNamespace(now=Totals({}, 5000.0), readings=lambda slot, gpus: Readings(gpus=(source.now,)))
     return source, AttemptTelemetry(source, 0, **arguments)
 
 
@@ -114,51 +119,79 @@ def test_evaluations_faster_than_the_samples_get_no_rows():
 def test_device_and_process_are_sampled_together(nvml, watching, caplog):
     sampler = watching(ADDRESS)
 
-    wait_for(lambda: "memory_bytes" in sampler.totals(0).gauges)
+    wait_for(lambda: "memory_bytes" in shown(sampler))
 
-    found = sampler.totals(0)
-    assert set(found.gauges) | {"cpu/slots_busy"} == set(TELEMETRY) and set(TELEMETRY) < TIMING_METRICS
-    assert found.means_since(Totals())["gpu/slots_busy"] == 3.0
+    found = sampler.readings(0)
+    assert set(shown(sampler)) | {"cpu/slots_busy"} == set(TELEMETRY) and set(TELEMETRY) < TIMING_METRICS
+    assert shown(sampler)["gpu/slots_busy"] == 3.0
     assert found.energy_j is not None and caplog.messages == []
     sampler.close()
     assert nvml.open == 0
 
 
+def test_all_gpus_of_a_trial_count_and_no_other(nvml, watching):
+    sampler = watching(ADDRESS, SECOND)
+    wait_for(lambda: "memory_bytes" in shown(sampler))
+
+    both, first = (AttemptTelemetry(sampler, 0, gpus=count) for count in (2, 1))
+    began = sampler.readings(0)
+    wait_for(lambda: sampler.readings(0).energy_j >= began.energy_j + 4)
+    rows = {row.name: row.value for row in both.at_evaluation(3)}
+    of_one = {row.name: row.value for row in first.at_evaluation(3)}
+
+    assert (rows["gpu/power_w"], of_one["gpu/power_w"]) == (200.0, 100.0)
+    assert rows["gpu/memory_bytes"] == 2 * of_one["gpu/memory_bytes"]
+    assert (rows["gpu/temperature_c"], of_one["gpu/temperature_c"]) == (70.0, 64.0)
+    assert rows["gpu/utilisation"] == of_one["gpu/utilisation"] == pytest.approx(0.87)
+    assert rows[ENERGY] > of_one[ENERGY] > 0
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=5))
+def test_what_one_gpu_does_not_tell_is_unknown_of_all(watts):
+    known = [Totals().add_sample({"gpu/power_w": each}, each) for each in watts]
+    blind = Totals().add_sample({"gpu/clock_mhz": 1755.0}, None)
+
+    whole, part = Readings(gpus=tuple(known)), Readings(gpus=(*known, blind))
+
+    assert whole.means_since(Readings()) == {"gpu/power_w": sum(watts)} and whole.energy_j == sum(watts)
+    assert part.means_since(Readings()) == {} and part.energy_j is None
+
+
 def test_a_processor_is_told_by_its_processes_alone(nvml, watching, caplog):
     nvml.broken = {"nvmlInit": AssertionError}
-    sampler = watching(None)
+    sampler = watching()
 
-    wait_for(lambda: "memory_bytes" in sampler.totals(0).gauges)
+    wait_for(lambda: "memory_bytes" in shown(sampler))
 
-    assert set(sampler.totals(0).gauges) == {"cpu/utilisation", "memory_bytes", "cpu/slots_busy"}
+    assert set(shown(sampler)) == {"cpu/utilisation", "memory_bytes", "cpu/slots_busy"}
     assert caplog.messages == []
 
 
 @pytest.mark.parametrize("call", ["nvmlInit", "nvmlDeviceGetTemperature"])
 def test_a_driver_that_fails_is_noted_once_and_processes_are_sampled_on(nvml, watching, caplog, call):
     sampler = watching(ADDRESS)
-    wait_for(lambda: sampler.totals(0).gauges)
+    wait_for(lambda: shown(sampler))
     nvml.broken = {call: nvml.NVMLError_GpuIsLost}
     if call == "nvmlInit":
         sampler.close()
         sampler = Telemetry(lambda: 1)
-        sampler.add_child(0, os.getpid(), ADDRESS)
+        sampler.add_child(0, os.getpid(), [ADDRESS])
     try:
         wait_for(lambda: caplog.messages)
-        seen = sampler.totals(0)
-        wait_for(lambda: "memory_bytes" in sampler.totals(0).means_since(seen))
+        seen = sampler.readings(0)
+        wait_for(lambda: "memory_bytes" in sampler.readings(0).means_since(seen))
     finally:
         sampler.close()
 
-    assert "gpu/power_w" not in sampler.totals(0).means_since(seen)
-    assert sampler.totals(0).energy_j is None and len(caplog.messages) == 1
+    assert "gpu/power_w" not in sampler.readings(0).means_since(seen)
+    assert sampler.readings(0).energy_j is None and len(caplog.messages) == 1
 
 
 def test_the_child_names_its_gpu_as_the_driver_does(monkeypatch):
     where = SimpleNamespace(pci_domain_id=0, pci_bus_id=0x1B, pci_device_id=0)
     monkeypatch.setattr("torch.cuda.get_device_properties", lambda device: where)
 
-    assert DeviceTrainer("cuda:0", "a GPU").gpu == ADDRESS and DeviceTrainer("cpu", "a processor").gpu is None
+    assert DeviceTrainer("cuda:0", "a GPU").gpus == (ADDRESS,) and DeviceTrainer("cpu", "a processor").gpus == ()
 
 
 def test_a_driver_that_hangs_keeps_nobody_waiting(nvml, monkeypatch):
@@ -166,11 +199,11 @@ def test_a_driver_that_hangs_keeps_nobody_waiting(nvml, monkeypatch):
     released, reached = threading.Event(), threading.Event()
     monkeypatch.setattr(nvml, "nvmlInit", lambda: (reached.set(), released.wait(60)))
     sampler = Telemetry(lambda: 1)
-    sampler.add_child(0, os.getpid(), ADDRESS)
+    sampler.add_child(0, os.getpid(), [ADDRESS])
     assert reached.wait(30)
 
     began = time.monotonic()
-    assert sampler.totals(0) == Totals()
+    assert sampler.readings(0) == Readings()
     sampler.close()
 
     assert time.monotonic() - began < 10

@@ -234,7 +234,7 @@ def main() -> None:
         replies.write(encode(DeviceUnavailable(f"device {sys.argv[1]}: {what}: {reason}", for_now=True)))
         return
     versions = {"python": platform.python_version(), **trainer.versions()}
-    ready = Ready(trainer.device_name, versions, trainer.gpu)
+    ready = Ready(trainer.device_name, versions, trainer.gpus)
     serve(trainer.train, ready, requests, replies, trainer.check, trainer.free_memory)
 
 

@@ -71,7 +71,7 @@ def main() -> None:
     environment = program_environment(without_database(), chosen.visible)
     trainer = ProgramTrainer(files, environment)
     versions = program_versions(programs, environment)
-    serve(trainer.train, Ready(chosen.name, versions, chosen.address), requests, replies)
+    serve(trainer.train, Ready(chosen.name, versions, chosen.addresses), requests, replies)
 
 
 if __name__ == "__main__":

@@ -73,11 +73,14 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The child has its device and waits for work. `gpu` is the device's address on the PCI bus, if it is a GPU."""
+    """The child has its device and waits for work.
+
+    `device` is the model of its GPUs, and `gpus` are their addresses on the PCI bus; there are none on a processor.
+    """
 
     device: str
     versions: dict[str, str]
-    gpu: str | None = None
+    gpus: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

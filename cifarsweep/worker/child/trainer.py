@@ -71,12 +71,12 @@ class DeviceTrainer:
         return found
 
     @property
-    def gpu(self) -> str | None:
+    def gpus(self) -> tuple[str, ...]:
         """The GPU's address on the PCI bus, as NVIDIA's driver knows it; for a MIG part, that of the whole GPU."""
         if self.device == "cpu":
-            return None
+            return ()
         its: Any = torch.cuda.get_device_properties(self.device)
-        return f"{its.pci_domain_id:08X}:{its.pci_bus_id:02X}:{its.pci_device_id:02X}.0"
+        return (f"{its.pci_domain_id:08X}:{its.pci_bus_id:02X}:{its.pci_device_id:02X}.0",)
 
     def train(self, request: Train, should_stop: Callable[[], bool]) -> Iterator[Event]:
         settings = request.parsed()
