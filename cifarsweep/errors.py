@@ -35,6 +35,10 @@ class CodeUnusable(DataUnusable):
     """The user's own code of a study is not here, or is another, which is no fault of a trial."""
 
 
+class TooFewGpus(DataError):
+    """A trial of a study trains on more GPUs than this worker has."""
+
+
 class StudyRefused(DataError):
     """A study's trials train on other images than this machine has, or these were not checked yet."""
 

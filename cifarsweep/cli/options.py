@@ -44,7 +44,7 @@ Artifacts = Annotated[
 ]
 Gpu = Annotated[
     str | None,
-    typer.Option("--gpu", metavar="N", help="Train on GPU N; on N,M where a program takes several for a trial."),
+    typer.Option("--gpu", metavar="N", help="Train on GPU N; on N,M for trials that take several each."),
 ]
 Cpu = Annotated[bool, typer.Option("--cpu", help="Train on the processor.")]
 NoGraphs = Annotated[
@@ -105,10 +105,10 @@ KeepCheckpoints = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
-def device(gpu: str | None, cpu: bool, *, several: bool = False) -> str:
-    """The device in a child's words: `cpu`, the number of a GPU, or `auto` if neither was given.
+def device(gpu: str | None, cpu: bool) -> str:
+    """The device in a child's words: `cpu`, numbers of GPUs with a comma between them, or `auto` if neither was given.
 
-    Programs may take `several` GPUs: numbers with a comma between them.
+    Of several GPUs each trial takes as many as its settings or its program say.
     """
     if cpu and gpu is not None:
         raise typer.BadParameter("give --gpu or --cpu, not both")
@@ -117,14 +117,10 @@ def device(gpu: str | None, cpu: bool, *, several: bool = False) -> str:
     numbers = [part.strip() for part in gpu.split(",")]
     if not all(part.isascii() and part.isdigit() and len(part) <= _LONGEST_NUMBER for part in numbers):
         raise typer.BadParameter(
-            f"{gpu!r} is not the number of a GPU; write 0, or 0,1 for a program", param_hint="--gpu"
+            f"{gpu!r} is not the number of a GPU; write 0, or 0,1 for trials of two", param_hint="--gpu"
         )
     if len({int(number) for number in numbers}) < len(numbers):
         raise typer.BadParameter(f"{gpu!r} names a GPU twice", param_hint="--gpu")
-    if len(numbers) > 1 and not several:
-        raise typer.BadParameter(
-            "several GPUs are for the trials of a program; give one, and --program", param_hint="--gpu"
-        )
     return ",".join(str(int(number)) for number in numbers)
 
 

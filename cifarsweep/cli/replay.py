@@ -49,7 +49,7 @@ def replay(
 
     check_program_options(program, code=bool(code))
     sources, programs = parse_sources(code or ()), parse_programs(program or ())
-    command = child(device(gpu, cpu, several=bool(programs)), sources, programs)
+    command = child(device(gpu, cpu), sources, programs)
     study, number = parse_trial(trial)
     with Store.open(db, read_only=True) as store:
         original = read_original(store, study, number)

@@ -95,14 +95,14 @@ def worker(
     number = parse_slots(slots)
     check_program_options(program, code=bool(code), no_graphs=no_graphs, slots=number)
     sources, programs = _own(code, program)
-    command = child(device(gpu, cpu, several=bool(programs)), sources, programs, graphs=not no_graphs)
+    command = child(where := device(gpu, cpu), sources, programs, graphs=not no_graphs)
     if until_eof:
         stop_at_end_of_input()
     location = parse_location(artifacts) if artifacts else str(artifacts_folder(db))
     # `launch` has checked the database, and starts the worker again while it is away.
     with Store.open(db, known=until_eof) as store:
         check_location(location)
-        eligible = _eligible(store, sources, programs, other_data=other_data)
+        eligible = _eligible(store, sources, programs, where, other_data=other_data)
         config = WorkerConfig(
             command=command,
             runs_programs=bool(programs),
@@ -139,21 +139,26 @@ def child(where: str, sources: Sequence[str], programs: Sequence[Path], *, graph
     return program_child(programs, where) if programs else child_command(where, graphs=graphs, code=sources)
 
 
-def _eligible(store: Store, sources: Sequence[str], programs: Sequence[Path], *, other_data: bool) -> EligibleStudies:
+def _eligible(
+    store: Store, sources: Sequence[str], programs: Sequence[Path], where: str, *, other_data: bool
+) -> EligibleStudies:
     from cifarsweep.data.catalog import VerifiedData
     from cifarsweep.worker.code_here import CodeHere
     from cifarsweep.worker.eligibility import EligibleStudies
     from cifarsweep.worker.programs_here import ProgramsHere
 
     code, here = CodeHere(sources), ProgramsHere(programs)
-    return EligibleStudies(store, VerifiedData(), other_data=other_data, code=code, programs=here)
+    # With `auto` a child will say what it found.
+    gpus = None if where in ("cpu", "auto") else where.count(",") + 1
+    return EligibleStudies(store, VerifiedData(), other_data=other_data, code=code, programs=here, gpus=gpus)
 
 
 def check_program_options(
-    programs: list[str] | None, *, code: bool, no_graphs: bool = False, slots: int | None = 1
+    programs: list[str] | None, *, code: bool, no_graphs: bool = False, slots: int | None = 1, gpus: bool = False
 ) -> None:
     """Raise typer.BadParameter for an option that says nothing to a program; `slots` is None for `auto`."""
-    for option, given in (("--code", code), ("--no-graphs", no_graphs), ("--slots auto", slots is None)):
+    options = ("--code", code), ("--no-graphs", no_graphs), ("--slots auto", slots is None), ("--gpus-per-trial", gpus)
+    for option, given in options:
         if programs and given:
             raise typer.BadParameter(f"{option} is for trainings in our own loop; leave it out with --program")
 
@@ -168,16 +173,20 @@ def parse_slots(slots: str) -> int | None:
 
 
 def _fastest(store: Store, command: list[str], cpu: bool, studies: list[str]) -> int:
-    """The fastest number of slots for the first cell of the first study; 1 if there is nothing to train yet."""
+    """The fastest number of slots for a cell of the first study; 1 if there is nothing to train yet.
+
+    It is the first one of those whose trials take most devices.
+    """
     from cifarsweep.worker.code_here import files_of
     from cifarsweep.worker.slot_tuning import find_slots, processor_slots
 
     if not studies:
         return 1
     spec = store.studies.get(studies[0]).spec
-    settings = spec.cells[0].own_settings
-    if settings is None:  # imported: nothing of it is trained here
+    known = [cell.own_settings for cell in spec.cells if cell.own_settings is not None]
+    if not known:  # imported: nothing of it is trained here
         return 1
-    slots = processor_slots(settings.threads) if cpu else find_slots(command, settings, files_of(spec))
+    settings = max(known, key=lambda its: its.devices)
+    slots = processor_slots(settings) if cpu else find_slots(command, settings, files_of(spec))
     logger.info(f"slots: {slots}, chosen for {studies[0]!r}")
     return slots

@@ -66,6 +66,7 @@ class TrialClaimer:
     def claim_for(self, slot: Slot) -> Lease | None:
         """Claim a trial for an idle slot; None if none is due now. Raises StoreUnavailable and DataError."""
         assert slot.ready is not None
+        self._eligible.on_ready(slot.ready)
         studies = self._current_studies()
         self._register(slot.ready)
         lease = self._claim(studies, slot.number, slot.ready)

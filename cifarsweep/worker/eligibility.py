@@ -1,4 +1,4 @@
-"""Which studies this machine can train: those with work left whose images and code are here and match the study."""
+"""Which studies this machine can train: those with work left whose images, code and GPUs are here."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from cifarsweep.errors import DataError, StudyRefused, UnreadableStudy
 from cifarsweep.spec.study import datasets
 from cifarsweep.spec.types import FINAL_STATES
 from cifarsweep.store import Store
-from cifarsweep.store.records import StoredStudy
+from cifarsweep.store.records import Lease, StoredStudy
+from cifarsweep.worker.child.protocol import Ready
 from cifarsweep.worker.code_here import CodeHere, files_of
+from cifarsweep.worker.gpus_here import GpusHere
 from cifarsweep.worker.programs_here import ProgramsHere
 
 logger = logging.getLogger(__name__)
@@ -22,7 +24,7 @@ class EligibleStudies:
 
     It is called at every poll, since files come, go and change. `digests` holds the content digest of every data set
     found so far, by name. With `other_data`, studies whose trials trained on other images are eligible too. `code` and
-    `programs` are what may run of users' own.
+    `programs` are what may run of users' own, `gpus` what a trial trains on.
     """
 
     def __init__(
@@ -33,9 +35,11 @@ class EligibleStudies:
         other_data: bool = False,
         code: CodeHere | None = None,
         programs: ProgramsHere | None = None,
+        gpus: int | None = None,
     ) -> None:
         self._store, self._require = store, require
         self._code, self._programs = code or CodeHere(), programs or ProgramsHere()
+        self.gpus = GpusHere(gpus)
         self.other_data = other_data
         self.digests: dict[str, str] = {}
         #: Whether something has happened since the last call that may change its result.
@@ -58,6 +62,9 @@ class EligibleStudies:
         trainable = [name for name in left if name not in errors]
         # Its error is raised and so need not be logged as well.
         alone = None if trainable or not left else left[0]
+        for name in trainable:
+            if note := self.gpus.idle_note(self._study(name).spec):
+                self.log_once(note)
         for name, error in errors.items():
             if name != alone:
                 why = str(error).removeprefix(f"study {name!r}: ")
@@ -81,6 +88,19 @@ class EligibleStudies:
         """Refuse a data set that a child could not use, until its file changes."""
         self._rejected[dataset] = before, reason
         self.outdated = True
+
+    def on_ready(self, ready: Ready) -> None:
+        """Learn from a child how many GPUs it has."""
+        count = len(ready.gpus) or None
+        self.outdated = self.outdated or count != self.gpus.count
+        self.gpus.count = count
+
+    def has_gpus_for(self, lease: Lease) -> bool:
+        """Return whether a claimed trial can be trained here: larger ones may have been added to its study since."""
+        fits = self.gpus.suffice(lease.settings)
+        if not fits:
+            self.forget(lease.study)
+        return fits
 
     def on_refused(self, refused: StudyRefused) -> None:
         """Check a study again that refused a claim because its data sets had changed."""
@@ -106,6 +126,7 @@ class EligibleStudies:
         for name in names:
             try:
                 self._programs.check(self._study(name))
+                self.gpus.check(self._study(name).spec)
                 self._code.check(self._study(name))
                 mine[name] = {dataset: self._verified(dataset) for dataset in sorted(self._datasets_of(name))}
             except (DataError, UnreadableStudy) as error:

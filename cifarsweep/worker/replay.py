@@ -19,6 +19,7 @@ from cifarsweep.training import events
 from cifarsweep.worker.child import protocol
 from cifarsweep.worker.child.process import ChildProcess
 from cifarsweep.worker.context import versions
+from cifarsweep.worker.gpus_here import check_gpus
 
 #: Values by metric and step.
 Rows = Mapping[tuple[str, int], float]
@@ -131,6 +132,7 @@ class _ReplayRun:
         for reply in self.child.replies():
             match reply:
                 case protocol.Ready():
+                    check_gpus(reply, request.settings)
                     self.ready = reply
                     self.child.send(request)
                 case events.Metrics():

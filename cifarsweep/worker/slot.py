@@ -77,7 +77,7 @@ class Slot:
         self._last_event_at = self.attempt.began_at
         self._trials_taken += 1
         self._context.notifier.watch(lease.study)
-        if self.shutting_down:
+        if self.shutting_down or not self._context.eligible.has_gpus_for(lease):
             self._with_lease(self.attempt.recorder.release)
             return
         self.attempt.announce()

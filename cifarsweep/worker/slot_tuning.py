@@ -18,6 +18,7 @@ from cifarsweep.spec.settings import EarlyStop, Settings
 from cifarsweep.training import events
 from cifarsweep.worker.child import protocol
 from cifarsweep.worker.child.process import LONGEST_START_S, ChildProcess, one_line, wait_for_any
+from cifarsweep.worker.gpus_here import check_gpus
 
 logger = logging.getLogger(__name__)
 
@@ -56,10 +57,10 @@ def best_slots(measure: Callable[[int], float | None]) -> int:
     return max(rates, key=rates.__getitem__)
 
 
-def processor_slots(threads: int) -> int:
-    """Return how many trials of so many threads each fit on the processors that this process may use."""
+def processor_slots(settings: Settings) -> int:
+    """Return how many trials with all their threads fit on the processors that this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // threads)
+    return max(1, cores // (settings.threads * settings.devices))
 
 
 def find_slots(command: Sequence[str], settings: Settings, code: Files = ()) -> int:
@@ -71,7 +72,7 @@ def find_slots(command: Sequence[str], settings: Settings, code: Files = ()) -> 
     """
     with SlotTuner(command, settings, code) as tuner:
         if not tuner.on_gpu():
-            return processor_slots(settings.threads)
+            return processor_slots(settings)
         return best_slots(tuner.rate)
 
 
@@ -158,6 +159,8 @@ class SlotTuner:
             self._wait_until(lambda: first.ready is not None)
         except _DoesNotFit as error:
             raise CifarsweepError(f"--slots auto: {error}") from None
+        if first.ready is not None:
+            check_gpus(first.ready, self._settings)
         return first.ready is not None and "cuda" in first.ready.versions
 
     def rate(self, slots: int) -> float | None:

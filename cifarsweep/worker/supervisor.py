@@ -7,7 +7,7 @@ import os
 import time
 from contextlib import suppress
 
-from cifarsweep.errors import DeviceError, StoreUnavailable
+from cifarsweep.errors import DeviceError, StoreUnavailable, TooFewGpus
 from cifarsweep.store import Store
 from cifarsweep.store.records import ClaimRequest
 from cifarsweep.worker.branches import free_branches
@@ -106,7 +106,8 @@ class Supervisor:
                     self._crash_loop.retract_crashes()
             self._shut_down()
         if self._claims.finished:
-            with suppress(StoreUnavailable):
+            # What takes more GPUs is for other workers, and no failure of this one, which has done its part.
+            with suppress(StoreUnavailable, TooFewGpus):
                 self._eligible(self._config.studies)
         logger.info(self._tally.text())
         return self._exit_code

@@ -129,8 +129,8 @@ class Script:
     #: How many children ever start, and what becomes of the others.
     room: int | None = None
     crowded_out: str = "exception"
-    #: The address of the pretended GPU.
-    gpu: str | None = None
+    #: The addresses of pretended GPUs, with a space between them.
+    gpu: str = ""
 
     def beginning(self, request: Train) -> str:
         """The chain before the first step."""
@@ -178,7 +178,7 @@ class Script:
 
     def ready(self) -> Ready:
         """What the child says when it has started."""
-        return Ready("a pretended GPU" if self.gpu else "no device", {"fake": "1"}, (self.gpu,) if self.gpu else ())
+        return Ready("a pretended GPU" if self.gpu else "no device", {"fake": "1"}, tuple(self.gpu.split()))
 
     def train(self, request: Train, should_stop: Callable[[], bool]) -> Iterator[events.Event]:
         """Train one trial as the real child does, step by step."""

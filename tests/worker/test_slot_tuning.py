@@ -60,7 +60,9 @@ def test_no_number_that_was_tried_is_faster(rates):
 def test_a_processor_gives_each_trial_its_threads(monkeypatch):
     monkeypatch.setattr(slot_tuning.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
 
-    assert [processor_slots(threads) for threads in (1, 2, 3, 16)] == [8, 4, 2, 1]
+    sizes = [(1, 1), (2, 1), (3, 1), (16, 1), (1, 2), (2, 2), (3, 4)]
+    trials = [Settings(steps=1, threads=threads, devices=devices) for threads, devices in sizes]
+    assert [processor_slots(settings) for settings in trials] == [8, 4, 2, 1, 4, 2, 1]
 
 
 def test_a_probe_never_ends_by_itself():
@@ -118,7 +120,7 @@ def test_children_that_gain_nothing_together_stay_alone(tmp_path, monkeypatch):
 
 
 def test_a_child_without_a_gpu_means_the_processor(tmp_path, monkeypatch):
-    monkeypatch.setattr(slot_tuning, "processor_slots", lambda threads: 5)
+    monkeypatch.setattr(slot_tuning, "processor_slots", lambda settings: 5)
 
     assert found(tmp_path, peak=0) == 5
 
