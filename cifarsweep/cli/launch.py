@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -18,6 +17,7 @@ from cifarsweep.cli.launch_options import (
     CpusPerWorker,
     Extra,
     Gpus,
+    GpusPerTrial,
     GpusPerWorker,
     Hosts,
     Image,
@@ -64,6 +64,7 @@ def launch(
     context: typer.Context,
     gpus: Gpus = None,
     cpus: Cpus = None,
+    gpus_per_trial: GpusPerTrial = None,
     slots: Slots = "1",
     study: Studies = None,
     code: Code = None,
@@ -111,9 +112,7 @@ def launch(
         names = {"image": image, "name": name, "namespace": namespace, "secret": secret, "claim": claim}
         print_job(work, workers, gpus_per_worker, cpus_per_worker, mem, names)
         return
-    # Not among the arguments, where every user of the machine could read a password in them.
-    os.environ["CIFARSWEEP_DB"] = db
-    pass_on(notify)
+    pass_on(db, notify)
     if hosts is not None:
         run_on_hosts(work, gpus, cpus, hosts, path, str(logs))
     members = workers_of_job(work, gpus_per_worker) if place else workers_here(work, gpus, cpus)

@@ -33,7 +33,8 @@ def run_on_hosts(work: Work, gpus: str | None, cpus: int | None, hosts: str, pat
     devices = f"--cpus={cpus}" if cpus else f"--gpus={gpus or 'all'}"
     own = [f"--code={text}" for text in work.code] + [f"--program={text}" for text in work.program]
     place = [f"--artifacts={work.artifacts}"] if work.artifacts else []
-    arguments = [devices, *work.arguments(), *place, *own]
+    groups = [f"--gpus-per-trial={work.gpus_per_trial}"] if work.gpus_per_trial else []
+    arguments = [devices, *groups, *work.arguments(), *place, *own]
     commands = {
         # A folder for each, where several have one home on the network.
         host: remote_command(path, ["attend", str(PurePosixPath(logs) / host), "--", *arguments])

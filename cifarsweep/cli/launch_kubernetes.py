@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from cifarsweep.cli.launch_work import check_groups
 from cifarsweep.errors import SpecError
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def print_job(
     """
     from cifarsweep.worker.launch.kubernetes import WorkerJob, job_name, own_arguments
 
+    check_groups(gpus, work.gpus_per_trial or 1)
     if names["image"] is None:
         raise SpecError("--kubernetes: give --image IMAGE, which has the program `cifarsweep`")
     place = place_of_checkpoints(work.artifacts, names["claim"])
@@ -60,6 +62,7 @@ def print_job(
         arguments=(*work.arguments(), f"--artifacts={place}", *own_arguments(work.code, work.program)),
         workers=workers,
         gpus=gpus,
+        gpus_per_trial=work.gpus_per_trial or 1,
         cpus=cpus,
         memory=memory,
     )

@@ -17,6 +17,15 @@ Gpus = Annotated[str | None, typer.Option(metavar="all|N,N", help="A worker on e
 Cpus = Annotated[
     int | None, typer.Option(metavar="N", min=1, max=_MOST_WORKERS, help="N workers on the processor instead.")
 ]
+GpusPerTrial = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        max=64,
+        help="GPUs of each worker, for trials whose `devices` are N at most; a program's own file says it.",
+    ),
+]
 Slots = Annotated[str, typer.Option(metavar="K|auto", help="Trials at once in each worker.")]
 SaveEvery = Annotated[
     float | None, typer.Option(metavar="S", callback=check_seconds, help="Seconds between two checkpoints.")

@@ -20,9 +20,13 @@ _LONGEST_NUMBER = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What every worker gets, wherever it runs. The fields are parameters of `launch`, and options of `worker`."""
+    """What every worker gets, wherever it runs. The fields are parameters of `launch`, and options of `worker`.
+
+    `gpus_per_trial` is no option of a worker, whose `--gpu` names so many.
+    """
 
     slots: str = "1"
+    gpus_per_trial: int | None = None
     study: Sequence[str] = ()
     code: Sequence[str] = ()
     program: Sequence[str] = ()
@@ -44,8 +48,16 @@ class Work:
     def check_options(self, *, on_processor: bool) -> None:
         """Raise typer.BadParameter for options that no worker takes together."""
         check_graphs(self.no_graphs, on_processor)
+        if self.gpus_per_trial is not None and on_processor:
+            raise typer.BadParameter(
+                "--gpus-per-trial is for GPUs: on a processor a worker trains any trial; leave it out"
+            )
         check_program_options(
-            list(self.program), code=bool(self.code), no_graphs=self.no_graphs, slots=parse_slots(self.slots)
+            list(self.program),
+            code=bool(self.code),
+            no_graphs=self.no_graphs,
+            slots=parse_slots(self.slots),
+            gpus=self.gpus_per_trial is not None,
         )
 
     def arguments(self) -> list[str]:
@@ -66,7 +78,7 @@ class Work:
         files = parse_programs(self.program)
         own = [f"--code={source}" for source in parse_sources(self.code)] + [f"--program={file}" for file in files]
         place = [f"--artifacts={self.artifacts}"] if self.artifacts else []
-        return self.arguments() + place + own, gpus_of(files)
+        return self.arguments() + place + own, self.gpus_per_trial or gpus_of(files)
 
 
 def check_work(work: Work, db: str) -> None:
@@ -81,10 +93,12 @@ def check_work(work: Work, db: str) -> None:
             store.studies.get(name)
 
 
-def pass_on(notify: Sequence[str] | None) -> None:
-    """Let the workers tell those whom the launcher was given, by the environment. Raises SpecError for no target."""
+def pass_on(db: str, notify: Sequence[str] | None) -> None:
+    """Let the workers use the launcher's database, and tell those whom it was given. Raises SpecError for no target."""
     from cifarsweep.worker.notify_targets import VARIABLE, parse_targets
 
+    # Not among the arguments, where every user of the machine could read a password in them.
+    os.environ["CIFARSWEEP_DB"] = db
     parse_targets(notify)
     if notify:
         os.environ[VARIABLE] = "\n".join(notify)
@@ -110,15 +124,19 @@ def _commands(gpus: Sequence[int], cpus: int, arguments: list[str], each: int = 
     """A worker for each so many GPUs, or on the processor."""
     from cifarsweep.worker.launch.local import WorkerCommand, worker_command
 
-    if len(gpus) % each:
-        raise typer.BadParameter(
-            f"a trial of this program takes {each} GPUs, so that {len(gpus)} can't be shared out: name {each} "
-            "or a multiple of it"
-        )
+    check_groups(len(gpus), each)
     groups = [[str(number) for number in gpus[start : start + each]] for start in range(0, len(gpus), each)]
     devices = [(f"gpu{'-'.join(group)}", f"--gpu={','.join(group)}") for group in groups]
     devices += [(f"cpu{number}", "--cpu") for number in range(cpus)]
     return tuple(WorkerCommand(name, worker_command([device, *arguments])) for name, device in devices)
+
+
+def check_groups(gpus: int, each: int) -> None:
+    """Raise typer.BadParameter for GPUs that can't be shared out to trials that take so many each."""
+    if gpus % each:
+        raise typer.BadParameter(
+            f"a trial takes {each} GPUs, so that {gpus} can't be shared out: name {each} or a multiple of it"
+        )
 
 
 def check_devices(gpus: str | None, cpus: int | None) -> None:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import kubernetes_validate
 import pytest
+import typer
 import yaml
 from typer.testing import CliRunner
 
 from cifarsweep.cli.app import app
-from cifarsweep.cli.launch_work import Work
+from cifarsweep.cli.launch_work import Work, workers_here, workers_of_job
 
 PAGE = (Path(__file__).parents[2] / "docs/how-to/several-machines.md").read_text()
 
@@ -51,6 +52,9 @@ def test_workers_that_are_launched_train_a_study_and_a_backup_has_it(cli, tmp_pa
         (["--cpus", "1", "--gpus-per-worker", "1"], "--gpus-per-worker is for jobs of Slurm"),
         (["--cpus", "1", "--no-graphs"], "--no-graphs is for GPUs"),
         (["--slurm", "--gpus-per-worker", "0", "--no-graphs"], "--no-graphs is for GPUs"),
+        (["--cpus", "1", "--gpus-per-trial", "2"], "--gpus-per-trial is for GPUs: on a processor a worker trains any"),
+        (["--slurm", "--gpus-per-trial", "2"], "a trial takes 2 GPUs, so that 1 can't be shared out"),
+        (["--kubernetes", "--image", "a", "--gpus-per-worker", "3", "--gpus-per-trial", "2"], "that 3 can't be shared"),
         (["--slurm", "--cpus", "2"], "--cpus-per-worker"),
         (["--slurm", "--extra", "a100"], "'a100' is not KEY=VALUE"),
         (["--slurm", "--extra", "job-name=S"], "--extra job-name: can't be set, as jobs are called cifarsweep"),
@@ -105,6 +109,23 @@ def test_launch_passes_on_how_workers_work(monkeypatch, tmp_path, given, passed)
     assert CliRunner().invoke(app, ["launch", *given]).exit_code == 0
 
     assert [member.command[-3:] for member in started] == [(f"--gpu={n}", "--slots=1", passed) for n in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("each", "devices"), [(None, ["0", "1", "2", "3"]), (2, ["0,1", "2,3"]), (4, ["0,1,2,3"]), (3, None)]
+)
+def test_launch_shares_the_gpus_out_to_trials_of_several(monkeypatch, each, devices):
+    monkeypatch.setattr("cifarsweep.worker.gpus.parse_gpus", lambda wanted: [0, 1, 2, 3])
+    work = Work(gpus_per_trial=each)
+    if devices is None:
+        with pytest.raises(typer.BadParameter, match="a trial takes 3 GPUs, so that 4 can't be shared out"):
+            workers_here(work, "all", None)
+        return
+
+    members = workers_here(work, "all", None)
+
+    assert [member.command[-2] for member in members] == [f"--gpu={each}" for each in devices]
+    assert members == workers_of_job(work, 4)
 
 
 def test_a_job_of_kubernetes_is_all_of_standard_output(call, tmp_path):

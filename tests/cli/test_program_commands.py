@@ -62,7 +62,7 @@ def test_other_workers_say_how_it_is_run(call, tmp_path):
         ),
         (["worker", "--program", "own.toml", "--gpu", "0,0"], "'0,0' names a GPU twice"),
         (["worker", "--program", "own.toml", "--gpu", "0,x"], "'0,x' is not the number of a GPU"),
-        (["worker", "--gpu", "0,1"], "several GPUs are for the trials of a program"),
+        (["launch", "--gpus-per-trial", "2", "--program", "own.toml"], "--gpus-per-trial is for trainings in our own"),
         (["worker", "--program", "lost.toml"], "program.command: 'no-such-program' is not found on this machine"),
         (["replay", "own/0", "--program", "own.toml", "--code", "."], "--code is for trainings"),
         (["launch", "--cpus", "1", "--program", "lost.toml"], "'no-such-program' is not found on this machine"),

@@ -109,11 +109,16 @@ def test_the_database_is_known_by_the_name_of_a_secret_alone(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("gpus", "command"),
-    [(0, ["worker", "--cpu"]), (1, ["worker", "--gpu=0"]), (4, ["launch", "--gpus=all", "--logs=/tmp/logs"])],
+    ("gpus", "each", "command"),
+    [
+        (0, 1, ["worker", "--cpu"]),
+        (1, 1, ["worker", "--gpu=0"]),
+        (4, 1, ["launch", "--gpus=all", "--logs=/tmp/logs"]),
+        (4, 2, ["launch", "--gpus=all", "--gpus-per-trial=2", "--logs=/tmp/logs"]),
+    ],
 )
-def test_a_pod_asks_for_its_gpus_and_trains_on_all_of_them(gpus, command):
-    there = container(gpus=gpus, arguments=("--slots=2",))
+def test_a_pod_asks_for_its_gpus_and_trains_on_all_of_them(gpus, each, command):
+    there = container(gpus=gpus, gpus_per_trial=each, arguments=("--slots=2",))
 
     assert there["args"] == [*command, "--slots=2"]
     assert there["resources"].get("limits", {}).get("nvidia.com/gpu") == (str(gpus) if gpus else None)

@@ -57,6 +57,7 @@ class WorkerJob:
     arguments: tuple[str, ...]
     workers: int = 1
     gpus: int = 1
+    gpus_per_trial: int = 1
     cpus: int | None = None
     memory: str | None = None
     namespace: str | None = None
@@ -143,7 +144,8 @@ class WorkerJob:
 
     def _command(self) -> list[str]:
         if self.gpus > 1:
-            return ["launch", "--gpus=all", "--logs=/tmp/logs"]
+            groups = [f"--gpus-per-trial={self.gpus_per_trial}"] if self.gpus_per_trial > 1 else []
+            return ["launch", "--gpus=all", *groups, "--logs=/tmp/logs"]
         return ["worker", "--gpu=0" if self.gpus else "--cpu"]
 
     def _resources(self) -> dict[str, dict[str, str]]:
