@@ -279,7 +279,16 @@ metric = Table(
     sqlite_with_rowid=False,
 )
 
-#: Events that a worker has told people of, or was about to.
+#: Who is to be told when a study is over: until they are, by whichever worker has the same target.
+watch = Table(
+    "cs_watch",
+    metadata,
+    Column("study_id", ForeignKey("cs_study.study_id"), primary_key=True, autoincrement=False),
+    #: a digest of the address or command
+    Column("target", String(16), primary_key=True),
+)
+
+#: Events that a worker has told people of, or is about to, each with the target's digest before it.
 notice = Table(
     "cs_notice",
     metadata,
@@ -287,6 +296,8 @@ notice = Table(
     #: names the claim, so that it is found again where the answer to its COMMIT was lost
     Column("token", String(32), nullable=False),
     _moment("claimed_at"),
+    #: empty while the worker that claimed it tells it, and for good where it was killed then
+    _moment("told_at", nullable=True),
 )
 
 #: What people note about a study, or about one of its trials.

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from queue import SimpleQueue
 from typing import Any, Self
 
@@ -18,7 +19,7 @@ from cifarsweep.errors import CifarsweepError, StoreUnavailable
 from cifarsweep.formatting import plural
 from cifarsweep.spec.types import TrialState
 from cifarsweep.store import Store
-from cifarsweep.store.notices import MOST_TRIALS, StudyOver
+from cifarsweep.store.notices import MOST_TRIALS, StudyOver, Watch, given_up
 from cifarsweep.store.records import Lease
 from cifarsweep.worker.notify_targets import NotTold, Target
 
@@ -40,27 +41,29 @@ class Notifier:
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         #: Studies that this worker has trained for, until they are over.
-        self._watched: set[str] = set()
+        self._studies: set[str] = set()
 
     def __enter__(self) -> Self:
+        # Others may have been killed before they told an end.
+        self.look()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Look for the last time, and wait a while for what is still to tell."""
-        if self._watched:
-            self._later(self._look)
+        self._later(self._look)
         self._jobs.put(None)
         if self._thread is not None:
             self._thread.join(GRACE_S)
 
     def watch(self, study: str) -> None:
-        """Tell when the study is over."""
-        if self._targets:
-            self._watched.add(study)
+        """Tell when the study is over; if this worker is killed, another one with the same target does."""
+        if self._targets and study not in self._studies:
+            self._studies.add(study)
+            self._later(self._look)
 
     def look(self) -> None:
-        """Look whether studies are over, who ever trained their last trials."""
-        if self._watched and self._jobs.empty():
+        """Look whether studies are over of which these targets are to be told, whoever trained their trials."""
+        if self._jobs.empty():
             self._later(self._look)
 
     def on_given_up(self, lease: Lease, error: str) -> None:
@@ -90,40 +93,50 @@ class Notifier:
                 logger.warning(f"nobody was told: {error}")
 
     def _look(self) -> None:
-        for name in sorted(self._watched):
-            over = self._store.notices.study_over(name)
+        notices, targets = self._store.notices, {target.key: target for target in self._targets}
+        watched = notices.watched(targets)
+        new = {Watch(study, key) for study in list(self._studies) for key in targets} - watched
+        if new:
+            notices.watch(new)
+        for study, watches in groupby(sorted(watched | new), key=lambda one: one.study):
+            over = notices.study_over(study)
             if over is None:
                 continue
-            if self._store.notices.claim(over.event):
-                self._tell("study-done", _over_text(over), **_over_fields(over))
-            self._watched.discard(name)
+            # Before `end_watch`: whoever takes a trial of the study from now on watches it again.
+            self._studies.discard(study)
+            for one in watches:
+                event = f"{one.target}:{over.event}"
+                if notices.claim(event):
+                    self._tell(targets[one.target], event, "study-done", _over_text(over), **_over_fields(over))
+                notices.end_watch(one, event)
 
     def _tell_given_up(self, lease: Lease, error: str) -> None:
-        number = self._store.notices.claim_trial(lease)
-        if number is None:
-            return
         name, why = f"{lease.study}/{lease.number}", error.splitlines()[0] if error else "no reason is known"
         text = f"{name} ({lease.cell}, seed {lease.seed}) was given up: {why[:_LONGEST_ERROR]}"
-        text += f". No other trial of {lease.study} is told one by one" if number == MOST_TRIALS else ""
+        last = f". No other trial of {lease.study} is told one by one"
         known = {"study": lease.study, "trial": lease.number, "cell": lease.cell, "seed": lease.seed, "error": why}
-        self._tell("trial-given-up", text, **known)
+        for target in self._targets:
+            number = self._store.notices.claim_trial(lease, target.key)
+            if number is not None:
+                event, whole = given_up(lease, target.key), text + last * (number == MOST_TRIALS)
+                self._tell(target, event, "trial-given-up", whole, **known)
 
     def _tell_bad_machine(self, reason: str) -> None:
-        host, today = socket.gethostname(), f"{datetime.now(UTC):%Y-%m-%d}"
-        try:
-            mine = self._store.notices.claim(f"bad machine:{today}:{host}")
-        except StoreUnavailable:
-            mine = True  # rather twice than not at all
-        if mine:
-            why = reason.splitlines()[0][:_LONGEST_ERROR]
-            self._tell("machine-bad", f"{host} takes no more trials: {why}", error=why)
-
-    def _tell(self, event: str, text: str, **fields: Any) -> None:
-        moment = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        about = {"schema": SCHEMA, "event": event, "text": slack_text(text), "at": moment}
-        whole = about | fields | {"host": socket.gethostname(), "worker": self._id}
+        host, why = socket.gethostname(), reason.splitlines()[0][:_LONGEST_ERROR]
         for target in self._targets:
-            _tell_one(target, whole)
+            event = f"{target.key}:bad machine:{datetime.now(UTC):%Y-%m-%d}:{host}"
+            try:
+                mine = self._store.notices.claim(event)
+            except StoreUnavailable:
+                mine = True  # rather twice than not at all
+            if mine:
+                self._tell(target, event, "machine-bad", f"{host} takes no more trials: {why}", error=why)
+
+    def _tell(self, target: Target, event: str, kind: str, text: str, **fields: Any) -> None:
+        moment = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        about = {"schema": SCHEMA, "event": kind, "text": slack_text(text), "at": moment}
+        _tell_one(target, about | fields | {"host": socket.gethostname(), "worker": self._id})
+        self._store.notices.told(event)
 
 
 def slack_text(text: str) -> str:

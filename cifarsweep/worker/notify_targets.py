@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import shlex
@@ -14,6 +15,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -35,6 +37,10 @@ class Target(Protocol):
     """Somebody to tell."""
 
     @property
+    def key(self) -> str:
+        """A digest: the same target has the same one in every worker."""
+
+    @property
     def shown(self) -> str:
         """Its name without secrets."""
 
@@ -49,6 +55,10 @@ class Address:
     url: str = field(repr=False)
     shown: str
     authorization: str | None = field(default=None, repr=False)
+
+    @property
+    def key(self) -> str:
+        return _key(self.url, self.authorization or "")
 
     def tell(self, event: Mapping[str, Any]) -> None:
         headers = {"Content-Type": "application/json", "User-Agent": f"cifarsweep/{__version__}"}
@@ -85,6 +95,10 @@ class Command:
     arguments: Sequence[str] = field(repr=False)
 
     @property
+    def key(self) -> str:
+        return _key(*self.arguments)
+
+    @property
     def shown(self) -> str:
         return f"the command {os.path.basename(self.arguments[0])}"
 
@@ -109,6 +123,12 @@ class Command:
             raise NotTold(f"it did not end within {_COMMAND_S:g} s") from None
         if process.returncode:
             raise NotTold(f"it ended with exit code {process.returncode}")
+
+
+@cache
+def _key(*parts: str) -> str:
+    # It stands in the database, so it is slow to compute: nobody is to find a short password by trying many.
+    return hashlib.pbkdf2_hmac("sha256", "\0".join(parts).encode(), b"cifarsweep", 100_000, 8).hex()
 
 
 def parse_targets(given: Sequence[str] | None) -> list[Target]:

@@ -4,8 +4,8 @@ import pytest
 from scenes import at_once, lose_one_commit, make_study, must_claim, result, rows_at
 
 from cifarsweep.spec.types import AttemptEnd, TrialState
-from cifarsweep.store import Store
-from cifarsweep.store.notices import MOST_TRIALS
+from cifarsweep.store import Store, notices
+from cifarsweep.store.notices import MOST_TRIALS, Watch
 
 
 def finish_all(store: Store) -> None:
@@ -70,6 +70,35 @@ def test_some_failures_of_a_study_are_told_and_each_once(store: Store) -> None:
     for lease in leases:
         store.queue.fail(lease, AttemptEnd.EXCEPTION, "boom", "")
 
-    told = [store.notices.claim_trial(lease) for lease in leases for _ in range(2)]
+    told = [store.notices.claim_trial(lease, "target") for lease in leases for _ in range(2)]
 
     assert [number for number in told if number is not None] == [*range(1, MOST_TRIALS + 1), 1]
+    assert store.notices.claim_trial(leases[0], "other") == 1
+
+
+def test_who_is_killed_while_telling_is_followed_by_another(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given an event that was claimed and never told, when its time is over, then one of many tells it, once."""
+    assert store.notices.claim("a")
+    monkeypatch.setattr(notices, "CLAIM_S", 0.0)
+    assert store.notices.claim("a")
+
+    store.notices.told("a")
+
+    assert not store.notices.claim("a")
+
+
+def test_a_watch_ends_once_its_event_was_told_and_not_while_the_study_goes_on(busy_store: Store) -> None:
+    mine, theirs = Watch("s", "mine"), Watch("s", "theirs")
+    for _ in range(2):
+        busy_store.notices.watch([mine, theirs, Watch("gone", "mine")])
+    busy_store.notices.claim("e")
+    busy_store.notices.told("e")
+    busy_store.notices.end_watch(mine, "e")
+    assert busy_store.notices.watched(["mine"]) == {mine}
+
+    finish_all(busy_store)
+    busy_store.notices.end_watch(mine, "another")
+    assert busy_store.notices.watched(["mine", "theirs"]) == {mine, theirs}
+    busy_store.notices.end_watch(mine, "e")
+
+    assert busy_store.notices.watched(["mine", "theirs"]) == {theirs}

@@ -33,6 +33,7 @@ from cifarsweep.store.admin import check
 from cifarsweep.store.cached import CachedStore
 from cifarsweep.store.column_types import UtcDateTime
 from cifarsweep.store.database import backend_of
+from cifarsweep.store.notices import Watch
 from cifarsweep.store.records import WorkerInfo
 from cifarsweep.store.schema import branch, metadata, study_data
 from cifarsweep.worker.eligibility import EligibleStudies
@@ -86,6 +87,7 @@ PLACES = {
     "cs_hits": ["trial_id IN (SELECT trial_id FROM cs_trial WHERE study_id = 2 AND number = 0)"],
     "cs_note": ["text = 'a note'"],
     "cs_notice": ["event = 'an event'"],
+    "cs_watch": ["target = 'a target'"],
     "cs_worker": ["worker_id = 'w'"],
     "cs_metric": [
         "name = 'train/loss' AND step = 2 AND trial_id IN (SELECT trial_id FROM cs_trial WHERE study_id = 2)"
@@ -145,6 +147,7 @@ def fill(store: Store) -> None:
         store._db.write(lambda conn, row=row: conn.execute(insert(branch), row))  # type: ignore[misc]
     store.notes.add("s", 0, "a note")
     store.notices.claim("an event")
+    store.notices.watch([Watch("s", "a target")])
     store.sync_optuna()
 
 

@@ -1,9 +1,12 @@
 """People are told of events, by a real server on loopback and real commands; the training alone is make-believe."""
 
 import logging
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from support.worker import Notes
 
 from cifarsweep.errors import DeviceError, SpecError
 from cifarsweep.spec.reader import find, read_study
-from cifarsweep.store import Store
+from cifarsweep.store import Store, notices
 from cifarsweep.worker import notify, notify_targets
 from cifarsweep.worker.notify import Notifier, slack_text
 from cifarsweep.worker.notify_targets import Address, Command, NotTold, parse_targets
@@ -43,6 +46,45 @@ def test_the_end_of_a_study_is_told_once(store: Store, tmp_path: Path, listener:
     (event,) = listener.events()
     assert (event["schema"], event["event"], event["study"]) == ("event/1", "study-done", "demo")
     assert event["trials"]["done"] == 12 and event["text"].startswith("demo is over: 12 of 12 trials done. ")
+
+
+def work_until_it_would_tell(url: str, folder: Path, target: str) -> None:
+    """Train in this process, which dies at once where it would tell something."""
+    Notifier._tell = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+    with Store.open(url) as store:
+        worker.work(store, folder, notify=parse_targets([target]))
+
+
+@few
+@pytest.mark.long
+def test_the_end_of_a_study_is_told_though_its_worker_was_killed_first(
+    store: Store, tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a worker that is killed while it tells an end, when the next one with the same target
+    starts and finds nothing to train, then that one tells it, once; one with another target does not."""
+    killed = (f"sqlite:///{tmp_path}/test.db", tmp_path, listener.url)
+    process = get_context("spawn").Process(target=work_until_it_would_tell, args=killed)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL and listener.events() == []
+    monkeypatch.setattr(notices, "CLAIM_S", 0.0)
+
+    with listening() as other:
+        for target in (other.url, listener.url, listener.url):
+            assert worker.work(store, tmp_path, notify=parse_targets([target])) == 0
+        assert other.events() == []
+
+    (event,) = listener.events()
+    assert (event["event"], event["study"], event["trials"]["done"]) == ("study-done", "demo", 4)
+
+
+def test_each_target_is_told(store: Store, tmp_path: Path, listener: Listener) -> None:
+    """Given workers of two people with an address each, when both trained the study, then both hear of its end."""
+    with listening() as other:
+        assert worker.work(store, tmp_path, max_trials=1, notify=parse_targets([other.url])) == 0
+        assert worker.work(store, tmp_path, notify=parse_targets([listener.url, other.url])) == 0
+
+        assert len(other.events()) == len(listener.events()) == 1
 
 
 @few
