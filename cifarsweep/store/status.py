@@ -123,15 +123,14 @@ def _problem(conn: Connection, row: Row[Any], readable: set[tuple[int, str]]) ->
 def _status(
     row: Row[Any], counts: Mapping[str, _Count], workers: list[WorkerStatus], pruned: int, problem: str
 ) -> StudyStatus:
-    left = row.points - row.asked if type(row.points) is type(row.asked) is int else 0
-    request = StopRequest(row.wish) if row.wish in tuple(StopRequest) else None
+    left, request = _points_left(row), _stop_request(row)
     done = counts[TrialState.DONE]
     return StudyStatus(
         study=rows.as_name(row.name),
         trials={state: counts[state].trials for state in TrialState},
         workers=tuple(workers),
         done_s=done.elapsed_s - done.reused_s,
-        to_ask=left if request is None else 0,
+        to_ask=points_to_ask(row),
         held=left if request is not None else 0,
         stop_request=request,
         pruned=pruned,
@@ -140,6 +139,19 @@ def _status(
         reused_s=done.reused_s,
         done_steps=int(done.steps),
     )
+
+
+def points_to_ask(row: Row[Any]) -> int:
+    """The points that a study may ask for now, from its columns `points`, `asked` and `wish`."""
+    return _points_left(row) if _stop_request(row) is None else 0
+
+
+def _points_left(row: Row[Any]) -> int:
+    return row.points - row.asked if type(row.points) is type(row.asked) is int else 0
+
+
+def _stop_request(row: Row[Any]) -> StopRequest | None:
+    return StopRequest(row.wish) if row.wish in tuple(StopRequest) else None
 
 
 def _counts(conn: Connection, wrong: dict[int, str]) -> Mapping[int, dict[str, _Count]]:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from cifarsweep.data.catalog import DataSetInfo
 from cifarsweep.errors import DataError, StudyRefused, UnreadableStudy
 from cifarsweep.spec.study import datasets
-from cifarsweep.spec.types import FINAL_STATES
 from cifarsweep.store import Store
 from cifarsweep.store.records import Lease, StoredStudy
 from cifarsweep.worker.child.protocol import Ready
@@ -57,7 +56,7 @@ class EligibleStudies:
         UnknownStudy if a name is not in the database.
         """
         self.outdated = False
-        left = [name for name in self._unfinished(asked) if asked or self._concerns(name)]
+        left = [name for name in self._store.queue.studies_left(asked) if asked or self._concerns(name)]
         errors = self._errors(left)
         trainable = [name for name in left if name not in errors]
         # Its error is raised and so need not be logged as well.
@@ -106,18 +105,6 @@ class EligibleStudies:
         """Check a study again that refused a claim because its data sets had changed."""
         self._datasets.get(refused.study, set()).add(refused.dataset)
         self.outdated = True
-
-    def _unfinished(self, asked: Sequence[str]) -> list[str]:
-        found = (
-            [each for name in asked for each in self._store.studies.status(name)]
-            if asked
-            else self._store.studies.status()
-        )
-        return [
-            each.study
-            for each in found
-            if each.to_ask or any(count for state, count in each.trials.items() if state not in FINAL_STATES)
-        ]
 
     def _errors(self, names: Iterable[str]) -> Mapping[str, DataError | UnreadableStudy]:
         """Return the error of each study that can't be trained here."""

@@ -92,7 +92,7 @@ def test_a_search_begins_without_trials_and_creating_it_again_changes_nothing(st
 
     assert (created.added, again.added) == (6, 0)
     assert store.queue.claim("w") is None
-    assert store.studies.status("find")[0].to_ask == 6
+    assert store.studies.status("find")[0].to_ask == 6 and store.queue.studies_left() == ["find"]
 
 
 def test_a_plain_study_is_no_search(busy_store: Store) -> None:

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 from scenes import make_study, must_claim, next_due, result, rows_at, saved_at, set_trial
 
-from cifarsweep.errors import StoreError
-from cifarsweep.spec.types import AttemptEnd, MetricRow, Outcome, TrialResult, TrialState
+from cifarsweep.errors import StoreError, UnknownStudy
+from cifarsweep.spec.types import FINAL_STATES, AttemptEnd, MetricRow, Outcome, TrialResult, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.records import WorkerInfo
 
@@ -38,6 +38,22 @@ def test_the_status_of_all_studies_is_a_list(busy_store: Store) -> None:
     busy_store.studies.create(make_study(1, 2, name="a"))
 
     assert [(one.study, one.trials[TrialState.QUEUED]) for one in busy_store.studies.status()] == [("s", 6), ("a", 2)]
+
+
+@pytest.mark.parametrize("state", TrialState)
+def test_a_study_is_left_while_one_of_its_trials_is_not_final(busy_store: Store, state: TrialState) -> None:
+    busy_store.control.cancel("s")
+    busy_store.studies.create(make_study(1, 2, name="a"))
+
+    set_trial(busy_store, 5, state=state.value)
+
+    assert busy_store.queue.studies_left() == (["a"] if state in FINAL_STATES else ["s", "a"])
+    assert busy_store.queue.studies_left(["a", "s"]) == (["a"] if state in FINAL_STATES else ["a", "s"])
+
+
+def test_whether_an_unknown_study_is_left_is_an_error(busy_store: Store) -> None:
+    with pytest.raises(UnknownStudy):
+        busy_store.queue.studies_left(["s", "no-such"])
 
 
 def test_the_status_shows_who_works_at_what(busy_store: Store) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeAlias, TypeVar
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Label, func, select
 
 from cifarsweep.errors import StudyRefused
-from cifarsweep.spec.types import CheckpointRef, MetricRow, TrialResult, TrialState
+from cifarsweep.spec.types import FINAL_STATES, CheckpointRef, MetricRow, TrialResult, TrialState
+from cifarsweep.store import rows as rows_of
 from cifarsweep.store import search, study_data
 from cifarsweep.store.database import Database, reading
 from cifarsweep.store.digests import RowsDigest
@@ -20,8 +21,9 @@ from cifarsweep.store.queue.branches import Branches
 from cifarsweep.store.queue.crashes import Crashes
 from cifarsweep.store.queue.workers import Workers
 from cifarsweep.store.records import ClaimRequest, Environment, Identify, Lease
-from cifarsweep.store.schema import trial
-from cifarsweep.store.study_rows import CellCache
+from cifarsweep.store.schema import study, trial
+from cifarsweep.store.status import points_to_ask
+from cifarsweep.store.study_rows import CellCache, study_id
 
 T = TypeVar("T")
 Claimed: TypeAlias = "Lease | claim.PutBack | None"
@@ -160,3 +162,36 @@ class Queue(Branches, Workers, Crashes):
         query = query if studies is None else query.where(claim.of_studies(len(studies) == 1))
         query = query.where(claim.not_skipped()) if self._skipped else query
         return int(conn.execute(query, claim.parameters(conn, studies, self._skipped)).scalar_one())
+
+    @reading
+    def studies_left(self, conn: Connection, asked: Sequence[str] = ()) -> list[str]:
+        """The studies that have trials that are not final, or points to ask for.
+
+        Of those asked for, in their order, or of all, oldest first. Every worker asks it at each poll, so it looks at a
+        trial or two of a study, however many there are. Raises UnknownStudy.
+        """
+        query = select(study.c.name, study.c.points, study.c.asked, study.c.wish, _open_trial())
+        if asked:
+            query = query.where(study.c.study_id.in_([study_id(conn, name) for name in asked]))
+        found = conn.execute(query.order_by(study.c.study_id)).all()
+        left = [rows_of.as_name(row.name) for row in found if row.open is not None or points_to_ask(row)]
+        return [name for name in asked if name in left] if asked else left
+
+
+def _open_trial() -> Label[int | None]:
+    """A trial of the study that is not final; NULL if there is none.
+
+    Each state is looked up by itself, in the order of the index: else PostgreSQL may read all trials.
+    """
+    order = trial.c.rank, trial.c.waiting_steps.desc(), trial.c.trial_id
+    found = (
+        select(trial.c.trial_id)
+        .where(trial.c.study_id == study.c.study_id, trial.c.state == state.value)
+        .order_by(*order)
+        .limit(1)
+        .correlate(study)
+        .scalar_subquery()
+        for state in TrialState
+        if state not in FINAL_STATES
+    )
+    return func.coalesce(*found).label("open")
