@@ -119,7 +119,8 @@ def _claimed(conn: Connection, cells: CellCache, request: ClaimRequest, lease_s:
 
 @cache
 def _claim_statement(backend: Backend, one_study: bool | None, skipping: bool, waiting: bool) -> Any:
-    now = backend.now_term()
+    # Once a statement: PostgreSQL reads its clock again for each trial that it looks at, and it looks at all leases.
+    now = select(backend.now_term()).scalar_subquery()
     lease_s: ColumnElement[float] = bindparam("p_lease_s", type_=Double())
     readable = [not_skipped()] if skipping else []
     expired = _first(TrialState.LEASED, one_study, has_expired(now), trial.c.takeovers < MANY_TAKEOVERS, *readable)
