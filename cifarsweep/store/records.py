@@ -164,6 +164,11 @@ class Lease:
     """Its value is the trial's, and searches go by it."""
 
     @property
+    def devices(self) -> int | None:
+        """How many devices share its batches; None for a program, whose trials take all GPUs of their worker."""
+        return self.settings.devices if isinstance(self.settings, Settings) else None
+
+    @property
     def dataset(self) -> str | None:
         """None for a program, which has its own data."""
         return self.settings.dataset if isinstance(self.settings, Settings) else None

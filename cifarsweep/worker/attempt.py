@@ -195,8 +195,8 @@ class Attempt:
         if note := _continuation_note(self.lease, own):
             self.log(note)
         self._started = started
-        earlier = self.recorder.last_committed(ENERGY) if started.start_step else None
-        self._telemetry = AttemptTelemetry(self._context.telemetry, self._slot, started.start_step, earlier)
+        earlier, sampled = self.recorder.last_committed(ENERGY) if started.start_step else None, self.lease.devices
+        self._telemetry = AttemptTelemetry(self._context.telemetry, self._slot, started.start_step, earlier, sampled)
         self._context.display.started(self._slot, started)
 
     def _on_saved(self, saved: events.Saved | events.BranchSaved) -> None:

@@ -96,7 +96,7 @@ class EligibleStudies:
 
     def has_gpus_for(self, lease: Lease) -> bool:
         """Return whether a claimed trial can be trained here: larger ones may have been added to its study since."""
-        fits = self.gpus.suffice(lease.settings)
+        fits = self.gpus.suffice(lease.devices)
         if not fits:
             self.forget(lease.study)
         return fits

@@ -7,8 +7,6 @@ from typing import Any
 
 from cifarsweep.errors import DeviceError, TooFewGpus
 from cifarsweep.spec.devices import devices_of
-from cifarsweep.spec.program import Parameters
-from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Study
 from cifarsweep.worker.child.protocol import Ready
 
@@ -19,9 +17,9 @@ class GpusHere:
     def __init__(self, count: int | None = None) -> None:
         self.count = count
 
-    def suffice(self, settings: Settings | Parameters) -> bool:
-        """Return whether a trial can be trained on them; a program's own can, as its child counts its GPUs."""
-        return self.count is None or not isinstance(settings, Settings) or settings.devices <= self.count
+    def suffice(self, devices: int | None) -> bool:
+        """Return whether a trial on so many can be trained here; None is one of a program, whose child counts them."""
+        return self.count is None or devices is None or devices <= self.count
 
     def check(self, study: Study) -> None:
         """Raise TooFewGpus for a study of which a trial takes more."""

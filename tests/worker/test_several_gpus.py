@@ -3,16 +3,17 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pretended_nvml import Nvml
 from support import child
 from support.worker import Notes, here, work
 
 from cifarsweep.errors import DeviceError, TooFewGpus
 from cifarsweep.spec.devices import devices_of
-from cifarsweep.spec.program import Parameters
 from cifarsweep.spec.search_space import Choices, Range, Search
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.types import AttemptEnd, TrialState
+from cifarsweep.worker import telemetry
 from cifarsweep.worker.child.protocol import Ready
 from cifarsweep.worker.eligibility import EligibleStudies
 from cifarsweep.worker.gpus_here import GpusHere, check_gpus
@@ -44,7 +45,7 @@ def test_a_study_is_taken_where_its_largest_trial_fits(devices, gpus):
     fits = gpus is None or max(devices) <= gpus
 
     assert devices_of(its) == devices
-    assert all(here.suffice(cell.settings) for cell in its.cells) == fits
+    assert all(here.suffice(cell.settings.devices) for cell in its.cells) == fits
     if fits:
         here.check(its)
         assert (here.idle_note(its) is not None) == (gpus is not None and min(devices) < gpus)
@@ -94,6 +95,18 @@ def test_a_worker_with_gpus_enough_trains_both_and_tells_once_what_idles(store, 
     assert notes.notes_with("idle") == told
 
 
+@pytest.mark.long
+def test_energy_is_that_of_the_gpus_which_trained_the_trial(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(telemetry, "SAMPLE_EVERY_S", 0.02)
+    Nvml.install(monkeypatch).broken = {"nvmlDeviceGetTotalEnergyConsumption": Nvml.NVMLError}
+    store.studies.create(study_of("single", 1))
+
+    assert work(store, tmp_path, command=child.command(tmp_path, gpu=TWO, step_s=0.3)) == 0
+
+    watts = {name: [trial.final["gpu/power_w"] for trial in store.trials.all(name)] for name in ("single", "pairs")}
+    assert watts == {"single": [100.0] * 2, "pairs": [200.0] * 2}
+
+
 def test_larger_trials_that_come_to_a_study_under_way_are_given_back(store, tmp_path):
     store.studies.create(study_of("grows", 1, seeds=1))
     notes = Notes(on_start=lambda: store.studies.create(study_of("grows", 1, 2, seeds=1), extend=True))
@@ -129,4 +142,4 @@ def test_a_repetition_names_the_gpus_that_it_takes():
 
 
 def test_a_program_counts_its_own_gpus():
-    assert GpusHere(1).suffice(Parameters(parameters={"rate": 1}))
+    assert GpusHere(1).suffice(None)
