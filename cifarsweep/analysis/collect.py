@@ -263,4 +263,5 @@ def _trial(row: TrialRow, means: Mapping[str, float], guess: Guess | None, metri
         guess=guess,
         reuse=row.reuse,
         metric=metric,
+        devices=row.own_settings.devices if row.own_settings else 1,
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from cifarsweep.analysis.records import ReportTrial
 from cifarsweep.analysis.results import CellResult
 from cifarsweep.formatting import duration, magnitude
+from cifarsweep.spec.devices import has_batch_norm
 from cifarsweep.spec.levels import level_text
 from cifarsweep.spec.metrics import CPU_SLOTS, GPU_SLOTS
 from cifarsweep.spec.provenance import PROGRAM_GIT, PROGRAM_PACKAGES
@@ -19,6 +20,8 @@ _SLOTS_APART = 0.2
 #: Of more values than this, the lowest and the highest are listed.
 _GROUPS = 4
 _NOT_SET = "not set"
+#: The setting that says how many devices share each batch.
+DEVICES = "devices"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,19 @@ def confounds(study: Study, results: Sequence[CellResult]) -> list[Confound]:
 
     Measured numbers are means over the trials that trained to their end.
     """
-    return [*_settings(study), *_measured(results), *_environment(results)]
+    return [*_settings(study), *_measured(results), *_environment(results, counted=not asks_for_devices(study))]
+
+
+def asks_for_devices(study: Study) -> bool:
+    """Whether the number of devices is a factor, so that a difference in it is what the study is about."""
+    return DEVICES in study.factors
+
+
+def normalises_by_device(study: Study) -> bool:
+    """Whether the number of devices, a factor, changes which images batch norm measures: each its part of a batch."""
+    known = [cell.own_settings for cell in study.cells if cell.own_settings is not None]
+    parts = (its for its in known if its.devices > 1 and its.batch_norm == "device")
+    return asks_for_devices(study) and any(has_batch_norm(its.model) is not False for its in parts)
 
 
 def _settings(study: Study) -> Iterator[Confound]:
@@ -113,11 +128,11 @@ def _spread(measure: _Measure, means: Mapping[str, float]) -> Confound:
     return Confound(measure.what, tuple(Group(texts[cell], (cell,)) for cell in (least, most)), ratio)
 
 
-def _environment(results: Sequence[CellResult]) -> Iterator[Confound]:
+def _environment(results: Sequence[CellResult], *, counted: bool) -> Iterator[Confound]:
     """Devices and versions of all attempts that trained, even if they are mixed in every cell."""
     by_cell = {result.cell.name: [trial for trial in result.trials if trial.done] for result in results}
     by_cell = {name: trials for name, trials in by_cell.items() if trials}
-    yield from _mixed("Device", {name: devices(trials) for name, trials in by_cell.items()})
+    yield from _mixed("Device", {name: devices(trials, counted=counted) for name, trials in by_cell.items()})
     ran_with = {cell: [found for trial in trials for found in trial.environments] for cell, trials in by_cell.items()}
     for key in sorted({key for environments in ran_with.values() for versions in environments for key in versions}):
         values = {cell: {versions.get(key, "none") for versions in each} for cell, each in ran_with.items()}
@@ -144,14 +159,16 @@ def _groups(values: Mapping[str, str]) -> tuple[Group, ...]:
     return tuple(Group(value, tuple(names)) for value, names in cells.items())
 
 
-def devices(trials: Iterable[ReportTrial]) -> set[str]:
-    """The models of device that trained these trials."""
+def devices(trials: Iterable[ReportTrial], *, counted: bool = True) -> set[str]:
+    """The devices that trained these trials: models and, if `counted`, how many trained a trial (`2 x NVIDIA H200`)."""
+    if counted:
+        return {text for trial in trials for text in trial.device_texts}
     return {attempt.device for trial in trials for attempt in trial.trained_by if attempt.device}
 
 
-def unlike_times(trials: Sequence[ReportTrial]) -> UnlikeTimes | None:
-    """How the times of trials were measured differently, if they were."""
-    models = tuple(sorted(devices(trials)))
+def unlike_times(trials: Sequence[ReportTrial], *, counted: bool = True) -> UnlikeTimes | None:
+    """How the times of trials were measured differently, if they were; `counted` as in `devices`."""
+    models = tuple(sorted(devices(trials, counted=counted)))
     if len(models) > 1:
         return UnlikeTimes(devices=models)
     busy = [slots for trial in trials if (slots := _slots(trial)) is not None]

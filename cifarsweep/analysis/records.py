@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from cifarsweep.spec.devices import device_text
 from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.provenance import changed, trained_by
 from cifarsweep.spec.study import Study
@@ -59,6 +60,8 @@ class ReportTrial:
     """What its study is about."""
     reused: Mapping[str, float] = field(default_factory=dict)
     """How much of the metrics that add up, FLOPs and energy, it took over."""
+    devices: int = 1
+    """How many devices shared its batches."""
 
     @property
     def reused_steps(self) -> int:
@@ -74,6 +77,12 @@ class ReportTrial:
     def trained_by(self) -> tuple[AttemptRow, ...]:
         """The attempts that the result rests on, oldest first."""
         return (*(self.reuse.attempts if self.reuse else ()), *trained_by(self.attempts, self.reused_steps))
+
+    @property
+    def device_texts(self) -> tuple[str, ...]:
+        """What it was trained on, each once: `2 x NVIDIA H200`."""
+        texts = (device_text(each.device, self.devices, each.versions) for each in self.trained_by if each.device)
+        return tuple(dict.fromkeys(texts))
 
     @property
     def environments(self) -> tuple[Mapping[str, str], ...]:

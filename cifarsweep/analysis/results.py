@@ -18,6 +18,9 @@ from cifarsweep.spec.study import Cell
 from cifarsweep.spec.types import TrialState
 from cifarsweep.stats import Summary, summary
 
+#: A cost: seconds of training of all devices of a trial together.
+DEVICE_TIME = "device_s"
+
 
 @dataclass(frozen=True, slots=True)
 class CellResult:
@@ -61,6 +64,11 @@ class CellResult:
     @property
     def trained(self) -> list[ReportTrial]:
         return [trial for trial in self.trials if trial.trained]
+
+    @property
+    def devices(self) -> int:
+        """How many devices share the batches of each trial."""
+        return self.cell.own_settings.devices if self.cell.own_settings else 1
 
     @property
     def params(self) -> int | None:
@@ -127,12 +135,19 @@ def _mean_seconds(result: CellResult) -> float | None:
     return fmean(times) if times else None
 
 
+def _device_seconds(result: CellResult) -> float | None:
+    """The training time, as often as it was spent at once."""
+    seconds = _mean_seconds(result)
+    return None if seconds is None else seconds * result.devices
+
+
 def _mean_of(metric: str) -> Callable[[CellResult], float | None]:
     return lambda result: found.mean if (found := final_summary(result.trained, metric)) else None
 
 
 _COSTS: Mapping[str, Callable[[CellResult], float | None]] = {
     ELAPSED: _mean_seconds,
+    DEVICE_TIME: _device_seconds,
     ENERGY: _mean_of(ENERGY),
     FLOPS: _mean_of(FLOPS),
     "params": lambda result: result.params,
@@ -141,9 +156,12 @@ _COSTS: Mapping[str, Callable[[CellResult], float | None]] = {
 
 
 def costs(results: Sequence[CellResult]) -> list[Cost]:
-    """The costs in which the cells differ."""
+    """The costs in which the cells differ; the time of devices where their numbers do."""
     differing = []
+    same_number = len({result.devices for result in results}) == 1
     for name, cost_of in _COSTS.items():
+        if name == DEVICE_TIME and same_number:
+            continue
         values = tuple(cost_of(result) if result.accuracy else None for result in results)
         if len({value for value in values if value is not None}) > 1:
             differing.append(Cost(name, values, tuple(pareto_front(results, values))))

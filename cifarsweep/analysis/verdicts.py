@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from cifarsweep.analysis.confounds import UnlikeTimes, unlike_times
+from cifarsweep.analysis.confounds import UnlikeTimes, asks_for_devices, unlike_times
 from cifarsweep.analysis.families import key_of_test
 from cifarsweep.analysis.floors import guessing_floor
 from cifarsweep.analysis.new_images import of_hypothesis
@@ -292,4 +292,5 @@ def _more_seeds_range(case: _Case, judgement: Judgement, report: ReportStudy) ->
 def _unlike_times(case: _Case, report: ReportStudy) -> UnlikeTimes | None:
     if case.hypothesis.kind != "faster" or case.hypothesis.by != ELAPSED or not case.seeds:
         return None
-    return unlike_times([trial for trial in report.trials if trial.done and trial.cell in case.cells])
+    trials = [trial for trial in report.trials if trial.done and trial.cell in case.cells]
+    return unlike_times(trials, counted=not asks_for_devices(report.study))

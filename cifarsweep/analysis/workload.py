@@ -77,17 +77,24 @@ def workload(
 
 
 def _seconds(left: Mapping[Settings, int], times: Iterable[TrainingTime]) -> dict[str, float]:
-    """The time of so many images by device, at the pace of the same networks there."""
+    """The time of so many images by device, at the pace of the same networks on as many devices there."""
     paces: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
     for one in times:
-        network = one.settings.model.model_dump_json()
+        network = _pace_of(one.settings)
         seconds, seen = paces[one.device].get(network, (0.0, 0.0))
         paces[one.device][network] = (seconds + one.seconds, seen + one.steps * one.settings.batch_size)
     wanted: dict[str, int] = defaultdict(int)
     for settings, seen_images in left.items():
-        wanted[settings.model.model_dump_json()] += seen_images
+        wanted[_pace_of(settings)] += seen_images
+    several = sorted({settings.devices for settings in left})
+    each = f", {' or '.join(map(str, several))} for each trial" if several != [1] else ""
     return {
-        device: sum(count * pace[network][0] / pace[network][1] for network, count in wanted.items())
+        f"{device}{each}": sum(count * pace[network][0] / pace[network][1] for network, count in wanted.items())
         for device, pace in sorted(paces.items())
         if wanted and wanted.keys() <= pace.keys()
     }
+
+
+def _pace_of(settings: Settings) -> str:
+    """What is trained at one pace: a network, on so many devices."""
+    return f"{settings.devices} {settings.model.model_dump_json()}"

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from cifarsweep.analysis.outcomes import compared_runs
 from cifarsweep.analysis.records import ClassCounts, ReportStudy, ReportTrial, Series
-from cifarsweep.analysis.results import CellResult, costs, final_summary
+from cifarsweep.analysis.results import DEVICE_TIME, CellResult, costs, final_summary
 from cifarsweep.formatting import metric_label
 from cifarsweep.spec.metrics import (
     ELAPSED,
@@ -45,7 +45,7 @@ _MOST_ENTRIES = 300_000
 #: Cells of a Pareto front that are named below the figure.
 _NAMED = 12
 #: Labels of costs that are not metrics.
-_COST_LABELS = {"params": "Parameters", "flops_per_image": "FLOPs of one image"}
+_COST_LABELS = {DEVICE_TIME: "Device time", "params": "Parameters", "flops_per_image": "FLOPs of one image"}
 
 _ORDER = (VAL_ACCURACY, VAL_LOSS, TRAIN_ACCURACY, TRAIN_LOSS, LEARNING_RATE)
 _DTYPES = {"i2": np.int16, "i4": np.int32, "f4": np.float32, "f8": np.float64}

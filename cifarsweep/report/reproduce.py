@@ -18,6 +18,7 @@ from cifarsweep.environment import without_database
 from cifarsweep.formatting import plural
 from cifarsweep.report.reuse_text import reused_text
 from cifarsweep.spec.code import codes_of
+from cifarsweep.spec.devices import devices_of
 from cifarsweep.spec.program import Program
 from cifarsweep.spec.provenance import PROGRAM_GIT, PROGRAM_PACKAGES, changes_text
 from cifarsweep.spec.study import Study
@@ -122,7 +123,8 @@ def commands(report: ReportStudy) -> Iterator[str]:
             yield command
     on_gpu = any("cuda" in versions for trial in report.trials for versions in trial.environments)
     sources = "".join(f" --code {source}" for source in _sources(report.study))
-    worker = f"cifarsweep worker --study {name} {'--gpu 0' if on_gpu else '--cpu'}{sources}"
+    gpus = ",".join(map(str, range(max(devices_of(report.study), default=1))))
+    worker = f"cifarsweep worker --study {name} {f'--gpu {gpus}' if on_gpu else '--cpu'}{sources}"
     yield f"cifarsweep create {name}.toml" + ("    # beside the files of its code" if report.study.code else "")
     extend = f"cifarsweep extend {name} --until-decided --max-seeds {report.looks[-1]}" if report.looks else None
     if extend:
@@ -136,7 +138,8 @@ def commands(report: ReportStudy) -> Iterator[str]:
     if done := sorted((trial for trial in report.trials if trial.done), key=lambda trial: bool(trial.changed)):
         same = "does this trial come out the same, bit for bit?"
         question = "how near does this trial come, which changed on its way?" if done[0].changed else same
-        yield f"cifarsweep replay {name}/{done[0].number}{sources}    # {question}"
+        several = f" --gpu {gpus}" if on_gpu and done[0].devices > 1 else ""
+        yield f"cifarsweep replay {name}/{done[0].number}{several}{sources}    # {question}"
 
 
 def _packages(study: Study) -> list[str]:

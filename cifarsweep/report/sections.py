@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cifarsweep.analysis.confounds import Confound, confounds, devices
+from cifarsweep.analysis.confounds import Confound, asks_for_devices, confounds, devices, normalises_by_device
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.results import CellResult
 from cifarsweep.formatting import (
@@ -24,6 +24,7 @@ from cifarsweep.spec.metrics import (
     FLOPS,
     GPU_MEMORY,
     GPU_TEMPERATURE,
+    IMAGES_PER_SECOND,
     MEMORY,
     RESOURCE_LABELS,
     UNITS,
@@ -33,6 +34,8 @@ from cifarsweep.spec.study import Study
 #: Metrics of which the highest value counts, and metrics that add up, with their units: of these the last value counts.
 _HIGHEST = frozenset({GPU_MEMORY, GPU_TEMPERATURE, MEMORY})
 _TOTALS = {FLOPS: "", ENERGY: "J"}
+#: A column of trials on several devices: how fast each of these was.
+_SPEED_OF_EACH = "Images per second and device"
 #: More cells than this are counted instead of named.
 _NAMED = 4
 
@@ -45,6 +48,9 @@ def resource_table(report: ReportStudy, results: Sequence[CellResult]) -> dict[s
         for name in (*RESOURCE_LABELS, *_TOTALS)
         if name in recorded
     }
+    if IMAGES_PER_SECOND in columns and any(result.devices > 1 for result in results):
+        speeds = [_cell_value(report, result, IMAGES_PER_SECOND, each=True) for result in results]
+        columns = {IMAGES_PER_SECOND: columns[IMAGES_PER_SECOND], _SPEED_OF_EACH: speeds} | columns
     columns = {name: values for name, values in columns.items() if any(value is not None for value in values)}
     if not columns:
         return None
@@ -73,15 +79,15 @@ def _resource_text(name: str, value: float | None) -> str | None:
     return f"{text}{between}{unit}" if unit else text
 
 
-def _cell_value(report: ReportStudy, result: CellResult, name: str) -> float | None:
-    """The mean over the trials of a cell."""
+def _cell_value(report: ReportStudy, result: CellResult, name: str, *, each: bool = False) -> float | None:
+    """The mean over the trials of a cell, of all devices of a trial together or of each of them."""
     values = []
     for trial in result.trials:
         _, series = report.series.get((trial.number, name), ((), np.empty(0)))
         finite = series[np.isfinite(series)]
         if trial.done and finite.size:
             values.append(finite[-1] if name in _TOTALS else finite.max() if name in _HIGHEST else finite.mean())
-    return fmean(values) if values else None
+    return fmean(values) / (result.devices if each else 1) if values else None
 
 
 def confound_view(study: Study, results: Sequence[CellResult]) -> dict[str, Any]:
@@ -89,8 +95,8 @@ def confound_view(study: Study, results: Sequence[CellResult]) -> dict[str, Any]
     found = confounds(study, results)
     return {
         "rows": [_confound_row(confound, len(results)) for confound in found],
-        "sentence": keep_together(_confound_sentence(study, found, results)),
-        "timing": _timing_note(results),
+        "sentence": keep_together(f"{_confound_sentence(study, found, results)} {_devices_note(study)}".rstrip()),
+        "timing": _timing_note(study, results),
     }
 
 
@@ -113,9 +119,23 @@ def _confound_sentence(study: Study, found: Sequence[Confound], results: Sequenc
     )
 
 
-def _timing_note(results: Sequence[CellResult]) -> str | None:
-    """Why training times of cells do not compare; None if all trials ran on one model of device."""
-    models = sorted(devices(trial for result in results for trial in result.trials if trial.done))
+def _devices_note(study: Study) -> str:
+    """What the number of devices changes beside the time, where it is a factor; empty where it is none."""
+    if not asks_for_devices(study):
+        return ""
+    order = "the order in which gradients are added up"
+    if not normalises_by_device(study):
+        return f"With the number of devices {order} changes, and so do the last bits of a result."
+    return (
+        f"With the number of devices {order} changes, and the images that batch norm measures: each device those of "
+        'its own part of a batch. batch_norm = "synchronised" measures the whole batch.'
+    )
+
+
+def _timing_note(study: Study, results: Sequence[CellResult]) -> str | None:
+    """Why training times of cells do not compare; None if all trials ran on one model of device, and as many."""
+    done = [trial for result in results for trial in result.trials if trial.done]
+    models = sorted(devices(done, counted=not asks_for_devices(study)))
     if len(models) < 2:
         return None
     return f"Times are of different devices ({', '.join(models)}): they tell devices apart as much as cells."

@@ -14,6 +14,7 @@ from cifarsweep.report.reproduce import environment_numbers
 from cifarsweep.report.reuse_text import reused_from
 from cifarsweep.report.sort_values import cell_ranks, setting_value, sort_value
 from cifarsweep.report.trial_details import details_of, differing_keys
+from cifarsweep.spec.devices import device_text
 from cifarsweep.spec.levels import level_text
 from cifarsweep.spec.metrics import TRAIN_LOSS
 from cifarsweep.spec.provenance import changes_text
@@ -58,7 +59,7 @@ def _row(
     trial: ReportTrial, styles: Mapping[str, CellStyle], environments: Sequence[int], spark: str | None
 ) -> dict[str, Any]:
     last = (trial.trained_by or trial.attempts)[-1] if trial.attempts else None
-    devices = ", then ".join(dict.fromkeys(attempt.device for attempt in trial.trained_by))
+    devices = ", then ".join(trial.device_texts)
     accuracy = trial.accuracy
     return {
         "number": trial.number,
@@ -74,7 +75,7 @@ def _row(
         "environments": environments,
         "changed": changes_text(trial.changed) if trial.changed else None,
         "spark": spark,
-        "attempts": [_attempt_row(attempt) for attempt in trial.attempts],
+        "attempts": [_attempt_row(attempt, trial.devices) for attempt in trial.attempts],
         "error": trial.error or None,
         "last_line": _last_line(trial.error) if trial.error else None,
     }
@@ -118,10 +119,10 @@ def overhead_s(trial: ReportTrial) -> float | None:
     return max(sum(spans) - own_s, 0.0)
 
 
-def _attempt_row(attempt: AttemptRow) -> dict[str, Any]:
+def _attempt_row(attempt: AttemptRow, devices: int) -> dict[str, Any]:
     return {
         "attempt": attempt.attempt,
-        "where": f"{attempt.host}, {attempt.device}",
+        "where": f"{attempt.host}, {device_text(attempt.device, devices, attempt.versions)}",
         "started": timestamp(attempt.started_at),
         "ended": timestamp(attempt.ended_at),
         "end": (attempt.end or "running").replace("_", " "),

@@ -1,7 +1,10 @@
-"""How many devices the trials of a study train on."""
+"""How many devices the trials of a study train on, and what they are called together."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from cifarsweep.spec.settings import ConvNet, Model, ResNet, ResNet9, ViT
 from cifarsweep.spec.study import Study
 
 
@@ -10,3 +13,26 @@ def devices_of(study: Study) -> set[int]:
     searched = study.search.space.get("devices") if study.search else None
     ends = {int(value) for value in searched.ends if isinstance(value, int)} if searched else set()
     return ends | {cell.own_settings.devices for cell in study.cells if cell.own_settings is not None}
+
+
+def device_text(model: str, devices: int, versions: Mapping[str, str]) -> str:
+    """Return `2 x NVIDIA H200`, or `2 processes on` a processor; the model alone for one device, or if it is unknown.
+
+    `versions` are those that the trial ran with: there is one of CUDA where it ran on GPUs.
+    """
+    if devices == 1 or not model:
+        return model
+    return f"{devices} x {model}" if "cuda" in versions else f"{devices} processes on {model}"
+
+
+def has_batch_norm(model: Model) -> bool | None:
+    """Return whether a network has batch norm; None for one of timm or of the user's own."""
+    match model:
+        case ConvNet():
+            return model.norm == "batch"
+        case ViT():
+            return model.stem == "conv"
+        case ResNet() | ResNet9():
+            return True
+        case _:
+            return None

@@ -10,6 +10,7 @@ const FEW = 7; // fewer curves than this have room for their bands
 const MANY = 12; // more curves than this are drawn more lightly
 const UNITS = {
   elapsed_s: [["s", 1, 180], ["min", 60, 180], ["h", 3600, Infinity]],
+  device_s: [["s", 1, 180], ["min", 60, 180], ["h", 3600, Infinity]],
   energy_j: [["J", 1, 2e3], ["kJ", 1e3, 2e3], ["MJ", 1e6, Infinity]],
   default: [["", 1, 2e3], ["k", 1e3, 2e3], ["M", 1e6, 2e3], ["G", 1e9, 2e3], ["T", 1e12, 2e3], ["P", 1e15, 2e3], ["E", 1e18, Infinity]],
 };
