@@ -23,7 +23,7 @@ from cifarsweep.spec.types import FINAL_STATES, Outcome, TrialState
 from cifarsweep.store.database import Database
 from cifarsweep.store.metrics import read_series
 from cifarsweep.store.optuna_view.parameters import Parameters
-from cifarsweep.store.optuna_view.storage import LockHeld, OptunaLink, file_lock, quiet
+from cifarsweep.store.optuna_view.storage import LockHeld, OptunaLink, file_lock, held_elsewhere, quiet
 from cifarsweep.store.records import Series
 from cifarsweep.store.schema import study, trial
 from cifarsweep.store.study_rows import read_study
@@ -242,9 +242,11 @@ def _options(storage: Any) -> dict[str, Any]:
 
 
 def _studies_waiting(conn: Connection) -> list[str]:
+    """The studies that have something to sync; none while another process syncs."""
     waiting = select(trial.c.study_id).where(trial.c.told.is_(False), trial.c.state.in_(_FINAL))
     query = select(study.c.name).where(or_(study.c.study_id.in_(waiting), study.c.stale)).order_by(study.c.study_id)
-    return list(conn.execute(query).scalars())
+    found = list(conn.execute(query).scalars())
+    return [] if found and held_elsewhere(conn) else found
 
 
 def unsynced(conn: Connection) -> int:
