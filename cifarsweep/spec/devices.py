@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from cifarsweep.spec.settings import ConvNet, Model, ResNet, ResNet9, ViT
-from cifarsweep.spec.study import Study
+from cifarsweep.spec.study import Cell, Study
+
+#: Images below which the statistics of batch norm are so noisy that errors rise (Wu & He 2018, arXiv 1803.08494).
+_ENOUGH_FOR_BATCH_NORM = 16
 
 
 def devices_of(study: Study) -> set[int]:
@@ -36,3 +39,20 @@ def has_batch_norm(model: Model) -> bool | None:
             return True
         case _:
             return None
+
+
+def device_notes(cell: Cell) -> Iterator[str]:
+    """Yield what trials of several devices need, and what batch norm loses by their small parts of a batch."""
+    its = cell.settings
+    if its.devices == 1:
+        return
+    yield (
+        f"its trials train on {its.devices} GPUs each, for workers of `cifarsweep launch --gpus-per-trial "
+        f"{its.devices}`; on a processor each has as many processes"
+    )
+    images = its.batch_size // its.devices
+    if images < _ENOUGH_FOR_BATCH_NORM and its.batch_norm == "device" and has_batch_norm(its.model):
+        yield (
+            f"batch norm measures {images} image{'s' * (images > 1)} on each device, and is noisy below "
+            f'{_ENOUGH_FOR_BATCH_NORM}: set batch_norm = "synchronised", or a larger batch_size'
+        )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from importlib import metadata, util
 from pathlib import Path
+from shutil import disk_usage
 
 from cifarsweep.checkpoints.location import check_location
 from cifarsweep.data.catalog import ROOT_VARIABLE, data_root, installed
@@ -19,6 +21,9 @@ from cifarsweep.worker.sensors import precisions
 
 #: Packages whose versions decide what a study finds, or how it is stored.
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "optuna", "sqlalchemy", "psycopg", "submitit")
+#: What a container has of it by default, 64 MiB, is too little for NCCL
+#: (docs.nvidia.com/deeplearning/nccl/user-guide, "Troubleshooting", "Shared Memory"). Bytes.
+_SHARED_MEMORY, _ENOUGH_SHARED_MEMORY = Path("/dev/shm"), 2**29  # noqa: S108 - looked at, not written
 
 
 def examine(location: str | LocationError) -> Iterator[Finding]:
@@ -60,6 +65,22 @@ def _gpus() -> Iterator[Finding]:
     if (chosen := os.environ.get(gpus.VISIBLE)) is not None:
         seen = ", ".join(map(str, gpus.visible(found))) or "none"
         yield Finding("visible GPUs", "ok", f"{seen} of {len(found)}, by {gpus.VISIBLE}={chosen}")
+    yield from _several([found[number].name for number in gpus.visible(found)])
+
+
+def _several(models: Sequence[str]) -> Iterator[Finding]:
+    """Say of several GPUs which of them one trial can take, and check the memory that its processes share."""
+    if len(models) < 2:
+        return
+    groups = [[number for number, name in enumerate(models) if name == model] for model in dict.fromkeys(models)]
+    each = (f"{len(group)} x {models[group[0]]} (--gpu {','.join(map(str, group))})" for group in groups)
+    alike = "" if len(groups) == 1 else "; those of one trial have to be of one model"
+    yield Finding("GPUs for one trial", "ok", f"{', '.join(each)}, for studies with `devices` above 1{alike}")
+    with suppress(OSError):
+        size = disk_usage(_SHARED_MEMORY).total
+        if size < _ENOUGH_SHARED_MEMORY:
+            advice = "GPUs of one trial exchange gradients through it: give a container more (docker run --shm-size 2g)"
+            yield Finding("shared memory", "warn", f"{_SHARED_MEMORY} has {size / 2**20:.0f} MiB; {advice}")
 
 
 def _gpu(subject: str, gpu: gpus.Gpu) -> Finding:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cifarsweep.data.catalog import BUILT_IN, DataSetInfo, info
 from cifarsweep.errors import CifarsweepError, SpecError
+from cifarsweep.spec.devices import device_notes
 from cifarsweep.spec.image_shape import CIFAR, ImageShape
 from cifarsweep.spec.misfits import OF_SHAPE, misfit
 from cifarsweep.spec.moments import beyond_budget
@@ -63,6 +64,7 @@ def check_trainable(study: Study, *, as_written: bool = False, code: Path = Path
     late = list(_moments_after_the_end(study, known))
     if late and as_written:
         raise SpecError("\n".join(f"study {study.name!r}: {text}" for text in late))
+    answer["notes"] += [Problem(cell=cell.name, text=text) for cell in study.cells for text in device_notes(cell)]
     of_cells = [*unread_settings(study), *equal_cells(study, known)]
     return [*_sentences(study.name, answer["notes"]), *of_cells, *late]
 

@@ -1,7 +1,9 @@
 """What `doctor` says of GPUs: the driver, which is pretended, and the torch that is installed."""
 
+import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from pretended_nvml import Nvml
@@ -26,6 +28,29 @@ def test_a_gpu_that_torch_can_use_is_well(nvml, tmp_path):
     assert seen["GPU 0"] == ("ok", "NVIDIA H200, 77 of 80 GiB free, driver 595.71.05")
     assert seen["CUDA"] == ("ok", "driver 595.71.05 supports 13.2, torch needs 13.2")
     assert seen["visible GPUs"] == ("ok", "0 of 1, by CUDA_VISIBLE_DEVICES=0,7")
+
+
+@pytest.mark.parametrize(
+    ("models", "text"),
+    [
+        (["NVIDIA H200"], None),
+        (["NVIDIA H200"] * 4, "4 x NVIDIA H200 (--gpu 0,1,2,3), for studies with `devices` above 1"),
+        (["A100", "L4", "A100"], "2 x A100 (--gpu 0,2), 1 x L4 (--gpu 1), for studies .*; those of one trial have to"),
+    ],
+)
+def test_gpus_that_one_trial_can_take_are_named(models, text):
+    seen = {each.subject: each.text for each in doctor._several(models)}
+
+    assert (text is None) == (not seen)
+    assert text is None or re.search(text.replace("(", r"\(").replace(")", r"\)"), seen["GPUs for one trial"])
+
+
+def test_a_container_with_little_shared_memory_is_warned_of(monkeypatch):
+    monkeypatch.setattr(doctor, "disk_usage", lambda path: SimpleNamespace(total=2**26))
+
+    (warning,) = [each for each in doctor._several(["NVIDIA H200"] * 2) if each.level == "warn"]
+
+    assert warning.subject == "shared memory" and "/dev/shm has 64 MiB" in warning.text
 
 
 def test_a_torch_newer_than_the_driver_fails_with_both_versions(nvml, tmp_path):

@@ -16,7 +16,7 @@ from cifarsweep.spec.hypothesis import AtChance
 from cifarsweep.spec.image_shape import ImageShape
 from cifarsweep.spec.moments import At
 from cifarsweep.spec.reader import read_study
-from cifarsweep.spec.settings import Schedule, Settings, Timm, Validation, ViT
+from cifarsweep.spec.settings import ConvNet, Schedule, Settings, Timm, Validation, ViT
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.worker import known_here, precheck
 
@@ -224,3 +224,19 @@ def test_a_range_with_a_point_that_the_images_can_not_have_is_refused(tmp_path, 
 
     with pytest.raises(SpecError, match="'patch_size=5': .* use one of 1, .*, 28, as choices of search.space.model"):
         precheck.check_trainable(read_study(path))
+
+
+@pytest.mark.usefixtures("no_child")
+def test_what_several_devices_take_is_noted():
+    """Group norm needs no other images, and 32 of each device are enough for batch norm."""
+    few = tried(devices=4, batch_size=32)
+    grouped = few.model_copy(update={"model": ConvNet(norm="group")})
+    synchronised = few.model_copy(update={"batch_norm": "synchronised"})
+
+    notes = precheck.check_trainable(study(tried(), few, grouped, synchronised, tried(devices=2, batch_size=64)))
+
+    launch = "GPUs each, for workers of `cifarsweep launch --gpus-per-trial"
+    (first, small, last) = notes
+    assert f"cell 'cell 1' and 2 more: its trials train on 4 {launch} 4`" in first
+    assert "cell 'cell 1': batch norm measures 8 images on each device" in small
+    assert f"cell 'cell 4': its trials train on 2 {launch} 2`" in last
