@@ -22,6 +22,10 @@ class Tally:
     claimed: list[int] = field(default_factory=list)
     ms: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    #: milliseconds by what was called, and those that this process and the server ran
+    by_kind: dict[str, list[float]] = field(default_factory=dict)
+    cpu_ms: float = 0.0
+    server_ms: float = 0.0
     began: float = 0.0
     ended: float = 0.0
 

@@ -1,6 +1,7 @@
 """What a fleet asks of the database: simulated workers that train nothing, beside Optuna's own queues in the same run.
 
 python benchmarks/fleet.py             both databases, about five minutes; writes fleet.json
+python benchmarks/fleet.py --simulate  10,000 workers and 1,000,000 trials in virtual time (`fleet_simulation.py`)
 python benchmarks/fleet.py --quick     every part with small numbers: it checks counts, its times mean nothing
 
 Workers of SQLite are a process each; the 1,000 of PostgreSQL share four. A trial that two workers got is counted, for
@@ -333,7 +334,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small numbers, to check that every part runs")
     parser.add_argument("--out", type=Path, default=Path("fleet.json"))
+    parser.add_argument("--simulate", action="store_true", help="a far larger fleet, from what its calls cost here")
     options = parser.parse_args()
+    if options.simulate:
+        from fleet_simulation import simulate
+
+        simulate(options.out, quick=options.quick)
+        return
     figures = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -1,0 +1,216 @@
+"""Workers, dashboards and clients of a benchmark, as callers of a server in virtual time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import cycle
+
+from server_costs import Cost, Costs
+from virtual_server import Away, Call, Caller, Record, serve
+
+#: A worker that finds nothing asks again after so many seconds; an open dashboard asks every two.
+POLL_S, DASHBOARD_S = 1.0, 2.0
+#: Trials last between half and one and a half times their mean.
+SPREAD = 0.5
+#: A worker that is not heard of for so long loses its trial.
+LEASE_S = 60.0
+_DRAWS = 9_973
+
+
+@dataclass(frozen=True)
+class World:
+    """A fleet and its server. Seconds."""
+
+    costs: Costs
+    workers: int = 10_000
+    trials: int = 1_000_000
+    trial_s: float = 600.0
+    beat_s: float = 10.0
+    saves_every: int = 6
+    """Beats; such a one has a checkpoint."""
+    cores: int = 2
+    dashboards: int = 0
+    dashboard: float = 0.0
+    """Seconds of a core for each of their looks."""
+    longest_poll_s: float = POLL_S
+    """Pauses between polls of an idle worker double up to this."""
+    sweeps: bool = False
+    """One worker looks for lost leases, once a second, in the place of every claim."""
+    seed: int = 17
+
+    def with_calls(self, **calls: Cost) -> World:
+        """The same with other costs."""
+        return replace(self, costs=replace(self.costs, calls={**self.costs.calls, **calls}))
+
+    def beat_cost(self, leases: float = 0.0) -> float:
+        """Milliseconds of one beat on average, its checkpoints, the worker's own row and Optuna's question included."""
+        calls, saves = self.costs.calls, 1 / self.saves_every
+        beat = (1 - saves) * calls["beat"].at(leases) + saves * calls["save"].at(leases)
+        return beat + calls["alive"].at(leases) + calls["tell"].at(leases)
+
+    @property
+    def beats_a_trial(self) -> float:
+        """On average: the end of a trial, which writes as well, comes half a beat after the last one."""
+        return max(0.0, self.trial_s / self.beat_s - 0.5)
+
+    def trial_cost(self, leases: float) -> float:
+        """Milliseconds of a trial beside its beats: its end, a look at the studies, and the next claim."""
+        calls = self.costs.calls
+        claim = calls["claim"]._replace(a_lease=0.0) if self.sweeps else calls["claim"]
+        return calls["finish"].at(leases) + calls["look"].at(leases) + claim.at(leases)
+
+    def load(self, workers: float) -> float:
+        """Cores that are busy on average while so many workers train."""
+        each = (self.trial_cost(workers) + self.beats_a_trial * self.beat_cost(workers)) / self.trial_s
+        sweep = self.costs.calls["claim"].a_lease * workers if self.sweeps else 0.0
+        watched = self.dashboards * self.dashboard / DASHBOARD_S
+        return (1 + self.costs.behind) * (workers * each + sweep) / 1e3 + watched
+
+    def most_workers(self, share: float = 0.8) -> int:
+        """So many that the given share of the cores is busy."""
+        low, high = 0.0, 1e7
+        while high - low > 0.5:
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.load(middle) < share * self.cores else (low, middle)
+        return int(low)
+
+
+class Drawn:
+    """Seconds of calls, drawn from what was measured."""
+
+    def __init__(self, world: World, rng: random.Random) -> None:
+        more = (1 + world.costs.behind) / 1e3
+        self.slopes = {what: cost.a_lease * more for what, cost in world.costs.calls.items()}
+        self._draws = {
+            what: cycle([value * more for value in rng.choices(cost.samples, k=_DRAWS)])
+            for what, cost in world.costs.calls.items()
+        }
+
+    def __call__(self, what: str, leases: int = 0) -> float:
+        return next(self._draws[what]) + self.slopes[what] * leases
+
+
+@dataclass
+class Queue:
+    """What all workers share, with counts that must come out even."""
+
+    left: int
+    leased: int = 0
+    done: int = 0
+    lost: int = 0
+    """Leases that ran out, since a beat was answered too late."""
+    latest_beat: float = 0.0
+
+
+class Worker:
+    """Claims a trial, beats while it trains, ends it, claims the next."""
+
+    __slots__ = ("_beats", "_ends", "_heard", "_pause", "_rng", "_state", "_costs", "_queue", "_world", "_begins")
+
+    def __init__(self, world: World, queue: Queue, costs: Drawn, rng: random.Random, begins: float) -> None:
+        self._world, self._queue, self._costs, self._rng, self._begins = world, queue, costs, rng, begins
+        self._state, self._beats, self._ends, self._heard, self._pause = "new", 0, 0.0, 0.0, POLL_S
+
+    def following(self, now: float) -> Call | None:
+        """See `Caller`."""
+        queue, costs, world = self._queue, self._costs, self._world
+        if self._state == "new":
+            self._state = "claim"
+            return self._claim(self._begins)
+        if self._state == "claim":
+            return self._claimed(now)
+        if self._state == "finish":
+            queue.leased -= 1
+            queue.done += 1
+            self._state = "claim"
+            return self._claim(now)
+        if now - self._heard > LEASE_S:
+            queue.lost += 1
+        queue.latest_beat = max(queue.latest_beat, now - self._heard)
+        self._heard = now
+        return self._train(now, costs, world)
+
+    def _claim(self, at: float) -> Call:
+        costs, queue = self._costs, self._queue
+        leases = 0 if self._world.sweeps else queue.leased
+        if queue.left:
+            return Call(at, "claim", costs("look") + costs("claim", leases))
+        return Call(at, "poll", costs("poll", leases), writes=False)
+
+    def _claimed(self, now: float) -> Call | None:
+        queue, world = self._queue, self._world
+        if queue.left:
+            queue.left -= 1
+            queue.leased += 1
+            self._state, self._heard, self._beats, self._pause = "beat", now, 0, POLL_S
+            self._ends = now + world.trial_s * self._rng.uniform(1 - SPREAD, 1 + SPREAD)
+            return self._train(now, self._costs, world)
+        if not queue.leased:
+            return None
+        pause, self._pause = self._pause, min(2 * self._pause, world.longest_poll_s)
+        return self._claim(now + pause)
+
+    def _train(self, now: float, costs: Drawn, world: World) -> Call:
+        due = now + world.beat_s
+        if due >= self._ends:
+            self._state = "finish"
+            return Call(max(now, self._ends), "finish", costs("finish"))
+        self._beats += 1
+        what = "beat" if self._beats % world.saves_every else "save"
+        return Call(due, "beat", costs(what) + costs("alive") + costs("tell"))
+
+
+class Regular:
+    """Asks the same again and again, while trials are left: a dashboard, or whoever looks for lost leases."""
+
+    def __init__(self, queue: Queue, what: str, every_s: float, seconds: Callable[[], float], begins: float) -> None:
+        self._queue, self._what, self._every_s, self._seconds, self._due = queue, what, every_s, seconds, begins
+
+    def following(self, now: float) -> Call | None:
+        """See `Caller`."""
+        if not (self._queue.left or self._queue.leased):
+            return None
+        at = max(now, self._due)
+        self._due = at + self._every_s
+        return Call(at, self._what, self._seconds(), writes=False)
+
+
+def run(world: World, *, until: float = float("inf"), away: Away | None = None) -> tuple[Queue, Record]:
+    """Let the fleet work until every trial is done, or until a moment. Workers begin over one trial's length."""
+    rng = random.Random(world.seed)
+    costs, queue = Drawn(world, rng), Queue(world.trials)
+    callers: list[Caller] = [
+        Worker(world, queue, costs, rng, rng.uniform(0, world.trial_s)) for _ in range(world.workers)
+    ]
+    for _ in range(world.dashboards):
+        callers.append(Regular(queue, "dashboard", DASHBOARD_S, lambda: world.dashboard, rng.uniform(0, DASHBOARD_S)))
+    if world.sweeps:
+        callers.append(Regular(queue, "sweep", 1.0, lambda: costs.slopes["claim"] * queue.leased, 0.0))
+    record = serve(callers, world.cores, flushes(world.costs, rng), until=until, away=away)
+    assert queue.left + queue.leased + queue.done == world.trials, queue
+    return queue, record
+
+
+def flushes(costs: Costs, rng: random.Random) -> Callable[[], float]:
+    """Seconds of one flush after another, as measured."""
+    drawn: Iterator[float] = cycle([value / 1e3 for value in rng.choices(costs.fsync, k=_DRAWS)])
+    return lambda: next(drawn)
+
+
+class Client:
+    """A process of the benchmark that beats for many workers, one call after the other, at their times."""
+
+    def __init__(self, due: list[float], workers: int, chains_every: int, seconds: Callable[[str], float]) -> None:
+        self._due, self._workers, self._chains_every, self._seconds = due, workers, chains_every, seconds
+        self._place = 0
+
+    def following(self, now: float) -> Call | None:
+        """See `Caller`."""
+        if self._place == len(self._due):
+            return None
+        at, beat = self._due[self._place], self._place // self._workers
+        self._place += 1
+        what = "chain" if beat % self._chains_every == self._chains_every - 1 else "beat"
+        return Call(max(now, at), what, self._seconds(what))
