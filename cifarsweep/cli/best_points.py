@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from cifarsweep.cli.db import report_upgrade
+
 if TYPE_CHECKING:
     from cifarsweep.spec.study import Study
 
@@ -14,9 +16,12 @@ _BEST, _SEEDS = 5, 5
 
 
 def best_points_of(
-    db: str, search: str, best: int | None, seeds: int | None, name: str | None
+    db: str, search: str, best: int | None, seeds: int | None, name: str | None, *, upgrade: bool
 ) -> tuple[Study, list[str]]:
-    """Make a study of the best points of a search, and return it with notes. Their settings have trained already."""
+    """Make a study of the best points of a search, and return it with notes. Their settings have trained already.
+
+    With `upgrade`, a database of an older version is brought up to date.
+    """
     from cifarsweep.analysis.best_points import best_points_name, best_points_study, notes_on_best
     from cifarsweep.analysis.collect import point_cells, read_trials
     from cifarsweep.analysis.search import search_result
@@ -29,7 +34,8 @@ def best_points_of(
     if seeds < 1:
         raise typer.BadParameter(f"must be at least 1, not {seeds}", param_hint="--seeds")
     name = check_name(best_points_name(search, best) if name is None else name, "--as")
-    with Store.open(db, read_only=True) as store:
+    with Store.open(db, upgrade=upgrade, create=False, read_only=not upgrade) as store:
+        report_upgrade(store)
         report, cells = read_trials(store, search), point_cells(store, search)
     found = search_result(report)
     if found is None:

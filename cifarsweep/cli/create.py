@@ -70,7 +70,7 @@ def create(
     else:
         if settings:
             raise typer.BadParameter("--set goes with a file: print one with --toml, change it, and create it")
-        spec, notes = best_points_of(db, search or "", best, seeds, name)
+        spec, notes = best_points_of(db, search or "", best, seeds, name, upgrade=not toml)
         _check_data(spec)
     if toml:
         typer.echo(study_toml(spec), nl=False)

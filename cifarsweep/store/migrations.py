@@ -36,10 +36,7 @@ def check_version(db: Database, *, older: bool = False) -> None:
     if found == HEAD:
         return
     if found is None:
-        raise StoreError(
-            f"{db.redacted_url}: holds no studies of cifarsweep yet. Make one with `cifarsweep create STUDY`, "
-            "or prepare it with `cifarsweep db upgrade`"
-        )
+        raise _no_studies(db)
     _refuse_newer(found, db)
     if not (older and db.path):
         # Name the file: `db restore` opens two.
@@ -48,21 +45,32 @@ def check_version(db: Database, *, older: bool = False) -> None:
         raise StoreError(f"{db.redacted_url}: is of an older version ({found}); {advice}")
 
 
-def upgrade(db: Database) -> str | None:
-    """Create or upgrade the schema in one transaction. Two at once do it once. Raises StoreError for a newer schema.
+def _no_studies(db: Database) -> StoreError:
+    return StoreError(
+        f"{db.redacted_url}: holds no studies of cifarsweep yet. Make one with `cifarsweep create STUDY`, "
+        "or prepare it with `cifarsweep db upgrade`"
+    )
+
+
+def upgrade(db: Database, *, create: bool = True) -> str | None:
+    """Create or upgrade the schema in one transaction. Two at once do it once.
+
+    Raises StoreError for a newer schema, and where there is none and `create` is False.
 
     Returns the older version that the database was of, if it was of any.
     """
-    return db.write(lambda conn: _upgrade(conn, db))
+    return db.write(lambda conn: _upgrade(conn, db, create=create))
 
 
-def _upgrade(conn: Connection, db: Database) -> str | None:
+def _upgrade(conn: Connection, db: Database, *, create: bool) -> str | None:
     db.backend.lock(conn, _UPGRADE_LOCK)
     found = _found(conn)
     if found == HEAD:
         return None
     if found is not None:
         _refuse_newer(found, db)
+    elif not create:
+        raise _no_studies(db)
     else:
         _refuse_others(conn, db)
     from alembic.config import Config

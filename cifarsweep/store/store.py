@@ -53,6 +53,7 @@ class Store:
         url: str | Path,
         *,
         upgrade: bool = False,
+        create: bool = True,
         read_only: bool = False,
         older: bool = False,
         known: bool = False,
@@ -60,18 +61,18 @@ class Store:
     ) -> Self:
         """Open the database at `url`, or the SQLite file of that path; `upgrade` creates or upgrades its tables.
 
-        Raises StoreError where it is not there, not ours, of another version, read-only or out of reach; where it is
-        `known` to exist, StoreUnavailable says that it is out of reach for now. With `older`, an SQLite file may be of
-        an earlier version, for `backup` and nothing else.
+        Without `create` there must be some. Raises StoreError where it is not there, not ours, of another version,
+        read-only or out of reach; where it is `known` to exist, StoreUnavailable says that it is out of reach for now.
+        With `older`, an SQLite file may be of an earlier version, for `backup` and nothing else.
         """
         parsed = parse_url(url)
         timing = timing or Timing.from_env()
-        with backend_of(parsed).opening(parsed, create=upgrade, read_only=read_only):
+        with backend_of(parsed).opening(parsed, create=upgrade and create, read_only=read_only):
             db, before = Database(parsed, read_only=read_only), None
             try:
                 db.ping()
                 if upgrade:
-                    before = migrations.upgrade(db)
+                    before = migrations.upgrade(db, create=create)
                     if not db.backend.file_based:
                         # Workers need no right to create tables there, so Optuna's must be there before them.
                         Projection(db).prepare()

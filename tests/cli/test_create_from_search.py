@@ -224,6 +224,22 @@ def test_a_search_without_a_point_that_trained_has_no_best_one(call: Run, tmp_pa
     assert "find: none of its points has trained to its end yet, so that there is no best one" in refused.stderr
 
 
+def test_an_older_database_is_upgraded_as_by_any_create(
+    call: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("cifarsweep.store.migrations.HEAD", "0014")
+        searched(tmp_path, [(FINISHED, 0.5), (FINISHED, 0.7)])
+
+    printed = call("create", "--from", "find", "--best", "2", "--toml")
+    created = call("create", "--from", "find", "--best", "2")
+
+    assert printed.returncode == 2 and "cifarsweep db upgrade" in printed.stderr
+    assert created.returncode == 0, created.stderr
+    assert created.stdout.count("was of an older version (0014) and is upgraded") == 1
+    assert len(stored(tmp_path, "find-best-2").cells) == 2
+
+
 def test_without_a_database_it_is_said(call: Run) -> None:
     refused = call("create", "--from", "find")
 

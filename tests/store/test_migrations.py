@@ -168,6 +168,13 @@ def test_who_upgrades_a_database_hears_of_which_version_it_was(old_url: str) -> 
     assert found == [REVISIONS[0], None]
 
 
+def test_without_leave_to_create_an_empty_database_stays_empty(empty_url: str, engine: Engine) -> None:
+    with pytest.raises(StoreError, match=r"there is no such database|holds no studies"):
+        Store.open(empty_url, upgrade=True, create=False)
+
+    assert empty_url.startswith("sqlite") or inspect(engine).get_table_names() == []
+
+
 def test_a_new_database_was_of_no_version(empty_url: str) -> None:
     with Store.open(empty_url, upgrade=True) as store:
         assert store.upgraded_from is None
