@@ -6,10 +6,13 @@ import io
 import signal
 import sys
 from contextlib import suppress
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from cifarsweep.errors import CifarsweepError
 from cifarsweep.text import EscapedStream
+
+if TYPE_CHECKING:
+    from typer import Typer
 
 
 def main() -> None:
@@ -24,11 +27,12 @@ def main() -> None:
         signal.signal(signal.SIGINT, interrupted)
         _prepare_streams()
         try:
-            app()
+            code = _run(app)
         finally:
             # Flush here: at interpreter exit Python would print its own traceback.
             if sys.stdout is not None:
                 sys.stdout.flush()
+        sys.exit(code)
     except CifarsweepError as error:
         _end(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -46,6 +50,21 @@ def main() -> None:
         _end("there is not enough memory for this; give it less at once, or more memory")
     except RecursionError:
         _end("what was given nests too deeply")
+
+
+def _run(app: Typer) -> int:
+    """Run the command that was asked for; return its exit code."""
+    from cifarsweep.cli.usage_errors import UsageError, usage_sentence
+
+    try:
+        # Otherwise Typer prints mistakes in its own words.
+        return app(standalone_mode=False) or 0
+    except UsageError as error:
+        if "NoArgsIsHelp" in type(error).__name__:
+            error.show()
+        else:
+            _end(usage_sentence(error), error.exit_code)
+        return int(error.exit_code)
 
 
 def _prepare_streams() -> None:

@@ -26,6 +26,10 @@ _SENTENCES = {
     "finite_number": "must be a finite number, not {value}",
     "bool_type": "must be true or false, not {value}",
     "int_type": "must be a whole number, not {value}",
+    "int_parsing": "must be a whole number, not {value}",
+    "int_parsing_size": "must be a whole number with fewer digits, not {value}",
+    "int_from_float": "must be a whole number, not {value}",
+    "float_parsing": "must be a number, not {value}",
     "float_type": "must be a number, not {value}",
     "string_type": "must be a text in quotes, not {value}",
     "tuple_type": "must be a list, not {value}",
@@ -41,6 +45,8 @@ _SENTENCES = {
 
 #: Lists of tables in a study file, by what one of them is called.
 _COUNTED = {"hypotheses": "hypothesis", "reported": "reported", "arms": "arm", "exclude": "exclude"}
+#: Typer's words for an option that has a few values.
+_CHOICES = re.compile(r"'.*' is not one of (.*)\.", re.DOTALL)
 _PERCENT = re.compile(r"\s*([0-9.]+)\s*%\s*")
 #: What pydantic appends to a path for each choice of a union of a text and a table.
 _CHOICE = re.compile(r"constrained-|dict\[")
@@ -123,9 +129,17 @@ def _sentence(detail: Mapping[str, Any], model: type[BaseModel], where: str) -> 
         return (
             f"{prefix}{_show(detail['input'])} has characters that are not allowed here (pattern {context['pattern']})"
         )
-    sentence = _SENTENCES.get(kind)
-    text = sentence.format(value=_show(detail.get("input")), **context) if sentence else detail["msg"]
-    return f"{prefix}{text}{_as_share(detail) if kind == 'float_type' else ''}"
+    return f"{prefix}{value_sentence(detail)}{_as_share(detail) if kind == 'float_type' else ''}"
+
+
+def value_sentence(detail: Mapping[str, Any]) -> str:
+    """Return what a value must be and is not, of one of pydantic's errors: no sentence yet, for the key is left out."""
+    value, context = detail.get("input"), detail.get("ctx", {})
+    if detail["type"] == "value_error" and (choices := _CHOICES.fullmatch(str(context["error"]))):
+        allowed = re.findall("'([^']*)'", choices[1])
+        return f"{_show(value)} is unknown.{nearest(str(value), allowed)} Allowed: {', '.join(allowed)}"
+    sentence = _SENTENCES.get(detail["type"])
+    return sentence.format(value=_show(value), **context) if sentence else detail["msg"]
 
 
 def _as_share(detail: Mapping[str, Any]) -> str:

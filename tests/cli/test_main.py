@@ -125,7 +125,7 @@ def test_ctrl_c_amid_the_imports_ends_the_process_without_a_word(tmp_path, envir
     ],
 )
 def test_what_no_command_foresaw_is_one_sentence(monkeypatch, capsys, error, sentence):
-    def fails() -> None:
+    def fails(**_: object) -> None:
         raise error
 
     monkeypatch.setattr("cifarsweep.cli.app.app", fails)
