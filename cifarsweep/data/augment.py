@@ -82,6 +82,19 @@ class EpochPlan:
             mix=self.mix and self.mix.batch(start),
         )
 
+    def part(self, first: int, last: int) -> EpochPlan:
+        """Return, of the plan of one batch, that of its images `first` to before `last`, for one of several devices.
+
+        Where images are mixed, one more comes first: the image before them, which goes into the first of them.
+        """
+        rows = torch.arange(first - (self.mix is not None), last, device=self.order.device) % len(self.order)
+        operations = self.operations and replace(self.operations, variants=self.operations.variants[:, rows])
+        return replace(
+            replace(self, operations=None, mix=None)._map(lambda tensor: tensor[rows]),
+            operations=operations,
+            mix=self.mix,
+        )
+
     def drawn(self) -> tuple[Tensor, ...]:
         """Return the tensors that are drawn for an epoch; the rest is the same in all plans of a recipe."""
         operations = () if self.operations is None else (self.operations.variants,)
@@ -149,14 +162,17 @@ def planned_batch(split: Split, plan: EpochPlan) -> tuple[Tensor, Tensor]:
     return images, labels if plan.mix is None else mix(images, labels, plan.mix)
 
 
-def eval_batches(split: Split, size: int, part: tuple[Tensor, Tensor] | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+def eval_batches(
+    split: Split, size: int, part: tuple[Tensor, Tensor] | None = None, first: int = 0, every: int = 1
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield images in order, normalised: float32 (B, channels, side, side) channels_last, int64 (B,).
 
-    They are those of `part`, images and labels on the split's device, or the validation part.
+    They are those of `part`, images and labels on the split's device, or the validation part; of its batches the one
+    numbered `first`, and each `every` batches later.
     """
     images, labels = part or (split.val_images, split.val_labels)
     pixels = images.permute(0, 2, 3, 1)
-    for start in range(0, len(pixels), size):
+    for start in range(first * size, len(pixels), every * size):
         rows = slice(start, start + size)
         yield _normalised(pixels[rows], split), labels[rows]
 

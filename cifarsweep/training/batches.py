@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -25,6 +25,20 @@ def eval_batch(shape: ImageShape) -> int:
     return min(EVAL_BATCH, max(_FEWEST, EVAL_BATCH * CIFAR.side**2 // shape.side**2))
 
 
+@dataclass(frozen=True, slots=True)
+class EvalPart:
+    """Images to evaluate, `size` at once, and their labels (N,)."""
+
+    split: Split
+    size: int
+    images: Tensor
+    labels: Tensor
+
+    def batches(self, first: int = 0, every: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images, normalised, and labels: of all batches in order the one numbered `first`, and every so many."""
+        return augment.eval_batches(self.split, self.size, (self.images, self.labels), first, every)
+
+
 class BatchLoader:
     """The images of a run. They move to the device once, and a plan of order and augmentation for each epoch."""
 
@@ -41,6 +55,13 @@ class BatchLoader:
         """
         return self.planned_batch(self.batch_plan(batch))
 
+    def part_of_batch(self, batch: BatchSlice, first: int, last: int) -> tuple[Tensor, Tensor]:
+        """Return images `first` to before `last` of the same batch, the same as they are in the whole of it."""
+        plan = self.batch_plan(batch).part(first, last)
+        images, labels = self.planned_batch(plan)
+        more = len(images) - (last - first)  # the image that went into the first one
+        return images[more:], labels[more:]
+
     def batch_plan(self, batch: BatchSlice) -> EpochPlan:
         """Return the epoch's plan of these images."""
         return self._plan(batch.epoch).batch(batch.start, batch.stop)
@@ -49,17 +70,15 @@ class BatchLoader:
         """Return the batch of a plan. A CUDA graph may hold this, whatever the recipe."""
         return augment.planned_batch(self._split, plan)
 
-    def eval_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the validation images in order, normalised."""
-        return augment.eval_batches(self._split, self._eval_batch)
+    @property
+    def validation(self) -> EvalPart:
+        return EvalPart(self._split, self._eval_batch, self._split.val_images, self._split.val_labels)
 
     @property
-    def test_batches(self) -> Callable[[], Iterator[tuple[Tensor, Tensor]]] | None:
-        """Yields the test images in order, normalised; None where the validation images are the test set."""
+    def test(self) -> EvalPart | None:
+        """The test images; None where the validation images are the test set."""
         images, labels = self._split.test_images, self._split.test_labels
-        if images is None or labels is None:
-            return None
-        return lambda: augment.eval_batches(self._split, self._eval_batch, (images, labels))
+        return None if images is None or labels is None else EvalPart(self._split, self._eval_batch, images, labels)
 
     def _plan(self, epoch: int) -> EpochPlan:
         if self._planned is None or self._planned[0] != epoch:

@@ -39,9 +39,9 @@ def _use_ieee_float32() -> None:
         operation.fp32_precision = "ieee"
 
 
-def seed_global_generators(seed: int) -> None:
-    """Seed the generators that library code draws from, such as dropout."""
-    number = derive_seed(seed, "global", 0)
+def seed_global_generators(seed: int, device: int = 0) -> None:
+    """Seed the generators that library code draws from, such as dropout: others for each device of a trial."""
+    number = derive_seed(seed, f"global of device {device}" if device else "global", 0)
     torch.manual_seed(number)  # CUDA's as well, even before CUDA starts
     np.random.seed(number % 2**32)
     random.seed(number)

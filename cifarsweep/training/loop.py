@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 
 from cifarsweep.checkpoints.folder import Folder
 from cifarsweep.data.dataset import Split
@@ -19,9 +18,10 @@ from cifarsweep.spec.misfits import misfit
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.types import CheckpointRef
 from cifarsweep.training import serialization
-from cifarsweep.training.batches import BatchLoader
+from cifarsweep.training.batches import BatchLoader, EvalPart
 from cifarsweep.training.determinism import make_repeatable
 from cifarsweep.training.device import autocast, find_device, wait_for
+from cifarsweep.training.evaluation import logits_of, mean_loss, rounds
 from cifarsweep.training.events import (
     BranchSaved,
     CaptureFailed,
@@ -37,9 +37,10 @@ from cifarsweep.training.events import (
     Stopped,
 )
 from cifarsweep.training.meters import Confusion, Every, Means, Meter
+from cifarsweep.training.parallel import Team
 from cifarsweep.training.schedule import Budget, learning_rate, peak_rate, warmup_steps
 from cifarsweep.training.state import TrainState, Trial
-from cifarsweep.training.step import choose_step
+from cifarsweep.training.step import PartStep, choose_step
 
 PROGRESS_EVERY_S = 1.0
 
@@ -52,6 +53,9 @@ class Run:
     every step and every batch of an evaluation. `first_save_s` brings the first checkpoint forward. `graphs` captures
     the steps of a GPU, with the same bits. Right after each of `branch_steps` a checkpoint goes to `branches`, from
     which other trials may begin. `begin` is such a checkpoint and its folder, for where no own one is accepted.
+
+    With a `team`, of as many processes as the settings name devices, this is one of them. All have the same run but for
+    `should_stop`, which the leader alone is asked; its events count, and it alone reads and writes checkpoints.
     """
 
     settings: Settings
@@ -68,6 +72,15 @@ class Run:
     branch_steps: frozenset[int] = frozenset()
     branches: Folder | None = None
     begin: tuple[Folder, CheckpointRef] | None = None
+    team: Team | None = None
+
+    def agree(self, decision: bool) -> bool:
+        """Return the decision, that of the leader in all processes of a team."""
+        return decision if self.team is None else self.team.agree(decision)
+
+    def stops(self) -> bool:
+        """Ask whether to stop."""
+        return self.agree(self.should_stop())
 
 
 def train(run: Run) -> Iterator[Event]:
@@ -79,7 +92,7 @@ def train(run: Run) -> Iterator[Event]:
     settings, device = run.settings, find_device(run.device)
     make_repeatable(settings)
     shape = run.split.shape
-    if problem := misfit(settings, shape) or _of_devices(settings):
+    if problem := misfit(settings, shape) or _of_devices(run):
         raise SpecError(problem)
     budget = Budget.of(settings, len(run.split.train_labels), smallest_batch(settings.model, shape))
     warmup_steps(settings.schedule, budget.total_steps, budget.steps_per_epoch)  # complain now, not at the first step
@@ -93,7 +106,9 @@ def train(run: Run) -> Iterator[Event]:
     constants = price.params, price.flops_per_image, val_images, largest_class
     yield Started(state.step, budget.total_steps, *constants, branch_step)
     loader = BatchLoader(run.split, settings, run.seed, device, run.classes)
-    take_step = choose_step(state, loader, device, run.graphs)
+    take_step = (
+        choose_step(state, loader, device, run.graphs) if run.team is None else PartStep(state, loader, run.team)
+    )
     pulse, save_time = Every(PROGRESS_EVERY_S), Every(run.save_every_s, run.first_save_s)
     branch_steps = set(run.branch_steps)
 
@@ -101,17 +116,17 @@ def train(run: Run) -> Iterator[Event]:
         if run.branches and state.step in branch_steps and state.reported < state.step:
             # Before the rows of this step: a trial that ends with it has others than one that goes on.
             branch_steps.remove(state.step)
-            yield from _save(run.branches, state, BranchSaved)
-        if run.should_stop():
-            yield from _save(run.folder, state)
+            yield from _save(run, run.branches, state, BranchSaved)
+        if run.stops():
+            yield from _save(run, run.folder, state)
             yield Stopped(state.step)
             return
         if _row_is_due(state, settings, budget):
             yield from _report(run, state, budget, loader, pulse)
             continue
-        if save_time.due():
-            yield from _save(run.folder, state)
-        if pulse.due():
+        if run.agree(save_time.due()):
+            yield from _save(run, run.folder, state)
+        if run.agree(pulse.due()):
             yield _progress(state, budget)
         with state.clock:
             failure = take_step(budget.slice(state.step), _rate(settings, budget, state.step))
@@ -122,27 +137,46 @@ def train(run: Run) -> Iterator[Event]:
         # No checkpoint: it would lack rows of its own step. The attempt that resumes takes the last steps again.
         yield Stopped(state.step)
         return
-    saved = yield from _save(run.folder, state)
+    saved = yield from _save(run, run.folder, state)
     yield Finished(state.result(), saved)
 
 
-def _of_devices(settings: Settings) -> str | None:
-    return f"devices: {settings.devices} devices can't share a trial yet" if settings.devices > 1 else None
+def _of_devices(run: Run) -> str | None:
+    here = 1 if run.team is None else run.team.size
+    if here == run.settings.devices:
+        return None
+    return f"devices: a trial of {run.settings.devices} devices is trained by as many processes, and not by {here}"
 
 
 def _resumed(run: Run, trial: Trial) -> Generator[Event, None, tuple[TrainState, int | None]]:
     """Return the state to go on from, and its step if another trial took it."""
     found = [(run.folder, ref, False) for ref in run.resume]
     for folder, ref, branch in (*found, (*run.begin, True)) if run.begin else found:
-        state = TrainState(trial)  # a new one each time: a checkpoint that does not fit may have changed the last one
+        # A new one each time: a checkpoint that does not fit may have changed the last one.
+        state = TrainState(trial, run.team)
         try:
-            state.restore(serialization.load(folder, ref))
+            state.restore(_loaded(run.team, folder, ref))
             if branch and state.reported == state.step:
                 raise CheckpointError("it was saved after the rows of its step, which may be others here")
             return state, state.step if branch else None
         except CheckpointError as error:
             yield Rejected(ref.path, str(error), not_found=isinstance(error, CheckpointNotFound))
-    return TrainState(trial), None
+    return TrainState(trial, run.team), None
+
+
+def _loaded(team: Team | None, folder: Folder, ref: CheckpointRef) -> dict[str, Any]:
+    """Return the contents of a checkpoint, read once. Raises CheckpointError in all processes."""
+    if team is None:
+        return serialization.load(folder, ref)
+    try:
+        payload = bytes(serialization.pack(serialization.load(folder, ref))) if team.leads else None
+    except CheckpointError:
+        team.spread(None)
+        raise
+    found = team.spread(payload)
+    if found is None:
+        raise CheckpointError(f"checkpoint {ref.path} can't be used, as the leader says")
+    return serialization.unpack(found)
 
 
 def _data_signature(split: Split) -> tuple[float, ...]:
@@ -174,7 +208,7 @@ def _report(run: Run, state: TrainState, budget: Budget, loader: BatchLoader, pu
     """Yield the rows of this step; none if asked to stop meanwhile, since the attempt that resumes evaluates again."""
     train_means, val_means, confusion = state.interval(), None, Confusion(run.classes, run.settings.metrics)
     if _evaluation_is_due(state, run.settings, budget) and math.isfinite(train_means.loss):
-        val_means = yield from _evaluate(run, state, budget, loader.eval_batches(), pulse, confusion)
+        val_means = yield from _evaluate(run, state, budget, loader.validation, pulse, confusion)
         if val_means is None:
             return
     rate = _rate(run.settings, budget, state.step - 1)
@@ -195,17 +229,17 @@ def _test(
 
     A trial that diverged counts as a guess. Returns False if asked to stop meanwhile.
     """
-    test, labels = loader.test_batches, run.split.test_labels
-    if test is None or labels is None or state.test:
+    test = loader.test
+    if test is None or state.test:
         return True
-    last: Means | None = Means(math.nan, int(torch.bincount(labels).max()) / len(labels), 0)
+    last: Means | None = Means(math.nan, int(torch.bincount(test.labels).max()) / len(test.labels), 0)
     best, guesses = None, Confusion(run.classes, run.settings.metrics)
     if not state.diverged:
-        last = yield from _evaluate(run, state, budget, test(), pulse, guesses)
+        last = yield from _evaluate(run, state, budget, test, pulse, guesses)
     kept = state.early_stopping.weights
     if last is not None and kept is not None:
         with state.holding(kept):
-            best = yield from _evaluate(run, state, budget, test(), pulse, Confusion(run.classes))
+            best = yield from _evaluate(run, state, budget, test, pulse, Confusion(run.classes))
     if last is None or (best is None and kept is not None):
         return False
     hits = None if state.diverged else guesses.hits()
@@ -214,36 +248,25 @@ def _test(
 
 
 def _evaluate(
-    run: Run,
-    state: TrainState,
-    budget: Budget,
-    batches: Iterator[tuple[Tensor, Tensor]],
-    pulse: Every,
-    confusion: Confusion,
+    run: Run, state: TrainState, budget: Budget, part: EvalPart, pulse: Every, confusion: Confusion
 ) -> Generator[Event, None, Means | None]:
     """Return the means over the images and fill `confusion`, or return None if asked to stop."""
-    meter = Meter(state.trial.device)
+    meter, precision = Meter(state.trial.device), autocast(run.settings, state.trial.device)
+    if run.team is not None:
+        run.team.share_buffers(state.model, norms=True)
     state.model.eval()
     try:
-        for images, labels in batches:
-            if run.should_stop():
+        for images, labels in rounds(part, run.team):
+            if run.stops():
                 return None
-            logits = _add_batch(state.model, autocast(run.settings, state.trial.device), images, labels, meter)
-            confusion.add(logits, labels)
-            if pulse.due():
+            for logits, wanted in logits_of(images, labels, state.model, precision, run.team, (part.size, run.classes)):
+                meter.add(mean_loss(logits, wanted, precision), logits, wanted)
+                confusion.add(logits, wanted)
+            if run.agree(pulse.due()):
                 yield _progress(state, budget)
         return meter.read()
     finally:
         state.model.train()
-
-
-@torch.no_grad()
-def _add_batch(model: nn.Module, precision: torch.autocast, images: Tensor, labels: Tensor, meter: Meter) -> Tensor:
-    with precision:
-        logits: Tensor = model(images)
-        loss = F.cross_entropy(logits, labels)
-    meter.add(loss, logits, labels)
-    return logits
 
 
 def _progress(state: TrainState, budget: Budget) -> Progress:
@@ -253,13 +276,16 @@ def _progress(state: TrainState, budget: Budget) -> Progress:
 
 
 def _save(
-    folder: Folder, state: TrainState, saved: type[Saved | BranchSaved] = Saved
+    run: Run, folder: Folder, state: TrainState, saved: type[Saved | BranchSaved] = Saved
 ) -> Generator[Event, None, CheckpointRef | None]:
     yield Saving(state.step)
     with state.clock:
         wait_for(state.trial.device)
+    contents = state.checkpoint()
+    if run.team is not None and not run.team.leads:
+        return None
     try:
-        ref = serialization.save(folder, state.step, state.checkpoint())
+        ref = serialization.save(folder, state.step, contents)
     except OSError as error:
         yield SaveFailed(state.step, f"checkpoint of step {state.step} not written to {folder}: {error}")
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -27,9 +28,13 @@ class Means:
 
 
 class Meter:
-    """Sums of loss and hits over images. Adding does not wait for the device."""
+    """Sums of loss and hits over images. Adding does not wait for the device.
 
-    def __init__(self, device: torch.device) -> None:
+    Where processes share the images, `total` gives the sums over all of them, and `images` counts those of all.
+    """
+
+    def __init__(self, device: torch.device, total: Callable[[Tensor], Tensor] | None = None) -> None:
+        self._total = total
         # float64 keeps the sums of millions of losses exact enough, and counts exact.
         self._sums = torch.zeros(2, dtype=torch.float64, device=device)
         self.images = 0
@@ -51,7 +56,7 @@ class Meter:
 
     def read(self) -> Means:
         """Return the means so far; this waits for the device."""
-        loss, hits = self._sums.tolist()
+        loss, hits = (self._sums if self._total is None else self._total(self._sums)).tolist()
         if not self.images:
             return Means(float("nan"), float("nan"), 0)
         return Means(loss / self.images, hits / self.images, self.images)

@@ -18,9 +18,20 @@ from cifarsweep.spec.types import CheckpointRef
 
 def save(folder: Folder, step: int, state: Mapping[str, Any]) -> CheckpointRef:
     """Write tensors and plain values to a new file. OSError without space, permission or connection."""
+    return folder.write(step, pack(state))
+
+
+def pack(state: Mapping[str, Any]) -> memoryview:
+    """Return the bytes of tensors and plain values."""
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
-    return folder.write(step, buffer.getbuffer())
+    return buffer.getbuffer()
+
+
+def unpack(payload: bytes) -> dict[str, Any]:
+    """Return what `pack` was given, on the CPU. Raises what torch raises for anything else."""
+    state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    return state
 
 
 def load(folder: Folder, ref: CheckpointRef) -> dict[str, Any]:
@@ -30,7 +41,7 @@ def load(folder: Folder, ref: CheckpointRef) -> dict[str, Any]:
     """
     payload = folder.read(ref)
     try:
-        state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        state = unpack(payload)
     except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError) as error:
         raise CheckpointError(f"checkpoint {ref.path} is not one of cifarsweep's: {error}") from error
     if not isinstance(state, dict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -22,12 +22,14 @@ from cifarsweep.spec.image_shape import CIFAR, ImageShape
 from cifarsweep.spec.settings import Settings
 from cifarsweep.spec.types import Hits, MetricRow, Outcome, TrialResult
 from cifarsweep.training import determinism
+from cifarsweep.training.batch_norm import Synchronised
 from cifarsweep.training.device import autocast, set_memory_format
 from cifarsweep.training.early_stopping import EarlyStopping
 from cifarsweep.training.identity import rows_identity
 from cifarsweep.training.meters import Means, Meter, Stopwatch
 from cifarsweep.training.optimizers import clip_gradients, make_optimizer, plain_step, set_rate
 from cifarsweep.training.own_functions import make_augmentation, make_loss
+from cifarsweep.training.parallel import Team
 from cifarsweep.training.serialization import weights_sha256
 
 _FORMAT = 1
@@ -81,10 +83,13 @@ def _cross_entropy(label_smoothing: float) -> Callable[[Tensor, Tensor], Tensor]
 
 
 class TrainState:
-    """Model, optimizer, position and sums of a trial, at step 0 until they are restored."""
+    """Model, optimizer, position and sums of a trial, at step 0 until they are restored.
 
-    def __init__(self, trial: Trial) -> None:
-        self.trial = trial
+    Every process of a `team` has one, with the same weights, and sums of its own part of each batch.
+    """
+
+    def __init__(self, trial: Trial, team: Team | None = None) -> None:
+        self.trial, self._team = trial, team
         determinism.seed_global_generators(trial.seed)
         weights = generator(trial.seed, "weights", 0)
         shape = trial.shape
@@ -97,7 +102,7 @@ class TrainState:
         self._loss = make_loss(trial.settings, trial.classes, trial.device) or _cross_entropy(smoothing)
         self._augment = make_augmentation(trial.settings, trial.device)
         self._rate = math.nan
-        self.meter = Meter(trial.device)
+        self.meter = Meter(trial.device, None if team is None else team.total)
         self.clock = Stopwatch()
         self.early_stopping = EarlyStopping(trial.settings)
         self.step = 0
@@ -109,6 +114,18 @@ class TrainState:
         self.test: dict[str, float] = {}
         self.hits: dict[str, Hits] = {}
         self._interval_began = 0.0
+        self._batch_norm: AbstractContextManager[object] = nullcontext()
+        if team is not None:
+            self._begin_together(team)
+
+    def _begin_together(self, team: Team) -> None:
+        """Begin with the leader's weights, and with random numbers of this process's own."""
+        self._parameters = list(self.model.parameters())
+        if self.trial.settings.batch_norm == "synchronised":
+            self._batch_norm = Synchronised(team)
+        team.share_weights(self.model)
+        if not team.leads:
+            determinism.seed_global_generators(self.trial.seed, team.rank)
 
     def set_rate(self, rate: float) -> None:
         """Use this learning rate from the next step on."""
@@ -116,17 +133,22 @@ class TrainState:
             set_rate(self.optimizer, rate)
             self._rate = rate
 
-    def compute(self, images: Tensor, labels: Tensor) -> None:
+    def compute(self, images: Tensor, labels: Tensor, share: float = 1.0) -> None:
         """Do the device's part of a step on images (N, C, H, W) and labels (N,) or probabilities (N, classes).
 
         A CUDA graph may hold it: nothing in here waits for the device, counts, or depends on a value of the host.
+        In a team they are this process's `share` of the batch, and the loss is a mean over them.
         """
+        if self._team is not None:
+            self._team.share_buffers(self.model, norms=False)
         images = images if self._augment is None else self._augment(images)
-        with autocast(self.trial.settings, self.trial.device):
+        with self._batch_norm, autocast(self.trial.settings, self.trial.device):
             logits = self.model(images)
             loss = self._loss(logits, labels)
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        (loss if self._team is None else loss * share).backward()  # type: ignore[no-untyped-call]
+        if self._team is not None:
+            self._team.add_gradients(self._parameters)
         clip_gradients(self.trial.settings.optimizer, self.model.parameters())
         self._step_optimizer()
         self.meter.sum(loss.detach(), logits.detach(), labels)
@@ -214,23 +236,36 @@ class TrainState:
     def checkpoint(self) -> dict[str, Any]:
         """Return everything as tensors and plain values; the best weights are in `watch`, if they are kept."""
         watch = {"watch": self.early_stopping.state()} if self.early_stopping.on else {}
-        return watch | {
-            "format": _FORMAT,
-            "trial": self.trial.fingerprint(self.step),
-            "data": self.trial.data,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict()["state"],
-            "generators": determinism.generator_states(self.trial.device),
-            "meter": self.meter.state(),
-            "step": self.step,
-            "reported": self.reported,
-            "latest": self.latest,
-            "diverged": self.diverged,
-            "test": self.test,
-            "hits": {name: [hits.images, hits.packed] for name, hits in self.hits.items()},
-            "elapsed": self.clock.seconds,
-            "interval_began": self._interval_began,
-        }
+        return (
+            watch
+            | self._of_others()
+            | {
+                "format": _FORMAT,
+                "trial": self.trial.fingerprint(self.step),
+                "data": self.trial.data,
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict()["state"],
+                "generators": determinism.generator_states(self.trial.device),
+                "meter": self.meter.state(),
+                "step": self.step,
+                "reported": self.reported,
+                "latest": self.latest,
+                "diverged": self.diverged,
+                "test": self.test,
+                "hits": {name: [hits.images, hits.packed] for name, hits in self.hits.items()},
+                "elapsed": self.clock.seconds,
+                "interval_began": self._interval_began,
+            }
+        )
+
+    def _of_others(self) -> dict[str, Any]:
+        """Return what differs in the other processes of the team, by rank. DeviceError if their weights do too."""
+        if self._team is None:
+            return {}
+        self._team.check_equal(self.model, self.step)
+        generators = determinism.generator_states(self.trial.device)
+        _, *others = self._team.collect({"generators": generators, "meter": self.meter.state()})
+        return {"others": others}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Restore what `checkpoint` returned. After a CheckpointError this state must not be used."""
@@ -242,7 +277,8 @@ class TrainState:
             self._check_owner(saved)
             self.model.load_state_dict(saved["model"])
             self.optimizer.load_state_dict({"state": saved["optimizer"], "param_groups": options})
-            self.meter.restore(saved["meter"])
+            own = saved if self._team is None or self._team.leads else saved["others"][self._team.rank - 1]
+            self.meter.restore(own["meter"])
             if self.early_stopping.on:
                 self.early_stopping.restore(saved["watch"], self.trial.device)
             self.step, self.reported = saved["step"], saved["reported"]
@@ -251,8 +287,8 @@ class TrainState:
             self.test = saved.get("test", {})
             self.hits = {name: Hits(*parts) for name, parts in saved.get("hits", {}).items()}
             self.clock.seconds, self._interval_began = saved["elapsed"], saved["interval_began"]
-            determinism.restore_generators(saved["generators"], self.trial.device)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            determinism.restore_generators(own["generators"], self.trial.device)
+        except (LookupError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"its contents do not fit this trial: {error}") from error
 
     def _check_owner(self, saved: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from cifarsweep.data.augment import EpochPlan
 from cifarsweep.training.batches import BatchLoader
 from cifarsweep.training.device import free_memory
 from cifarsweep.training.optimizers import is_capturable
+from cifarsweep.training.parallel import Team
 from cifarsweep.training.schedule import BatchSlice
 from cifarsweep.training.state import TrainState
 
@@ -54,6 +55,24 @@ class EagerStep:
         self._state.set_rate(rate)
         self._state.compute(*self._loader.train_batch(batch))
         self._state.count(batch.stop - batch.start)
+
+
+class PartStep:
+    """Runs a step on this process's part of each batch, operation by operation.
+
+    A CUDA graph would hold the sums over all processes too, which a process that ends then leaves waiting for ever.
+    """
+
+    def __init__(self, state: TrainState, loader: BatchLoader, team: Team) -> None:
+        self._state, self._loader, self._team = state, loader, team
+
+    def __call__(self, batch: BatchSlice, rate: float) -> None:
+        size = batch.stop - batch.start
+        first, last = self._team.part(size)
+        self._state.set_rate(rate)
+        images, labels = self._loader.part_of_batch(batch, first, last)
+        self._state.compute(images, labels, share=(last - first) / size)
+        self._state.count(size)
 
 
 @dataclass

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms import v2
 
-from cifarsweep.data.augment import epoch_plan, train_batch
+from cifarsweep.data.augment import epoch_plan, planned_batch, train_batch
 from cifarsweep.data.dataset import Split
 from cifarsweep.data.mixing import mix, mix_plan
 from cifarsweep.spec.settings import Augment
@@ -105,3 +105,18 @@ def test_any_batch_of_an_epoch_can_be_made_alone():
 
     assert torch.equal(images, first[1][0]) and torch.equal(wanted, first[1][1])
     assert wanted.shape == (5, CLASSES)
+
+
+def test_the_parts_of_a_batch_are_what_the_whole_of_it_is():
+    """The image before the first of a part is in another part, and goes into it all the same."""
+    images = torch.randint(0, 256, (20, 3, 32, 32), dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
+    split = Split(images, torch.arange(20) % CLASSES, images, torch.arange(20), torch.ones(3) / 2, torch.ones(3) / 4)
+    for recipe in (RECIPES[2], Augment(mixup=0.4, randaugment=2, cutout=8), Augment(crop=2, erasing=0.5, vflip=True)):
+        plan = epoch_plan(20, 0, 1, recipe, CLASSES).batch(3, 14)
+        whole, wanted = planned_batch(split, plan)
+
+        parts = [planned_batch(split, plan.part(*ends)) for ends in ((0, 4), (4, 7), (7, 11))]
+
+        sizes = (4, 3, 4)
+        assert torch.equal(torch.cat([x[-n:] for (x, _), n in zip(parts, sizes, strict=True)]), whole)
+        assert torch.equal(torch.cat([y[-n:] for (_, y), n in zip(parts, sizes, strict=True)]), wanted)

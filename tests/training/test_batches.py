@@ -21,13 +21,13 @@ def test_training_and_validation_images_have_the_mean_and_deviation_given():
     images, _ = loader(Normalize(mean=MEAN, std=STD)).train_batch(BatchSlice(0, 0, 8))
     plain, _ = loader(Normalize(mean=(0, 0, 0), std=(1, 1, 1))).train_batch(BatchSlice(0, 0, 8))
     torch.testing.assert_close(images, (plain - mean) / std)
-    held_out, _ = next(loader(Normalize(mean=MEAN, std=STD)).eval_batches())
+    held_out, _ = next(loader(Normalize(mean=MEAN, std=STD)).validation.batches())
     torch.testing.assert_close(held_out, (make_split().val_images / 255 - mean) / std)
 
 
 def test_without_them_the_statistics_of_the_training_images_hold():
     split = make_split()
-    images, _ = next(loader(Normalize()).eval_batches())
+    images, _ = next(loader(Normalize()).validation.batches())
     mean, std = (values.view(3, 1, 1) for values in (split.mean, split.std))
     torch.testing.assert_close(images, (split.val_images / 255 - mean) / std)
 
