@@ -251,7 +251,8 @@ class Slot:
 
     def _on_reply(self, reply: protocol.Reply) -> None:
         self._child_busy = self._child_busy and not isinstance(reply, _TERMINAL_EVENTS)
-        self._needs_new_child = self._needs_new_child or isinstance(reply, events.CaptureFailed)
+        ends = isinstance(reply, protocol.Failed | protocol.DataRefused) and reply.child_ends
+        self._needs_new_child = self._needs_new_child or ends or isinstance(reply, events.CaptureFailed)
         match reply:
             case protocol.Ready():
                 self.ready, self._child_ready, self._failed_starts, self.failure = reply, True, 0, ""

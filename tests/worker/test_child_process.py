@@ -76,7 +76,7 @@ def test_a_child_that_was_killed_is_not_killed_again(child: ChildProcess, monkey
 @pytest.mark.parametrize("graphs", [True, False])
 def test_a_child_that_is_told_to_trains_without_graphs(monkeypatch: pytest.MonkeyPatch, graphs: bool):
     taken: list[DeviceTrainer] = []
-    monkeypatch.setattr(child_main, "serve", lambda train, *_: taken.append(train.__self__))
+    monkeypatch.setattr(child_main, "serve", lambda train, *_: taken.append(train.__self__.trainer))
     monkeypatch.setattr(child_main, "take_stdout", lambda: None)
     monkeypatch.setattr(child_main, "RequestReader", lambda source: None)
     monkeypatch.setattr(sys, "argv", child_command("cpu", graphs=graphs)[2:])

@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 from cifarsweep.errors import CodeUnusable, DataUnusable, DeviceError
 from cifarsweep.own_code import allow
@@ -96,6 +96,13 @@ class EventWriter:
             self._pipe.write(encode(message))
             self._pipe.flush()
 
+    def end_with(self, line: bytes) -> NoReturn:
+        """Write a last reply, and end this process."""
+        with self._lock:
+            self._pipe.write(line)
+            self._pipe.flush()
+            os._exit(0)
+
     @contextlib.contextmanager
     def keep_alive(self) -> Iterator[None]:
         """Send keep-alives until the block ends."""
@@ -121,17 +128,20 @@ def serve(
     train: Trainer,
     ready: Ready,
     requests: RequestReader,
-    pipe: BinaryIO,
+    pipe: BinaryIO | EventWriter,
     check: Callable[[], None] = _no_op,
     free_memory: Callable[[], None] = _no_op,
+    must_end: Callable[[], bool] = lambda: False,
 ) -> None:
     """Answer requests until stdin ends. An exception of a trial becomes a reply.
+
+    It returns where `must_end` says so after a failure, since other processes of the trial are in no known state.
 
     An exception that leaves the device unusable is raised and ends the child, so that the next trial gets a new one.
     CUDA may report an error one call late, so `check`, which raises then, is called after a failure. `free_memory` is
     called after each trial: other children may need the memory of a shared GPU.
     """
-    writer = EventWriter(pipe)
+    writer = pipe if isinstance(pipe, EventWriter) else EventWriter(pipe)
     writer.send(ready)
     while True:
         request = requests.next()
@@ -141,14 +151,16 @@ def serve(
             for event in _with_keep_alive(events, writer):
                 writer.send(event)
         except DataUnusable as error:
-            writer.send(DataRefused(str(error), of_code=isinstance(error, CodeUnusable)))
+            writer.send(DataRefused(str(error), isinstance(error, CodeUnusable), child_ends=must_end()))
         except Exception as error:  # whatever a trial raises is that trial's result
             kind = classify(error)
             if kind is Failure.DEVICE_LOST:
                 raise
             if kind is Failure.OWN:
                 check()
-            writer.send(_failed(error, kind, request))
+            writer.send(failed(error, kind, request, child_ends=must_end()))
+        if must_end():
+            return
         free_memory()
 
 
@@ -169,10 +181,11 @@ def _with_keep_alive(events: Iterator[Event | Failed], writer: EventWriter) -> I
         slow = not begun or isinstance(event, Rejected | Saving)
 
 
-def _failed(error: Exception, kind: Failure, request: Train) -> Failed:
+def failed(error: Exception, kind: Failure, request: Train | None, *, child_ends: bool = False) -> Failed:
+    """Return what to tell of a trial that raised `error`; without a request it had not begun."""
     text = "".join(traceback.format_exception(error))
-    sentence = explain(error, request.settings.get("determinism", "exact"))
-    return Failed(sentence[:2000], text[-20_000:], kind is Failure.OUT_OF_MEMORY)
+    sentence = explain(error, request.settings.get("determinism", "exact") if request else "exact")
+    return Failed(sentence[:2000], text[-20_000:], kind is Failure.OUT_OF_MEMORY, child_ends=child_ends)
 
 
 def take_stdout() -> BinaryIO:
@@ -218,9 +231,10 @@ def main() -> None:
     prepare_process()
     try:
         # torch is imported only now: it reads what was just set.
-        from cifarsweep.worker.child.trainer import DeviceTrainer
+        from cifarsweep.worker.child.trainer import DeviceTrainer, Leader
 
-        allow([word.removeprefix(CODE) for word in sys.argv if word.startswith(CODE)])
+        code = [word for word in sys.argv if word.startswith(CODE)]
+        allow([word.removeprefix(CODE) for word in code])
         trainer = DeviceTrainer.on(sys.argv[1], graphs=NO_GRAPHS not in sys.argv)
     except DeviceError as error:
         replies.write(encode(DeviceUnavailable(str(error))))
@@ -235,7 +249,11 @@ def main() -> None:
         return
     versions = {"python": platform.python_version(), **trainer.versions()}
     ready = Ready(trainer.device_name, versions, trainer.gpus)
-    serve(trainer.train, ready, requests, replies, trainer.check, trainer.free_memory)
+    writer = EventWriter(replies)
+    leader = Leader(trainer, code, writer.end_with)
+    serve(leader.train, ready, requests, writer, trainer.check, trainer.free_memory, lambda: leader.failed)
+    if leader.failed:
+        os._exit(1)  # in order, libraries would wait for the other processes of the trial
 
 
 if __name__ == "__main__":

@@ -29,7 +29,9 @@ _TAIL = 4000
 
 
 def child_command(device: str, *, graphs: bool = True, code: Sequence[str] = ()) -> list[str]:
-    """Return the command of a training child. `device` is cpu, auto or a GPU's number; `graphs` are CUDA graphs.
+    """Return the command of a training child. `device` is cpu, auto or a GPU's number, or those of several: 0,1.
+
+    On several GPUs it trains a trial on as many of the first as the settings name. `graphs` are CUDA graphs.
 
     `code` are folders and packages whose code trials may run. Then -P keeps Python from importing, unverified, what
     lies in the folder that the worker was started in.

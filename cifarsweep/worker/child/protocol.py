@@ -100,13 +100,15 @@ class KeepAlive:
 class Failed:
     """The trial raised an exception; the child lives on and takes the next one.
 
-    `crashed`: the user's own program, a process of its own, was killed or hung.
+    `crashed`: the user's own program, a process of its own, was killed or hung. `child_ends`: the child does not live
+    on, since it trained the trial with other processes.
     """
 
     error: str
     traceback: str
     out_of_memory: bool
     crashed: bool = False
+    child_ends: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ class DataRefused:
 
     reason: str
     of_code: bool = False
+    child_ends: bool = False
 
 
 Request = Train | Stop

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import torch
 
@@ -13,23 +14,27 @@ from cifarsweep.data.dataset import Dataset, load, split
 from cifarsweep.errors import DataError, DataUnusable, DeviceError
 from cifarsweep.own_code import know
 from cifarsweep.training.device import free_memory
-from cifarsweep.training.events import Event, Finished, Saving
+from cifarsweep.training.events import Event, Finished, Saving, Stopped
 from cifarsweep.training.loop import Run, train
+from cifarsweep.training.parallel import Team
+from cifarsweep.training.parallel import TeamBroken as TeamBroken
 from cifarsweep.worker import gpus
+from cifarsweep.worker.child.peers import Peers
 from cifarsweep.worker.child.protocol import DataFile, Train
 
 
 class DeviceTrainer:
     """Keeps the device and the last data set from one trial to the next."""
 
-    def __init__(self, device: str, device_name: str, *, graphs: bool = True) -> None:
-        self.device, self.device_name, self.graphs = device, device_name, graphs
+    def __init__(self, device: str, device_name: str, *, graphs: bool = True, others: Sequence[str] = ()) -> None:
+        self.device, self.device_name, self.graphs, self._others = device, device_name, graphs, tuple(others)
         self._dataset: Dataset | None = None
 
     @classmethod
     def on(cls, wanted: str, *, graphs: bool = True) -> DeviceTrainer:
         """Take `cpu`, `auto` (a GPU if there is one) or a GPU by its number, and test it.
 
+        Several numbers, as `0,1`, are GPUs for one trial, of one model: the first is taken and tested here.
         Raises DeviceError if it can't be used, and with `auto` if torch can't use the GPU that is here: training on the
         processor, a hundred times as slow, is for the user to decide.
         """
@@ -38,12 +43,14 @@ class DeviceTrainer:
             _refuse_idle_gpus()
         if wanted == "cpu" or (wanted == "auto" and count == 0):
             return cls("cpu", gpus.processor_name(), graphs=graphs)
-        index = 0 if wanted == "auto" else int(wanted)
-        if index >= count:
+        index, *others = [0] if wanted == "auto" else map(int, wanted.split(","))
+        if (absent := max(index, *others, 0)) >= count:
             have = f"its GPUs are 0 to {count - 1}" if count else "PyTorch sees no GPU here"
-            raise DeviceError(f"there is no GPU {index} on this machine: {have}; use --cpu to train on the processor")
+            raise DeviceError(f"there is no GPU {absent} on this machine: {have}; use --cpu to train on the processor")
+        _check_one_model([index, *others])
         torch.cuda.set_device(index)
-        trainer = cls(f"cuda:{index}", torch.cuda.get_device_name(index), graphs=graphs)
+        name, more = torch.cuda.get_device_name(index), [f"cuda:{each}" for each in others]
+        trainer = cls(f"cuda:{index}", name, graphs=graphs, others=more)
         try:
             trainer.check()
         except RuntimeError as error:
@@ -72,13 +79,20 @@ class DeviceTrainer:
 
     @property
     def gpus(self) -> tuple[str, ...]:
-        """The GPU's address on the PCI bus, as NVIDIA's driver knows it; for a MIG part, that of the whole GPU."""
-        if self.device == "cpu":
-            return ()
-        its: Any = torch.cuda.get_device_properties(self.device)
-        return (f"{its.pci_domain_id:08X}:{its.pci_bus_id:02X}:{its.pci_device_id:02X}.0",)
+        """The GPUs' addresses on the PCI bus, as NVIDIA's driver knows them; for a MIG part, that of the whole GPU."""
+        return () if self.device == "cpu" else tuple(map(_address, (self.device, *self._others)))
 
-    def train(self, request: Train, should_stop: Callable[[], bool]) -> Iterator[Event]:
+    def devices(self, count: int) -> list[str]:
+        """Return the devices of a trial on so many. Raises DeviceError where this process has fewer."""
+        here = [self.device] * count if self.device == "cpu" else [self.device, *self._others]
+        if len(here) < count:
+            raise DeviceError(f"devices: the trial needs {count} GPUs, and this worker has {len(here)} for a trial")
+        return here[:count]
+
+    def train(
+        self, request: Train, should_stop: Callable[[], bool] = lambda: False, team: Team | None = None
+    ) -> Iterator[Event]:
+        """Train the request, as one process of a team if there is one."""
         settings = request.parsed()
         know(request.code)
         dataset = self._dataset = self._load(settings.dataset, request.data)
@@ -99,6 +113,7 @@ class DeviceTrainer:
                 branch_steps=frozenset(request.branch_steps),
                 branches=open_folder(branches_of(request.folder)) if request.branch_steps else None,
                 begin=(open_folder(branch.folder), branch.checkpoint) if branch else None,
+                team=team,
             )
         )
         return _on_the_same_images(events, dataset)
@@ -121,6 +136,57 @@ class DeviceTrainer:
         except DataError as error:
             raise DataUnusable(str(error)) from error
         return held
+
+
+class Leader:
+    """Trains requests, with other processes where the settings name several devices.
+
+    Those stay for the next trial on as many. `arguments` are of their command line, and `end_with` writes a last reply.
+    """
+
+    def __init__(self, trainer: DeviceTrainer, arguments: Sequence[str], end_with: Callable[[bytes], NoReturn]) -> None:
+        self.trainer, self._arguments, self._end_with = trainer, arguments, end_with
+        self._peers: Peers | None = None
+        self._team: Team | None = None
+        #: Whether a trial has failed that others trained too: they are in no known state, and this process must end.
+        self.failed = False
+
+    def train(self, request: Train, should_stop: Callable[[], bool]) -> Iterator[Event]:
+        """Train the request; other processes that it needs are started first."""
+        count = request.parsed().devices
+        if self._peers is not None and (self._peers.size != count or not self._peers.usable):
+            self._dismiss()
+        if count == 1:
+            return self.trainer.train(request, should_stop)
+        return self._lead(request, should_stop, self.trainer.devices(count))
+
+    def _lead(self, request: Train, should_stop: Callable[[], bool], devices: Sequence[str]) -> Iterator[Event]:
+        peers = self._peers = self._peers or Peers(devices, self._arguments, self._end_with)
+        try:
+            peers.begin(request)
+            if self._team is None:
+                self._team = join(0, len(devices), devices[0], peers.agree, peers.meeting_point)
+                peers.have_met()
+            for event in self.trainer.train(request, should_stop, self._team):
+                if isinstance(event, Finished | Stopped):
+                    peers.end_of_trial()
+                yield event
+        except Exception as error:
+            self.failed = True
+            peers.fail(of_others=isinstance(error, TeamBroken))
+            raise
+
+    def _dismiss(self) -> None:
+        if self._peers is not None:
+            self._peers.dismiss()
+        if self._team is not None:
+            self._team.leave()
+        self._peers = self._team = None
+
+
+def join(rank: int, size: int, device: str, agree: Callable[[bool], bool], meeting_point: Path) -> Team:
+    """Wait until all processes of a trial are here."""
+    return Team.join(rank, size, torch.device(device), agree, meeting_point)
 
 
 def _fits(held: Dataset, wanted: DataFile | None) -> bool:
@@ -158,6 +224,22 @@ def _refuse_idle_gpus() -> None:
     mismatch = gpus.cuda_mismatch(torch.__version__, torch.version.cuda, seen[0].driver, supported)
     why = seen[0].fault or mismatch or _cuda_error()
     raise DeviceError(f"{seen[0].name} can't be used: {why}")
+
+
+def _check_one_model(indices: Sequence[int]) -> None:
+    """Raise DeviceError where GPUs for one trial differ: no step would give the same bits on all of them."""
+    first, *others = ((index, torch.cuda.get_device_name(index)) for index in indices)
+    for index, name in others:
+        if name != first[1]:
+            raise DeviceError(
+                f"GPU {first[0]} is {first[1]} and GPU {index} is {name}: a trial needs GPUs of one model; name others "
+                "with --gpu"
+            )
+
+
+def _address(device: str) -> str:
+    its: Any = torch.cuda.get_device_properties(device)
+    return f"{its.pci_domain_id:08X}:{its.pci_bus_id:02X}:{its.pci_device_id:02X}.0"
 
 
 def _too_old_or_new(name: str, index: int) -> str:
