@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import signal
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
@@ -35,12 +38,16 @@ TRIALS, BATCHES, SEEDS = 1000, 20, 5
 STEPS, EVALUATIONS = 620, 20
 EVERY_STEP = ("train/loss", "train/accuracy", "lr", "images_per_s", "epoch", "images", "elapsed_s", "flops")
 
-#: Notes when the first line of the main figure is in the page and painted.
-_STAMP = """new MutationObserver((_, observer) => {
+#: Notes when the first line of the main figure is in the page and painted. It stands in the place of the page's policy,
+#: which allows no such script.
+_STAMP = """<script>new MutationObserver((_, observer) => {
   if (!document.querySelector("#curves-plot .scatterlayer .trace")) return;
   observer.disconnect();
-  requestAnimationFrame(() => setTimeout(() => { window.drawnAt = performance.now(); }));
-}).observe(document, { childList: true, subtree: true });"""
+  requestAnimationFrame(() => setTimeout(() => performance.mark("drawn")));
+}).observe(document, { childList: true, subtree: true });</script>"""
+_POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
+#: Seconds that Chromium writes down what happens, and seconds until it must have told.
+_TRACED, _PATIENCE = 15, 120
 
 
 @dataclass(frozen=True)
@@ -53,11 +60,11 @@ class Measured:
     memory: int
     page: int
     drawn_s: float | None
-    """Until the main figure stands, by the page's clock; None without Chromium."""
-    first_cpu_s: float | None
-    """Of the thread that draws, from the start until nothing is left to do for what the reader sees first."""
+    """Until the main figure stands, by the clock; None without Chromium."""
+    drawn_cpu_s: float | None
+    """Of the thread that draws, until then."""
     all_cpu_s: float | None
-    """The same, with every figure drawn for paper."""
+    """The same, with every figure drawn for paper, while a debugger is attached."""
 
 
 def main(trials: int) -> None:
@@ -69,7 +76,7 @@ def main(trials: int) -> None:
     print(f"page beside plotly   {found.page / 1e6:6.2f} MB; goal <= 8 MB")
     if found.drawn_s is not None:
         print(f"main figure drawn in {found.drawn_s:6.2f} s by the clock; goal <= 2 s")
-        print(f"CPU in the browser   {found.first_cpu_s:6.2f} s at first, {found.all_cpu_s:.2f} s with all figures")
+        print(f"CPU of its thread    {found.drawn_cpu_s:6.2f} s by then, {found.all_cpu_s:.2f} s with all figures")
 
 
 def measure(trials: int) -> Measured:
@@ -85,7 +92,7 @@ def measure(trials: int) -> Measured:
         if status:
             raise SystemExit("the report could not be written")
         page = root / "pages" / f"{NAME}.html"
-        at, first, every = drawn(page) if shutil.which("chromium") else (None, None, None)
+        at, cpu = drawn(page) if shutil.which("chromium") else (None, None)
         return Measured(
             rows=_count(root / "large.db"),
             cpu_s=usage.ru_utime + usage.ru_stime,
@@ -93,8 +100,8 @@ def measure(trials: int) -> Measured:
             memory=usage.ru_maxrss * 1024,
             page=page.stat().st_size,
             drawn_s=at,
-            first_cpu_s=first,
-            all_cpu_s=every,
+            drawn_cpu_s=cpu,
+            all_cpu_s=all_drawn(page) if shutil.which("chromium") else None,
         )
 
 
@@ -109,8 +116,51 @@ def _count(path: Path) -> int:
     return int(rows)
 
 
-def drawn(page_file: Path) -> tuple[float, float, float]:
-    """Seconds by the page's clock until the main figure stands; CPU of its thread then, and with all figures drawn."""
+def drawn(page_file: Path) -> tuple[float, float]:
+    """Seconds by the clock, and of CPU of the page's thread, until the main figure stands.
+
+    Chromium writes down the moment itself. Through a debugger it parses plotly.js three times more: for the position of
+    every error that plotly.js catches while it starts.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        stamped, out = page_file.with_name("stamped.html"), Path(folder) / "trace.json"
+        stamped.write_text(_POLICY.sub(_STAMP, page_file.read_text(), count=1))
+        command = [
+            str(shutil.which("chromium")), "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
+            "--window-size=1280,900", f"--user-data-dir={folder}/profile", "--trace-startup=-*,blink.user_timing",
+            "--trace-startup-format=json", f"--trace-startup-file={out}", f"--trace-startup-duration={_TRACED}",
+            stamped.as_uri(),
+        ]  # fmt: skip
+        browser = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            events = _traced(out)
+        finally:
+            os.killpg(browser.pid, signal.SIGKILL)
+            browser.wait()
+    end = next(event for event in events if event["name"] == "drawn")
+    start = max(
+        (one for one in events if one["name"] == "navigationStart" and one["tid"] == end["tid"]),
+        key=lambda one: one["ts"],
+    )
+    return (end["ts"] - start["ts"]) / 1e6, (end["tts"] - start.get("tts", 0)) / 1e6
+
+
+def _traced(out: Path) -> list[dict[str, Any]]:
+    """What Chromium wrote down, once the file is whole."""
+    until = time.monotonic() + _PATIENCE
+    while time.monotonic() < until:
+        time.sleep(0.5)
+        try:
+            return list(json.loads(out.read_text())["traceEvents"])
+        except (FileNotFoundError, ValueError):
+            continue
+    raise SystemExit("Chromium did not tell when it drew the figure")
+
+
+def all_drawn(page_file: Path) -> float:
+    """Seconds of CPU of the page's thread until all figures are drawn for paper, with a debugger attached."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -120,20 +170,12 @@ def drawn(page_file: Path) -> tuple[float, float, float]:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         session = page.context.new_cdp_session(page)
         session.send("Performance.enable", {"timeDomain": "threadTicks"})
-        page.add_init_script(_STAMP)
         page.goto(page_file.as_uri())
-        first = _busy_when_idle(page, session)
-        at = page.evaluate("window.drawnAt / 1000")
         page.evaluate("dispatchEvent(new Event('beforeprint'))")
-        every = _busy_when_idle(page, session)
+        page.evaluate("new Promise((done) => setTimeout(() => requestIdleCallback(done), 100))")
+        metrics = {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
         browser.close()
-        return at, first, every
-
-
-def _busy_when_idle(page: Any, session: Any) -> float:
-    page.evaluate("new Promise((done) => setTimeout(() => requestIdleCallback(done), 100))")
-    metrics = {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
-    return float(metrics["TaskDuration"])
+        return float(metrics["TaskDuration"])
 
 
 def build(path: Path, trials: int = TRIALS) -> str:

@@ -60,6 +60,9 @@ _STYLES = (
     "compare.css",
 )
 _TEMPLATES = Path(__file__).with_name("templates")
+#: Lets Chromium compile plotly.js while it reads the page, instead of function by function when a figure is drawn:
+#: https://v8.dev/blog/explicit-compile-hints
+_ALL_AT_ONCE = "//# allFunctionsCalledOnLoad"
 #: The heading of a section of a page, with the id that leads there.
 _HEADING = re.compile(r'<h2 id="([^"]+)">(.*?)</h2>', re.DOTALL)
 
@@ -115,7 +118,7 @@ def page_name(study: str) -> str:
 
 def render_study(analysis: StudyAnalysis, *, single_file: bool = False, live: str | None = None) -> str:
     """A study's page as HTML. With `live`, the stamp of its contents, the dashboard's script keeps it fresh."""
-    plotly = plotly_js().decode() if single_file else None
+    plotly = _plotly() if single_file else None
     script = _script()
     # A page with plotly.js beside it may load scripts from its own folder, a single file from nowhere.
     sources = [_hash(script), _hash(plotly) if plotly is not None else "'self'"]
@@ -194,10 +197,15 @@ def _hash(script: str) -> str:
 
 @lru_cache(maxsize=1)
 def plotly_js() -> bytes:
-    """The contents of plotly.js."""
+    """The contents of plotly.js, for a file of its own."""
+    return f"{_ALL_AT_ONCE}\n{_plotly()}".encode()
+
+
+@lru_cache(maxsize=1)
+def _plotly() -> str:
     from plotly.offline import get_plotlyjs
 
-    return str(get_plotlyjs()).encode()
+    return str(get_plotlyjs())
 
 
 @lru_cache(maxsize=1)

@@ -56,6 +56,15 @@ def test_a_damaged_plotly_is_mended(make: Any, tmp_path: Path) -> None:
     assert (tmp_path / "plotly.min.js").stat().st_size > 1_000_000
 
 
+def test_browsers_compile_plotly_as_a_whole_where_they_read_it_ahead(make: Any, tmp_path: Path) -> None:
+    page, _ = write_pages([analyse(make.finished(make.study()))], tmp_path / "beside")
+    single, _ = write_pages([analyse(make.finished(make.study()))], tmp_path / "single", single_file=True)
+
+    # Chromium looks for it at the very top of a file, and compiles a script within a page where figures wait for it.
+    assert page.with_name("plotly.min.js").read_text().startswith("//# allFunctionsCalledOnLoad\n/**\n* plotly.js")
+    assert "allFunctionsCalledOnLoad" not in single.read_text()
+
+
 def test_a_page_that_can_not_be_written_leaves_the_old_one(
     make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,14 +46,15 @@ const dressMarks = () => {
   const dressed = colourFactor() !== null;
   if (!dressed && !root.classList.contains("dressed")) return;
   root.classList.toggle("dressed", dressed);
-  for (const place of document.querySelectorAll("[data-cell]")) {
-    const cell = data.cells[place.dataset.cell];
-    if (!cell) continue;
-    const look = lookOf(cell);
-    place.style.setProperty("--own", `var(${look.colour})`);
-    for (const line of place.querySelectorAll(".swatch line")) line.setAttribute("stroke-dasharray", data.marks[look.dash].dash);
-    for (const path of place.querySelectorAll(".shape path")) path.setAttribute("d", data.marks[look.dash].shape);
-  }
+  for (const place of document.querySelectorAll("[data-cell]")) if (!dressed || isNear(place)) dressMark(place);
+};
+const dressMark = (place) => {
+  const cell = data.cells[place.dataset.cell];
+  if (!cell) return;
+  const look = lookOf(cell);
+  place.style.setProperty("--own", `var(${look.colour})`);
+  for (const line of place.querySelectorAll(".swatch line")) line.setAttribute("stroke-dasharray", data.marks[look.dash].dash);
+  for (const path of place.querySelectorAll(".shape path")) path.setAttribute("d", data.marks[look.dash].shape);
 };
 document.addEventListener("view-changed", () => {
   looks = null;

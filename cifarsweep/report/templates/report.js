@@ -92,6 +92,7 @@ const listen = () => {
   const closed = new Set();
   const printing = (now) => () => {
     root.classList.toggle("printing", now);
+    if (now) dressMarks();
     if (now) for (const each of document.querySelectorAll("details:not([open])")) closed.add(each);
     for (const each of closed) each.open = now;
     if (!now) closed.clear();

@@ -173,14 +173,19 @@ const dressOpens = (row) => {
   opens.ariaExpanded = String(byId(`more-${number}`)?.querySelector("details")?.open ?? false);
   row.cells[0].prepend(opens);
 };
-/** What gives rows their controls, when the reader comes near: a long table takes its time. */
-const rowDressers = [dressOpens];
+/** What gives rows their looks and controls, when the reader comes near: a long table takes its time. */
+const rowDressers = [(row) => { if (root.classList.contains("dressed")) dressMark(row); }, dressOpens];
 const dressRows = (table) => {
   for (const row of bodyOf(table).rows) {
     if (!row.classList.contains("more")) for (const dress of rowDressers) dress(row);
   }
 };
 const nearTables = new Set();
+/** Whether an element is in no table that the reader has not come near to, nor printed. */
+const isNear = (element) => {
+  const table = element.closest("table.sortable");
+  return !table || nearTables.has(table) || onPaper();
+};
 const tableWatcher = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
     const table = isIntersecting && target.querySelector("table.sortable");
