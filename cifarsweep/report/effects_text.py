@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cifarsweep.analysis.effect_records import Effects, Interaction, MainEffect
 from cifarsweep.formatting import estimate_text, labelled, metric_in_text, p_text, plural
-from cifarsweep.spec.levels import level_text, short_keys
+from cifarsweep.spec.levels import level_text, shown_keys
 from cifarsweep.spec.metrics import is_loss
 from cifarsweep.spec.study import Study
 
@@ -25,7 +25,7 @@ Names = Mapping[str, str]
 
 def factor_names(study: Study) -> Names:
     """A short name of each factor."""
-    return short_keys(study.factors)
+    return shown_keys(study.factors)
 
 
 @labelled

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cifarsweep.spec.levels import level_key, level_text, short_keys
+from cifarsweep.spec.levels import level_key, level_text, shown_keys
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.types import Value
 
@@ -27,7 +27,7 @@ def page_factors(study: Study) -> dict[str, list[Value]]:
 
 def factor_payload(factors: dict[str, list[Value]]) -> list[dict[str, Any]]:
     """The factors ready for JSON: key, name, levels as text, and whether all of these are numbers."""
-    names = short_keys(factors)
+    names = shown_keys(factors)
     return [
         {
             "key": key,

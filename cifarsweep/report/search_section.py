@@ -18,7 +18,7 @@ from cifarsweep.formatting import metric_in_text, plural, value_text
 from cifarsweep.report.axes import axis_view, number_of, place, value_ticks, whole_ticks
 from cifarsweep.report.marks import Scale
 from cifarsweep.report.sort_values import setting_value
-from cifarsweep.spec.levels import level_text, short_keys
+from cifarsweep.spec.levels import level_text, shown_keys
 from cifarsweep.spec.metrics import is_loss, is_share
 from cifarsweep.spec.search_space import Choices
 
@@ -60,7 +60,7 @@ def search_view(report: ReportStudy, found: SearchResult | None, listed: Collect
     """The variables of the section; None for a study without a search. `listed` are the trials that the page lists."""
     if found is None:
         return None
-    keys = short_keys(found.search.space)
+    keys = shown_keys(found.search.space)
     base = {
         "sentences": list(_sentences(report, found)),
         "parameters": list(keys.values()),
@@ -111,7 +111,7 @@ def search_payload(found: SearchResult | None) -> dict[str, Any] | None:
     """What search.js needs to show two parameters against each other, and to tell of a point."""
     if found is None or found.shown is None:
         return None
-    keys, space = short_keys(found.search.space), found.search.space
+    keys, space = shown_keys(found.search.space), found.search.space
     return {
         "axes": [
             axis_view(key, keys[key], parameter)
@@ -207,7 +207,7 @@ def _next(report: ReportStudy, found: SearchResult) -> dict[str, str] | None:
 
 def _told(point: Point, found: SearchResult) -> str:
     """A point in a line."""
-    keys = short_keys(found.search.space)
+    keys = shown_keys(found.search.space)
     levels = ", ".join(f"{keys.get(key, key)} {level_text(value)}" for key, value in point.levels.items())
     return f"{_result_text(point, found)}; {levels}"
 

@@ -37,10 +37,18 @@ def cell_name(levels: Mapping[str, Value], keys: list[str]) -> str:
 
 
 def short_keys(keys: Iterable[str]) -> dict[str, str]:
-    """Return the last part of each key, or all of it if two keys would be equal."""
-    ends = {key: key.rsplit(".", 1)[-1] for key in keys}
-    count = Counter(ends.values())
-    return {key: end if count[end] == 1 else key for key, end in ends.items()}
+    """Return the last part of each key, or all of it if two keys would be equal. Names of cells are made of these."""
+    return _told_apart({key: key.rsplit(".", 1)[-1] for key in keys})
+
+
+def shown_keys(keys: Iterable[str]) -> dict[str, str]:
+    """Return what readers call each key: as `short_keys`, but `optimizer` for `optimizer.name`."""
+    return _told_apart({key: key.removesuffix(".name").rsplit(".", 1)[-1] for key in keys})
+
+
+def _told_apart(short: dict[str, str]) -> dict[str, str]:
+    count = Counter(short.values())
+    return {key: name if count[name] == 1 else key for key, name in short.items()}
 
 
 def level_text(value: Value) -> str:

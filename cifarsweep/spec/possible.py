@@ -8,7 +8,7 @@ from itertools import permutations
 
 from cifarsweep.errors import SpecError
 from cifarsweep.spec.hypothesis import Best, Equivalent, Greater, Hypothesis, Trend
-from cifarsweep.spec.levels import level_text, short_keys
+from cifarsweep.spec.levels import level_text, shown_keys
 from cifarsweep.spec.metrics import is_loss, is_share
 from cifarsweep.spec.study import Study, check_hypotheses
 from cifarsweep.spec.types import Value
@@ -39,7 +39,7 @@ def possible_hypotheses(study: Study) -> list[Possible]:
     factors = {key: levels for key, levels in study.factors.items() if len(levels) > 1}
     if len(factors) < 2 or study.search is not None or study.imported:
         return []
-    names = short_keys(study.factors)
+    names = shown_keys(study.factors)
     found = [one for key, levels in factors.items() for one in _of_factor(study, key, names[key], levels)]
     found += [one for pair in permutations(factors, 2) for one in _at_level(study, *pair, names)]
     return [one for one in found if _fits(study, one.hypothesis)][:_MOST]

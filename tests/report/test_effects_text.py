@@ -29,8 +29,8 @@ def with_seeds(report: ReportStudy, seeds: int) -> ReportStudy:
 def test_each_factor_has_a_sentence_and_what_its_effect_depends_on() -> None:
     assert lines(EXAMPLES["crossed"]()) == [
         "Over the others, lr 0.3 is 2.1 ± 0.9 points above 0.03; how much depends on skip.",
-        "Over the others, the levels of name differ by no more than the noise explains: "
-        "name adamw is 0.2 ± 0.7 points above sgd.",
+        "Over the others, the levels of optimizer differ by no more than the noise explains: "
+        "optimizer adamw is 0.2 ± 0.7 points above sgd.",
         "Over the others, skip yes is 2.0 ± 0.7 points above no; how much depends on lr.",
         "The effect of lr depends on skip more than the noise explains: with skip yes, lr 0.3 is 2.6 points above 0.1; "
         "with skip no, 1.7 points below (p < 0.001 corrected for 3 pairs).",
@@ -89,7 +89,7 @@ def test_cells_that_are_left_out_are_counted() -> None:
 
     told = lines(replace(report, trials=trials))[-2]
 
-    assert told == "Cells without a counterpart at every level are left out: 2 for lr, 1 for name, 1 for skip."
+    assert told == "Cells without a counterpart at every level are left out: 2 for lr, 1 for optimizer, 1 for skip."
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from cifarsweep.analysis.study import analyse
 from cifarsweep.report.factors import factor_payload, level_places, page_factors
 from cifarsweep.report.render import render_study
+from cifarsweep.spec.levels import shown_keys
 
 
 def test_every_level_of_every_factor_has_its_place(make: Any) -> None:
@@ -48,6 +49,15 @@ def test_levels_of_arms_come_last_and_an_arm_may_have_none(make: Any) -> None:
 @pytest.mark.parametrize(("levels", "numeric"), [((1, 0.5), True), ((True, False), False), ((None, 1.0), False)])
 def test_numbers_have_an_order(levels: tuple[Any, ...], numeric: bool) -> None:
     assert factor_payload({"some.key": list(levels)})[0]["numeric"] is numeric
+
+
+def test_a_choice_among_tables_is_called_by_what_is_chosen() -> None:
+    keys = {"optimizer.name": ["sgd", "adamw"], "optimizer.lr": [0.1, 0.3]}
+
+    assert [factor["name"] for factor in factor_payload(keys)] == ["optimizer", "lr"]
+    assert shown_keys(["optimizer.name", "model.name", "a.lr", "b.lr", "name"]) == {
+        "optimizer.name": "optimizer", "model.name": "model", "a.lr": "a.lr", "b.lr": "b.lr", "name": "name",
+    }  # fmt: skip
 
 
 def test_rows_of_table_1_and_the_legend_name_their_cell(make: Any) -> None:

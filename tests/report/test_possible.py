@@ -66,14 +66,14 @@ def test_each_factor_and_each_at_a_level_of_another_can_be_asked_of() -> None:
     assert claims == [
         "lr 0.3 is best",
         "val/accuracy rises from lr 0.03 to 0.3",
-        "name adamw is better than sgd",
-        "name adamw and sgd are as good",
+        "optimizer adamw is better than sgd",
+        "optimizer adamw and sgd are as good",
         "skip yes is better than no",
         "skip yes and no are as good",
-        "name adamw is better than sgd at lr 0.3",
-        "name adamw is better than sgd at skip yes",
+        "optimizer adamw is better than sgd at lr 0.3",
+        "optimizer adamw is better than sgd at skip yes",
         "skip yes is better than no at lr 0.3",
-        "skip yes is better than no at name adamw",
+        "skip yes is better than no at optimizer adamw",
     ]
 
 

@@ -62,7 +62,7 @@ def test_a_point_under_the_pointer_is_told_and_marked_in_every_plot(opened: Any)
     page.hover(MARK.format(44))
 
     assert page.evaluate(f"{TOLD}.textContent") == (
-        "#44: 94.4\N{NARROW NO-BREAK SPACE}%; lr 0.0182, weight_decay 1.54e-05, batch_size 256, name adamw"
+        "#44: 94.4\N{NARROW NO-BREAK SPACE}%; lr 0.0182, weight_decay 1.54e-05, batch_size 256, optimizer adamw"
     )
     assert page.locator(".of-search .point.on").count() == page.locator(".of-search .points").count()
     page.hover("h1")
@@ -87,7 +87,7 @@ def test_without_a_change_the_marks_stay_where_the_server_put_them(show: Any, pa
 def test_two_parameters_are_chosen_and_the_address_keeps_them(opened: Any, show: Any, path: Path) -> None:
     page = opened.page
     page.select_option("#pair-x", label="weight_decay")
-    page.select_option("#pair-y", label="name")
+    page.select_option("#pair-y", label="optimizer")
     page.uncheck("#pair-x-log")
     chosen = page.evaluate(PLACES)
 

@@ -80,7 +80,7 @@ const pairsOf = (list) => [...(list?.querySelectorAll("dt") ?? [])].map((term) =
 const settingsOf = ({ kind, name }) => (
   kind === "trial" ? pairsOf(detailsOf(name)?.querySelector("dl.set")) : saidBy(cellRow("table.differing", name), ["Cell"]));
 /** Columns that name a row, or repeat a setting as the tables of a search do. */
-const notResults = (one) => ["No.", "Cell", "Point", ...settingsOf(one).flatMap(([key]) => [key, key.split(".").at(-1)])];
+const notResults = (one) => ["No.", "Cell", "Point", ...settingsOf(one).flatMap(([key]) => [key, key.replace(/\.name$/, "").split(".").at(-1)])];
 const resultsOf = (one) => {
   const leftOut = notResults(one);
   if (one.kind === "trial") {
