@@ -109,7 +109,7 @@ def drawn_figures(analysis: StudyAnalysis, paper: Paper) -> list[Figure]:
     """Draw every figure of the study's page. Raises NothingYet if it has none yet, or OutputError."""
     study = analysis.study.name
     html = render_for_files(analysis, _constants(paper), _style(paper))
-    if 'id="report-data"' not in html:
+    if 'id="no-plotly"' not in html:
         raise NothingYet(f"study {study!r} has no figure yet: no trial has a result; run `cifarsweep worker`")
     with scratch() as folder:
         (folder / PLOTLY).write_bytes(plotly_js())

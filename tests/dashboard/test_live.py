@@ -180,7 +180,7 @@ def test_sorted_tables_and_open_rows_stay_while_the_page_grows(serve, show, url,
 def test_a_page_that_must_be_loaded_anew_is_shown_as_it_was_left(serve, show, url, store):
     page = show(serve(url).port)
     page.wait_for_selector("#live .counts")
-    assert page.locator("#report-data").count() == 0
+    assert page.locator("#no-plotly").count() == 0
     page.evaluate("window.same = true; document.querySelector('#again ~ details').open = true")
     page.evaluate("document.getElementById('again').scrollIntoView()")
     place = "Math.round(document.getElementById('again').getBoundingClientRect().top)"

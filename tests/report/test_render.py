@@ -130,7 +130,7 @@ def test_a_study_without_a_finished_trial_says_so(make: Any) -> None:
     html = render_study(analyse(make.report(study, trials)))
 
     assert "No trial is done yet (18 trials: 18 queued)" in html
-    assert "<script" not in html
+    assert 'src="plotly' not in html and "report-data" in html  # tables sort and rows open all the same
 
 
 def test_a_running_study_shows_its_curves_without_final_values(make: Any) -> None:

@@ -170,3 +170,13 @@ def test_hostile_names_sort_and_stay_texts(make: Any, show: Any, tmp_path: Path)
     assert [text[-1] for text in column(found.page, "table-2", CELL)] == ["1", "0"]
     assert found.page.evaluate("window.hacked") is None and found.page.locator("main img").count() == 0
     assert found.complaints == []
+
+
+def test_a_study_with_nothing_to_draw_sorts_its_tables(show: Any, tmp_path: Path) -> None:
+    waiting = replace(EXAMPLES["crossed"](), trials=(), series={}, confusion={})
+    opened = show(write_pages([analyse(waiting)], tmp_path)[0])
+
+    opened.page.locator("table.differing thead").get_by_role("button", name="optimizer.lr").click()
+
+    assert opened.page.locator("table.differing th[aria-sort=ascending]").count() == 1
+    assert opened.complaints == []

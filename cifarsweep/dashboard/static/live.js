@@ -121,9 +121,9 @@
   const take = (page) => {
     const stamp = page.querySelector("meta[name=live]")?.content;
     if (!stamp || stamp === shown) return;
-    const [had, has] = [document, page].map((one) => one.getElementById("report-data") !== null);
+    const [had, has] = [document, page].map((one) => one.getElementById("no-plotly") !== null);
     if (had !== has) {
-      loadAnew(); // the script that draws figures comes with the first of them
+      loadAnew(); // plotly.js comes with the first figures
       return;
     }
     // Without plotly.js, report.js has removed the figures.

@@ -105,7 +105,9 @@ const listen = () => {
 
 document.addEventListener("newer-data", onNewer);
 addEventListener("hashchange", followAddress);
-if (typeof Plotly === "undefined") {
+if (!byId("no-plotly")) {
+  // There is nothing to draw yet.
+} else if (typeof Plotly === "undefined") {
   byId("no-plotly").hidden = false;
   for (const figure of document.querySelectorAll("figure.drawn")) figure.remove();
   for (const section of document.querySelectorAll("section")) if (section.children.length < 2) section.remove();
