@@ -138,6 +138,8 @@ const optionsOf = (select) => [...select.options].filter(({ parentElement }) => 
   { name: data.metrics[Number(option.value)].name, choose: () => { select.value = option.value; } }));
 const VARIANTS = {
   "figure-curves": () => (paper.chosen.includes("y") ? [] : optionsOf(byId("y-axis"))),
+  "figure-confusion": () => (paper.chosen.includes("matrix") ? [] : [...byId("confusion-cell").options].map((option) => (
+    { name: data.cells[Number(option.value)].name, choose: () => { option.selected = true; } }))),
   "figure-costs": () => [...document.querySelectorAll("input[name=cost]")].map((input) => (
     { name: data.costs[Number(input.value)].name, choose: () => { input.checked = true; } })),
 };
