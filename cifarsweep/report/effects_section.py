@@ -20,6 +20,7 @@ from cifarsweep.report.effects_text import (
     main_sentence,
 )
 from cifarsweep.report.marks import Scale
+from cifarsweep.report.sort_values import setting_value, sort_value
 from cifarsweep.spec.levels import cell_name, level_text
 from cifarsweep.spec.metrics import is_share
 
@@ -170,6 +171,7 @@ def _row(main: MainEffect, each: LevelMean, found: Effects, names: Names) -> dic
         "mean": estimate_text(one.mean, one.interval, found.metric),
         "cells": one.cells,
         "seeds": one.seeds,
+        "sort": {"level": setting_value(each.level), "mean": sort_value(one.mean)},
     }
 
 
@@ -191,7 +193,11 @@ def _table(pair: Interaction, found: Effects, names: Names, tests: int) -> dict[
         "columns": names[pair.columns],
         "heads": [level_text(level) for level in pair.column_levels],
         "lines": [
-            {"head": level_text(level), "cells": [_mean_cell(one, found.metric, shade) if one else None for one in row]}
+            {
+                "head": level_text(level),
+                "sort": setting_value(level),
+                "cells": [_mean_cell(one, found.metric, shade) if one else None for one in row],
+            }
             for level, row in zip(pair.row_levels, pair.means, strict=True)
         ],
         "averaged": pair.averaged,
@@ -217,6 +223,7 @@ def _mean_cell(one: MarginalMean, metric: str, shade: Scale) -> dict[str, Any]:
         "mean": value_text(one.mean, metric, one.interval.half if one.interval else None),
         "half": half_text(one.mean, one.interval, metric),
         "share": round(shade.pixel(one.mean) / 100, 3),
+        "sort": sort_value(one.mean),
     }
 
 
