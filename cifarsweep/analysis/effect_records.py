@@ -16,7 +16,8 @@ class MarginalMean:
 
     mean: float
     interval: Interval | None
-    """95 %, by the pooled spread, within the range of the metric; None where that spread is unknown."""
+    """95 %, by the pooled spread or those of its own cells (`Spread.unlike`), within the range of the metric; None
+    where they are unknown."""
     cells: int
     seeds: int
     """Of these cells together."""

@@ -32,7 +32,18 @@ from cifarsweep.spec.metrics import bounds, is_share
 from cifarsweep.spec.study import Cell, Study
 from cifarsweep.spec.types import FINAL_STATES, Value
 from cifarsweep.stats import Floats
-from cifarsweep.stats.factorial import Spread, interaction, largest_change, mean_variance, pooled_spread
+from cifarsweep.stats.estimate import satterthwaite
+from cifarsweep.stats.factorial import (
+    FTest,
+    Spread,
+    interaction,
+    interval,
+    largest_change,
+    mean_variance,
+    pooled_spread,
+    unlike_interaction,
+    variance_of,
+)
 from cifarsweep.stats.multiplicity import holm
 
 #: A pair of factors of which one has more levels is not tested.
@@ -45,6 +56,10 @@ class _CellValues:
 
     cell: Cell
     values: tuple[float, ...]
+    variance: float = 0.0
+    """Of one run, with its degrees of freedom, where each cell counts with a spread of its own. Cells of one run, and
+    those that did not train, have the pooled one."""
+    df: int = 0
 
     @property
     def mean(self) -> float:
@@ -82,7 +97,7 @@ def effects(report: ReportStudy) -> Effects | None:
     trials = look.trials if look else done
     cells = _values(study, trials)
     untrained = tuple(one.cell.name for one in cells if fallen_out(trials[one.cell.name].values()).every)
-    spread = _spread(report, trials, [one for one in cells if one.cell.name not in untrained])
+    cells, spread = _with_spread(report, trials, cells, untrained)
     noise = _Noise(spread, study.metric, level_of(look, report), tested=look is not None)
     grouped = {key: _grouped(cells, factors, (key,)) for key in factors}
     averaged = {key: matched for key, groups in grouped.items() if len(matched := _matched(groups, (key,))) > 1}
@@ -132,11 +147,27 @@ def _values(study: Study, trials: DoneTrials) -> list[_CellValues]:
     return found
 
 
-def _spread(report: ReportStudy, trials: DoneTrials, cells: Sequence[_CellValues]) -> Spread | None:
+def _with_spread(
+    report: ReportStudy, trials: DoneTrials, cells: Sequence[_CellValues], untrained: Collection[str]
+) -> tuple[list[_CellValues], Spread | None]:
+    """The cells, and the spread of the runs of those that trained; where spreads are unlike, each with its own."""
     metric = report.study.metric
     share = is_share(metric)
     floors = [accuracy_floor(trials[one.cell.name].values(), report, metric) if share else 0.0 for one in cells]
-    return pooled_spread([one.values for one in cells], floors)
+    trained = [one.cell.name not in untrained for one in cells]
+    spread = pooled_spread(
+        [one.values for one, counts in zip(cells, trained, strict=True) if counts],
+        [floor for floor, counts in zip(floors, trained, strict=True) if counts],
+    )
+    if spread is None or not spread.unlike:
+        return list(cells), spread
+    scale = max(abs(value) for one in cells for value in one.values)
+    return [
+        replace(one, variance=variance_of(one.values, floor, scale), df=len(one.values) - 1)
+        if counts and len(one.values) > 1
+        else replace(one, variance=spread.sd**2, df=spread.df)
+        for one, floor, counts in zip(cells, floors, trained, strict=True)
+    ], spread
 
 
 def _grouped(cells: Sequence[_CellValues], factors: Mapping[str, Sequence[Value]], keys: Collection[str]) -> _Groups:
@@ -166,10 +197,21 @@ def _matched(groups: _Groups, keys: Collection[str]) -> _Groups:
     return found if all(found.values()) else {}
 
 
+def _error(groups: Sequence[Sequence[_CellValues]], spread: Spread) -> tuple[float, float]:
+    """The standard error of a difference of the means of these groups, or of one mean, and its degrees of freedom."""
+    if not spread.unlike:
+        variance = sum(mean_variance([len(one.values) for one in group]) for group in groups)
+        return spread.sd * math.sqrt(variance), spread.df
+    parts = [(one.variance / len(one.values) / len(group) ** 2, one.df + 1) for group in groups for one in group]
+    error, df = satterthwaite(*zip(*parts, strict=True))
+    return float(error), float(df)
+
+
 def _mean(cells: Sequence[_CellValues], noise: _Noise) -> MarginalMean:
-    mean, seeds, spread = fmean(one.mean for one in cells), [len(one.values) for one in cells], noise.spread
-    interval = spread.interval(mean, mean_variance(seeds)).within(*bounds(noise.metric)) if spread else None
-    return MarginalMean(mean, interval, len(cells), sum(seeds))
+    mean, seeds, found = fmean(one.mean for one in cells), sum(len(one.values) for one in cells), None
+    if noise.spread:
+        found = interval(mean, *_error([cells], noise.spread)).within(*bounds(noise.metric))
+    return MarginalMean(mean, found, len(cells), seeds)
 
 
 def _main_effect(
@@ -178,16 +220,16 @@ def _main_effect(
     """`groups` are matched, of so many cells."""
     means = {number: _mean(group, noise) for (number,), group in groups.items()}
     high, low = max(means, key=lambda number: means[number].mean), min(means, key=lambda number: means[number].mean)
-    value, interval = means[high].mean - means[low].mean, None
+    value, found = means[high].mean - means[low].mean, None
     if noise.spread:
-        variance = sum(mean_variance([len(one.values) for one in groups[number,]]) for number in (high, low))
-        interval = noise.spread.interval(value, variance, noise.level / comparisons)
-        interval = interval.within(-1.0, 1.0) if is_share(noise.metric) else interval
-    larger = noise.tested and interval is not None and interval.low > 0
+        error = _error([groups[high,], groups[low,]], noise.spread)
+        found = interval(value, *error, noise.level / comparisons)
+        found = found.within(-1.0, 1.0) if is_share(noise.metric) else found
+    larger = noise.tested and found is not None and found.low > 0
     return MainEffect(
         factor=factor,
-        levels=tuple(LevelMean(levels[number], found) for number, found in means.items()),
-        furthest=LevelDifference(levels[high], levels[low], value, interval, larger),
+        levels=tuple(LevelMean(levels[number], mean) for number, mean in means.items()),
+        furthest=LevelDifference(levels[high], levels[low], value, found, larger),
         left_out=cells - _count(groups),
     )
 
@@ -207,10 +249,9 @@ def _interaction(
         ]
         for row, _ in enumerate(rows)
     ]
-    means, variances = np.full((2, len(rows), len(columns)), np.nan)
+    means = np.full((len(rows), len(columns)), np.nan)
     for at, cells in matched.items():
         means[at] = fmean(one.mean for one in cells)
-        variances[at] = mean_variance([len(one.values) for one in cells])
     first = next(iter(matched.values()))
     return Interaction(
         rows=pair[0],
@@ -221,8 +262,20 @@ def _interaction(
         left_out=_count(groups) - _count(matched),
         alone={key: level for key, level in first[0].cell.levels.items() if key not in pair} if len(first) == 1 else {},
         change=_change(means, rows, columns),
-        test=interaction(means, variances, noise.spread) if noise.spread else None,
+        test=_test(means, matched, noise.spread) if noise.spread else None,
     )
+
+
+def _test(means: Floats, groups: _Groups, spread: Spread) -> FTest | None:
+    """Test the means of these groups, which stand at their places."""
+    variances, df = np.full((2, *means.shape), np.nan)
+    for at, cells in groups.items():
+        if spread.unlike:
+            error, df[at] = _error([cells], spread)
+            variances[at] = error**2
+        else:
+            variances[at] = mean_variance([len(one.values) for one in cells])
+    return unlike_interaction(means, variances, df) if spread.unlike else interaction(means, variances, spread)
 
 
 def _change(means: Floats, rows: Sequence[Value], columns: Sequence[Value]) -> Change | None:

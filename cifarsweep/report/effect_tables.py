@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cifarsweep.analysis.effect_records import Effects, Interaction, MarginalMean
 from cifarsweep.formatting import metric_label
-from cifarsweep.report.effects_text import factor_names
+from cifarsweep.report.effects_text import factor_names, noise_text
 from cifarsweep.report.table_cells import Chance, Count, Entry, Number, PaperTable, raw_ends, rounded, table_of
 from cifarsweep.spec.levels import level_text
 from cifarsweep.spec.metrics import is_share
@@ -31,7 +31,7 @@ def effects_table(study: Study, found: Effects) -> PaperTable:
     }
     caption = (
         f"{study.question.rstrip()} {metric_label(found.metric)} of each level of a factor, averaged over the other "
-        "factors, with half of its 95 % interval by the noise of all cells that trained."
+        f"factors, with half of its 95 % interval {noise_text(found)}."
     )
     raw = [
         {

@@ -18,6 +18,7 @@ from cifarsweep.report.effects_text import (
     factor_names,
     interval_text,
     main_sentence,
+    noise_text,
 )
 from cifarsweep.report.marks import Scale
 from cifarsweep.report.sort_values import setting_value, sort_value
@@ -51,6 +52,7 @@ def effects_view(analysis: StudyAnalysis) -> dict[str, Any] | None:
         ],
         "notes": list(map(keep_together, effect_notes(found, names))),
         "interval": keep_together(interval_text(found)),
+        "noise": noise_text(found),
         "panels": [_panel(main, found, names, scale) for main in found.factors],
         "ticks": [{"y": _down(scale, tick), "text": _tick_text(tick, found.metric)} for tick in ticks],
         "plot": _PLOT,
@@ -67,7 +69,9 @@ def method_note() -> str:
         "cells that have a counterpart at every other level (Searle, Speed and Milliken 1980). Their intervals and "
         "tests are those of an analysis of variance, which takes runs as independent and normal with one spread in all "
         "cells: F tests of interactions (of type III where cells have unlike numbers of seeds), corrected by Holm for "
-        "all pairs. Verdicts take nothing from them."
+        "all pairs. Where cells differ in their spread (Bartlett's test, p below 0.2), each counts with its own: "
+        "intervals after Welch and Satterthwaite, tests of ANOVA type (Brunner, Dette and Munk 1997). Verdicts take "
+        "nothing from them."
     )
 
 

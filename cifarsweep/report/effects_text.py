@@ -122,10 +122,22 @@ def interval_text(found: Effects) -> str:
         return ""
     sd = estimate_text(found.spread.sd, None, found.metric, difference=True)
     chance = f"{100 * (1 - found.level):.3g}"
+    unlike = (
+        f" Cells differ in it more than they do by chance in one study of five (Bartlett's test, "
+        f"{p_text(found.spread.alike)}), so each counts with its own."
+        if found.spread.unlike and found.spread.alike is not None
+        else ""
+    )
     return (
         f"± is half of an interval that holds for any two levels of any factor at once, with {chance} % chance; the "
-        f"noise is that of seeds within cells (standard deviation {sd}, {found.spread.df} degrees of freedom)."
+        f"noise is that of seeds within cells (standard deviation {sd}, {found.spread.df} degrees of freedom).{unlike}"
     )
+
+
+def noise_text(found: Effects) -> str:
+    """What the interval of a mean is held against."""
+    own = found.spread is not None and found.spread.unlike
+    return f"by the noise of {'its own cells' if own else 'all cells that trained'}"
 
 
 def _depends_on(factor: str, found: Effects) -> list[str]:

@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 from support.programs import program_report, program_study
 
 from cifarsweep.analysis.effect_records import Effects
 from cifarsweep.analysis.effects import effects
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.study import analyse
+from cifarsweep.report.effects_text import interval_text, noise_text
 from cifarsweep.spec.types import Value
 from cifarsweep.stats.shares import Guess
 
@@ -224,3 +226,46 @@ def test_every_analysis_has_them(make: Any) -> None:
 
     assert analyse(report).effects == effects(report)
     assert effects(make.report(report.study, [])) is None
+
+
+def test_cells_that_differ_in_their_spread_count_each_with_its_own(make: Any) -> None:
+    report = study_of(make, adds_up)
+    noisy = [
+        replace(trial, final={"val/accuracy": adds_up(trial.levels) + 8 * (trial.accuracy - adds_up(trial.levels))})
+        if trial.levels["optimizer.lr"] == 0.1
+        else trial
+        for trial in report.trials
+    ]
+
+    one, before = found(replace(report, trials=tuple(noisy))), found(report)
+
+    assert one.spread.unlike and one.spread.alike < 0.001 and not before.spread.unlike
+    slow, fast = one.factors[0].levels
+    # Of four cells with a variance of 8^2 and of 1 times that of four seeds from -1 to 1 point, of three degrees each.
+    variance = np.var(np.linspace(-0.01, 0.01, 4), ddof=1)
+    for level, times in ((slow, 64), (fast, 1)):
+        assert level.found.interval.half == pytest.approx(stats.t.ppf(0.975, 12) * (times * variance / 16) ** 0.5)
+    gap = one.factors[0].furthest.interval
+    df = 65**2 / ((64**2 + 1) / 12)
+    assert gap.half == pytest.approx(stats.t.ppf(1 - 0.05 / 6, df) * (65 * variance / 16) ** 0.5)
+    assert all(pair.test.error_df < 24 for pair in one.interactions)
+    assert "(Bartlett's test, p < 0.001), so each counts with its own." in interval_text(one)
+    assert "Bartlett" not in interval_text(before)
+    assert (noise_text(one), noise_text(before)) == (
+        "by the noise of its own cells", "by the noise of all cells that trained",
+    )  # fmt: skip
+
+
+def test_a_cell_of_one_run_counts_with_the_spread_of_all(make: Any) -> None:
+    report = study_of(make, adds_up)
+    noisy = [
+        replace(trial, final={"val/accuracy": 0.5 + 0.1 * trial.seed})
+        if trial.levels == cell(0.1, False, 16)
+        else trial
+        for trial in report.trials
+    ]
+
+    one = found(without(replace(report, trials=tuple(noisy)), cell(0.2, True, 32), seeds=(1, 2, 3)))
+
+    assert one.spread.unlike and one.seeds == (1, 4)
+    assert all(each.found.interval is not None for main in one.factors for each in main.levels)

@@ -12,7 +12,16 @@ from scipy import stats
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
-from cifarsweep.stats.factorial import FTest, Spread, interaction, largest_change, mean_variance, pooled_spread
+from cifarsweep.stats.factorial import (
+    FTest,
+    Spread,
+    bartlett,
+    interaction,
+    largest_change,
+    mean_variance,
+    pooled_spread,
+    unlike_interaction,
+)
 from cifarsweep.stats.multiplicity import holm
 
 KEYS = st.integers(0, 2**32 - 1)
@@ -180,3 +189,45 @@ def test_the_furthest_levels_are_told_apart_by_chance_in_one_study_of_twenty_or_
 
     limit = stats.binom.ppf(0.999, studies, 0.05)
     assert wrong <= limit < alone
+
+
+@settings(max_examples=20)
+@given(KEYS)
+def test_whether_spreads_are_alike_is_the_test_of_bartlett(key: int) -> None:
+    cells = list(draw(key).values())
+
+    p = bartlett([float(cell.var(ddof=1)) for cell in cells], [len(cell) - 1 for cell in cells])
+
+    assert p == pytest.approx(stats.bartlett(*cells).pvalue, rel=1e-6)
+    assert bartlett([0.5], [3]) is None
+
+
+@settings(max_examples=20)
+@given(KEYS, st.integers(2, 6))
+def test_cells_with_spreads_of_their_own_that_are_equal_are_tested_as_with_one(key: int, seeds: int) -> None:
+    means = np.random.default_rng(key).normal(0.8, 0.01, (3, 4))
+    variance = 4e-4 / seeds
+
+    own = unlike_interaction(means, np.full(means.shape, variance), np.full(means.shape, seeds - 1.0))
+    one = interaction(means, np.full(means.shape, 1 / seeds), Spread(0.02, 12 * (seeds - 1)))
+
+    assert own is not None and one is not None
+    assert (own.f, own.df, own.error_df, own.p) == pytest.approx((one.f, one.df, one.error_df, one.p))
+
+
+def test_where_one_level_is_five_times_as_noisy_one_study_in_twenty_or_fewer_has_a_false_interaction() -> None:
+    rng, wrong, together, studies = np.random.default_rng(16), 0, 0, 1000
+    for _ in range(studies):
+        values = rng.normal(0.9, 0.01, (3, 4, 3))
+        values[0] += 4 * (values[0] - 0.9)
+        spread = pooled_spread([cell.tolist() for row in values for cell in row], [0.0] * 12)
+        assert spread is not None
+        means, variances = values.mean(axis=-1), values.var(axis=-1, ddof=1) / 3
+        pooled = interaction(means, np.full((3, 4), 1 / 3), spread)
+        own = unlike_interaction(means, variances, np.full((3, 4), 2.0)) if spread.unlike else pooled
+        assert pooled is not None and own is not None
+        wrong += own.p <= 0.05
+        together += pooled.p <= 0.05
+
+    limit = stats.binom.ppf(0.999, studies, 0.05)
+    assert wrong <= limit < together
