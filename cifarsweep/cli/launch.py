@@ -107,18 +107,25 @@ def launch(
     check_devices(gpus, cpus)
     work = Work.of(context.params)
     work.check_options(on_processor=bool(cpus) if place in (None, "hosts") else not gpus_per_worker)
+    _start(place, work, context.params)
+
+
+def _start(place: str | None, work: Work, given: Mapping[str, Any]) -> None:
+    """Start workers there; `given` has all parameters of `launch`."""
     if place == "kubernetes":
-        check_notify(notify, secret)
-        names = {"image": image, "name": name, "namespace": namespace, "secret": secret, "claim": claim}
-        print_job(work, workers, gpus_per_worker, cpus_per_worker, mem, names)
+        check_notify(given["notify"], given["secret"])
+        names = {name: given[name] for name in ("image", "name", "namespace", "secret", "claim")}
+        print_job(work, given["workers"], given["gpus_per_worker"], given["cpus_per_worker"], given["mem"], names)
         return
-    pass_on(db, notify)
-    if hosts is not None:
-        run_on_hosts(work, gpus, cpus, hosts, path, str(logs))
-    members = workers_of_job(work, gpus_per_worker) if place else workers_here(work, gpus, cpus)
-    options = _sbatch_options(context.params)
-    check_work(work, db)
-    _submit(members, workers, options, logs) if place else _run(members, logs)
+    pass_on(given["db"], given["notify"])
+    if place == "hosts":
+        run_on_hosts(work, given["gpus"], given["cpus"], given["hosts"], given["path"], str(given["logs"]))
+    if place:
+        members, options = workers_of_job(work, given["gpus_per_worker"]), _sbatch_options(given)
+    else:
+        members, options = workers_here(work, given["gpus"], given["cpus"]), {}
+    check_work(work, given["db"])
+    _submit(members, given["workers"], options, given["logs"]) if place else _run(members, given["logs"])
 
 
 def _sbatch_options(given: Mapping[str, Any]) -> dict[str, str]:

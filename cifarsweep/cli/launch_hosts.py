@@ -20,6 +20,19 @@ _PASSED_ON = (
 )
 
 
+def arguments_of_launcher(work: Work, devices: str) -> list[str]:
+    """Return the arguments of a `launch` on another machine; its paths are those of that machine."""
+    own = [f"--code={text}" for text in work.code] + [f"--program={text}" for text in work.program]
+    place = [f"--artifacts={work.artifacts}"] if work.artifacts else []
+    groups = [f"--gpus-per-trial={work.gpus_per_trial}"] if work.gpus_per_trial else []
+    return [devices, *groups, *work.arguments(), *place, *own]
+
+
+def environment_of_launcher() -> dict[str, str]:
+    """Return the variables that a launcher on another machine is to have as this one."""
+    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+
+
 def run_on_hosts(work: Work, gpus: str | None, cpus: int | None, hosts: str, path: str | None, logs: str) -> NoReturn:
     """Start workers on these hosts, show what they say, and exit with the highest of their codes.
 
@@ -30,18 +43,13 @@ def run_on_hosts(work: Work, gpus: str | None, cpus: int | None, hosts: str, pat
 
     if parse_url(os.environ["CIFARSWEEP_DB"]).get_backend_name() == "sqlite":
         raise SpecError("--hosts: several machines can't share an SQLite file; give a --db on PostgreSQL")
-    devices = f"--cpus={cpus}" if cpus else f"--gpus={gpus or 'all'}"
-    own = [f"--code={text}" for text in work.code] + [f"--program={text}" for text in work.program]
-    place = [f"--artifacts={work.artifacts}"] if work.artifacts else []
-    groups = [f"--gpus-per-trial={work.gpus_per_trial}"] if work.gpus_per_trial else []
-    arguments = [devices, *groups, *work.arguments(), *place, *own]
+    arguments = arguments_of_launcher(work, f"--cpus={cpus}" if cpus else f"--gpus={gpus or 'all'}")
     commands = {
         # A folder for each, where several have one home on the network.
         host: remote_command(path, ["attend", str(PurePosixPath(logs) / host), "--", *arguments])
         for host in parse_hosts(hosts)
     }
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     with screen_of(list(commands), f"{len(commands)} hosts; their full output is there in {logs}/HOST") as say:
-        code = HostGroup(commands, environment, say).run()
+        code = HostGroup(commands, environment_of_launcher(), say).run()
     discard_output()
     raise typer.Exit(code)
