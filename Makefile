@@ -15,7 +15,7 @@ TOOLS  := .tools
 UV     := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
 # All but `sqlite`: tests look into databases with Python's own SQLite, and two copies of the library in one process undo
 # each other's locks.
-EXTRAS := postgres s3 slurm search timm parquet tensorboard notebook dashboard
+EXTRAS := postgres s3 slurm ray search timm parquet tensorboard notebook dashboard
 DEMO_DB := sqlite:///reports/demo.db
 
 .PHONY: help setup demo test quick lint types contracts unit bench docs lock clean

@@ -132,6 +132,13 @@ def test_every_process_that_is_started_says_what_it_knows():
 
     assert "process.py" in starts and "check_process.py" in starts
     assert "program_environment(without_database(), " in Path(program.__file__).read_text()
-    for name in starts.keys() - {"local.py", "attendant.py", "guard.py", "program_process.py", "program_versions.py"}:
+    for name in starts.keys() - {
+        "local.py",
+        "attendant.py",
+        "ray_actor.py",
+        "guard.py",
+        "program_process.py",
+        "program_versions.py",
+    }:
         calls = len(re.findall(r"subprocess\.(run|Popen|check_output|call)\(", starts[name]))
         assert calls == len(re.findall(r"env=(without_database|child_environment)\(\)", starts[name])), name

@@ -1,4 +1,4 @@
-"""`launch`: workers on all GPUs of this machine, or on other hosts, or on a cluster of Slurm or Kubernetes."""
+"""`launch`: workers on all GPUs of this machine, or on other hosts, or on a cluster of Slurm, Kubernetes or Ray."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ from cifarsweep.cli.launch_options import (
     Image,
     Kubernetes,
     Logs,
+    MaxWorkers,
     Mem,
     Name,
     Namespace,
     Partition,
     Qos,
+    Ray,
     RemotePath,
+    RuntimeEnv,
     SaveEvery,
     Secret,
     Slots,
@@ -36,7 +39,9 @@ from cifarsweep.cli.launch_options import (
     Time,
     Workers,
     check_place,
+    parse_workers,
 )
+from cifarsweep.cli.launch_ray import run_on_ray
 from cifarsweep.cli.launch_screen import screen_of
 from cifarsweep.cli.launch_work import Work, check_devices, check_work, pass_on, workers_here, workers_of_job
 from cifarsweep.cli.options import (
@@ -55,6 +60,7 @@ from cifarsweep.cli.options import (
     discard_output,
     key_values,
 )
+from cifarsweep.cli.worker import UntilEof
 
 if TYPE_CHECKING:
     from cifarsweep.worker.launch.local import WorkerCommand
@@ -80,7 +86,7 @@ def launch(
     notify: Notify = None,
     logs: Logs = Path("logs"),
     slurm: Slurm = False,
-    workers: Workers = 1,
+    workers: Workers = "1",
     gpus_per_worker: GpusPerWorker = 1,
     cpus_per_worker: CpusPerWorker = None,
     mem: Mem = None,
@@ -97,8 +103,12 @@ def launch(
     claim: Claim = None,
     hosts: Hosts = None,
     path: RemotePath = None,
+    ray: Ray = None,
+    max_workers: MaxWorkers = 1024,
+    runtime_env: RuntimeEnv = None,
+    until_eof: UntilEof = False,
 ) -> None:
-    """Start workers here, on hosts, Slurm or Kubernetes.
+    """Start workers here, on hosts, Slurm, Kubernetes or Ray.
 
     A worker that crashes is started again, unless it has nothing left to do or its machine is bad. Ctrl-C writes
     checkpoints and gives the trials back; twice stops at once.
@@ -112,20 +122,27 @@ def launch(
 
 def _start(place: str | None, work: Work, given: Mapping[str, Any]) -> None:
     """Start workers there; `given` has all parameters of `launch`."""
+    number = parse_workers(given["workers"], place)
     if place == "kubernetes":
         check_notify(given["notify"], given["secret"])
         names = {name: given[name] for name in ("image", "name", "namespace", "secret", "claim")}
-        print_job(work, given["workers"], given["gpus_per_worker"], given["cpus_per_worker"], given["mem"], names)
+        print_job(work, number or 1, given["gpus_per_worker"], given["cpus_per_worker"], given["mem"], names)
         return
     pass_on(given["db"], given["notify"])
     if place == "hosts":
         run_on_hosts(work, given["gpus"], given["cpus"], given["hosts"], given["path"], str(given["logs"]))
+    if place == "ray":
+        run_on_ray(work, given["ray"], number, given)
+    if given["until_eof"]:
+        from cifarsweep.worker.launch.local import stop_at_end_of_input
+
+        stop_at_end_of_input()
     if place:
         members, options = workers_of_job(work, given["gpus_per_worker"]), _sbatch_options(given)
     else:
         members, options = workers_here(work, given["gpus"], given["cpus"]), {}
     check_work(work, given["db"])
-    _submit(members, given["workers"], options, given["logs"]) if place else _run(members, given["logs"])
+    _submit(members, number or 1, options, given["logs"]) if place else _run(members, given["logs"])
 
 
 def _sbatch_options(given: Mapping[str, Any]) -> dict[str, str]:

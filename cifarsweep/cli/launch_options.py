@@ -38,19 +38,38 @@ Kubernetes = Annotated[
         "--kubernetes", help="Print a Job of workers for `kubectl apply -f -`. Its Secret has the database's URL."
     ),
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS|auto", help="Start workers as actors of a Ray cluster; auto is the one of this machine."
+    ),
+]
 Workers = Annotated[
-    int, typer.Option(metavar="N", min=1, max=_MOST_JOBS, help="Slurm, Kubernetes: how many jobs, or pods.")
+    str,
+    typer.Option(
+        metavar="N|auto",
+        help="Slurm, Kubernetes, Ray: how many jobs, pods or actors. On Ray, auto is one for each trial that is left.",
+    ),
+]
+MaxWorkers = Annotated[
+    int, typer.Option(metavar="N", min=1, max=_MOST_WORKERS, help="Ray: at most so many with --workers auto.")
+]
+RuntimeEnv = Annotated[
+    Path | None,
+    typer.Option("--runtime-env", metavar="FILE", help="Ray: the workers' runtime environment, as YAML or JSON."),
 ]
 GpusPerWorker = Annotated[
     int,
     typer.Option(
-        metavar="N", min=0, max=64, help="Slurm, Kubernetes: GPUs of each; with 0 it trains on the processor."
+        metavar="N", min=0, max=64, help="Slurm, Kubernetes, Ray: GPUs of each; with 0 it trains on the processor."
     ),
 ]
 CpusPerWorker = Annotated[
-    int | None, typer.Option(metavar="N", min=1, max=4096, help="Slurm, Kubernetes: processors of each.")
+    int | None, typer.Option(metavar="N", min=1, max=4096, help="Slurm, Kubernetes, Ray: processors of each.")
 ]
-Mem = Annotated[str | None, typer.Option(metavar="SIZE", help="Slurm, Kubernetes: memory of each, for example 32G.")]
+Mem = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="Slurm, Kubernetes, Ray: memory of each, for example 32G.")
+]
 Time = Annotated[str | None, typer.Option(metavar="LIMIT", help="Slurm: limit of a job, [days-]hours:minutes:seconds.")]
 Partition = Annotated[str | None, typer.Option(metavar="NAME", help="Slurm: the partition.")]
 Account = Annotated[str | None, typer.Option(metavar="NAME", help="Slurm: the account to charge.")]
@@ -98,18 +117,26 @@ RemotePath = Annotated[
 ]
 
 #: Where workers are started with each of these options, in words.
-PLACES = {"slurm": "jobs of Slurm", "kubernetes": "pods of Kubernetes", "hosts": "other hosts"}
+PLACES = {
+    "slurm": "jobs of Slurm",
+    "kubernetes": "pods of Kubernetes",
+    "hosts": "other hosts",
+    "ray": "a Ray cluster",
+}
 #: The places that an option is for; one that is not here is for every place.
 _FOR: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("gpus", "cpus"), ("hosts",)),
-    **dict.fromkeys(("logs", "db"), ("slurm", "hosts")),
+    "logs": ("slurm", "hosts"),
+    "db": ("slurm", "hosts", "ray"),
     "path": ("hosts",),
-    **dict.fromkeys(("workers", "gpus_per_worker", "cpus_per_worker", "mem"), ("slurm", "kubernetes")),
+    "until_eof": (),
+    **dict.fromkeys(("workers", "gpus_per_worker", "cpus_per_worker", "mem"), ("slurm", "kubernetes", "ray")),
+    **dict.fromkeys(("max_workers", "runtime_env"), ("ray",)),
     **dict.fromkeys(("time", "partition", "account", "qos", "extra"), ("slurm",)),
     **dict.fromkeys(("image", "name", "namespace", "secret", "claim"), ("kubernetes",)),
 }
 #: Options that mean something on this machine too.
-_HERE = ("gpus", "cpus", "logs", "db")
+_HERE = ("gpus", "cpus", "logs", "db", "until_eof")
 
 
 def check_place(context: typer.Context) -> str | None:
@@ -125,6 +152,16 @@ def check_place(context: typer.Context) -> str | None:
     for name in given:
         _check_option(name, place)
     return place
+
+
+def parse_workers(text: str, place: str | None) -> int | None:
+    """Return the number of workers; None for auto, which is for Ray. Raises typer.BadParameter for anything else."""
+    if text == "auto" and place == "ray":
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(_MOST_JOBS)) and 1 <= int(text) <= _MOST_JOBS):
+        auto = " or auto" if place in ("ray", None) else ""
+        raise typer.BadParameter(f"{text!r} is not a number from 1 to {_MOST_JOBS}{auto}", param_hint="--workers")
+    return int(text)
 
 
 def _check_option(name: str, place: str | None) -> None:

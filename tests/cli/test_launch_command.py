@@ -78,7 +78,18 @@ def test_workers_that_are_launched_train_a_study_and_a_backup_has_it(cli, tmp_pa
         (["--kubernetes", "--image", "a", "--artifacts", "here"], "a pod has no such folder"),
         (["--kubernetes", "--image", "a", "--claim", "data", "--code", "./here"], "a pod has the files of its image"),
         (["--kubernetes", "--image", "a", "--claim", "data", "--name", "A"], "--name 'A': is no name in Kubernetes"),
+        (["--kubernetes", "--workers", "auto", "--image", "a"], "'auto' is not a number from 1 to 100000"),
         (["--kubernetes", "--gpus-per-worker", "0", "--no-graphs"], "--no-graphs is for GPUs"),
+        (["--ray", "local"], "--ray 'local': is no cluster"),
+        (["--ray", "auto", "--hosts", "a"], "give --hosts or --ray, not both"),
+        (["--ray", "auto", "--cpus", "1"], "with --ray, give --gpus-per-worker"),
+        (["--ray", "auto", "--logs", "x"], "--logs is not for a Ray cluster"),
+        (["--ray", "auto", "--until-eof"], "--until-eof is not for a Ray cluster"),
+        (["--ray", "auto", "--workers", "0"], "'0' is not a number from 1 to 100000 or auto"),
+        (["--ray", "auto", "--mem", "32"], "--mem '32': is no size; write it as 32G"),
+        (["--ray", "auto", "--gpus-per-worker", "3", "--gpus-per-trial", "2"], "a trial takes 2 GPUs"),
+        (["--ray", "auto", "--runtime-env", "none.yaml"], "--runtime-env none.yaml: can't be read as YAML"),
+        (["--cpus", "1", "--runtime-env", "a"], "--runtime-env is for a Ray cluster; add --ray too"),
         (["--kubernetes", "--slots", "many"], "'many' is neither auto nor a number"),
     ],
 )
@@ -126,6 +137,15 @@ def test_launch_shares_the_gpus_out_to_trials_of_several(monkeypatch, each, devi
 
     assert [member.command[-2] for member in members] == [f"--gpu={each}" for each in devices]
     assert members == workers_of_job(work, 4)
+
+
+def test_a_cluster_that_is_not_there_is_one_sentence(call):
+    assert call("db", "upgrade").returncode == 0
+
+    done = call("launch", "--ray", "127.0.0.1:1")
+
+    assert done.returncode == 2 and "--ray 127.0.0.1:1: " in done.stderr and "refused" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_job_of_kubernetes_is_all_of_standard_output(call, tmp_path):

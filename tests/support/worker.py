@@ -123,7 +123,7 @@ def assert_everything_is_there_once(store: Store, steps: int = child.STEPS, tria
 
 
 def command(url: str, folder: Path, behaviour: str = "ok", how: str = "work", **options: Any) -> list[str]:
-    """The command of a worker, or with `launch` of a launcher of two."""
+    """The command of a worker, or with `launch` of a launcher of two, or of `workers`."""
     return [sys.executable, __file__, how, url, str(folder), behaviour, json.dumps(options)]
 
 
@@ -145,8 +145,11 @@ def _work(url: str, folder: Path, behaviour: str, options: dict[str, Any]) -> in
 
 
 def _launch(url: str, folder: Path, behaviour: str, options: dict[str, Any]) -> int:
-    members = [member(number, url, folder, behaviour) for number in range(2)]
-    return WorkerGroup(members, folder / "logs", lambda name, line: print(name, "|", line, flush=True)).run()
+    if options.get("until_eof"):
+        stop_at_end_of_input()
+    members = [member(number, url, folder, behaviour) for number in range(options.get("workers", 2))]
+    logs = Path(options.get("logs", folder / "logs"))
+    return WorkerGroup(members, logs, lambda name, line: print(name, "|", line, flush=True)).run()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,89 @@
+"""A Ray cluster of two nodes on the loopback, in a process of its own: `python ray_cluster.py` is one.
+
+Its first line of output is the address. Each line of input asks for one thing: `lose`, that the second node is killed
+with all that runs on it, as by the loss of a machine; `add`, that another one comes. It ends with its input.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Without these Ray listens on the address of the machine, and sends numbers about its use to its makers.
+ENVIRONMENT = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+_MEMORY = 80_000_000
+
+
+@dataclass(frozen=True)
+class RayCluster:
+    """A running cluster, of one processor a node."""
+
+    address: str
+    process: subprocess.Popen[str]
+
+    def ask(self, what: str) -> None:
+        """Let it `lose` its second node, or `add` another one."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(f"{what}\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == f"{what}\n"
+
+
+@contextmanager
+def cluster(log: Path) -> Iterator[RayCluster]:
+    """Run a cluster for as long as the block lasts."""
+    command = [sys.executable, __file__]
+    with (
+        log.open("wb") as errors,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=os.environ | ENVIRONMENT,
+            cwd=log.parent,
+        ) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            address = process.stdout.readline().strip()
+            assert address.startswith("127.0.0.1:"), log.read_text()
+            yield RayCluster(address, process)
+        finally:
+            # Its end is the end of its input, which it waits for.
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait(60)
+
+
+def _main() -> None:
+    import psutil
+    from ray.cluster_utils import Cluster
+
+    # What Ray prints is not the answer to anything.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    node = {"num_cpus": 1, "num_gpus": 0, "object_store_memory": _MEMORY}
+    running = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    second = running.add_node(**node)
+    print(running.address, file=answers, flush=True)
+    for line in sys.stdin:
+        if line == "add\n":
+            second = running.add_node(**node)
+        else:
+            (raylet,) = second.all_processes["raylet"]
+            lost = psutil.Process(raylet.process.pid)
+            for process in [lost, *lost.children(recursive=True)]:
+                process.kill()
+        print(line.strip(), file=answers, flush=True)
+    running.shutdown()
+
+
+if __name__ == "__main__":
+    _main()
