@@ -174,11 +174,13 @@ class Team:
 
     @torch.no_grad()
     def _share(self, tensors: Sequence[Tensor]) -> None:
-        for group in _by_dtype(tensors):
-            vector = torch.cat([each.reshape(-1) for each in group])
-            self._from_leader(vector)
-            for each, new in zip(group, torch.split(vector, [each.numel() for each in group]), strict=True):
-                each.copy_(new.view(each.shape))
+        if not tensors:
+            return
+        whole = [each.contiguous().view(-1).view(torch.uint8) for each in tensors]
+        vector = torch.cat(whole)
+        self._from_leader(vector)
+        for each, new in zip(tensors, torch.split(vector, [len(part) for part in whole]), strict=True):
+            each.copy_(new.view(each.dtype).view(each.shape))
 
     def _from_leader(self, values: Tensor) -> None:
         with self._together():

@@ -127,6 +127,15 @@ def test_own_parts_with_random_numbers_buffers_and_idle_layers_go_on_to_the_same
     assert bits(child.train_in_two_parts(settings, rows=3, **files(code))) == whole
 
 
+def test_another_process_that_ended_between_trials_is_replaced(child):
+    whole = bits(child.train(DIGITS))
+    (other,) = child.others()
+    other.kill()
+    assert not psutil.wait_procs([other], timeout=200)[1]
+
+    assert bits(child.train(DIGITS)) == whole
+
+
 def test_what_diverges_ends_on_all_devices(child):
     ended = child.train(change(optimizer=Optimizer(name="sgd", lr=1e30)))[-1]
 

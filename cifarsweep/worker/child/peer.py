@@ -77,7 +77,7 @@ def main() -> None:
         # torch is imported only now: it reads what was just set.
         from cifarsweep.worker.child.trainer import DeviceTrainer, TeamBroken, join
 
-        trainer = DeviceTrainer.on(device)
+        trainer = DeviceTrainer.on(device.removeprefix("cuda:"))
         team = join(rank, size, trainer.device, orders.agree, meeting_point)
         while (request := orders.next()) is not None:
             for _ in trainer.train(request, team=team):

@@ -121,10 +121,13 @@ class Peers:
             timeout = None if give_up is None else max(0.0, give_up - time.monotonic())
             for fd in wait(list(open_ones), timeout):
                 process = open_ones[fd]
-                if line := _pipe(process.stdout).readline():
+                line = _pipe(process.stdout).readline()
+                if line.endswith(b"\n"):
                     self._on_failure(lambda line=line: self._end_with(line))  # type: ignore[misc]
                 else:
                     process.wait()
+                    with self._lock:
+                        self._broken = True
                     gone.append(open_ones.pop(fd))
                     give_up = give_up or time.monotonic() + _REASON_S
             if give_up is not None and time.monotonic() >= give_up:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
@@ -177,10 +178,14 @@ class Leader:
             raise
 
     def _dismiss(self) -> None:
-        if self._peers is not None:
-            self._peers.dismiss()
+        """End the other processes, which wait for a trial. On GPUs this one too, should one of them have gone."""
+        assert self._peers is not None
+        if not self._peers.usable and self.trainer.device != "cpu":
+            raise RuntimeError("CUDA error: a process that shared the last trial has gone, and the GPUs may not answer")
+        self._peers.dismiss()
         if self._team is not None:
-            self._team.leave()
+            with suppress(TeamBroken):
+                self._team.leave()
         self._peers = self._team = None
 
 
