@@ -245,8 +245,7 @@ def _studies_waiting(conn: Connection) -> list[str]:
     """The studies that have something to sync; none while another process syncs."""
     waiting = select(trial.c.study_id).where(trial.c.told.is_(False), trial.c.state.in_(_FINAL))
     query = select(study.c.name).where(or_(study.c.study_id.in_(waiting), study.c.stale)).order_by(study.c.study_id)
-    found = list(conn.execute(query).scalars())
-    return [] if found and held_elsewhere(conn) else found
+    return [] if held_elsewhere(conn) else list(conn.execute(query).scalars())
 
 
 def unsynced(conn: Connection) -> int:
@@ -276,7 +275,8 @@ def _mark_synced(conn: Connection, study_id: int, numbers: Sequence[int]) -> boo
 
 def _unmark_synced(conn: Connection, study_id: int) -> None:
     conn.execute(update(study).where(study.c.study_id == study_id).values(stale=False))
-    conn.execute(update(trial).where(trial.c.study_id == study_id).values(told=False))
+    told = trial.c.study_id == study_id, trial.c.told.is_(True)
+    conn.execute(update(trial).where(*told).values(told=False))
 
 
 def _frozen(row: TrialRow, series: Series | None, parameters: Parameters) -> Any:

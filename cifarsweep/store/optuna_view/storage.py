@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, case, false, func, select
 
 from cifarsweep.store.database import Database
 from cifarsweep.store.sqlite import closed_on_error
@@ -27,11 +27,12 @@ def held_elsewhere(conn: Connection) -> bool:
     """Whether another process is syncing to a PostgreSQL database.
 
     Every worker asks at each beat, and a connection for Optuna costs the server fifty times as much as a beat. The lock
-    is shared and ends with the transaction, so those who ask don't turn one another away.
+    is shared and given back at once, so those who ask turn away neither one another nor the next one that syncs.
     """
     if conn.dialect.name != "postgresql":
         return False
-    return not conn.execute(select(func.pg_try_advisory_xact_lock_shared(_SYNC_LOCK))).scalar_one()
+    got, back = func.pg_try_advisory_lock_shared(_SYNC_LOCK), func.pg_advisory_unlock_shared(_SYNC_LOCK)
+    return not conn.execute(select(case((got, back), else_=false()))).scalar_one()
 
 
 class OptunaLink:
@@ -67,6 +68,10 @@ class OptunaLink:
     def close(self) -> None:
         """Close the connections, which frees the lock; the link opens another when it is used again."""
         self._backend.scoped_session.remove()
+        if self._connected:
+            # At once: a server frees the lock of a closed connection only when it has noticed.
+            with contextlib.suppress(self._db.engine.dialect.loaded_dbapi.Error):
+                _unlock_session(self._opened[-1])
         self._backend.engine.dispose()
         self._opened.clear()
         self._connected = False
@@ -94,6 +99,12 @@ def _lock_session(connection: Any) -> None:
     connection.commit()
     if not locked:
         raise LockHeld
+
+
+def _unlock_session(connection: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_unlock(%s)", (_SYNC_LOCK,))
+    connection.commit()
 
 
 @contextlib.contextmanager
