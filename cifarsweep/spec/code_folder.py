@@ -11,7 +11,6 @@ from typing import Self
 
 from cifarsweep.errors import CifarsweepError, DataError
 from cifarsweep.spec.code import matches, read_file
-from cifarsweep.spec.toml_file import parse_file
 
 #: More study files than this in one folder are not read.
 _MOST_STUDIES = 1000
@@ -47,6 +46,9 @@ class CodeFolder:
 
 
 def _named(study: Path) -> frozenset[str]:
+    # With it come all records of a study, which the child of a worker would wait for and never read.
+    from cifarsweep.spec.toml_file import parse_file
+
     try:
         table = parse_file(study).get("code")
         patterns = table.get("files") if isinstance(table, dict) else None

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from cifarsweep.spec.levels import level_text
 from cifarsweep.spec.settings import ConvNet, Optimizer, OwnLoss, Settings, flat_settings
-from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import Value
 from cifarsweep.training.schedule import Budget, peak_rate
+
+if TYPE_CHECKING:  # The child of a worker imports this, and reads no study.
+    from cifarsweep.spec.study import Study
 
 _Condition = Callable[[Settings], bool]
 
