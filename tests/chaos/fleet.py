@@ -24,7 +24,7 @@ PATIENCE_S = 240.0
 
 # A fork server: a worker starts in a tenth of the time, and is a process of its own all the same.
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["victim", "optuna", "optuna.storages", "psycopg"])
+_forks.set_forkserver_preload(["victim"])
 
 
 class Worker:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import socket
 import sys
@@ -15,7 +16,6 @@ from typing import Any
 import sabotage
 from sqlalchemy import update
 
-# Everything that a worker imports, so that the fork server has paid for it before the first one starts.
 from cifarsweep.cli import main
 from cifarsweep.errors import LeaseLost
 from cifarsweep.spec.types import TrialState
@@ -23,6 +23,26 @@ from cifarsweep.store import leases
 from cifarsweep.store.queue import fence
 from cifarsweep.store.schema import trial
 from cifarsweep.worker.child import process
+
+# What a worker imports on its way, so that the fork server has paid for it before the first one starts.
+for _module in (
+    "alembic.command",
+    "alembic.migration",
+    "optuna.storages._rdb.models",
+    "optuna.storages._rdb.storage",
+    "psycopg",
+    "rich.progress",
+    "sqlalchemy.orm",
+    "cifarsweep.cli.app",
+    "cifarsweep.cli.screen",
+    "cifarsweep.store.admin.check",
+    "cifarsweep.store.optuna_view.projection",
+    "cifarsweep.worker.claims",
+    "cifarsweep.worker.launch.local",
+    "cifarsweep.worker.precheck",
+    "cifarsweep.worker.supervisor",
+):
+    importlib.import_module(_module)
 
 _CHILD = Path(__file__).with_name("chain_child.py")
 
