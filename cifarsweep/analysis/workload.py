@@ -87,7 +87,7 @@ def _seconds(left: Mapping[Settings, int], times: Iterable[TrainingTime]) -> dic
     for settings, seen_images in left.items():
         wanted[_pace_of(settings)] += seen_images
     several = sorted({settings.devices for settings in left})
-    each = f", {' or '.join(map(str, several))} for each trial" if several != [1] else ""
+    each = f" ({' or '.join(map(str, several))} devices a trial)" if several != [1] else ""
     return {
         f"{device}{each}": sum(count * pace[network][0] / pace[network][1] for network, count in wanted.items())
         for device, pace in sorted(paces.items())

@@ -47,8 +47,8 @@ def device_notes(cell: Cell) -> Iterator[str]:
     if its.devices == 1:
         return
     yield (
-        f"its trials train on {its.devices} GPUs each, for workers of `cifarsweep launch --gpus-per-trial "
-        f"{its.devices}`; on a processor each has as many processes"
+        f"each trial trains on {its.devices} GPUs: start workers by `cifarsweep launch --gpus-per-trial "
+        f"{its.devices}`; on a processor it has as many processes"
     )
     images = its.batch_size // its.devices
     if images < _ENOUGH_FOR_BATCH_NORM and its.batch_norm == "device" and has_batch_norm(its.model):

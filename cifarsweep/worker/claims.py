@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 
 from cifarsweep.errors import DataError, SpecError, StudyRefused, UnreadableStudy
+from cifarsweep.spec.devices import device_text
 from cifarsweep.spec.provenance import DEVICE, without_data
 from cifarsweep.spec.settings import Settings
 from cifarsweep.store import Store
@@ -177,5 +178,8 @@ class TrialClaimer:
         if info != self.registered:
             self._store.queue.register_worker(info)
             if self.registered is None:
-                self._display.ready(info.device, "" if ready.gpus or self._config.runs_programs else faster_precision())
+                programs, count = self._config.runs_programs, max(1, len(ready.gpus))
+                # The device of a program has its number in it.
+                device = info.device if programs else device_text(info.device, count, ready.versions)
+                self._display.ready(device, "" if ready.gpus or programs else faster_precision())
             self.registered = info

@@ -152,6 +152,6 @@ def test_a_forecast_is_of_as_many_devices() -> None:
         work = workload(new, Plan(), lambda settings: TrainingImages(112), lambda settings: 10, times)
         return None if work is None else work.seconds
 
-    assert seconds(one) == {"fast": 8.0} and seconds(two) == {"fast, 2 for each trial": 5.0}
-    assert seconds(one, two) == {"fast, 1 or 2 for each trial": 13.0}
+    assert seconds(one) == {"fast": 8.0} and seconds(two) == {"fast (2 devices a trial)": 5.0}
+    assert seconds(one, two) == {"fast (1 or 2 devices a trial)": 13.0}
     assert seconds(one.model_copy(update={"devices": 4})) == {}

@@ -235,8 +235,8 @@ def test_what_several_devices_take_is_noted():
 
     notes = precheck.check_trainable(study(tried(), few, grouped, synchronised, tried(devices=2, batch_size=64)))
 
-    launch = "GPUs each, for workers of `cifarsweep launch --gpus-per-trial"
+    launch = "GPUs: start workers by `cifarsweep launch --gpus-per-trial"
     (first, small, last) = notes
-    assert f"cell 'cell 1' and 2 more: its trials train on 4 {launch} 4`" in first
+    assert f"cell 'cell 1' and 2 more: each trial trains on 4 {launch} 4`" in first
     assert "cell 'cell 1': batch norm measures 8 images on each device" in small
-    assert f"cell 'cell 4': its trials train on 2 {launch} 2`" in last
+    assert f"cell 'cell 4': each trial trains on 2 {launch} 2`" in last
