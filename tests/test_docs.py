@@ -241,7 +241,7 @@ def test_every_metric_of_the_code_is_in_the_reference():
 def test_every_column_of_the_views_is_told(tmp_path: Path):
     Store.open(f"sqlite:///{tmp_path}/a.db", upgrade=True).close()
     with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
-        for view in ("v_trial", "v_metric"):
+        for view in ("v_trial", "v_metric", "v_note"):
             part = PAGES["docs/reference/sql.md"].split(f"## `{view}`")[1].split("\n## ")[0]
             columns = {row[1] for row in connection.execute(f"PRAGMA table_info({view})")}
 

@@ -67,10 +67,22 @@ def test_v_metric_gives_numbers_back(told_store: Store) -> None:
     }
 
 
+def test_v_note_has_notes_of_studies_and_trials(told_store: Store) -> None:
+    number = told_store.notes.add("lr-study", None, "a guess")
+    told_store.notes.add("lr-study", 2, "a loud GPU")
+
+    of_study, of_trial = ask(told_store, "SELECT * FROM v_note ORDER BY note")
+
+    assert [of_study[key] for key in ("study", "trial", "note", "text")] == ["lr-study", None, number, "a guess"]
+    assert [of_trial[key] for key in ("trial", "cell", "seed", "text")] == [2, "lr=0.1", 1, "a loud GPU"]
+    assert of_trial["written_at"] is not None
+
+
 def test_the_queries_of_the_page_run(told_store: Store) -> None:
+    told_store.notes.add("lr-study", 0, "a loud GPU")
     queries = re.findall(r"```sql\n(.*?)```", PAGE.read_text().replace("'demo'", "'lr-study'"), flags=re.DOTALL)
 
     answers = [ask(told_store, query) for block in queries for query in block.split(";") if query.strip()]
 
-    assert len(answers) == 3
+    assert len(answers) == 4
     assert all(answers)
