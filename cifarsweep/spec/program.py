@@ -82,7 +82,7 @@ class Program(Frozen):
     gpus: Annotated[int, Field(ge=1, le=64)] = 1
     """GPUs of one trial."""
     silence_s: Annotated[float, Field(gt=0, le=86_400)] | None = None
-    """How long it may say nothing before it counts as hung; None for as long as a lease."""
+    """How long it may say nothing before it counts as hung; None for an hour."""
     stop_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
     """How long it may take to save and end, once it is asked to, before it gets SIGTERM, and 10 s later SIGKILL."""
 

@@ -83,7 +83,7 @@ class Attempt:
             branch=self._branches.file(lease),
             code=self._context.eligible.code_files(lease.study),
             program=lease.program,
-            silence_s=None if lease.program is None else lease.lease_s,
+            silence_s=None if lease.program is None else protocol.SILENCE_S,
         )
 
     def _data_file(self) -> protocol.DataFile | None:

@@ -15,6 +15,7 @@ from support.worker import Notes, here
 from cifarsweep.errors import CodeUnusable, SpecError
 from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.types import AttemptEnd, Outcome, TrialState
+from cifarsweep.store.leases import Timing
 from cifarsweep.worker.child.process import program_child
 from cifarsweep.worker.context import WorkerConfig
 from cifarsweep.worker.eligibility import EligibleStudies
@@ -97,6 +98,19 @@ def test_a_program_of_no_study_is_told_so(store, tmp_path):
 
     assert shown.notes_with("no unfinished study has the digest of a program here")
     assert all(trial.state is TrialState.QUEUED for trial in store.trials.all("own"))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("timing", [Timing(lease_s=3.0, beat_s=0.5)])
+def test_a_program_may_be_silent_for_longer_than_a_lease(store, file):
+    """Given a program that says nothing for longer than a lease, then its trial is done in the first attempt."""
+    (file.parent / "train.py").write_text(SCRIPT.replace("    step += 1", "    step += 1; time.sleep(4 * (step == 1))"))
+    store.studies.create(read_study(file, name="slow"))
+
+    assert work(store, file, max_trials=1, studies=("slow",)) == 0
+
+    trial = store.trials.get("slow", 0)
+    assert trial.state is TrialState.DONE and len(trial.attempts) == 1
 
 
 def test_several_at_once(store, file):

@@ -40,8 +40,6 @@ from cifarsweep.worker.failures import Failure, classify
 Reply = events.Event | Failed
 
 _TICK_S, _PROGRESS_EVERY_S = 0.25, 1.0
-#: How long a program may be silent before its first word, while it imports from a cold disk. Seconds.
-_LONGEST_START_S = 600.0
 #: From SIGTERM to SIGKILL, and from a signal of a batch system to the worker's own word that it stops. Seconds.
 _KILL_AFTER_S, _SIGNAL_GRACE_S = 10.0, 1.0
 #: Signals that batch systems and people send to all processes of a job.
@@ -105,7 +103,7 @@ class _Run:
         self._output = Output(local.program.read, max(progress.checkpoint_step, 0))
         self._messages = LineReader(LONGEST_MESSAGE)
         self._began = self._heard_at = self._shown_at = time.monotonic()
-        self._spoke = self._greeted = False
+        self._greeted = False
         self._stop_by = self._kill_by = float("inf")
         self._stopping = False
 
@@ -153,7 +151,7 @@ class _Run:
         """Yield what has arrived; return whether something has."""
         messages, output = process.read()
         if messages or output:
-            self._heard_at, self._spoke = time.monotonic(), True
+            self._heard_at = time.monotonic()
         yield from self._rows(self._output.feed(output))
         for line in self._messages.feed(messages):
             yield from self._hear(line)
@@ -208,7 +206,6 @@ class _Run:
         silent, most = time.monotonic() - self._heard_at, self._local.program.silence_s
         if most is None:
             most = self._request.silence_s or float("inf")
-            most = most if self._spoke else max(most, _LONGEST_START_S)
         if silent > most and not self._stopping:
             raise ProgramError(
                 f"wrote nothing for {most:g} s and was ended; `silence_s` in [program] lets it be silent for longer",

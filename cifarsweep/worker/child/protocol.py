@@ -36,6 +36,11 @@ class BranchFile:
     checkpoint: CheckpointRef
 
 
+#: How long a program may say nothing before it counts as hung, unless its file says so: an epoch may take long, and the
+#: child renews the lease meanwhile. Seconds.
+SILENCE_S = 3600.0
+
+
 @dataclass(frozen=True, slots=True)
 class Train:
     """Train one trial. `resume` holds the checkpoints to try, newest first.
