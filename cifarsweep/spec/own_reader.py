@@ -61,6 +61,21 @@ class CodeReader:
             codes |= {f"metrics.{CODE}": "; ".join(sorted(found))} if found else {}
         return flat | codes
 
+    def of_search(self, space: Mapping[str, Table]) -> Table:
+        """Return the digests of code that all points have, where parts are varied by their names. Raises SpecError."""
+        found: Table = {}
+        for table in GROUPS:
+            choices = space.get(f"{table}.{_NAME}", {}).get("choices")
+            names = [each for each in choices if names_code(each)] if isinstance(choices, list) else []
+            codes = {self._code(table, name) for name in names}
+            if names and (len(codes) > 1 or len(names) < len(choices or ())):
+                raise SpecError(
+                    f"{self._where}: search.space.{table}.{_NAME}: a search varies parts of your own by name where all "
+                    "of them are of one code: of [code], or of one package; compare others as factors or [[arms]]"
+                )
+            found |= {f"{table}.{CODE}": code for code in codes}
+        return found
+
     def used(self, note: Callable[[str], None]) -> Code | None:
         """Return the files, if a part is of them; `note` gets a sentence where there are files and no part is."""
         if self._table is not None and not self._is_used:

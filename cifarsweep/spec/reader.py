@@ -120,7 +120,7 @@ def read_study(
     given, note = _given(file, overrides or {}, where), once(note)
     code = CodeReader(file.code, path.parent, where)
     fit = code.after(partial(fit_warmup, given=given, note=note, epoch_steps=epoch_steps))
-    search, cells = _searched(file, given, where, fit)
+    search, cells = _searched(file, given, where, fit, code)
     cells = cells or _cells(file, given, where, fit)
     hypotheses = [map_levels(hypothesis, parse_none) for hypothesis in file.hypotheses]
     merged = bool(locked_keys(given) & {key for arm in file.arms for key in flat_table(arm.set, where)})
@@ -191,12 +191,15 @@ def _fixed_settings(file: StudyFile, given: Table, where: str) -> Table:
     return with_file_defaults(fixed, varied, {key for arm in file.arms for key in flatten(arm.set)})
 
 
-def _searched(file: StudyFile, given: Table, where: str, fit: Callable[..., Table]) -> tuple[Search | None, list[Cell]]:
+def _searched(
+    file: StudyFile, given: Table, where: str, fit: Callable[..., Table], code: CodeReader
+) -> tuple[Search | None, list[Cell]]:
     """Return the search with cells at the ends of its space, or None and no cells."""
     if file.search is None:
         return None, []
     check_search_alone(file, where)
-    fixed = fit(_fixed_settings(file, given, where), keep=space_tables(file.search, where))
+    space = space_tables(file.search, where)
+    fixed = fit(_fixed_settings(file, given, where), keep=space) | code.of_search(space)
     search, cells = read_search(file.search, fixed, where, file.own)
     return search, list(cells)
 

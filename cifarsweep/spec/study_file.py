@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeGuard
 
 from pydantic import Field
 
@@ -58,11 +58,19 @@ class StudyFile(Frozen):
     @property
     def own(self) -> frozenset[str]:
         """The tables of settings with parts of the user's own."""
-        return own_tables([self.settings, self.factors, *(arm.set for arm in self.arms)])
+        space = (self.search or {}).get("space")
+        chosen = (
+            {key.removesuffix(".choices"): each for key, each in flatten(space).items()} if _is_table(space) else {}
+        )
+        return own_tables([self.settings, self.factors, chosen, *(arm.set for arm in self.arms)])
 
     def check_settings(self, keys: Iterable[str], where: str) -> None:
         """Raise SpecError for a key that is no setting, nor a keyword argument of an own part."""
         check_keys(keys, where, self.own)
+
+
+def _is_table(value: object) -> TypeGuard[Table]:
+    return isinstance(value, dict)
 
 
 def seeds_of(file: StudyFile, where: str) -> tuple[int, ...]:

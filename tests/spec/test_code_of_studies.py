@@ -53,6 +53,40 @@ def test_a_stored_study_without_code_keeps_its_text():
     assert '"code"' not in read_study(Path("studies/demo.toml")).canonical()
 
 
+SEARCH = """
+name = "s"
+question = "Which net?"
+code = { files = ["*.py"] }
+[settings]
+dataset = "digits"
+epochs = 1
+[search]
+n_trials = 3
+[search.space]
+"model.name" = { choices = [CHOICES] }
+"model.width" = { low = 4, high = 8 }
+"""
+
+
+def test_a_search_varies_own_parts_by_name(tmp_path: Path):
+    """Given a search over classes of one code, then every point has its digest, and the file comes again from it."""
+    file = write_study(tmp_path, SEARCH.replace("CHOICES", '"nets:Wide", "layers:Other"'))
+
+    study = read_study(file)
+
+    assert {cell.settings.model.code for cell in study.cells} == {study.code.sha256}
+    assert {cell.levels["model.name"] for cell in study.cells} == {"nets:Wide", "layers:Other"}
+    file.write_text(study_toml(study))
+    assert read_study(file).sha256 == study.sha256
+
+
+def test_a_search_over_own_parts_and_others_is_refused(tmp_path: Path):
+    file = write_study(tmp_path, SEARCH.replace("CHOICES", '"nets:Wide", "resnet18"').replace('"model.width"', "#"))
+
+    with pytest.raises(SpecError, match=r"search\.space\.model\.name: a search varies parts of your own by name where"):
+        read_study(file)
+
+
 def test_overrides_reach_keyword_arguments(file: Path):
     given = parse_overrides(["model.width=6", "model.name=nets:Wide"])
     assert {cell.settings.model.arguments["width"] for cell in read_study(file, overrides=given).cells} == {6}
