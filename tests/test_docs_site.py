@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.base import AXE_SCRIPT
 
 ROOT = Path(__file__).parents[1]
 
@@ -61,4 +62,33 @@ def test_a_word_is_found_in_pages_that_are_opened_from_the_disk(site: Path, brow
     page.wait_for_selector(".md-search-result__item a[href*='glossary']", timeout=60_000)
 
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:", "about:"))] == []
+    page.close()
+
+
+#: Pages of each kind: the start, steps, many tables, code with options, a table beside code, terms.
+READ = (
+    "index.html",
+    "tutorial.html",
+    "reference/settings.html",
+    "reference/commands.html",
+    "how-to/hand-in.html",
+    "glossary.html",
+)
+#: Each violated rule with the first elements that violate it. The theme's own boxes for buttons beside code are
+#: landmarks without names.
+VIOLATIONS = """async () => (await axe.run({ exclude: [[".md-code__nav"]] }, { resultTypes: ["violations"] }))
+  .violations
+  .map(({ id, help, nodes }) => [id, help, ...nodes.slice(0, 3).map(({ html }) => html.slice(0, 160))].join(" | "))"""
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
+def test_axe_finds_no_violation_in_the_documents(site: Path, browser, width: int, scheme: str):
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    found = {}
+    for name in READ:
+        page.goto((site / name).as_uri())
+        page.evaluate(AXE_SCRIPT)
+        found[name] = page.evaluate(VIOLATIONS)
+
+    assert found == {name: [] for name in READ}
     page.close()
