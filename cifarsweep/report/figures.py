@@ -110,18 +110,23 @@ def _clock(series: Mapping[tuple[int, str], Series], numbers: Sequence[int], axe
         if mean is not None:
             # The mean would step back where a slow seed has not come as far as the others.
             at = np.maximum.accumulate(mean.mean)
-            knots = _knots(mean.grid, at)
-            clock[axis] = {"steps": packed(mean.grid[knots]), "at": packed(at[knots])}
+            clock[axis] = packed_clock(mean.grid, at)
     return clock
 
 
-def _knots(steps: Floats, at: Floats) -> npt.NDArray[np.int64]:
-    """Indices between which the axis is drawn as straight lines: both ends if it rises evenly, else `KNOTS`."""
+def packed_clock(steps: npt.NDArray[Any], at: Floats, most: int = KNOTS) -> dict[str, Packed]:
+    """An axis at some steps, between which it is drawn as straight lines."""
+    knots = _knots(steps, at, most)
+    return {"steps": packed(steps[knots]), "at": packed(at[knots])}
+
+
+def _knots(steps: npt.NDArray[Any], at: Floats, most: int) -> npt.NDArray[np.int64]:
+    """Indices of both ends if it rises evenly, else of `most` points."""
     ends = [0, steps.size - 1]
     even = np.interp(steps, steps[ends], at[ends])
     if np.abs(even - at).max() <= 1e-6 * (at[-1] - at[0]):
         return np.unique(ends)
-    return np.unique(np.linspace(0, steps.size - 1, KNOTS).round().astype(np.int64))
+    return np.unique(np.linspace(0, steps.size - 1, most).round().astype(np.int64))
 
 
 def thinned(curve: Band, points: int) -> Band:

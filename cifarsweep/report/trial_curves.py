@@ -9,18 +9,20 @@ import numpy as np
 
 from cifarsweep.analysis.records import ReportStudy, ReportTrial, Series
 from cifarsweep.formatting import metric_label
-from cifarsweep.report.figures import AXES, kept_points, metric_rank, packed
-from cifarsweep.spec.metrics import UNITS, is_share
+from cifarsweep.report.figures import AXES, kept_points, metric_rank, packed, packed_clock
+from cifarsweep.spec.metrics import ELAPSED, ENERGY, UNITS, is_share
 
 #: Points of a trial's curve, and of the curves of all trials on a page: 60,000 take half a megabyte.
 POINTS, POINTS_OF_A_PAGE = 120, 60_000
+#: Axes that the trials of a cell do not share, points of such an axis, and trials that have room for theirs.
+_OWN_AXES, _KNOTS, _MOST_CLOCKS = (ELAPSED, ENERGY), 16, 300
 
 
 def trial_curves(report: ReportStudy, trials: Sequence[ReportTrial]) -> dict[str, Any]:
     """The curves of these trials, ready for JSON: of every metric, or of many trials of those that come first.
 
     `steps` holds every row of steps once; a curve has the place of its own there, its values, and `left_out` names the
-    metrics for which there is no room.
+    metrics for which there is no room. `clocks` has time and energy of each trial, of many trials none.
     """
     numbers = {trial.number for trial in trials}
     names = {name for number, name in report.series if number in numbers} - set(AXES)
@@ -42,7 +44,19 @@ def trial_curves(report: ReportStudy, trials: Sequence[ReportTrial]) -> dict[str
                 grids.append(packed(steps[kept]))
             curves[number] = {"steps": place, "values": packed(values[kept] / UNITS.get(name, ("", 1.0))[1])}
         metrics.append(_metric(name) | {"curves": curves})
-    return {"steps": grids, "metrics": metrics, "left_out": left_out}
+    return {"steps": grids, "metrics": metrics, "left_out": left_out, "clocks": _clocks(report, trials)}
+
+
+def _clocks(report: ReportStudy, trials: Sequence[ReportTrial]) -> dict[str, dict[int, Any]]:
+    """The axes of each trial that others of its cell do not share."""
+    if len(trials) > _MOST_CLOCKS:
+        return {}
+    found = {axis: _finite(report, trials, axis) for axis in _OWN_AXES}
+    return {
+        axis: {number: packed_clock(steps, np.maximum.accumulate(at), _KNOTS) for number, (steps, at) in one.items()}
+        for axis, one in found.items()
+        if one
+    }
 
 
 def _metric(name: str) -> dict[str, Any]:

@@ -55,6 +55,12 @@ def test_two_trials_are_chosen_compared_and_sent_as_a_link(show: Any, page_file:
     assert page.evaluate(TRACES) == ["Trial 3", "Trial 16"]
     page.select_option("#compared-y", label="Training loss")
     assert page.locator("#compared-plot .ytitle").text_content() == "Training loss"
+    last = "[...document.getElementById('compared-plot').data].map(({ x }) => x.at(-1))"
+    for axis, title in (("Epochs", "Epochs"), ("Training time", "Training time (s)")):
+        page.select_option("#compared-x", label=axis)
+        assert page.locator("#compared-plot .xtitle").text_content() == title
+        assert page.evaluate(TRACES) == ["Trial 3", "Trial 16"]
+    assert len(set(page.evaluate(last))) == 2, "each trial has its own time"
     page.keyboard.press("Escape")
     assert not page.locator("dialog").is_visible()
     page.locator(".picked").get_by_role("button", name="Clear").click()

@@ -44,3 +44,16 @@ def test_metrics_without_room_are_named_and_the_first_ones_stay(make: Any, monke
 
     assert [metric["name"] for metric in packed["metrics"]] == ["val/accuracy"]
     assert packed["left_out"] == ["Training accuracy", "Training loss"]
+
+
+def test_each_trial_has_its_own_time_where_there_is_room(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = make.finished(make.study({}, seeds=2))
+
+    clocks = trial_curves(report, report.trials)["clocks"]
+
+    assert list(clocks) == ["elapsed_s"] and list(clocks["elapsed_s"]) == [0, 1]
+    steps, seconds = report.series[1, "elapsed_s"]
+    clock = clocks["elapsed_s"][1]
+    assert unpacked(clock["steps"])[-1] == steps[-1] and unpacked(clock["at"])[-1] == pytest.approx(seconds[-1])
+    monkeypatch.setattr("cifarsweep.report.trial_curves._MOST_CLOCKS", 1)
+    assert trial_curves(report, report.trials)["clocks"] == {}

@@ -109,21 +109,23 @@ const CARE = "No test stands behind a difference between two that were chosen by
 
 const sideOf = (one) => ({
   name: titleOf(one),
-  line: (metric) => (one.kind === "trial" ? trialLine(metric, one.name)
+  line: (metric) => (one.kind === "trial" ? trialLine(metric, one.name, axisChosen())
     : cellLine(metric, data.cells.findIndex(({ name }) => name === one.name), axisChosen())),
 });
-const axisChosen = () => (picked[0].kind === "cell" ? dialog.querySelector("#compared-x").value : "steps");
+const axisChosen = () => dialog.querySelector("#compared-x").value;
+/** The axes of cells, or of trials as far as they are known on the page. */
+const axesFor = (kind) => data.axes.filter(({ name }) => kind === "cell" || !OF_THE_MACHINE.has(name) || data.trials.clocks[name]);
 const options = (pairs) => pairs.map(([value, text]) => made("option", { value }, text));
 const field = (label, id, pairs) => made("label", { className: "field" }, `${label} `, made("select", { id }, ...options(pairs)));
 const curvesPart = () => {
   const { kind } = picked[0];
   const metrics = metricsOf(kind);
   if (typeof Plotly === "undefined" || !metrics.length) return [];
-  const axes = [["steps", "Steps"], ...data.axes.map(({ name, label }) => [name, label])];
+  const axes = [["steps", "Steps"], ...axesFor(kind).map(({ name, label }) => [name, label])];
   const missing = kind === "trial" ? data.trials.left_out : [];
   return [
     made("h3", {}, "Curves"),
-    made("div", { className: "controls" }, ...(kind === "cell" ? [field("x axis", "compared-x", axes)] : []),
+    made("div", { className: "controls" }, field("x axis", "compared-x", axes),
       field("y axis", "compared-y", metrics.map(({ label }, nth) => [String(nth), label]))),
     made("div", { id: "compared-plot", role: "group", ariaLabel: "Curves of both; their last values stand above." }),
     made("p", { className: "caption", id: "compared-told", role: "status" }),

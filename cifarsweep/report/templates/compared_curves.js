@@ -9,9 +9,13 @@ const cellLine = (metric, index, axis) => {
   const x = curve && along(axis, index, curve.steps);
   return x ? { ...curve, x } : null;
 };
-const trialLine = (metric, number) => {
+/** Trials of a cell have their epochs, images and operations in common, but each its own time and energy. */
+const trialLine = (metric, number, axis) => {
   const curve = metric.curves[number];
-  return curve ? { x: Array.from(unpack(data.trials.steps[curve.steps])), mean: unpack(curve.values), low: null, high: null, n: 1 } : null;
+  const steps = curve && unpack(data.trials.steps[curve.steps]);
+  const x = curve && (OF_THE_MACHINE.has(axis) ? byClock(data.trials.clocks[axis]?.[number], steps)
+    : along(axis, byId(`trial-${number}`)?.dataset.cell, steps));
+  return x ? { x, mean: unpack(curve.values), low: null, high: null, n: 1 } : null;
 };
 const comparedTraces = (line, side, name, metric, unit) => {
   const own = ownOf(side);

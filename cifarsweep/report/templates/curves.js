@@ -11,9 +11,8 @@ const curveOf = (metric, cell) => {
 };
 
 /** Convert steps to the x axis of a cell; null if the cell did not record it. */
-const along = (axis, cell, steps) => {
-  if (axis === "steps") return Array.from(steps);
-  const clock = data.clocks[cell][axis];
+const along = (axis, cell, steps) => (axis === "steps" ? Array.from(steps) : byClock(data.clocks[cell]?.[axis], steps));
+const byClock = (clock, steps) => {
   if (!clock) return null;
   const knots = unpack(clock.steps);
   const at = unpack(clock.at);
