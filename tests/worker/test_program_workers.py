@@ -133,8 +133,8 @@ def test_a_program_that_is_killed_goes_on_from_its_checkpoint(store, file):
     arrived = waiting(file)
 
     def kill() -> None:
-        go_on(file)
         os.kill(int((file.parent / "pid").read_text()), signal.SIGKILL)
+        go_on(file)
 
     beside = Beside(arrived, kill, interrupts=False)
     assert work(store, file) == 0
@@ -167,9 +167,11 @@ def test_a_trial_is_paused_or_cancelled(store, file, ask_for, state):
 
     def ask() -> None:
         getattr(store.control, ask_for)("own", 0)
-        go_on(file)
 
-    beside = Beside(arrived, ask, interrupts=False)
+    def stopped() -> bool:
+        return store.trials.get("own", 0).state is state
+
+    beside = Beside(arrived, ask, stopped, lambda: go_on(file), interrupts=False)
     assert work(store, file) == 0
     beside.check()
 
