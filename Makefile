@@ -18,7 +18,7 @@ UV     := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
 EXTRAS := postgres s3 slurm ray search timm parquet tensorboard notebook dashboard
 DEMO_DB := sqlite:///reports/demo.db
 
-.PHONY: help setup demo test quick lint types contracts unit bench docs lock clean
+.PHONY: help setup demo test quick newest lint types contracts unit bench docs lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -60,6 +60,9 @@ unit: $(VENV)/.ready ## every test, on two processes
 
 quick: $(VENV)/.ready ## every test but the long ones: fault campaigns, real browsers, Slurm, S3, benchmarks in small
 	$(BIN)/pytest -n 2 --dist worksteal -m "not long" tests
+
+newest: $(VENV)/.ready ## of every quick test one case, and fewer random examples: what the version of Python can change
+	$(BIN)/pytest -n 2 --dist worksteal -m "not long" --one-case --hypothesis-profile few tests
 
 docs: $(VENV)/.ready ## the documents as pages: open site/index.html
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

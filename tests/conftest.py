@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 import urllib.request
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,17 +28,31 @@ from cifarsweep import own_code
 # By default an example that takes longer than 0.2 s is a failure, which on a busy machine any one does now and then.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
+hypothesis.settings.register_profile("few", deadline=None, max_examples=20)
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As in a job in the background of a shell; the programs that tests start would inherit it and be deaf to Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what takes long, so that `make quick` can leave it out."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--one-case", action="store_true", help="of the cases of each test, one that its name decides")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what takes long, so that `make quick` can leave it out; with `--one-case` leave out all but one case."""
     for item in items:
         if item.path.parent.name in ("benchmarks", "chaos") or "browser" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.long)
+    if config.getoption("--one-case"):
+        cases: dict[str, list[pytest.Item]] = {}
+        for item in items:
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+        # By the name, so that of the tests of the store one half meets SQLite and the other one PostgreSQL.
+        chosen = {each[zlib.crc32(name.encode()) % len(each)] for name, each in cases.items()}
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = [item for item in items if item in chosen]
 
 
 @pytest.fixture(autouse=True)
