@@ -290,6 +290,8 @@ def runs(world: World, plan: Plan) -> Iterator[dict[str, Any]]:
     start = 2 * plan.trial_s
     away = Away(start, start + 30.0, world.costs.connect / 1e3, lambda: rng.uniform(0.5, 1.5))
     yield under_way(replace(short, cores=enough), "the server is away for 30 s", away)
+    longer = replace(short, cores=enough, beat_s=30.0, saves_every=2, lease_s=180.0)
+    yield under_way(longer, "the same, beats every 30 s and leases of 180 s", replace(away, longest_pause=30.0))
 
 
 def cells(*values: object) -> str:

@@ -14,8 +14,6 @@ from virtual_server import Away, Call, Caller, Record, serve
 POLL_S, DASHBOARD_S = 1.0, 2.0
 #: Trials last between half and one and a half times their mean.
 SPREAD = 0.5
-#: A worker that is not heard of for so long loses its trial.
-LEASE_S = 60.0
 _DRAWS = 9_973
 
 
@@ -28,6 +26,8 @@ class World:
     trials: int = 1_000_000
     trial_s: float = 600.0
     beat_s: float = 10.0
+    lease_s: float = 60.0
+    """A worker that is not heard of for so long may lose its trial."""
     saves_every: int = 6
     """Beats; such a one has a checkpoint."""
     cores: int = 2
@@ -100,7 +100,7 @@ class Queue:
     leased: int = 0
     done: int = 0
     lost: int = 0
-    """Leases that ran out, since a beat was answered too late."""
+    """Leases that ran out, since a beat was answered too late: another worker may have taken the trial."""
     latest_beat: float = 0.0
 
 
@@ -126,7 +126,7 @@ class Worker:
             queue.done += 1
             self._state = "claim"
             return self._claim(now)
-        if now - self._heard > LEASE_S:
+        if now - self._heard > world.lease_s:
             queue.lost += 1
         queue.latest_beat = max(queue.latest_beat, now - self._heard)
         self._heard = now
