@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import re
 import signal
@@ -18,13 +17,10 @@ import victim
 from oracle import Broken
 from places import Place
 from sabotage import Sabotage
+from support.forks import forks
 
 #: How long anything may take before the harness gives up. Generous, because machines are busy.
 PATIENCE_S = 240.0
-
-# A fork server: a worker starts in a tenth of the time, and is a process of its own all the same.
-_forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["victim"])
 
 
 class Worker:
@@ -35,7 +31,7 @@ class Worker:
         self.log = Path(order.log)
         self.born = time.monotonic()
         self._children: list[psutil.Process] = []
-        self.process: Any = _forks.Process(target=victim.obey, args=(order,))
+        self.process: Any = forks().Process(target=victim.obey, args=(order,))
         self.process.start()
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import socket
 import sys
@@ -23,26 +22,6 @@ from cifarsweep.store import leases
 from cifarsweep.store.queue import fence
 from cifarsweep.store.schema import trial
 from cifarsweep.worker.child import process
-
-# What a worker imports on its way, so that the fork server has paid for it before the first one starts.
-for _module in (
-    "alembic.command",
-    "alembic.migration",
-    "optuna.storages._rdb.models",
-    "optuna.storages._rdb.storage",
-    "psycopg",
-    "rich.progress",
-    "sqlalchemy.orm",
-    "cifarsweep.cli.app",
-    "cifarsweep.cli.screen",
-    "cifarsweep.store.admin.check",
-    "cifarsweep.store.optuna_view.projection",
-    "cifarsweep.worker.claims",
-    "cifarsweep.worker.launch.local",
-    "cifarsweep.worker.precheck",
-    "cifarsweep.worker.supervisor",
-):
-    importlib.import_module(_module)
 
 _CHILD = Path(__file__).with_name("chain_child.py")
 
@@ -69,6 +48,7 @@ def obey(order: Order) -> None:
     with open(order.log, "ab") as log:
         for stream in (1, 2):
             os.dup2(log.fileno(), stream)
+    os.environ.pop("PYTHONPATH", None)  # that of the fork server
     os.environ.update(order.env)
     _prepare(order)
     sys.argv = ["cifarsweep", *order.arguments]

@@ -1,6 +1,5 @@
 """Transactions, journals and connections that go away."""
 
-import multiprocessing
 import os
 import signal
 import sqlite3
@@ -18,6 +17,7 @@ from types import SimpleNamespace
 import pytest
 from scenes import at_once, cut_connections, make_study, must_claim, result, rows_at, steps_of
 from sqlalchemy import Connection, text
+from support.forks import forks
 
 from cifarsweep.errors import StoreError, StoreUnavailable
 from cifarsweep.spec.types import MetricRow
@@ -277,9 +277,9 @@ def die_within_a_transaction(url: str) -> None:
 def test_a_writer_that_is_killed_leaves_a_whole_database(url: str) -> None:
     with Store.open(url) as store:
         store.studies.create(make_study())
-    process = multiprocessing.get_context("spawn").Process(target=die_within_a_transaction, args=(url,))
+    process = forks().Process(target=die_within_a_transaction, args=(url,))
     process.start()
-    process.join(60)
+    process.join(200)
 
     assert process.exitcode == -signal.SIGKILL
     with Store.open(url) as store:
@@ -308,9 +308,9 @@ def test_who_only_reads_sees_what_was_committed_before_a_writer_was_killed(tmp_p
         store.studies.create(make_study())
         must_claim(store)
     early = Store.open(url, read_only=True) if already_open else None
-    process = multiprocessing.get_context("spawn").Process(target=begin_to_write_and_be_killed, args=(url,))
+    process = forks().Process(target=begin_to_write_and_be_killed, args=(url,))
     process.start()
-    process.join(60)
+    process.join(200)
     assert process.exitcode == -signal.SIGKILL
 
     with early or Store.open(url, read_only=True) as reader:

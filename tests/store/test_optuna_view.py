@@ -1,7 +1,6 @@
 """What Optuna's own tools see in our database."""
 
 import logging
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ import optuna
 import pytest
 from scenes import at_once, cut_connections, expire, make_cell, make_due, make_study, must_claim, result, rows_at
 from sqlalchemy import event
+from support.forks import forks
 
 from cifarsweep.errors import StudyExists
 from cifarsweep.spec.metrics import CONFUSION, VAL_ACCURACY
@@ -239,9 +239,9 @@ def die_before_the_mark(url: str) -> None:
 
 def test_a_teller_that_is_killed_doubles_and_loses_nothing(url: str, busy_store: Store, view: View) -> None:
     finish_all(busy_store)
-    process = multiprocessing.get_context("spawn").Process(target=die_before_the_mark, args=(url,))
+    process = forks().Process(target=die_before_the_mark, args=(url,))
     process.start()
-    process.join(60)
+    process.join(200)
     assert process.exitcode == -signal.SIGKILL
     assert numbers(view()) == [0, 1, 2, 3]
 

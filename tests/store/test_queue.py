@@ -1,4 +1,3 @@
-import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
 from itertools import chain
@@ -18,6 +17,7 @@ from scenes import (
     steps_of,
     taken_over,
 )
+from support.forks import forks
 
 from cifarsweep.spec.types import AttemptEnd, TrialState
 from cifarsweep.store import Store
@@ -60,7 +60,7 @@ def test_a_fresh_lease_starts_from_nothing(busy_store: Store) -> None:
 def test_six_processes_claim_120_trials_once_each(url: str) -> None:
     with Store.open(url) as store:
         store.studies.create(make_study(cells=4, seeds=30))
-    context = multiprocessing.get_context("spawn")
+    context = forks()
 
     with ProcessPoolExecutor(6, mp_context=context, initializer=meet, initargs=(context.Barrier(6),)) as pool:
         claimed = list(pool.map(claim_all, [url] * 6, [f"w{n}" for n in range(6)]))
