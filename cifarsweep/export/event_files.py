@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median_low
 from typing import Any
 
+from cifarsweep.export.event_records import Unreadable, records
 from cifarsweep.export.tensorboard import PLUGIN, record_types
 from cifarsweep.spec.types import Value
 from cifarsweep.text import quoted
@@ -29,6 +30,8 @@ _MOST_STEPS = 2**53
 #: Tags that are named for each reason.
 _NAMED = 3
 _HPARAMS = "hparams"
+#: Types of TensorFlow's types.proto.
+_FLOAT, _DOUBLE = 1, 2
 
 
 @dataclass(slots=True)
@@ -118,7 +121,7 @@ def _entries(file: Path, scalars: Scalars) -> Iterator[_Value | _SessionStart]:
 
     count = 0
     try:
-        for record in _records(file):
+        for record in records(file):
             try:
                 event = Event.FromString(record)
             except DecodeError:
@@ -126,52 +129,21 @@ def _entries(file: Path, scalars: Scalars) -> Iterator[_Value | _SessionStart]:
                 continue
             count += 1
             yield from _event_entries(event, scalars)
-    except _Unreadable as error:
+    except Unreadable as error:
         if count:
             scalars.cut.append((file, str(error)))
         else:
             scalars.left_out.add(error.reason, file.name)
 
 
-class _Unreadable(Exception):
-    """A file that ends within a record, is damaged, or is no event file."""
-
-    def __init__(self, cut: str, reason: str = "files that are no event files of TensorBoard") -> None:
-        super().__init__(cut)
-        self.reason = reason
-
-
-def _records(file: Path) -> Iterator[bytes]:
-    from tensorboard.compat.tensorflow_stub import errors
-    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
-
-    try:
-        reader = PyRecordReader_New(str(file))
-    except OSError as error:
-        raise _Unreadable("", f"files that can't be read: {error.strerror or error}") from None
-    except UnicodeError:
-        raise _Unreadable("", "files in folders whose names are no UTF-8") from None
-    try:
-        while True:
-            reader.GetNext()
-            yield reader.record()
-    except errors.OutOfRangeError:
-        return
-    except errors.DataLossError as error:
-        cut = "truncated" in str(error)
-        raise _Unreadable("ends in the middle of a record" if cut else "is damaged from a place on") from None
-    finally:
-        if reader.file_handle is not None:
-            reader.file_handle.close()
-
-
 def _event_entries(event: Any, scalars: Scalars) -> Iterator[_Value | _SessionStart]:
     if event.HasField("session_log") and event.session_log.status == event.session_log.START:
         yield _SessionStart(event.step)
     for value in event.summary.value:
-        if value.metadata.plugin_data.plugin_name == PLUGIN:
+        plugin = value.metadata.plugin_data.plugin_name if value.HasField("metadata") else ""
+        if plugin == PLUGIN:
             scalars.record = b"".join(value.tensor.string_val)
-        elif value.metadata.plugin_data.plugin_name == _HPARAMS:
+        elif plugin == _HPARAMS:
             scalars.hparams |= _hparams(value.metadata.plugin_data.content)
         elif (number := _number(value, scalars.left_out)) is None:
             continue
@@ -190,13 +162,18 @@ def _number(value: Any, left_out: LeftOut) -> float | None:
         if kind is not None:
             left_out.add({"histo": "histograms"}.get(kind, f"values of the kind {kind}"), value.tag)
         return None
-    if math.prod(dim.size for dim in value.tensor.tensor_shape.dim) != 1:
+    tensor = value.tensor
+    if math.prod(dim.size for dim in tensor.tensor_shape.dim) != 1:
         left_out.add("tensors that hold no single number", value.tag)
         return None
+    # As make_ndarray reads them, which takes ten times as long.
+    numbers: Any = tensor.double_val if tensor.dtype == _DOUBLE else tensor.float_val if tensor.dtype == _FLOAT else ()
+    if len(numbers) == 1 and not tensor.tensor_content:
+        return float(numbers[0])
     from tensorboard.util.tensor_util import make_ndarray
 
     try:
-        array = make_ndarray(value.tensor).reshape(-1)
+        array = make_ndarray(tensor).reshape(-1)
         if array.dtype.kind in "fiu" and array.size == 1:
             return float(array[0])
     except Exception:  # of any kind, for types that numpy lacks and for bytes of another length
