@@ -57,7 +57,7 @@ from cifarsweep.cli.options import (
     Programs,
     Studies,
     Wait,
-    discard_output,
+    end,
     key_values,
 )
 from cifarsweep.cli.worker import UntilEof
@@ -163,9 +163,7 @@ def _run(members: tuple[WorkerCommand, ...], logs: Path) -> NoReturn:
     title = f"{len(members)} workers; their full output is in {logs}"
     with screen_of([member.name for member in members], title) as say:
         code = WorkerGroup(members, logs, say).run()
-    # The exit code tells of the workers, even if a full disk took their last lines.
-    discard_output()
-    raise typer.Exit(code)
+    end(code)
 
 
 def _submit(members: tuple[WorkerCommand, ...], workers: int, options: dict[str, str], logs: Path) -> None:

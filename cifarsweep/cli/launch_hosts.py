@@ -6,11 +6,9 @@ import os
 from pathlib import PurePosixPath
 from typing import NoReturn
 
-import typer
-
 from cifarsweep.cli.launch_screen import screen_of
 from cifarsweep.cli.launch_work import Work
-from cifarsweep.cli.options import discard_output
+from cifarsweep.cli.options import end
 from cifarsweep.errors import SpecError
 
 #: What launchers on other machines are to have as this one does. A password of `--db` is in the first.
@@ -51,5 +49,4 @@ def run_on_hosts(work: Work, gpus: str | None, cpus: int | None, hosts: str, pat
     }
     with screen_of(list(commands), f"{len(commands)} hosts; their full output is there in {logs}/HOST") as say:
         code = HostGroup(commands, environment_of_launcher(), say).run()
-    discard_output()
-    raise typer.Exit(code)
+    end(code)

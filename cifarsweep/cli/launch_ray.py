@@ -9,12 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import typer
-
 from cifarsweep.cli.launch_hosts import arguments_of_launcher, environment_of_launcher
 from cifarsweep.cli.launch_screen import screen_of
 from cifarsweep.cli.launch_work import Work, check_work, workers_of_job
-from cifarsweep.cli.options import discard_output
+from cifarsweep.cli.options import end
 from cifarsweep.cli.worker import parse_slots
 from cifarsweep.errors import SpecError, TooFewGpus
 from cifarsweep.text import quoted
@@ -75,8 +73,7 @@ def run_on_ray(work: Work, address: str, workers: int | None, given: Mapping[str
             code = RayGroup(
                 ray, place, order, wanted, lambda name, line: say(name, line.removeprefix(prefix)), wait=work.wait
             ).run()
-    discard_output()
-    raise typer.Exit(code)
+    end(code)
 
 
 def _queue(store: Store, work: Work, gpus: int | None, at_once: int, most: int) -> FollowedQueue:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -192,6 +192,12 @@ def artifacts_folder(database: str) -> Path:
         return user_data_folder() / "checkpoints"
     except HomeError as error:
         raise LocationError(f"{error}; name the place of the checkpoints with --artifacts") from None
+
+
+def end(code: int) -> NoReturn:
+    """End with that exit code, which tells of the work even if a full disk took the last lines."""
+    discard_output()
+    raise typer.Exit(code)
 
 
 def discard_output() -> None:

@@ -27,7 +27,7 @@ from cifarsweep.cli.options import (
     check_seconds,
     console,
     device,
-    discard_output,
+    end,
 )
 
 logger = logging.getLogger(__name__)
@@ -92,8 +92,7 @@ def worker(
     from cifarsweep.worker.supervisor import Supervisor
 
     check_graphs(no_graphs, cpu)
-    number = parse_slots(slots)
-    check_program_options(program, code=bool(code), no_graphs=no_graphs, slots=number)
+    check_program_options(program, code=bool(code), no_graphs=no_graphs, slots=(number := parse_slots(slots)))
     sources, programs = _own(code, program)
     command = child(where := device(gpu, cpu), sources, programs, graphs=not no_graphs)
     if until_eof:
@@ -117,9 +116,7 @@ def worker(
             notify=parse_targets(notify),
         )
         exit_code = Supervisor(store, config, display_for(console()), eligible).run()
-    # The exit code tells of the work, even if a full disk took the last lines.
-    discard_output()
-    raise typer.Exit(exit_code)
+    end(exit_code)
 
 
 def _own(code: list[str] | None, program: list[str] | None) -> tuple[list[str], list[Path]]:
