@@ -57,6 +57,7 @@ from cifarsweep.cli.options import (
     Programs,
     Studies,
     Wait,
+    WhileQueued,
     end,
     key_values,
 )
@@ -77,6 +78,7 @@ def launch(
     program: Programs = None,
     db: Database = DEFAULT_DATABASE,
     wait: Wait = False,
+    while_queued: WhileQueued = False,
     save_every: SaveEvery = None,
     artifacts: Artifacts = None,
     other_data: OtherData = False,

@@ -55,9 +55,9 @@ def run_on_ray(work: Work, address: str, workers: int | None, given: Mapping[str
     db = os.environ["CIFARSWEEP_DB"] = _whole(os.environ["CIFARSWEEP_DB"])
     check_work(work, db)
     devices = f"--gpus={','.join(map(str, range(gpus)))}" if gpus else "--cpus=1"
-    # Where workers follow the queue, the launcher waits for it, and they end.
+    # Where workers follow the queue, the launcher waits for it, and none stays for what others train.
     sent = _with_whole_paths(work, "working_dir" in runtime_env)
-    arguments = arguments_of_launcher(replace(sent, wait=work.wait and workers is not None), devices)
+    arguments = arguments_of_launcher(sent if workers else replace(sent, wait=False, while_queued=True), devices)
     launcher = ("-m", "cifarsweep.cli", "launch", "--until-eof", f"--logs={LOGS}")
     order = Order((*launcher, *arguments), environment_of_launcher())
     names = [f"worker{number}" for number in range(workers or 0)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cifarsweep.cli.options import check_graphs
+from cifarsweep.cli.options import check_graphs, check_waiting
 from cifarsweep.cli.worker import check_program_options, parse_slots
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Work:
     program: Sequence[str] = ()
     artifacts: str | None = None
     wait: bool = False
+    while_queued: bool = False
     save_every: float | None = None
     other_data: bool = False
     no_graphs: bool = False
@@ -47,6 +48,7 @@ class Work:
 
     def check_options(self, *, on_processor: bool) -> None:
         """Raise typer.BadParameter for options that no worker takes together."""
+        check_waiting(self.wait, self.while_queued)
         check_graphs(self.no_graphs, on_processor)
         if self.gpus_per_trial is not None and on_processor:
             raise typer.BadParameter(
@@ -64,7 +66,7 @@ class Work:
         """Return the arguments of every worker, but for what depends on the files of a machine."""
         arguments = [f"--slots={self.slots}", *(f"--study={name}" for name in self.study)]
         arguments += [] if self.save_every is None else [f"--save-every={self.save_every}"]
-        flags = ("wait", "other_data", "no_graphs", "no_reuse")
+        flags = ("wait", "while_queued", "other_data", "no_graphs", "no_reuse")
         arguments += [f"--{name.replace('_', '-')}" for name in flags if getattr(self, name)]
         return arguments + (
             [] if self.keep_checkpoints == "branches" else [f"--keep-checkpoints={self.keep_checkpoints}"]

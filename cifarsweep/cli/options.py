@@ -79,6 +79,10 @@ Notify = Annotated[
     ),
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for new studies when nothing is left.")]
+WhileQueued = Annotated[
+    bool,
+    typer.Option("--while-queued", help="End once no trial is queued, though others still train the last ones."),
+]
 Studies = Annotated[
     list[str] | None,
     typer.Option(
@@ -122,6 +126,12 @@ def device(gpu: str | None, cpu: bool) -> str:
     if len({int(number) for number in numbers}) < len(numbers):
         raise typer.BadParameter(f"{gpu!r} names a GPU twice", param_hint="--gpu")
     return ",".join(str(int(number)) for number in numbers)
+
+
+def check_waiting(wait: bool, while_queued: bool) -> None:
+    """Raise typer.BadParameter for --wait and --while-queued at once."""
+    if wait and while_queued:
+        raise typer.BadParameter("give --wait or --while-queued, not both")
 
 
 def check_graphs(no_graphs: bool, on_processor: bool) -> None:

@@ -22,9 +22,11 @@ from cifarsweep.cli.options import (
     Programs,
     Studies,
     Wait,
+    WhileQueued,
     artifacts_folder,
     check_graphs,
     check_seconds,
+    check_waiting,
     console,
     device,
     end,
@@ -69,6 +71,7 @@ def worker(
     program: Programs = None,
     db: Database = DEFAULT_DATABASE,
     wait: Wait = False,
+    while_queued: WhileQueued = False,
     max_trials: Annotated[int | None, typer.Option(metavar="N", min=1, help="Take at most N trials.")] = None,
     save_every: SaveEvery = 60.0,
     artifacts: Artifacts = None,
@@ -91,6 +94,7 @@ def worker(
     from cifarsweep.worker.notify_targets import parse_targets
     from cifarsweep.worker.supervisor import Supervisor
 
+    check_waiting(wait, while_queued)
     check_graphs(no_graphs, cpu)
     check_program_options(program, code=bool(code), no_graphs=no_graphs, slots=(number := parse_slots(slots)))
     sources, programs = _own(code, program)
@@ -109,6 +113,7 @@ def worker(
             slots=number or _fastest(store, command, cpu, eligible(study or ())),
             studies=tuple(study or ()),
             wait=wait,
+            while_queued=while_queued,
             max_trials=max_trials,
             reuse=not (no_reuse or programs),
             keep_checkpoints=keep_checkpoints,

@@ -37,6 +37,8 @@ class WorkerConfig:
     slots: int = 1
     studies: tuple[str, ...] = ()
     wait: bool = False
+    #: Ends while others train the last trials, which it would take over if they came back.
+    while_queued: bool = False
     max_trials: int | None = None
     #: Whether the children run programs of users.
     runs_programs: bool = False

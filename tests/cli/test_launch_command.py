@@ -80,6 +80,7 @@ def test_workers_that_are_launched_train_a_study_and_a_backup_has_it(cli, tmp_pa
         (["--kubernetes", "--image", "a", "--claim", "data", "--name", "A"], "--name 'A': is no name in Kubernetes"),
         (["--kubernetes", "--workers", "auto", "--image", "a"], "'auto' is not a number from 1 to 100000"),
         (["--kubernetes", "--gpus-per-worker", "0", "--no-graphs"], "--no-graphs is for GPUs"),
+        (["--cpus", "1", "--wait", "--while-queued"], "give --wait or --while-queued, not both"),
         (["--ray", "local"], "--ray 'local': is no cluster"),
         (["--ray", "auto", "--hosts", "a"], "give --hosts or --ray, not both"),
         (["--ray", "auto", "--cpus", "1"], "with --ray, give --gpus-per-worker"),
@@ -105,6 +106,7 @@ def test_what_launch_can_not_do_is_one_sentence(call, arguments, sentence):
     [
         (["--no-graphs"], "--no-graphs"),
         (["--no-reuse"], "--no-reuse"),
+        (["--while-queued"], "--while-queued"),
         (["--code", "/"], "--code=/"),
         (["--keep-checkpoints", "none"], "--keep-checkpoints=none"),
     ],

@@ -173,6 +173,7 @@ def test_claims_can_be_kept_to_some_studies(busy_store: Store) -> None:
     assert busy_store.queue.claim("w", studies=["other"]) is None
     assert busy_store.queue.unfinished(["other"]) == 1
     assert busy_store.queue.unfinished() == 7
+    assert [busy_store.queue.unfinished(names, queued_only=True) for names in (["other"], ["s"], None)] == [0, 5, 5]
 
 
 def test_nothing_is_due_when_all_is_done(store: Store) -> None:

@@ -27,7 +27,7 @@ from cifarsweep.worker.launch.local import Backoff
 from cifarsweep.worker.launch.ray import Place, RayGroup
 from cifarsweep.worker.launch.ray_actor import LOGS, News, Order
 from cifarsweep.worker.launch.ray_connection import checked_runtime_env, parse_address
-from cifarsweep.worker.launch.ray_queue import FollowedQueue, open_trials
+from cifarsweep.worker.launch.ray_queue import FollowedQueue, OpenTrials, open_trials
 
 #: As `launch --ray`, with launchers of the test, and with actors that count as lost sooner.
 DRIVER = """
@@ -292,50 +292,56 @@ def test_workers_without_a_node_are_not_waited_for_once_nothing_is_left_to_do():
 
 def test_as_many_workers_as_the_queue_calls_for_and_none_where_there_is_none():
     left = [5, 5, 0]
-    queue = FollowedQueue(lambda: left.pop(0) if left else 0, at_once=2, most=2)
+    queue = FollowedQueue(lambda: OpenTrials(left.pop(0) if left else 0, 0), at_once=2, most=2)
     ray = PretendedRay([ended(0)], [ended(0)])
 
     assert launched(ray, queue)[0] == 0 and ray.asked == ["kill"] * 2 and ray.answers == []
-    assert launched(PretendedRay(), FollowedQueue(lambda: 0, at_once=1, most=9)) == (0, [])
+    assert launched(PretendedRay(), FollowedQueue(lambda: OpenTrials(0, 3), at_once=1, most=9)) == (0, [])
 
 
-@given(some.lists(some.tuples(some.integers(0, 50), some.sampled_from([None, 0, 2])), max_size=20))
+@given(
+    some.lists(
+        some.tuples(some.integers(0, 50), some.integers(0, 50), some.integers(0, 9), some.sampled_from([None, 0, 2])),
+        max_size=20,
+    )
+)
 def test_a_queue_never_calls_for_more_workers_than_it_has_trials_or_than_are_allowed(steps):
-    now, left, refused = 0.0, 0, 0
-    queue = FollowedQueue(lambda: left, at_once=3, most=5, clock=lambda: now)
-    for left, code in steps:
-        now += 5.0
-        assert 0 <= queue.wanted() <= min(max(0, 5 - refused), -(-left // 3))
+    now, found, refused = 0.0, OpenTrials(0, 0), 0
+    queue = FollowedQueue(lambda: found, at_once=3, most=5, clock=lambda: now)
+    for queued, under_way, there, code in steps:
+        now, found = now + 5.0, OpenTrials(queued, under_way)
+        wanted = queue.wanted(there)
+        assert 0 <= wanted <= min(max(0, 5 - refused), -(-(queued + under_way) // 3), there + -(-queued // 3))
         if code is not None:
             queue.on_end(code)
             refused += code != 0
 
 
 def test_trials_that_a_worker_left_behind_call_for_none_until_more_come_or_some_time_has_passed():
-    now, left = 0.0, 4
-    queue = FollowedQueue(lambda: left, at_once=1, most=9, clock=lambda: now)
-    assert queue.wanted() == 4
+    now, queued = 0.0, 4
+    queue = FollowedQueue(lambda: OpenTrials(queued, 1), at_once=1, most=9, clock=lambda: now)
+    assert queue.wanted(1) == 5
 
     queue.on_end(0)
-    assert queue.wanted() == 0
+    assert queue.wanted(0) == 0 and queue.wanted(1) == 1
 
-    now, left = 5.0, 6
-    assert queue.wanted() == 2
+    now, queued = 5.0, 6
+    assert queue.wanted(1) == 3
     now = 10.0
-    assert queue.wanted() == 6
+    assert queue.wanted(1) == 7
 
 
 def test_a_queue_that_can_not_be_asked_calls_for_as_many_as_before():
     answers: list[int | None] = [3, None, 1]
     times = iter((0.0, 4.0, 5.0, 10.0))
 
-    def count() -> int:
+    def count() -> OpenTrials:
         if (found := answers.pop(0)) is None:
             raise StoreUnavailable("away")
-        return found
+        return OpenTrials(found, 0)
 
     queue = FollowedQueue(count, at_once=1, most=9, clock=lambda: next(times))
-    assert [queue.wanted() for _ in range(4)] == [3, 3, 3, 1]
+    assert [queue.wanted(0) for _ in range(4)] == [3, 3, 3, 1]
 
 
 def test_trials_that_are_paused_or_of_no_concern_are_not_waited_for(url: str):
@@ -345,7 +351,7 @@ def test_trials_that_are_paused_or_of_no_concern_are_not_waited_for(url: str):
         store.control.pause("demo")
         paused = open_trials(store, (), lambda study: True)
 
-    assert (everything, nothing, paused) == (worker.TRIALS, 0, 0)
+    assert (everything, nothing, paused) == (OpenTrials(worker.TRIALS, 0), OpenTrials(0, 0), OpenTrials(0, 0))
 
 
 @pytest.mark.parametrize("text", ["auto", "head:6379", "10.0.0.1:6379", "ray://head.example:10001", "[::1]:6379"])

@@ -83,6 +83,16 @@ def test_a_worker_takes_no_more_than_it_may(store, work):
 
 
 @few
+def test_a_worker_that_stays_while_trials_are_queued_does_not_wait_for_the_last_ones_of_others(store, work):
+    assert store.queue.claim("another worker") is not None
+
+    assert work(while_queued=True) == 0
+
+    counts = store.studies.status("demo")[0].trials
+    assert (counts[TrialState.DONE], counts[TrialState.LEASED]) == (3, 1)
+
+
+@few
 @pytest.mark.parametrize(
     ("behaviour", "timing"),
     [

@@ -155,9 +155,13 @@ class Queue(Branches, Workers, Crashes):
                 self._skipped[error.trial_id] = str(error)
 
     @reading
-    def unfinished(self, conn: Connection, studies: Sequence[str] | None = None) -> int:
-        """Trials that are not final, of the named studies or of all, but for those that were `skipped`."""
-        opened = trial.c.state.in_((TrialState.QUEUED.value, TrialState.LEASED.value))
+    def unfinished(self, conn: Connection, studies: Sequence[str] | None = None, *, queued_only: bool = False) -> int:
+        """Trials that are not final, of the named studies or of all, but for those that were `skipped`.
+
+        With `queued_only` those that a worker trains do not count.
+        """
+        states = (TrialState.QUEUED,) if queued_only else (TrialState.QUEUED, TrialState.LEASED)
+        opened = trial.c.state.in_([state.value for state in states])
         query = select(func.count()).select_from(trial).where(opened)
         query = query if studies is None else query.where(claim.of_studies(len(studies) == 1))
         query = query.where(claim.not_skipped()) if self._skipped else query

@@ -154,7 +154,7 @@ class RayGroup:
     def _follow(self) -> None:
         """Add workers that are wanted, and drop those that are not and have no node: nothing is to come for them."""
         if self._queue is not None:
-            self._wanted = self._queue.wanted()
+            self._wanted = self._queue.wanted(len(self._actors))
         elif self._started:
             self._wanted = min(self._wanted, len(self._actors))
         for _ in range(self._wanted - len(self._actors)):
