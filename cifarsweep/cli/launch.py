@@ -110,7 +110,7 @@ def launch(
     runtime_env: RuntimeEnv = None,
     until_eof: UntilEof = False,
 ) -> None:
-    """Start workers here, on hosts, Slurm, Kubernetes or Ray.
+    """Start workers here, on other hosts or on a cluster.
 
     A worker that crashes is started again, unless it has nothing left to do or its machine is bad. Ctrl-C writes
     checkpoints and gives the trials back; twice stops at once.
