@@ -130,23 +130,23 @@ def write_tables(studies: Sequence[StudyAnalysis], table: TableFormat, out: Path
 
 def write_figures(studies: Sequence[StudyAnalysis], out: Path, paper: Paper, *, named: bool) -> None:
     """Draw the figures of all studies, then write them and print their paths; see `HandIn`. Raises OutputError."""
-    from cifarsweep.report.figure_files import LEGEND_MOST, drawn_figures, writable, write_figure
+    from cifarsweep.report import figure_files as files
 
-    writable(out)  # before minutes of drawing
+    files.writable(out)  # before minutes of drawing
     drawn, none = [], []
     for analysis in studies:
         try:
-            drawn.append((analysis.study.name, drawn_figures(analysis, paper)))
+            drawn.append((analysis.study.name, files.drawn_figures(analysis, paper)))
         except NothingYet as error:
             none.append(error)
     _leave_out(none, named=named or not drawn)
     for study, figures in drawn:
-        for figure in figures:
-            typer.echo(write_figure(study, figure, out, paper))
+        for path in files.write_figures(study, figures, out, paper):
+            typer.echo(path)
         if cells := max(figure.unnamed for figure in figures):
             typer.echo(
-                f"{study}: {cells} cells are too many for a legend, which has at most {LEGEND_MOST}: some figures have "
-                "none; hide levels with --view, such as --view hide=FACTOR:LEVEL",
+                f"{study}: {cells} cells are too many for a legend, which has at most {files.LEGEND_MOST}: some "
+                "figures have none; hide levels with --view, such as --view hide=FACTOR:LEVEL",
                 err=True,
             )
 

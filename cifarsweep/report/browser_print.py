@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "CIFARSWEEP_CHROMIUM"
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-_TIMEOUT_S = 120
+TIMEOUT_S = 120
 #: Width of a picture in pixels, and the greatest height that Chromium draws at once.
 WIDTH, _MOST_HEIGHT = 1280, 16_000
 #: No host name resolves, and Chromium's own services are off.
@@ -114,20 +114,26 @@ def _end(ended: subprocess.CompletedProcess[str]) -> str:
 
 
 def _run(page: Path, folder: Path, *options: str, fragment: str = "") -> subprocess.CompletedProcess[str]:
-    # Chromium has no sandbox for root, the usual user in a container. The pages are ours and forbid foreign scripts.
-    sandbox = ("--no-sandbox",) if os.geteuid() == 0 else ()
     command = [
-        *(find_chromium(), "--headless", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={folder / 'profile'}"),
-        *(*_OFFLINE, *sandbox, "--virtual-time-budget=30000", *options, page.resolve().as_uri() + fragment),
+        *chromium_command(folder),
+        *("--virtual-time-budget=30000", *options, page.resolve().as_uri() + fragment),
     ]
     try:
         return subprocess.run(
-            command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False, env=without_database()
+            command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, env=without_database()
         )
     except subprocess.TimeoutExpired:
-        raise OutputError(f"{page}: Chromium did not draw it within {_TIMEOUT_S} s; try again, or print it") from None
+        raise OutputError(f"{page}: Chromium did not draw it within {TIMEOUT_S} s; try again, or print it") from None
     except OSError as error:
         raise OutputError(f"{command[0]}: can't be started: {error.strerror}; let ${VARIABLE} name another") from None
+
+
+def chromium_command(folder: Path) -> list[str]:
+    """How Chromium is started without a window and without a way to the network. Raises OutputError without one."""
+    # Chromium has no sandbox for root, the usual user in a container. The pages are ours and forbid foreign scripts.
+    sandbox = ("--no-sandbox",) if os.geteuid() == 0 else ()
+    headless = ("--headless", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={folder / 'profile'}")
+    return [find_chromium(), *headless, *_OFFLINE, *sandbox]
 
 
 def _write(content: bytes, out: Path) -> None:

@@ -7,8 +7,8 @@ import io
 import json
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from html import escape, unescape
 from pathlib import Path
@@ -17,7 +17,8 @@ from typing import Any, Literal
 from cifarsweep.analysis.study import StudyAnalysis
 from cifarsweep.errors import NothingYet, OutputError
 from cifarsweep.files import part, scratch, write_atomically
-from cifarsweep.report.browser_print import print_sheet, read_dom
+from cifarsweep.report.browser_print import read_dom
+from cifarsweep.report.browser_printer import printer
 from cifarsweep.report.render import PLOTLY, plotly_js, render_for_files
 
 FigureFormat = Literal["svg", "pdf", "png"]
@@ -84,14 +85,16 @@ def writable(out: Path) -> None:
         pass
 
 
-def write_figure(study: str, figure: Figure, out: Path, paper: Paper) -> Path:
-    """Write a figure into a file STUDY-FIGURE of the folder `out` and return its path. Raises OutputError."""
-    path = out / f"{study}-{figure.name}.{paper.form}"
-    content = _content(figure, paper)
-    with _said_of(out):
-        out.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
-    return path
+def write_figures(study: str, figures: Sequence[Figure], out: Path, paper: Paper) -> Iterator[Path]:
+    """Write each figure into a file STUDY-FIGURE of the folder `out` and yield its path. Raises OutputError."""
+    with printer() if paper.form == "pdf" else nullcontext() as print_page:
+        for figure in figures:
+            path = out / f"{study}-{figure.name}.{paper.form}"
+            content = _content(figure, paper, print_page)
+            with _said_of(out):
+                out.mkdir(parents=True, exist_ok=True)
+                write_atomically(path, content)
+            yield path
 
 
 @contextmanager
@@ -175,12 +178,12 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", plain)[:_LONGEST_PART].strip("-")
 
 
-def _content(figure: Figure, paper: Paper) -> bytes:
+def _content(figure: Figure, paper: Paper, print_page: Callable[[Path], bytes] | None) -> bytes:
     """The contents of the file."""
     if isinstance(figure.content, bytes):
         return _with_resolution(figure.content, paper)
     svg = _in_millimetres(figure, paper)
-    return svg.encode() if paper.form == "svg" else _pdf(svg, figure, paper)
+    return _pdf(svg, figure, paper, print_page) if print_page else svg.encode()
 
 
 def _height_mm(figure: Figure, paper: Paper) -> float:
@@ -197,7 +200,7 @@ def _in_millimetres(figure: Figure, paper: Paper) -> str:
     return _ROOT.sub(lambda _: root + title, figure.content, count=1)
 
 
-def _pdf(svg: str, figure: Figure, paper: Paper) -> bytes:
+def _pdf(svg: str, figure: Figure, paper: Paper, print_page: Callable[[Path], bytes]) -> bytes:
     """A PDF of one page of the size of the figure, with its fonts embedded."""
     width, height = f"{paper.width_mm:g}mm", f"{_height_mm(figure, paper):.2f}mm"
     rules = f"@page {{ size: {width} {height}; margin: 0 }} html, body {{ margin: 0; height: 99%; overflow: hidden }}"
@@ -206,7 +209,7 @@ def _pdf(svg: str, figure: Figure, paper: Paper) -> bytes:
     with scratch() as folder:
         page = folder / "figure.html"
         page.write_text(html, encoding="utf-8")
-        return print_sheet(page)
+        return print_page(page)
 
 
 def _with_resolution(picture: bytes, paper: Paper) -> bytes:

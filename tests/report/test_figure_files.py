@@ -1,6 +1,7 @@
 """Figures as files: what Chromium hands back becomes files with safe names, or one sentence that says why not."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from support.studies import WAITING
 from cifarsweep.analysis.study import analyse
 from cifarsweep.errors import NothingYet, OutputError
 from cifarsweep.report.browser_print import VARIABLE
-from cifarsweep.report.figure_files import Paper, _slug, drawn_figures, writable, write_figure
+from cifarsweep.report.figure_files import Figure, Paper, _slug, drawn_figures, writable, write_figures
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="317" height="200"><text>a</text></svg>'
 
@@ -42,7 +43,7 @@ def test_files_have_the_names_of_their_figures_each_once(make: Any, browser_says
     browser_says({"files": [file("curves", "val/accuracy"), file("curves", "val accuracy"), file("finals")]})
 
     figures = drawn_figures(analyse(make.finished(make.study())), Paper())
-    paths = [write_figure("tried", figure, tmp_path / "figures", Paper()) for figure in figures]
+    paths = list(write_figures("tried", figures, tmp_path / "figures", Paper()))
 
     assert [path.name for path in paths] == [
         "tried-curves-val-accuracy.svg",
@@ -99,3 +100,27 @@ def test_every_name_is_safe_in_a_path(text: str) -> None:
 
     assert set(slug) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") and len(slug) <= 40
     assert not slug.startswith("-") and not slug.endswith("-")
+
+
+@pytest.mark.parametrize(
+    ("does", "says"),
+    [
+        ("exit 1", "drew nothing and ended"),
+        ("""printf '{"id": 1, "error": {"message": "no targets"}}\\0' >&4; cat <&3 >&2""", "drew nothing: no targets"),
+    ],
+)
+def test_a_browser_that_prints_no_figure_is_said_and_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str, says: str
+) -> None:
+    program = tmp_path / "browser"
+    program.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/started\n{does}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv(VARIABLE, str(program))
+    figure = Figure("finals", "title", 317, 200, SVG)
+
+    with pytest.raises(OutputError, match=says):
+        list(write_figures("tried", [figure], tmp_path / "figures", Paper(form="pdf")))
+
+    assert not (tmp_path / "figures").exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "started").read_text()), 0)

@@ -14,7 +14,8 @@ from report.everything import everything
 from support.pages import crossed, searched
 
 from cifarsweep.analysis.study import analyse
-from cifarsweep.report.figure_files import Figure, Paper, drawn_figures, write_figure
+from cifarsweep.report.browser_print import VARIABLE
+from cifarsweep.report.figure_files import Figure, Paper, drawn_figures, write_figures
 
 HERE = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
@@ -130,7 +131,7 @@ def test_a_pdf_is_one_page_of_the_figures_size_with_its_fonts(drawn: list[Figure
     paper = Paper(form="pdf")
     figure = next(figure for figure in drawn if figure.name == "finals")
 
-    content = write_figure("tried", figure, tmp_path, paper).read_bytes()
+    content = next(write_figures("tried", [figure], tmp_path, paper)).read_bytes()
 
     assert len(re.findall(rb"/Type /Page\b", content)) == 1
     box = re.search(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", content)
@@ -145,11 +146,24 @@ def test_a_pdf_is_one_page_of_the_figures_size_with_its_fonts(drawn: list[Figure
     assert any(b"/FontFile2" in part or b"/FontFile3" in part or b"/Type3" in part for part in parts)
 
 
+def test_one_browser_prints_all_pdfs(drawn: list[Figure], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "browser"
+    program.write_text(f'#!/bin/sh\necho started >> {tmp_path}/started\nexec {HERE} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv(VARIABLE, str(program))
+
+    paths = list(write_figures("tried", drawn[:3], tmp_path / "figures", Paper(form="pdf")))
+
+    assert len({path.read_bytes() for path in paths}) == 3
+    assert all(path.read_bytes().startswith(b"%PDF") for path in paths)
+    assert (tmp_path / "started").read_text() == "started\n"
+
+
 def test_a_picture_has_600_dots_an_inch_and_the_width_of_a_page(make: Any, tmp_path: Path) -> None:
     paper = Paper(form="png", width_mm=174.0)
     figure = drawn_figures(analyse(make.finished(make.study({}))), paper)[0]
 
-    with Image.open(write_figure("tried", figure, tmp_path, paper)) as picture:
+    with Image.open(next(write_figures("tried", [figure], tmp_path, paper))) as picture:
         assert picture.info["dpi"][0] == pytest.approx(600, abs=2)
         assert picture.width == pytest.approx(174 / 25.4 * 600, abs=8)
         assert picture.convert("RGB").getpixel((1, 1)) == (255, 255, 255)
