@@ -214,7 +214,7 @@ class Settings(Frozen):
     """GPUs that share each batch, in one process each; on a processor as many processes of `threads` threads.
 
     Part of the settings because another number adds up gradients in another order, and batch norm measures other
-    images."""
+    images. Above 1 no step is a CUDA graph."""
     batch_norm: Literal["device", "synchronised"] = "device"
     """`devices` above 1 only: what batch norm measures, each device its own part of the batch, or all the whole one."""
 

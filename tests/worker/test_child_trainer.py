@@ -159,3 +159,35 @@ def test_a_request_begins_from_the_checkpoint_that_another_one_left(tmp_path, mo
 
 def test_the_processor_says_which_instructions_it_computes_with(nvml):
     assert DeviceTrainer.on("cpu").versions()["instructions"] == torch.backends.cpu.get_cpu_capability()
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A torch that finds two GPUs; a test may change their names."""
+    names = ["NVIDIA H200", "NVIDIA H200"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda index: None)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: names[index])
+    monkeypatch.setattr(DeviceTrainer, "check", lambda self: None)
+    return names
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_trial_takes_as_many_gpus_as_it_needs_of_those_that_are_named():
+    trainer = DeviceTrainer.on("1,0")
+
+    assert trainer.device == "cuda:1" and trainer.devices(1) == ["cuda:1"]
+    assert trainer.devices(2) == ["cuda:1", "cuda:0"]
+    with pytest.raises(DeviceError, match="the trial needs 3 GPUs, and this worker has 2 for a trial"):
+        trainer.devices(3)
+    with pytest.raises(DeviceError, match="there is no GPU 2 on this machine: its GPUs are 0 to 1"):
+        DeviceTrainer.on("0,2")
+    assert DeviceTrainer.on("cpu").devices(3) == ["cpu"] * 3
+
+
+def test_gpus_of_different_models_train_no_trial_together(two_gpus):
+    two_gpus[1] = "NVIDIA A100"
+
+    with pytest.raises(DeviceError, match="GPU 0 is NVIDIA H200 and GPU 1 is NVIDIA A100: a trial needs GPUs of one"):
+        DeviceTrainer.on("0,1")

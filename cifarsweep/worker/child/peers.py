@@ -30,7 +30,7 @@ YES, NO, LEAVE = b"y", b"n", b"\n"
 LOST_OTHERS = 3
 #: How long the reason is waited for, once a process has ended without one; and the reason of our own failure. Seconds.
 _REASON_S = 2.0
-_VERDICT_S = 60.0
+_VERDICT_S = 10.0
 
 
 class Peers:

@@ -90,13 +90,17 @@ class DeviceTrainer:
             raise DeviceError(f"devices: the trial needs {count} GPUs, and this worker has {len(here)} for a trial")
         return here[:count]
 
+    def prepare(self, request: Train) -> Dataset:
+        """Take note of the code that the request may name, and return its images. Raises DataUnusable."""
+        know(request.code)
+        self._dataset = self._load(request.parsed().dataset, request.data)
+        return self._dataset
+
     def train(
         self, request: Train, should_stop: Callable[[], bool] = lambda: False, team: Team | None = None
     ) -> Iterator[Event]:
         """Train the request, as one process of a team if there is one."""
-        settings = request.parsed()
-        know(request.code)
-        dataset = self._dataset = self._load(settings.dataset, request.data)
+        settings, dataset = request.parsed(), self.prepare(request)
         branch = request.branch
         events = train(
             Run(
@@ -162,6 +166,7 @@ class Leader:
         return self._lead(request, should_stop, self.trainer.devices(count))
 
     def _lead(self, request: Train, should_stop: Callable[[], bool], devices: Sequence[str]) -> Iterator[Event]:
+        self.trainer.prepare(request)  # where the images can't be used, the others need not know
         peers = self._peers = self._peers or Peers(devices, self._arguments, self._end_with)
         try:
             peers.begin(request)
