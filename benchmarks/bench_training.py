@@ -8,6 +8,8 @@ would be, and none writes checkpoints.
     python benchmarks/bench_training.py                      the convnet, about 3 minutes
     python benchmarks/bench_training.py resnet18 vit         other networks, by name; `all` for every one
     python benchmarks/bench_training.py all --batch 16 --turns 3     sooner done
+    python benchmarks/bench_training.py convnet --devices 1 2        a trial on several devices, beside plain DDP
+    python benchmarks/bench_training.py resnet18 --devices 1 2 --gpus --batch 512    the same on GPUs
 """
 
 from __future__ import annotations
@@ -171,18 +173,39 @@ def compare(name: str, case: Case, root: Path) -> Iterator[str]:
         yield f"  {other}: {statistics.median(theirs):.1f}, ours is {statistics.median(ratios):.2f}x ({spread})"
 
 
+def on_several_devices(cases: dict[str, Case], numbers: list[int], *, on_gpus: bool) -> None:
+    """Print images/s of ours and of plain DDP, on each number of devices."""
+    import several_devices
+
+    where = ",".join(map(str, range(max(numbers)))) if on_gpus else "cpu"
+    print(
+        f"{datetime.date.today()}, a trial on several devices ({where}), {os.cpu_count()} CPUs, {THREADS} thread each"
+    )
+    for name, case in cases.items():
+        print(f"{name}, batch {case.batch} of all devices together", flush=True)
+        settings = json.loads(settings_of(case).model_dump_json())
+        with tempfile.TemporaryDirectory() as folder:
+            for line in several_devices.compare(settings, numbers, where, Path(folder), case.turns):
+                print(line, flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", default=USUALLY, help=f"of {', '.join(CASES)}; or all")
     parser.add_argument("--batch", type=int, help="images of a step, in place of each network's own number")
     parser.add_argument("--turns", type=int, help="turns that count")
     parser.add_argument("--side", nargs=2, metavar=("SIDE", "ROOT"), help=argparse.SUPPRESS)
+    parser.add_argument("--devices", nargs="+", type=int, metavar="N", help="a trial on N devices, beside plain DDP")
+    parser.add_argument("--gpus", action="store_true", help="with --devices: on GPUs, by their numbers from 0 on")
     options = parser.parse_args()
     names = list(CASES) if options.networks == ["all"] else options.networks
     given = {key: value for key in ("batch", "turns") if (value := getattr(options, key))}
     cases = {name: replace(CASES[name], **given) for name in names}
     if options.side:
         serve(options.side[0], *cases.values(), Path(options.side[1]))
+        return
+    if options.devices:
+        on_several_devices(cases, options.devices, on_gpus=options.gpus)
         return
     print(f"{datetime.date.today()}, training, {os.cpu_count()} CPUs, {THREADS} thread, float32", flush=True)
     with tempfile.TemporaryDirectory() as folder:

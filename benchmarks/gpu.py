@@ -6,9 +6,10 @@
 
 In this order: the same bits of graphs and plain steps; memory over six trials of one process; memory that runs out; a
 capture that fails; images/s of graphs, plain steps and a careful loop; several processes at once; an epoch of
-ResNet-18; our telemetry beside nvidia-smi. Each stage is a process with a time limit of its own, and prints a line of
-JSON for each thing it finds, at once, so that a run that is cut off still tells. gpu.jsonl holds the lines, gpu.md a
-table of them. The exit code is 1 where a check fails or a stage dies.
+ResNet-18; our telemetry beside nvidia-smi. Only where it is asked for (`--stages devices`): a trial on one GPU and on
+all of them, beside plain DDP; it needs psutil too. Each stage is a process with a time limit of its own, and prints a
+line of JSON for each thing it finds, at once, so that a run that is cut off still tells. gpu.jsonl holds the lines,
+gpu.md a table of them. The exit code is 1 where a check fails or a stage dies.
 
 The images are random, as many as CIFAR-10 has, so none need be carried to the GPU. The machine needs a checkout, torch,
 torchvision, numpy, pydantic and platformdirs, for the last stage also nvidia-ml-py. Where it has no network, fetch what
@@ -51,10 +52,15 @@ STAGES: dict[str, tuple[Callable[[Scale], None], int]] = {
 }
 
 
+#: What is done where it is asked for.
+MORE: dict[str, tuple[Callable[[Scale], None], int]] = {"devices": (gpu_stages.devices, 300)}
+KNOWN = STAGES | MORE
+
+
 def run_stage(name: str, dry: bool) -> list[dict[str, Any]]:
     """Run a stage in a process of its own; its findings, printed as they come, and how it ended."""
     command = [sys.executable, __file__, "--stage", name, *(["--dry-run"] if dry else [])]
-    began, limit = time.perf_counter(), STAGES[name][1] * (4 if dry else 1)
+    began, limit = time.perf_counter(), KNOWN[name][1] * (4 if dry else 1)
     found = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         alarm = threading.Timer(limit, process.kill)
@@ -108,8 +114,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("reports/gpu"), help="folder of gpu.jsonl and gpu.md")
     parser.add_argument("--dry-run", action="store_true", help="tiny, on a pretended GPU")
-    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES), help="only these")
-    parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
+    parser.add_argument("--stages", nargs="+", choices=KNOWN, default=list(STAGES), help="only these")
+    parser.add_argument("--stage", choices=KNOWN, help=argparse.SUPPRESS)
     parser.add_argument("--serve", type=int, metavar="SEED", help=argparse.SUPPRESS)
     options = parser.parse_args()
     scale = TINY if options.dry_run else FULL
@@ -120,7 +126,7 @@ def main() -> int:
                 return 0
             if options.stage == next(iter(STAGES)):
                 surroundings()
-            STAGES[options.stage][0](scale)
+            KNOWN[options.stage][0](scale)
         return 0
     options.out.mkdir(parents=True, exist_ok=True)
     found: list[dict[str, Any]] = []

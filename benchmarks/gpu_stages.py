@@ -158,6 +158,27 @@ def rates(scale: Scale) -> None:
                 say(label, images_per_s=images / seconds_of(turns, scale))
 
 
+def devices(scale: Scale) -> None:
+    """Images/s of a trial on one device and on all, ours and as torch's tutorial writes it."""
+    import tempfile
+
+    import several_devices
+    import torch
+
+    count = 2 if scale.dry else torch.cuda.device_count()
+    numbers = (count,) if scale.dry else (1, count)
+    if count < 2:
+        say("several devices: not tried, since torch sees fewer than two GPUs here", gpus=count)
+        return
+    where = "cpu" if scale.dry else ",".join(map(str, range(count)))
+    settings = json.loads(settings_of(scale, dataset="digits", steps=10**6, eval_every=10**6).model_dump_json())
+    with tempfile.TemporaryDirectory() as root:
+        found = several_devices.rates(settings, numbers, where, Path(root), scale.turns, scale.dry)
+    for (name, number), rates in found.items():
+        speed = statistics.median(rate.by_clock for rate in rates)
+        say(f"images/s: {name}, devices {number}", images_per_s=speed, of_each=speed / number)
+
+
 class Children:
     """Processes that each train a seed of their own, `serve` below, when told to by a line."""
 

@@ -111,6 +111,16 @@ def test_the_stages_take_eight_minutes_at_most(gpu):
     assert list(gpu.STAGES) == ["bits", "leak", "oom", "capture", "rates", "slots", "epoch", "telemetry"]
 
 
+@pytest.mark.long
+def test_a_trial_on_several_devices_is_measured_beside_plain_ddp(gpu, capsys):
+    with gpu.pretended():
+        gpu.MORE["devices"][0](gpu.TINY)
+
+    found = findings(capsys.readouterr().out)
+    assert set(found) == {f"images/s: {side}, devices 2" for side in ("ours", "plain DDP")}
+    assert all(each["images_per_s"] > 0 for each in found.values())
+
+
 def test_the_script_runs_a_stage_as_a_process(tmp_path):
     command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--dry-run", "--out", str(tmp_path), "--stages", "telemetry"]
 
