@@ -1,7 +1,8 @@
 """A Ray cluster of two nodes on the loopback, in a process of its own: `python ray_cluster.py` is one.
 
-Its first line of output is the address. Each line of input asks for one thing: `lose`, that the second node is killed
-with all that runs on it, as by the loss of a machine; `add`, that another one comes. It ends with its input.
+Its first line of output is the address. Each line of input asks for one thing: `lose`, that the newest node is killed
+with all that runs on it, as by the loss of a machine; `drain`, that it is to go soon, as when a cloud wants it back;
+`add`, that another one comes. It ends with its input.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class RayCluster:
     process: subprocess.Popen[str]
 
     def ask(self, what: str) -> None:
-        """Let it `lose` its second node, or `add` another one."""
+        """Let it `lose` or `drain` its newest node, or `add` another one."""
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.write(f"{what}\n")
         self.process.stdin.flush()
@@ -76,6 +77,14 @@ def _main() -> None:
     for line in sys.stdin:
         if line == "add\n":
             second = running.add_node(**node)
+        elif line == "drain\n":
+            reason = [
+                "--reason=DRAIN_NODE_REASON_PREEMPTION",
+                "--reason-message=test",
+                "--deadline-remaining-seconds=600",
+            ]
+            command = [f"{sys.exec_prefix}/bin/ray", "drain-node", f"--address={running.address}", *reason]
+            subprocess.run([*command, f"--node-id={second.node_id}"], check=True)
         else:
             (raylet,) = second.all_processes["raylet"]
             lost = psutil.Process(raylet.process.pid)

@@ -201,6 +201,18 @@ def test_when_the_launch_ends_all_trials_are_given_back_and_nothing_is_left(driv
     assert driver.ends() == [AttemptEnd.RELEASED] * 2 and driver.count(TrialState.QUEUED) == worker.TRIALS
 
 
+@pytest.mark.long
+def test_a_node_that_is_to_go_soon_gives_its_trial_back_before(driver: Driver, two_nodes):
+    driver.until(lambda: driver.count(TrialState.LEASED) == 2)
+
+    two_nodes.ask("drain")
+
+    driver.until(lambda: driver.ends() == [AttemptEnd.RELEASED])
+    driver.let_go()
+    assert driver.process.wait(200) == 0, driver.said
+    assert driver.ends().count(AttemptEnd.DONE) == worker.TRIALS and AttemptEnd.TAKEN_OVER not in driver.ends()
+
+
 class Answer:
     """What an actor will say, if anything."""
 

@@ -7,6 +7,7 @@ its workers give their trials back.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -116,7 +117,8 @@ class RayGroup:
         self._wanted = workers if isinstance(workers, int) else 0
         self._emit, self._wait, self._backoff = emit, wait, backoff or Backoff()
         self._actors: list[_Actor] = []
-        self._started = self._asked = self._worst = 0
+        self._asked = self._worst = 0
+        self._has_begun = False
         self._signals = SignalInbox()
 
     def run(self) -> int:
@@ -155,12 +157,13 @@ class RayGroup:
         """Add workers that are wanted, and drop those that are not and have no node: nothing is to come for them."""
         if self._queue is not None:
             self._wanted = self._queue.wanted(len(self._actors))
-        elif self._started:
+        elif self._has_begun:
             self._wanted = min(self._wanted, len(self._actors))
         for _ in range(self._wanted - len(self._actors)):
-            name = f"worker{self._started}"
+            taken = {actor.name for actor in self._actors}
+            name = next(name for number in itertools.count() if (name := f"worker{number}") not in taken)
             self._actors.append(_Actor(self._ray, name, self._place, self._order))
-            self._started += 1
+            self._has_begun = True
         for actor in [actor for actor in self._actors if not actor.is_placed][: len(self._actors) - self._wanted]:
             self._remove(actor, 0, "has no node, and nothing is left to do")
 

@@ -1,7 +1,7 @@
 """The far end of `launch --ray`: an actor that keeps a launcher of workers on its node, and passes on its lines.
 
 Ray kills the children of an actor's process when that ends. The launcher is such a child, its workers are not: they
-give their trials back when their standard input ends, which is when the launcher does. This module knows no Ray.
+give their trials back when their standard input ends, which is when the launcher does.
 """
 
 from __future__ import annotations
@@ -66,6 +66,8 @@ class RayWorker:
             if self._stopped:
                 return News(socket.gethostname(), (), _STOPPED)
             self._start(order)
+        if not self._leaving.is_set() and _is_drained():
+            threading.Thread(target=self._leave, daemon=True).start()
         lines, ended = self._next_lines()
         code = self._end() if ended else None
         if self._leaving.is_set() and ended:
@@ -137,11 +139,26 @@ class RayWorker:
         def watch() -> None:
             while signal.SIGTERM not in os.read(read, 512):
                 pass
-            self._leaving.set()
-            launcher = self._launcher
-            self.stop()
-            if launcher is not None:
-                launcher.wait()
-            os._exit(_STOPPED)
+            self._leave()
 
         threading.Thread(target=watch, daemon=True).start()
+
+    def _leave(self) -> None:
+        """Give the trials back and end this process, which Ray starts again where there is room."""
+        self._leaving.set()
+        launcher = self._launcher
+        self.stop()
+        if launcher is not None:
+            launcher.wait()
+        os._exit(_STOPPED)
+
+
+def _is_drained() -> bool:
+    """Whether Ray takes this node away soon, as when a cloud wants it back."""
+    try:
+        import ray
+        from ray._private.state import state
+
+        return ray.get_runtime_context().get_node_id() in state.get_draining_nodes()
+    except Exception:  # Ray says it to its own libraries alone: another version may not
+        return False

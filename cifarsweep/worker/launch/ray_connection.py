@@ -82,4 +82,6 @@ def _import_ray() -> Any:
 
 
 def _first_line(error: BaseException) -> str:
-    return one_line(next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__))
+    """The first line, and the last one where that only announces it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return one_line(f"{lines[0]} {lines[-1]}" if lines[0].endswith(":") and len(lines) > 1 else lines[0])
