@@ -125,7 +125,8 @@ def test_a_training_process_numbers_gpus_as_nvidia_smi_does_unless_it_is_told_ot
 def test_every_process_that_is_started_says_what_it_knows():
     """Workers alone need the database, and what starts them: whoever else starts a process passes an environment.
 
-    The child that runs programs makes theirs once, and passes it on.
+    The child that runs programs makes theirs once, and passes it on. Peers of a child have its environment, which is
+    made for it.
     """
     places = Path(precheck.__file__).parents[1].rglob("*.py")
     starts = {p.name: p.read_text() for p in places if re.search(r"subprocess\.(run|Popen)\(", p.read_text())}
@@ -137,6 +138,7 @@ def test_every_process_that_is_started_says_what_it_knows():
         "attendant.py",
         "ray_actor.py",
         "guard.py",
+        "peers.py",
         "program_process.py",
         "program_versions.py",
     }:
