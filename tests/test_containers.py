@@ -197,4 +197,4 @@ def test_commands_of_the_compose_file_train_a_study_and_show_it(compose, databas
     assert wrong.returncode != 0
     for worker in workers:
         worker.send_signal(signal.SIGTERM)
-    assert [worker.wait(60) for worker in workers] == [128 + signal.SIGTERM] * 2
+    assert [worker.wait(200) for worker in workers] == [128 + signal.SIGTERM] * 2

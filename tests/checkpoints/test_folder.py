@@ -62,7 +62,7 @@ def test_a_checkpoint_below_a_folder_that_is_closed_to_us_is_unseen(folder):
     reader = multiprocessing.get_context("fork").Process(target=read_as_nobody, args=(ref,))
 
     reader.start()
-    reader.join(30)
+    reader.join(200)
 
     assert reader.exitcode == 0
 

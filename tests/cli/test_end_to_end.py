@@ -110,7 +110,7 @@ def test_ctrl_c_gives_back_and_the_next_worker_goes_on_from_the_checkpoint(call,
 
     worker.send_signal(signal.SIGINT)
 
-    assert worker.wait(60) == 130
+    assert worker.wait(200) == 130
     counts = json.loads(call("status", "small", "--json").stdout)["trials"]
     assert counts["leased"] == 0 and counts["queued"] > 0
     assert cli("worker", "--cpu").returncode == 0

@@ -96,7 +96,7 @@ def test_a_width_on_a_terminal_that_is_none_is_not_believed(environment, tmp_pat
         cwd=tmp_path,
         stdout=theirs,
         stderr=theirs,
-        timeout=60,
+        timeout=200,
     )
     os.close(theirs)
 
@@ -106,10 +106,10 @@ def test_a_width_on_a_terminal_that_is_none_is_not_believed(environment, tmp_pat
 
 def test_ctrl_c_amid_the_imports_ends_the_process_without_a_word(tmp_path, environment):
     # The folder that `python -m` is started in comes first: the import of typer is the moment of Ctrl-C.
-    (tmp_path / "typer.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n")
+    (tmp_path / "typer.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(600)")
 
     done = subprocess.run(
-        [*CLI.split(), "--help"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=50
+        [*CLI.split(), "--help"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200
     )
 
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")

@@ -65,7 +65,7 @@ def test_killed_and_taken_over_to_the_same_bits(cli, start, tmp_path):
     worker = start("worker", "--cpu", "--code", ".", **QUICK)
     wait_for(lambda: any(trial.step for trial in trials(tmp_path)))
     worker.send_signal(signal.SIGKILL)
-    worker.wait(60)
+    worker.wait(200)
     assert trials(tmp_path)[0].state is TrialState.LEASED
 
     assert cli("worker", "--cpu", "--code", ".", **QUICK).returncode == 0

@@ -84,7 +84,7 @@ def test_a_curve_grows_while_a_worker_trains(serve, show, url, store, tmp_path):
     for points in (1, 6):
         until(page, f"{POINTS} >= {points}")
         seen.append(page.evaluate(POINTS))
-    assert worker.wait(120) == 0
+    assert worker.wait(200) == 0
     until(page, "document.querySelector('.counts').textContent.includes('12 done')")
     until(page, "document.querySelectorAll('.state.done').length === 12")
     assert seen[0] <= seen[-1] == 6

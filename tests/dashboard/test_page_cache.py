@@ -174,7 +174,7 @@ def test_a_file_that_was_replaced_is_read_anew(pages, url, tmp_path):
 def test_the_dashboard_never_imports_torch():
     code = "import cifarsweep.dashboard.server, sys; sys.exit('torch' in sys.modules)"
     root = Path(__file__).parents[2]
-    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False, timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False, timeout=200).returncode == 0
 
 
 def test_nothing_is_read_while_nobody_watches(url):

@@ -160,7 +160,7 @@ def at_once(*works: Callable[[], Any]) -> list[Any]:
     barrier = threading.Barrier(len(works))
 
     def begin(work: Callable[[], Any]) -> Any:
-        barrier.wait(30)
+        barrier.wait(200)
         return work()
 
     with ThreadPoolExecutor(len(works)) as pool:

@@ -127,13 +127,13 @@ def test_a_connection_that_another_thread_uses_is_closed_when_it_is_done(
 
     def read_slowly(conn: Connection) -> int:
         began.set()
-        assert ended.wait(30)
+        assert ended.wait(200)
         return int(conn.execute(text("SELECT count(*) FROM cs_study")).scalar_one())
 
     store = Store.open(tmp_path / "results.db", upgrade=True)
     with ThreadPoolExecutor() as threads:
         reading = threads.submit(store._db.read, read_slowly)
-        assert began.wait(30)
+        assert began.wait(200)
         store.close()
         ended.set()
 

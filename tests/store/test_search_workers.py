@@ -41,7 +41,7 @@ Worker = Callable[[str], Process]
 def kill(process: Process) -> None:
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait(100)
+    process.wait(200)
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def holder(store: Store, workers: list[Process]) -> Process | None:
 def test_four_workers_search_together(store: Store, worker: Worker) -> None:
     workers = [worker("ok") for _ in range(4)]
 
-    assert [process.wait(120) for process in workers] == [0, 0, 0, 0]
+    assert [process.wait(200) for process in workers] == [0, 0, 0, 0]
 
     assert_it_is_a_whole_search(store)
 
@@ -107,7 +107,7 @@ def test_workers_that_are_killed_lose_no_point_and_repeat_none(store: Store, wor
         workers.remove(victim)
         workers.append(worker("slow"))
 
-    assert [process.wait(120) for process in workers] == [0, 0, 0, 0]
+    assert [process.wait(200) for process in workers] == [0, 0, 0, 0]
 
     assert_it_is_a_whole_search(store)
     assert sum(len(trial.attempts) for trial in store.trials.all("find")) > TRIALS

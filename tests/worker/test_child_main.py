@@ -77,7 +77,7 @@ def test_the_first_steps_may_take_longer_than_a_lease():
 
     def train(request, should_stop):
         yield STARTED
-        assert ear.heard.wait(60), "a child in its first steps gives no sign of life"
+        assert ear.heard.wait(200), "a child in its first steps gives no sign of life"
         yield ROWS
 
     with pytest.raises(Over):
@@ -92,7 +92,7 @@ def test_a_child_that_hangs_in_its_first_steps_falls_silent_in_the_end(monkeypat
     monkeypatch.setattr(child.time, "sleep", lambda s: later.set() if len(seconds) > 2 else seconds.append(s))
 
     def train(request, should_stop):
-        assert later.wait(60)
+        assert later.wait(200)
         yield ROWS
 
     assert said(train, raw=True)[1:] == [ROWS]

@@ -141,7 +141,7 @@ def test_one_signal_gives_all_leases_back_and_leaves_no_process(url, launcher, n
     process.send_signal(number)
 
     assert process.wait(200) == code
-    assert psutil.wait_procs(family, timeout=60)[1] == []
+    assert psutil.wait_procs(family, timeout=200)[1] == []
     assert counts(url)[TrialState.LEASED] == 0 and counts(url)[TrialState.QUEUED] > 0
 
 
@@ -182,7 +182,7 @@ def test_workers_of_a_launcher_that_was_killed_stop_in_good_order(url, launcher)
 
     os.kill(process.pid, signal.SIGKILL)
 
-    assert psutil.wait_procs(family, timeout=100)[1] == []
+    assert psutil.wait_procs(family, timeout=200)[1] == []
     assert counts(url)[TrialState.LEASED] == 0
     assert launcher("ok").wait(200) == 0
     assert_everything_is_there_once(url)

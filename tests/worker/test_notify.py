@@ -157,7 +157,7 @@ def test_a_name_and_a_password_go_into_a_header(listener: Listener) -> None:
 
     target.tell({"text": "x"})
 
-    assert listener.heard.get(timeout=10)[0]["Authorization"].startswith("Basic ")
+    assert listener.heard.get(timeout=200)[0]["Authorization"].startswith("Basic ")
     assert SECRET not in repr(target) + target.shown
 
 
