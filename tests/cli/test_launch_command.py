@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import kubernetes_validate
 import pytest
@@ -148,6 +149,19 @@ def test_a_cluster_that_is_not_there_is_one_sentence(call):
 
     assert done.returncode == 2 and "--ray 127.0.0.1:1: " in done.stderr and "refused" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_hosts_share_their_gpus_out_in_the_same_way(monkeypatch):
+    asked = []
+    group = SimpleNamespace(run=lambda: 0)
+    monkeypatch.setattr("cifarsweep.worker.launch.ssh.HostGroup", lambda commands, *_: asked.append(commands) or group)
+    given = ["--hosts", "a,b", "--db", "postgresql://db/x", "--gpus", "all", "--gpus-per-trial", "2"]
+
+    assert CliRunner().invoke(app, ["launch", *given]).exit_code == 0
+
+    (commands,) = asked
+    assert set(commands) == {"a", "b"}
+    assert all("--gpus=all --gpus-per-trial=2 --slots=1" in str(command) for command in commands.values())
 
 
 def test_a_job_of_kubernetes_is_all_of_standard_output(call, tmp_path):
