@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.pages import EXAMPLES
 from support.waiting import wait_for
 
 from cifarsweep.analysis.study import analyse
@@ -85,7 +86,7 @@ def test_the_last_level_can_not_go(page: Any) -> None:
 
 
 def test_chips_work_by_keyboard_and_have_names(page: Any) -> None:
-    page.get_by_role("group", name="skip").get_by_role("button", name="yes", exact=True).focus()
+    page.get_by_role("group", name="skip", exact=True).get_by_role("button", name="yes", exact=True).focus()
     page.keyboard.press("Space")
     assert fragment(page) == "hide=skip:yes"
 
@@ -143,6 +144,23 @@ def test_each_level_has_a_panel_on_common_axes(page: Any) -> None:
     assert len(page.locator("#curves-plot .annotation-text").all()) == 3
     page.select_option("#panels-by", label="–")
     assert page.locator("#curves-plot .annotation-text").count() == 0
+
+
+def test_costs_classes_and_resources_have_the_panels_of_the_curves(show: Any, tmp_path: Path) -> None:
+    path = write_pages([analyse(EXAMPLES["crossed"]())], tmp_path)[0]
+
+    opened = show(path)
+    opened.page.goto(f"{path.as_uri()}#panels=lr")
+    opened.page.wait_for_selector(".panel .plot .trace", state="attached")
+
+    titles = "(plot) => [...plot.querySelectorAll('.annotation-text')].map((title) => title.textContent)"
+    ranges = "(plot) => ['xaxis', 'xaxis2', 'xaxis3'].map((axis) => plot._fullLayout[axis].range.join())"
+    for plot in ("#curves-plot", "#costs-plot", "#classes-plot", ".panel .plot"):
+        found = opened.page.locator(plot).first
+        assert found.evaluate(titles) == ["lr = 0.03", "lr = 0.1", "lr = 0.3"], plot
+        assert len(set(found.evaluate(ranges))) == 1, plot
+    assert opened.page.locator("#costs-front").inner_text().endswith("Every panel has the line of all cells.")
+    assert opened.complaints == []
 
 
 def test_panels_stand_below_each_other_where_the_page_becomes_narrow(page: Any) -> None:

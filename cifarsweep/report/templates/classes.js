@@ -41,19 +41,20 @@ const drawClasses = () => {
   const labels = hardest(means);
   const names = labels.map((label) => short(data.classes.names[label], narrow() ? 14 : 28));
   const values = means.flatMap((mean) => labels.map((label) => mean[label]));
+  const panels = placed(plot, panelsOf(indices), PANEL.title + PANEL.down + 28 * labels.length);
+  const margin = { l: roomFor(plot, names), r: 24, t: 28, b: 46 };
   const layout = {
-    ...layoutStyle(), height: plot.clientHeight, margin: { l: roomFor(plot, names), r: 24, t: 28, b: 46 }, uirevision: "classes",
-    xaxis: {
+    ...layoutStyle(), height: plot.clientHeight, margin, uirevision: ["classes", view.panels].join(),
+    ...panelLayout(plot, panels, {
       ...axisStyle("Accuracy of the class"), tickformat: "~%",
       range: values.length ? shareRange(values, 0.02) : [0, 1],
-    },
-    yaxis: {
+    }, {
       ...axisStyle(), automargin: false, tickmode: "array", tickvals: labels.map((_, row) => row), ticks: "", showline: false, autorange: false,
       ticktext: names.map(plain),
       range: [Math.max(labels.length, 1) - 0.4, -0.6],
-    },
+    }, margin),
   };
-  const traces = indices.map((index, nth) => classTrace(index, nth, indices, labels));
+  const traces = panels.flatMap(({ cells, axes }) => cells.map((index, nth) => ({ ...classTrace(index, nth, cells, labels), ...axes })));
   Plotly.react(plot, traces, layout, config("classes"));
 };
 

@@ -201,7 +201,7 @@ const drawCurves = () => {
     ...layoutStyle(), height: plot.clientHeight, margin: MARGIN,
     // New data keep the reader's zoom, another axis resets it.
     uirevision: [axis, unit, logX, metric.name, log, view.panels].join(),
-    ...panelLayout(panels, {
+    ...panelLayout(plot, panels, {
       ...axisStyle(titled(label, unit)), ...scaleStyle(logX, across),
       ...(across ? { range: across } : { rangemode: "tozero" }),
     }, {
@@ -219,12 +219,17 @@ const drawResources = () => {
   for (const plot of document.querySelectorAll(".panel .plot")) {
     const metric = data.metrics[Number(plot.dataset.metric)];
     const { lines, unit } = linesOf(metric, axis);
+    const margin = { l: 50, r: 14, t: 8, b: 42 };
+    // Such a plot has half of the page: its panels stand below each other.
+    const panels = placed(plot, panelsOf(lines.map(({ index }) => index)), 130, 1);
     const layout = {
-      ...layoutStyle(), margin: { l: 50, r: 14, t: 8, b: 42 }, ...(onPaper() ? { width: PAPER / 2 - 12 } : {}),
-      xaxis: { ...axisStyle(titled(axisLabel(axis), unit)), rangemode: "tozero", nticks: 6 },
-      yaxis: { ...axisStyle(), rangemode: "tozero", nticks: 5, tickformat: ",~r" },
+      ...layoutStyle(), height: plot.clientHeight, margin, ...(onPaper() ? { width: PAPER / 2 - 12 } : {}), uirevision: view.panels,
+      ...panelLayout(plot, panels, { ...axisStyle(titled(axisLabel(axis), unit)), rangemode: "tozero", nticks: 6 }, {
+        ...axisStyle(), rangemode: "tozero", nticks: 5, tickformat: ",~r",
+      }, margin),
     };
-    const traces = lines.map((line) => lineTrace(line, metric, unit));
+    const traces = panels.flatMap(({ cells, axes }) => lines.filter(({ index }) => cells.includes(index)).map((line) => (
+      { ...lineTrace(line, metric, unit), ...axes })));
     Plotly.react(plot, traces, layout, { ...config("resources"), displayModeBar: false });
   }
 };

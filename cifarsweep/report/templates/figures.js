@@ -154,12 +154,15 @@ const drawCosts = () => {
     x: cost.front.map(x), y: cost.front.map((index) => data.cells[index].mean), mode: "lines", hoverinfo: "skip",
     line: { color: css("--soft"), width: 1.5, shape: "hv", dash: "dot" },
   };
-  byId("costs-front").textContent = `${cost.told}${view.hidden.size ? " It is the front of all cells, also of those that are hidden." : ""}`;
-  const traces = [front, ...costTraces(done, cost, x, numbered(cost.front, at, ends), unit)];
+  byId("costs-front").textContent = `${cost.told}${view.hidden.size ? " It is the front of all cells, also of those that are hidden." : ""}${view.panels === null ? "" : " Every panel has the line of all cells."}`;
+  const panels = placed(plot, panelsOf(done));
+  const numbers = numbered(cost.front, at, ends);
+  const traces = panels.flatMap(({ cells, axes }) => [front, ...costTraces(cells, cost, x, numbers, unit)].map((trace) => ({ ...trace, ...axes })));
   const layout = {
-    ...layoutStyle(), margin: { l: 62, r: 24, t: 28, b: 48 }, uirevision: [cost.name, unit, log, byId("close-up")?.checked].join(),
-    xaxis: { ...axisStyle(titled(cost.label, unit)), ...scaleStyle(log, ends.x), range: ends.x },
-    yaxis: { ...axisStyle(plain(data.accuracy)), tickformat: valueFormat(), range: ends.y },
+    ...layoutStyle(), height: plot.clientHeight, margin: MARGIN, uirevision: [cost.name, unit, log, byId("close-up")?.checked, view.panels].join(),
+    ...panelLayout(plot, panels, { ...axisStyle(titled(cost.label, unit)), ...scaleStyle(log, ends.x), range: ends.x }, {
+      ...axisStyle(plain(data.accuracy)), tickformat: valueFormat(), range: ends.y,
+    }),
   };
   Plotly.react(plot, traces, layout, config("costs"));
   retick(plot);

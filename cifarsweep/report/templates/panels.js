@@ -14,12 +14,13 @@ const panelsOf = (indices) => {
 };
 const columnsFor = (count) => (narrow() ? 1 : count <= 3 ? count : count === 4 ? 2 : 3);
 /** Give each panel its place and its axes, and the plot the height for all rows. */
-const placed = (plot, panels) => {
-  const columns = columnsFor(panels.length);
+const placed = (plot, panels, row = narrow() ? 210 : 250, columns = columnsFor(panels.length)) => {
   const rows = Math.ceil(panels.length / columns);
-  plot.style.height = "";
+  plot.dataset.high ??= plot.style.height; // as the page reserves it
+  plot.style.height = plot.dataset.high;
   const most = onPaper() ? PAGE : Infinity;
-  const high = rows === 1 ? plot.clientHeight - (columns > 1 ? 20 : 0) : Math.min(rows * (narrow() ? 210 : 250) + MARGIN.t + MARGIN.b, most);
+  const least = Math.min(rows * row + MARGIN.t + MARGIN.b, most);
+  const high = rows === 1 ? Math.max(plot.clientHeight - (columns > 1 ? 20 : 0), least) : least;
   if (panels.length > 1) plot.style.height = `${high}px`;
   return panels.map((panel, nth) => ({
     ...panel, nth, columns, rows, column: nth % columns, row: Math.floor(nth / columns), last: nth + columns >= panels.length,
@@ -32,11 +33,10 @@ const partOf = (nth, count, gap, length) => {
   return [nth * (one + apart), nth * (one + apart) + one];
 };
 /** Axes and titles of placed panels: all have the range of the first; ticks stand below the columns and left of the rows. */
-const panelLayout = (panels, xStyle, yStyle) => {
+const panelLayout = (plot, panels, xStyle, yStyle, margin = MARGIN) => {
   if (panels.length === 1) return { xaxis: xStyle, yaxis: yStyle, annotations: titlesOf(panels) };
   const layout = { annotations: titlesOf(panels) };
-  const plot = byId("curves-plot");
-  const [width, height] = [(onPaper() ? PAPER : plot.clientWidth) - MARGIN.l - MARGIN.r, plot.clientHeight - MARGIN.t - MARGIN.b];
+  const [width, height] = [(onPaper() ? PAPER : plot.clientWidth) - margin.l - margin.r, plot.clientHeight - margin.t - margin.b];
   for (const { nth, columns, rows, column, row, last } of panels) {
     const own = nth ? String(nth + 1) : "";
     const [low, high] = partOf(rows - 1 - row, rows, PANEL.down, height);
