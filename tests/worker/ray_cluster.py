@@ -1,4 +1,4 @@
-"""A Ray cluster of two nodes on the loopback, in a process of its own: `python ray_cluster.py` is one.
+"""A Ray cluster of two nodes on the loopback, in a process of its own: `python ray_cluster.py FOLDER` is one.
 
 Its first line of output is the address. Each line of input asks for one thing: `lose`, that the newest node is killed
 with all that runs on it, as by the loss of a machine; `drain`, that it is to go soon, as when a cloud wants it back;
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ class RayCluster:
 
     address: str
     process: subprocess.Popen[str]
+    #: Where Ray keeps what it and the actors say.
+    folder: Path
 
     def ask(self, what: str) -> None:
         """Let it `lose` or `drain` its newest node, or `add` another one."""
@@ -38,11 +41,12 @@ class RayCluster:
 @contextmanager
 def cluster(log: Path) -> Iterator[RayCluster]:
     """Run a cluster for as long as the block lasts."""
-    command = [sys.executable, __file__]
     with (
+        # Not in a folder of pytest, whose path is too long for sockets.
+        tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder,
         log.open("wb") as errors,
         subprocess.Popen(
-            command,
+            [sys.executable, __file__, folder],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -55,7 +59,7 @@ def cluster(log: Path) -> Iterator[RayCluster]:
         try:
             address = process.stdout.readline().strip()
             assert address.startswith("127.0.0.1:"), log.read_text()
-            yield RayCluster(address, process)
+            yield RayCluster(address, process, Path(folder))
         finally:
             # Its end is the end of its input, which it waits for.
             assert process.stdin is not None
@@ -71,7 +75,9 @@ def _main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     node = {"num_cpus": 1, "num_gpus": 0, "object_store_memory": _MEMORY}
-    running = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    running = Cluster(
+        initialize_head=True, head_node_args={**node, "include_dashboard": False, "temp_dir": sys.argv[1]}
+    )
     second = running.add_node(**node)
     print(running.address, file=answers, flush=True)
     for line in sys.stdin:

@@ -147,6 +147,8 @@ def test_workers_follow_the_queue_in_the_environment_of_a_file(two_nodes, tmp_pa
     # then
     assert created.returncode == launched.returncode == 0, launched.stdout + launched.stderr
     assert launched.stdout.count("runs on") == 1 and "own/0 width=1, seed 0: finished" in launched.stdout
+    said = [path.read_bytes() for path in two_nodes.folder.glob("session_*/logs/**/*") if path.is_file()]
+    assert any(b"own/0" in text for text in said) and not any(b"own.db" in text for text in said)
     with Store.open(environment["CIFARSWEEP_DB"], read_only=True) as store:
         assert {trial.final["val/accuracy"] for trial in store.trials.all("own")} == {0.75}
 
