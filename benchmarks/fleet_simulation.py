@@ -54,7 +54,7 @@ class Plan:
     lengths: tuple[float, ...] = (10, 60, 600, 3600)
 
 
-QUICK = Plan(server_costs.SMALL, 2, ((12, 0.0, 8), (12, 0.1, 6)), 50, 300, 20, (20, 60))
+QUICK = Plan(server_costs.SMALL, 2, ((12, 0.0, 8), (12, 0.1, 6)), 50, 300, 60, (20, 60))
 
 
 # The model beside what it is a model of.
@@ -219,12 +219,16 @@ def variants(
 ) -> Iterator[tuple[str, World]]:
     """What might move the limit, each alone, then all that are ours to build together."""
     yield "as it is", world
-    status = next(ms for (what, _), ms in reversed(table.items()) if what.startswith("counting"))
+    status, snapshot = (
+        next(ms for (what, _), ms in reversed(table.items()) if what.startswith(begin))
+        for begin in ("counting", "a dashboard")
+    )
     yield "as it was: all trials counted at each look", world.with_calls(look=Cost((status,)))
     yield "beats every 30 s, leases of 180 s", replace(world, beat_s=30.0, saves_every=2)
     yield "beats of 50 leases in one statement", world.with_calls(beat=changed["beat, batched"], alive=Cost((0.0,)))
     yield "lost leases looked for once a second, not by every claim", replace(world, sweeps=True)
-    yield "nobody tells Optuna", world.with_calls(tell=Cost((0.0,)))
+    yield "a dashboard is open, on this server and no replica", replace(world, dashboards=1, dashboard=snapshot / 1e3)
+    yield "nobody tells Optuna", world.with_calls(tell=Cost((0.0,)), told=Cost((0.0,)))
     yield "both: longer beats, and lost leases once a second", replace(world, sweeps=True, beat_s=30.0, saves_every=2)
     yield "8 cores", replace(world, cores=8)
     yield "32 cores", replace(world, cores=32)
@@ -272,6 +276,7 @@ def under_way(world: World, name: str, away: Away | None = None, until: float = 
         "latest_beat_s": queue.latest_beat,
         "leases_lost": queue.lost,
         "refused": record.refused,
+        "told": queue.told,
         "took_s": time.process_time() - start,
     }
 

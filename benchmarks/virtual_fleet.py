@@ -10,7 +10,7 @@ from itertools import cycle
 from server_costs import Cost, Costs
 from virtual_server import Away, Call, Caller, Record, serve
 
-#: A worker that finds nothing asks again after so many seconds; an open dashboard asks every two.
+#: A worker that finds nothing asks again after so many seconds; an open dashboard two seconds after the last answer.
 POLL_S, DASHBOARD_S = 1.0, 2.0
 #: Trials last between half and one and a half times their mean.
 SPREAD = 0.5
@@ -61,12 +61,18 @@ class World:
         claim = calls["claim"]._replace(a_lease=0.0) if self.sweeps else calls["claim"]
         return calls["finish"].at(leases) + calls["look"].at(leases) + claim.at(leases)
 
+    @property
+    def most_told(self) -> float:
+        """Trials a second that Optuna can be told: one at a time, with what the one that tells them computes."""
+        return 1e3 / (self.costs.tell_client_ms + self.costs.calls["told"].at(0))
+
     def load(self, workers: float) -> float:
         """Cores that are busy on average while so many workers train."""
         each = (self.trial_cost(workers) + self.beats_a_trial * self.beat_cost(workers)) / self.trial_s
         sweep = self.costs.calls["claim"].a_lease * workers if self.sweeps else 0.0
-        watched = self.dashboards * self.dashboard / DASHBOARD_S
-        return (1 + self.costs.behind) * (workers * each + sweep) / 1e3 + watched
+        told = min(workers / self.trial_s, self.most_told) * self.costs.calls["told"].at(0)
+        watched = self.dashboards * self.dashboard / (DASHBOARD_S + self.dashboard)
+        return (1 + self.costs.behind) * (workers * each + sweep + told) / 1e3 + watched
 
     def most_workers(self, share: float = 0.8) -> int:
         """So many that the given share of the cores is busy."""
@@ -99,6 +105,7 @@ class Queue:
     left: int
     leased: int = 0
     done: int = 0
+    told: int = 0
     lost: int = 0
     """Leases that ran out, since a beat was answered too late: another worker may have taken the trial."""
     latest_beat: float = 0.0
@@ -163,18 +170,33 @@ class Worker:
 
 
 class Regular:
-    """Asks the same again and again, while trials are left: a dashboard, or whoever looks for lost leases."""
+    """Asks the same, so long after each answer, while trials are left: a dashboard, or who looks for lost leases."""
 
-    def __init__(self, queue: Queue, what: str, every_s: float, seconds: Callable[[], float], begins: float) -> None:
-        self._queue, self._what, self._every_s, self._seconds, self._due = queue, what, every_s, seconds, begins
+    def __init__(self, queue: Queue, what: str, pause_s: float, seconds: Callable[[], float]) -> None:
+        self._queue, self._what, self._pause_s, self._seconds = queue, what, pause_s, seconds
 
     def following(self, now: float) -> Call | None:
         """See `Caller`."""
         if not (self._queue.left or self._queue.leased):
             return None
-        at = max(now, self._due)
-        self._due = at + self._every_s
-        return Call(at, self._what, self._seconds(), writes=False)
+        return Call(now + self._pause_s, self._what, self._seconds(), writes=False)
+
+
+class Teller:
+    """Tells Optuna of one trial after the other that is done."""
+
+    def __init__(self, world: World, queue: Queue, costs: Drawn) -> None:
+        self._queue, self._costs, self._computes_s = queue, costs, world.costs.tell_client_ms / 1e3
+
+    def following(self, now: float) -> Call | None:
+        """See `Caller`."""
+        queue = self._queue
+        if not (queue.left or queue.leased):
+            return None
+        if queue.told == queue.done:
+            return Call(now + 1.0, "nothing to tell", 0.0, writes=False)
+        queue.told += 1
+        return Call(now + self._computes_s, "told", self._costs("told"))
 
 
 def run(world: World, *, until: float = float("inf"), away: Away | None = None) -> tuple[Queue, Record]:
@@ -184,10 +206,10 @@ def run(world: World, *, until: float = float("inf"), away: Away | None = None) 
     callers: list[Caller] = [
         Worker(world, queue, costs, rng, rng.uniform(0, world.trial_s)) for _ in range(world.workers)
     ]
-    for _ in range(world.dashboards):
-        callers.append(Regular(queue, "dashboard", DASHBOARD_S, lambda: world.dashboard, rng.uniform(0, DASHBOARD_S)))
+    callers.append(Teller(world, queue, costs))
+    callers += [Regular(queue, "dashboard", DASHBOARD_S, lambda: world.dashboard) for _ in range(world.dashboards)]
     if world.sweeps:
-        callers.append(Regular(queue, "sweep", 1.0, lambda: costs.slopes["claim"] * queue.leased, 0.0))
+        callers.append(Regular(queue, "sweep", 1.0, lambda: costs.slopes["claim"] * queue.leased))
     record = serve(callers, world.cores, flushes(world.costs, rng), until=until, away=away)
     assert queue.left + queue.leased + queue.done == world.trials, queue
     return queue, record

@@ -13,7 +13,17 @@ from types import ModuleType
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-COSTS = {"claim": 2.0, "finish": 1.0, "beat": 0.7, "save": 1.2, "look": 0.3, "alive": 0.2, "tell": 0.3, "poll": 1.5}
+COSTS = {
+    "claim": 2.0,
+    "finish": 1.0,
+    "beat": 0.7,
+    "save": 1.2,
+    "look": 0.3,
+    "alive": 0.2,
+    "tell": 0.3,
+    "poll": 1.5,
+    "told": 4.0,
+}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +44,7 @@ def fleet(server: ModuleType):
 def world(fleet: ModuleType):
     """300 workers on one core, with costs that don't vary."""
     calls = {what: fleet.Cost((ms,), 0.001 if what in ("claim", "poll") else 0.0) for what, ms in COSTS.items()}
-    costs = fleet.Costs(calls, (0.2,), connect=10.0, connection_mb=2.0, behind=0.1)
+    costs = fleet.Costs(calls, (0.2,), connect=10.0, connection_mb=2.0, tell_client_ms=20.0, behind=0.1)
     return fleet.World(costs, workers=300, trials=2_000, trial_s=60.0, cores=1)
 
 
@@ -121,6 +131,16 @@ def test_a_busy_server_is_as_busy_as_the_sum_of_its_calls(fleet: ModuleType, wor
     assert (record.busy - before.busy) / 600 == pytest.approx(world.load(300), rel=0.03)
 
 
+def test_whoever_asks_again_and_again_takes_a_share_of_the_server(fleet: ModuleType, world):
+    watched = fleet.replace(world, dashboards=1, dashboard=0.5, trials=600)
+
+    queue, record = fleet.run(watched, until=100.0)
+
+    assert watched.load(0) == pytest.approx(0.5 / 2.5)
+    assert len(record.waits["dashboard"]) in (38, 39)  # each has to let short calls pass
+    assert queue.leased > 0
+
+
 def test_a_server_that_is_away_loses_no_trial(fleet: ModuleType, server: ModuleType, world):
     rng = random.Random(1)
     away = server.Away(100.0, 130.0, 0.01, lambda: rng.uniform(0.5, 1.5))
@@ -142,10 +162,11 @@ def test_longer_beats_and_more_cores_carry_more_workers(fleet: ModuleType, world
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 def test_all_of_it_in_small(tmp_path: Path):
     command = [sys.executable, str(FOLDER / "fleet.py"), "--simulate", "--quick", "--out", str(tmp_path / "all.json")]
 
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=580, check=False)
 
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "all.json").read_text())
