@@ -12,8 +12,9 @@ from cifarsweep.cli.app import app
 
 
 @pytest.fixture
-def offered(call):
-    """What is offered for the last word of a line."""
+def offered(call, monkeypatch):
+    """What is offered for the last word of a line, however long this machine takes to find it."""
+    monkeypatch.setattr(completion, "_PATIENCE_S", 200.0)
 
     def _offered(line: str, **more: str) -> list[str]:
         words = line.split(" ")
