@@ -1,13 +1,16 @@
 """The command line as a user starts it, in an empty folder."""
 
+import functools
 import io
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
 import pytest
+import typer.main
 
 from cifarsweep.cli.main import main
 
@@ -35,6 +38,14 @@ def cli(tmp_path: Path, environment: dict[str, str]):
         )
 
     return run
+
+
+@pytest.fixture(autouse=True, scope="session")
+def commands_made_once() -> Iterator[None]:
+    """Let Typer keep the commands that it makes of our functions, which it would make anew for each line."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
+        yield
 
 
 @pytest.fixture
