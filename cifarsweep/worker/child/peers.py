@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,10 +64,8 @@ class Peers:
         return self._folder / "store"
 
     def have_met(self) -> None:
-        """Remove the meeting point."""
-        self.meeting_point.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self._folder.rmdir()
+        """Remove the meeting point; a slow process may make it anew for a moment, until its trial has ended."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
     def usable(self) -> bool:
@@ -89,6 +88,7 @@ class Peers:
         """Take note that the trial needs the others no more. Does not return where one of them has just failed."""
         with self._lock:
             self._training = False
+        self.have_met()
 
     def fail(self, *, of_others: bool) -> None:
         """Take note that the trial failed in this process, perhaps since it lost the others: then they say why."""
