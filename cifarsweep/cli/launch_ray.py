@@ -109,8 +109,15 @@ def _runtime_env(file: Path | None) -> dict[str, Any]:
     except ModuleNotFoundError:
         given = {}  # without Ray there is no YAML either, which the next line says
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise SpecError(f"--runtime-env {file}: can't be read as YAML: {str(error).splitlines()[0]}") from None
+        raise SpecError(f"--runtime-env {file}: can't be read as YAML: {_reason(error)}") from None
     return checked_runtime_env(given, f"--runtime-env {file}")
+
+
+def _reason(error: Exception) -> str:
+    """Why a file is no YAML, and in which line where that is known."""
+    mark = getattr(error, "problem_mark", None)
+    where = f"line {mark.line + 1}: " if mark is not None else ""
+    return where + str(getattr(error, "problem", None) or error).splitlines()[0]
 
 
 def _with_whole_paths(work: Work, uploaded: bool) -> Work:

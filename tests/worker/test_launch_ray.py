@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from cifarsweep.errors import CifarsweepError, SpecError, StoreUnavailable
 from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.types import AttemptEnd, TrialState
 from cifarsweep.store import Store
+from cifarsweep.worker.launch import ray_connection
 from cifarsweep.worker.launch.local import Backoff
 from cifarsweep.worker.launch.ray import Place, RayGroup
 from cifarsweep.worker.launch.ray_actor import LOGS, News, Order
@@ -402,3 +404,19 @@ def test_without_ray_it_is_one_sentence(monkeypatch: pytest.MonkeyPatch):
 
     with pytest.raises(CifarsweepError, match=r"--ray needs one more package: pip install '?ray"):
         checked_runtime_env({}, "f")
+
+
+def test_a_port_of_something_else_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ray_connection, "_LONGEST_CONNECTION_S", 0.2)
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        pytest.raises(CifarsweepError, match=r"what answers there is not Ray.*ray://HOST:10001"),
+        ray_connection.cluster(f"127.0.0.1:{server.getsockname()[1]}", {}),
+    ):
+        pass
+
+
+def test_a_reason_that_stands_below_its_headline_is_said():
+    assert ray_connection._reason(ConnectionError("Failed on the server:\n\nKeyError: 'x'\n")).endswith("KeyError: 'x'")
+    assert ray_connection._reason(ConnectionError("refused\nmore")) == "refused"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import socket
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from cifarsweep.text import one_line, quoted
 
 _ADDRESS = re.compile(r"auto|(?P<scheme>ray://)?(?P<host>[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{1,5})")
 _NEEDS_RAY = "--ray needs one more package: {}"
+_PORTS = "`ray status` says whether it runs; its own machines take HOST:6379, others ray://HOST:10001"
 #: Ray itself tries for minutes, and says so in lines of its own.
 _LONGEST_CONNECTION_S = 15.0
 
@@ -55,10 +57,10 @@ def cluster(address: str, runtime_env: Mapping[str, Any]) -> Iterator[Any]:
     found = _ADDRESS.fullmatch(address)
     try:
         if found is not None and found["host"]:
-            socket.create_connection((found["host"].strip("[]"), int(found["port"])), _LONGEST_CONNECTION_S).close()
+            _check_server(found["host"], found["port"])
         ray.init(address, runtime_env=dict(runtime_env), log_to_driver=False, logging_level=logging.ERROR)
     except (ImportError, OSError, RuntimeError, ValueError) as error:
-        raise CifarsweepError(f"--ray {address}: {_first_line(error)}; `ray status` says whether it runs") from None
+        raise CifarsweepError(f"--ray {address}: {_reason(error)}; {_PORTS}") from None
     try:
         yield ray
     finally:
@@ -69,6 +71,20 @@ def other_hosts(ray: Any) -> list[str]:
     """Return the names of the cluster's machines that are not this one."""
     names = {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
     return sorted(names - {socket.gethostname()})
+
+
+def _check_server(host: str, port: str) -> None:
+    """Raise OSError if nothing answers there, or something that speaks no gRPC: Ray would wait for minutes."""
+    import grpc
+
+    socket.create_connection((host.strip("[]"), int(port)), _LONGEST_CONNECTION_S).close()
+    if os.environ.get("RAY_USE_TLS", "0") != "0":
+        return
+    with grpc.insecure_channel(f"{host}:{port}") as channel:
+        try:
+            grpc.channel_ready_future(channel).result(_LONGEST_CONNECTION_S)
+        except grpc.FutureTimeoutError:
+            raise ConnectionError("what answers there is not Ray") from None
 
 
 def _import_ray() -> Any:
@@ -82,6 +98,14 @@ def _import_ray() -> Any:
 
 
 def _first_line(error: BaseException) -> str:
-    """The first line, and the last one where that only announces it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return one_line(f"{lines[0]} {lines[-1]}" if lines[0].endswith(":") and len(lines) > 1 else lines[0])
+    return _lines(error)[0]
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first line; where that only announces others, the last one too."""
+    lines = _lines(error)
+    return f"{lines[0]} {lines[-1]}" if lines[0].endswith(":") and len(lines) > 1 else lines[0]
+
+
+def _lines(error: BaseException) -> list[str]:
+    return [one_line(line) for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
