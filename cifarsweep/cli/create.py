@@ -80,6 +80,7 @@ def create(
 
 def _create(db: str, spec: Study, notes: list[str], *, extend: bool, other_data: bool, no_reuse: bool) -> None:
     from cifarsweep.analysis.planning import expected_spread, has_chances
+    from cifarsweep.formatting import plural
     from cifarsweep.store import Store
     from cifarsweep.worker.known_here import KnownHere
 
@@ -92,7 +93,7 @@ def _create(db: str, spec: Study, notes: list[str], *, extend: bool, other_data:
         spread = expected_spread(spec, store) if created.added and has_chances(spec) else None
         plans = store.studies.plans(spec.name)
     if created.added:
-        typer.echo(f"{spec.name}: {created.added} trials added ({shape_text(spec)})")
+        typer.echo(f"{spec.name}: {plural(created.added, 'trial')} added ({shape_text(spec)})")
         report_requeued(spec.name, created)
         for line in work:
             typer.echo(line)

@@ -56,6 +56,7 @@ def extend(
 
 def _all_cells(store: Store, name: str, seeds: int, look: bool, no_reuse: bool) -> None:
     from cifarsweep.analysis.samples import seed_order
+    from cifarsweep.formatting import plural
     from cifarsweep.spec.study import check_trial_count
     from cifarsweep.worker.known_here import KnownHere
 
@@ -70,7 +71,7 @@ def _all_cells(store: Store, name: str, seeds: int, look: bool, no_reuse: bool) 
     _say_unplanned(spec, plans)
     here = KnownHere()
     created = store.studies.create(more, extend=True, planner=planner_for(here, no_reuse))
-    typer.echo(f"{name}: {created.added} trials added")
+    typer.echo(f"{name}: {plural(created.added, 'trial')} added")
     report_requeued(name, created)
     for line in workload_text(store, here, created):
         typer.echo(line)

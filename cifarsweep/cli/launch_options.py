@@ -151,6 +151,8 @@ def check_place(context: typer.Context) -> str | None:
     place = chosen[0] if chosen else None
     for name in given:
         _check_option(name, place)
+    if "max_workers" in given and context.params["workers"] != "auto":
+        raise typer.BadParameter("--max-workers is for --workers auto; leave it out, or give that")
     return place
 
 

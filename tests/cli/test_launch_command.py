@@ -88,6 +88,7 @@ def test_workers_that_are_launched_train_a_study_and_a_backup_has_it(cli, tmp_pa
         (["--ray", "auto", "--logs", "x"], "--logs is not for a Ray cluster"),
         (["--ray", "auto", "--until-eof"], "--until-eof is not for a Ray cluster"),
         (["--ray", "auto", "--workers", "0"], "'0' is not a number from 1 to 100000 or auto"),
+        (["--ray", "auto", "--max-workers", "3", "--workers", "2"], "--max-workers is for --workers auto"),
         (["--ray", "auto", "--mem", "32"], "--mem '32': is no size; write it as 32G"),
         (["--ray", "auto", "--gpus-per-worker", "3", "--gpus-per-trial", "2"], "a trial takes 2 GPUs"),
         (["--ray", "auto", "--runtime-env", "none.yaml"], "--runtime-env none.yaml: can't be read as YAML"),
