@@ -134,13 +134,17 @@ def _print(study: str, row: TrialRow, latest: Mapping[str, float], notes: Sequen
 def _attempts(row: TrialRow) -> Table:
     from rich.table import Table
 
+    from cifarsweep.spec.devices import device_text
+
+    devices = row.own_settings.devices if row.own_settings else 1
     columns = ("attempt", "worker", "device", "began", "ended", "how", "from step", "versions")
     table = Table(*columns, title="attempts", title_justify="left")
     for each in row.attempts:
         began = each.started_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
         ended = each.ended_at.astimezone().strftime("%H:%M:%S") if each.ended_at else ""
         versions = ", ".join(f"{name} {_short(version)}" for name, version in each.versions.items())
-        texts = (each.worker_id, each.device, began, ended, str(each.end or "running"), str(each.first_step), versions)
+        device = device_text(each.device, devices, each.versions)
+        texts = (each.worker_id, device, began, ended, str(each.end or "running"), str(each.first_step), versions)
         table.add_row(str(each.attempt), *map(one_line, texts))
     return table
 

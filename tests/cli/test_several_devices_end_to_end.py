@@ -60,3 +60,4 @@ def test_two_devices_are_killed_and_taken_over_to_the_bits_that_a_repetition_has
     assert all(attempt.first_step for attempt in trial.attempts[1:])
     again = cli("replay", "two/0", "--cpu")
     assert again.returncode == 0 and "two/0: reproduced" in again.stdout, again.stdout + again.stderr
+    assert "2 processes on" in cli("show", "two/0", COLUMNS="300").stdout
