@@ -4,10 +4,12 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from optuna.storages._rdb.models import BaseModel
 from scenes import at_once, cut_connections, expire, make_cell, make_due, make_study, must_claim, result, rows_at
 from sqlalchemy import event
 from support.forks import forks
@@ -387,6 +389,20 @@ def test_a_study_of_somebody_elses_is_neither_replaced_nor_joined(store: Store, 
 
     assert store.studies.all() == []
     assert len(theirs().trials) == 3
+
+
+@pytest.mark.parametrize("made", range(1, 6))
+def test_a_study_is_created_while_optuna_makes_the_tables_of_a_file(tmp_path: Path, made: int) -> None:
+    # One by one, where PostgreSQL's are there at once; `trials` is the sixth.
+    with Store.open(f"sqlite:///{tmp_path / 'results.db'}", upgrade=True) as store:
+        with store._db.engine.begin() as conn:
+            for table in BaseModel.metadata.sorted_tables[:made]:
+                table.create(conn)
+
+        store.studies.create(make_study())
+
+        finish_all(store)
+        assert store.sync_optuna() == 6 and store.admin.check() == []
 
 
 def test_a_study_that_somebody_made_after_ours_stays_and_the_others_are_told(store: Store, theirs: View) -> None:
