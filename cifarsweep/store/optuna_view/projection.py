@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Literal
 from uuid import uuid4
 
-from sqlalchemy import Connection, func, inspect, or_, select, text, update
+from sqlalchemy import Connection, func, or_, select, text, update
 
 from cifarsweep.errors import StoreError, StudyExists, UnreadableStudy
 from cifarsweep.spec.metrics import is_loss
@@ -23,7 +23,7 @@ from cifarsweep.spec.types import FINAL_STATES, Outcome, TrialState
 from cifarsweep.store.database import Database
 from cifarsweep.store.metrics import read_series
 from cifarsweep.store.optuna_view.parameters import Parameters
-from cifarsweep.store.optuna_view.storage import LockHeld, OptunaLink, file_lock, held_elsewhere, quiet
+from cifarsweep.store.optuna_view.storage import LockHeld, OptunaLink, file_lock, has_tables, held_elsewhere, quiet
 from cifarsweep.store.records import Series
 from cifarsweep.store.schema import study, trial
 from cifarsweep.store.study_rows import read_study
@@ -43,8 +43,6 @@ _BATCH = 50
 #: Any number that no other advisory lock has.
 _CREATE_LOCK = 0xC1FA_0003
 _FINAL = [state.value for state in FINAL_STATES]
-#: Those of Optuna's tables that we read ourselves.
-_TABLES = {"studies", "trials", "study_user_attributes"}
 #: An Optuna study with trials and without our mark.
 _FOREIGN = (
     "SELECT 1 FROM studies WHERE study_name = :name "
@@ -72,7 +70,7 @@ class Projection:
 
     def _create_tables(self, conn: Connection) -> None:
         self._db.backend.lock(conn, _CREATE_LOCK)
-        if not _has_tables(conn):
+        if not has_tables(conn):
             with quiet():
                 OptunaLink(self._db, lock=False).close()
 
@@ -228,14 +226,9 @@ def _foreign(found: Any) -> bool:
     return not ours and bool(found.get_trials(deepcopy=False))
 
 
-def _has_tables(conn: Connection) -> bool:
-    """Whether Optuna's tables are there. In an SQLite file it makes them one by one, and others see the first ones."""
-    return set(inspect(conn).get_table_names()) >= _TABLES
-
-
 def refuse_foreign(conn: Connection, name: str) -> None:
     """Raise StudyExists if Optuna has a study of that name that is not ours: our view would replace it."""
-    if not _has_tables(conn):
+    if not has_tables(conn):
         return
     found = conn.execute(text(_FOREIGN), {"name": name, "ours": _VIEW_ATTRIBUTE}).first()
     if found is not None:

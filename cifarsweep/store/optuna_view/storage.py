@@ -10,17 +10,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, case, false, func, select
+from sqlalchemy import Connection, case, false, func, inspect, select
 
 from cifarsweep.store.database import Database
 from cifarsweep.store.sqlite import closed_on_error
 
 #: Any number that no other advisory lock has.
 _SYNC_LOCK = 0xC1FA_0002
+#: Those of Optuna's tables that we read ourselves.
+_TABLES = {"studies", "trials", "study_user_attributes"}
 
 
 class LockHeld(Exception):
     """Another process is syncing."""
+
+
+def has_tables(conn: Connection) -> bool:
+    """Whether Optuna's tables are there. In an SQLite file it makes them one by one, and others see the first ones."""
+    return set(inspect(conn).get_table_names()) >= _TABLES
 
 
 def held_elsewhere(conn: Connection) -> bool:
