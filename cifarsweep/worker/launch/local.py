@@ -19,7 +19,8 @@ from pathlib import Path
 
 from cifarsweep.errors import CifarsweepError, SpecError, StoreUnavailable
 from cifarsweep.files import private_opener
-from cifarsweep.worker.signals import BATCH_SIGNALS, INTERACTIVE_SIGNALS, SignalInbox
+from cifarsweep.worker.launch.group import Group
+from cifarsweep.worker.signals import BATCH_SIGNALS, INTERACTIVE_SIGNALS
 from cifarsweep.worker.supervisor import EXIT_FAULTY_HOST
 
 #: Exit codes after which a restart is useless: nothing left to do, bad input, a faulty host.
@@ -149,7 +150,7 @@ class _ManagedWorker:
                 self._emit(line)
 
 
-class WorkerGroup:
+class WorkerGroup(Group):
     """Workers that run and stop together. `emit` gets a worker's name and a line of its log, or about it."""
 
     def __init__(
@@ -159,6 +160,7 @@ class WorkerGroup:
         emit: Callable[[str, str], None],
         backoff: Backoff | None = None,
     ) -> None:
+        super().__init__()
         try:
             logs.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -167,27 +169,18 @@ class WorkerGroup:
             _ManagedWorker(each, logs / f"{each.name}.log", _line_writer(each.name, emit), backoff or Backoff())
             for each in workers
         ]
-        self._signals = SignalInbox()
 
     @property
     def interrupted(self) -> bool:
         """Whether a batch system, not a person, asked for the end, as it does before a time limit."""
         return any(number in BATCH_SIGNALS for number in self._signals.heard[:1])
 
-    def run(self) -> int:
-        """Run until every worker has ended. Return the highest exit code, or that of the first signal.
+    def _let_go(self) -> None:
+        for worker in self._workers:
+            worker.kill()
 
-        On the first Ctrl-C or SIGTERM workers write checkpoints and release their trials; the second ends them at once.
-        """
-        with self._signals:
-            try:
-                self._run()
-            finally:
-                for worker in self._workers:
-                    worker.kill()
-        codes = [worker.code or 0 for worker in self._workers]
-        signals = self._signals.heard
-        return 128 + signals[0] if signals and any(codes) else max(codes, default=0)
+    def _codes(self) -> Iterable[int]:
+        return (worker.code or 0 for worker in self._workers)
 
     def _run(self) -> None:
         handled = 0

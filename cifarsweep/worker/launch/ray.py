@@ -10,16 +10,16 @@ import contextlib
 import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from cifarsweep.errors import SpecError, StoreUnavailable
 from cifarsweep.text import one_line
+from cifarsweep.worker.launch.group import Group
 from cifarsweep.worker.launch.local import Backoff
 from cifarsweep.worker.launch.ray_actor import News, Order, RayWorker
 from cifarsweep.worker.launch.ray_queue import FollowedQueue
-from cifarsweep.worker.signals import SignalInbox
 
 #: An actor answers every 10 s. One that does not has no node yet, or has lost it. Seconds.
 _LONGEST_ANSWER_S = 30.0
@@ -95,7 +95,7 @@ class _Actor:
             self._ray.kill(self._handle)
 
 
-class RayGroup:
+class RayGroup(Group):
     """Workers on a cluster. `emit` gets a worker's name and a line of it, or about it.
 
     `workers` is their number, or a queue that says it. With `wait` they go on where nothing is left to do.
@@ -112,6 +112,7 @@ class RayGroup:
         wait: bool = False,
         backoff: Backoff | None = None,
     ) -> None:
+        super().__init__()
         self._ray, self._place, self._order = ray, place, order
         self._queue = workers if isinstance(workers, FollowedQueue) else None
         self._wanted = workers if isinstance(workers, int) else 0
@@ -119,21 +120,13 @@ class RayGroup:
         self._actors: list[_Actor] = []
         self._asked = self._worst = 0
         self._has_begun = False
-        self._signals = SignalInbox()
 
-    def run(self) -> int:
-        """Run until every worker has ended. Return the highest exit code, or that of the first signal.
+    def _let_go(self) -> None:
+        for actor in self._actors:
+            actor.end()
 
-        On the first Ctrl-C or SIGTERM workers write checkpoints and release their trials; the second ends them at once.
-        """
-        with self._signals:
-            try:
-                self._run()
-            finally:
-                for actor in self._actors:
-                    actor.end()
-        signals = self._signals.heard
-        return 128 + signals[0] if signals and self._worst else self._worst
+    def _codes(self) -> Iterable[int]:
+        return (self._worst,)
 
     def _run(self) -> None:
         give_up = math.inf

@@ -11,12 +11,12 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cifarsweep.environment import without_database
 from cifarsweep.errors import CifarsweepError, SpecError, StoreUnavailable
 from cifarsweep.text import quoted
-from cifarsweep.worker.signals import SignalInbox
+from cifarsweep.worker.launch.group import Group
 
 #: No question can be answered here; a connection that is silent for 45 s is lost.
 OPTIONS = (
@@ -123,7 +123,7 @@ class _Host:
 _Event = tuple[_Host, str | None]
 
 
-class HostGroup:
+class HostGroup(Group):
     """Launchers on several hosts. `emit` gets a host's name and a line of its launcher, or about it."""
 
     def __init__(
@@ -134,29 +134,21 @@ class HostGroup:
     ) -> None:
         if shutil.which("ssh") is None:
             raise CifarsweepError("--hosts: there is no `ssh` here; install OpenSSH's client")
+        super().__init__()
         self._emit, self._events = emit, queue.Queue[_Event]()
-        self._signals = SignalInbox()
         self._commands, self._environment = commands, environment
         self._hosts: list[_Host] = []
 
-    def run(self) -> int:
-        """Run until every launcher has ended or is out of reach. Return the highest exit code, or that of a signal.
+    def _let_go(self) -> None:
+        for host in self._hosts:
+            host.leave()
 
-        On the first Ctrl-C or SIGTERM all launchers are asked to end; the second asks them to end at once.
-        """
-        with self._signals:
-            try:
-                for name, command in self._commands.items():
-                    self._hosts.append(_Host(name, command, self._environment, self._events))
-                self._run()
-            finally:
-                for host in self._hosts:
-                    host.leave()
-        codes = [StoreUnavailable.exit_code if host.code is None else host.code for host in self._hosts]
-        signals = self._signals.heard
-        return 128 + signals[0] if signals and any(codes) else max(codes, default=0)
+    def _codes(self) -> Iterable[int]:
+        return (StoreUnavailable.exit_code if host.code is None else host.code for host in self._hosts)
 
     def _run(self) -> None:
+        for name, command in self._commands.items():
+            self._hosts.append(_Host(name, command, self._environment, self._events))
         asked, give_up = 0, float("inf")
         open_hosts = set(self._hosts)
         while open_hosts and time.monotonic() < give_up:
