@@ -29,3 +29,12 @@ def store(tmp_path: Path, timing: Timing, study: Study) -> Iterator[Store]:
     with Store.open(f"sqlite:///{tmp_path}/test.db", upgrade=True, timing=timing) as opened:
         opened.studies.create(study)
         yield opened
+
+
+@pytest.fixture
+def url(tmp_path: Path, study: Study) -> str:
+    """The URL of such a database, for processes that open it themselves."""
+    url = f"sqlite:///{tmp_path}/test.db"
+    with Store.open(url, upgrade=True) as store:
+        store.studies.create(study)
+    return url

@@ -15,21 +15,12 @@ from support.waiting import wait_for
 from support.worker import TRIALS
 
 from cifarsweep.errors import DeviceError
-from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.types import TrialState
 from cifarsweep.store import Store
 from cifarsweep.worker import gpus
 from cifarsweep.worker.launch.local import Backoff, WorkerCommand, WorkerGroup
 
 AT_ONCE = Backoff(first_s=0.01, longest_s=0.01, max_crashes=3)
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    url = f"sqlite:///{tmp_path}/test.db"
-    with Store.open(url, upgrade=True) as store:
-        store.studies.create(read_study(find("demo")))
-    return url
 
 
 @pytest.fixture

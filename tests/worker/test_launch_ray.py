@@ -21,7 +21,6 @@ from support.program_child import write_program
 from support.waiting import wait_for
 
 from cifarsweep.errors import CifarsweepError, SpecError, StoreUnavailable
-from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.types import AttemptEnd, TrialState
 from cifarsweep.store import Store
 from cifarsweep.worker.launch import ray_connection
@@ -56,14 +55,6 @@ cifarsweep.trial().log(1, {"val/accuracy": float(os.environ["ACCURACY"])})
 def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ray_cluster.RayCluster]:
     with ray_cluster.cluster(tmp_path_factory.mktemp("ray") / "log") as running:
         yield running
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    url = f"sqlite:///{tmp_path}/test.db"
-    with Store.open(url, upgrade=True) as store:
-        store.studies.create(read_study(find("demo")))
-    return url
 
 
 class Driver:
