@@ -16,11 +16,10 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from torch.utils.data.distributed import DistributedSampler
-from usual_loop import Pictures, plain_network
+from usual_loop import Pictures, plain_network, plain_step
 
 from cifarsweep.data.dataset import load
 from cifarsweep.spec.settings import Settings
@@ -44,13 +43,7 @@ def train(rank: int, size: int, settings: Settings, root: Path, meeting_point: s
     while True:
         sampler.set_epoch(epoch)
         for batch, labels in loader:
-            batch, labels = batch.to(device), labels.to(device)
-            optimizer.zero_grad()
-            logits = model(batch)
-            loss = nn.functional.cross_entropy(logits, labels)
-            loss.backward()
-            optimizer.step()
-            loss.item(), (logits.argmax(1) == labels).float().mean().item()
+            plain_step(model, optimizer, batch.to(device), labels.to(device))
             step += 1
             if rank == 0:
                 print(step, flush=True)

@@ -55,6 +55,18 @@ class Pictures(Dataset[tuple[torch.Tensor, int]]):
         return self._ready(Image.fromarray(self._pictures[index])), self._labels[index]
 
 
+def plain_step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, batch: torch.Tensor, labels: torch.Tensor
+) -> tuple[float, float]:
+    """Take one step; return loss and accuracy, as most loops ask for them each time."""
+    optimizer.zero_grad()
+    logits = model(batch)
+    loss = nn.functional.cross_entropy(logits, labels)
+    loss.backward()
+    optimizer.step()
+    return loss.item(), (logits.argmax(1) == labels).float().mean().item()
+
+
 def usual_loop(
     settings: Settings, turn: int, root: Path | None = None, *, device: str = "cpu", workers: int = 0
 ) -> Iterator[None]:
@@ -67,13 +79,7 @@ def usual_loop(
     step = 0
     while True:
         for batch, labels in loader:
-            batch, labels = batch.to(device), labels.to(device)
-            optimizer.zero_grad()
-            logits = model(batch)
-            loss = nn.functional.cross_entropy(logits, labels)
-            loss.backward()
-            optimizer.step()
-            loss.item(), (logits.argmax(1) == labels).float().mean().item()
+            plain_step(model, optimizer, batch.to(device), labels.to(device))
             step += 1
             if step % turn == 0:
                 yield
