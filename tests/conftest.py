@@ -2,12 +2,14 @@
 
 import functools
 import logging
+import os
 import re
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import traceback
 import urllib.request
@@ -108,6 +110,25 @@ def revisions_read_once() -> Iterator[None]:
         # `env.py` is no revision: to run it is to upgrade.
         patch.setattr(alembic.util, "load_python_file", lambda *at: (load if at[1] == "env.py" else kept)(*at))
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def left_open_is_a_failure() -> Iterator[None]:
+    """Say which test made an SQLite connection that nobody closed: Python warns only from 3.13 on, and names none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlite3, "connect", functools.partial(sqlite3.connect, factory=_NamedConnection))
+        yield
+
+
+class _NamedConnection(sqlite3.Connection):
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._made = f"{os.environ.get('PYTEST_CURRENT_TEST')} in {threading.current_thread().name}"
+        super().__init__(*arguments, **options)
+
+    def __del__(self) -> None:
+        if _is_open(self):
+            self.close()
+            raise ResourceWarning(f"a connection was left open that was made by {self._made}")
 
 
 def _leave_to_the_kernel(connection: Any, _record: object) -> None:

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -421,3 +422,28 @@ def test_a_study_that_somebody_made_after_ours_stays_and_the_others_are_told(sto
     for _ in range(5):
         store.sync_optuna()
     assert store.sync_failing
+
+
+def test_a_sync_that_outlives_its_store_leaves_no_connection_open(
+    left_open: Callable[[], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a worker ends because its device is bad: it waits for no sync."""
+    store = Store.open(f"sqlite:///{tmp_path}/results.db", upgrade=True)
+    store.studies.create(make_study())
+    finish_all(store)
+    tell, amid, closed = optuna.Study.add_trial, threading.Event(), threading.Event()
+
+    def told_later(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        amid.set()
+        closed.wait()
+        tell(study, trial)
+
+    monkeypatch.setattr(optuna.Study, "add_trial", told_later)
+    syncing = threading.Thread(target=store.sync_optuna)
+    syncing.start()
+    amid.wait()
+    store.close()
+    closed.set()
+    syncing.join()
+
+    assert left_open() == []

@@ -63,6 +63,7 @@ class Projection:
         self._views: dict[str, str] = {}
         self._warned: set[str] = set()
         self._failures = 0
+        self._closed = False
 
     def prepare(self) -> None:
         """Create Optuna's tables where they are missing."""
@@ -81,13 +82,15 @@ class Projection:
         try:
             return self._sync(limit)
         except LockHeld:
-            self.close()
+            self._close_link()
         except Exception as error:
             # Optuna raises errors of many kinds, and a new version may refuse its older tables.
-            self.close()
+            self._close_link()
             self._warn_once(_reason(error))
         finally:
             self._sync_lock.release()
+            if self._closed:
+                self.close()
         return 0
 
     @property
@@ -96,7 +99,15 @@ class Projection:
         return self._failures >= _MOST_FAILURES
 
     def close(self) -> None:
-        """Close Optuna's connections."""
+        """Close Optuna's connections; a sync under way in another thread closes its own when it ends."""
+        self._closed = True
+        if self._sync_lock.acquire(blocking=False):
+            try:
+                self._close_link()
+            finally:
+                self._sync_lock.release()
+
+    def _close_link(self) -> None:
         if self._link is not None:
             self._link.close()
             self._link = None
@@ -126,7 +137,7 @@ class Projection:
                     # A study that can't be synced must not block the others.
                     self._warn_once(str(error))
                 except Exception as error:
-                    self.close()
+                    self._close_link()
                     self._warn_once(_reason(error))
         if synced:
             self._failures = 0
@@ -209,7 +220,7 @@ class Projection:
             view = found.user_attrs.get(_VIEW_ATTRIBUTE, "")
             if self._views.setdefault(name, view) != view:
                 self._views.clear()
-                self.close()
+                self._close_link()
                 found = optuna.load_study(study_name=name, **_options(self._open()))
         except KeyError:
             return None
