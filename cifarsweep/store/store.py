@@ -16,7 +16,8 @@ from cifarsweep.store.leases import Timing
 from cifarsweep.store.metrics import Metrics
 from cifarsweep.store.notes import Notes
 from cifarsweep.store.notices import Notices
-from cifarsweep.store.optuna_view.projection import Projection, unsynced
+from cifarsweep.store.optuna_view.outbox import unsynced
+from cifarsweep.store.optuna_view.projection import Projection
 from cifarsweep.store.queue.control import Control
 from cifarsweep.store.queue.queue import Queue
 from cifarsweep.store.search import Search

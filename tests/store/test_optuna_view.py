@@ -235,7 +235,7 @@ def test_a_view_that_another_process_wrote_anew_is_not_mistaken_for_the_old(url:
 
 
 def die_before_the_mark(url: str) -> None:
-    projection._mark_synced = lambda conn, study_id, numbers: os.kill(os.getpid(), signal.SIGKILL)
+    projection.mark_synced = lambda conn, study_id, numbers: os.kill(os.getpid(), signal.SIGKILL)
     with Store.open(url) as store:
         store.sync_optuna(4)
 
@@ -268,7 +268,7 @@ def test_a_teller_finds_the_lock_taken_and_goes_on(
     url: str, busy_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finish_all(busy_store)
-    mark = projection._mark_synced
+    mark = projection.mark_synced
     attempts = []
     connections: list[object] = []
 
@@ -278,7 +278,7 @@ def test_a_teller_finds_the_lock_taken_and_goes_on(
             attempts.append(other.sync_optuna())
         return mark(*args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(projection, "_mark_synced", meanwhile)
+    monkeypatch.setattr(projection, "mark_synced", meanwhile)
 
     assert busy_store.sync_optuna() == 6
     # Thousands of workers ask at each beat: none opens a connection for that.

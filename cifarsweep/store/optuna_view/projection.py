@@ -1,6 +1,6 @@
 """Optuna's view of our trials: each final trial once, with all that Optuna's own tools show.
 
-Our trial table is the outbox: a trial that is final and not `told` is still to be synced. Syncing and marking the
+Syncing and marking the
 trial are two commits, so the process that syncs holds an exclusive lock, and reads what Optuna has before it adds.
 """
 
@@ -9,26 +9,25 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, Literal
 from uuid import uuid4
 
-from sqlalchemy import Connection, func, or_, select, text, update
+from sqlalchemy import Connection, select, text
 
 from cifarsweep.errors import StoreError, StudyExists, UnreadableStudy
 from cifarsweep.spec.metrics import is_loss
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.types import FINAL_STATES, Outcome, TrialState
+from cifarsweep.spec.types import Outcome, TrialState
 from cifarsweep.store.database import Database
-from cifarsweep.store.metrics import read_series
+from cifarsweep.store.optuna_view.outbox import mark_synced, read_unsynced, studies_waiting, unmark_synced
 from cifarsweep.store.optuna_view.parameters import Parameters
-from cifarsweep.store.optuna_view.storage import LockHeld, OptunaLink, file_lock, has_tables, held_elsewhere, quiet
+from cifarsweep.store.optuna_view.storage import LockHeld, OptunaLink, file_lock, has_tables, quiet
 from cifarsweep.store.records import Series
-from cifarsweep.store.schema import study, trial
+from cifarsweep.store.schema import study
 from cifarsweep.store.study_rows import read_study
 from cifarsweep.store.trial_records import TrialRow
-from cifarsweep.store.trials import trials_of
 
 #: User attribute of an Optuna trial: the number of the trial here.
 NUMBER_ATTRIBUTE = "cifarsweep_trial"
@@ -42,7 +41,6 @@ _MOST_FAILURES = 5
 _BATCH = 50
 #: Any number that no other advisory lock has.
 _CREATE_LOCK = 0xC1FA_0003
-_FINAL = [state.value for state in FINAL_STATES]
 #: An Optuna study with trials and without our mark.
 _FOREIGN = (
     "SELECT 1 FROM studies WHERE study_name = :name "
@@ -120,7 +118,7 @@ class Projection:
             _log.warning("Optuna's view of %s lags behind: %s", self._db.redacted_url, reason)
 
     def _sync(self, limit: int) -> int:
-        waiting = self._db.read(_studies_waiting)
+        waiting = self._db.read(studies_waiting)
         if not waiting:
             return 0
         synced = 0
@@ -166,7 +164,7 @@ class Projection:
         synced = 0
         while batch := self._db.read(
             partial(
-                _read_unsynced,
+                read_unsynced,
                 study_id=stored.study_id,
                 metric=stored.spec.metric,
                 limit=min(_BATCH, limit - synced),
@@ -176,7 +174,7 @@ class Projection:
                 if row.number not in known:
                     target.add_trial(_frozen(row, series, parameters))
             if not self._db.write(
-                partial(_mark_synced, study_id=stored.study_id, numbers=[row.number for row, _ in batch])
+                partial(mark_synced, study_id=stored.study_id, numbers=[row.number for row, _ in batch])
             ):
                 break
             synced += len(batch)
@@ -198,7 +196,7 @@ class Projection:
                 raise StoreError(f"Optuna has a study {spec.name!r} of its own; it stays as it is")
             optuna.delete_study(study_name=spec.name, storage=storage)
         # A new Optuna study has none of our trials, whatever its predecessor had.
-        self._db.write(partial(_unmark_synced, study_id=study_id))
+        self._db.write(partial(unmark_synced, study_id=study_id))
         direction: Literal["minimize", "maximize"] = "minimize" if is_loss(spec.metric) else "maximize"
         created = optuna.create_study(study_name=spec.name, direction=direction, **_options(storage))
         created.set_user_attr("question", spec.question)
@@ -250,44 +248,6 @@ def _options(storage: Any) -> dict[str, Any]:
     import optuna
 
     return {"storage": storage, "sampler": optuna.samplers.RandomSampler(), "pruner": optuna.pruners.NopPruner()}
-
-
-def _studies_waiting(conn: Connection) -> list[str]:
-    """The studies that have something to sync; none while another process syncs."""
-    waiting = select(trial.c.study_id).where(trial.c.told.is_(False), trial.c.state.in_(_FINAL))
-    query = select(study.c.name).where(or_(study.c.study_id.in_(waiting), study.c.stale)).order_by(study.c.study_id)
-    return [] if held_elsewhere(conn) else list(conn.execute(query).scalars())
-
-
-def unsynced(conn: Connection) -> int:
-    """Final trials that Optuna does not have yet, and studies whose failures it must forget."""
-    waiting = select(func.count()).select_from(trial).where(trial.c.told.is_(False), trial.c.state.in_(_FINAL))
-    stale = select(func.count()).select_from(study).where(study.c.stale)
-    return int(conn.execute(waiting).scalar_one() + conn.execute(stale).scalar_one())
-
-
-def _read_unsynced(conn: Connection, study_id: int, metric: str, limit: int) -> list[tuple[TrialRow, Series | None]]:
-    query = select(trial.c.number).where(trial.c.study_id == study_id, trial.c.told.is_(False))
-    query = query.where(trial.c.state.in_(_FINAL)).order_by(trial.c.number).limit(limit)
-    numbers = list(conn.execute(query).scalars())
-    rows = trials_of(conn, study_id, numbers)
-    series = read_series(conn, study_id, [metric], numbers)
-    return [(row, series.get((row.number, metric))) for row in rows]
-
-
-def _mark_synced(conn: Connection, study_id: int, numbers: Sequence[int]) -> bool:
-    """Mark trials as synced; False if trials were retried meanwhile, as what was synced is outdated."""
-    query = select(study.c.stale).where(study.c.study_id == study_id).with_for_update(read=True)
-    if conn.execute(query).scalar_one():
-        return False
-    conn.execute(update(trial).where(trial.c.study_id == study_id, trial.c.number.in_(numbers)).values(told=True))
-    return True
-
-
-def _unmark_synced(conn: Connection, study_id: int) -> None:
-    conn.execute(update(study).where(study.c.study_id == study_id).values(stale=False))
-    told = trial.c.study_id == study_id, trial.c.told.is_(True)
-    conn.execute(update(trial).where(*told).values(told=False))
 
 
 def _frozen(row: TrialRow, series: Series | None, parameters: Parameters) -> Any:
