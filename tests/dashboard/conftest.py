@@ -5,7 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,14 +45,11 @@ class Client:
     def events(self) -> Iterator[Iterator[dict[str, Any]]]:
         """The messages of the stream as they come."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        connection.request("GET", "/events", headers=self.headers)
-        response = connection.getresponse()
-        try:
-            lines = iter(response.readline, b"")
-            yield (json.loads(line[6:]) for line in lines if line.startswith(b"data: "))
-        finally:
-            response.close()
-            connection.close()
+        with closing(connection):
+            connection.request("GET", "/events", headers=self.headers)
+            with connection.getresponse() as response:
+                lines = iter(response.readline, b"")
+                yield (json.loads(line[6:]) for line in lines if line.startswith(b"data: "))
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def port_of(process: subprocess.Popen[str]) -> int:
 
 
 def open_stream(port: int) -> socket.socket:
-    stream = socket.create_connection(("127.0.0.1", port), 10)
+    stream = socket.create_connection(("127.0.0.1", port), 60)
     stream.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert b"200 OK" in stream.recv(100)
     return stream
@@ -71,10 +71,10 @@ def test_ctrl_c_ends_it_in_good_order_while_pages_are_open(start, url):
 def test_the_token_from_the_environment_is_asked_for_and_never_printed(start, url, serve):
     process = start("--db", url, "--port", "0", CIFARSWEEP_TOKEN="s3cret")
     port = port_of(process)
-    with socket.create_connection(("127.0.0.1", port), 10) as stream:
+    with socket.create_connection(("127.0.0.1", port), 60) as stream:
         stream.sendall(b"GET /?token=s3cret HTTP/1.0\r\n\r\n")
         assert b"set-cookie" in stream.makefile("rb").read()
-    with socket.create_connection(("127.0.0.1", port), 10) as stream:
+    with socket.create_connection(("127.0.0.1", port), 60) as stream:
         stream.sendall(b"rubbish s3cret\r\n\r\n")
         assert b"400" in stream.makefile("rb").read()
     process.send_signal(signal.SIGINT)
