@@ -222,8 +222,20 @@ def browser() -> Iterator[Any]:
         pytest.skip("no Chromium on PATH: the pages are not tried in a browser")
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        found.new_context, found.new_page = map(_patient, (found.new_context, found.new_page))
         yield found
         found.close()
+
+
+def _patient(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Let what is asked of a page wait for as long as a slow machine may take; by default it is half a minute."""
+
+    def made(**options: Any) -> Any:
+        found = make(**options)
+        found.set_default_timeout(200_000)
+        return found
+
+    return made
 
 
 @pytest.fixture

@@ -195,13 +195,15 @@ def test_a_page_that_must_be_loaded_anew_is_shown_as_it_was_left(serve, show, ur
 
 
 def test_a_page_says_that_a_worker_fell_silent_and_who_is_to_do_what(serve, show, url, store, monkeypatch):
+    # A clock that stands: a page that takes half a minute to be shown tells of no worker that fell silent.
+    now = [leases.machine_now()]
+    monkeypatch.setattr(leases, "machine_now", lambda: now[0])
     train(store, store.queue.claim("w1"), 1, 2)
     page = show(serve(url).port, width=360)
     page.wait_for_selector("#live-running")
     assert page.locator("#live .notice").count() == 0
 
-    now = leases.machine_now
-    monkeypatch.setattr(leases, "machine_now", lambda: now() + 37)
+    now[0] += 37
 
     page.wait_for_selector("#live .notice >> nth=1")  # a look may fall on either side of the moment
     said = " ".join(page.locator("#live .notice").all_text_contents())

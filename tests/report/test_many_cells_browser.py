@@ -15,6 +15,12 @@ NAMED = "document.querySelectorAll('#finals-plot .ytick').length"
 DOTS = "document.querySelectorAll('#finals-plot .point').length"
 MAIN = "document.querySelectorAll('#curves-plot .trace').length"
 INK = "document.getElementById('finals-plot').layout.font.color"
+#: The page, which observes the figure, has heard by then: observers hear in the order in which they were made.
+OUT_OF_SIGHT = """new Promise((resolve) => {
+  const told = ([entry], observer) => { if (!entry.isIntersecting) { observer.disconnect(); resolve(); } };
+  const figure = document.getElementById("finals-plot").closest("figure.drawn");
+  new IntersectionObserver(told, { rootMargin: "600px" }).observe(figure);
+})"""
 CELLS = 60
 
 
@@ -43,7 +49,7 @@ def test_a_figure_out_of_sight_follows_the_colour_scheme_when_it_is_seen_again(s
     page.wait_for_selector("#finals-plot .point")
     light = page.evaluate(INK)
     page.evaluate("scrollTo(0, 0)")
-    page.wait_for_timeout(200)
+    page.evaluate(OUT_OF_SIGHT)
 
     page.emulate_media(color_scheme="dark")
     page.wait_for_timeout(200)
