@@ -140,11 +140,13 @@ def test_a_backup_while_others_write_is_one_moment(busy_store: Store, url: str, 
 
     writer = threading.Thread(target=write)
     writer.start()
-    with Store.open(url) as other:
-        for number in range(3):
-            other.admin.backup(tmp_path / f"{number}.db")
-    enough.set()
-    writer.join()
+    try:
+        with Store.open(url) as other:
+            for number in range(3):
+                other.admin.backup(tmp_path / f"{number}.db")
+    finally:
+        enough.set()
+        writer.join()
 
     for number in range(3):
         with opened(tmp_path / f"{number}.db") as copy:

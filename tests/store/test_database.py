@@ -5,7 +5,6 @@ import signal
 import sqlite3
 import sys
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -18,6 +17,7 @@ import pytest
 from scenes import at_once, cut_connections, make_study, must_claim, result, rows_at, steps_of
 from sqlalchemy import Connection, text
 from support.forks import forks
+from support.waiting import Beside
 
 from cifarsweep.errors import StoreError, StoreUnavailable
 from cifarsweep.spec.types import MetricRow
@@ -336,14 +336,17 @@ def test_threads_share_a_store(busy_store: Store) -> None:
 def test_a_connection_that_gets_no_answer_is_hung_up_on_and_the_work_done_over_another_one(
     cleared_postgres: str,
 ) -> None:
-    """As by a worker whose server was paused; here it is asleep for a minute."""
-    waits = iter([60, 0])
-    with Store.open(cleared_postgres) as store:
-        timer = threading.Timer(1, store.abort_connections)
-        timer.start()
-        began = time.monotonic()
+    """As by a worker whose server was paused; here it is asleep for longer than a test may take."""
+    waits = iter([3600, 0])
+    asleep = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+    with Store.open(cleared_postgres) as store, Store.open(cleared_postgres) as other:
+        hangs_up = Beside(
+            lambda: other._db.read(lambda conn: conn.execute(asleep).scalar_one()),
+            store.abort_connections,
+            interrupts=False,
+        )
 
         found = store._db.read(lambda conn: conn.execute(text(f"SELECT 7 FROM pg_sleep({next(waits)})")).scalar())
 
-        assert found == 7 and time.monotonic() - began < 30
-        timer.join()
+        hangs_up.check()
+        assert found == 7

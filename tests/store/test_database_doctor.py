@@ -1,11 +1,10 @@
 """What `doctor` says of a database: clock, sessions that block others, leases, who may write."""
 
-import threading
-import time
 from pathlib import Path
 
 from scenes import administer, make_study, must_claim, set_trial
-from sqlalchemy import text
+from sqlalchemy import Connection, text
+from support.waiting import Beside, wait_for
 
 from cifarsweep.store import Store
 from cifarsweep.store.admin import doctor
@@ -34,20 +33,23 @@ def test_leases_that_ran_out_are_counted(url: str) -> None:
     assert levels(url)["leases"].text.startswith("1 ran out, trial s/0")
 
 
+def wait_for_the_lock(conn: Connection) -> None:
+    """For longer than any machine takes to say that somebody waits."""
+    conn.execute(text("SET LOCAL lock_timeout = '250s'"))
+    conn.execute(text("UPDATE cs_trial SET rank = 0"))
+
+
 def test_the_session_that_blocks_another_is_named(cleared_postgres: str) -> None:
     with Store.open(cleared_postgres) as store, Store.open(cleared_postgres) as other:
         store.studies.create(make_study())
         with store._db.engine.begin() as conn:
+            conn.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
             conn.execute(text("UPDATE cs_trial SET rank = rank"))
             pid = conn.execute(text("SELECT pg_backend_pid()")).scalar_one()
-            waiting = threading.Thread(target=set_trial, args=(other, 1), kwargs={"rank": 0})
-            waiting.start()
-            give_up = time.monotonic() + 25  # the one that waits does so for 30 s
-            while (found := levels(cleared_postgres)["lock"]).level != "fail" and time.monotonic() < give_up:
-                time.sleep(0.1)
-        waiting.join()
+            waiting = Beside(lambda: other._db.write(wait_for_the_lock), interrupts=False)
+            found = wait_for(lambda: (said := levels(cleared_postgres)["lock"]).level == "fail" and said)
+        waiting.check()
 
-    assert found.level == "fail"
     assert f"session {pid}" in found.text and f"pg_terminate_backend({pid})" in found.text
 
 
