@@ -363,17 +363,18 @@ def fill_the_disk(ballast: Path) -> None:
 
 @dataclass(frozen=True)
 class SharedGpu(Script):
-    """A GPU of fixed power, shared by all children of the folder: of K each has a rate of peak / K**1.5, at most 1.
+    """A GPU that all children of the folder share: of K each has the rate of one alone times K**gain.
 
-    A trial whose number is beyond `memory` finds none. With a peak of 0 there is no GPU.
+    So much more or less that no pause of the machine hides it. A trial whose number is beyond `memory` finds none.
     """
 
     room: int | None = 10_000
-    peak: float = 100.0
+    gain: int = 12
     memory: int = 8
+    there: bool = True
 
     def ready(self) -> Ready:
-        return Ready("a pretended GPU", {"cuda": "pretended"} if self.peak else {})
+        return Ready("a pretended GPU", {"cuda": "pretended"} if self.there else {})
 
     def train(self, request: Train, should_stop: Callable[[], bool]) -> Iterator[events.Event]:
         if int(request.label.rpartition("/")[2]) > self.memory:
@@ -384,7 +385,7 @@ class SharedGpu(Script):
             return
         steps = 0.0
         while True:
-            steps += 100 * min(1.0, self.peak / len(list(self.folder.glob("room-*"))) ** 1.5)
+            steps += 100 * len(list(self.folder.glob("room-*"))) ** self.gain
             yield events.Progress(int(steps), 0.0, None, None, 0.0)
             time.sleep(0.01)
 

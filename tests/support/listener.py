@@ -43,7 +43,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.heard.put((dict(self.headers), json.loads(body)))
-        self.server.may_answer.wait(30)
+        self.server.may_answer.wait(200)
         self.send_response(self.server.answer)
         if self.server.answer == 302:
             self.send_header("Location", "/elsewhere")

@@ -22,9 +22,11 @@ from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.types import TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.leases import Timing
+from cifarsweep.worker import supervisor
 from cifarsweep.worker.context import WorkerConfig
 from cifarsweep.worker.display import Display, display_for, log_to
 from cifarsweep.worker.eligibility import EligibleStudies
+from cifarsweep.worker.launch import local
 from cifarsweep.worker.launch.local import WorkerCommand, WorkerGroup, stop_at_end_of_input
 from cifarsweep.worker.supervisor import Supervisor
 from support import child
@@ -127,9 +129,9 @@ def command(url: str, folder: Path, behaviour: str = "ok", how: str = "work", **
     return [sys.executable, __file__, how, url, str(folder), behaviour, json.dumps(options)]
 
 
-def member(number: int, url: str, folder: Path, behaviour: str) -> WorkerCommand:
+def member(number: int, url: str, folder: Path, behaviour: str, **options: Any) -> WorkerCommand:
     """A worker of a launcher."""
-    return WorkerCommand(f"cpu{number}", tuple(command(url, folder, behaviour, launched=True)))
+    return WorkerCommand(f"cpu{number}", tuple(command(url, folder, behaviour, launched=True, **options)))
 
 
 def _work(url: str, folder: Path, behaviour: str, options: dict[str, Any]) -> int:
@@ -138,6 +140,7 @@ def _work(url: str, folder: Path, behaviour: str, options: dict[str, Any]) -> in
     if options.pop("launched", False):
         stop_at_end_of_input()
         display = display_for(Console(width=200))
+    supervisor._GRACE_S = options.pop("grace_s", supervisor._GRACE_S)
     script = options.pop("script", "usual")
     timing = Timing(*options.pop("timing")) if "timing" in options else None
     with Store.open(url, timing=timing) as store:
@@ -147,7 +150,9 @@ def _work(url: str, folder: Path, behaviour: str, options: dict[str, Any]) -> in
 def _launch(url: str, folder: Path, behaviour: str, options: dict[str, Any]) -> int:
     if options.get("until_eof"):
         stop_at_end_of_input()
-    members = [member(number, url, folder, behaviour) for number in range(options.get("workers", 2))]
+    grace = {"grace_s": options["grace_s"]} if "grace_s" in options else {}
+    local._GRACE_S = options.get("grace_s", local._GRACE_S)
+    members = [member(number, url, folder, behaviour, **grace) for number in range(options.get("workers", 2))]
     logs = Path(options.get("logs", folder / "logs"))
     return WorkerGroup(members, logs, lambda name, line: print(name, "|", line, flush=True)).run()
 

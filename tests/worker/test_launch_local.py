@@ -28,9 +28,9 @@ def launcher(url: str, tmp_path: Path):
     """Start a launcher of two workers; those of trials that are held train until somebody stops them."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def _start(behaviour: str) -> subprocess.Popen[bytes]:
+    def _start(behaviour: str, **options: float) -> subprocess.Popen[bytes]:
         (tmp_path / "hold").touch()
-        command = worker.command(url, tmp_path, behaviour, "launch")
+        command = worker.command(url, tmp_path, behaviour, "launch", **options)
         started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
         return started[-1]
 
@@ -151,18 +151,16 @@ def test_a_signal_to_every_process_of_the_job_stops_them_as_politely(url, launch
 
 
 def test_the_second_signal_waits_for_nobody(url, launcher, tmp_path):
-    process = launcher("hang-once")
+    process = launcher("hang-once", grace_s=3600.0)
     until_both_train(url, process)
     wait_for(lambda: len(list(tmp_path.glob("demo-*"))) == 2)  # what a child leaves behind before it hangs
 
-    began = time.monotonic()
     process.send_signal(signal.SIGINT)
     # Two signals of one kind become one where the first is not heard yet.
     wait_for(lambda: any("stopping: " in log.read_text() for log in (tmp_path / "logs").iterdir()))
     process.send_signal(signal.SIGINT)
 
-    assert process.wait(200) == 130
-    assert time.monotonic() - began < 25  # who waits for a child that hangs waits 30 s
+    assert process.wait(200) == 130  # who waits for a child that hangs waits an hour
     assert counts(url)[TrialState.LEASED] == 0
 
 

@@ -340,9 +340,17 @@ while True:
     time.sleep(1000)
 """
     )
-    monkeypatch.setattr(program_run, "_KILL_AFTER_S", 0.5)
+    heard: list[int] = []
+    kill = program_run.ProgramProcess.kill
+    monkeypatch.setattr(program_run, "_KILL_AFTER_S", 0.0)
+    # It is asked before it is killed; a slow machine may take its time to do as it says.
+    monkeypatch.setattr(program_run.ProgramProcess, "kill", lambda process: kill(process) if 2 in heard else None)
 
-    told = run_program(write_program(tmp_path, script, more="stop_s = 0"), stop=once_it_reports)
+    def stop(told) -> bool:
+        heard[:] = [step for _, step, _ in told.rows]
+        return once_it_reports(told)
+
+    told = run_program(write_program(tmp_path, script, more="stop_s = 0"), stop=stop)
 
     assert told.end == events.Stopped(0)
     assert [step for _, step, _ in told.rows] == [1, 2]

@@ -105,8 +105,8 @@ def command(tmp_path: Path, behaviour: str = "ok", **options: object) -> list[st
     return child.command(tmp_path, behaviour, script="shared GPU", **options)
 
 
-def found(tmp_path: Path, peak: float = 100.0, memory: int = 8) -> int:
-    return find_slots(command(tmp_path, peak=peak, memory=memory), Settings(epochs=1))
+def found(tmp_path: Path, **options: object) -> int:
+    return find_slots(command(tmp_path, **options), Settings(epochs=1))
 
 
 def test_children_that_share_a_device_well_get_as_many_slots_as_fit(tmp_path):
@@ -116,13 +116,13 @@ def test_children_that_share_a_device_well_get_as_many_slots_as_fit(tmp_path):
 def test_children_that_gain_nothing_together_stay_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(slot_tuning, "SIZES", (1, 4))
 
-    assert found(tmp_path, peak=1) == 1
+    assert found(tmp_path, gain=-6) == 1
 
 
 def test_a_child_without_a_gpu_means_the_processor(tmp_path, monkeypatch):
     monkeypatch.setattr(slot_tuning, "processor_slots", lambda settings: 5)
 
-    assert found(tmp_path, peak=0) == 5
+    assert found(tmp_path, there=False) == 5
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,13 @@ def test_a_child_without_a_gpu_means_the_processor(tmp_path, monkeypatch):
     ],
 )
 def test_a_child_that_finds_no_room_to_start_means_that_so_many_do_not_fit(tmp_path, monkeypatch, caplog, mishap, why):
-    monkeypatch.setattr(slot_tuning, "_SILENCE_LIMIT_S", 0.4 if mishap == "silent" else 120.0)
+    rate = slot_tuning.SlotTuner.rate
+
+    def impatient_of_two(tuner: slot_tuning.SlotTuner, slots: int) -> float | None:
+        monkeypatch.setattr(slot_tuning, "_SILENCE_LIMIT_S", 0.4 if (slots, mishap) == (2, "silent") else 200.0)
+        return rate(tuner, slots)
+
+    monkeypatch.setattr(slot_tuning.SlotTuner, "rate", impatient_of_two)
     caplog.set_level(logging.INFO, logger="cifarsweep")
 
     assert find_slots(command(tmp_path, room=1, crowded_out=mishap), Settings(epochs=1)) == 1
