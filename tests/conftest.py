@@ -1,6 +1,8 @@
 """What tests of several rooms need."""
 
+import atexit
 import functools
+import gc
 import logging
 import os
 import re
@@ -39,6 +41,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--one-case", action="store_true", help="of the cases of each test, one that its name decides")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
+    """Keep the garbage collector from what stays to the end: all modules, and all tests.
+
+    To look through it again and again was half of the time in which the tests are found, and part of that of each test.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+        # Libraries complain at the exit of what is left of them.
+        atexit.register(gc.unfreeze)
 
 
 @pytest.hookimpl(tryfirst=True)
