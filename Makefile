@@ -43,7 +43,9 @@ demo: $(VENV)/.ready ## train the demo study with two workers and write its repo
 	  $(BIN)/cifarsweep worker --cpu --db $(DEMO_DB); wait $$first
 	$(BIN)/cifarsweep report demo --db $(DEMO_DB) --out reports
 
-test: $(VENV)/.ready lint types contracts unit ## lint, types, import contracts and every test
+# Two at a time: the types are checked while the first tests run.
+test: $(VENV)/.ready ## lint, types, import contracts and every test
+	@$(MAKE) --no-print-directory --jobs=2 lint types contracts unit
 
 lint: $(VENV)/.ready ## ruff, rules and format
 	$(BIN)/ruff check .
