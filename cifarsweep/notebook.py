@@ -125,21 +125,21 @@ class StudyResults:
         return _pandas().concat(parts, ignore_index=True) if parts else _frame([], COLUMNS)
 
     def verdicts(self) -> pd.DataFrame:
-        """A row a hypothesis: the claim, the decision, estimate, interval, p corrected, seeds, and the sentence."""
+        """A row a hypothesis: the claim, the decision, estimate, interval, p corrected, seeds, sentence and warning."""
         from cifarsweep.analysis.study import load_study
         from cifarsweep.formatting import labels_of
-        from cifarsweep.report.verdict_text import sentence
+        from cifarsweep.report.verdict_text import sentence, warning
 
         rows, analysis = [], load_study(self._store, self._name, curves=False)
         with labels_of(analysis.study):
-            sentences = [sentence(verdict) for verdict in analysis.verdicts]
+            sentences = [(sentence(verdict), warning(verdict)) for verdict in analysis.verdicts]
         for verdict, said in zip(analysis.verdicts, sentences, strict=True):
             fields = asdict(verdict)
             low, high = (verdict.interval.low, verdict.interval.high) if verdict.interval else (None, None)
             numbers = [fields[key] for key in ("estimate", "effect", "p", "corrected", "seeds", "more_seeds")]
-            rows.append([verdict.hypothesis.claim, str(verdict.decision), low, high, *numbers, said])
+            rows.append([verdict.hypothesis.claim, str(verdict.decision), low, high, *numbers, *said])
         columns = ("claim", "decision", "low", "high", "estimate", "effect", "p", "p_corrected", "seeds", "more_seeds")
-        return _frame(rows, (*columns, "sentence"))
+        return _frame(rows, (*columns, "sentence", "warning"))
 
     def effects(self) -> pd.DataFrame:
         """A row a level of a crossed factor: its mean over the others, the ends of its interval, cells and runs.

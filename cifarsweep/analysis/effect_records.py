@@ -105,6 +105,20 @@ class Interaction:
 
 
 @dataclass(frozen=True, slots=True)
+class NoisyCell:
+    """The cell that makes false dependences of factors more frequent than the level says, with spreads as measured."""
+
+    cell: str
+    seeds: int
+    ratio: float
+    """Its spread over that of the other cells, the root of their mean variance."""
+    chance: float
+    """That a dependence is claimed which is not there, of any two factors."""
+    needed: int | None
+    """Seeds of each cell with which it is no longer told; None for very many."""
+
+
+@dataclass(frozen=True, slots=True)
 class Effects:
     """What the factors of a study did, at its last complete look."""
 
@@ -129,3 +143,5 @@ class Effects:
     preliminary: bool
     untrained: tuple[str, ...]
     """Cells none of whose runs trained; they count with what they ended with, and say nothing of the spread."""
+    noisy: NoisyCell | None = None
+    """None where claims are as rarely false as the level says."""

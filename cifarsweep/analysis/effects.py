@@ -24,6 +24,7 @@ from cifarsweep.analysis.effect_records import (
     MarginalMean,
 )
 from cifarsweep.analysis.floors import accuracy_floor
+from cifarsweep.analysis.noisy_cells import noisy_cell
 from cifarsweep.analysis.outcomes import compared_by_seed, fallen_out
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
 from cifarsweep.analysis.samples import DoneTrials, level_of, look_at, match_cells
@@ -110,6 +111,7 @@ def effects(report: ReportStudy) -> Effects | None:
         if all(len(factors[key]) <= MOST_LEVELS for key in pair) and _cross(groups := _grouped(cells, factors, pair))
     ]
     seeds = [len(one.values) for one in cells]
+    spreads = {one.cell.name: (one.variance, len(one.values)) for one in cells if one.cell.name not in untrained}
     return Effects(
         metric=study.metric,
         factors=tuple(
@@ -125,6 +127,9 @@ def effects(report: ReportStudy) -> Effects | None:
         open_trials=sum(trial.state not in FINAL_STATES for trial in report.trials if trial.cell in names),
         preliminary=not noise.tested,
         untrained=untrained,
+        noisy=noisy_cell([pair.test for pair in pairs if pair and pair.test], spreads, noise.level)
+        if noise.tested
+        else None,
     )
 
 

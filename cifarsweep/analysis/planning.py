@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -36,7 +36,7 @@ COMMON_SD = 0.003
 #: A spread from fewer degrees of freedom says little; and no more studies than these are read.
 _FEWEST_DF, _MOST_STUDIES = 6, 10
 #: Where the means of the imagined cells lie: far from both ends of a share.
-_MIDDLE = 0.5
+MIDDLE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,12 @@ def _chances(hypothesis: Hypothesis, study: Study, sd: float, seeds: int, level:
     compared = sides(hypothesis, study)
     numbers = [len(side.cells) for side in compared]
     sd = max(sd, _guessing_sd(compared[0], study)) if hypothesis.kind == "at_chance" else sd
-    return tuple(chance_of_verdict(_evidence(hypothesis, numbers, sd, seeds, at), level) for at in DISTANCES)
+
+    def side(number: int, mean: float) -> Cells:
+        return [expected(MIDDLE + mean, sd, seeds)] * numbers[number]
+
+    found = (imagined(hypothesis, side, len(numbers), at) for at in DISTANCES)
+    return tuple(chance_of_verdict(one, level) for one in found)
 
 
 def _guessing_sd(side: Side, study: Study) -> float:
@@ -124,12 +129,11 @@ def _guessing_sd(side: Side, study: Study) -> float:
     return math.sqrt(max(known, default=0.0))
 
 
-def _evidence(hypothesis: Hypothesis, sizes: Sequence[int], sd: float, seeds: int, away: float) -> Evidence | None:
-    """The evidence if the truth lies `away` from the threshold; `sizes` are the numbers of cells of the sides."""
+def imagined(hypothesis: Hypothesis, side: Callable[[int, float], Cells], count: int, away: float) -> Evidence | None:
+    """The evidence if the truth lies `away` from the threshold; `side` makes one of the `count` sides, given its mean.
 
-    def side(number: int, mean: float) -> Cells:
-        return [expected(_MIDDLE + mean, sd, seeds)] * sizes[number]
-
+    None of `faster`, which is no difference of means.
+    """
     match hypothesis.kind:
         case "greater":
             return tests.greater(side(0, hypothesis.margin + away), side(1, 0.0), hypothesis.margin)
@@ -138,14 +142,14 @@ def _evidence(hypothesis: Hypothesis, sizes: Sequence[int], sd: float, seeds: in
         case "equivalent":
             return tests.equivalent(side(0, hypothesis.margin + away), side(1, 0.0), hypothesis.margin)
         case "at_chance":
-            return tests.near(side(0, hypothesis.margin + away), _MIDDLE, hypothesis.margin)
+            return tests.near(side(0, hypothesis.margin + away), MIDDLE, hypothesis.margin)
         case "reaches":
-            return tests.reaches(side(0, away), _MIDDLE)
+            return tests.reaches(side(0, away), MIDDLE)
         case "best":
-            return tests.best(side(0, away), [side(other, 0.0) for other in range(1, len(sizes))])
+            return tests.best(side(0, away), [side(other, 0.0) for other in range(1, count)])
         case "trend":
-            step = away / max(len(sizes) - 1, 1)
-            return tests.trend([side(number, number * step) for number in range(len(sizes))], 1)
+            step = away / max(count - 1, 1)
+            return tests.trend([side(number, number * step) for number in range(count)], 1)
         case "faster":
             return None
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 from cifarsweep.analysis.confounds import UnlikeTimes, asks_for_devices, unlike_times
 from cifarsweep.analysis.families import key_of_test
+from cifarsweep.analysis.few_seeds import FewSeeds, Test, few_seeds
 from cifarsweep.analysis.floors import guessing_floor
 from cifarsweep.analysis.new_images import of_hypothesis
 from cifarsweep.analysis.outcomes import FallenOut, compared_by_seed, fallen_out
@@ -109,6 +110,8 @@ class Verdict:
     """How the times of a `faster` were measured differently, if they were."""
     copies: Copies | None = None
     """Trials that are compared though they are one training, if there are any."""
+    few_seeds: FewSeeds | None = None
+    """The noisy cell of few seeds that makes false verdicts materially more frequent, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,10 @@ def verdicts(report: ReportStudy) -> list[Verdict]:
     evidence = [case.evidence if case.look else None for case in cases]
     judged = judge(evidence, [case.level for case in cases], kinds)
     tested = len(set(kinds))
-    return [_verdict(case, judgement, tested, report) for case, judgement in zip(cases, judged, strict=True)]
+    found = [_verdict(case, judgement, tested, report) for case, judgement in zip(cases, judged, strict=True)]
+    each = zip(kinds, evidence, cases, strict=True)
+    few = few_seeds([Test(key, one, case.level, case.compared) for key, one, case in each], report)
+    return [replace(verdict, few_seeds=one) for verdict, one in zip(found, few, strict=True)]
 
 
 def _case(hypothesis: Hypothesis, done: DoneTrials, report: ReportStudy) -> _Case:

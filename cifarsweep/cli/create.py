@@ -10,7 +10,7 @@ from rich.markup import escape
 from cifarsweep.cli import completion
 from cifarsweep.cli.best_points import best_points_of
 from cifarsweep.cli.db import report_upgrade
-from cifarsweep.cli.new_trials import NoReuse, planner_for, workload_text
+from cifarsweep.cli.new_trials import NoReuse, few_seeds_notes, planner_for, workload_text
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, OtherData, console
 from cifarsweep.cli.studies import shape_text
 
@@ -92,6 +92,7 @@ def _create(db: str, spec: Study, notes: list[str], *, extend: bool, other_data:
         work = workload_text(store, here, created)
         spread = expected_spread(spec, store) if created.added and has_chances(spec) else None
         plans = store.studies.plans(spec.name)
+        notes = [*notes, *few_seeds_notes(store, spec)]
     if created.added:
         typer.echo(f"{spec.name}: {plural(created.added, 'trial')} added ({shape_text(spec)})")
         report_requeued(spec.name, created)

@@ -9,7 +9,7 @@ import typer
 
 from cifarsweep.cli import completion
 from cifarsweep.cli.create import report_requeued
-from cifarsweep.cli.new_trials import NoReuse, planner_for, workload_text
+from cifarsweep.cli.new_trials import NoReuse, few_seeds_notes, planner_for, workload_text
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ def _all_cells(store: Store, name: str, seeds: int, look: bool, no_reuse: bool) 
     report_requeued(name, created)
     for line in workload_text(store, here, created):
         typer.echo(line)
+    for note in few_seeds_notes(store, more):
+        typer.echo(f"note: {note}")
 
 
 def _say_unplanned(study: Study, plans: Plans) -> None:
@@ -108,7 +110,7 @@ def _until_decided(store: Store, name: str, max_seeds: int | None, look: bool, n
     if (planned or extension.added) and not look:
         here = KnownHere()
         created = store.studies.add_seeds(name, extension.added, extension.plans, planner_for(here, no_reuse))
-        work = workload_text(store, here, created)
+        work = [*workload_text(store, here, created), *(f"note: {one}" for one in few_seeds_notes(store, report.study))]
     with labels_of(report.study):
         lines = [*_lines(name, extension, most, look, planned), *work]
     for line in lines:

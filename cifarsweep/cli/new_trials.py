@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from cifarsweep.spec.links import Planner
+    from cifarsweep.spec.study import Study
     from cifarsweep.store import Store
     from cifarsweep.store.records import Created
     from cifarsweep.worker.known_here import KnownHere
@@ -37,3 +38,19 @@ def workload_text(store: Store, known: KnownHere, created: Created) -> list[str]
     if work is None:
         return []
     return list(workload_lines(work, store.trials.environments(list(created.plan.known.values()))))
+
+
+def few_seeds_notes(store: Store, study: Study) -> list[str]:
+    """Say whether cells that are compared have such unlike numbers of seeds that false verdicts are more frequent."""
+    from collections import Counter
+
+    from cifarsweep.analysis.few_seeds import planned_few_seeds
+    from cifarsweep.report.few_seeds_text import planned_few_seeds_text
+    from cifarsweep.spec.types import FINAL_STATES, TrialState
+
+    if not study.hypotheses:
+        return []
+    trials = store.trials.all(study.name)
+    seeds = Counter(trial.cell for trial in trials if trial.state is TrialState.DONE or trial.state not in FINAL_STATES)
+    few = planned_few_seeds(study, seeds, store.studies.plans(study.name))
+    return [planned_few_seeds_text(few, study.name)] if few else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from cifarsweep.analysis.effect_records import Effects, Interaction, MainEffect, MarginalMean
@@ -23,6 +24,7 @@ def effect_fields(found: Effects | None) -> dict[str, Any] | None:
         "df": found.spread.df if found.spread else None,
         "spreads_alike_p": found.spread.alike if found.spread else None,
         "own_spreads": found.spread is not None and found.spread.unlike,
+        "noisy_cell": asdict(found.noisy) if found.noisy else None,
         "untrained": list(found.untrained),
         "not_averaged": list(found.apart),
         "factors": [_main_fields(main) for main in found.factors],

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from cifarsweep.analysis.effect_records import Effects, Interaction, MainEffect
+from cifarsweep.analysis.effect_records import Effects, Interaction, MainEffect, NoisyCell
 from cifarsweep.formatting import estimate_text, labelled, metric_in_text, p_text, plural
 from cifarsweep.spec.levels import level_text, shown_keys
 from cifarsweep.spec.metrics import is_loss
 from cifarsweep.spec.study import Study
+from cifarsweep.stats.error_rate import MOST_TIMES
 
 if TYPE_CHECKING:
     from cifarsweep.analysis.study import StudyAnalysis
@@ -104,6 +105,8 @@ def effect_notes(found: Effects, names: Names) -> Iterator[str]:
         yield f"{why}, so the noise is unknown, and no difference can be told from it."
     elif found.spread.floored:
         yield "Seeds lie closer together than the measurement can tell, so that its own noise counts as their spread."
+    if found.noisy:
+        yield _noisy_text(found.noisy, found.level)
     if found.untrained:
         which = "; ".join(found.untrained) if len(found.untrained) <= _NAMED else plural(len(found.untrained), "cell")
         yield f"No run of {which} trained; means count the {metric_in_text(found.metric)} that these ended with."
@@ -114,6 +117,17 @@ def effect_notes(found: Effects, names: Names) -> Iterator[str]:
     if left_out:
         counts = ", ".join(f"{count} for {names[key]}" for key, count in left_out.items())
         yield f"Cells without a counterpart at every level are left out: {counts}."
+
+
+def _noisy_text(noisy: NoisyCell, level: float) -> str:
+    mended = (
+        f"; with {noisy.needed} seeds a cell it would be below {100 * MOST_TIMES * level:.2g} %" if noisy.needed else ""
+    )
+    return (
+        f"Careful: {noisy.cell} has {plural(noisy.seeds, 'seed')} and {noisy.ratio:.2g} times the spread of the other "
+        f"cells: with spreads as they were measured, the chance that a dependence is claimed that is not there is "
+        f"about {100 * noisy.chance:.2g} %, not {100 * level:.3g} %{mended}."
+    )
 
 
 def interval_text(found: Effects) -> str:

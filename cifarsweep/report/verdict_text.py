@@ -11,6 +11,7 @@ from typing import Any
 from cifarsweep.analysis.results import NamedMean
 from cifarsweep.analysis.verdicts import Verdict
 from cifarsweep.formatting import mean_text, p_text, plural
+from cifarsweep.report.few_seeds_text import few_seeds_text
 from cifarsweep.report.hypothesis_text import hypothesis_text, kind_text
 from cifarsweep.report.new_images_text import new_images_text
 from cifarsweep.report.outcome_text import cells_fell_out_text
@@ -34,8 +35,9 @@ def sentence_and_warning(verdict: Verdict) -> str:
 
 
 def warning(verdict: Verdict) -> str:
-    """A warning about times that were measured differently, or trials that were trained once; empty for neither."""
-    return " ".join(filter(None, [_unlike_times(verdict), _copies(verdict)]))
+    """Warnings: times that were measured differently, trials that were trained once, noisy cells of few seeds."""
+    few = few_seeds_text(verdict.few_seeds) if verdict.few_seeds else ""
+    return " ".join(filter(None, [_unlike_times(verdict), _copies(verdict), few]))
 
 
 def _unlike_times(verdict: Verdict) -> str:

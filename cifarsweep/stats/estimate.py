@@ -33,6 +33,21 @@ Cells = Sequence[Sample]
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One cell of an estimate."""
+
+    weight: float
+    spread: float
+    """The variance of its runs, at least what the measurement alone gives."""
+    n: int
+
+    @property
+    def variance(self) -> float:
+        """What it adds to the variance of the estimate."""
+        return self.weight**2 * self.spread / self.n
+
+
+@dataclass(frozen=True, slots=True)
 class Estimate:
     """A mean, a difference of means or another contrast of them, with its standard error."""
 
@@ -51,6 +66,8 @@ class Estimate:
     """Distances below this count as 0."""
     floored: bool = False
     """Whether the floor of a cell took the place of its variance."""
+    parts: tuple[Part, ...] = ()
+    """Of its cells, in the order given; empty if a cell has one seed."""
 
     def above(self, threshold: float, sign: int = 1) -> float:
         """Return the one-sided p of the test that the true value lies above the threshold; below for `sign` = -1."""
@@ -108,11 +125,13 @@ def contrast(terms: Sequence[tuple[float, Sample]], method: Method = "contrast")
         return Estimate(value, math.inf, 1.0, 1, method, rounding=rounding)
     found = np.array([np.var(sample.values, ddof=1) for sample in samples])
     variances = np.maximum(found, [max(sample.floor, (SINGLE * scale) ** 2 / 12) for sample in samples])
-    error, df = satterthwaite(weights**2 * variances / n, n)
+    each = zip(weights.tolist(), variances.tolist(), n.tolist(), strict=True)
+    parts = tuple(Part(weight, spread, count) for weight, spread, count in each)
+    error, df = satterthwaite([part.variance for part in parts], n)
     known = float(df) if error else float(n.sum() - n.size)
     effect = value / math.sqrt(variances.mean()) * (1 - 3 / (4 * (n.sum() - n.size) - 1)) if error else None
     floored = bool((variances > found).any())
-    return Estimate(value, float(error), known, int(n.min()), method, effect, rounding, floored)
+    return Estimate(value, float(error), known, int(n.min()), method, effect, rounding, floored, parts)
 
 
 def mean(cells: Cells) -> Estimate | None:

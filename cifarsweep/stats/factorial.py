@@ -55,6 +55,14 @@ def interval(value: float, error: float, df: float, chance: float = 1 - CONFIDEN
     return Interval(value - half, value + half)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class OwnSpreads:
+    """The places of a table that was tested with a variance of each; all arrays are (rows, columns), nan elsewhere."""
+
+    variances: Floats
+    df: Floats
+
+
 @dataclass(frozen=True, slots=True)
 class FTest:
     """The F test that an effect is no larger than the spread within cells explains."""
@@ -64,6 +72,8 @@ class FTest:
     """Degrees of freedom of the effect."""
     error_df: float
     p: float
+    own: OwnSpreads | None = None
+    """None where all cells have one spread."""
 
 
 def pooled_spread(cells: Sequence[Sequence[float]], floors: Sequence[float]) -> Spread | None:
@@ -121,7 +131,7 @@ def interaction(means: Floats, variances: Floats, spread: Spread) -> FTest | Non
     """
     from scipy.special import fdtrc
 
-    design, values, there = _places(means)
+    design, values, there = places(means)
     if not values.size:
         return None
     weights = 1 / np.sqrt(variances[there])
@@ -143,20 +153,25 @@ def unlike_interaction(means: Floats, variances: Floats, df: Floats) -> FTest | 
     """
     from scipy.special import fdtrc
 
-    design, values, there = _places(means)
+    design, values, there = places(means)
     if not values.size or values.size == np.linalg.matrix_rank(design):
         return None
-    left = np.eye(values.size) - design @ np.linalg.pinv(design)
+    left = left_over(design)
     parts = np.diag(left) * variances[there]
     chance = parts.sum()
     f = float(values @ left @ values / chance)
     own = float(chance**2 / np.trace(np.linalg.matrix_power(left * variances[there], 2)))
     error = float(chance**2 / (parts**2 / df[there]).sum())
-    return FTest(f, own, error, float(fdtrc(own, error, f)))
+    return FTest(f, own, error, float(fdtrc(own, error, f)), OwnSpreads(variances, df))
 
 
-def _places(means: Floats) -> tuple[Floats, Floats, tuple[np.ndarray, np.ndarray]]:
-    """The design of rows plus columns at the places that are there, their means less the common one, and the places."""
+def left_over(design: Floats) -> Floats:
+    """Return the projection on what the unweighted fit leaves."""
+    return np.asarray(np.eye(len(design)) - design @ np.linalg.pinv(design))
+
+
+def places(means: Floats) -> tuple[Floats, Floats, tuple[np.ndarray, np.ndarray]]:
+    """Return the design of rows plus columns at the places that are there, their centred means, and the places."""
     row, column = np.nonzero(np.isfinite(means))
     design = np.column_stack([np.eye(means.shape[0])[row], np.eye(means.shape[1])[column]])
     # Without the common level, which the fit has anyway, no digits are lost to it.
