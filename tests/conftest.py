@@ -29,10 +29,15 @@ from support.waiting import Beside
 
 from cifarsweep import own_code
 
-# By default an example that takes longer than 0.2 s is a failure, which on a busy machine any one does now and then.
-hypothesis.settings.register_profile("patient", deadline=None)
+#: By default an example that takes more than 0.2 s is a failure, and so are ten that take a second to be made, which on
+#: a busy machine any do now and then. What a test has in its folder may be there for all its examples.
+_PATIENT: dict[str, Any] = {
+    "deadline": None,
+    "suppress_health_check": [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture],
+}
+hypothesis.settings.register_profile("patient", **_PATIENT)
 hypothesis.settings.load_profile("patient")
-hypothesis.settings.register_profile("few", deadline=None, max_examples=20)
+hypothesis.settings.register_profile("few", **_PATIENT, max_examples=20)
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As in a job in the background of a shell; the programs that tests start would inherit it and be deaf to Ctrl-C.
@@ -77,16 +82,32 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def quiet_log() -> Iterator[None]:
-    """Let no test's handlers hear the log of the next one."""
+    """Let no test's handlers hear the log of the next one, and none hear more than it asks for."""
     yield
     logging.getLogger("cifarsweep").handlers.clear()
+    logging.getLogger("cifarsweep").setLevel(logging.NOTSET)
 
 
 @pytest.fixture(autouse=True)
-def nobody_beside() -> Iterator[None]:
-    """Let nothing that a test did beside its worker go on in the next test."""
+def nothing_goes_on() -> Iterator[None]:
+    """Let no thread of ours that a test began go on in the next test, which would find what it opens, logs or patches.
+
+    A worker that ends because its device is bad waits for none, and others only for a while: their process ends.
+    """
+    before = set(threading.enumerate())
     yield
     Beside.leave_all()
+    for thread in set(threading.enumerate()) - before:
+        if _is_ours(thread):
+            thread.join(200)
+            assert not thread.is_alive(), f"{thread.name} goes on after its test"
+
+
+def _is_ours(thread: threading.Thread) -> bool:
+    """Whether it runs our code and ends before its process does."""
+    target = getattr(thread, "_target", None)  # gone where it ends just now
+    room = getattr(target, "__module__", "").partition(".")[0]
+    return room == "cifarsweep" and target.__name__ != "_send_keep_alives"
 
 
 @pytest.fixture(autouse=True)
@@ -172,7 +193,7 @@ class S3:
         signed = "AWS4-HMAC-SHA256 Credential=testing/20260101/us-east-1/s3/aws4_request"
         headers = {"Authorization": signed, "Content-Type": "application/octet-stream"}
         request = urllib.request.Request(url, body, headers, method=method)
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=200) as answer:
             return answer.read()
 
     def names(self, place: str) -> list[str]:

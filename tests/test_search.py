@@ -4,7 +4,7 @@ import math
 
 import optuna
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cifarsweep.search import should_prune, suggest
@@ -80,7 +80,7 @@ history = st.lists(
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(history=history, seed=st.integers(0, 2**32 - 1))
 def test_whatever_happened_the_next_point_is_new_and_inside(sampler: str, history, seed: int):
     search = searched(sampler, RATE | {"batch_size": NUMBERS["batch_size"]}, seed=seed)
@@ -148,9 +148,13 @@ def test_hyperband_decides_as_optuna_does_for_a_study_of_its_own():
             ours.append(Curve(tuple(values), complete=True))
         return values[-1]
 
+    before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    pruner = optuna.pruners.HyperbandPruner(1, 28, 3)
-    study = optuna.create_study(study_name="s", direction="maximize", pruner=pruner)
-    study.optimize(objective, n_trials=25)
+    try:
+        pruner = optuna.pruners.HyperbandPruner(1, 28, 3)
+        study = optuna.create_study(study_name="s", direction="maximize", pruner=pruner)
+        study.optimize(objective, n_trials=25)
+    finally:
+        optuna.logging.set_verbosity(before)
 
     assert sum(not curve.complete for curve in ours) > 5

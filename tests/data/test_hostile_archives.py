@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -281,7 +281,7 @@ def test_archive_cut_off_anywhere(tmp_path, refused, files, tar, mode):
         assert "cut" in refused(tmp_path / "cut")
 
 
-@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=120)
 @given(data=st.data(), kind=st.sampled_from(["tar", "gz", "zip"]))
 def test_damaged_archive_is_imported_or_refused_but_never_crashes(tmp_path, root, files, tar, zipped, data, kind):
     source = tmp_path / "a"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 
@@ -66,7 +66,7 @@ def test_digest_covers_class_names_and_the_border_between_them(contents):
     assert len(digests) == 3
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_damaged_header_is_refused_or_harmless(tmp_path, contents, data):
     path = tmp_path / "a.safetensors"

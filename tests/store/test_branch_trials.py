@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import count
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenes import (
     contents,
@@ -126,7 +126,7 @@ def test_a_trial_begins_with_the_rows_before_the_step_and_counts_what_it_took(tr
     assert tree.admin.check() == []
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_whatever_the_trunk_has_recorded_exactly_what_is_before_the_step_goes_along(store: Store, data) -> None:
     name = f"s{next(_NUMBERS)}"

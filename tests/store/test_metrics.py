@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenes import make_study, must_claim, rows_at
 from sqlalchemy import text
@@ -42,7 +42,7 @@ def test_awkward_numbers_survive(busy_store: Store) -> None:
     assert (steps.dtype, values.dtype) == (np.int64, np.float64)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30)
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=1, max_size=50))
 def test_any_number_survives(busy_store: Store, values: list[float]) -> None:
     assert bits(written_and_read(busy_store, values)[1]) == bits(values)

@@ -7,7 +7,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenes import make_study, result, saved_at
 from sqlalchemy import text
@@ -122,7 +122,7 @@ class Crowd:
 
 
 @pytest.mark.long
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20)
 @given(happens=st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 11)), max_size=25))
 def test_all_end_and_all_end_the_same(store: Store, happens: list[tuple[str, int]]) -> None:
     crowd = Crowd(store)

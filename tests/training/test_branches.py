@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from recipes import FAMILIES, OPTIMIZERS, RECIPES, SGD, change
 from stripes import TINY, bits, finished, rows, stop_after, stripes
@@ -36,7 +36,7 @@ HALF = change(epochs=1)
 #: The same steps as TINY up to the end of the first epoch, step 6.
 LATER_RATE = change(schedule=Schedule(phases=("1-2 x3",)))
 
-few_examples = settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few_examples = settings(max_examples=4)
 
 
 def trunk(bench, kind, *steps, **options):
@@ -93,7 +93,7 @@ def test_every_recipe(bench, name, step):
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("family", FAMILIES)
-@settings(max_examples=1, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=1)
 @given(step=st.integers(1, 3))
 def test_every_family_with_every_optimizer(narrow, family, optimizer, step):
     if family == "timm":
@@ -108,7 +108,7 @@ def test_a_budget_that_is_the_beginning_of_another_one(bench, of, by, step):
     branch_equals_alone(bench, of, by, step)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(data=st.data())
 def test_branch_steps_against_the_steps_of_rows_and_ends(bench, data):
     kinds = [{}, {"keep_best": True}, {"keep_best": True, "early_stop": EarlyStop(patience=1, min_delta=1.0)}]

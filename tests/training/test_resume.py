@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from recipes import FAMILIES, OPTIMIZERS, RECIPES, SGD, change
 from stripes import CLASSES, TINY, bits, finished, rows, stop_after
@@ -46,7 +46,7 @@ def interrupted_equals_whole(bench, settings, polls):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4)
 @given(polls=st.integers(0, 17))
 def test_stopped_anywhere_and_resumed(bench, name, polls):
     # 12 steps, 4 rows and 2 evaluations of one batch each: 18 times it is asked whether to stop
@@ -80,7 +80,7 @@ def test_a_first_checkpoint_that_is_to_come_soon_comes_once(bench):
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("family", FAMILIES)
-@settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=2)
 @given(events=st.integers(1, 11))
 def test_every_family_killed_anywhere_with_every_optimizer(narrow, family, optimizer, events):
     if family == "timm":
