@@ -57,6 +57,8 @@ def call(tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.Monkey
         with monkeypatch.context() as patch, mock.patch.dict(os.environ, environment | more, clear=True):
             patch.chdir(tmp_path)
             patch.setattr(sys, "argv", ["cifarsweep", *arguments])
+            # Else the name of the program is that of `python -m pytest`, where that runs the tests.
+            patch.setattr(sys.modules["__main__"], "__package__", None)
             patch.setattr(sys, "stdout", printed)
             patch.setattr(sys, "stderr", complained)
             with pytest.raises(SystemExit) as ended:

@@ -177,7 +177,7 @@ def test_the_dashboard_never_imports_torch():
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False, timeout=200).returncode == 0
 
 
-def test_nothing_is_read_while_nobody_watches(url):
+def test_nothing_is_read_while_nobody_watches(url, monkeypatch):
     async def watch() -> tuple[int, int]:
         connection = StoreConnection(url)
         stream = EventStream(connection, every_s=0.01)
@@ -185,12 +185,25 @@ def test_nothing_is_read_while_nobody_watches(url):
         while not (await anext(events)).startswith(b"data: "):
             pass
         await events.aclose()
-        await asyncio.sleep(0.2)
+        while reading:  # in a thread, which ends what it has begun
+            await asyncio.sleep(0.01)
         before = connection.read(lambda store: store.reads)
         await asyncio.sleep(0.2)
         after = connection.read(lambda store: store.reads)
         connection.close()
         return before, after
+
+    reading: list[int] = []
+    poll = EventStream._poll
+
+    def noted(stream: EventStream) -> bytes:
+        reading.append(1)
+        try:
+            return poll(stream)
+        finally:
+            reading.pop()
+
+    monkeypatch.setattr(EventStream, "_poll", noted)
 
     before, after = asyncio.run(watch())
     assert before == after > 0

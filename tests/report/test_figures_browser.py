@@ -41,9 +41,15 @@ def page(whole: Any) -> Any:
 
 
 def drawn(page: Any) -> None:
-    """Wait for the figures, which are drawn one by one; each one drawn asks for the next in a task of its own."""
+    """Wait for the figures, which are drawn one by one: each one drawn asks for the next in a task of its own.
+
+    The page hears of another colour scheme with its next frame, and has a task between any two of these tasks.
+    """
     page.wait_for_selector(".panel:last-child .plot .trace")
-    page.evaluate("new Promise((done) => setTimeout(done, 200))")
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    page.evaluate(
+        "new Promise((done) => { let left = 50; (function wait() { left-- ? setTimeout(wait) : done(); })(); })"
+    )
 
 
 def lines(page: Any) -> list[list[float]]:

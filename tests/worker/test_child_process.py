@@ -36,7 +36,8 @@ def test_what_came_before_garbage_is_heard(child: ChildProcess):
         next(replies)
 
 
-def test_how_a_child_ends_is_its_own_word_though_its_pipe_closes_first():
+def test_how_a_child_ends_is_its_own_word_though_its_pipe_closes_first(monkeypatch):
+    monkeypatch.setattr("cifarsweep.worker.child.process._LONGEST_END_S", 200.0)
     child = ChildProcess([sys.executable, "-c", "import os, time; os.close(1); time.sleep(0.3); os._exit(7)"])
     wait([child.fileno()])
     assert child.read() is None

