@@ -19,11 +19,13 @@ from typing import Any, NamedTuple
 
 import fleet
 import psycopg
+from sqlalchemy import Connection
 
 from cifarsweep.spec.types import CheckpointRef, MetricRow
 from cifarsweep.store.cached import CachedStore
 from cifarsweep.store.digests import RowsDigest
 from cifarsweep.store.optuna_view import storage
+from cifarsweep.store.queue import expiry
 from cifarsweep.store.records import ClaimRequest, Environment, Lease, WorkerInfo
 
 ENVIRONMENT = Environment({"digits": "d" * 64})
@@ -202,6 +204,14 @@ class Calls:
         self.store.queue.studies_left()
         self.store.queue.refused({self.study: ENVIRONMENT.data})
 
+    def check(self) -> None:
+        """Read all leases for those that have expired, as a claim does once a second."""
+        self.store._db.write(self._check)
+
+    def _check(self, conn: Connection) -> None:
+        conn.exec_driver_sql("UPDATE cs_lease_check SET moment = 0")
+        assert expiry.mark_expired(conn, 60.0)
+
     def idle_poll(self) -> None:
         self.look()
         assert self.store.queue.claim("idle", studies=[self.study], environment=ENVIRONMENT) is None
@@ -278,10 +288,11 @@ def by_leases(
     meter: Meter, store: CachedStore, study: str, sizes: Sizes, table: list[tuple[str, str, float]]
 ) -> dict[str, Cost]:
     """What grows with the leases of others."""
-    found: dict[str, list[tuple[int, Samples]]] = {"claim": [], "poll": []}
+    found: dict[str, list[tuple[int, Samples]]] = {"claim": [], "check": [], "poll": []}
     for leased in sizes.leased:
         lease(meter, study, leased)
         found["claim"].append((leased, meter.each(sizes.times, caller(store, study).claim)))
+        found["check"].append((leased, meter.each(sizes.times, Calls(store, study).check)))
         store.studies.create(fleet.new_study(f"end-{leased}", 1))
         fill_leased(meter, f"end-{leased}", leased)
         found["poll"].append((leased, meter.each(sizes.times, Calls(store, f"end-{leased}").idle_poll)))

@@ -36,8 +36,6 @@ class World:
     """Seconds of a core for each of their looks."""
     longest_poll_s: float = POLL_S
     """Pauses between polls of an idle worker double up to this."""
-    sweeps: bool = False
-    """One worker looks for lost leases, once a second, in the place of every claim."""
     seed: int = 17
 
     def with_calls(self, **calls: Cost) -> World:
@@ -58,8 +56,7 @@ class World:
     def trial_cost(self, leases: float) -> float:
         """Milliseconds of a trial beside its beats: its end, a look at the studies, and the next claim."""
         calls = self.costs.calls
-        claim = calls["claim"]._replace(a_lease=0.0) if self.sweeps else calls["claim"]
-        return calls["finish"].at(leases) + calls["look"].at(leases) + claim.at(leases)
+        return calls["finish"].at(leases) + calls["look"].at(leases) + calls["claim"].at(leases)
 
     @property
     def most_told(self) -> float:
@@ -69,10 +66,10 @@ class World:
     def load(self, workers: float) -> float:
         """Cores that are busy on average while so many workers train."""
         each = (self.trial_cost(workers) + self.beats_a_trial * self.beat_cost(workers)) / self.trial_s
-        sweep = self.costs.calls["claim"].a_lease * workers if self.sweeps else 0.0
+        check = self.costs.calls["check"].at(workers)
         told = min(workers / self.trial_s, self.most_told) * self.costs.calls["told"].at(0)
         watched = self.dashboards * self.dashboard / (DASHBOARD_S + self.dashboard)
-        return (1 + self.costs.behind) * (workers * each + sweep + told) / 1e3 + watched
+        return (1 + self.costs.behind) * (workers * each + check + told) / 1e3 + watched
 
     def most_workers(self, share: float = 0.8) -> int:
         """So many that the given share of the cores is busy."""
@@ -141,10 +138,9 @@ class Worker:
 
     def _claim(self, at: float) -> Call:
         costs, queue = self._costs, self._queue
-        leases = 0 if self._world.sweeps else queue.leased
         if queue.left:
-            return Call(at, "claim", costs("look") + costs("claim", leases))
-        return Call(at, "poll", costs("poll", leases), writes=False)
+            return Call(at, "claim", costs("look") + costs("claim", queue.leased))
+        return Call(at, "poll", costs("poll", queue.leased), writes=False)
 
     def _claimed(self, now: float) -> Call | None:
         queue, world = self._queue, self._world
@@ -170,7 +166,7 @@ class Worker:
 
 
 class Regular:
-    """Asks the same, so long after each answer, while trials are left: a dashboard, or who looks for lost leases."""
+    """Asks the same, so long after each answer, while trials are left: a dashboard, or who checks all leases."""
 
     def __init__(self, queue: Queue, what: str, pause_s: float, seconds: Callable[[], float]) -> None:
         self._queue, self._what, self._pause_s, self._seconds = queue, what, pause_s, seconds
@@ -208,8 +204,7 @@ def run(world: World, *, until: float = float("inf"), away: Away | None = None) 
     ]
     callers.append(Teller(world, queue, costs))
     callers += [Regular(queue, "dashboard", DASHBOARD_S, lambda: world.dashboard) for _ in range(world.dashboards)]
-    if world.sweeps:
-        callers.append(Regular(queue, "sweep", 1.0, lambda: costs.slopes["claim"] * queue.leased))
+    callers.append(Regular(queue, "check", 1.0, lambda: costs("check", queue.leased)))
     record = serve(callers, world.cores, flushes(world.costs, rng), until=until, away=away)
     assert queue.left + queue.leased + queue.done == world.trials, queue
     return queue, record

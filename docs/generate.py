@@ -205,7 +205,7 @@ def _comments(source: str) -> dict[tuple[str, str], str]:
             comment.append(line.removeprefix("#: "))
         elif line.endswith("= Table("):
             of_table, comment = " ".join(comment), []
-        elif found := re.match(r'"(cs_\w+)",$', line):
+        elif found := re.match(r'"(cs_\w+)",', line):
             table = found[1]
             said[table, ""] = of_table
         elif found := re.match(r'(?:Column|_moment)\("(\w+)"', line):

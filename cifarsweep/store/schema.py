@@ -118,6 +118,8 @@ trial = Table(
     Column("clock", String(64)),
     Column("beat", Double),
     Column("lease_until", Double),
+    #: somebody saw that the lease had run out; what its holder still writes takes the mark off
+    Column("expired", Flag(create_constraint=False), nullable=False, server_default=false()),
     Column("not_before", Double),
     # Failures.
     #: since a checkpoint last got further: children that crashed in it, and workers that vanished with it
@@ -158,13 +160,18 @@ trial = Table(
     UniqueConstraint("study_id", "number"),
     UniqueConstraint("cell_id", "seed"),
     Index("ix_cs_trial_told", "told", "state"),
-    # Who begins from whom.
     Index("ix_cs_trial_source_id", "source_id"),
 )
 # The order of claims, over all studies and within one.
 _order = trial.c.state, trial.c.rank, trial.c.waiting_steps.desc(), trial.c.trial_id
 Index("ix_cs_trial_queue", *_order)
 Index("ix_cs_trial_study_queue", trial.c.study_id, *_order)
+Index("ix_cs_trial_expired", *_order[1:], postgresql_where=trial.c.expired, sqlite_where=trial.c.expired)
+
+#: When a claim last checked which leases have run out.
+lease_check = Table(
+    "cs_lease_check", metadata, Column("clock", String(64), primary_key=True), Column("moment", Double, nullable=False)
+)
 
 #: The numbers of seeds of the looks at an extended study: every look costs a share of the 5 %. Those that
 #: were planned together share a level; see `stats.multiplicity`.

@@ -15,6 +15,7 @@ import pytest
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 COSTS = {
     "claim": 2.0,
+    "check": 0.5,
     "finish": 1.0,
     "beat": 0.7,
     "save": 1.2,
@@ -43,7 +44,9 @@ def fleet(server: ModuleType):
 @pytest.fixture
 def world(fleet: ModuleType):
     """300 workers on one core, with costs that don't vary."""
-    calls = {what: fleet.Cost((ms,), 0.001 if what in ("claim", "poll") else 0.0) for what, ms in COSTS.items()}
+    calls = {
+        what: fleet.Cost((ms,), 0.001 if what in ("claim", "check", "poll") else 0.0) for what, ms in COSTS.items()
+    }
     costs = fleet.Costs(calls, (0.2,), connect=10.0, connection_mb=2.0, tell_client_ms=20.0, behind=0.1)
     return fleet.World(costs, workers=300, trials=2_000, trial_s=60.0, cores=1)
 
@@ -158,7 +161,6 @@ def test_longer_beats_and_more_cores_carry_more_workers(fleet: ModuleType, world
     assert world.load(most) == pytest.approx(0.8, rel=0.01)
     assert fleet.replace(world, beat_s=30.0, saves_every=2).most_workers() > most
     assert fleet.replace(world, cores=4).most_workers() > 2 * most
-    assert fleet.replace(world, sweeps=True).most_workers() > most
 
 
 @pytest.mark.long

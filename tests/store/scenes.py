@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, case, create_engine, func, make_url, select, text, update
+from sqlalchemy import Connection, case, create_engine, delete, func, make_url, select, text, update
 
 from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.settings import Optimizer, Settings
@@ -18,7 +18,7 @@ from cifarsweep.store import Store
 from cifarsweep.store.database import backend_of
 from cifarsweep.store.leases import Timing
 from cifarsweep.store.records import Lease
-from cifarsweep.store.schema import branch, metadata, trial
+from cifarsweep.store.schema import branch, lease_check, metadata, trial
 
 QUICK = Timing(lease_s=0.3, beat_s=0.05)
 
@@ -81,8 +81,13 @@ def set_trial(store: Store, trial_id: int, **values: Any) -> None:
 
 
 def expire(store: Store, lease: Lease) -> None:
-    """Let the lease run out now."""
-    set_trial(store, lease.trial_id, lease_until=0.0)
+    """Let the lease have run out, and somebody have seen it."""
+    set_trial(store, lease.trial_id, lease_until=0.0, expired=True)
+
+
+def forget_check(store: Store) -> None:
+    """Let nobody have checked the leases within the last second."""
+    store._db.write(lambda conn: conn.execute(delete(lease_check)))
 
 
 def clock_now(store: Store) -> float:

@@ -7,6 +7,7 @@ from scenes import (
     QUICK,
     clock_now,
     expire,
+    forget_check,
     make_study,
     must_claim,
     next_due,
@@ -120,6 +121,7 @@ def test_a_lease_runs_out_by_the_clock(busy_store: Store, url: str) -> None:
 def test_leases_of_before_the_last_boot_have_run_out(busy_store: Store) -> None:
     lease = must_claim(busy_store)
     set_trial(busy_store, lease.trial_id, clock="another boot", lease_until=1e18)
+    forget_check(busy_store)
 
     assert must_claim(busy_store, "next").trial_id == lease.trial_id
 

@@ -214,7 +214,7 @@ class Workers(RuleBasedStateMachine):
         """The holder stops; it may wake and act at any later time."""
         holder = data.draw(st.sampled_from(self.holders))
         if model := self._current(holder):
-            set_trial(self.store, holder.lease.trial_id, lease_until=0.0)
+            set_trial(self.store, holder.lease.trial_id, lease_until=0.0, expired=True)
             model.expired = True
 
     @rule(number=st.integers(0, TRIALS - 1), stop_request=st.sampled_from(StopRequest))

@@ -86,7 +86,7 @@ class Crowd:
             self.store.queue.finish(lease, rows, None, result(STEPS))
 
     def expire(self, which: str = "") -> None:
-        statement = text(f"UPDATE cs_trial SET lease_until = 0 WHERE state = 'leased' {which}")  # noqa: S608
+        statement = text(f"UPDATE cs_trial SET lease_until = 0, expired = true WHERE state = 'leased' {which}")  # noqa: S608
         self.store._db.write(lambda conn: conn.execute(statement))
 
     def check_that_one_trains(self) -> None:

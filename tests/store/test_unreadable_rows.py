@@ -79,6 +79,7 @@ PLACES = {
     "cs_study_data": ["dataset = 'digits'"],
     "cs_cell": ["name = 'lr=0.1' AND study_id = 2"],
     "cs_trial": ["number IN (0, 4) AND study_id = 2"],
+    "cs_lease_check": ["moment > 0"],
     "cs_look": ["seeds = 3"],
     "cs_checkpoint": ["step = 2"],
     "cs_branch": ["step = 1"],
@@ -228,9 +229,9 @@ def watch(path: Path | str) -> None:
 
 def work(store: Store) -> None:
     """Train all that is left, as workers do: each trial once."""
-    for column in ("lease_until", "not_before"):
+    for table, column in (("cs_trial", "lease_until"), ("cs_trial", "not_before"), ("cs_lease_check", "moment")):
         # Time passes, but not for what is no time.
-        late = text(f"UPDATE cs_trial SET {column} = 0 WHERE {column} BETWEEN 0 AND 1e12")  # noqa: S608
+        late = text(f"UPDATE {table} SET {column} = 0 WHERE {column} BETWEEN 0 AND 1e12")  # noqa: S608
         store._db.write(lambda conn, late=late: conn.execute(late))  # type: ignore[misc]
     trainable = EligibleStudies(store, lambda name: READY)
     with suppress(UnreadableStudy):

@@ -174,7 +174,11 @@ def test_a_lease_that_is_lost_before_the_reuse_costs_the_trial_and_not_the_child
     def too_late(lease: Any, *args: Any) -> Any:
         if first:
             first.clear()
-            gone = trial_table.update().where(trial_table.c.trial_id == lease.trial_id).values(lease_until=0.0)
+            gone = (
+                trial_table.update()
+                .where(trial_table.c.trial_id == lease.trial_id)
+                .values(lease_until=0.0, expired=True)
+            )
             again._db.write(lambda conn: conn.execute(gone))
             assert again.queue.claim("thief", studies=["again"]).trial_id == lease.trial_id  # type: ignore[union-attr]
         return reuse(lease, *args)

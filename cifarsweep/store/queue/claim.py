@@ -42,6 +42,7 @@ from cifarsweep.store.metrics import drop_beyond
 from cifarsweep.store.prepared import execute
 from cifarsweep.store.queue import twins
 from cifarsweep.store.queue.branches import with_branches
+from cifarsweep.store.queue.expiry import mark_expired
 from cifarsweep.store.queue.workers import history
 from cifarsweep.store.records import ClaimRequest, Lease
 from cifarsweep.store.schema import attempt, checkpoint, study, trial, worker
@@ -84,6 +85,7 @@ def claim(
     """
     if again and (lease := _claimed(conn, cells, request, lease_s)):
         return lease
+    mark_expired(conn, lease_s)
     backend = backend_of(conn)
     one_study = None if request.studies is None else len(request.studies) == 1
     statement = _claim_statement(backend, one_study, bool(skipped), request.identify is not None)
@@ -119,14 +121,13 @@ def _claimed(conn: Connection, cells: CellCache, request: ClaimRequest, lease_s:
 
 @cache
 def _claim_statement(backend: Backend, one_study: bool | None, skipping: bool, waiting: bool) -> Any:
-    # Once a statement: PostgreSQL reads its clock again for each trial that it looks at, and it looks at all leases.
+    # Once a statement: PostgreSQL reads its clock again for each trial that it looks at.
     now = select(backend.now_term()).scalar_subquery()
     lease_s: ColumnElement[float] = bindparam("p_lease_s", type_=Double())
     readable = [not_skipped()] if skipping else []
-    expired = _first(TrialState.LEASED, one_study, has_expired(now), trial.c.takeovers < MANY_TAKEOVERS, *readable)
-    often_abandoned = _first(
-        TrialState.LEASED, one_study, has_expired(now), trial.c.takeovers >= MANY_TAKEOVERS, *readable
-    )
+    marked = trial.c.expired, has_expired(now)
+    expired = _first(TrialState.LEASED, one_study, *marked, trial.c.takeovers < MANY_TAKEOVERS, *readable)
+    often_abandoned = _first(TrialState.LEASED, one_study, *marked, trial.c.takeovers >= MANY_TAKEOVERS, *readable)
     free = [~_waits(now, one_study, skipping)] if waiting else []
     due = _first(TrialState.QUEUED, one_study, _is_due(now), _fits_worker(now, lease_s), *free, *readable)
     was_leased = trial.c.state == TrialState.LEASED.value
@@ -147,6 +148,7 @@ def _claim_statement(backend: Backend, one_study: bool | None, skipping: bool, w
             clock=clock_term(),
             beat=now,
             lease_until=now + lease_s,
+            expired=False,
             not_before=None,
             shunned_by=None,
             waits=False,

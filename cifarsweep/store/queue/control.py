@@ -164,7 +164,8 @@ def _end_expired(conn: Connection, trials: ColumnElement[bool], state: TrialStat
     clock, now = backend_of(conn).read_clock(conn)
     expired = and_(trial.c.state == TrialState.LEASED.value, or_(trial.c.clock != clock, trial.c.lease_until < now))
     ended = update(trial).where(trials, expired).returning(trial.c.trial_id)
-    ids = list(conn.execute(ended.values(state=state.value, wish=None, takeovers=trial.c.takeovers + 1)).scalars())
+    values = {"state": state.value, "wish": None, "expired": False, "takeovers": trial.c.takeovers + 1}
+    ids = list(conn.execute(ended.values(values)).scalars())
     if ids:
         closed = update(attempt).where(attempt.c.trial_id.in_(ids), attempt.c.ending.is_(None))
         conn.execute(closed.values(ending=AttemptEnd.TAKEN_OVER.value, ended_at=datetime.now(UTC)))

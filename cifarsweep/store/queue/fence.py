@@ -69,6 +69,7 @@ def _guard(backend: Backend, finishing: bool) -> Update:
             clock=clock_term(),
             beat=now,
             lease_until=now + bindparam("p_lease_s", type_=Double()),
+            expired=False,
             step=func.coalesce(bindparam("p_step", type_=BigInteger()), trial.c.step),
             total_steps=func.coalesce(bindparam("p_total", type_=BigInteger()), trial.c.total_steps),
             elapsed_s=func.coalesce(bindparam("p_elapsed_s", type_=Double()), trial.c.elapsed_s),
