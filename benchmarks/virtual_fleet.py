@@ -10,8 +10,10 @@ from itertools import cycle
 from server_costs import Cost, Costs
 from virtual_server import Away, Call, Caller, Record, serve
 
-#: A worker that finds nothing asks again after so many seconds; an open dashboard two seconds after the last answer.
-POLL_S, DASHBOARD_S = 1.0, 2.0
+from cifarsweep.worker.polling import GROWTH, JITTER, LONGEST_PAUSE_S, POLL_EVERY_S
+
+#: An open dashboard asks two seconds after the last answer.
+DASHBOARD_S = 2.0
 #: Trials last between half and one and a half times their mean.
 SPREAD = 0.5
 _DRAWS = 9_973
@@ -34,8 +36,8 @@ class World:
     dashboards: int = 0
     dashboard: float = 0.0
     """Seconds of a core for each of their looks."""
-    longest_poll_s: float = POLL_S
-    """Pauses between polls of an idle worker double up to this."""
+    longest_poll_s: float = LONGEST_PAUSE_S
+    """Pauses between polls of an idle worker grow up to this, as `PollPauses` makes them for all but one."""
     seed: int = 17
 
     def with_calls(self, **calls: Cost) -> World:
@@ -115,7 +117,7 @@ class Worker:
 
     def __init__(self, world: World, queue: Queue, costs: Drawn, rng: random.Random, begins: float) -> None:
         self._world, self._queue, self._costs, self._rng, self._begins = world, queue, costs, rng, begins
-        self._state, self._beats, self._ends, self._heard, self._pause = "new", 0, 0.0, 0.0, POLL_S
+        self._state, self._beats, self._ends, self._heard, self._pause = "new", 0, 0.0, 0.0, POLL_EVERY_S
 
     def following(self, now: float) -> Call | None:
         """See `Caller`."""
@@ -147,13 +149,13 @@ class Worker:
         if queue.left:
             queue.left -= 1
             queue.leased += 1
-            self._state, self._heard, self._beats, self._pause = "beat", now, 0, POLL_S
+            self._state, self._heard, self._beats, self._pause = "beat", now, 0, POLL_EVERY_S
             self._ends = now + world.trial_s * self._rng.uniform(1 - SPREAD, 1 + SPREAD)
             return self._train(now, self._costs, world)
         if not queue.leased:
             return None
-        pause, self._pause = self._pause, min(2 * self._pause, world.longest_poll_s)
-        return self._claim(now + pause)
+        self._pause = min(GROWTH * self._pause, world.longest_poll_s)
+        return self._claim(now + self._pause * self._rng.uniform(*JITTER))
 
     def _train(self, now: float, costs: Drawn, world: World) -> Call:
         due = now + world.beat_s

@@ -19,6 +19,7 @@ from cifarsweep.worker.context import WorkerConfig, versions
 from cifarsweep.worker.display import Display
 from cifarsweep.worker.eligibility import EligibleStudies
 from cifarsweep.worker.outage import OutageBackoff
+from cifarsweep.worker.polling import PollPauses
 from cifarsweep.worker.precheck import training_images
 from cifarsweep.worker.search import SearchClient
 from cifarsweep.worker.sensors import faster_precision
@@ -26,8 +27,8 @@ from cifarsweep.worker.slot import Slot
 
 logger = logging.getLogger(__name__)
 
-#: How long a list of studies is used, and how long a slot that found no trial waits for the next poll. Seconds.
-_POLL_EVERY_S = 1.0
+#: How long a list of studies is used. Seconds.
+_STUDIES_LAST_S = 1.0
 
 
 class TrialClaimer:
@@ -54,6 +55,7 @@ class TrialClaimer:
         self.pruning_decider = self._search.pruning_decider
         self.finished = False
         self.next_poll_at = clock()
+        self._pauses = PollPauses(config.timing.beat_s)
         #: What the database holds on this worker.
         self.registered: WorkerInfo | None = None
         self._studies: Sequence[str] = ()
@@ -76,8 +78,10 @@ class TrialClaimer:
             lease = self._claim(studies, slot.number, slot.ready)
         self._backoff.record_success()
         self.log_untakable()
-        if lease is None:
-            self.next_poll_at = self._clock() + _POLL_EVERY_S
+        if lease is not None:
+            self._pauses.reset()
+        else:
+            self.next_poll_at = self._clock() + self._pauses.next(alone=self._store.queue.checked_leases)
             nothing_left = bool(studies) or not self._all_refused
             self.finished = nothing_left and not (asked or self._config.wait) and not self._left(studies)
         return lease
@@ -91,7 +95,7 @@ class TrialClaimer:
 
         None once the list of studies is a second old: the slot then waits for `claim_for`, which reads it again.
         """
-        fresh = self._clock() - self._studies_found_at < _POLL_EVERY_S and not self._eligible.outdated
+        fresh = self._clock() - self._studies_found_at < _STUDIES_LAST_S and not self._eligible.outdated
         if not (fresh and self._studies):
             return None
         return ClaimRequest(self._id, self._studies, number, self._environment(ready), self._identify(ready))
@@ -105,6 +109,7 @@ class TrialClaimer:
 
     def _claim(self, studies: Sequence[str], number: int, ready: Ready) -> Lease | None:
         if not studies:
+            self._store.queue.check_leases()
             return None
         try:
             environment, identify = self._environment(ready), self._identify(ready)
@@ -148,7 +153,7 @@ class TrialClaimer:
 
     def _current_studies(self) -> Sequence[str]:
         """Return the studies to claim from, read at most once a second."""
-        if self._clock() - self._studies_found_at >= _POLL_EVERY_S or self._eligible.outdated:
+        if self._clock() - self._studies_found_at >= _STUDIES_LAST_S or self._eligible.outdated:
             self._studies = self._find_studies()
             self.served.update(self._studies)
             self._studies_found_at = self._clock()

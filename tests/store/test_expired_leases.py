@@ -105,6 +105,19 @@ def test_a_holder_that_still_writes_keeps_its_trial(busy_store: Store) -> None:
     busy_store.queue.write(late, rows_at(2))
 
 
+def test_a_claim_knows_whether_others_claimed_just_before(lasting: Store) -> None:
+    found = []
+    for _ in range(2):
+        must_claim(lasting)
+        found.append(lasting.queue.checked_leases)
+    set_check(lasting, 0.0)
+    for _ in range(2):
+        lasting.queue.check_leases()
+        found.append(lasting.queue.checked_leases)
+
+    assert found == [True, False, True, False]
+
+
 @contextmanager
 def locked(store: Store, query: Any) -> Iterator[None]:
     with store._db.engine.connect() as conn, conn.begin():

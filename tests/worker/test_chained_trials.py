@@ -19,7 +19,7 @@ def test_claims_of_their_own_are_rare(store, tmp_path, monkeypatch):
     claims = []
     claim = store.queue.claim
     monkeypatch.setattr(store.queue, "claim", lambda *args, **kwargs: claims.append(1) or claim(*args, **kwargs))
-    monkeypatch.setattr("cifarsweep.worker.claims._POLL_EVERY_S", 3600.0)
+    monkeypatch.setattr("cifarsweep.worker.claims._STUDIES_LAST_S", 3600.0)
 
     assert work(store, tmp_path, max_trials=12) == 0
 

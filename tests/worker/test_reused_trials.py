@@ -72,7 +72,7 @@ def test_one_transaction_ends_a_trial_and_takes_the_next(
     claims: list[int] = []
     claim = again.queue.claim
     monkeypatch.setattr(again.queue, "claim", lambda *args, **kwargs: claims.append(1) or claim(*args, **kwargs))
-    monkeypatch.setattr("cifarsweep.worker.claims._POLL_EVERY_S", 3600.0)
+    monkeypatch.setattr("cifarsweep.worker.claims._STUDIES_LAST_S", 3600.0)
 
     assert train(again, tmp_path, max_trials=TRIALS) == 0
 

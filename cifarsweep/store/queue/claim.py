@@ -42,7 +42,6 @@ from cifarsweep.store.metrics import drop_beyond
 from cifarsweep.store.prepared import execute
 from cifarsweep.store.queue import twins
 from cifarsweep.store.queue.branches import with_branches
-from cifarsweep.store.queue.expiry import mark_expired
 from cifarsweep.store.queue.workers import history
 from cifarsweep.store.records import ClaimRequest, Lease
 from cifarsweep.store.schema import attempt, checkpoint, study, trial, worker
@@ -85,7 +84,6 @@ def claim(
     """
     if again and (lease := _claimed(conn, cells, request, lease_s)):
         return lease
-    mark_expired(conn, lease_s)
     backend = backend_of(conn)
     one_study = None if request.studies is None else len(request.studies) == 1
     statement = _claim_statement(backend, one_study, bool(skipped), request.identify is not None)

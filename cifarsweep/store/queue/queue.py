@@ -13,12 +13,13 @@ from cifarsweep.errors import StudyRefused
 from cifarsweep.spec.types import FINAL_STATES, CheckpointRef, MetricRow, TrialResult, TrialState
 from cifarsweep.store import rows as rows_of
 from cifarsweep.store import search, study_data
-from cifarsweep.store.database import Database, reading
+from cifarsweep.store.database import Database, reading, writing
 from cifarsweep.store.digests import RowsDigest
 from cifarsweep.store.leases import Timing
 from cifarsweep.store.queue import claim, fence, twins
 from cifarsweep.store.queue.branches import Branches
 from cifarsweep.store.queue.crashes import Crashes
+from cifarsweep.store.queue.expiry import mark_expired
 from cifarsweep.store.queue.workers import Workers
 from cifarsweep.store.records import ClaimRequest, Environment, Identify, Lease
 from cifarsweep.store.schema import study, trial
@@ -40,6 +41,8 @@ class Queue(Branches, Workers, Crashes):
         self._cells = CellCache()
         self._skipped: dict[int, str] = {}
         self._skipped_until = 0.0
+        #: Whether the last claim of this process checked all leases: then no other process has claimed for a second.
+        self.checked_leases = False
 
     @property
     def skipped(self) -> list[str]:
@@ -141,7 +144,14 @@ class Queue(Branches, Workers, Crashes):
                 return found
 
     def _claim(self, conn: Connection, request: ClaimRequest, *, again: bool) -> Claimed:
-        return claim.claim(conn, self._cells, request, self._timing.lease_s, skipped=self._skipped, again=again)
+        lease_s = self._timing.lease_s
+        self.checked_leases = mark_expired(conn, lease_s)
+        return claim.claim(conn, self._cells, request, lease_s, skipped=self._skipped, again=again)
+
+    @writing
+    def check_leases(self, conn: Connection) -> None:
+        """Check all leases as a claim does, for one who has nothing to claim from."""
+        self.checked_leases = mark_expired(conn, self._timing.lease_s)
 
     def _claiming(self, work: Callable[[Connection], T]) -> T:
         """Write, and try again without a trial that can't be read: the others can be trained."""
