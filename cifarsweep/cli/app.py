@@ -28,10 +28,11 @@ from cifarsweep.cli import (
     studies,
     worker,
 )
+from cifarsweep.cli.commands import Application
 from cifarsweep.version import __version__
 
 # Plain help: Rich's takes longer to import than everything else here together.
-app = typer.Typer(
+app = Application(
     name="cifarsweep",
     no_args_is_help=True,
     rich_markup_mode=None,

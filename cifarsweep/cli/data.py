@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from cifarsweep.cli.commands import Application
 from cifarsweep.cli.json_output import print_json
 from cifarsweep.cli.options import Json, console
 from cifarsweep.errors import DataError
@@ -16,7 +17,7 @@ from cifarsweep.text import one_line
 if TYPE_CHECKING:
     from cifarsweep.data.catalog import DataSetInfo
 
-app = typer.Typer(no_args_is_help=True, help="Get, import and verify data sets.", rich_markup_mode=None)
+app = Application(no_args_is_help=True, help="Get, import and verify data sets.", rich_markup_mode=None)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The data set's name.")]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cifarsweep.cli.commands import Application
 from cifarsweep.cli.json_output import print_json
 from cifarsweep.cli.options import DEFAULT_DATABASE, Database, Json
 from cifarsweep.errors import StoreError
@@ -15,7 +16,7 @@ from cifarsweep.text import one_line
 if TYPE_CHECKING:
     from cifarsweep.store import Store
 
-app = typer.Typer(no_args_is_help=True, help="Look after the database.", rich_markup_mode=None)
+app = Application(no_args_is_help=True, help="Look after the database.", rich_markup_mode=None)
 
 
 @app.command()

@@ -48,7 +48,7 @@ def test_workers_that_are_launched_train_a_study_and_a_backup_has_it(cli, tmp_pa
     [
         (["--gpus", "all", "--cpus", "2"], "not both"),
         (["--gpus", "0,x"], "'x' is not the number of a GPU"),
-        (["--gpus", ""], "'' is not the number of a GPU"),
+        (["--gpus", ""], "--gpus is empty; give it a value, or leave it out"),
         (["--cpus", "1", "--time", "1"], "--time is for jobs of Slurm"),
         (["--cpus", "1", "--gpus-per-worker", "1"], "--gpus-per-worker is for jobs of Slurm"),
         (["--cpus", "1", "--no-graphs"], "--no-graphs is for GPUs"),
@@ -63,7 +63,7 @@ def test_workers_that_are_launched_train_a_study_and_a_backup_has_it(cli, tmp_pa
         (["--slurm", "--extra", "open_mode=truncate"], "--extra open-mode"),
         (["--hosts", "a,b"], "several machines can't share an SQLite file; give a --db on PostgreSQL"),
         (["--hosts", "-oProxyCommand=x", "--db", "postgresql://db/x"], "'-oProxyCommand=x': is no host"),
-        (["--hosts", "a", "--db", "postgresql://db/x", "--path", ""], "--path '': is no folder"),
+        (["--hosts", "a", "--db", "postgresql://db/x", "--path", ""], "--path is empty"),
         (["--hosts", "a", "--slurm"], "give --slurm or --hosts, not both"),
         (["--hosts", "a", "--workers", "3"], "--workers is not for other hosts"),
         (["--cpus", "1", "--path", "a"], "--path is for other hosts; add --hosts too"),

@@ -76,6 +76,17 @@ def test_no_option_of_any_command_answers_in_words_that_are_not_ours() -> None:
     assert told > 100
 
 
+def test_an_option_without_a_text_is_refused_and_does_not_mean_that_it_was_left_out() -> None:
+    """A variable that is not set makes `--hosts "$HOSTS"` empty."""
+    told = 0
+    for names, command in commands(typer.main.get_command(app)):
+        for option in (one for one in command.params if one.param_type_name == "option" and not one.is_flag):
+            name, others = max(option.opts, key=len), ["x"] * (option.nargs - 1)
+            assert sentence(*names, name, *others, "") == f"{name} is empty; give it a value, or leave it out"
+            told += 1
+    assert told > 60
+
+
 def test_the_end_is_code_2_and_the_sentence_alone(call) -> None:
     done = call("create", "demo", "--seeds", "x")
 
