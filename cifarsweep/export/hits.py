@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from cifarsweep.errors import OutputError
-from cifarsweep.export.output import harmless, replacing, standard_output
+from cifarsweep.export.output import begun, harmless, replacing, standard_output
 from cifarsweep.export.series import missing
 from cifarsweep.spec.metrics import TEST_ACCURACY, VAL_ACCURACY
 from cifarsweep.spec.types import TrialState
@@ -81,7 +81,7 @@ def export_hits(store: Store, study: str, kind: str, names: Sequence[str], out: 
     """Write them to `out`, or to standard output if it is None (csv and jsonl), as `tables.export` writes metrics."""
     if kind == "tensorboard":
         raise OutputError("tensorboard has no place for single images; choose --format csv, jsonl or parquet")
-    rows = hit_rows(store, study, names)
+    rows = begun(hit_rows(store, study, names))
     if out is None:
         file = standard_output(kind, _TEXTS)
         _TEXTS[kind](rows, file)

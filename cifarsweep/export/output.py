@@ -8,8 +8,9 @@ import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from cifarsweep.errors import OutputError
 from cifarsweep.files import exists, part
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 _LONGEST_SHOWN = 200
 #: The beginning of a formula in a spreadsheet (https://owasp.org/www-community/attacks/CSV_Injection).
 _FORMULA = re.compile(r"^[=+\-@\t\r\n]")
+
+
+_Row = TypeVar("_Row")
+
+
+def begun(rows: Iterator[_Row]) -> Iterator[_Row]:
+    """Return the same rows, of which the first is made now: what is refused is refused before anything is written."""
+    return chain(list(islice(rows, 1)), rows)
 
 
 def harmless(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from cifarsweep.export.output import harmless, replacing, standard_output
+from cifarsweep.export.output import begun, harmless, replacing, standard_output
 from cifarsweep.export.series import COLUMNS, REUSED, Curve, columns_of, curves, missing, points
 
 if TYPE_CHECKING:
@@ -103,23 +103,21 @@ def export(store: Store, study: str, kind: str, names: Sequence[str], out: Path 
     With `force` a file replaces one that is there. Folders are never replaced, nor is the database that is read.
     """
     trials = store.trials.all(study)
-    groups, columns = curves(store, study, names, trials), columns_of(trials)
+    groups, columns = begun(curves(store, study, names, trials)), columns_of(trials)
     if out is None:
         file = standard_output(kind, _TEXTS)
         _TEXTS[kind](groups, file, columns)
         return
-    # An unknown metric is refused before the file is begun.
-    first = next(groups, [])
     with replacing(out, store, force=force, folder=kind == "tensorboard") as path:
         if kind == "tensorboard":
             from cifarsweep.export.tensorboard import write_runs
 
-            write_runs(chain([first], groups), path, store.studies.get(study).spec)
+            write_runs(groups, path, store.studies.get(study).spec)
         elif kind == "parquet":
-            write_parquet(chain([first], groups), path, columns)
+            write_parquet(groups, path, columns)
         else:
             with path.open("w", encoding="utf-8", newline="") as file:
-                _TEXTS[kind](chain([first], groups), file, columns)
+                _TEXTS[kind](groups, file, columns)
 
 
 _TEXTS: dict[str, Callable[[Iterator[list[Curve]], TextIO, Sequence[str]], None]] = {

@@ -31,6 +31,13 @@ def test_folders_and_the_database_are_refused_and_stay(call, tmp_path, database)
     assert json.loads(call("status", "demo", "--json").stdout)["trials"]["queued"] == 12
 
 
+@pytest.mark.parametrize("given", [["--metric", "val/loss"], ["--hits", "--metric", "loss"]])
+def test_what_is_refused_is_not_begun_on_standard_output(call, database, given):
+    done = call("export", "demo", *given, "--out", "-")
+
+    assert (done.returncode, done.stdout) == (2, "") and "loss'" in done.stderr
+
+
 def test_a_file_that_was_exported_is_replaced_when_forced(call, tmp_path, database):
     (tmp_path / "demo.csv").write_text("mine")
 
