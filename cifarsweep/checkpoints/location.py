@@ -67,8 +67,8 @@ def check_location(location: str) -> None:
 
     A folder that this creates stays: other workers may begin in it at the same moment.
     """
-    folder = open_folder(location)
     try:
+        folder = open_folder(location)
         ref = folder.write(0, b"cifarsweep checks that checkpoints can be kept here")
         folder.read(ref)
         folder.remove([ref.path])

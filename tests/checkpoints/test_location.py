@@ -1,4 +1,6 @@
+import ftplib
 import os
+import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -51,6 +53,17 @@ def test_what_can_hold_no_checkpoints_is_refused_and_no_secret_repeated(text, co
 def test_an_unknown_protocol_is_refused():
     with pytest.raises(LocationError, match="nonsense"):
         check_location("nonsense://x/y")
+
+
+def test_a_host_that_nobody_knows_is_refused_with_its_place(monkeypatch):
+    def no_host(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(ftplib.FTP, "connect", no_host)
+    with pytest.raises(
+        LocationError, match=r"ftp://x/y: checkpoints can't be kept there \(Name or service not known\)"
+    ):
+        check_location("ftp://x/y")
 
 
 def test_a_missing_package_is_named(monkeypatch):
