@@ -86,3 +86,15 @@ def test_names_may_hold_any_sign(make: Any, show: Any, tmp_path: Path) -> None:
     assert opened.page.evaluate("window.hacked") is None
     assert opened.page.locator("main img").count() == 0
     assert opened.complaints == []
+
+
+@pytest.mark.parametrize("name", ["optimizer", "optimizer.name", "name"])
+def test_a_link_may_call_a_factor_as_earlier_pages_did(show: Any, make: Any, tmp_path: Path, name: str) -> None:
+    factors = {"optimizer.name": ("sgd", "adamw"), "optimizer.lr": (0.1, 0.01)}
+    path = write_pages([analyse(make.finished(make.study(factors)))], tmp_path)[0]
+    opened = show(path)
+
+    names = visit(opened.page, path, f"hide={name}:adamw&colour={name}")
+
+    assert names == ["name=sgd, lr=0.1", "name=sgd, lr=0.01"]
+    assert fragment(opened.page) == "hide=optimizer:adamw&colour=optimizer"

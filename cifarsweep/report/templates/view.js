@@ -73,17 +73,26 @@ const takeNewer = (newer) => {
   viewChanged();
 };
 
-/** Every level of every factor, as the address names it. */
-const levelNames = () => data.factors.flatMap(({ name, levels }, factor) => (
-  levels.map((text, level) => ({ id: `${factor}:${level}`, text: `${name}:${text}` }))));
+/** What a link may call a factor: its name, its key, or the last part of the key, which earlier pages showed. */
+const NAMES = [({ name }) => name, ({ key }) => key, ({ key }) => key.split(".").at(-1)];
+/** The index of the factor that a link names; null for none, and for a name of several. */
+const factorNamed = (text) => {
+  for (const nameOf of NAMES) {
+    const found = data.factors.filter((factor) => nameOf(factor) === text);
+    if (found.length) return found.length === 1 ? data.factors.indexOf(found[0]) : null;
+  }
+  return null;
+};
+/** Every level of every factor, as the address names it, and by the other names of its factor. */
+const levelNames = () => data.factors.flatMap((factor, index) => (
+  factor.levels.map((text, level) => ({ id: `${index}:${level}`, text: `${factor.name}:${text}`, level: text, index }))));
+const isNamed = ({ index, level }, texts) => texts.some((text) => (
+  text.endsWith(`:${level}`) && factorNamed(text.slice(0, -level.length - 1)) === index));
 rememberList("hide",
   () => levelNames().filter(({ id }) => view.hidden.has(id)).map(({ text }) => text),
-  (texts) => { view.hidden = new Set(levelNames().filter(({ text }) => texts.includes(text)).map(({ id }) => id)); });
+  (texts) => { view.hidden = new Set(levelNames().filter((each) => isNamed(each, texts)).map(({ id }) => id)); });
 for (const key of ["colour", "panels"]) {
-  remember(key, () => data.factors[view[key]]?.name ?? null, (text) => {
-    const index = data.factors.findIndex(({ name }) => name === text);
-    view[key] = index < 0 ? null : index;
-  });
+  remember(key, () => data.factors[view[key]]?.name ?? null, (text) => { view[key] = factorNamed(text); });
 }
 remember("bands", () => (view.bands === null ? null : String(Number(view.bands))), (text) => { view.bands = text === null ? null : text === "1"; });
 rememberList("cells", () => [...chosen].map((index) => data.cells[index].name), (names) => {
