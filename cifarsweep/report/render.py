@@ -33,6 +33,7 @@ INDEX = "index.html"
 _SCRIPTS = (
     "plot.js",
     "view.js",
+    "fold.js",
     "looks.js",
     "panels.js",
     "chips.js",
@@ -58,6 +59,7 @@ _STYLES = (
     "tables.css",
     "search.css",
     "compare.css",
+    "fold.css",
 )
 _TEMPLATES = Path(__file__).with_name("templates")
 #: Lets Chromium compile plotly.js while it reads the page, instead of function by function when a figure is drawn:

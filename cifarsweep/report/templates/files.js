@@ -4,6 +4,8 @@ const SCALE = 6.25; // of a picture: 600 dots an inch, as 96 pixels make one
 const LOWEST = 104; // pixels of height
 const RATIO = 0.62; // height by width of a figure whose height nothing else decides
 const sheet = document.createElement("div");
+// A column is as narrow as a phone, which folds figures away.
+for (const details of document.querySelectorAll(FOLD)) details.open = true;
 
 /** Plotly names parts of its SVG by chance: let chance repeat itself, so that the same study gives the same file. */
 const repeat = () => {

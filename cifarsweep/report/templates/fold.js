@@ -1,0 +1,54 @@
+// On a phone, long parts that hold no answer are folded, each behind a line that says what is inside.
+const phone = matchMedia("(max-width: 40rem)");
+const FOLD = "details.fold";
+/** Put the rest of a section, or a whole figure, behind the line of its `data-fold`. Wide screens and paper show it all. */
+const fold = (part) => {
+  const details = document.createElement("details");
+  details.className = "fold";
+  const line = document.createElement("summary");
+  line.textContent = part.dataset.fold;
+  if (part.localName === "figure") {
+    part.before(details);
+    details.append(line, part);
+  } else {
+    const heading = part.querySelector("h2");
+    details.append(line, ...[...part.childNodes].slice([...part.childNodes].indexOf(heading) + 1));
+    part.append(details);
+  }
+  delete part.dataset.fold;
+  details.open = !phone.matches;
+};
+const foldAll = (page = document) => page.querySelectorAll("[data-fold]").forEach(fold);
+/** The fold around an element, or of the section whose heading it is. */
+const foldOf = (target) => target?.closest(FOLD) ?? (target?.localName === "h2" ? target.parentElement.querySelector(`:scope > ${FOLD}`) : null);
+const unfold = (id) => {
+  const details = foldOf(id && byId(id));
+  if (details) details.open = true;
+};
+let unfolded = "";
+/** Open what the address points to, once: the reader may fold it again. */
+const unfoldWanted = () => {
+  if (view.anchor !== unfolded) unfold(unfolded = view.anchor);
+};
+/** A newer page comes folded as this one is. */
+const foldArrival = ({ detail: page }) => {
+  foldAll(page);
+  const mine = [...document.querySelectorAll(FOLD)];
+  const keyOf = (details) => details.querySelector(":scope > figure")?.id ?? details.parentElement.getAttribute("aria-labelledby");
+  const states = new Map(mine.map((details) => [keyOf(details), details.open]));
+  for (const details of page.querySelectorAll(FOLD)) details.open = states.get(keyOf(details)) ?? !phone.matches;
+};
+/** What was drawn behind a line has the size of nothing. */
+const fit = ({ target }) => {
+  if (!phone.matches || !target.matches?.(`${FOLD}[open]`)) return;
+  for (const plot of target.querySelectorAll(".js-plotly-plot")) Plotly.Plots.resize(plot);
+};
+foldAll();
+document.addEventListener("toggle", fit, true);
+phone.addEventListener("change", () => { for (const details of document.querySelectorAll(FOLD)) details.open = !phone.matches; });
+document.addEventListener("click", ({ target }) => {
+  const link = target.closest?.("a[href^='#']");
+  if (link) unfold(decoded(link.hash.slice(1)));
+}, true);
+document.addEventListener("view-changed", unfoldWanted);
+document.addEventListener("page-arrives", foldArrival);
