@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -166,28 +165,23 @@ def _filled(text: str) -> str:
     return re.sub(r"\$\{(\w+):\?[^}]+\}", lambda found: PASSWORDS[found[1]], text)
 
 
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
 @pytest.mark.long
 def test_commands_of_the_compose_file_train_a_study_and_show_it(compose, database: str):
     # given
     for arguments in ((), ("create", "demo", "--seeds", "1", "--set", "epochs=1", "--as", "small")):
         done = compose("worker" if arguments else "tables", *arguments)
         assert done.wait(200) == 0, done.stdout.read()
-    port = str(_free_port())
 
     # when
     workers = [compose("worker") for _ in range(COMPOSE["services"]["worker"]["deploy"]["replicas"])]
-    dashboard = compose("dashboard", put=("8080", port))
+    dashboard = compose("dashboard", put=("8080", "0"))
     with Store.open(database, read_only=True) as store:
         wait_for(lambda: all(trial.state is TrialState.DONE for trial in store.trials.all("small")))
 
     # then
-    assert f":{port}" in dashboard.stdout.readline()
+    found = re.search(r":(\d+)/", dashboard.stdout.readline())
+    assert found
+    port = found[1]
     _, program, *check = COMPOSE["services"]["dashboard"]["healthcheck"]["test"]
     test = [word.replace(":8080/", f":{port}/") for word in check]
     subprocess.run([BIN / program, *test], env=os.environ | PASSWORDS, check=True)

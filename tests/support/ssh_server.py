@@ -76,34 +76,36 @@ def server(folder: Path, environment: Mapping[str, str]) -> Iterator[SshServer]:
     if os.geteuid() == 0:
         # Where a server of root keeps its part that has no rights.
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
     # Only one line counts.
     variables = " ".join(f'{name}="{value}"' for name, value in environment.items())
-    settings = _SERVER.format(folder=folder, port=port) + (f"SetEnv {variables}\n" if variables else "")
-    (folder / "sshd_config").write_text(settings)
-    (folder / "ssh_config").write_text(_CLIENT.format(folder=folder, port=port, user=getpass.getuser()))
     programs = folder / "bin"
     programs.mkdir()
     real = shlex.quote(str(shutil.which("ssh", path=_PATH)))
     (programs / "ssh").write_text(f'#!/bin/sh\nexec {real} -F {shlex.quote(str(folder))}/ssh_config "$@"\n')
     (programs / "ssh").chmod(0o755)
-    command = [str(shutil.which("sshd", path=_PATH)), "-D", "-e", "-f", str(folder / "sshd_config")]
-    with (folder / "log").open("wb") as log, subprocess.Popen(command, stderr=log) as process:
+    with _listening(folder, f"SetEnv {variables}\n" if variables else "") as process:
         running = SshServer(process, programs)
         try:
-            _wait_for_port(port, process, folder / "log")
             yield running
         finally:
             running.cut_connections()
             process.terminate()
 
 
-def _wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+def _listening(folder: Path, more: str) -> subprocess.Popen[bytes]:
+    """A server that listens: it takes no port 0, and one that was free a moment ago may be another program's by now."""
+    command = [str(shutil.which("sshd", path=_PATH)), "-D", "-e", "-f", str(folder / "sshd_config")]
+    log = folder / "log"
     while True:
-        with socket.socket() as client:
-            if client.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        assert process.poll() is None, log.read_text()
-        time.sleep(0.05)
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            port = taken.getsockname()[1]
+        (folder / "sshd_config").write_text(_SERVER.format(folder=folder, port=port) + more)
+        (folder / "ssh_config").write_text(_CLIENT.format(folder=folder, port=port, user=getpass.getuser()))
+        with log.open("wb") as errors:
+            process = subprocess.Popen(command, stderr=errors)
+        while "Server listening on" not in log.read_text() and process.poll() is None:
+            time.sleep(0.05)
+        if process.poll() is None:
+            return process
+        assert "Address already in use" in log.read_text(), log.read_text()

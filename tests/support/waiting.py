@@ -16,7 +16,7 @@ from cifarsweep.errors import StoreUnavailable
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T], seconds: float = 200.0, what: Callable[[], str] = lambda: "") -> T:
+def wait_for(condition: Callable[[], T], seconds: float = 500.0, what: Callable[[], str] = lambda: "") -> T:
     """Wait until the condition is true and return what it is; `what` tells more where that never happens.
 
     A database that can't be asked now may answer later: on a slow disk a worker is in a COMMIT nearly all the time.

@@ -37,7 +37,8 @@ SwitchType=switch/none
 MpiDefault=none
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
-KillWait=5
+# How long a job that is asked to end may take; a slow machine takes longer than the half minute of a cluster.
+KillWait=200
 SchedulerParameters=batch_sched_delay=0,sched_interval=1
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
@@ -62,7 +63,7 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
     (folder / "munge" / "key").chmod(0o600)
     host = socket.gethostname().split(".")[0]
     configuration = folder / "slurm.conf"
-    configuration.write_text(CONFIGURATION.format(host=host, folder=folder, controller=_free_port(), node=_free_port()))
+    configuration.write_text(CONFIGURATION.format(host=host, folder=folder, **_free_ports()))
     environment = {"SLURM_CONF": str(configuration), "PATH": _path()}
     munge = [f"--{name}-file={folder}/munge/{name}" for name in ("key", "pid", "log", "seed")]
     daemons = []
@@ -92,7 +93,7 @@ def _started(command: list[str], folder: Path, environment: dict[str, str]) -> s
 
 
 def _until_idle(environment: dict[str, str], daemons: list[subprocess.Popen[bytes]]) -> None:
-    for _ in range(120):
+    for _ in range(800):
         assert all(daemon.poll() is None for daemon in daemons), "a daemon of the cluster ended at once"
         look = subprocess.run(["sinfo", "-h", "-o", "%T"], env=os.environ | environment, capture_output=True, text=True)
         if look.stdout.strip() == "idle":
@@ -101,10 +102,12 @@ def _until_idle(environment: dict[str, str], daemons: list[subprocess.Popen[byte
     raise AssertionError("the cluster's node never became idle")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _free_ports() -> dict[str, int]:
+    """Two that are free now, and not the same."""
+    with socket.socket() as one, socket.socket() as other:
+        for probe in (one, other):
+            probe.bind(("127.0.0.1", 0))
+        return {"controller": one.getsockname()[1], "node": other.getsockname()[1]}
 
 
 def _path() -> str:

@@ -21,7 +21,7 @@ from cifarsweep.spec.types import Outcome
 from cifarsweep.training.events import Finished, Metrics, Rejected, Saved
 from cifarsweep.worker.child.protocol import Failed
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.long
 #: What one process does and another one not, and a network whose random numbers and buffers count.
 CODE = """
 import os, signal
