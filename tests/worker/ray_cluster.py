@@ -11,13 +11,20 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
-#: Without these Ray listens on the address of the machine, and sends numbers about its use to its makers.
-ENVIRONMENT = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+#: Without these Ray listens on the address of the machine, sends numbers about its use to its makers, and gives the
+#: agents of a node half a minute to start.
+ENVIRONMENT = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_agent_register_timeout_ms": "300000",
+}
 _MEMORY = 80_000_000
 
 
@@ -51,7 +58,8 @@ def cluster(log: Path) -> Iterator[RayCluster]:
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            env=os.environ | ENVIRONMENT,
+            # Where it writes its address; by default into a folder that is there only where somebody has used Ray.
+            env=os.environ | ENVIRONMENT | {"RAY_TMPDIR": folder},
             cwd=log.parent,
         ) as process,
     ):
@@ -64,16 +72,20 @@ def cluster(log: Path) -> Iterator[RayCluster]:
             # Its end is the end of its input, which it waits for.
             assert process.stdin is not None
             process.stdin.close()
-            process.wait(60)
+            process.wait(200)
 
 
 def _main() -> None:
     import psutil
+    from ray._private import node as of_ray
     from ray.cluster_utils import Cluster
 
+    # Ray gives a node half a minute to start, and no setting says otherwise; a busy machine takes longer.
+    of_ray.time = SimpleNamespace(**vars(time) | {"monotonic": lambda: time.monotonic() / 10})
     # What Ray prints is not the answer to anything.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    Path(sys.argv[1], "ray").mkdir()
     node = {"num_cpus": 1, "num_gpus": 0, "object_store_memory": _MEMORY}
     running = Cluster(
         initialize_head=True, head_node_args={**node, "include_dashboard": False, "temp_dir": sys.argv[1]}
