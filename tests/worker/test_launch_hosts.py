@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import hypothesis.strategies as some
@@ -180,6 +181,27 @@ def test_a_host_that_is_not_there_leaves_the_others_alone(hosts: Hosts):
 
     assert hosts.lines("nowhere")[-1].startswith("no connection, nothing was started there: ssh: connect to host")
     assert hosts.heard("one", "trains") and hosts.lines("one")[-1] == "ended, exit code 0"
+
+
+def test_a_connection_that_ends_before_it_has_read_anything_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As on a busy machine, where `ssh` may have given up before it is told anything."""
+    (tmp_path / "ssh").write_text("#!/bin/sh\nexit 255\n")
+    (tmp_path / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    start, said = subprocess.Popen, []
+
+    def has_ended(*arguments: Any, **options: Any) -> "subprocess.Popen[bytes]":
+        process = start(*arguments, **options)
+        process.wait()
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", has_ended)
+
+    assert HostGroup({"one": "true"}, ENVIRONMENT, lambda *line: said.append(line)).run() == 75
+
+    assert said[-1][1].startswith("no connection, nothing was started there")
 
 
 @NEEDS_SSHD

@@ -100,7 +100,9 @@ class _Host:
         self._reader.join(_LONGEST_END_S)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None and not self._reader.is_alive():
-                pipe.close()
+                # Who ended before it had read all leaves the rest to be written.
+                with contextlib.suppress(OSError):
+                    pipe.close()
 
     def wait(self) -> int:
         """Return what ssh ended with; its output is at its end."""
