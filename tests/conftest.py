@@ -30,14 +30,17 @@ from support.waiting import Beside
 from cifarsweep import own_code
 
 #: By default an example that takes more than 0.2 s is a failure, and so are ten that take a second to be made, which on
-#: a busy machine any do now and then. What a test has in its folder may be there for all its examples.
+#: a busy machine any do now and then. What a test has in its folder may be there for all its examples. And every run
+#: tries the same examples, so that none fails by chance; `--hypothesis-profile search` looks for others.
 _PATIENT: dict[str, Any] = {
     "deadline": None,
+    "derandomize": True,
     "suppress_health_check": [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture],
 }
 hypothesis.settings.register_profile("patient", **_PATIENT)
 hypothesis.settings.load_profile("patient")
 hypothesis.settings.register_profile("few", **_PATIENT, max_examples=20)
+hypothesis.settings.register_profile("search", **_PATIENT | {"derandomize": False, "max_examples": 1000})
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As in a job in the background of a shell; the programs that tests start would inherit it and be deaf to Ctrl-C.
