@@ -139,7 +139,7 @@ def test_whoever_asks_again_and_again_takes_a_share_of_the_server(fleet: ModuleT
 
     queue, record = fleet.run(watched, until=100.0)
 
-    assert watched.load(0) == pytest.approx(0.5 / 2.5)
+    assert watched.load(0) - world.load(0) == pytest.approx(0.5 / 2.5)
     assert len(record.waits["dashboard"]) in (38, 39)  # each has to let short calls pass
     assert queue.leased > 0
 

@@ -110,7 +110,7 @@ def test_a_claim_knows_whether_others_claimed_just_before(lasting: Store) -> Non
     for _ in range(2):
         must_claim(lasting)
         found.append(lasting.queue.checked_leases)
-    set_check(lasting, 0.0)
+    set_check(lasting, expiry.LONG_AGO)
     for _ in range(2):
         lasting.queue.check_leases()
         found.append(lasting.queue.checked_leases)
@@ -131,7 +131,7 @@ def test_a_claim_waits_neither_for_a_check_nor_for_a_beat_under_way(busy_store: 
     lost, other = must_claim(busy_store, "dead"), must_claim(busy_store, "dead")
     for lease in (lost, other):
         let_run_out(busy_store, lease.trial_id)
-    set_check(busy_store, 0.0)
+    set_check(busy_store, expiry.LONG_AGO)
     query = select(lease_check) if held == "check" else select(trial).where(trial.c.trial_id == lost.trial_id)
 
     with locked(busy_store, query):

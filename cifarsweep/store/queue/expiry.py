@@ -14,12 +14,14 @@ from sqlalchemy import ColumnElement, Connection, Double, bindparam, select, upd
 
 from cifarsweep.spec.types import TrialState
 from cifarsweep.store.database import Backend, backend_of
-from cifarsweep.store.leases import clock_term, has_expired
+from cifarsweep.store.leases import LONGEST_S, clock_term, has_expired
 from cifarsweep.store.prepared import execute
 from cifarsweep.store.schema import lease_check, trial
 
 #: Seconds from one check to the next, or a tenth of the lease where that is shorter.
 CHECK_EVERY_S = 1.0
+#: A moment before any check: the clock of a machine may have begun a second ago.
+LONG_AGO = -LONGEST_S
 #: Trials that one statement marks.
 _MANY = 1000
 
@@ -33,7 +35,7 @@ def mark_expired(conn: Connection, lease_s: float) -> bool:
     values = backend.clock_parameters() | {"p_every": min(CHECK_EVERY_S, lease_s / 10)}
     if execute(conn, _fresh(backend), values).first() is not None:
         return False
-    execute(conn, _add(backend), {"clock": values["p_clock"], "moment": 0.0})
+    execute(conn, _add(backend), {"clock": values["p_clock"], "moment": LONG_AGO})
     if execute(conn, _take(backend), values).first() is None:
         return False  # another one checks at this moment
     found = execute(conn, _expired(backend), backend.clock_parameters()).scalars().all()
