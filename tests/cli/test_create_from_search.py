@@ -1,7 +1,9 @@
 """`create --from`: the best points of a search as a study of their own, judged by other seeds."""
 
+import contextlib
 import json
 import re
+import sqlite3
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -224,19 +226,27 @@ def test_a_search_without_a_point_that_trained_has_no_best_one(call: Run, tmp_pa
     assert "find: none of its points has trained to its end yet, so that there is no best one" in refused.stderr
 
 
-def test_an_older_database_is_upgraded_as_by_any_create(
-    call: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patched:
-        patched.setattr("cifarsweep.store.migrations.HEAD", "0014")
-        searched(tmp_path, [(FINISHED, 0.5), (FINISHED, 0.7)])
+def made_older(path: Path) -> None:
+    """Undo the revisions after 0016."""
+    with contextlib.closing(sqlite3.connect(path)) as conn:
+        conn.executescript("""
+            DROP TABLE cs_lease_check;
+            DROP INDEX ix_cs_trial_expired;
+            ALTER TABLE cs_trial DROP COLUMN expired;
+            UPDATE cifarsweep_alembic_version SET version_num = '0016';
+        """)
+
+
+def test_an_older_database_is_upgraded_as_by_any_create(call: Run, tmp_path: Path) -> None:
+    searched(tmp_path, [(FINISHED, 0.5), (FINISHED, 0.7)])
+    made_older(tmp_path / "cifarsweep.db")
 
     printed = call("create", "--from", "find", "--best", "2", "--toml")
     created = call("create", "--from", "find", "--best", "2")
 
     assert printed.returncode == 2 and "cifarsweep db upgrade" in printed.stderr
     assert created.returncode == 0, created.stderr
-    assert created.stdout.count("was of an older version (0014) and is upgraded") == 1
+    assert created.stdout.count("was of an older version (0016) and is upgraded") == 1
     assert len(stored(tmp_path, "find-best-2").cells) == 2
 
 
