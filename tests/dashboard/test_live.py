@@ -98,7 +98,8 @@ def test_what_a_reader_chose_stays_while_the_page_grows(serve, show, url, store)
     page.evaluate("window.same = true; window.plot = document.getElementById('curves-plot')")
     page.select_option("#y-axis", label="Training loss")
     page.check("input[name=x][value=epoch]", force=True)
-    page.evaluate("document.querySelector('#again ~ details, section details').open = true; scrollTo(0, 900)")
+    page.evaluate("document.querySelector('#again ~ details, section details:not(.fold)').open = true")
+    page.evaluate("scrollTo(0, 900)")
     page.evaluate("Plotly.relayout('curves-plot', {'xaxis.range': [0, 0.5]})")
     # Where the figure stands on the screen: what comes above it may grow.
     top = "Math.round(document.getElementById('curves-plot').getBoundingClientRect().top)"
@@ -139,7 +140,7 @@ def test_what_a_reader_chose_stays_when_cells_finish_and_figures_come(serve, sho
     assert page.evaluate(levels)[-2:] == ["true", "false"]
     assert page.locator("#colour-by option:checked").get_attribute("value") == "0"
     assert page.locator("#chips .coloured").count() > 0
-    assert page.evaluate("document.querySelectorAll('details[open]').length") == 1
+    assert page.evaluate("document.querySelectorAll('details[open]:not(.fold)').length") == 1
     page.click("#show-all")
     assert page.evaluate("document.activeElement.dataset.cell") == "0"
 

@@ -48,7 +48,7 @@ document.addEventListener("toggle", fit, true);
 phone.addEventListener("change", () => { for (const details of document.querySelectorAll(FOLD)) details.open = !phone.matches; });
 document.addEventListener("click", ({ target }) => {
   const link = target.closest?.("a[href^='#']");
-  if (link) unfold(decoded(link.hash.slice(1)));
+  if (link) unfold(decoded(link.getAttribute("href").slice(1))); // a link of an SVG has no `hash`
 }, true);
 document.addEventListener("view-changed", unfoldWanted);
 document.addEventListener("page-arrives", foldArrival);
