@@ -215,7 +215,7 @@ class Calls:
     def idle_poll(self) -> None:
         self.look()
         assert self.store.queue.claim("idle", studies=[self.study], environment=ENVIRONMENT) is None
-        self.store.queue.unfinished([self.study])
+        self.store.queue.has_unfinished([self.study])
 
 
 @contextmanager

@@ -83,12 +83,12 @@ class TrialClaimer:
         else:
             self.next_poll_at = self._clock() + self._pauses.next(alone=self._store.queue.checked_leases)
             nothing_left = bool(studies) or not self._all_refused
-            self.finished = nothing_left and not (asked or self._config.wait) and not self._left(studies)
+            self.finished = nothing_left and not (asked or self._config.wait) and not self._is_left(studies)
         return lease
 
-    def _left(self, studies: Sequence[str]) -> int:
-        """Trials that there is a reason to stay for."""
-        return self._store.queue.unfinished(studies, queued_only=self._config.while_queued)
+    def _is_left(self, studies: Sequence[str]) -> bool:
+        """Whether there is a trial to stay for."""
+        return self._store.queue.has_unfinished(studies, queued_only=self._config.while_queued)
 
     def claim_request(self, number: int, ready: Ready) -> ClaimRequest | None:
         """Return a request for the slot's next trial, to be claimed in one transaction with the end of its current one.

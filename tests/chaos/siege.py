@@ -70,7 +70,7 @@ def besiege(
 def unfinished(store: Store, name: str) -> bool:
     """Whether there is something to do, or nobody can tell: who is frozen or slow in a COMMIT keeps readers waiting."""
     try:
-        return bool(store.queue.unfinished([name]))
+        return store.queue.has_unfinished([name])
     except StoreUnavailable:
         return True
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.studies import count_open
 from typer.testing import CliRunner, Result
 
 from cifarsweep.cli.app import app
@@ -64,7 +65,7 @@ def run(rates: Path) -> Callable[..., Result]:
 def finish_all(folder: Path, but: int = 0) -> None:
     """Let every queued trial end as `ENDS` says, but for some."""
     with Store.open(f"sqlite:///{folder}/cifarsweep.db") as store:
-        while store.queue.unfinished() > but:
+        while count_open(store) > but:
             lease = store.queue.claim("w")
             assert lease is not None
             value = ENDS[lease.cell](lease.seed)

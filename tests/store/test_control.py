@@ -56,7 +56,8 @@ def failed(store: Store, end: AttemptEnd = AttemptEnd.EXCEPTION) -> int:
 
 def test_a_paused_study_gives_nothing_away_until_it_is_resumed(busy_store: Store) -> None:
     assert busy_store.control.pause("s") == ControlResult(6, 0)
-    assert busy_store.queue.claim("w") is None and busy_store.queue.unfinished() == 0 and next_due(busy_store) is None
+    assert busy_store.queue.claim("w") is None and next_due(busy_store) is None
+    assert not busy_store.queue.has_unfinished()
 
     assert busy_store.control.resume("s") == ControlResult(6, 0)
 
@@ -345,7 +346,7 @@ def test_what_was_cancelled_meanwhile_stays_so_when_a_machine_takes_the_blame(bu
     assert busy_store.queue.retract_crashes("bad", crashes) == 5
 
     assert states(busy_store)[0] is CANCELLED
-    assert busy_store.queue.unfinished() == 0
+    assert not busy_store.queue.has_unfinished()
 
 
 def test_a_checkpoint_since_then_leaves_nothing_to_forgive(busy_store: Store) -> None:

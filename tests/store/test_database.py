@@ -17,6 +17,7 @@ import pytest
 from scenes import at_once, cut_connections, make_study, must_claim, result, rows_at, steps_of
 from sqlalchemy import Connection, text
 from support.forks import forks
+from support.studies import count_open
 from support.waiting import Beside
 
 from cifarsweep.errors import StoreError, StoreUnavailable
@@ -167,7 +168,7 @@ def test_a_wal_database_can_be_read_without_writing_beside_it(tmp_path: Path, mo
         store.studies.create(make_study())
 
     with Store.open(url, read_only=True) as store:
-        assert store.queue.unfinished() == 6
+        assert count_open(store) == 6
 
 
 def test_a_read_only_store_writes_nothing(url: str) -> None:
@@ -175,7 +176,7 @@ def test_a_read_only_store_writes_nothing(url: str) -> None:
         store.studies.create(make_study())
 
     with Store.open(url, read_only=True) as store:
-        assert store.queue.unfinished() == 6
+        assert count_open(store) == 6
         with pytest.raises(StoreError, match="is read-only"):
             store.queue.claim("w")
         assert store.admin.check() == []
@@ -186,7 +187,7 @@ def test_readers_do_not_wait_for_a_writer(busy_store: Store) -> None:
 
     def look(conn: Connection) -> int:
         insert_rows(conn, lease.trial_id, rows_at(1))
-        return busy_store.queue.unfinished()
+        return count_open(busy_store)
 
     assert busy_store._db.write(look) == 6
 
@@ -314,7 +315,7 @@ def test_who_only_reads_sees_what_was_committed_before_a_writer_was_killed(tmp_p
     assert process.exitcode == -signal.SIGKILL
 
     with early or Store.open(url, read_only=True) as reader:
-        assert reader.queue.unfinished() == 6
+        assert count_open(reader) == 6
         assert reader.metrics.read("s", ["lost"]) == {}
         with pytest.raises(StoreError, match="is read-only"):
             reader.queue.claim("w")

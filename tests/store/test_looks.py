@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 from scenes import at_once, contents, make_study, must_claim, result
 from sqlalchemy import Connection, text
+from support.studies import count_open
 
 from cifarsweep.errors import StoreError, UnknownStudy
 from cifarsweep.store import Store
@@ -18,7 +19,7 @@ def test_seeds_go_to_the_cells_that_are_named(busy_store: Store) -> None:
     assert added == 2
     assert [(row.number, row.cell, row.seed) for row in busy_store.trials.all("s")][6:] == [(6, SLOW, 3), (7, SLOW, 4)]
     assert busy_store.studies.plans("s") == ((3, 6),)
-    assert busy_store.queue.unfinished(["s"]) == 8 and busy_store.admin.check() == []
+    assert count_open(busy_store, "s") == 8 and busy_store.admin.check() == []
 
 
 def test_what_is_there_is_not_added_again(busy_store: Store) -> None:
@@ -104,7 +105,7 @@ def old_looks(conn: Connection) -> None:
 
 
 def finish_all(store: Store) -> None:
-    while store.queue.unfinished(["s"]):
+    while store.queue.has_unfinished(["s"]):
         store.queue.finish(must_claim(store), [], None, result())
 
 

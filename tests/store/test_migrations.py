@@ -13,6 +13,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from scenes import administer, at_once, make_study, must_claim, result, rows_at, saved_at
 from sqlalchemy import Connection, Engine, create_engine, inspect, text
+from support.studies import count_open
 
 from cifarsweep.errors import StoreError
 from cifarsweep.store import Store
@@ -80,7 +81,7 @@ def test_our_tables_and_optunas_live_side_by_side(empty_url: str, engine: Engine
     assert {"alembic_version", VERSION_TABLE, "cs_trial", "trials", "studies"} <= tables
     assert differences(engine) == []
     with Store.open(empty_url) as store:
-        assert store.queue.unfinished() == 1
+        assert count_open(store) == 1
 
 
 def test_revisions_are_listed_completely() -> None:

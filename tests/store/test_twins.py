@@ -22,6 +22,7 @@ from scenes import (
     steps_of,
 )
 from sqlalchemy import text
+from support.studies import count_open
 
 from cifarsweep.errors import LeaseLost, StoreUnavailable
 from cifarsweep.spec.types import AttemptEnd, Hits, MetricRow, Outcome, TrialResult, TrialState
@@ -156,7 +157,7 @@ def test_one_that_is_trained_is_waited_for_and_others_are_taken_meanwhile(two: S
     # then
     waiting = two.trials.get("two", 0)
     assert (waiting.state, waiting.attempts) == (TrialState.QUEUED, ())
-    assert two.queue.unfinished() == 4
+    assert count_open(two) == 4
     trained(two, running)
     for study in ("two", "three"):
         lease = must(two, "v")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from scenes import make_study
+from support.studies import count_open
 
 from cifarsweep.errors import StoreError, StoreUnavailable
 from cifarsweep.files import exists
@@ -220,7 +221,7 @@ def test_a_path_is_the_file_of_that_name_and_its_url_can_be_given_again(tmp_path
 
     assert [path.name for path in tmp_path.iterdir() if not path.name.endswith("-journal")] == [name]
     with Store.open(url, read_only=True) as store:
-        assert store.queue.unfinished() == 6
+        assert count_open(store) == 6
 
 
 def test_a_question_mark_in_a_url_is_refused_before_another_file_is_made(tmp_path: Path) -> None:

@@ -17,8 +17,10 @@ from cifarsweep.spec.levels import cell_name, crossed
 from cifarsweep.spec.provenance import Source
 from cifarsweep.spec.settings import Settings, flat_settings
 from cifarsweep.spec.study import Cell, Study
+from cifarsweep.spec.types import TrialState
 from cifarsweep.spec.validation import nested
 from cifarsweep.stats.shares import Guess
+from cifarsweep.store import Store
 from cifarsweep.store.trial_records import AttemptRow, Reuse
 
 START = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
@@ -165,3 +167,9 @@ def mixed(make: Any) -> Any:
         make.trial(5, SKIP, 2, **WAITING),
     ]
     return make.report(study, trials)
+
+
+def count_open(store: Store, *studies: str) -> int:
+    """How many trials are queued or leased, of those studies or of all."""
+    found = [status for status in store.studies.status() if not studies or status.study in studies]
+    return sum(status.trials[state] for status in found for state in (TrialState.QUEUED, TrialState.LEASED))

@@ -88,7 +88,7 @@ def claim(
     one_study = None if request.studies is None else len(request.studies) == 1
     statement = _claim_statement(backend, one_study, bool(skipped), request.identify is not None)
     wanted = {"p_worker": request.worker_id, "p_slot": request.slot, "p_token": request.token, "p_lease_s": lease_s}
-    wanted |= parameters(conn, request.studies, skipped)
+    wanted |= _parameters(conn, request.studies, skipped)
     while (row := execute(conn, statement, wanted | backend.clock_parameters()).first()) is not None:
         if row.attempt > 1 or row.state != TrialState.LEASED:
             conn.execute(_close(), {"p_trial": row.trial_id, "ended_at": datetime.now(UTC)})
@@ -122,7 +122,7 @@ def _claim_statement(backend: Backend, one_study: bool | None, skipping: bool, w
     # Once a statement: PostgreSQL reads its clock again for each trial that it looks at.
     now = select(backend.now_term()).scalar_subquery()
     lease_s: ColumnElement[float] = bindparam("p_lease_s", type_=Double())
-    readable = [not_skipped()] if skipping else []
+    readable = [_not_skipped()] if skipping else []
     marked = trial.c.expired, has_expired(now)
     expired = _first(TrialState.LEASED, one_study, *marked, trial.c.takeovers < MANY_TAKEOVERS, *readable)
     often_abandoned = _first(TrialState.LEASED, one_study, *marked, trial.c.takeovers >= MANY_TAKEOVERS, *readable)
@@ -166,15 +166,15 @@ def _waits(now: ColumnElement[float], one_study: bool | None, skipping: bool) ->
     taken_first = and_(leased, source.c.takeovers < MANY_TAKEOVERS)
     # Not `in_`, which SQLAlchemy expands at each execution.
     mine = [source.c.rank <= trial.c.rank, or_(source.c.state == TrialState.QUEUED.value, taken_first)]
-    mine += [] if one_study is None else [of_studies(one_study, source)]
-    mine += [not_skipped(source)] if skipping else []
+    mine += [] if one_study is None else [_of_studies(one_study, source)]
+    mine += [_not_skipped(source)] if skipping else []
     held = and_(leased, ~has_expired(now, source))
     ahead = or_(trial.c.branch_step.is_(None), source.c.step < trial.c.branch_step)
     coming = exists().where(source.c.trial_id == trial.c.source_id, ahead, or_(held, and_(*mine))).correlate(trial)
     return and_(trial.c.waits, coming)
 
 
-def not_skipped(of: FromClause = trial) -> ColumnElement[bool]:
+def _not_skipped(of: FromClause = trial) -> ColumnElement[bool]:
     """Leave out the trials of the parameter `p_skipped`."""
     return of.c.trial_id.not_in(bindparam("p_skipped", expanding=True))
 
@@ -182,12 +182,12 @@ def not_skipped(of: FromClause = trial) -> ColumnElement[bool]:
 def _first(state: TrialState, one_study: bool | None, *conditions: ColumnElement[bool]) -> ScalarSelect[int]:
     query = select(trial.c.trial_id).where(trial.c.state == state.value, *conditions)
     if one_study is not None:
-        query = query.where(of_studies(one_study))
+        query = query.where(_of_studies(one_study))
     order = trial.c.rank, trial.c.waiting_steps.desc(), trial.c.trial_id
     return query.order_by(*order).limit(1).with_for_update(skip_locked=True).scalar_subquery()
 
 
-def of_studies(one_study: bool, of: FromClause = trial) -> ColumnElement[bool]:
+def _of_studies(one_study: bool, of: FromClause = trial) -> ColumnElement[bool]:
     """One study by its name, which is indexed; or several by their ids, as PostgreSQL would sort a join."""
     if one_study:
         named = select(study.c.study_id).where(study.c.name == bindparam("p_study", type_=String()))
@@ -195,8 +195,8 @@ def of_studies(one_study: bool, of: FromClause = trial) -> ColumnElement[bool]:
     return of.c.study_id.in_(bindparam("p_studies", expanding=True))
 
 
-def parameters(conn: Connection, studies: Sequence[str] | None, skipped: Collection[int] = ()) -> dict[str, Any]:
-    """The values for `of_studies` and `not_skipped`."""
+def _parameters(conn: Connection, studies: Sequence[str] | None, skipped: Collection[int] = ()) -> dict[str, Any]:
+    """The values for `_of_studies` and `_not_skipped`."""
     values = {"p_skipped": list(skipped)} if skipped else {}
     if studies is None:
         return values

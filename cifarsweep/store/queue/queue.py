@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeAlias, TypeVar
 
-from sqlalchemy import Connection, Label, func, select
+from sqlalchemy import ColumnElement, Connection, func, null, select
 
 from cifarsweep.errors import StudyRefused
 from cifarsweep.spec.types import FINAL_STATES, CheckpointRef, MetricRow, TrialResult, TrialState
@@ -31,6 +31,7 @@ Claimed: TypeAlias = "Lease | claim.PutBack | None"
 #: Seconds after which a trial that could not be read is tried again: it may have been mended.
 _SKIP_S = 60.0
 _NONE: Mapping[int, bool] = MappingProxyType({})
+_OPEN_STATES = [state for state in TrialState if state not in FINAL_STATES]
 
 
 class Queue(Branches, Workers, Crashes):
@@ -165,17 +166,19 @@ class Queue(Branches, Workers, Crashes):
                 self._skipped[error.trial_id] = str(error)
 
     @reading
-    def unfinished(self, conn: Connection, studies: Sequence[str] | None = None, *, queued_only: bool = False) -> int:
-        """Trials that are not final, of the named studies or of all, but for those that were `skipped`.
+    def has_unfinished(
+        self, conn: Connection, studies: Sequence[str] | None = None, *, queued_only: bool = False
+    ) -> bool:
+        """Whether a trial is queued or leased, of the named studies or of all, but for those that were `skipped`.
 
-        With `queued_only` those that a worker trains do not count.
+        With `queued_only` those that a worker trains do not count. Idle workers ask it at each poll, so it looks at a
+        trial or two of a study, however many there are.
         """
         states = (TrialState.QUEUED,) if queued_only else (TrialState.QUEUED, TrialState.LEASED)
-        opened = trial.c.state.in_([state.value for state in states])
-        query = select(func.count()).select_from(trial).where(opened)
-        query = query if studies is None else query.where(claim.of_studies(len(studies) == 1))
-        query = query.where(claim.not_skipped()) if self._skipped else query
-        return int(conn.execute(query, claim.parameters(conn, studies, self._skipped)).scalar_one())
+        skipped = [trial.c.trial_id.not_in(self._skipped)] if self._skipped else []
+        query = select(study.c.study_id).where(_first_trial(states, *skipped).is_not(None)).limit(1)
+        query = query if studies is None else query.where(study.c.name.in_(studies))
+        return conn.execute(query).first() is not None
 
     @reading
     def studies_left(self, conn: Connection, asked: Sequence[str] = ()) -> list[str]:
@@ -184,7 +187,9 @@ class Queue(Branches, Workers, Crashes):
         Of those asked for, in their order, or of all, oldest first. Every worker asks it at each poll, so it looks at a
         trial or two of a study, however many there are. Raises UnknownStudy.
         """
-        query = select(study.c.name, study.c.points, study.c.asked, study.c.wish, _open_trial())
+        query = select(
+            study.c.name, study.c.points, study.c.asked, study.c.wish, _first_trial(_OPEN_STATES).label("open")
+        )
         if asked:
             query = query.where(study.c.study_id.in_([study_id(conn, name) for name in asked]))
         found = conn.execute(query.order_by(study.c.study_id)).all()
@@ -192,20 +197,20 @@ class Queue(Branches, Workers, Crashes):
         return [name for name in asked if name in left] if asked else left
 
 
-def _open_trial() -> Label[int | None]:
-    """A trial of the study that is not final; NULL if there is none.
+def _first_trial(states: Iterable[TrialState], *conditions: ColumnElement[bool]) -> ColumnElement[int | None]:
+    """A trial of the study in one of the states; NULL if there is none.
 
     Each state is looked up by itself, in the order of the index: else PostgreSQL may read all trials.
     """
     order = trial.c.rank, trial.c.waiting_steps.desc(), trial.c.trial_id
     found = (
         select(trial.c.trial_id)
-        .where(trial.c.study_id == study.c.study_id, trial.c.state == state.value)
+        .where(trial.c.study_id == study.c.study_id, trial.c.state == state.value, *conditions)
         .order_by(*order)
         .limit(1)
         .correlate(study)
         .scalar_subquery()
-        for state in TrialState
-        if state not in FINAL_STATES
+        for state in states
     )
-    return func.coalesce(*found).label("open")
+    # SQLite wants two of them at least.
+    return func.coalesce(*found, null())
