@@ -79,6 +79,10 @@ class Driver:
         wait_for(lambda: condition() or self.process.poll() is not None, what=lambda: self.said)
         assert condition(), self.said
 
+    def until_both_train(self) -> None:
+        """Wait until both workers have a trial, and the launch knows where they are."""
+        self.until(lambda: self.count(TrialState.LEASED) == 2 and self.said.count(" | runs on ") >= 2)
+
     def let_go(self) -> None:
         self._hold.unlink()
 
@@ -157,7 +161,7 @@ def test_workers_follow_the_queue_in_the_environment_of_a_file(two_nodes, tmp_pa
 @pytest.mark.parametrize("lost_after_s", [pytest.param(12.0, id="soon")])
 def test_a_lost_node_s_trials_go_on_elsewhere_and_its_worker_on_the_next_node(driver: Driver, two_nodes):
     # given
-    driver.until(lambda: driver.count(TrialState.LEASED) == 2)
+    driver.until_both_train()
 
     # when
     two_nodes.ask("lose")
@@ -178,7 +182,7 @@ def test_a_lost_node_s_trials_go_on_elsewhere_and_its_worker_on_the_next_node(dr
 
 @pytest.mark.long
 def test_an_actor_that_is_asked_to_end_or_killed_gives_its_trial_back_and_is_placed_again(driver: Driver):
-    driver.until(lambda: driver.count(TrialState.LEASED) == 2)
+    driver.until_both_train()
 
     for times, number in enumerate((signal.SIGTERM, signal.SIGKILL), 1):
         ray_actor_of(driver).send_signal(number)
@@ -195,7 +199,7 @@ def test_an_actor_that_is_asked_to_end_or_killed_gives_its_trial_back_and_is_pla
 @pytest.mark.long
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_when_the_launch_ends_all_trials_are_given_back_and_nothing_is_left(driver: Driver, number, code):
-    driver.until(lambda: driver.count(TrialState.LEASED) == 2)
+    driver.until_both_train()
 
     driver.process.send_signal(number)
 
@@ -206,7 +210,7 @@ def test_when_the_launch_ends_all_trials_are_given_back_and_nothing_is_left(driv
 
 @pytest.mark.long
 def test_a_node_that_is_to_go_soon_gives_its_trial_back_before(driver: Driver, two_nodes):
-    driver.until(lambda: driver.count(TrialState.LEASED) == 2)
+    driver.until_both_train()
 
     two_nodes.ask("drain")
 
