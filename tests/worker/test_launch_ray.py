@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,10 +24,10 @@ from support.waiting import wait_for
 from cifarsweep.errors import CifarsweepError, SpecError, StoreUnavailable
 from cifarsweep.spec.types import AttemptEnd, TrialState
 from cifarsweep.store import Store
-from cifarsweep.worker.launch import ray_connection
+from cifarsweep.worker.launch import ray_actor, ray_connection
 from cifarsweep.worker.launch.local import Backoff
 from cifarsweep.worker.launch.ray import Place, RayGroup
-from cifarsweep.worker.launch.ray_actor import LOGS, News, Order
+from cifarsweep.worker.launch.ray_actor import LOGS, News, Order, RayWorker
 from cifarsweep.worker.launch.ray_connection import checked_runtime_env, parse_address
 from cifarsweep.worker.launch.ray_queue import FollowedQueue, OpenTrials, open_trials
 
@@ -220,10 +221,15 @@ def test_a_node_that_is_to_go_soon_gives_its_trial_back_before(driver: Driver, t
     assert driver.ends().count(AttemptEnd.DONE) == worker.TRIALS and AttemptEnd.TAKEN_OVER not in driver.ends()
 
 
+ONE_GPU = Place(1, 1)
+#: What an actor says or raises, or what makes it.
+Laid = News | Exception | Callable[[], News]
+
+
 class Answer:
     """What an actor will say, if anything."""
 
-    def __init__(self, laid_out: list[News | Exception]) -> None:
+    def __init__(self, laid_out: list[Laid]) -> None:
         self.laid_out = laid_out
 
 
@@ -235,9 +241,14 @@ class PretendedRay:
         ActorUnavailableError = type("ActorUnavailableError", (RayError,), {})
         ActorDiedError = type("ActorDiedError", (RayError,), {"actor_init_failed": False})
 
-    def __init__(self, *answers: list[News | Exception]) -> None:
+    def __init__(self, *answers: list[Laid], node: dict[str, float] | None = None) -> None:
         self.answers = list(answers)
         self.asked: list[str] = []
+        self._node = {"GPU": 1.0, "CPU": 1.0} if node is None else node
+
+    def nodes(self) -> list[dict[str, Any]]:
+        lost = {"Alive": False, "Resources": {"GPU": 8.0, "CPU": 64.0, "memory": 2.0**40}}
+        return [lost, {"Alive": True, "Resources": self._node}]
 
     def remote(self, _actor: type) -> Any:
         mine = self.answers.pop(0) if self.answers else []
@@ -253,7 +264,7 @@ class PretendedRay:
         found = answer.laid_out.pop(0)
         if isinstance(found, Exception):
             raise found
-        return found
+        return found() if callable(found) else found
 
     def kill(self, _handle: object) -> None:
         self.asked.append("kill")
@@ -263,14 +274,20 @@ def ended(code: int, *lines: str) -> News:
     return News("node", lines, code)
 
 
-def launched(ray: PretendedRay, workers: int | FollowedQueue = 1) -> tuple[int, list[str]]:
+def interrupted(code: int | None = None) -> News:
+    """What an actor says at the moment of Ctrl-C."""
+    signal.raise_signal(signal.SIGINT)
+    return News("node", (), code)
+
+
+def launched(
+    ray: PretendedRay, workers: int | FollowedQueue = 1, *, place: Place = ONE_GPU, pause_s: float = 0.0
+) -> tuple[int, list[str]]:
     """Run a group on a pretended Ray; its exit code and what it said."""
     said: list[str] = []
     order = Order((), {"CIFARSWEEP_DB": "postgresql://me:hidden@db/x"})
-    backoff = Backoff(first_s=0.0, longest_s=0.0, max_crashes=3)
-    code = RayGroup(
-        ray, Place(1, 1), order, workers, lambda *line: said.append(" | ".join(line)), backoff=backoff
-    ).run()
+    backoff = Backoff(first_s=pause_s, longest_s=pause_s, max_crashes=3)
+    code = RayGroup(ray, place, order, workers, lambda *line: said.append(" | ".join(line)), backoff=backoff).run()
     assert "hidden" not in str(order)
     return code, said
 
@@ -297,6 +314,56 @@ def test_a_worker_starts_again_where_that_helps(answers, code, starts):
 
     assert found == code
     assert sum("starts again" in line for line in said) == starts - 1
+
+
+def test_on_ctrl_c_a_worker_that_has_said_nothing_but_its_node_is_asked_to_end():
+    ray = PretendedRay([interrupted, ended(143, "gives its trial back")], [])
+
+    code, said = launched(ray, workers=2)
+
+    assert code == 130 and ray.asked == ["stop", "kill", "kill"]
+    assert said[1:] == [
+        "worker1 | ended without a node",
+        *(f"worker0 | {line}" for line in ("gives its trial back", "ended, exit code 143")),
+    ]
+
+
+def test_on_ctrl_c_a_worker_that_is_to_start_again_later_is_not_called_one_without_a_node():
+    code, said = launched(PretendedRay([lambda: interrupted(75)]), pause_s=600.0)
+
+    assert code == 130 and said[-1] == "worker0 | ended before it started again"
+
+
+def test_an_actor_tells_its_node_before_its_launcher_says_anything(monkeypatch: pytest.MonkeyPatch):
+    # given
+    monkeypatch.setattr(ray_actor, "_LONGEST_SILENCE_S", 600.0)
+    with ThreadPoolExecutor() as threads:  # as Ray does, which leaves signals to the main thread
+        actor = threads.submit(RayWorker).result()
+    order = Order(("-c", "import time; time.sleep(600)"), {})
+
+    # when
+    first = actor.listen(order)
+    actor.stop()
+    second, third = actor.listen(order), actor.listen(order)
+
+    # then
+    assert first == News(socket.gethostname(), ())
+    assert second == third == News(socket.gethostname(), (), 143)
+
+
+@pytest.mark.parametrize(
+    ("node", "place", "why"),
+    [
+        ({"CPU": 4.0}, Place(1, 1), "; no node of the cluster has a GPU. Unless it brings up one that has, start with"),
+        ({"CPU": 4.0, "GPU": 1.0}, Place(2, 2), "; no node of the cluster has as much. Unless"),
+        ({"CPU": 4.0, "memory": 2.0**30}, Place(0, 1, 2**31), "; no node of the cluster has as much. Unless"),
+        ({}, Place(0, 1), "; no node of the cluster has as much. Unless"),
+    ],
+)
+def test_workers_that_no_node_can_take_say_so_at_once(node, place, why):
+    ray = PretendedRay([lambda: ended(0)], node=node)
+
+    assert f"worker0 | waits for a node with {place}{why}" in launched(ray, place=place)[1][0]
 
 
 def test_workers_without_a_node_are_not_waited_for_once_nothing_is_left_to_do():

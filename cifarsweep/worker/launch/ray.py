@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,11 @@ class Place:
         again = {"max_restarts": -1, "max_task_retries": -1}
         # `stop` is to be heard beside `listen`.
         return {"num_gpus": self.gpus, "num_cpus": self.cpus, "max_concurrency": 4, **memory, **again}
+
+    def fits(self, node: Mapping[str, float]) -> bool:
+        """Whether a node with these resources, as Ray names them, has all that an actor takes."""
+        needs = {"GPU": self.gpus, "CPU": self.cpus, "memory": self.memory or 0}
+        return all(node.get(name, 0) >= amount for name, amount in needs.items())
 
     def __str__(self) -> str:
         memory = [] if self.memory is None else [f"{self.memory / 2**30:.3g} GiB of memory"]
@@ -152,20 +157,48 @@ class RayGroup(Group):
             self._wanted = self._queue.wanted(len(self._actors))
         elif self._has_begun:
             self._wanted = min(self._wanted, len(self._actors))
-        for _ in range(self._wanted - len(self._actors)):
-            taken = {actor.name for actor in self._actors}
-            name = next(name for number in itertools.count() if (name := f"worker{number}") not in taken)
-            self._actors.append(_Actor(self._ray, name, self._place, self._order))
-            self._has_begun = True
+        if (missing := self._wanted - len(self._actors)) > 0:
+            self._add(missing)
         for actor in [actor for actor in self._actors if not actor.is_placed][: len(self._actors) - self._wanted]:
             self._remove(actor, 0, "has no node, and nothing is left to do")
 
+    def _add(self, number: int) -> None:
+        added = []
+        for _ in range(number):
+            taken = {actor.name for actor in self._actors}
+            name = next(name for number in itertools.count() if (name := f"worker{number}") not in taken)
+            added.append(_Actor(self._ray, name, self._place, self._order))
+            self._actors.append(added[-1])
+            self._has_begun = True
+        if why := self._why_none_fits():
+            for actor in added:
+                self._wait_for_node(actor, why)
+
+    def _why_none_fits(self) -> str:
+        """Why the cluster has no node for a worker now, and what to do; empty where it has one, free or not."""
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        if any(self._place.fits(node) for node in nodes):
+            return ""
+        if self._place.gpus and not any(node.get("GPU") for node in nodes):
+            return (
+                "no node of the cluster has a GPU. Unless it brings up one that has, start with --gpus-per-worker 0, "
+                "which trains on processors"
+            )
+        return "no node of the cluster has as much. Unless it brings up one that has, ask for less for each worker"
+
+    def _wait_for_node(self, actor: _Actor, why: str) -> None:
+        actor.told_that_it_waits = True
+        lost = f"does not answer any more on {actor.host}, " if actor.host else ""
+        self._say(actor, f"{lost}waits for a node with {self._place}{'; ' * bool(why)}{why}")
+
     def _stop(self) -> None:
         for actor in list(self._actors):
-            if actor.is_placed and actor.listening is not None:
-                actor.ask_to_stop()
-            else:
+            if not actor.is_placed:
                 self._remove(actor, _STOPPED, "ended without a node")
+            elif actor.listening is None:
+                self._remove(actor, _STOPPED, "ended before it started again")
+            else:
+                actor.ask_to_stop()
 
     def _hear(self) -> None:
         listening = {actor.listening: actor for actor in self._actors if actor.listening is not None}
@@ -175,11 +208,11 @@ class RayGroup(Group):
         ready, _ = self._ray.wait(list(listening), num_returns=len(listening), timeout=_TICK_S)
         for each in ready:
             self._answer(listening[each], each)
-        for actor in self._actors:
-            if not actor.told_that_it_waits and actor.silent_s > _LONGEST_ANSWER_S:
-                actor.told_that_it_waits = True
-                lost = f"does not answer any more on {actor.host}, " if actor.host else ""
-                self._say(actor, f"{lost}waits for a node with {self._place}")
+        silent = [each for each in self._actors if not each.told_that_it_waits and each.silent_s > _LONGEST_ANSWER_S]
+        if silent:
+            why = self._why_none_fits()
+            for actor in silent:
+                self._wait_for_node(actor, why)
 
     def _answer(self, actor: _Actor, answer: Any) -> None:
         errors = self._ray.exceptions

@@ -57,15 +57,21 @@ class RayWorker:
         self._lines = queue.SimpleQueue[str | None]()
         self._logs = ""
         self._stopped = False
+        #: Held while a launcher is started, so that none starts after the actor was asked to end.
+        self._starting = threading.Lock()
         self._leaving = threading.Event()
         self._hear_sigterm()
 
     def listen(self, order: Order) -> News:
-        """Return the launcher's next lines, after some seconds at the latest, and how it ended if it has."""
-        if self._launcher is None:
-            if self._stopped:
-                return News(socket.gethostname(), (), _STOPPED)
-            self._start(order)
+        """Return the launcher's next lines, after some seconds at the latest, and how it ended if it has.
+
+        An actor that has just started it answers at once, so that it is known to have a node, and can be asked to end.
+        """
+        with self._starting:
+            if self._launcher is None:
+                if not self._stopped:
+                    self._start(order)
+                return News(socket.gethostname(), (), _STOPPED if self._stopped else None)
         if not self._leaving.is_set() and _is_drained():
             threading.Thread(target=self._leave, daemon=True).start()
         lines, ended = self._next_lines()
@@ -77,10 +83,12 @@ class RayWorker:
 
     def stop(self) -> None:
         """Ask the launcher to end; a second time means at once."""
-        self._stopped = True
-        if self._launcher is not None:
+        with self._starting:
+            self._stopped = True
+            launcher = self._launcher
+        if launcher is not None:
             with contextlib.suppress(ProcessLookupError):
-                self._launcher.terminate()
+                launcher.terminate()
 
     def _start(self, order: Order) -> None:
         self._logs = tempfile.mkdtemp(prefix="cifarsweep-")
