@@ -77,6 +77,10 @@ class StoreUnavailable(StoreError):
     exit_code = 75  # EX_TEMPFAIL of sysexits.h: the same command may succeed later
 
 
+class DiskFull(StoreUnavailable):
+    """The disk of the database is full."""
+
+
 class UnreadableStudy(StoreError):
     """The rows of one study can't be read by this version, or are invalid; other studies are as they were."""
 

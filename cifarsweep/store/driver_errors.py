@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from cifarsweep.errors import RowConflict, StoreError, StoreUnavailable
+from cifarsweep.errors import DiskFull, RowConflict, StoreError, StoreUnavailable
 
-#: Messages of SQLite, and whether waiting may help.
-_SQLITE = {
-    "database is locked": (True, "another process has held its lock for too long; try again"),
-    "database table is locked": (True, "another process has held its lock for too long; try again"),
-    "disk i/o error": (True, "reading or writing failed; look at the disk"),
-    "disk is full": (True, "the disk is full; what was committed is safe, make room and go on"),
-    "unable to open database file": (True, "it can't be opened; look at the path and its permissions"),
+#: Messages of SQLite, and the class of the error: StoreUnavailable where waiting may help.
+_SQLITE: Mapping[str, tuple[type[StoreError], str]] = {
+    "database is locked": (StoreUnavailable, "another process has held its lock for too long; try again"),
+    "database table is locked": (StoreUnavailable, "another process has held its lock for too long; try again"),
+    "disk i/o error": (StoreUnavailable, "reading or writing failed; look at the disk"),
+    "disk is full": (DiskFull, "the disk is full; what was committed is safe, make room and go on"),
+    "unable to open database file": (StoreUnavailable, "it can't be opened; look at the path and its permissions"),
     "readonly database": (
-        False,
+        StoreError,
         "it is read-only, or a killed writer left a journal, which any command of its owner rolls back",
     ),
-    "not a database": (False, "it is not a database; give another --db"),
-    "malformed": (False, "it is damaged; restore it from a backup"),
+    "not a database": (StoreError, "it is not a database; give another --db"),
+    "malformed": (StoreError, "it is damaged; restore it from a backup"),
 }
 #: Transient errors of PostgreSQL, by class or code
 #: (https://www.postgresql.org/docs/current/errcodes-appendix.html).
 _TRANSIENT = ("08", "53", "57", "40", "55P03", "25P03", "58")
+_DISK_FULL = "53100"
 #: What a server puts before its reason to reject a connection.
 _REFUSAL = "FATAL:"
 
@@ -59,6 +62,8 @@ def translate(error: DBAPIError | PoolTimeout, where: str) -> StoreError:
     text = _first_line(error)
     if state == "42501":
         return StoreError(f"{where}: {text}; ask its owner to grant the right")
+    if state == _DISK_FULL:
+        return DiskFull(f"{where}: the disk of the server is full ({text}); make room and go on")
     if state == "25006":
         return StoreError(f"{where}: is read-only; give a --db that can be written")
     refusal = text.partition(_REFUSAL)[2].strip()
@@ -72,15 +77,18 @@ def translate(error: DBAPIError | PoolTimeout, where: str) -> StoreError:
 
 
 def as_permanent(error: StoreError) -> StoreError:
-    """The same sentence as a permanent error: at the first connection, nothing promises that waiting helps."""
-    return StoreError(str(error))
+    """The same sentence as a permanent error: at the first connection, nothing promises that waiting helps.
+
+    A disk that is full stays what it is: the place was right, and room can be made.
+    """
+    return error if isinstance(error, DiskFull) else StoreError(str(error))
 
 
 def _of_sqlite(error: DBAPIError, where: str) -> StoreError:
     text = _first_line(error)
-    for sign, (passing, sentence) in _SQLITE.items():
+    for sign, (kind, sentence) in _SQLITE.items():
         if sign in text.lower():
-            return (StoreUnavailable if passing else StoreError)(f"{where}: {sentence}")
+            return kind(f"{where}: {sentence}")
     return StoreError(f"{where}: {text}")
 
 

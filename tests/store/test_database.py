@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 from scenes import at_once, cut_connections, make_study, must_claim, result, rows_at, steps_of
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
 from support.forks import forks
 from support.studies import count_open
 from support.waiting import Beside
@@ -23,6 +24,7 @@ from support.waiting import Beside
 from cifarsweep.errors import StoreError, StoreUnavailable
 from cifarsweep.spec.types import MetricRow
 from cifarsweep.store import Store
+from cifarsweep.store.driver_errors import as_permanent, translate
 from cifarsweep.store.metrics import insert_rows
 from cifarsweep.store.sqlite import connect_sqlite, safe_wal, sqlite_driver
 
@@ -219,6 +221,28 @@ def test_a_lock_that_stays_is_an_outage_not_a_crash(tmp_path: Path, monkeypatch:
 
         assert caught.value.exit_code == 75
         assert must_claim(store).number == 0
+
+
+def test_a_full_disk_is_an_outage_for_a_new_database_too(small_disk: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="small/new.db: the disk is full; .*make room") as caught:
+        Store.open(small_disk / "new.db", upgrade=True)
+
+    assert caught.value.exit_code == 75
+    assert list(small_disk.iterdir()) == []
+
+
+def test_a_full_disk_is_an_outage_on_a_server_too() -> None:
+    class NoRoom(Exception):
+        """What psycopg raises for SQLSTATE 53100."""
+
+        sqlstate = "53100"
+
+    text = 'could not extend file "base/5/16384": No space left on device'
+
+    found = as_permanent(translate(OperationalError(None, None, NoRoom(text)), "postgresql://server/db"))
+
+    assert found.exit_code == 75
+    assert str(found) == f"postgresql://server/db: the disk of the server is full ({text}); make room and go on"
 
 
 def test_a_write_has_the_lock_before_its_first_statement(tmp_path: Path) -> None:
