@@ -71,7 +71,18 @@ class Hosts:
         ).run()
 
     def command(self, name: str, script: str) -> str:
-        words = [sys.executable, "-c", ATTEND, f"logs/{name}", sys.executable, "-c", script]
+        words = [
+            sys.executable,
+            "-c",
+            ATTEND,
+            f"logs/{name}",
+            sys.executable,
+            "-c",
+            script,
+            "launch",
+            "--cpus=1",
+            f"--logs=logs/{name}",
+        ]
         return f"cd {shlex.quote(str(self.folder))} && exec {shlex.join(words)}"
 
     def lines(self, name: str) -> list[str]:
@@ -140,19 +151,20 @@ def test_workers_go_on_when_the_connection_is_lost_and_the_same_command_joins_th
 @pytest.mark.long
 def test_launchers_for_something_else_are_not_joined(hosts: Hosts):
     other = {"CIFARSWEEP_DB": "postgresql://db.example/another"}
-    refused: list[int] = []
+    refused: list[tuple[int, str]] = []
 
     def try_others() -> None:
         for script, environment in ((WORKS, other), (WORKS + "#", ENVIRONMENT)):
             ssh = ["ssh", *OPTIONS, "--", "one", hosts.command("one", script)]
             done = subprocess.run(ssh, input=json.dumps(environment), text=True, capture_output=True, check=False)
-            refused.append(done.returncode)
+            refused.append((done.returncode, done.stdout))
 
     beside = Beside(lambda: hosts.heard("one", "works for x"), try_others)
     assert hosts.run("one") == 130
     beside.check()
 
-    assert refused == [2, 2] and len(hosts.starts()) == 1
+    assert [code for code, _ in refused] == [2, 2] and len(hosts.starts()) == 1
+    assert all("Give what they were started with, '--cpus=1', to join them" in said for _, said in refused)
 
 
 @NEEDS_SSHD
@@ -312,6 +324,18 @@ def test_arguments_reach_the_program_of_the_host_as_they_are(checkout: Path, wor
     done = subprocess.run(["sh", "-c", line], capture_output=True, check=True)
 
     assert done.stdout.decode().split("\0")[:-1] == words
+
+
+def test_a_host_without_the_folder_says_so(tmp_path: Path):
+    line = remote_command(str(tmp_path / "it's $HOME"), ["attend"])
+
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    assert done.stdout == (
+        f"error: {tmp_path}/it's $HOME is no folder here that can be worked in; give one as --path, "
+        "from the home folder there\n"
+    )
 
 
 @pytest.mark.parametrize("path", ["~/a", "a"])

@@ -87,9 +87,11 @@ def attend(folder: Path, command: Sequence[str], say: Callable[[str], None]) -> 
             _start_keeper(files, command, environment, lock.fileno())
     kept = _wait_for_state(files)
     if (kept.command, kept.database) != (list(command), _database(environment)):
+        # The host's own folder of logs is not what anybody gave.
+        given = " ".join(word for word in kept.command[4:] if not word.startswith("--logs="))
         raise SpecError(
             f"other workers run there already: launcher {kept.pid}, for {kept.database}. Give what they were started "
-            f"with, {quoted(' '.join(kept.command[4:]))}, to join them, or another --logs"
+            f"with, {quoted(given)}, to join them, or another --logs"
         )
     how = "started" if started else "joined"
     say(f"{how} launcher {kept.pid}; its output is in {files.log}")

@@ -57,10 +57,11 @@ def remote_command(path: str | None, arguments: Sequence[str]) -> str:
     if path is not None and not (path and path.isprintable()):
         raise SpecError(f"--path {quoted(path)}: is no folder; write it as work/cifarsweep")
     folder = "." if path is None else path.removeprefix("~/") or "."
+    absent = f"error: {folder} is no folder here that can be worked in; give one as --path, from the home folder there"
     script = (
-        f"cd -- {shlex.quote(folder)} || exit 2; program=.venv/bin/cifarsweep; "
-        '[ -x "$program" ] || program=$(command -v cifarsweep) || { echo "error: no cifarsweep here in .venv/bin or on '
-        'PATH; install it, or give its folder as --path"; exit 2; }; '
+        f"cd -- {shlex.quote(folder)} || {{ printf '%s\\n' {shlex.quote(absent)}; exit 2; }}; "
+        'program=.venv/bin/cifarsweep; [ -x "$program" ] || program=$(command -v cifarsweep) || { echo '
+        '"error: no cifarsweep here in .venv/bin or on PATH; install it, or give its folder as --path"; exit 2; }; '
         f'exec "$program" {shlex.join(arguments)}'
     )
     # Whatever the user's own shell is.
