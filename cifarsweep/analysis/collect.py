@@ -32,6 +32,7 @@ from cifarsweep.spec.metrics import (
 from cifarsweep.spec.study import Cell, datasets, own_metrics
 from cifarsweep.spec.types import DATA_VERSION, Outcome, TrialState
 from cifarsweep.stats.shares import Guess
+from cifarsweep.stats.summary import countable
 from cifarsweep.version import __version__
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ def _series(
 ) -> Mapping[tuple[int, str], Series]:
     kept = [trial.number for trial in report.trials if trial.cell in cells]
     only = kept if len(kept) < len(report.trials) else None
-    return store.metrics.read(report.study.name, metrics, only=only)
+    read = store.metrics.read(report.study.name, metrics, only=only)
+    return {key: (steps, countable(values)) for key, (steps, values) in read.items()}
 
 
 def read_trials(store: Store, name: str) -> ReportStudy:
@@ -158,7 +160,7 @@ def _final_means(store: Store, study: Study, rows: Sequence[TrialRow]) -> dict[i
     if last > 1 and whole:
         read = store.metrics.read(study.name, {study.metric, VAL_ACCURACY, VAL_LOSS}, only=whole)
         for (number, metric), (_, values) in read.items():
-            means.setdefault(number, {})[metric] = float(values[-last:].mean())
+            means.setdefault(number, {})[metric] = float(countable(values[-last:]).mean())
     return means
 
 

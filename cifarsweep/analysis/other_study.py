@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cifarsweep.analysis.records import OtherRun, OtherStudy, Series
 from cifarsweep.errors import UnknownStudy, UnreadableStudy
 from cifarsweep.spec.metrics import FLOPS, IMAGES, METRIC_LABELS, TIMING_METRICS
+from cifarsweep.stats.summary import countable
 
 if TYPE_CHECKING:
     from cifarsweep.spec.study import Study
@@ -30,8 +31,8 @@ def other_study(store: Store, study: Study, metrics: Sequence[str]) -> OtherStud
     except (UnknownStudy, UnreadableStudy):
         return None
     curves: dict[int, dict[str, Series]] = {number: {} for number in numbers}
-    for (number, metric), one in series.items():
-        curves[number][metric] = one
+    for (number, metric), (steps, values) in series.items():
+        curves[number][metric] = (steps, countable(values))
     runs = [
         OtherRun(row.cell, row.seed, frozenset((*row.final, *curves[row.number])), curves[row.number])
         for row in rows

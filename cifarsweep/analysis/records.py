@@ -18,6 +18,7 @@ from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import Outcome, TrialState, Value
 from cifarsweep.stats.multiplicity import Plans
 from cifarsweep.stats.shares import Guess
+from cifarsweep.stats.summary import LARGEST, SMALLEST
 
 if TYPE_CHECKING:
     from cifarsweep.data.catalog import DataSetInfo
@@ -130,9 +131,16 @@ class ReportTrial:
         return self.last(self.metric)
 
     def last(self, metric: str) -> float | None:
-        """The final value of a metric; None unless the trial is done, was not pruned, and the value is finite."""
-        value = self.final.get(metric)
-        return value if self.done and not self.pruned and value is not None and math.isfinite(value) else None
+        """The final value of a metric; None unless the trial is done, was not pruned, and the value counts."""
+        return self.ended_with(metric) if self.done and not self.pruned else None
+
+    def ended_with(self, metric: str) -> float | None:
+        """The final value of a metric, of a pruned trial too, as statistics count it; None without one that counts."""
+        value = self.final.get(metric, math.nan)
+        size = abs(value)
+        if not size <= LARGEST:  # nan too
+            return None
+        return 0.0 if size < SMALLEST else value
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -228,9 +228,9 @@ def seed_means(side: Side, done: DoneTrials, hypothesis: Hypothesis, report: Rep
 
 
 def without_value(compared: Sequence[Side], done: DoneTrials, metric: str) -> int:
-    """The number of done trials whose last value is not finite, such as the loss of diverged ones."""
+    """The number of done trials whose last value does not count, as it is not finite: the loss of diverged ones."""
     trials = [trial for side in compared for cell in side.cells for trial in done.get(cell, {}).values()]
-    return sum(metric in trial.final and not math.isfinite(trial.final[metric]) for trial in trials)
+    return sum(metric in trial.final and trial.ended_with(metric) is None for trial in trials)
 
 
 def chance_of(side: Side, report: ReportStudy) -> float | None:

@@ -135,7 +135,7 @@ def _points(report: ReportStudy) -> list[Point]:
 def _point(trials: Sequence[ReportTrial], metric: str) -> Point:
     state, first = _state(trials), trials[0]
     if state == "pruned":
-        known = [value for trial in trials if math.isfinite(value := trial.final.get(metric, math.nan))]
+        known = [value for trial in trials if (value := trial.ended_with(metric)) is not None]
         return Point(first.number, first.cell, first.levels, state, fmean(known) if known else None, len(known))
     found = final_summary(trials, metric)
     return Point(first.number, first.cell, first.levels, state, found.mean if found else None, found.n if found else 0)

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from cifarsweep.stats.summary import CONFIDENCE, FEWEST_VALUES, ROUNDING, Floats, Interval
+from cifarsweep.stats.summary import CONFIDENCE, FEWEST_VALUES, ROUNDING, SMALLEST, Floats, Interval
 
 Method = Literal["one-sample", "Welch", "contrast"]
 #: Verdicts need at least this many seeds in each cell: two may agree by chance.
@@ -120,7 +120,7 @@ def contrast(terms: Sequence[tuple[float, Sample]], method: Method = "contrast")
     weights = np.array([weight for weight, _ in terms])
     value = float(weights @ [np.mean(sample.values) for sample in samples])
     scale = max(abs(one) for sample in samples for one in sample.values)
-    rounding = ROUNDING * scale
+    rounding = max(ROUNDING * scale, SMALLEST)
     if n.min() == 1:
         return Estimate(value, math.inf, 1.0, 1, method, rounding=rounding)
     found = np.array([np.var(sample.values, ddof=1) for sample in samples])

@@ -21,6 +21,8 @@ CONFIDENCE = 0.95
 FEWEST_VALUES = 3
 #: Relative to the largest value: the rounding error of a difference of equal numbers of 16 digits.
 ROUNDING = 1e-12
+#: Of larger and smaller numbers the fourth power, which degrees of freedom take, is no number of 64 bits any more.
+LARGEST, SMALLEST = 1e60, 1e-60
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,13 @@ class Band:
     """nan for n = 1; for n = 2 the higher of the two."""
     n: Ints
     """Number of curves with a value there, at least 1."""
+
+
+def countable(values: npt.ArrayLike) -> Floats:
+    """Return values as statistics count them: nan beyond `LARGEST`, as what is not finite, and 0 below `SMALLEST`."""
+    data = np.asarray(values, np.float64)
+    size = np.abs(data)
+    return np.where(size > LARGEST, np.nan, np.where(size < SMALLEST, 0.0, data))
 
 
 def summary(values: Sequence[float]) -> Summary:

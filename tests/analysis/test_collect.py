@@ -1,5 +1,6 @@
 """A report says what the database holds."""
 
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,23 @@ def test_every_trial_is_there_with_what_became_of_it(store: Any) -> None:
     assert (done.attempts[0].host, done.attempts[0].end) == ("node1", "done")
     assert (failing.state, failing.error, failing.attempts[0].error) == ("queued", None, "RuntimeError: no")
     assert (waiting.attempts, waiting.elapsed_s) == ((), None)
+
+
+def test_a_curve_has_a_gap_where_its_value_is_too_large_to_count(make: Any, tmp_path: Path) -> None:
+    with Store.open(f"sqlite:///{tmp_path}/results.db", upgrade=True) as store:
+        store.studies.create(make.study({}, seeds=3))
+        store.queue.register_worker(WorkerInfo("w", "node1", 1, "cpu", 1, {}))
+        for factor in (1.0, 2.0, 3.0):
+            rows = [MetricRow("val/loss", step, factor * value) for step, value in ((1, 1e200), (2, 1e-170), (3, 0.5))]
+            result = TrialResult(Outcome.FINISHED, 3, {"val/accuracy": 0.5, "val/loss": factor * 1e200}, "cd" * 32)
+            store.queue.finish(store.queue.write(store.queue.claim("w"), rows), [], None, result)
+
+        found = load_study(store, "tried")
+
+    render_study(found)  # without a warning, which is an error in tests
+    assert [trial.last("val/loss") for trial in found.report.trials] == [None] * 3
+    _, values = found.report.series[0, "val/loss"]
+    assert math.isnan(values[0]) and values[1:].tolist() == [0.0, 0.5]
 
 
 def test_what_a_guess_gives_is_as_recorded_or_for_older_trials_as_of_the_others_or_of_equal_classes(store: Any) -> None:

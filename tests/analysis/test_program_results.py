@@ -1,5 +1,7 @@
 """Results of a user's own program: what is best of any metric, and what is tested on it."""
 
+from dataclasses import replace
+
 import pytest
 from support.programs import program_report, program_study
 
@@ -8,7 +10,7 @@ from cifarsweep.analysis.confounds import confounds
 from cifarsweep.analysis.results import best, cell_results, reach
 from cifarsweep.analysis.samples import metrics_needed
 from cifarsweep.analysis.study import analyse
-from cifarsweep.spec.hypothesis import Best, Greater, Reaches
+from cifarsweep.spec.hypothesis import Best, Equivalent, Greater, Reaches
 from cifarsweep.spec.levels import cell_name
 from cifarsweep.spec.moments import At
 
@@ -36,6 +38,29 @@ def test_hypotheses_are_judged_on_the_metric_of_the_program() -> None:
     report = program_report(program_study("dev/error", hypotheses=claims), [3.0, 2.0, 0.7], spread=0.001)
 
     assert [str(verdict.decision) for verdict in analyse(report).verdicts] == ["supported"] * 3
+
+
+@pytest.mark.parametrize(
+    ("scale", "decisions"),
+    [
+        (1e-59, ["supported", "refuted", "supported"]),
+        (1e59, ["supported", "refuted", "supported"]),
+        *((scale, ["undecided"] * 3) for scale in (1e-320, 1e-170, 1e-78, 1e78, 1e200, 5e307)),
+    ],
+)
+def test_numbers_whose_squares_are_none_decide_nothing(scale: float, decisions: list[str]) -> None:
+    """Without a warning, which is an error in tests."""
+    claims = (
+        Greater(kind="greater", claim="more", a={"lr": 0.1}, b={"lr": 0.01}, metric="score"),
+        Equivalent(kind="equivalent", claim="alike", a={"lr": 0.1}, b={"lr": 0.01}, margin=scale / 2, metric="score"),
+        Best(kind="best", claim="best", factor="lr", level=0.1, metric="score"),
+    )
+    study = program_study("score", hypotheses=claims)
+    report = program_report(study, [3 * scale, 2 * scale, scale], spread=scale / 50)
+
+    found = analyse(replace(report, series={}))
+
+    assert [str(verdict.decision) for verdict in found.verdicts] == decisions
 
 
 def test_a_moment_of_training_is_one_of_the_steps_that_the_program_counts() -> None:
