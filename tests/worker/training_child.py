@@ -6,6 +6,7 @@ from itertools import count
 from pathlib import Path
 
 import psutil
+from support.waiting import wait_for
 
 from cifarsweep.spec.metrics import TIMING_METRICS
 from cifarsweep.spec.settings import Augment, ConvNet, Optimizer, Settings
@@ -40,8 +41,17 @@ class TrainingChild:
         self._replies = self.process.replies()
         assert isinstance(next(self._replies), protocol.Ready)
 
-    def others(self) -> list[psutil.Process]:
-        return psutil.Process(self.process.pid).children(recursive=True)
+    def others(self, number: int) -> list[psutil.Process]:
+        """Its processes, once there are so many: those that it has told to end may do so later."""
+        found: list[psutil.Process] = []
+
+        def there() -> bool:
+            nonlocal found
+            found = psutil.Process(self.process.pid).children(recursive=True)
+            return len(found) == number
+
+        wait_for(there, what=lambda: str(found))
+        return found
 
     def send(self, settings: Settings, seed: int = 0, **more: object) -> None:
         flat = json.loads(settings.model_dump_json())
