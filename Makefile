@@ -16,6 +16,8 @@ UV     := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
 # All but `sqlite`: tests look into databases with Python's own SQLite, and two copies of the library in one process undo
 # each other's locks.
 EXTRAS := postgres s3 slurm ray search timm parquet tensorboard notebook dashboard
+# Half of what tests take is waiting, for other processes and for leases that run out.
+PROCESSES ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 2)))
 DEMO_DB := sqlite:///reports/demo.db
 
 .PHONY: help setup demo test quick newest lint types contracts unit bench docs lock clean
@@ -57,14 +59,14 @@ types: $(VENV)/.ready ## mypy, strict
 contracts: $(VENV)/.ready ## imports run one way
 	$(BIN)/lint-imports
 
-unit: $(VENV)/.ready ## every test, on two processes
-	$(BIN)/pytest -n 2 --dist worksteal tests
+unit: $(VENV)/.ready ## every test, on two processes more than there are cores (or PROCESSES=8)
+	$(BIN)/pytest -n $(PROCESSES) --dist worksteal tests
 
 quick: $(VENV)/.ready ## every test but the long ones: fault campaigns, real browsers, Slurm, S3, benchmarks in small
-	$(BIN)/pytest -n 2 --dist worksteal -m "not long" tests
+	$(BIN)/pytest -n $(PROCESSES) --dist worksteal -m "not long" tests
 
 newest: $(VENV)/.ready ## of every quick test one case, and fewer random examples: what the version of Python can change
-	$(BIN)/pytest -n 2 --dist worksteal -m "not long" --one-case --hypothesis-profile few tests
+	$(BIN)/pytest -n $(PROCESSES) --dist worksteal -m "not long" --one-case --hypothesis-profile few tests
 
 docs: $(VENV)/.ready ## the documents as pages: open site/index.html
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
