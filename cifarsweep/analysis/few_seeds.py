@@ -22,6 +22,8 @@ from cifarsweep.stats.planning import expected
 
 #: How many times as noisy as the others a cell may be: the chance of a false verdict is highest at one of these.
 RATIOS = (1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
+#: The same as `MOST_TIMES` where all cells have as many seeds, which is harmless unless one is far noisier: 7 %.
+_MOST_TIMES_OF_EQUAL = 1.4
 _MOST_ADDED = 20
 
 
@@ -123,15 +125,17 @@ def _trials(added: int | None, report: ReportStudy) -> int | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedFewSeeds:
-    """What unlike numbers of seeds leave open, where the cell with the fewest is the noisiest of its test."""
+    """What few seeds leave open, where each test has one cell that is noisier: the one with the fewest seeds."""
 
     cell: str
-    """The cell with the fewest."""
+    """The cell with the fewest, the first of them."""
     fewest: int
     most: int
     chance: float
     """Of any false verdict in the study, at the worst of `RATIOS`."""
     promised: float
+    limit: float
+    """Up to here nothing is told."""
     needed: int | None
     """Seeds that each cell has to be planned with, so that it is no longer told; None for very many."""
 
@@ -139,12 +143,14 @@ class PlannedFewSeeds:
 def planned_few_seeds(study: Study, seeds: Mapping[str, int], plans: Plans) -> PlannedFewSeeds | None:
     """Return what these seeds of each cell leave open; None if false verdicts are no more frequent than promised.
 
-    That is asked only where cells of one test have unlike numbers of seeds. A plan of several looks is asked of its
-    first one, which has the fewest.
+    A plan of several looks is asked of its first one, which has the fewest; with equal numbers it is not asked, as no
+    further seeds mend its first look.
     """
     shares = levels(plans)
     first = min(shares, default=0)
-    counts = {cell: min(count, first) if first else count for cell, count in seeds.items()}
+    # A cell whose trials were all given up has none.
+    known = {cell.name: seeds.get(cell.name, 0) for cell in study.cells}
+    counts = {cell: min(count, first) if first else count for cell, count in known.items()}
     promised = bound(plans)
 
     def chance(more: int, ratio: float) -> float:
@@ -153,22 +159,26 @@ def planned_few_seeds(study: Study, seeds: Mapping[str, int], plans: Plans) -> P
             for hypothesis in study.hypotheses
         ]
         tests = [replace(one, level=shares[first] if first else ERROR_RATE) for one in tests]
-        return promised + _excess(tests, _inflations(tests)) if tests else 0.0
+        return promised + _excess(tests, _inflations(tests))
 
     compared = [cells_of(sides(hypothesis, study)) for hypothesis in study.hypotheses]
     unlike = [cells for cells in compared if len({counts[cell] for cell in cells}) > 1]
-    found = max((chance(0, ratio) for ratio in RATIOS), default=0.0) if unlike else 0.0
-    if found <= promised * MOST_TIMES:
+    if not compared or (plans and not unlike):
         return None
-    tested = [cell for cells in unlike for cell in cells]
+    limit = promised * (MOST_TIMES if unlike else _MOST_TIMES_OF_EQUAL)
+    found = max(chance(0, ratio) for ratio in RATIOS)
+    if found <= limit:
+        return None
+    tested = [cell for cells in unlike or compared for cell in cells]
     fewest = min(tested, key=counts.__getitem__)
-    more = next((n for n in range(1, _MOST_ADDED) if max(chance(n, r) for r in RATIOS) <= promised * MOST_TIMES), None)
+    more = next((n for n in range(1, _MOST_ADDED) if max(chance(n, r) for r in RATIOS) <= limit), None)
     return PlannedFewSeeds(
         cell=fewest,
         fewest=counts[fewest],
         most=max(counts[cell] for cell in tested),
         chance=found,
         promised=promised,
+        limit=limit,
         needed=None if more is None else max(seeds.values()) + more,
     )
 

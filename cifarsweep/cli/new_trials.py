@@ -41,7 +41,7 @@ def workload_text(store: Store, known: KnownHere, created: Created) -> list[str]
 
 
 def few_seeds_notes(store: Store, study: Study) -> list[str]:
-    """Say whether cells that are compared have such unlike numbers of seeds that false verdicts are more frequent."""
+    """Say whether compared cells have so few seeds, or so unlike ones, that false verdicts are more frequent."""
     from collections import Counter
 
     from cifarsweep.analysis.few_seeds import planned_few_seeds

@@ -17,13 +17,18 @@ def few_seeds_text(few: FewSeeds) -> str:
 
 
 def planned_few_seeds_text(few: PlannedFewSeeds, study: str) -> str:
-    """The same of unlike numbers of seeds before anything is measured, for `create` and `extend`."""
-    limit = _percent(few.promised * MOST_TIMES)
-    mended = f"; `cifarsweep extend {study} --seeds {few.needed}` keeps it below {limit}" if few.needed else ""
+    """The same before anything is measured, for `create` and `extend`."""
+    mended = f"; `cifarsweep extend {study} --seeds {few.needed}` keeps it below {_percent(few.limit)}"
     return (
-        f"{few.cell} has {_beside(few.fewest, few.most)}: if it is noisier than what it is compared with, the chance "
-        f"of a false verdict is up to {_percent(few.chance)}, not {_percent(few.promised)}{mended}"
+        f"{_planned_case(few)}, the chance of a false verdict is up to {_percent(few.chance)}, "
+        f"not {_percent(few.promised)}{mended if few.needed else ''}"
     )
+
+
+def _planned_case(few: PlannedFewSeeds) -> str:
+    if few.most == few.fewest:
+        return f"{plural(few.fewest, 'seed')} a cell: if cells are far noisier than those they are compared with"
+    return f"{few.cell} has {_beside(few.fewest, few.most)}: if it is noisier than what it is compared with"
 
 
 def _beside(seeds: int, most: int) -> str:

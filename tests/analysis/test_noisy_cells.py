@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from support.studies import ABOVE, HIGH, LOW, MIDDLE, study_of_rates
 
 from cifarsweep.analysis.effects import effects
-from cifarsweep.analysis.few_seeds import planned_few_seeds
+from cifarsweep.analysis.few_seeds import PlannedFewSeeds, planned_few_seeds
 from cifarsweep.analysis.records import ReportStudy
 from cifarsweep.analysis.study import analyse
 from cifarsweep.analysis.verdicts import verdicts
@@ -16,6 +17,8 @@ from cifarsweep.report.effects_text import effect_lines
 from cifarsweep.report.few_seeds_text import planned_few_seeds_text
 from cifarsweep.report.summary import study_fields, verdict_lines
 from cifarsweep.report.verdict_text import warning
+from cifarsweep.spec.hypothesis import Greater
+from cifarsweep.stats.multiplicity import Plans
 
 
 def spread_out(seeds: int, sd: float) -> Sequence[float]:
@@ -71,7 +74,29 @@ def test_create_names_the_cell_that_has_fewer_seeds_than_others(make: Any) -> No
         "is up to 7.4 %, not 5 %; `cifarsweep extend tried --seeds 14` keeps it below 6 %"
     )
     assert planned_few_seeds(study, {LOW: 3, MIDDLE: 3, HIGH: 3}, ()) is None
+    assert planned_few_seeds(study, {LOW: 12, HIGH: 12}, ()) is None, "all trials of a cell were given up"
     assert planned_few_seeds(study, {LOW: 8, MIDDLE: 8, HIGH: 7}, ()) is None
+
+
+def test_create_says_what_few_seeds_of_many_hypotheses_may_cost(make: Any) -> None:
+    rates = (0.1, 0.2, 0.3, 0.4)
+    claims = tuple(
+        Greater(kind="greater", claim=str(high), a={"optimizer.lr": high}, b={"optimizer.lr": low})
+        for low, high in pairwise(rates)
+    )
+    study = make.study({"optimizer.lr": rates}, hypotheses=claims)
+
+    def few(seeds: int, hypotheses: int, plans: Plans = ()) -> PlannedFewSeeds | None:
+        asked = study.model_copy(update={"hypotheses": study.hypotheses[:hypotheses]})
+        return planned_few_seeds(asked, {cell.name: seeds for cell in study.cells}, plans)
+
+    told = few(3, 3)
+    assert told is not None
+    assert planned_few_seeds_text(told, "tried") == (
+        "3 seeds a cell: if cells are far noisier than those they are compared with, the chance of a false verdict is "
+        "up to 7.5 %, not 5 %; `cifarsweep extend tried --seeds 4` keeps it below 7 %"
+    )
+    assert [few(4, 3), few(3, 2), few(2, 3), few(3, 0), few(3, 3, ((3, 6),))] == [None] * 5
 
 
 def test_effects_name_a_noisy_cell(make: Any) -> None:
