@@ -20,14 +20,16 @@ def wait_for(condition: Callable[[], T], seconds: float = 500.0, what: Callable[
     """Wait until the condition is true and return what it is; `what` tells more where that never happens.
 
     A database that can't be asked now may answer later: on a slow disk a worker is in a COMMIT nearly all the time.
+    What takes long to ask is asked less often, so that it does not slow down what it waits for.
     """
     give_up = time.monotonic() + seconds
     while True:
+        asked_at = time.monotonic()
         with suppress(StoreUnavailable):
             if found := condition():
                 return found
         assert time.monotonic() < give_up, f"waited {seconds:.0f} s in vain. {what()}"
-        time.sleep(0.02)
+        time.sleep(max(0.02, min(3 * (time.monotonic() - asked_at), 0.2)))
 
 
 class Beside(threading.Thread):
