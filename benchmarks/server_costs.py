@@ -352,6 +352,8 @@ def telling(
         )
         meter.sql("VACUUM ANALYZE cs_trial")
         many = meter.together(20, store.sync_optuna)
+        # Else its end, some time after that of this connection, would give the lock back.
+        other.execute("SELECT pg_advisory_unlock(%s)", (storage._SYNC_LOCK,))
     table += [
         ("asking whether to tell Optuna", "few are untold", few),
         ("asking whether to tell Optuna", f"{sizes.backlog:,} untold", many),
