@@ -71,6 +71,17 @@ def test_paper_unfolds_all(show: Any, page_file: Path) -> None:
     assert not any(page.evaluate(OPEN))
 
 
+def test_what_was_open_is_open_again_after_paper(show: Any, page_file: Path) -> None:
+    page = show(page_file, **PHONE).page
+    page.locator("section[aria-labelledby=settings] > details.fold > summary").click()
+    before = page.evaluate(OPEN)
+
+    page.pdf()
+
+    assert before.count(True) == 1
+    page.wait_for_function(f"(before) => String({OPEN}) === String(before)", arg=before)
+
+
 def test_figures_for_a_narrow_column_are_drawn_whole() -> None:
     found = {each.name: each for each in drawn_figures(analyse(EXAMPLES["sixty"]()), Paper(width_mm=85.0))}
 

@@ -55,3 +55,43 @@ def test_table_1_with_every_column_is_no_wider_than_the_page(show: Any, folder: 
 
     assert box.locator("thead th").count() == 10
     assert box.evaluate("(box) => box.scrollWidth - box.clientWidth") == 0
+
+
+def test_a_page_ends_between_trials_and_each_of_its_tables_has_its_head(show: Any, folder: Path) -> None:
+    page = show(folder / "judged.html", 718, 1000).page
+    page.wait_for_selector("table.trials .sort", state="attached")
+
+    page.emulate_media(media="print")
+
+    # Chromium paints no box of a button, only its text, in a head that it repeats.
+    shown = page.evaluate("[...document.querySelectorAll('.sort')].map((one) => getComputedStyle(one).display)")
+    assert set(shown) == {"contents"}
+    after = "(row) => getComputedStyle(row).breakAfter"
+    assert {page.locator(f"#trial-{n}").evaluate(after) for n in (0, 2, 4)} == {"avoid"}
+    assert {page.locator(f"#more-{n}").evaluate(after) for n in (0, 2, 4)} == {"auto"}
+
+
+@pytest.mark.parametrize("name", ["judged", "sixty"])
+def test_a_heading_or_caption_stays_with_its_table(show: Any, folder: Path, name: str) -> None:
+    page = show(folder / f"{name}.html", 718, 1000).page
+    page.emulate_media(media="print")
+
+    alone = page.evaluate("""[...document.querySelectorAll('section .scroll:not(figure *)')]
+      .filter((box) => getComputedStyle(box).breakBefore !== 'avoid').map((box) => box.outerHTML.slice(0, 80))""")
+    inside = page.evaluate("""[...document.querySelectorAll('figure .scroll')]
+      .filter((box) => getComputedStyle(box).breakBefore !== 'auto').map((box) => box.outerHTML.slice(0, 80))""")
+
+    assert (alone, inside) == ([], [])
+    assert page.locator(".caption").first.evaluate("(text) => getComputedStyle(text).breakInside") == "avoid"
+
+
+def test_marks_on_the_upper_edge_of_a_figure_stay_on_its_page(show: Any, tmp_path: Path) -> None:
+    page = show(write_pages([analyse(EXAMPLES["searched"]())], tmp_path)[0], 718, 1000).page
+    page.emulate_media(media="print")
+
+    above = page.evaluate("""[...document.querySelectorAll('.of-search figure')].filter((figure) => {
+      const top = figure.getBoundingClientRect().top;
+      return [...figure.querySelectorAll('circle, .left span')].some((mark) => mark.getBoundingClientRect().top < top);
+    }).map((figure) => figure.id)""")
+
+    assert above == []

@@ -30,22 +30,30 @@ let unfolded = "";
 const unfoldWanted = () => {
   if (view.anchor !== unfolded) unfold(unfolded = view.anchor);
 };
+const foldKey = (details) => details.querySelector(":scope > figure")?.id ?? details.parentElement.getAttribute("aria-labelledby");
 /** A newer page comes folded as this one is. */
 const foldArrival = ({ detail: page }) => {
   foldAll(page);
-  const mine = [...document.querySelectorAll(FOLD)];
-  const keyOf = (details) => details.querySelector(":scope > figure")?.id ?? details.parentElement.getAttribute("aria-labelledby");
-  const states = new Map(mine.map((details) => [keyOf(details), details.open]));
-  for (const details of page.querySelectorAll(FOLD)) details.open = states.get(keyOf(details)) ?? !phone.matches;
+  const states = new Map([...document.querySelectorAll(FOLD)].map((details) => [foldKey(details), details.open]));
+  for (const details of page.querySelectorAll(FOLD)) details.open = states.get(foldKey(details)) ?? !phone.matches;
 };
 /** What was drawn behind a line has the size of nothing. */
 const fit = ({ target }) => {
   if (!phone.matches || !target.matches?.(`${FOLD}[open]`)) return;
   for (const plot of target.querySelectorAll(".js-plotly-plot")) Plotly.Plots.resize(plot);
 };
+/** What was open on the phone before paper, or the turned phone, showed all. */
+let openBefore = new Set();
+const keepOpen = () => { openBefore = new Set([...document.querySelectorAll(`${FOLD}[open]`)].map(foldKey)); };
+const foldAgain = () => {
+  if (!phone.matches && !onPaper()) keepOpen();
+  for (const details of document.querySelectorAll(FOLD)) details.open = !phone.matches || openBefore.has(foldKey(details));
+};
+// Before report.js opens all for paper; the screen changes later.
+addEventListener("beforeprint", () => { if (phone.matches) keepOpen(); }, true);
 foldAll();
 document.addEventListener("toggle", fit, true);
-phone.addEventListener("change", () => { for (const details of document.querySelectorAll(FOLD)) details.open = !phone.matches; });
+phone.addEventListener("change", foldAgain);
 document.addEventListener("click", ({ target }) => {
   const link = target.closest?.("a[href^='#']");
   if (link) unfold(decoded(link.getAttribute("href").slice(1))); // a link of an SVG has no `hash`
