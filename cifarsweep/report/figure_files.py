@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cifarsweep.analysis.study import StudyAnalysis
-from cifarsweep.errors import NothingYet, OutputError
+from cifarsweep.errors import NothingYet, OutputError, SpecError
 from cifarsweep.files import part, scratch, write_atomically
 from cifarsweep.report.browser_print import read_dom
 from cifarsweep.report.browser_printer import printer
 from cifarsweep.report.render import PLOTLY, plotly_js, render_for_files
+from cifarsweep.spec.validation import nearest
 
 FigureFormat = Literal["svg", "pdf", "png"]
 Face = Literal["serif", "sans"]
@@ -42,6 +43,8 @@ _FOUND = re.compile(r'<script type="application/json" id="figure-files">(.*?)</s
 _ROOT = re.compile(r"<svg\b[^>]*>")
 #: Characters of a part of a file's name.
 _LONGEST_PART = 40
+#: Names that a message lists.
+_MOST_LISTED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,11 @@ class Paper:
     face: Face = "sans"
     width_mm: float = WIDTHS["column"]
     view: str = ""
+
+    @property
+    def fragment(self) -> str:
+        """The view without the sign that begins it in an address."""
+        return self.view.removeprefix("#")
 
     @property
     def width(self) -> int:
@@ -109,7 +117,10 @@ def _said_of(out: Path) -> Iterator[None]:
 
 
 def drawn_figures(analysis: StudyAnalysis, paper: Paper) -> list[Figure]:
-    """Draw every figure of the study's page. Raises NothingYet if it has none yet, or OutputError."""
+    """Draw every figure of the study's page.
+
+    Raises NothingYet if it has none yet, SpecError where the view names what the page does not have, or OutputError.
+    """
     study = analysis.study.name
     html = render_for_files(analysis, _constants(paper), _style(paper))
     if 'id="no-plotly"' not in html:
@@ -118,20 +129,31 @@ def drawn_figures(analysis: StudyAnalysis, paper: Paper) -> list[Figure]:
         (folder / PLOTLY).write_bytes(plotly_js())
         page = folder / "page.html"
         page.write_text(html, encoding="utf-8")
-        dom = read_dom(page, max(paper.width, 360), paper.view and f"#{paper.view.removeprefix('#')}")
+        dom = read_dom(page, max(paper.width, 360), paper.fragment and f"#{paper.fragment}")
     found = _FOUND.search(dom)
     answer: dict[str, Any] = json.loads(found[1]) if found else {"error": "it did not end in time"}
+    if "unknown" in answer:
+        raise SpecError(_unknown(study, **answer["unknown"]))
     if "error" in answer:
         raise OutputError(f"the figures of study {study!r} can't be drawn: {answer['error'].splitlines()[0]}")
     return _named(answer["files"])
 
 
+def _unknown(study: str, key: str | None, text: str, known: list[str]) -> str:
+    """Say which part of the view names nothing on the page, and what there is."""
+    part = text if key is None else f"{key}={text}"
+    more = f" and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""
+    there = ", ".join(known[:_MOST_LISTED]) + more or "nothing"
+    named = "no part of a view" if key is None else f"nothing on the page of study {study!r}"
+    return f"--view: {part!r} names {named}.{nearest(text, known)} There is: {there}"
+
+
 def _constants(paper: Paper) -> dict[str, Any]:
     """The constants of files.js."""
-    chosen = {part.partition("=")[0] for part in paper.view.removeprefix("#").split("&") if "=" in part}
+    chosen = {part.partition("=")[0] for part in paper.fragment.split("&") if "=" in part}
     picture = "png" if paper.form == "png" else "svg"
     sizes = {"width": paper.width, "font": paper.font, "marks": _MARKS, "rows": _ROWS, "legend": LEGEND_MOST}
-    return {"format": picture, **sizes, "chosen": sorted(chosen)}
+    return {"format": picture, **sizes, "chosen": sorted(chosen), "view": paper.fragment}
 
 
 def _style(paper: Paper) -> str:

@@ -133,7 +133,8 @@ def render_for_files(analysis: StudyAnalysis, paper: Mapping[str, Any], style: s
 
     `paper` are its constants, `style` more rules.
     """
-    script = _script(f"const paper = {json.dumps(paper)};\n{_asset('flat.js')}{_asset('files.js')}")
+    constants = json.dumps(paper).replace("<", "\\u003c")  # a view may hold the end of a script
+    script = _script("\n".join([f"const paper = {constants};", *map(_asset, ("asked.js", "flat.js", "files.js"))]))
     files: dict[str, Any] = {"plotly_file": PLOTLY, "index_file": INDEX, "plotly": None, "script": script}
     sources = [_hash(script), "'self'"]
     return _render("page.html", study_view(analysis), sources, None, style, **files)

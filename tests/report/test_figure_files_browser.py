@@ -14,6 +14,7 @@ from report.everything import everything
 from support.pages import crossed, searched
 
 from cifarsweep.analysis.study import analyse
+from cifarsweep.errors import SpecError
 from cifarsweep.report.browser_print import VARIABLE
 from cifarsweep.report.figure_files import Figure, Paper, drawn_figures, write_figures
 
@@ -106,6 +107,23 @@ def test_a_view_is_that_of_the_page() -> None:
     found = [text for text in texts(svg_of(figures, "curves-train-loss"))]
     assert sum("0.3, " in text or "lr=0.3" in text for text in found) == 4 and not any("0.03" in text for text in found)
     assert "curves-val-accuracy" not in {figure.name for figure in figures}
+
+
+@pytest.mark.parametrize(
+    ("view", "sentence"),
+    [
+        ("colour=nope", "'colour=nope' names nothing on the page of study 'crossed'. There is: lr, optimizer, skip"),
+        ("color=lr", "'color' names no part of a view. Did you mean 'colour'? There is: hide, colour, "),
+        ("hide=lr:0.1,lr:0.2", "'hide=lr:0.2' names nothing on the page of study 'crossed'. Did you mean "),
+        ("y=train/los", "'y=train/los' names nothing on the page of study 'crossed'. Did you mean 'train/loss'?"),
+        ("logx=yes", "'logx=yes' names nothing on the page of study 'crossed'. There is: 0, 1"),
+    ],
+)
+def test_a_view_that_names_nothing_is_refused(view: str, sentence: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        drawn_figures(analyse(crossed()), Paper(view=view))
+
+    assert str(refused.value).startswith(f"--view: {sentence}")
 
 
 def test_the_same_study_gives_the_same_files(make: Any, drawn: list[Figure]) -> None:

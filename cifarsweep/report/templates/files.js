@@ -216,4 +216,6 @@ const hand = (result) => {
   out.textContent = JSON.stringify(result).replaceAll("<", "\\u003c");
   document.body.append(out);
 };
-if (typeof Plotly !== "undefined") writeAll().then(hand, (error) => hand({ error: String(error.stack ?? error) }));
+const unknown = unknownInView();
+if (unknown) hand({ unknown });
+else if (typeof Plotly !== "undefined") writeAll().then(hand, (error) => hand({ error: String(error.stack ?? error) }));
