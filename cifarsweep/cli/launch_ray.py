@@ -108,7 +108,9 @@ def _runtime_env(file: Path | None) -> dict[str, Any]:
         given = yaml.safe_load(file.read_text())
     except ModuleNotFoundError:
         given = {}  # without Ray there is no YAML either, which the next line says
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise SpecError(f"--runtime-env {file}: can't be read: {error.strerror}") from None
+    except (ValueError, yaml.YAMLError) as error:
         raise SpecError(f"--runtime-env {file}: can't be read as YAML: {_reason(error)}") from None
     return checked_runtime_env(given, f"--runtime-env {file}")
 

@@ -91,7 +91,7 @@ def test_workers_that_are_launched_train_a_study_and_a_backup_has_it(cli, tmp_pa
         (["--ray", "auto", "--max-workers", "3", "--workers", "2"], "--max-workers is for --workers auto"),
         (["--ray", "auto", "--mem", "32"], "--mem '32': is no size; write it as 32G"),
         (["--ray", "auto", "--gpus-per-worker", "3", "--gpus-per-trial", "2"], "a trial takes 2 GPUs"),
-        (["--ray", "auto", "--runtime-env", "none.yaml"], "--runtime-env none.yaml: can't be read as YAML"),
+        (["--ray", "auto", "--runtime-env", "none.yaml"], "--runtime-env none.yaml: can't be read: No such file"),
         (["--cpus", "1", "--runtime-env", "a"], "--runtime-env is for a Ray cluster; add --ray too"),
         (["--kubernetes", "--slots", "many"], "'many' is neither auto nor a number"),
     ],

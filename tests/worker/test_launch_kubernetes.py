@@ -192,6 +192,7 @@ def test_studies_that_look_alike_have_jobs_of_different_names():
         ("memory", "32 GB", "--mem"),
         ("memory", "0", "--mem"),
         ("memory", "32MB", "--mem"),
+        ("memory", "32", "--mem"),
     ],
 )
 def test_what_no_cluster_takes_is_one_sentence(field, value, option):

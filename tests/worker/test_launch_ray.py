@@ -490,3 +490,4 @@ def test_a_port_of_something_else_is_not_waited_for(monkeypatch: pytest.MonkeyPa
 def test_a_reason_that_stands_below_its_headline_is_said():
     assert ray_connection._reason(ConnectionError("Failed on the server:\n\nKeyError: 'x'\n")).endswith("KeyError: 'x'")
     assert ray_connection._reason(ConnectionError("refused\nmore")) == "refused"
+    assert ray_connection._reason(ConnectionRefusedError(111, "Connection refused")) == "Connection refused"

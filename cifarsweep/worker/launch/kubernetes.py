@@ -39,7 +39,8 @@ _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LONGEST_LABEL, _LONGEST_SUBDOMAIN = 63, 253
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}")
-_SIZE = re.compile(r"[1-9][0-9]{0,11}(\.[0-9]{1,3})?([KMGTP]i|[kMGTP])?")
+#: Bytes only where there are a million of them: whoever writes 32 means another unit, and no worker lives in 32 bytes.
+_SIZE = re.compile(r"[1-9][0-9]{6,14}|[1-9][0-9]{0,11}(\.[0-9]{1,3})?([KMGTP]i|[kMGTP])")
 #: A name of packages, with dots, as `--code` takes it.
 _PACKAGE = re.compile(r"[A-Za-z_][\w.-]{0,127}", re.ASCII)
 

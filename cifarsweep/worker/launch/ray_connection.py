@@ -102,7 +102,9 @@ def _first_line(error: BaseException) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the first line; where that only announces others, the last one too."""
+    """Return the first line, of the system without its number; where that only announces others, the last one too."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     lines = _lines(error)
     return f"{lines[0]} {lines[-1]}" if lines[0].endswith(":") and len(lines) > 1 else lines[0]
 
