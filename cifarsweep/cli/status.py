@@ -109,12 +109,16 @@ class _Poll:
 
 def _polls(store: Store, study: str | None) -> Iterator[_Poll]:
     """Poll for ever. Raises StoreUnavailable only at the first poll: later ones still have the last answer to show."""
-    poll = _Poll(store.studies.status(study, live=True))
+    from cifarsweep.store.status_records import pause_after
+
+    poll, took_s = _Poll(store.studies.status(study, live=True)), 0.0
     while True:
         yield poll
-        time.sleep(_EVERY_S)
+        time.sleep(pause_after(took_s, _EVERY_S))
+        began, took_s = time.monotonic(), 0.0
         try:
             poll = _Poll(store.studies.status(study, live=True))
+            took_s = time.monotonic() - began
         except StoreUnavailable as error:
             poll = _Poll(poll.studies, poll.away or f"the database is away since {_now()}: {error}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 
 from anyio import to_thread
@@ -11,6 +12,7 @@ from anyio import to_thread
 from cifarsweep.dashboard.connection import StoreConnection
 from cifarsweep.dashboard.live_state import message
 from cifarsweep.errors import StoreError
+from cifarsweep.store.status_records import pause_after
 
 EVERY_S = 2.0
 #: Seconds of silence after which a comment is sent, so that proxies and browsers keep the connection.
@@ -26,6 +28,7 @@ class EventStream:
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self._latest = b""
+        self._took_s = 0.0
         self._closed = False
 
     async def events(self) -> AsyncIterator[bytes]:
@@ -61,17 +64,20 @@ class EventStream:
             if latest != self._latest:
                 self._latest = latest
                 self._announce()
-            await asyncio.sleep(self._every_s)
+            await asyncio.sleep(pause_after(self._took_s, self._every_s))
 
     def _announce(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
 
     def _poll(self) -> bytes:
+        began = time.monotonic()
         try:
             state = message(self._connection.read(lambda store: store.snapshot()))
+            self._took_s = time.monotonic() - began
         except StoreError as error:
-            state = {"away": str(error)}
+            # One that does not answer is asked as often as ever.
+            state, self._took_s = {"away": str(error)}, 0.0
         return json.dumps(state, separators=(",", ":"), allow_nan=False).encode()
 
 

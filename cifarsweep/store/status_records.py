@@ -8,6 +8,14 @@ from dataclasses import dataclass, field
 from cifarsweep.spec.metrics import VAL_ACCURACY
 from cifarsweep.spec.types import StopRequest, TrialState
 
+#: Who looks at all trials again and again waits for so many times what a look took, and for so many seconds at most.
+_SHARE, _LONGEST_PAUSE_S = 9.0, 30.0
+
+
+def pause_after(took_s: float, shortest_s: float) -> float:
+    """Return how long to wait between two looks at all trials that take so long: of a million of them it is seconds."""
+    return max(shortest_s, min(_SHARE * took_s, _LONGEST_PAUSE_S))
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:

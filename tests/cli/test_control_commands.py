@@ -22,7 +22,7 @@ from cifarsweep.spec.reader import find, read_study
 from cifarsweep.spec.types import AttemptEnd, MetricRow, Outcome, TrialResult, TrialState
 from cifarsweep.store import Store
 from cifarsweep.store.records import WorkerInfo
-from cifarsweep.store.status_records import StudyStatus, WorkerStatus
+from cifarsweep.store.status_records import StudyStatus, WorkerStatus, pause_after
 
 
 @pytest.fixture
@@ -165,6 +165,22 @@ def test_watching_goes_on_while_the_database_is_away(demo, monkeypatch, capsys):
     assert lines[0].startswith("demo: 0 of 12 done")
     assert lines[1].startswith("the database is away since ") and "connection refused" in lines[1]
     assert lines[2:] == ["the database is back"]
+
+
+def test_the_pause_of_a_watch_grows_with_what_a_look_takes(demo, monkeypatch):
+    paused: list[float] = []
+
+    def noted(took_s: float, shortest_s: float) -> float:
+        paused.append(took_s)
+        return 0.0
+
+    assert [pause_after(took, 1.0) for took in (0.0, 0.1, 2.0, 1000.0)] == [1.0, 1.0, 18.0, 30.0]
+    monkeypatch.setattr("cifarsweep.store.status_records.pause_after", noted)
+
+    status_command.follow(Away(demo), "demo")
+
+    *before, last = paused
+    assert before == [0.0] * 3 and last > 0, "one that does not answer is asked as often as ever"
 
 
 def test_a_terminal_keeps_the_last_table_while_the_database_is_away(demo, monkeypatch):

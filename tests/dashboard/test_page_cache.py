@@ -209,6 +209,28 @@ def test_nothing_is_read_while_nobody_watches(url, monkeypatch):
     assert before == after > 0
 
 
+def test_the_pause_of_the_dashboard_grows_with_what_a_look_takes(url, monkeypatch):
+    paused: list[float] = []
+    connection = StoreConnection(url)
+
+    def noted(took_s: float, shortest_s: float) -> float:
+        paused.append(took_s)
+        connection.close()
+        return 0.0
+
+    async def watch() -> None:
+        events = EventStream(connection).events()
+        await anext(events)
+        while len(paused) < 2:
+            await asyncio.sleep(0.01)
+        await events.aclose()
+
+    monkeypatch.setattr("cifarsweep.dashboard.event_stream.pause_after", noted)
+    asyncio.run(watch())
+
+    assert paused[0] > 0 and paused[1] == 0.0, "one that does not answer is asked as often as ever"
+
+
 def test_a_slow_read_is_logged(url, monkeypatch, caplog):
     monkeypatch.setattr("cifarsweep.store.cached.SLOW_S", 0.0)
     connection = StoreConnection(url)
