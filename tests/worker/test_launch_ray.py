@@ -418,8 +418,9 @@ def test_trials_that_a_worker_left_behind_call_for_none_until_more_come_or_some_
 
 
 def test_a_queue_that_can_not_be_asked_calls_for_as_many_as_before():
-    answers: list[int | None] = [3, None, 1]
-    times = iter((0.0, 4.0, 5.0, 10.0))
+    answers: list[int | None] = [3, None, 1, 2]
+    # A look takes no time, but for the last one.
+    times = iter((0.0, 0.0, 4.0, 5.0, 5.0, 10.0, 12.0, 29.9, 30.0, 30.0))
 
     def count() -> OpenTrials:
         if (found := answers.pop(0)) is None:
@@ -428,6 +429,7 @@ def test_a_queue_that_can_not_be_asked_calls_for_as_many_as_before():
 
     queue = FollowedQueue(count, at_once=1, most=9, clock=lambda: next(times))
     assert [queue.wanted(0) for _ in range(4)] == [3, 3, 3, 1]
+    assert [queue.wanted(0) for _ in range(2)] == [1, 2], "nine times as long after it as it took"
 
 
 def test_trials_that_are_paused_or_of_no_concern_are_not_waited_for(url: str):

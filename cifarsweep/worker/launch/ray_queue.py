@@ -11,6 +11,7 @@ from cifarsweep.errors import StoreUnavailable, UnknownStudy, UnreadableStudy
 from cifarsweep.spec.study import Study
 from cifarsweep.spec.types import TrialState
 from cifarsweep.store import Store
+from cifarsweep.store.status_records import pause_after
 
 _LOOK_EVERY_S = 5.0
 #: How long trials call for no worker after one has found nothing that it can take: at first, and at most. Seconds.
@@ -65,15 +66,16 @@ class FollowedQueue:
         self._count, self._at_once, self._most, self._clock = count, at_once, most, clock
         self._open = OpenTrials(0, 0)
         self._untaken = 0
-        self._looked_at = self._forget_at = float("-inf")
+        self._look_at = self._forget_at = float("-inf")
         self._pause_s = _FIRST_PAUSE_S
 
     def wanted(self, there: int) -> int:
         """Return how many there should be where so many are there, from a look some seconds ago at most."""
         now = self._clock()
-        if now - self._looked_at >= _LOOK_EVERY_S:
-            self._looked_at = now
+        if now >= self._look_at:
             self._look(now)
+            ended = self._clock()
+            self._look_at = ended + pause_after(ended - now, _LOOK_EVERY_S)
         queued = self._workers(self._open.queued - self._untaken)
         # A trial that somebody trains is a reason to stay, for it may come back, but not to begin.
         return min(self._most, self._workers(sum(self._open) - self._untaken), there + queued)
@@ -84,7 +86,7 @@ class FollowedQueue:
             # What was queued at the last look: a study that came since then is not what it left behind.
             self._untaken, self._forget_at = self._open.queued, self._clock() + self._pause_s
             self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
-            self._looked_at = float("-inf")
+            self._look_at = float("-inf")
         else:
             self._most = max(0, self._most - 1)
 
