@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cifarsweep.errors import SpecError
 from cifarsweep.spec.program import SEED, ParameterName
+from cifarsweep.spec.shown import shown
 
 _LONGEST_TEXT = 1000
 #: Whole numbers beyond it are not exact in every program.
@@ -41,5 +42,5 @@ def plain_value(where: str, value: Any) -> Any:
         return value
     raise SpecError(
         f"{where}: must be a finite number, true, false or a text of one line, as a parameter has one value, not "
-        f"{str(value)[:60]!r}"
+        f"{shown(value, 60)}"
     )

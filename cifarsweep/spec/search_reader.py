@@ -12,6 +12,7 @@ from cifarsweep.spec.overrides import parse_none
 from cifarsweep.spec.parameters import check_names, plain_value
 from cifarsweep.spec.search_space import Choices, Parameter, Range, Search
 from cifarsweep.spec.settings import Settings, flat_settings
+from cifarsweep.spec.shown import shown
 from cifarsweep.spec.study import Cell
 from cifarsweep.spec.types import Value
 from cifarsweep.spec.validation import Table, check_keys, nested, validated
@@ -50,7 +51,7 @@ def space_tables(table: Mapping[str, Any], where: str) -> dict[str, Table]:
     """Return the tables of the space by dotted key, for any nesting in the file. Raises SpecError."""
     space = table.get("space", {})
     if not isinstance(space, dict):
-        raise SpecError(f"{where}: search.space: must be a table of settings, not {space!r}")
+        raise SpecError(f"{where}: search.space: must be a table of settings, not {shown(space)}")
     return _leaves(space, "", where)
 
 
@@ -58,7 +59,7 @@ def _leaves(tree: Table, prefix: str, where: str) -> dict[str, Table]:
     found: dict[str, Table] = {}
     for key, value in tree.items():
         if not isinstance(value, dict):
-            raise SpecError(f"{where}: search.space.{prefix}{key}: {_SHAPE}, not {value!r}")
+            raise SpecError(f"{where}: search.space.{prefix}{key}: {_SHAPE}, not {shown(value)}")
         is_tree = value and all(isinstance(inner, dict) for inner in value.values())
         found |= _leaves(value, f"{prefix}{key}.", where) if is_tree else {f"{prefix}{key}": value}
     return found
@@ -75,7 +76,7 @@ def _parameter(table: Table, where: str) -> Parameter:
     for key in ("low", "high"):
         value = table.get(key, 0)
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _MOST:
-            raise SpecError(f"{where}.{key}: must be a finite number, not {str(value)[:40]}")
+            raise SpecError(f"{where}.{key}: must be a finite number, not {shown(value, 40)}")
     if not table:
         raise SpecError(f"{where}: {_SHAPE}")
     return validated(Range, table, where)
@@ -87,7 +88,7 @@ def _ends(search: Search, where: str, free: bool) -> list[Cell]:
     cells = [point_cell(search, first, f"{where}: the first point of search.space", free=free)]
     for key, parameter in search.space.items():
         for value in parameter.ends[1:]:
-            at = f"{where}: search.space.{key}: at {value!r}"
+            at = f"{where}: search.space.{key}: at {shown(value)}"
             cells.append(point_cell(search, first | {key: value}, at, free=free))
     if search.size is not None and search.size <= _FEW:
         for point in search.every_point():

@@ -23,6 +23,7 @@ from cifarsweep.spec.reported import Reported
 from cifarsweep.spec.reported_runs import ReportedRuns
 from cifarsweep.spec.search_space import Search
 from cifarsweep.spec.settings import Frozen, Settings, flat_settings
+from cifarsweep.spec.shown import shown
 from cifarsweep.spec.tested import never_measured
 from cifarsweep.spec.types import NAME_PATTERN, Value
 from cifarsweep.spec.validation import unknown_metric
@@ -272,14 +273,14 @@ def _missing_reference(study: Study, hypothesis: Hypothesis) -> str | None:
     for key, selector in selectors(hypothesis).items():
         if not chosen[key]:
             listed = "; ".join(cell.name for cell in study.cells)
-            return f"{key} = {selector!r} selects no cell; the cells are: {listed}"
+            return f"{key} = {shown(selector)} selects no cell; the cells are: {listed}"
     if both := overlap(*chosen.values()):
         return f"a and b both select {both[0].name!r}; let them name different cells"
     factor = getattr(hypothesis, "factor", None)
     if factor is not None and factor not in study.factors:
         return f"{factor!r} is no factor; the factors are: {', '.join(study.factors) or 'none'}"
     if hypothesis.kind == "best" and not any(same_level(hypothesis.level, x) for x in study.factors[hypothesis.factor]):
-        return f"{hypothesis.level!r} is no level of {hypothesis.factor}"
+        return f"{shown(hypothesis.level)} is no level of {hypothesis.factor}"
     return None
 
 

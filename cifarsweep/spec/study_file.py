@@ -16,6 +16,7 @@ from cifarsweep.spec.own_reader import CodeFiles, own_tables
 from cifarsweep.spec.reported import Reported
 from cifarsweep.spec.reported_runs import ReportedRuns
 from cifarsweep.spec.settings import Frozen, flatten
+from cifarsweep.spec.shown import shown
 from cifarsweep.spec.study import check_trial_count
 from cifarsweep.spec.types import Value
 from cifarsweep.spec.validation import Table, check_keys, nearest
@@ -84,7 +85,7 @@ def seeds_of(file: StudyFile, where: str) -> tuple[int, ...]:
     if not listed or len(whole) != len(listed) or len(set(listed)) != len(listed):
         raise SpecError(
             f"{where}: seeds: must be a count of at least 1, or a list of different whole numbers "
-            f"from 0 to 2^32 - 1, not {given!r}"
+            f"from 0 to 2^32 - 1, not {shown(given)}"
         )
     return tuple(whole)
 
@@ -108,7 +109,7 @@ def factors_of(
     size = 1
     for key, levels in factors.items():
         if not isinstance(levels, list | tuple):
-            raise SpecError(f"{where}: factors.{key}: must be a list of levels, not {levels!r}")
+            raise SpecError(f"{where}: factors.{key}: must be a list of levels, not {shown(levels)}")
         if not levels:
             raise SpecError(f"{where}: factors.{key}: is empty; list at least one level or remove the factor")
         size *= len(levels)
@@ -147,7 +148,9 @@ def _exclusions(file: StudyFile, factors: Mapping[str, tuple[Value, ...]], where
                     f"The factors are: {', '.join(factors) or 'none'}."
                 )
             if not any(same_level(level, one) for one in factors[key]):
-                raise SpecError(f"{where}: exclude {number}: {level!r} is no level of {key}: {list(factors[key])}")
+                raise SpecError(
+                    f"{where}: exclude {number}: {shown(level)} is no level of {key}: {shown(factors[key])}"
+                )
         if not rule:
             raise SpecError(f"{where}: exclude {number}: is empty; name at least one factor and its level")
     return rules

@@ -14,6 +14,7 @@ from cifarsweep.errors import SpecError
 from cifarsweep.spec.metrics import METRIC_LABELS, SINGLE
 from cifarsweep.spec.own import CODE, OwnPart
 from cifarsweep.spec.settings import Frozen, nested_models, setting_keys
+from cifarsweep.spec.shown import shown
 
 Table = dict[str, Any]
 
@@ -51,6 +52,7 @@ _PERCENT = re.compile(r"\s*([0-9.]+)\s*%\s*")
 #: What pydantic appends to a path for each choice of a union of a text and a table.
 _CHOICE = re.compile(r"constrained-|dict\[")
 _LONGEST_WORD = 200
+_LONGEST_VALUE = 80
 #: Mistakes of one file that are listed.
 _MOST_LISTED = 20
 #: Errors of pydantic for a record of a newer version: unknown keys, words and tables.
@@ -115,9 +117,8 @@ def _sentence(detail: Mapping[str, Any], model: type[BaseModel], where: str) -> 
         return f"{prefix}unknown key.{nearest(path[-1], allowed)} Allowed here: {', '.join(allowed)}."
     if kind == "literal_error":
         allowed = [word.strip().strip("'") for word in context["expected"].replace(" or ", ",").split(",")]
-        return f"{prefix}{_show(detail['input'])} is unknown.{nearest(str(detail['input']), allowed)} " + (
-            f"Allowed: {', '.join(allowed)}."
-        )
+        near = nearest(str(detail["input"]), allowed)
+        return f"{prefix}{_show(detail['input'])} is unknown.{near} Allowed: {', '.join(allowed)}."
     if kind == "union_tag_invalid":
         return _unknown_tag(prefix, path, model, context)
     if kind == "union_tag_not_found":
@@ -197,8 +198,7 @@ def _without_tags(path: Sequence[str], model: type[BaseModel]) -> list[str]:
 
 
 def _show(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return shown(value, _LONGEST_VALUE)
 
 
 def _keys_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
