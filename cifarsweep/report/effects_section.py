@@ -22,7 +22,7 @@ from cifarsweep.report.effects_text import (
 )
 from cifarsweep.report.marks import Scale
 from cifarsweep.report.sort_values import setting_value, sort_value
-from cifarsweep.spec.levels import cell_name, level_text
+from cifarsweep.spec.levels import level_text, levels_text
 from cifarsweep.spec.metrics import is_share
 
 #: Tables of two factors on a page.
@@ -238,4 +238,4 @@ def _left_out(pair: Interaction) -> str:
     if pair.averaged or not pair.alone:
         return f"{plural(lost, 'cell')} without a counterpart at some place {'is' if lost == 1 else 'are'} left out."
     has = "cell has" if lost == 1 else "cells have"
-    return f"Shown is {cell_name(pair.alone, list(pair.alone))} alone: {lost} other {has} no counterpart at some place."
+    return f"Shown is {levels_text(pair.alone)} alone: {lost} other {has} no counterpart at some place."

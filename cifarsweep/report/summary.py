@@ -30,7 +30,7 @@ from cifarsweep.report.reuse_text import reuse_notes
 from cifarsweep.report.search_section import search_fields
 from cifarsweep.report.verdict_text import detail, sentence, sentence_and_warning, warning
 from cifarsweep.spec.hypothesis import moment_of
-from cifarsweep.spec.levels import cell_name
+from cifarsweep.spec.levels import levels_text
 from cifarsweep.spec.metrics import TEST_ACCURACY, VAL_ACCURACY, is_loss
 from cifarsweep.spec.types import TrialState
 from cifarsweep.stats import Interval
@@ -106,8 +106,7 @@ def _best(report: ReportStudy, results: Sequence[CellResult], cell: str, mean: s
     if report.study.search is not None:
         points = len({trial.cell for trial in report.trials})
         top = next(result for result in results if result.cell.name == cell)
-        values = cell_name(top.cell.levels, list(top.cell.levels))
-        named = f"#{min(trial.number for trial in top.trials)} ({values})"
+        named = f"#{min(trial.number for trial in top.trials)} ({levels_text(top.cell.levels)})"
         return f"Of {plural(points, 'point')} that were tried, {named} has the {best_of} {accuracy}: {mean}"
     if len(results) == 1:
         return f"The only cell {'has' if is_loss(metric) else 'reaches'} a {accuracy} of {mean}"

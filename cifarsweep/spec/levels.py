@@ -36,6 +36,12 @@ def cell_name(levels: Mapping[str, Value], keys: list[str]) -> str:
     return ", ".join(f"{short[key]}={level_text(levels[key])}" for key in keys) or "base"
 
 
+def levels_text(levels: Mapping[str, Value]) -> str:
+    """Return levels as readers call them: as `cell_name`, but `optimizer` for `optimizer.name`."""
+    called = shown_keys(levels)
+    return ", ".join(f"{called[key]}={level_text(level)}" for key, level in levels.items())
+
+
 def short_keys(keys: Iterable[str]) -> dict[str, str]:
     """Return the last part of each key, or all of it if two keys would be equal. Names of cells are made of these."""
     return _told_apart({key: key.rsplit(".", 1)[-1] for key in keys})

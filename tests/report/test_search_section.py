@@ -107,6 +107,13 @@ def test_points_are_called_by_their_number_and_parameters_are_columns(searched: 
     assert '<th scope="col">Point</th>' in page and '<th scope="col">Cell</th>' not in page
 
 
+def test_the_lead_calls_a_parameter_as_its_column_does() -> None:
+    view = study_view(analyse(EXAMPLES["searched"]()))
+
+    assert "optimizer" in view["search"]["parameters"]
+    assert "optimizer=adamw)" in view["lead"] and "name=" not in view["lead"]
+
+
 def test_each_mark_is_a_link_to_a_trial_that_the_page_lists() -> None:
     page = render_study(analyse(EXAMPLES["searched"]()))
 
