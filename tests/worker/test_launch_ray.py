@@ -337,6 +337,8 @@ def test_on_ctrl_c_a_worker_that_is_to_start_again_later_is_not_called_one_witho
 def test_an_actor_tells_its_node_before_its_launcher_says_anything(monkeypatch: pytest.MonkeyPatch):
     # given
     monkeypatch.setattr(ray_actor, "_LONGEST_SILENCE_S", 600.0)
+    # There is no Ray that could say it, and to import it takes seconds.
+    monkeypatch.setattr(ray_actor, "_is_drained", lambda: False)
     with ThreadPoolExecutor() as threads:  # as Ray does, which leaves signals to the main thread
         actor = threads.submit(RayWorker).result()
     order = Order(("-c", "import time; time.sleep(600)"), {})
