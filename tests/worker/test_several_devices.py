@@ -19,7 +19,8 @@ from cifarsweep.spec.settings import (
 )
 from cifarsweep.spec.types import Outcome
 from cifarsweep.training.events import Finished, Metrics, Rejected, Saved
-from cifarsweep.worker.child.protocol import Failed
+from cifarsweep.worker.child.peers import Peers
+from cifarsweep.worker.child.protocol import Failed, Train
 
 pytestmark = pytest.mark.long
 #: What one process does and another one not, and a network whose random numbers and buffers count.
@@ -134,6 +135,19 @@ def test_another_process_that_ended_between_trials_is_replaced(child):
     assert not psutil.wait_procs([other], timeout=200)[1]
 
     assert bits(child.train(DIGITS)) == whole
+
+
+def test_no_trial_begins_with_a_process_that_has_ended_unheard(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Peers, "_watch", lambda self: None)  # the thread that hears of it has not run yet
+    peers = Peers(["cpu", "cpu"], [], pytest.fail)
+    peers.end_of_trial()
+    (process,) = peers._processes
+
+    with process:
+        process.kill()
+        process.wait()
+
+        assert not peers.usable and not peers.begin(Train("digits/0", {}, 0, "", (), 0.0))
 
 
 def test_what_diverges_ends_on_all_devices(child):

@@ -37,13 +37,14 @@ _VERDICT_S = 10.0
 class Peers:
     """The processes of ranks 1 and above; `end_with` writes a last reply to the supervisor and ends this process.
 
-    Between trials they wait for the next one. Raises DeviceError if the system can't start another process.
+    They are started for a trial, and then wait for the next one. Raises DeviceError if the system can't start another
+    process.
     """
 
     def __init__(self, devices: Sequence[str], arguments: Sequence[str], end_with: Callable[[bytes], NoReturn]) -> None:
         self.size, self._end_with = len(devices), end_with
         self._lock = threading.Lock()
-        self._training = self._broken = False
+        self._training, self._broken = True, False
         self._folder = Path(tempfile.mkdtemp(prefix="cifarsweep-"))
         self._processes: list[subprocess.Popen[bytes]] = []
         try:
@@ -69,15 +70,21 @@ class Peers:
 
     @property
     def usable(self) -> bool:
-        """Whether all wait for a trial."""
+        """Whether all wait for a trial: none has ended or said why it will, heard by the thread or not yet."""
         with self._lock:
-            return not self._broken
+            return self._usable()
 
-    def begin(self, request: Request) -> None:
-        """Let all train a trial. From now on the failure of one is that of the trial."""
+    def _usable(self) -> bool:
+        return not self._broken and not wait([_pipe(process.stdout).fileno() for process in self._processes], 0)
+
+    def begin(self, request: Request) -> bool:
+        """Let all train a trial; False where not all wait for one. From now on the failure of one is the trial's."""
         with self._lock:
+            if not self._usable():
+                return False
             self._training = True
         self._say(encode(request))
+        return True
 
     def agree(self, decision: bool) -> bool:
         """Tell all what this process has decided."""

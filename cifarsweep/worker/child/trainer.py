@@ -159,7 +159,7 @@ class Leader:
     def train(self, request: Train, should_stop: Callable[[], bool]) -> Iterator[Event]:
         """Train the request; other processes that it needs are started first."""
         count = request.parsed().devices
-        if self._peers is not None and (self._peers.size != count or not self._peers.usable):
+        if self._peers is not None and self._peers.size != count:
             self._dismiss()
         if count == 1:
             return self.trainer.train(request, should_stop)
@@ -167,9 +167,13 @@ class Leader:
 
     def _lead(self, request: Train, should_stop: Callable[[], bool], devices: Sequence[str]) -> Iterator[Event]:
         self.trainer.prepare(request)  # where the images can't be used, the others need not know
-        peers = self._peers = self._peers or Peers(devices, self._arguments, self._end_with)
+        if self._peers is not None and not self._peers.begin(request):
+            self._dismiss()
+        if self._peers is None:
+            self._peers = Peers(devices, self._arguments, self._end_with)
+            self._peers.begin(request)  # where one has ended by now, this process ends as well
+        peers = self._peers
         try:
-            peers.begin(request)
             if self._team is None:
                 self._team = join(0, len(devices), devices[0], peers.agree, peers.meeting_point)
                 peers.have_met()
