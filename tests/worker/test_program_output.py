@@ -190,3 +190,38 @@ def test_an_archive_writes_nothing_outside_of_its_folder(tmp_path, name):
 def test_other_files_are_no_checkpoints(tmp_path, contents):
     with pytest.raises(CheckpointError, match="no checkpoint of a program"):
         unpack(contents, tmp_path / "read")
+
+
+TORCHRUN = """ValueError: one
+[rank1]: Traceback (most recent call last):
+[rank1]:     raise RuntimeError("two")
+[rank1]: RuntimeError: two
+    raise ChildFailedError(
+torch.distributed.elastic.multiprocessing.errors.ChildFailedError: 
+============================================================
+Root Cause (first observed failure):
+  traceback : To enable traceback see: elsewhere
+============================================================
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        ("", ""),
+        ("\n \n", ""),
+        ("ValueError: one\n  no such file: x  \n\n", "no such file: x"),
+        (TORCHRUN, "RuntimeError: two"),
+        (TORCHRUN.replace("[rank1]: ", "    "), "ValueError: one"),
+        ("my.own.LoadError: no such file\n----\n", "my.own.LoadError: no such file"),
+        ("bad luck\n====\n", "bad luck"),
+        ("====\n----\n", "----"),
+    ],
+)
+def test_the_reason_of_a_failure_is_the_line_that_says_it(written, reason):
+    output = Output({}, 0)
+
+    list(output.feed(written.encode()))
+
+    assert output.reason() == reason

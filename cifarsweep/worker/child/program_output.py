@@ -13,6 +13,8 @@ from cifarsweep.spec.types import MetricRow
 _CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 #: Characters of a line that are looked at, and lines that are kept for people.
 LONGEST_LINE, _KEPT_LINES, _KEPT_CHARACTERS = 1 << 14, 200, 40_000
+#: The last line of a traceback, before which PyTorch may write the rank of its process.
+_EXCEPTION = re.compile(r"(?:\[rank\d+\]: ?)?((?:\w+\.)*\w+(?:Error|Exception|Interrupt): \S.*)")
 
 
 class LineReader:
@@ -70,6 +72,18 @@ class Output:
     def tail(self) -> str:
         """Return the last 200 lines."""
         return "\n".join(self._last)[-_KEPT_CHARACTERS:]
+
+    def reason(self) -> str:
+        """Return the line that says best why the program failed: its last one, in general.
+
+        `torchrun` ends with a table that is closed by a rule; then it is that of the last exception.
+        """
+        lines = [line.strip() for line in self._last if line.strip()]
+        if not lines or any(map(str.isalnum, lines[-1])):
+            return lines[-1] if lines else ""
+        exceptions = [found[1] for line in self._last if (found := _EXCEPTION.fullmatch(line.rstrip()))]
+        texts = [line for line in lines if any(map(str.isalnum, line))]
+        return (exceptions or texts or lines)[-1]
 
     @property
     def cut(self) -> bool:

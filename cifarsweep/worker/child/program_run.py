@@ -241,8 +241,8 @@ class _Run:
             )
             raise ProgramError(f"was ended by signal {name}{why}", crashed=True)
         if code > 0:
-            last = next((line for line in reversed(self._output.tail().splitlines()) if line.strip()), "")
-            raise ProgramError(f"ended with exit code {code}" + (f": {last.strip()}" if last else ""))
+            reason = self._output.reason()
+            raise ProgramError(f"ended with exit code {code}" + (f": {reason}" if reason else ""))
         result = self._progress.result(self._local.program.metric)
         return events.Finished(replace(result, remark=self._remark(process)), None)
 
