@@ -10,7 +10,7 @@ from typing import Any
 
 from cifarsweep.environment import without_database
 from cifarsweep.spec.program_reader import read_program
-from cifarsweep.spec.types import CheckpointRef
+from cifarsweep.spec.types import CheckpointRef, TrialResult
 from cifarsweep.training import events
 from cifarsweep.worker.child import protocol
 from cifarsweep.worker.child.process import ChildProcess, program_child
@@ -66,6 +66,12 @@ class Told:
     @property
     def end(self) -> Any:
         return self.replies[-1]
+
+    @property
+    def result(self) -> TrialResult:
+        """That of a program that ended well; what it wrote where it did not."""
+        assert isinstance(self.end, events.Finished), getattr(self.end, "traceback", str(self.end))
+        return self.end.result
 
     @property
     def rows(self) -> list[tuple[str, int, float]]:

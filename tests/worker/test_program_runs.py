@@ -35,7 +35,7 @@ for step in range(done + 1, 7):
 def rows(script: str, folder: Path, **options) -> list[tuple[str, int, float]]:
     """The rows of a program that ends well."""
     told = run_program(write_program(folder, script, **options))
-    assert isinstance(told.end, events.Finished), told.end
+    assert told.result
     return told.rows
 
 

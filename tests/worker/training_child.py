@@ -98,5 +98,5 @@ def bits(events: list[Event]) -> dict[object, object]:
     found: dict[object, object] = {
         (row.name, row.step): row.value.hex() for row in rows if row.name not in TIMING_METRICS
     }
-    assert isinstance(events[-1], Finished), events[-1]
+    assert isinstance(events[-1], Finished), getattr(events[-1], "traceback", str(events[-1]))
     return found | {"weights": events[-1].result.weights_sha256}
