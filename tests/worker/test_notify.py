@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from multiprocessing import get_context
@@ -18,7 +19,7 @@ from cifarsweep.errors import DeviceError, SpecError
 from cifarsweep.spec.reader import find, read_study
 from cifarsweep.store import Store, notices
 from cifarsweep.worker import notify, notify_targets
-from cifarsweep.worker.notify import Notifier, slack_text
+from cifarsweep.worker.notify import Notifier, _Teller, slack_text
 from cifarsweep.worker.notify_targets import Address, Command, NotTold, parse_targets
 
 few = pytest.mark.parametrize("study", [pytest.param(read_study(find("demo"), seeds=1), id="few")])
@@ -54,7 +55,7 @@ def test_the_end_of_a_study_is_told_once(store: Store, tmp_path: Path, listener:
 
 def work_until_it_would_tell(url: str, folder: Path, target: str) -> None:
     """Train in this process, which dies at once where it would tell something."""
-    Notifier._tell = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+    _Teller._tell = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
     with Store.open(url) as store:
         worker.work(store, folder, notify=parse_targets([target]))
 
@@ -89,6 +90,49 @@ def test_each_target_is_told(store: Store, tmp_path: Path, listener: Listener) -
         assert worker.work(store, tmp_path, notify=parse_targets([listener.url, other.url])) == 0
 
         assert len(other.events()) == len(listener.events()) == 1
+
+
+@few
+def test_an_address_that_hangs_keeps_nobody_else_waiting(
+    store: Store, tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given an address that does not answer before another one has heard, when a worker ends, then both have heard."""
+    with listening() as hanging:
+        hanging.may_answer.clear()
+        tell = Address.tell
+
+        def told(target: Address, event: dict[str, object]) -> None:
+            tell(target, event)
+            if target.url == listener.url:
+                hanging.may_answer.set()
+
+        monkeypatch.setattr(Address, "tell", told)
+        assert worker.work(store, tmp_path, notify=parse_targets([hanging.url, listener.url, listener.url])) == 0
+
+        assert (
+            [event["event"] for event in listener.events()]
+            == ["study-done"]
+            == [event["event"] for event in hanging.events()]
+        )
+
+
+@few
+def test_a_worker_that_ends_before_an_answer_says_so(
+    store: Store, tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener.may_answer.clear()
+    threads = threading.enumerate()
+    monkeypatch.setattr(notify, "GRACE_S", 0.1)
+    notes = Notes()
+
+    assert worker.work(store, tmp_path, display=notes, notify=parse_targets([listener.url])) == 0
+
+    (said,) = notes.notes_with("has not answered yet")
+    assert said.startswith(f"http://127.0.0.1:{listener.server_port} has ") and SECRET not in said
+    listener.may_answer.set()
+    for thread in set(threading.enumerate()) - set(threads):
+        if thread.name == "notify":
+            thread.join()
 
 
 @few
@@ -223,4 +267,4 @@ def test_without_targets_there_is_no_thread(store: Store, caplog: pytest.LogCapt
         notifier.on_bad_machine("x")
         notifier.look()
 
-    assert notifier._thread is None and not caplog.records
+    assert not notifier._tellers and not caplog.records
