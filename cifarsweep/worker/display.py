@@ -9,7 +9,9 @@ from contextlib import suppress
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
+from rich.text import Text
 
 from cifarsweep.spec.metrics import IMAGES_PER_SECOND, TRAIN_LOSS, VAL_ACCURACY, is_share
 from cifarsweep.spec.types import TrialResult
@@ -148,15 +150,27 @@ class Lines(Display):
         logger.info(f"{title(lease)}: {summary(how, result, lease.metric)}")
 
 
+class _Shortened(TextColumn):
+    """A text that gives way on a narrow screen, where Rich would cut bars and times alike."""
+
+    def __init__(self, text_format: str) -> None:
+        super().__init__(text_format, markup=False, table_column=Column(no_wrap=False))
+
+    def render(self, task: Task) -> Text:
+        text = super().render(task)
+        text.no_wrap, text.overflow = True, "ellipsis"
+        return text
+
+
 class Bars(Lines):
     """One bar a slot: trial, epoch, loss, accuracy, images/s, time left."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
         self._bars = Progress(
-            TextColumn("{task.description}", markup=False),
+            _Shortened("{task.description}"),
             BarColumn(bar_width=20),
-            TextColumn("{task.fields[values]}", markup=False),
+            _Shortened("{task.fields[values]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -181,6 +195,12 @@ class Bars(Lines):
         self._bars.reset(
             self._tasks[slot], total=started.total_steps, completed=started.start_step, values="", start=True
         )
+
+    def end(self, slot: int, lease: Lease, how: str, result: TrialResult | None = None) -> None:
+        # A bar of a trial that has ended would stay below the worker's last line.
+        if slot in self._tasks:
+            self._bars.remove_task(self._tasks.pop(slot))
+        super().end(slot, lease, how, result)
 
     def progress(self, slot: int, progress: events.Progress) -> None:
         at = "" if progress.epoch is None else f"epoch {progress.epoch:.1f} "
