@@ -1,5 +1,5 @@
 """Networks by name, and what they cost."""
 
-from cifarsweep.models.registry import Cost, build, cost, smallest_batch
+from cifarsweep.models.registry import Cost, build, cost, counted_cost, smallest_batch
 
-__all__ = ["Cost", "build", "cost", "smallest_batch"]
+__all__ = ["Cost", "build", "cost", "counted_cost", "smallest_batch"]

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, _FlopCounterMode
 
 from cifarsweep.models import convnet, own_models, resnet, timm_models, vit
+from cifarsweep.models.compiler import skip_compiler_import
 from cifarsweep.models.initialization import draw_as_torch, fill_with_zeros
 from cifarsweep.spec.image_shape import CIFAR, ImageShape
+from cifarsweep.spec.network_flops import forward_flops
 from cifarsweep.spec.settings import ConvNet, Model, OwnModel, ResNet, ResNet9, Timm, ViT
 
 _Own = convnet.ConvNet | resnet.ResNet9 | resnet.ResNet | vit.ViT
@@ -94,7 +96,20 @@ class Cost:
 
 @lru_cache(maxsize=64)  # counting is slow, and trials of a study share their networks
 def cost(settings: Model, classes: int, shape: ImageShape = CIFAR) -> Cost:
+    """Return the cost: of our own networks what the settings tell, of others what is counted.
+
+    To count imports torch's compiler in most cases, which takes longer than all else before the first step.
+    """
+    flops = forward_flops(settings, classes, shape)
+    if flops is None:
+        return counted_cost(settings, classes, shape)
+    with torch.device("meta"):
+        return Cost(_parameters(build(settings, classes, shape=shape)), flops)
+
+
+def counted_cost(settings: Model, classes: int, shape: ImageShape = CIFAR) -> Cost:
     """Count the cost on the meta device: nothing is computed, allocated or fetched, but for the user's own network."""
+    skip_compiler_import(_FlopCounterMode.__torch_dispatch__)
     if isinstance(settings, Timm):
         settings = settings.model_copy(update={"pretrained": False})
     # Code of the user need not know the meta device.
@@ -105,4 +120,8 @@ def cost(settings: Model, classes: int, shape: ImageShape = CIFAR) -> Cost:
         image = torch.empty(1, shape.channels, shape.side, shape.side)
     with own_models.untouched_generators(), torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(image.zero_())
-    return Cost(sum(parameter.numel() for parameter in model.parameters()), counter.get_total_flops())
+    return Cost(_parameters(model), counter.get_total_flops())
+
+
+def _parameters(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -14,6 +14,7 @@ from torch.nn import Parameter
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from cifarsweep.models.compiler import skip_compiler_import
 from cifarsweep.spec import settings as spec
 from cifarsweep.training import own_optimizers
 
@@ -24,7 +25,7 @@ def make_optimizer(settings: spec.AnyOptimizer, parameters: Iterable[Parameter])
     It applies to all of them or, if `decay_norms` is off, to those with more than one axis: scales, shifts and biases
     have one. On a GPU the rate is a tensor, so that a change costs no synchronisation and reaches captured graphs.
     """
-    skip_compiler_import()
+    skip_compiler_import(*_GUARDED)
     held = list(parameters)
     device = held[0].device
     rate = torch.tensor(settings.lr, device=device) if device.type == "cuda" else settings.lr
@@ -77,15 +78,8 @@ def set_rate(optimizer: Optimizer, rate: float) -> None:
             group["lr"] = rate
 
 
-#: The methods that torch.optim excludes from compiled code, through the compiler, when they are first called.
-_GUARDED = ("add_param_group", "state_dict", "load_state_dict", "zero_grad")
-
-
-def skip_compiler_import() -> None:
-    """Mark methods of torch.optim as excluded from compiled code, so that a first call imports no compiler."""
-    for name in _GUARDED:
-        plain = inspect.unwrap(getattr(Optimizer, name))
-        vars(plain).setdefault("__dynamo_disable", plain)
+#: The methods that torch.optim excludes from compiled code when they are first called.
+_GUARDED = (Optimizer.add_param_group, Optimizer.state_dict, Optimizer.load_state_dict, Optimizer.zero_grad)
 
 
 def plain_step(optimizer: Optimizer) -> Callable[[], None]:

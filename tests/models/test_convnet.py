@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from cifarsweep.models import build, cost, smallest_batch
+from cifarsweep.models import build, counted_cost, smallest_batch
 from cifarsweep.spec.settings import ConvNet
 
 NORMS = ("batch", "layer", "group", "instance", "none")
@@ -59,19 +59,19 @@ def test_params_follow_from_the_description(option):
             expected += width * bias if option.norm == "none" else 2 * width * option.norm_affine
         bridge = before * width * option.bridge_size**2 + (width if option.bridge_size == 3 else 0)
         expected += bridge if option.skip and before != width else 0
-    assert cost(option, 10).params == expected
+    assert counted_cost(option, 10).params == expected
 
 
 def test_cost_counts_a_multiply_add_as_two():
     plain = ConvNet(widths=(8, 16), convs_per_stage=1)
     convolutions = 32 * 32 * 3 * 8 * 9 + 16 * 16 * 8 * 16 * 9
-    assert cost(plain, 10).flops_per_image == 2 * (convolutions + 16 * 10)
+    assert counted_cost(plain, 10).flops_per_image == 2 * (convolutions + 16 * 10)
 
 
 def test_the_default_net_has_known_costs():
     # widths 32-64-128-256-256: sums of conv, norm and head parameters done by hand
     convs = 9 * (3 * 32 + 32 * 32 + 32 * 64 + 64 * 64 + 64 * 128 + 128 * 128 + 128 * 256 + 3 * 256 * 256)
-    assert cost(ConvNet(), 10).params == convs + 2 * 2 * (32 + 64 + 128 + 256 + 256) + 256 * 10 + 10
+    assert counted_cost(ConvNet(), 10).params == convs + 2 * 2 * (32 + 64 + 128 + 256 + 256) + 256 * 10 + 10
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_the_net_of_the_first_report_has_its_multiply_adds():
     """Its author's code has 190 M with one block of two convolutions a stage, and 435 M with two."""
     widths = (64, 128, 256, 256)
     for convs, million in ((2, 190), (4, 435)):
-        flops = cost(ConvNet(widths=widths, convs_per_stage=convs, stem_width=32), 10).flops_per_image
+        flops = counted_cost(ConvNet(widths=widths, convs_per_stage=convs, stem_width=32), 10).flops_per_image
         assert round(flops / 2e6) == million
 
 

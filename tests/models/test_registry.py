@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cifarsweep.models import build, cost, smallest_batch
+from cifarsweep.models import build, counted_cost, smallest_batch
 from cifarsweep.spec.image_shape import ImageShape
 from cifarsweep.spec.settings import ConvNet, ResNet, ResNet9, ViT
 
@@ -46,7 +46,7 @@ def squares(side, count=16):
     ids=lambda value: getattr(value, "name", None),
 )
 def test_residual_nets_cost_what_is_known_of_them(settings, millions, gflop):
-    price = cost(settings, 10)
+    price = counted_cost(settings, 10)
     assert round(price.params / 1e6, 3) == millions
     assert round(price.flops_per_image / 1e9, 2) == gflop
 
@@ -54,7 +54,7 @@ def test_residual_nets_cost_what_is_known_of_them(settings, millions, gflop):
 @pytest.mark.parametrize("classes", [10, 100])
 def test_a_vit_costs_what_its_description_says(classes):
     width, depth, hidden, patch, tokens = 64, 3, 128, 4, 65
-    price = cost(ViT(width=width, depth=depth, heads=4, mlp_ratio=2.0, patch_size=patch), classes)
+    price = counted_cost(ViT(width=width, depth=depth, heads=4, mlp_ratio=2.0, patch_size=patch), classes)
     block = 4 * width * width + 4 * width + 2 * width * hidden + hidden + width + 4 * width
     embedding = 3 * patch**2 * width + width + (tokens + 1) * width
     assert price.params == depth * block + embedding + 2 * width + width * classes + classes

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cifarsweep.models import cost
+from cifarsweep.models import counted_cost
 from cifarsweep.spec.image_shape import CIFAR, ImageShape
 from cifarsweep.spec.misfits import misfit
 from cifarsweep.spec.settings import Augment, ConvNet, Normalize, Settings, ViT
@@ -71,10 +71,10 @@ def test_a_plain_net_has_as_many_stages_as_it_says(side, stages):
     shape = ImageShape(side, 1)
 
     if misfit(settings, shape) is None:
-        assert cost(settings.model, 2, shape).params
+        assert counted_cost(settings.model, 2, shape).params
     else:
         with pytest.raises(RuntimeError, match="too small"):
-            cost(settings.model, 2, shape)
+            counted_cost(settings.model, 2, shape)
 
 
 @pytest.mark.parametrize("wrong", [((0.5,) * 2, (0.5,) * 2), ((0.5,), (0.5,) * 3), ((), ())])

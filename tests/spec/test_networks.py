@@ -3,7 +3,7 @@
 import pytest
 
 from cifarsweep.errors import SpecError
-from cifarsweep.models import cost
+from cifarsweep.models import counted_cost
 from cifarsweep.models.registry import _Own
 from cifarsweep.spec import networks
 from cifarsweep.spec.image_shape import CIFAR, ImageShape
@@ -13,7 +13,7 @@ from cifarsweep.spec.networks import OWN, own_rows
 @pytest.mark.parametrize("known", OWN, ids=lambda known: f"{known.model.name} {networks.options(known.model)}")
 @pytest.mark.parametrize(("classes", "shape"), [(2, CIFAR), (100, CIFAR), (10, ImageShape(28, 1)), (7, ImageShape(64))])
 def test_a_network_costs_what_the_table_says(known, classes, shape):
-    counted = cost(known.model, classes, shape)
+    counted = counted_cost(known.model, classes, shape)
 
     row = known.row(classes, shape)
     assert (row.params, row.flops, row.size) == (counted.params, counted.flops_per_image, shape.side)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import contextmanager
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -146,10 +147,16 @@ def _count(monkeypatch, name, inside, reads):
     monkeypatch.setattr(Tensor, name, counted)
 
 
-def test_training_never_imports_the_compiler():
-    code = """
+def test_training_never_imports_the_compiler(tmp_path):
+    here = Path(__file__).parent
+    code = f"""
 import sys, torch
+sys.path[:0] = {[str(here), str(here.parent)]}
 import cifarsweep.worker.child.trainer
+from pathlib import Path
+from stripes import TINY, Bench, make_split
+from support.own_code import model, usable
+from cifarsweep.checkpoints.folder import CheckpointFolder
 from cifarsweep.spec.settings import Optimizer
 from cifarsweep.training.optimizers import plain_step
 from cifarsweep.training.optimizers import make_optimizer
@@ -157,6 +164,9 @@ held = torch.nn.Parameter(torch.ones(2)); held.grad = torch.ones(2)
 for name in ("adamw", "adam", "sgd"):
     optimizer = make_optimizer(Optimizer(name=name), torch.nn.ParameterList([held]))
     plain_step(optimizer)(); optimizer.load_state_dict(optimizer.state_dict())
+bench = Bench(lambda: CheckpointFolder(Path({str(tmp_path)!r})), make_split())
+for network in (TINY.model, model(usable(Path({str(tmp_path / "code")!r})))):
+    bench.events(TINY.model_copy(update={{"model": network, "epochs": None, "steps": 2}}))
 assert "torch._dynamo" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
