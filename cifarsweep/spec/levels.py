@@ -52,6 +52,16 @@ def shown_keys(keys: Iterable[str]) -> dict[str, str]:
     return _told_apart({key: key.removesuffix(".name").rsplit(".", 1)[-1] for key in keys})
 
 
+def words_in(names: Iterable[str], keys: Iterable[str]) -> dict[str, str]:
+    """Return by key what the first name that is made of levels calls it, in the order of that name; else nothing."""
+    words = short_keys(keys)
+    for name in names:
+        heads = [part.partition("=")[0] for part in name.split(", ")]
+        if sorted(heads) == sorted(words.values()):
+            return dict(sorted(words.items(), key=lambda pair: heads.index(pair[1])))
+    return {}
+
+
 def _told_apart(short: dict[str, str]) -> dict[str, str]:
     count = Counter(short.values())
     return {key: name if count[name] == 1 else key for key, name in short.items()}

@@ -15,7 +15,6 @@ from pydantic import Field
 from cifarsweep.errors import SpecError
 from cifarsweep.spec.final import Final
 from cifarsweep.spec.hypothesis import Hypothesis
-from cifarsweep.spec.levels import cell_name
 from cifarsweep.spec.overrides import Note, applicable_hypotheses, merge_equal_cells, once
 from cifarsweep.spec.parameters import check_names, plain_value
 from cifarsweep.spec.program import PLACEHOLDER, SEED, MetricName, Program, ReadRule, Word
@@ -29,7 +28,6 @@ from cifarsweep.spec.study_file import (
     StudyFile,
     check_search_alone,
     factors_of,
-    hashable,
     planned_cells,
     seeds_of,
 )
@@ -217,7 +215,6 @@ def _cells(
     for name, levels in planned:
         values = fixed | levels
         its = {key: values[key] for key in varied if key in values}
-        name = name or cell_name(hashable(levels), list(factors))
         cells.append(Cell(name=name, levels=its, settings=None, parameters=values))
     return cells
 

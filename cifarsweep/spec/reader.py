@@ -11,7 +11,6 @@ from typing import Any
 
 from cifarsweep.errors import SpecError, UnknownStudy
 from cifarsweep.spec.final import Final, default_final
-from cifarsweep.spec.levels import cell_name
 from cifarsweep.spec.overrides import (
     EpochSteps,
     Note,
@@ -39,7 +38,6 @@ from cifarsweep.spec.study_file import (
     StudyFile,
     check_search_alone,
     factors_of,
-    hashable,
     planned_cells,
     seeds_of,
 )
@@ -221,7 +219,7 @@ def _cells(file: StudyFile, given: Table, where: str, fit: Callable[..., Table])
             flat = override(flat, key, level)
         # A warm-up that is a factor is not cut for a smaller budget: it is refused if it does not fit.
         flat = fit(flat, keep=factors)
-        cells.append(_cell(name or cell_name(hashable(levels), list(factors)), flat, varied, where))
+        cells.append(_cell(name, flat, varied, where))
     return cells
 
 

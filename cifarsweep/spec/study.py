@@ -15,7 +15,7 @@ from cifarsweep.errors import SpecError
 from cifarsweep.spec.code import Code
 from cifarsweep.spec.final import Final
 from cifarsweep.spec.hypothesis import Hypothesis, Selector, moment_of, selectors
-from cifarsweep.spec.levels import same_level, short_keys
+from cifarsweep.spec.levels import same_level, words_in
 from cifarsweep.spec.metrics import SINGLE, VAL_ACCURACY
 from cifarsweep.spec.moments import beyond_budget
 from cifarsweep.spec.program import ParameterName, Parameters, Program
@@ -156,21 +156,12 @@ class Study(Frozen):
     def from_canonical(cls, text: str) -> Self:
         """Parse the text of `canonical()`, with the factors in the order of the study's file."""
         study = cls.model_validate_json(text)
-        order = _order_in_names(study)
+        # The sorted keys of JSON have lost it, and names have kept it.
+        order = list(words_in((cell.name for cell in study.cells), study.factors) or study.factors)
         if order == list(study.factors):
             return study
         cells = tuple(cell.model_copy(update={"levels": _ordered(cell.levels, order)}) for cell in study.cells)
         return study.model_copy(update={"factors": _ordered(study.factors, order), "cells": cells})
-
-
-def _order_in_names(study: Study) -> list[str]:
-    """Return the factors in their order in the names of crossed cells: the sorted keys of JSON have lost it."""
-    short = short_keys(study.factors)
-    for cell in study.cells:
-        heads = [part.partition("=")[0] for part in cell.name.split(", ")]
-        if sorted(heads) == sorted(short.values()):
-            return sorted(short, key=lambda key: heads.index(short[key]))
-    return list(study.factors)
 
 
 def _ordered(of: Mapping[str, _Held], first: Sequence[str]) -> dict[str, _Held]:

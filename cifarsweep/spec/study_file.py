@@ -10,7 +10,7 @@ from pydantic import Field
 from cifarsweep.errors import SpecError
 from cifarsweep.spec.final import Final
 from cifarsweep.spec.hypothesis import Hypothesis
-from cifarsweep.spec.levels import crossed, same_level
+from cifarsweep.spec.levels import cell_name, crossed, same_level
 from cifarsweep.spec.overrides import frozen, parse_none
 from cifarsweep.spec.own_reader import CodeFiles, own_tables
 from cifarsweep.spec.reported import Reported
@@ -124,18 +124,20 @@ def planned_cells(
     *,
     level: Level,
     arm_levels: Callable[[Arm], Table],
-) -> list[tuple[str | None, Table]]:
-    """Return the levels of every cell: those that cross factors, then the arms with their names. Raises SpecError."""
+) -> list[tuple[str, Table]]:
+    """Return the name and levels of every cell: those that cross factors, then the arms. Raises SpecError."""
     rules = _exclusions(file, factors, where, level)
-    planned: list[tuple[str | None, Table]] = [
-        (None, levels)
+    kept = [
+        levels
         for levels in crossed(factors)
         if not any(all(same_level(levels.get(k), v) for k, v in rule.items()) for rule in rules)
     ]
-    planned += [(arm.name, arm_levels(arm)) for arm in file.arms]
-    if not planned and factors:
-        raise SpecError(f"{where}: exclude: leaves no cell of the factors")
-    return planned or [(None, {})]
+    arms = [(arm.name, arm_levels(arm)) for arm in file.arms]
+    if not kept and not arms:
+        if factors:
+            raise SpecError(f"{where}: exclude: leaves no cell of the factors")
+        kept = [{}]
+    return [*((cell_name(levels, list(factors)), dict(levels)) for levels in kept), *arms]
 
 
 def _exclusions(file: StudyFile, factors: Mapping[str, tuple[Value, ...]], where: str, parse: Level) -> list[Table]:
