@@ -98,7 +98,9 @@ def _validation(search: Search) -> dict[str, Value]:
 
 def _is_crossed(cell: Cell, study: Study) -> bool:
     """Whether the cell crosses factors: its name then consists of its levels."""
-    return bool(study.factors) and cell.name == cell_name(cell.levels, list(study.factors))
+    # An arm whose model is of another family lacks some of the factors.
+    has_all = bool(study.factors) and study.factors.keys() <= cell.levels.keys()
+    return has_all and cell.name == cell_name(cell.levels, list(study.factors))
 
 
 def _fixed(study: Study, base: Cell, has_crossed: bool) -> dict[str, Value]:

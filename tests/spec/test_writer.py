@@ -21,6 +21,8 @@ FILES = {
     'set = { "model.widths" = [64, 64] }\n',
     "factors and arms": '[settings]\nepochs = 1\n[factors]\n"optimizer.lr" = [1e-3, 1e-4]\n[[arms]]\nname = "more"\n'
     'set = { "optimizer.lr" = 0.1, steps = 5, eval_every = 2 }\n',
+    "an arm without the factor": '[settings]\nepochs = 1\n[factors]\n"model.skip" = [true, false]\n[[arms]]\n'
+    'name = "vit"\nset = { "model.name" = "vit" }\n',
     "hypotheses": '[settings]\nepochs = 1\n[factors]\n"model.skip" = [true, false]\n[[hypotheses]]\nkind = "best"\n'
     'claim = "Skip \\\\ wins"\nfactor = "model.skip"\nlevel = true\n[[hypotheses]]\nkind = "greater"\nclaim = "above"\n'
     'a = { "model.skip" = true }\nb = "skip=no"\nmargin = 0.01\nmetric = "train/accuracy"\n',
