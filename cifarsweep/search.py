@@ -37,12 +37,18 @@ _REDUCTION = 3
 
 
 def suggest(
-    search: Search, number: int, tried: Sequence[PointResult], *, free: bool = False, less_is_better: bool = False
+    search: Search,
+    number: int,
+    tried: Sequence[PointResult],
+    *,
+    free: bool = False,
+    less_is_better: bool = False,
+    as_before: bool = False,
 ) -> Cell | None:
     """The cell of point `number`; None if no new point is left that the settings accept.
 
     `tried` are all earlier points in order. The same arguments give the same cell. `free` is for a program, whose
-    parameters have any name.
+    parameters have any name; with `as_before` cells are named as earlier versions did.
     """
     if less_is_better:
         tried = [replace(one, value=None if one.value is None else -one.value) for one in tried]
@@ -54,7 +60,7 @@ def suggest(
             # Refused points are not tried again either.
             known.add(_key(point))
             with contextlib.suppress(SpecError):
-                return point_cell(search, point, "search", free=free)
+                return point_cell(search, point, "search", free=free, as_before=as_before)
     return None
 
 

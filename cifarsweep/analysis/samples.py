@@ -16,6 +16,7 @@ import numpy as np
 from cifarsweep.analysis.floors import floor_of
 from cifarsweep.analysis.moments import as_of
 from cifarsweep.analysis.records import ReportStudy, ReportTrial
+from cifarsweep.spec.cell_names import is_named_as_before
 from cifarsweep.spec.hypothesis import Best, Faster, Hypothesis, Trend, moment_of, selectors
 from cifarsweep.spec.levels import cell_name, level_key, level_text, same_level
 from cifarsweep.spec.metrics import EPOCH, VAL_ACCURACY, VAL_LOSS, is_loss
@@ -51,9 +52,11 @@ def sides(hypothesis: Hypothesis, study: Study) -> list[Side]:
     """
     if hypothesis.kind == "best" or hypothesis.kind == "trend":
         return _levels(hypothesis, study)
-    chosen = selectors(hypothesis)
+    chosen, as_before = selectors(hypothesis), is_named_as_before(study)
     named = {key for selector in chosen.values() if not isinstance(selector, str) for key in selector}
-    labels = [name if isinstance(name, str) else cell_name(name, list(name)) for name in chosen.values()]
+    labels = [
+        one if isinstance(one, str) else cell_name(one, list(one), as_before=as_before) for one in chosen.values()
+    ]
     groups = [select(study.cells, selector) for selector in chosen.values()]
     return _sides(list(chosen), labels, groups, named)
 
@@ -67,7 +70,7 @@ def _levels(hypothesis: Best | Trend, study: Study) -> list[Side]:
     levels = [level for level in study.factors[factor] if level_key(level) in cells]
     if hypothesis.kind == "best":
         levels.sort(key=lambda level: not same_level(level, hypothesis.level))
-    labels = [cell_name({factor: level}, [factor]) for level in levels]
+    labels = [cell_name({factor: level}, [factor], as_before=is_named_as_before(study)) for level in levels]
     groups = [cells[level_key(level)] for level in levels]
     return _sides([level_text(level) for level in levels], labels, groups, {factor})
 

@@ -52,5 +52,7 @@ def few_seeds_notes(store: Store, study: Study) -> list[str]:
         return []
     trials = store.trials.all(study.name)
     seeds = Counter(trial.cell for trial in trials if trial.state is TrialState.DONE or trial.state not in FINAL_STATES)
-    few = planned_few_seeds(study, seeds, store.studies.plans(study.name))
+    # A study of an earlier version has other names of cells than its file.
+    stored = store.studies.get(study.name).spec
+    few = planned_few_seeds(stored, seeds, store.studies.plans(study.name))
     return [planned_few_seeds_text(few, study.name)] if few else []

@@ -237,7 +237,8 @@ def _payload(
 def _brief(cell: Cell) -> str:
     """The levels alone if the cell's name is made from them; else the name."""
     named = {key: level for key, level in cell.levels.items() if f"={level_text(level)}" in cell.name}
-    return ", ".join(map(level_text, named.values())) if cell_name(named, list(named)) == cell.name else cell.name
+    names = [cell_name(named, list(named), as_before=as_before) for as_before in (False, True)]
+    return ", ".join(map(level_text, named.values())) if cell.name in names else cell.name
 
 
 def _payload_cell(result: CellResult, style: CellStyle) -> dict[str, Any]:

@@ -30,35 +30,35 @@ def crossed(factors: Mapping[str, tuple[Value, ...]]) -> Iterator[dict[str, Valu
             yield dict(zip(factors, combination, strict=True))
 
 
-def cell_name(levels: Mapping[str, Value], keys: list[str]) -> str:
-    """Return a short name: keys with their levels."""
-    short = short_keys(keys)
-    return ", ".join(f"{short[key]}={level_text(levels[key])}" for key in keys) or "base"
+def cell_name(levels: Mapping[str, Value], keys: list[str], *, as_before: bool = False) -> str:
+    """Return a short name: keys with their levels; `as_before` is the name that earlier versions gave."""
+    called = (short_keys if as_before else shown_keys)(keys)
+    return ", ".join(f"{called[key]}={level_text(levels[key])}" for key in keys) or "base"
 
 
 def levels_text(levels: Mapping[str, Value]) -> str:
-    """Return levels as readers call them: as `cell_name`, but `optimizer` for `optimizer.name`."""
-    called = shown_keys(levels)
-    return ", ".join(f"{called[key]}={level_text(level)}" for key, level in levels.items())
+    """Return levels as names of cells say them; nothing without levels."""
+    return cell_name(levels, list(levels)) if levels else ""
 
 
 def short_keys(keys: Iterable[str]) -> dict[str, str]:
-    """Return the last part of each key, or all of it if two keys would be equal. Names of cells are made of these."""
+    """Return the last part of each key, or all of it if two would be equal: the words in names of earlier versions."""
     return _told_apart({key: key.rsplit(".", 1)[-1] for key in keys})
 
 
 def shown_keys(keys: Iterable[str]) -> dict[str, str]:
-    """Return what readers call each key: as `short_keys`, but `optimizer` for `optimizer.name`."""
+    """Return what readers call each key, and names of cells: as `short_keys`, but `optimizer` for `optimizer.name`."""
     return _told_apart({key: key.removesuffix(".name").rsplit(".", 1)[-1] for key in keys})
 
 
 def words_in(names: Iterable[str], keys: Iterable[str]) -> dict[str, str]:
     """Return by key what the first name that is made of levels calls it, in the order of that name; else nothing."""
-    words = short_keys(keys)
+    both = [(words, sorted(words.values())) for words in (shown_keys(keys), short_keys(keys))]
     for name in names:
         heads = [part.partition("=")[0] for part in name.split(", ")]
-        if sorted(heads) == sorted(words.values()):
-            return dict(sorted(words.items(), key=lambda pair: heads.index(pair[1])))
+        for words, expected in both:
+            if sorted(heads) == expected:
+                return dict(sorted(words.items(), key=lambda pair: heads.index(pair[1])))
     return {}
 
 

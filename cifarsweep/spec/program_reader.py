@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from cifarsweep.errors import SpecError
+from cifarsweep.spec.cell_names import with_names_of
 from cifarsweep.spec.final import Final
 from cifarsweep.spec.hypothesis import Hypothesis
 from cifarsweep.spec.overrides import Note, applicable_hypotheses, merge_equal_cells, once
@@ -119,6 +120,7 @@ def read_program_study(path: Path, raw: Table, overrides: Mapping[str, Any], not
         cells = list(ends)
     else:
         search, cells = None, _cells(file, fixed, factors, given, where)
+        file = with_names_of(file, cells, where)
         cells = merge_equal_cells(cells, note) if given else cells
     _check_placeholders(program, cells, where, note)
     _note_words(program, path.parent.absolute(), note)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cifarsweep.errors import SpecError, UnknownStudy
+from cifarsweep.spec.cell_names import with_names_of
 from cifarsweep.spec.final import Final, default_final
 from cifarsweep.spec.overrides import (
     EpochSteps,
@@ -120,6 +121,7 @@ def read_study(
     fit = code.after(partial(fit_warmup, given=given, note=note, epoch_steps=epoch_steps))
     search, cells = _searched(file, given, where, fit, code)
     cells = cells or _cells(file, given, where, fit)
+    file = with_names_of(file, cells, where)
     hypotheses = [map_levels(hypothesis, parse_none) for hypothesis in file.hypotheses]
     merged = bool(locked_keys(given) & {key for arm in file.arms for key in flat_table(arm.set, where)})
     cells = merge_equal_cells(cells, note) if merged else cells

@@ -97,16 +97,19 @@ def _ends(search: Search, where: str, free: bool) -> list[Cell]:
 
 
 def point_cell(
-    search: Search, params: Mapping[str, Value], where: str, name: str | None = None, *, free: bool = False
+    search: Search, params: Mapping[str, Value], where: str, *, free: bool = False, as_before: bool = False
 ) -> Cell:
-    """Return the cell at a point; `free` as of `read_search`. Raises SpecError if the settings refuse it."""
+    """Return the cell at a point; `free` as of `read_search`, `as_before` as of `cell_name`.
+
+    Raises SpecError if the settings refuse it.
+    """
     flat = dict(search.fixed) | dict(params)
     if free:
         its = {key: plain_value(f"{where}: {key}", flat[key]) for key in search.space}
-        return Cell(name=name or cell_name(its, list(its)), levels=its, settings=None, parameters=flat)
+        return Cell(name=cell_name(its, list(its), as_before=as_before), levels=its, settings=None, parameters=flat)
     settings = validated(Settings, nested(flat, where), where)
     if problem := misfit(settings):
         raise SpecError(f"{where}: {problem}")
     everything = flat_settings(settings)
     levels = {key: everything[key] for key in search.space}
-    return Cell(name=name or cell_name(levels, list(levels)), levels=levels, settings=settings)
+    return Cell(name=cell_name(levels, list(levels), as_before=as_before), levels=levels, settings=settings)

@@ -9,6 +9,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from cifarsweep.errors import StudyExists
+from cifarsweep.spec.cell_names import named_as
+from cifarsweep.spec.final import default_final
 from cifarsweep.spec.frozen import EVERY_FIELD
 from cifarsweep.spec.program_reader import changed_files
 from cifarsweep.spec.search_space import Search
@@ -17,6 +19,18 @@ from cifarsweep.spec.study import Cell, Study, cell_json
 
 #: What stands for a value that is not there, and how many cells are named.
 _NONE, _SHOWN = "none", 6
+
+
+def as_stored(spec: Study, old: Study) -> Study:
+    """Return `spec` with what `old` has of an earlier version, where `spec` has the defaults for new studies.
+
+    That is the words in names of cells, and what counts as a final value. Raises SpecError as `named_as` does.
+    """
+    spec = named_as(spec, old)
+    # An imported study and one of a program have no default that settings decide.
+    known = [one.own_settings for one in spec.cells if one.own_settings is not None]
+    is_default = known and not spec.search and spec.final == default_final(known)
+    return spec.model_copy(update={"final": old.final}) if is_default else spec
 
 
 def difference(old: Study, new: Study) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Annotated, Any, TypeGuard
 
 from pydantic import Field
@@ -137,7 +137,25 @@ def planned_cells(
         if factors:
             raise SpecError(f"{where}: exclude: leaves no cell of the factors")
         kept = [{}]
-    return [*((cell_name(levels, list(factors)), dict(levels)) for levels in kept), *arms]
+    names = _crossed_names(kept, list(factors), {name for name, _ in arms}, where)
+    return [*zip(names, map(dict, kept), strict=True), *arms]
+
+
+def _crossed_names(crossed: list[dict[str, Value]], keys: list[str], arms: Collection[str], where: str) -> list[str]:
+    """Return the names of cells that cross factors: those of earlier versions if an arm has the name of one.
+
+    So its file makes the study that it made. Raises SpecError for an arm whose name was that of another cell.
+    """
+    names = [cell_name(levels, keys) for levels in crossed]
+    if not arms:
+        return names
+    before = [cell_name(levels, keys, as_before=True) for levels in crossed]
+    if any(name in arms for name in names):
+        return before
+    for name, earlier in zip(names, before, strict=True):
+        if earlier in arms:
+            raise SpecError(f"{where}: arm {earlier!r}: earlier versions call the cell {name!r} so; rename the arm")
+    return names
 
 
 def _exclusions(file: StudyFile, factors: Mapping[str, tuple[Value, ...]], where: str, parse: Level) -> list[Table]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import tomli_w
 
+from cifarsweep.spec.cell_names import is_named_as_before
 from cifarsweep.spec.hypothesis import Hypothesis
 from cifarsweep.spec.levels import cell_name, crossed
 from cifarsweep.spec.own import CODE
@@ -22,12 +23,14 @@ from cifarsweep.spec.types import Value
 def study_toml(study: Study) -> str:
     """Return the study as a file of TOML 1.0 (https://toml.io/en/v1.0.0).
 
-    Reading it gives a study of the same hash if crossed cells come before the arms, as in every study file.
+    Reading it gives a study of the same hash if crossed cells come before the arms, as in every study file, and have
+    the names of this version.
     """
     if study.search is not None:
         return "\n".join([*_head(study), *_program(study.program), *_search(study.search, study.program)]) + "\n"
-    by_levels = {_key(cell.levels, study.factors): cell for cell in study.cells if _is_crossed(cell, study)}
-    arms = [cell for cell in study.cells if not _is_crossed(cell, study)]
+    is_crossed = _is_crossed(study)
+    by_levels = {_key(cell.levels, study.factors): cell for cell in study.cells if is_crossed(cell)}
+    arms = [cell for cell in study.cells if not is_crossed(cell)]
     base = next(iter(by_levels.values()), study.cells[0])
     lines = [*_head(study), *_program(study.program), "", "[settings]"]
     lines += _pairs((k, v) for k, v in _fixed(study, base, bool(by_levels)).items() if v is not None)
@@ -96,11 +99,16 @@ def _validation(search: Search) -> dict[str, Value]:
     return {} if unused or "validation.fraction" in given else {"validation.fraction": Validation().fraction}
 
 
-def _is_crossed(cell: Cell, study: Study) -> bool:
-    """Whether the cell crosses factors: its name then consists of its levels."""
-    # An arm whose model is of another family lacks some of the factors.
-    has_all = bool(study.factors) and study.factors.keys() <= cell.levels.keys()
-    return has_all and cell.name == cell_name(cell.levels, list(study.factors))
+def _is_crossed(study: Study) -> Callable[[Cell], bool]:
+    """Return what tells whether a cell crosses factors: its name then consists of its levels."""
+    keys, as_before = list(study.factors), is_named_as_before(study)
+
+    def is_crossed(cell: Cell) -> bool:
+        # An arm whose model is of another family lacks some of the factors.
+        has_all = bool(keys) and cell.levels.keys() >= study.factors.keys()
+        return has_all and cell.name == cell_name(cell.levels, keys, as_before=as_before)
+
+    return is_crossed
 
 
 def _fixed(study: Study, base: Cell, has_crossed: bool) -> dict[str, Value]:

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from cifarsweep.errors import StoreError, StudyExists, UnreadableStudy
-from cifarsweep.spec.final import default_final
 from cifarsweep.spec.links import Candidate, Planner
 from cifarsweep.spec.metrics import ELAPSED
 from cifarsweep.spec.search_space import Search
 from cifarsweep.spec.study import Study
-from cifarsweep.spec.study_diff import check_extends, difference
+from cifarsweep.spec.study_diff import as_stored, check_extends, difference
 from cifarsweep.spec.types import FINAL_STATES, StopRequest, TrialState
 from cifarsweep.store import columns, rows, status
 from cifarsweep.store.database import Database, Part, backend_of, reading
@@ -124,7 +123,7 @@ class Studies(Part):
 
 def _create(conn: Connection, spec: Study, planner: Planner | None, *, extend: bool, other_data: bool) -> Created:
     refuse_foreign(conn, spec.name)
-    spec = _with_stored_final(conn, spec)
+    spec = _as_stored(conn, spec)
     fresh = {"name": spec.name, "sha256": spec.sha256, "spec": spec.canonical(), "created_at": datetime.now(UTC)}
     conn.execute(backend_of(conn).insert_ignore(study).values(fresh))
     # Locked: of two concurrent calls the second sees the rows of the first.
@@ -158,14 +157,9 @@ def _linked(conn: Connection, created: Created, planner: Planner | None) -> Crea
     return replace(created, new=tuple(new), plan=plan)
 
 
-def _with_stored_final(conn: Connection, spec: Study) -> Study:
-    """Keep what counts as a final value in a study that is stored, where `spec` has the default for new ones."""
+def _as_stored(conn: Connection, spec: Study) -> Study:
     row = conn.execute(select(study).where(study.c.name == spec.name)).one_or_none()
-    # An imported study and one of a program have no default that settings decide.
-    known = [one.own_settings for one in spec.cells if one.own_settings is not None]
-    if row is None or spec.search or not known or spec.final != default_final(known):
-        return spec
-    return spec.model_copy(update={"final": stored(row).spec.final})
+    return spec if row is None or row.sha256 == spec.sha256 else as_stored(spec, stored(row).spec)
 
 
 def _plan_search(conn: Connection, row: Row[Any], spec: Study, search: Search, existing: int) -> Created:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from cifarsweep.errors import SpecError, UnreadableStudy
+from cifarsweep.spec.cell_names import is_named_as_before
 from cifarsweep.spec.metrics import is_loss
 from cifarsweep.spec.search_space import Curve, Pruner, Search
 from cifarsweep.spec.study import Cell
@@ -57,8 +58,14 @@ class SearchClient:
 
         reason = f"no point is left that is new and trains; the search ends after {state.asked}"
         try:
-            free, less = state.spec.program is not None, is_loss(state.spec.metric)
-            cell = suggest(search, state.asked, state.tried, free=free, less_is_better=less)
+            cell = suggest(
+                search,
+                state.asked,
+                state.tried,
+                free=state.spec.program is not None,
+                less_is_better=is_loss(state.spec.metric),
+                as_before=is_named_as_before(state.spec),
+            )
         except SpecError as error:
             cell, reason = None, str(error)
         if cell is None:

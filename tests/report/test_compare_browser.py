@@ -70,7 +70,7 @@ def test_two_trials_are_chosen_compared_and_sent_as_a_link(show: Any, page_file:
 
 def test_a_link_compares_two_cells_with_their_bands(show: Any, page_file: Path) -> None:
     opened = show(page_file, 360, 740)
-    names = ["lr=0.03, name=sgd, skip=no", "lr=0.3, name=sgd, skip=yes"]
+    names = ["lr=0.03, optimizer=sgd, skip=no", "lr=0.3, optimizer=sgd, skip=yes"]
 
     page = visit(
         opened.page, page_file, "compare=" + ",".join(f"cell:{name.replace(', ', '%2C%20')}" for name in names)

@@ -96,5 +96,5 @@ def test_a_link_may_call_a_factor_as_earlier_pages_did(show: Any, make: Any, tmp
 
     names = visit(opened.page, path, f"hide={name}:adamw&colour={name}")
 
-    assert names == ["name=sgd, lr=0.1", "name=sgd, lr=0.01"]
+    assert names == ["optimizer=sgd, lr=0.1", "optimizer=sgd, lr=0.01"]
     assert fragment(opened.page) == "hide=optimizer:adamw&colour=optimizer"
