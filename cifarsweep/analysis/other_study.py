@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cifarsweep.analysis.records import OtherRun, OtherStudy, Series
 from cifarsweep.errors import UnknownStudy, UnreadableStudy
+from cifarsweep.spec.cell_names import other_names
 from cifarsweep.spec.metrics import FLOPS, IMAGES, METRIC_LABELS, TIMING_METRICS
 from cifarsweep.stats.summary import countable
 
@@ -26,7 +27,10 @@ def other_study(store: Store, study: Study, metrics: Sequence[str]) -> OtherStud
     wanted = {name for names in given.runs.values() for name in names}
     try:
         rows = store.trials.all(given.study)
-        numbers = [row.number for row in rows if row.cell in wanted]
+        also = other_names(store.studies.get(given.study).spec)
+        # A study file may name a run in the words of another version.
+        names = {row.cell: also[row.cell] if also.get(row.cell) in wanted else row.cell for row in rows}
+        numbers = [row.number for row in rows if names[row.cell] in wanted]
         series = store.metrics.read(given.study, metrics, only=numbers)
     except (UnknownStudy, UnreadableStudy):
         return None
@@ -34,8 +38,8 @@ def other_study(store: Store, study: Study, metrics: Sequence[str]) -> OtherStud
     for (number, metric), (steps, values) in series.items():
         curves[number][metric] = (steps, countable(values))
     runs = [
-        OtherRun(row.cell, row.seed, frozenset((*row.final, *curves[row.number])), curves[row.number])
+        OtherRun(names[row.cell], row.seed, frozenset((*row.final, *curves[row.number])), curves[row.number])
         for row in rows
         if row.number in curves
     ]
-    return OtherStudy(tuple(dict.fromkeys(row.cell for row in rows)), tuple(runs))
+    return OtherStudy(tuple(dict.fromkeys(names.values())), tuple(runs))

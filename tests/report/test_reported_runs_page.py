@@ -135,3 +135,20 @@ def test_a_notebook_has_the_rows_and_the_lines(url: str) -> None:
         ("longer (reported)", 100),
     ]
     assert not [trace for trace in by_epoch.data if "(reported)" in str(trace.name)]
+
+
+@pytest.mark.parametrize(("imported", "written"), [("optimizer=sgd", "name=sgd"), ("name=sgd", "optimizer=sgd")])
+def test_a_run_may_be_named_in_the_words_of_another_version(
+    make: Any, tmp_path: Path, imported: str, written: str
+) -> None:
+    cell = Cell(name=imported, levels={"optimizer.name": "sgd"}, settings=None)
+    factors = {"optimizer.name": ("sgd",)}
+    backbone = Study(name="backbone", question="?", factors=factors, cells=(cell,), seeds=(0,), imported=True)
+    given = ReportedRuns(study="backbone", runs={LOW: (written,)})
+    with Store.open(f"sqlite:///{tmp_path}/runs.db", upgrade=True) as store:
+        store.studies.add_finished(backbone, [FinishedRun(imported, 0, rows(100, 0.9))])
+        train(store, make.study({"optimizer.lr": (0.1, 0.2)}, reported_runs=given))
+        analysis = load_study(store, "tried")
+
+    assert [run["name"] for run in study_view(analysis)["payload"]["reported"]] == [written]
+    assert not any("has no run" in line for line in reported_lines(analysis))
