@@ -42,6 +42,7 @@ from cifarsweep.report.summary import counts_text, failures, lead, verdict_row
 from cifarsweep.report.trial_curves import trial_curves
 from cifarsweep.report.trials_section import differing_settings, own_notes, trials_view
 from cifarsweep.report.verdict_text import hypothesis_view
+from cifarsweep.spec.cell_names import other_names
 from cifarsweep.spec.levels import cell_name, level_text
 from cifarsweep.spec.metrics import TEST_ACCURACY, VAL_ACCURACY, is_loss, is_share
 from cifarsweep.spec.study import Cell
@@ -212,9 +213,11 @@ def _payload(
     report: ReportStudy, results: Sequence[CellResult], styles: Mapping[str, CellStyle], runs: RunsFound | None
 ) -> dict[str, Any]:
     """The data of all figures, ready for JSON."""
-    factors = page_factors(report.study)
+    factors, others = page_factors(report.study), other_names(report.study)
     cells = [
-        _payload_cell(result, styles[result.cell.name]) | {"levels": level_places(result.cell, factors)}
+        _payload_cell(result, styles[result.cell.name])
+        | {"levels": level_places(result.cell, factors)}
+        | ({"also": others[result.cell.name]} if result.cell.name in others else {})
         for result in results
     ]
     curves = curve_payload(report)

@@ -109,6 +109,14 @@ def test_a_view_is_that_of_the_page() -> None:
     assert "curves-val-accuracy" not in {figure.name for figure in figures}
 
 
+def test_a_view_may_name_a_cell_as_earlier_versions_did() -> None:
+    now, before = (f"lr=0.3%2C%20{word}=sgd%2C%20skip=yes" for word in ("optimizer", "name"))
+
+    found = [drawn_figures(analyse(crossed()), Paper(view=f"cells={cell}&matrix={cell}")) for cell in (now, before)]
+
+    assert found[0] == found[1] != drawn_figures(analyse(crossed()), Paper())
+
+
 @pytest.mark.parametrize(
     ("view", "sentence"),
     [

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.earlier import by_an_earlier_version
 
 from cifarsweep.analysis.study import analyse
 from cifarsweep.report.render import write_pages
@@ -98,3 +99,21 @@ def test_a_link_may_call_a_factor_as_earlier_pages_did(show: Any, make: Any, tmp
 
     assert names == ["optimizer=sgd, lr=0.1", "optimizer=sgd, lr=0.01"]
     assert fragment(opened.page) == "hide=optimizer:adamw&colour=optimizer"
+
+
+@pytest.mark.parametrize("called", ["optimizer", "name"])
+@pytest.mark.parametrize("stored", ["optimizer", "name"])
+def test_a_link_may_name_a_cell_as_another_version_does(
+    show: Any, make: Any, tmp_path: Path, stored: str, called: str
+) -> None:
+    study = make.study({"optimizer.name": ("sgd", "adamw"), "optimizer.lr": (0.1, 0.01)})
+    study = study if stored == "optimizer" else by_an_earlier_version(study)
+    path = write_pages([analyse(make.finished(study))], tmp_path)[0]
+    opened = show(path)
+    link, own = (f"{word}=sgd%2C%20lr=0.1" for word in (called, stored))
+
+    names = visit(opened.page, path, f"cells={link}&compare=cell:{link},cell:{own},cell:{own}1&matrix={link}")
+
+    assert names == [f"{stored}=sgd, lr=0.1"]
+    assert fragment(opened.page) == f"cells={own}&compare=cell:{own}"
+    assert opened.complaints == []

@@ -5,14 +5,15 @@ const optionsNamed = (selector, nameOf = (value) => value) => listed(() => [...d
 const SWITCH = listed(() => ["0", "1"]);
 const FACTOR = { all: () => data.factors.map(({ name }) => name), has: (text) => factorNamed(text) !== null };
 const AXIS = listed(() => data.search?.axes.flatMap(({ key }) => [key, `${key}:log`, `${key}:linear`]) ?? []);
+const MATRIX = optionsNamed("#confusion-cell option", (value) => data.cells[value]?.name);
 /** By key what a value may name; keys that change no figure are not looked at. */
 const NAMED = {
   hide: { all: () => levelNames().map(({ text }) => text), has: (text) => levelNames().some((level) => isNamed(level, [text])), list: true },
-  cells: { ...listed(() => data.cells.map(({ name }) => name)), list: true },
+  cells: { all: () => data.cells.map(({ name }) => name), has: (text) => cellNamed(text) !== null, list: true },
   colour: FACTOR, panels: FACTOR, "pair-x": AXIS, "pair-y": AXIS,
   x: optionsNamed("input[name=x]"), y: optionsNamed("#y-axis option", (value) => data.metrics[value]?.name),
   smoothing: optionsNamed("#smoothing option"), cost: optionsNamed("input[name=cost]", (value) => data.costs[value]?.name),
-  matrix: optionsNamed("#confusion-cell option", (value) => data.cells[value]?.name),
+  matrix: { ...MATRIX, has: (text) => MATRIX.has(cellNamed(text)) },
   bands: SWITCH, logx: SWITCH, logy: SWITCH, close: SWITCH, logcost: SWITCH,
 };
 const unknownPart = (part) => {

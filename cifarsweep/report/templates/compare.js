@@ -12,7 +12,9 @@ const exists = (one) => rowOf(one) !== null;
 rememberList("compare",
   () => picked.map(({ kind, name }) => (kind === "trial" ? name : `cell:${name}`)),
   (texts) => {
-    const found = [...new Set(texts)].map((text) => (/^\d+$/.test(text) ? { kind: "trial", name: text } : { kind: "cell", name: text.replace(/^cell:/, "") }));
+    const isTrial = (text) => /^\d+$/.test(text);
+    const named = new Set(texts.map((text) => (isTrial(text) ? text : `cell:${cellNamed(text.replace(/^cell:/, "")) ?? ""}`)));
+    const found = [...named].map((text) => (isTrial(text) ? { kind: "trial", name: text } : { kind: "cell", name: text.slice(5) }));
     picked = found.filter((one) => one.kind === found[0].kind && exists(one)).slice(0, 2);
   });
 const titleOf = ({ kind, name }) => (kind === "trial" ? `Trial ${name}` : name);

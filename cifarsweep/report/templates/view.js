@@ -95,13 +95,16 @@ for (const key of ["colour", "panels"]) {
   remember(key, () => data.factors[view[key]]?.name ?? null, (text) => { view[key] = factorNamed(text); });
 }
 remember("bands", () => (view.bands === null ? null : String(Number(view.bands))), (text) => { view.bands = text === null ? null : text === "1"; });
-rememberList("cells", () => [...chosen].map((index) => data.cells[index].name), (names) => {
+/** The name of the cell that a link names, in the words of this version or of another; null for none. */
+const cellNamed = (text) => (data.cells.find(({ name }) => name === text) ?? data.cells.find(({ also }) => also === text))?.name ?? null;
+rememberList("cells", () => [...chosen].map((index) => data.cells[index].name), (texts) => {
+  const names = new Set(texts.map(cellNamed));
   chosen.clear();
-  data.cells.forEach(({ name }, index) => { if (names.includes(name)) chosen.add(index); });
+  data.cells.forEach(({ name }, index) => { if (names.has(name)) chosen.add(index); });
 });
 
 /** Keep a control of a figure: one of the options of a list, or of radio buttons, by the name of what it stands for. */
-const rememberOption = (key, selector, nameOf = (value) => value) => {
+const rememberOption = (key, selector, nameOf = (value) => value, meant = (text) => text) => {
   const options = () => [...document.querySelectorAll(selector)];
   const mark = (option) => (option.localName === "option" ? "selected" : "checked");
   const first = (all) => all.find((option) => option.defaultSelected || option.defaultChecked) ?? all[0];
@@ -109,7 +112,8 @@ const rememberOption = (key, selector, nameOf = (value) => value) => {
     const taken = options().find((option) => option[mark(option)]);
     return taken && taken !== first(options()) ? nameOf(taken.value) : null;
   }, (text) => {
-    const taken = options().find(({ value }) => nameOf(value) === text) ?? first(options());
+    const name = meant(text);
+    const taken = options().find(({ value }) => nameOf(value) === name) ?? first(options());
     if (taken) taken[mark(taken)] = true;
   });
 };
@@ -124,4 +128,4 @@ rememberOption("smoothing", "#smoothing option");
 rememberCheck("close", "close-up");
 rememberOption("cost", "input[name=cost]", (value) => data.costs[value]?.name);
 rememberCheck("logcost", "log-cost");
-rememberOption("matrix", "#confusion-cell option", (value) => data.cells[value]?.name);
+rememberOption("matrix", "#confusion-cell option", (value) => data.cells[value]?.name, cellNamed);
