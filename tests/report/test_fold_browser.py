@@ -50,6 +50,17 @@ def test_a_link_opens_what_it_points_to(show: Any, page_file: Path, fragment: st
     assert page.evaluate(OPEN).count(True) == 1
 
 
+def test_the_way_back_from_a_link_is_free_of_errors(show: Any, page_file: Path) -> None:
+    opened = show(page_file, **PHONE)
+    opened.page.evaluate("location.hash = 'trial-16'")
+    opened.page.wait_for_selector("#trial-16.here")
+
+    opened.page.go_back()
+
+    opened.page.wait_for_function("!document.querySelector('tr.here') && !location.hash")
+    assert opened.complaints == []
+
+
 def test_the_contents_open_a_section_and_the_reader_may_fold_it_again(show: Any, page_file: Path) -> None:
     page = show(page_file, **PHONE).page
     fold = page.locator("section[aria-labelledby=settings] > details.fold")

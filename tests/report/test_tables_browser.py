@@ -117,6 +117,20 @@ def test_an_address_opens_and_marks_a_trial_also_where_a_filter_leaves_it_out(pa
     assert page.locator("tr.here").count() == 0
 
 
+@pytest.mark.parametrize("fragment", ["trial-16", "hide=lr:0.03&at=trial-35", "error-4"])
+def test_an_address_shows_its_row_below_the_head_of_the_table(page: Any, page_file: Path, fragment: str) -> None:
+    visit(page, page_file, fragment)
+
+    below = f"""() => {{
+      const part = document.getElementById({fragment.split("=")[-1]!r});
+      const {{ top }} = part.getBoundingClientRect();
+      const head = part.closest("table").tHead.rows[0].cells[0].getBoundingClientRect();
+      return top >= head.bottom && top < innerHeight; }}"""
+    page.wait_for_function(below)
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert page.evaluate(below)
+
+
 def test_a_row_opens_by_mouse_and_keyboard_and_the_same_link_leads_there_again(page: Any) -> None:
     page.locator("#trial-1").scroll_into_view_if_needed()
     opens = page.locator("#trial-1 .opens")

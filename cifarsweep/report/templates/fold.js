@@ -22,7 +22,7 @@ const foldAll = (page = document) => page.querySelectorAll("[data-fold]").forEac
 /** The fold around an element, or of the section whose heading it is. */
 const foldOf = (target) => target?.closest(FOLD) ?? (target?.localName === "h2" ? target.parentElement.querySelector(`:scope > ${FOLD}`) : null);
 const unfold = (id) => {
-  const details = foldOf(id && byId(id));
+  const details = id ? foldOf(byId(id)) : null;
   if (details) details.open = true;
 };
 let unfolded = "";
