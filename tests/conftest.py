@@ -25,9 +25,11 @@ import alembic.util
 import hypothesis
 import pytest
 from sqlalchemy import Engine, event
+from support.statements import SharedStatements, prepared_once
 from support.waiting import Beside
 
 from cifarsweep import own_code
+from cifarsweep.store import prepared
 
 #: By default an example that takes more than 0.2 s is a failure, and so are ten that take a second to be made, which on
 #: a busy machine any do now and then. What a test has in its folder may be there for all its examples. And every run
@@ -151,6 +153,16 @@ def revisions_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         # `env.py` is no revision: to run it is to upgrade.
         patch.setattr(alembic.util, "load_python_file", lambda *at: (load if at[1] == "env.py" else kept)(*at))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def statements_made_once() -> Iterator[None]:
+    """Let engines share the SQL of statements, which each would make anew: a quarter of what tests of a store took."""
+    shared = SharedStatements()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Engine, "_compiled_cache", property(lambda _: shared, lambda *_: None), raising=False)
+        patch.setattr(prepared, "_prepared", prepared_once(prepared._prepared.__wrapped__))
         yield
 
 
