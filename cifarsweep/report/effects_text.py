@@ -46,12 +46,14 @@ def effect_lines(analysis: StudyAnalysis) -> list[str]:
 def main_sentence(main: MainEffect, found: Effects, names: Names) -> str:
     """How far the two levels lie apart that are furthest, and whether the noise explains it."""
     furthest, name = main.furthest, names[main.factor]
+    over = "Over the others so far" if found.preliminary else "Over the others"
+    if furthest.value == 0:
+        return f"{over}, all levels of {name} have the same mean."
     gap = estimate_text(furthest.value, furthest.interval, found.metric, difference=True)
     # What is better comes first.
     first, second, where = (
         (furthest.low, furthest.high, "below") if is_loss(found.metric) else (furthest.high, furthest.low, "above")
     )
-    over = "Over the others so far" if found.preliminary else "Over the others"
     if not (furthest.larger or found.preliminary or found.spread is None):
         within = f"{over}, the levels of {name} differ by no more than the noise explains"
         return f"{within}: {name} {level_text(first)} is {gap} {where} {level_text(second)}."

@@ -59,6 +59,17 @@ def test_one_seed_tells_nothing_of_the_noise() -> None:
     assert interval_text(analyse(report).effects) == ""
 
 
+def test_levels_with_the_same_mean_are_not_set_against_one_another() -> None:
+    report = EXAMPLES["crossed"]()
+    same = {one.seed: one for one in report.trials if one.cell == report.study.cells[0].name}
+
+    told = lines(replace(report, trials=tuple(replace(one, final=same[one.seed].final) for one in report.trials)))
+
+    assert told[:3] == [
+        f"Over the others, all levels of {name} have the same mean." for name in ("lr", "optimizer", "skip")
+    ]
+
+
 def test_less_of_a_loss_comes_first_and_is_no_share() -> None:
     study = program_study("val/loss", factors={"lr": (0.1, 0.2), "width": (1, 2)})
 
