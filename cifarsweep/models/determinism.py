@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from cifarsweep.models.compiler import skip_compiler_import
 from cifarsweep.models.registry import build
 from cifarsweep.spec.image_shape import CIFAR, ImageShape
 from cifarsweep.spec.settings import Model, Timm
@@ -44,6 +45,9 @@ class OperationNames(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         self.seen.add(func._schema.name.partition("::")[2])
         return func(*args, **(kwargs or {}))
+
+
+skip_compiler_import(OperationNames.__torch_dispatch__)
 
 
 @lru_cache(maxsize=64)

@@ -147,7 +147,7 @@ def _count(monkeypatch, name, inside, reads):
     monkeypatch.setattr(Tensor, name, counted)
 
 
-def test_training_never_imports_the_compiler(tmp_path):
+def test_training_and_its_check_never_import_the_compiler(tmp_path):
     here = Path(__file__).parent
     code = f"""
 import sys, torch
@@ -157,7 +157,9 @@ from pathlib import Path
 from stripes import TINY, Bench, make_split
 from support.own_code import model, usable
 from cifarsweep.checkpoints.folder import CheckpointFolder
+from cifarsweep.spec.image_shape import ImageShape
 from cifarsweep.spec.settings import Optimizer
+from cifarsweep.training.first_steps import check_first_steps
 from cifarsweep.training.optimizers import plain_step
 from cifarsweep.training.optimizers import make_optimizer
 held = torch.nn.Parameter(torch.ones(2)); held.grad = torch.ones(2)
@@ -165,8 +167,10 @@ for name in ("adamw", "adam", "sgd"):
     optimizer = make_optimizer(Optimizer(name=name), torch.nn.ParameterList([held]))
     plain_step(optimizer)(); optimizer.load_state_dict(optimizer.state_dict())
 bench = Bench(lambda: CheckpointFolder(Path({str(tmp_path)!r})), make_split())
-for network in (TINY.model, model(usable(Path({str(tmp_path / "code")!r})))):
+own = model(usable(Path({str(tmp_path / "code")!r})))
+for network in (TINY.model, own):
     bench.events(TINY.model_copy(update={{"model": network, "epochs": None, "steps": 2}}))
+check_first_steps(TINY.model_copy(update={{"model": own}}), 4, ImageShape(8), Path({str(tmp_path)!r}))
 assert "torch._dynamo" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
