@@ -69,7 +69,7 @@ def checkpoints(folder: Path) -> int:
         return store._db.read(lambda conn: conn.execute(select(func.count()).select_from(checkpoint)).scalar_one())
 
 
-def test_two_workers_share_a_study_and_the_report_shows_it(cli, start, tmp_path, undisturbed):
+def test_two_workers_share_a_study_and_the_report_shows_it(call, cli, start, tmp_path, undisturbed):
     assert cli(*CREATE).returncode == 0
 
     workers = [start("worker", "--cpu"), start("worker", "--cpu")]
@@ -79,10 +79,10 @@ def test_two_workers_share_a_study_and_the_report_shows_it(cli, start, tmp_path,
     reported = cli("report", "small", "--out", "pages")
     assert reported.returncode == 0 and "4 of 4 trials done" in reported.stdout
     assert "digits sha256 " in (tmp_path / "pages" / "small.html").read_text()
-    shown = json.loads(cli("show", "small/3", "--json").stdout)
+    shown = json.loads(call("show", "small/3", "--json").stdout)
     assert shown["state"] == "done" and shown["settings"]["epochs"] == 4 and len(shown["attempts"]) == 1
-    assert all(word in cli("show", "small/3").stdout for word in ("attempts", "val/accuracy", "model.widths"))
-    assert json.loads(cli("status", "small", "--json").stdout)["trials"]["done"] == 4
+    assert all(word in call("show", "small/3").stdout for word in ("attempts", "val/accuracy", "model.widths"))
+    assert json.loads(call("status", "small", "--json").stdout)["trials"]["done"] == 4
 
 
 @pytest.mark.long

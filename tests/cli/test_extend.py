@@ -202,15 +202,15 @@ def test_no_distribution_library_is_imported_that_takes_seconds(rates: Path, env
     assert done.returncode == 0, done.stderr
 
 
-def test_seeds_between_two_looks_decide_nothing(cli: Any, run: Any, rates: Path) -> None:
+def test_seeds_between_two_looks_decide_nothing(call: Any, run: Any, rates: Path) -> None:
     """Under a plan of 3, 6 and 12 the fourth seed waits for the look at 6, whatever it would decide."""
     run(*UNTIL, "--max-seeds", "12")
     finish_all(rates)
-    (first,) = json.loads(cli("report", "rates", "--json").stdout)
+    (first,) = json.loads(call("report", "rates", "--json").stdout)
 
     assert run("create", str(rates / "rates.toml"), "--seeds", "4", "--extend").exit_code == 0
     finish_all(rates)
-    (found,) = json.loads(cli("report", "rates", "--json").stdout)
+    (found,) = json.loads(call("report", "rates", "--json").stdout)
 
     assert seeds(rates) == dict.fromkeys(ENDS, 4) and found["plans"] == [[3, 6, 12]]
     for before, after in zip(first["verdicts"], found["verdicts"], strict=True):

@@ -29,8 +29,8 @@ def block(language: str) -> str:
 
 
 @pytest.mark.long
-def test_workers_that_are_launched_train_a_study_and_a_backup_has_it(cli, tmp_path):
-    assert cli("create", "demo", "--seeds", "1", "--set", "epochs=1", "--as", "small").returncode == 0
+def test_workers_that_are_launched_train_a_study_and_a_backup_has_it(call, cli, tmp_path):
+    assert call("create", "demo", "--seeds", "1", "--set", "epochs=1", "--as", "small").returncode == 0
 
     launched = cli("launch", "--cpus", "1", "--study", "small", "--logs", "said")
     backup = cli("db", "backup", "copy.db")
@@ -40,7 +40,7 @@ def test_workers_that_are_launched_train_a_study_and_a_backup_has_it(cli, tmp_pa
     assert "cpu0 | ended, exit code 0" in launched.stdout
     assert (tmp_path / "said" / "cpu0.log").read_text().count("finished") == 4
     assert backup.returncode == restored.returncode == 0, restored.stderr
-    assert cli("status", "small", "--db", "sqlite:///again.db", "--json").stdout == cli("status", "--json").stdout
+    assert call("status", "small", "--db", "sqlite:///again.db", "--json").stdout == call("status", "--json").stdout
 
 
 @pytest.mark.parametrize(

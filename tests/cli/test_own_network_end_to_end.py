@@ -43,11 +43,11 @@ def test_create_train_and_replay(cli, tmp_path):
 
 
 @pytest.mark.long
-def test_a_worker_without_the_code_trains_other_studies(cli, tmp_path):
+def test_a_worker_without_the_code_trains_other_studies(call, cli, tmp_path):
     write_study(tmp_path)
-    assert cli("create", "mine.toml").returncode == 0
+    assert call("create", "mine.toml").returncode == 0
     small = ("--seeds", "1", "--set", "epochs=1", "--set", "model.widths=[4]")
-    assert cli("create", "demo", *small).returncode == 0
+    assert call("create", "demo", *small).returncode == 0
 
     worked = cli("worker", "--cpu")
 
@@ -59,9 +59,9 @@ def test_a_worker_without_the_code_trains_other_studies(cli, tmp_path):
 
 
 @pytest.mark.long
-def test_killed_and_taken_over_to_the_same_bits(cli, start, tmp_path):
+def test_killed_and_taken_over_to_the_same_bits(call, cli, start, tmp_path):
     write_study(tmp_path, STUDY.replace("epochs = 1", "epochs = 8").replace('depth" = [1, 2]', 'depth" = [1]'))
-    assert cli("create", "mine.toml").returncode == 0
+    assert call("create", "mine.toml").returncode == 0
     worker = start("worker", "--cpu", "--code", ".", **QUICK)
     wait_for(lambda: any(trial.step for trial in trials(tmp_path)))
     worker.send_signal(signal.SIGKILL)
@@ -75,9 +75,9 @@ def test_killed_and_taken_over_to_the_same_bits(cli, start, tmp_path):
     assert cli("replay", "mine/0", "--cpu", "--code", ".").returncode == 0
 
 
-def test_what_is_wrong_is_said_before_anything_is_written(cli, tmp_path):
+def test_what_is_wrong_is_said_before_anything_is_written(call, cli, tmp_path):
     write_study(tmp_path, STUDY.replace("width = 4", "widht = 4"))
-    refused = cli("create", "mine.toml")
+    refused = call("create", "mine.toml")
     assert refused.returncode == 2 and not (tmp_path / "cifarsweep.db").exists()
     assert (
         "cell 'depth=1' and 1 more: model.widht: nets:Wide has no such argument. Did you mean 'width'?"

@@ -61,10 +61,10 @@ def test_each_example_is_a_study(call, example, name, file, trials):
 
 
 @pytest.mark.long
-def test_a_script_with_five_lines_more_is_a_study(cli, example, tmp_path):
+def test_a_script_with_five_lines_more_is_a_study(call, cli, example, tmp_path):
     # given the study of the example, with one seed
     folder = example("own-script")
-    created = cli("create", "rates.toml", "--seeds", "1", "--set", "epochs=4")
+    created = call("create", "rates.toml", "--seeds", "1", "--set", "epochs=4")
     assert created.returncode == 0, created.stderr
 
     # when a worker that has the file trains it
@@ -82,7 +82,7 @@ def test_a_script_with_five_lines_more_is_a_study(cli, example, tmp_path):
     assert steps.tolist() == [1, 2, 3, 4] and values[-1] > 0.7
 
     # and the report speaks of it
-    reported = cli("report", "own-rates", "--json")
+    reported = call("report", "own-rates", "--json")
     assert reported.returncode == 0, reported.stderr
     cells = json.loads(reported.stdout)
     assert "lr=0.1" in json.dumps(cells)
@@ -99,10 +99,10 @@ def test_a_script_with_five_lines_more_runs_by_hand(example, tmp_path):
 
 
 @pytest.mark.long
-def test_a_script_that_nobody_changes_is_a_study(cli, example):
+def test_a_script_that_nobody_changes_is_a_study(call, cli, example):
     # given
     folder = example("unchanged-script")
-    created = cli("create", "optimizers.toml", "--seeds", "1", "--set", "epochs=3")
+    created = call("create", "optimizers.toml", "--seeds", "1", "--set", "epochs=3")
     assert created.returncode == 0, created.stderr
 
     # when
@@ -122,10 +122,10 @@ def test_a_script_that_nobody_changes_is_a_study(cli, example):
         assert found[number, "train/loss"][0].tolist() == [1, 2, 3]
 
 
-def test_a_worker_without_the_program_or_with_another_one_trains_nothing(cli, example):
+def test_a_worker_without_the_program_or_with_another_one_trains_nothing(call, cli, example):
     # given a study of which one file was changed since
     folder = example("own-script")
-    assert cli("create", "rates.toml", "--seeds", "1").returncode == 0
+    assert call("create", "rates.toml", "--seeds", "1").returncode == 0
     with (folder / "train.py").open("a") as file:
         file.write("print('changed')\n")
 

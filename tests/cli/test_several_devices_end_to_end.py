@@ -33,9 +33,9 @@ def newest_checkpoint(folder: Path) -> int:
         return store._db.read(lambda conn: conn.execute(select(func.max(checkpoint.c.step))).scalar_one()) or 0
 
 
-def test_two_devices_are_killed_and_taken_over_to_the_bits_that_a_repetition_has(cli, start, tmp_path):
+def test_two_devices_are_killed_and_taken_over_to_the_bits_that_a_repetition_has(call, cli, start, tmp_path):
     (tmp_path / "two.toml").write_text(STUDY)
-    assert cli("create", "two.toml").returncode == 0
+    assert call("create", "two.toml").returncode == 0
     first = start("worker", "--cpu", **QUICK)
     wait_for(lambda: newest_checkpoint(tmp_path))
     processes = psutil.Process(first.pid).children(recursive=True)
@@ -60,4 +60,4 @@ def test_two_devices_are_killed_and_taken_over_to_the_bits_that_a_repetition_has
     assert all(attempt.first_step for attempt in trial.attempts[1:])
     again = cli("replay", "two/0", "--cpu")
     assert again.returncode == 0 and "two/0: reproduced" in again.stdout, again.stdout + again.stderr
-    assert "2 processes on" in cli("show", "two/0", COLUMNS="300").stdout
+    assert "2 processes on" in call("show", "two/0", COLUMNS="300").stdout
