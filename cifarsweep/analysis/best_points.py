@@ -6,6 +6,7 @@ seeds again, it would keep that luck.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import count, islice
 
@@ -33,7 +34,7 @@ def best_points_study(
     """
     chosen = found.candidates[:best]
     if not chosen:
-        raise SpecError(f"{study.name}: none of its points has trained to its end yet, so that there is no best one")
+        raise SpecError(_why_none(study.name, found))
     check_trial_count(len(chosen) * seeds, f"{name}: --best {best} --seeds {seeds}")
     arms = tuple(cells[point.cell].model_copy(update={"name": point.name}) for point in chosen)
     return Study(
@@ -48,6 +49,16 @@ def best_points_study(
         program=study.program,
         code=study.code,
     )
+
+
+def _why_none(search: str, found: SearchResult) -> str:
+    """Why no point can be the best one: none has ended, or how those that have ended did."""
+    states = Counter(point.state for point in found.points)
+    went_on = states.pop("open", 0)
+    if not states:
+        return f"{search}: none of its points has trained to its end yet, so that there is no best one"
+    counts = [f"{number} {state}" for state, number in states.items()] + ([f"{went_on} open"] if went_on else [])
+    return f"{search}: none of its points trained well enough ({', '.join(counts)}), so that there is no best one"
 
 
 def other_seeds(used: Collection[int], wanted: int) -> tuple[int, ...]:

@@ -161,8 +161,13 @@ def _print_chances(study: Study, spread: Spread, plans: Plans) -> None:
     if last.ends and now.ends and last.seeds > now.seeds:
         typer.echo(_looks_text(now, last, planned=bool(plans)))
     images = images_to_train(study)
-    cost = "" if images is None else f", {images / len(study.seeds) / 1e6:,.1f} million training images"
+    cost = "" if images is None else f", {_images_text(images / len(study.seeds))} training images"
     typer.echo(f"Each further seed: {len(study.cells)} trials{cost}.")
+
+
+def _images_text(images: float) -> str:
+    """`1.3 million`, or fewer as they are."""
+    return f"{images / 1e6:,.1f} million" if images >= 1e6 else f"{images:,.0f}"
 
 
 def _looks_text(now: LookChances, last: LookChances, *, planned: bool) -> str:

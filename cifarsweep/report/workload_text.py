@@ -49,7 +49,7 @@ def _left(work: Workload) -> Iterator[str]:
     yield f"{of_all}{plural(work.steps, 'step')}"
     if work.left_flops:
         yield _flops(work.left_flops)
-    if work.seconds:
+    if work.seconds and work.left_steps:
         times = " or ".join(f"{duration(seconds)} on {device}" for device, seconds in work.seconds.items())
         yield f"about {times} for one trial after the other, at the pace of these networks there"
 

@@ -15,6 +15,7 @@ def test_what_planned_looks_decide_is_told_beside_what_one_look_does(call):
     assert UNPLANNED in created
     assert created[2].startswith("With 3 seeds that vary by 0.3 points (sd)")
     assert created[4].split() == [*CLAIM.split(), "72", "%", ">", "99", "%", ">", "99", "%"]
+    assert created[-1].startswith("Each further seed: 4 trials, ") and "0.0 million" not in created[-1]
     assert f"The looks that are planned share the 5 %:{UNPLANNED.partition(':')[2]}" in extended
     assert extended[2].startswith("With 3 seeds that vary")
     assert extended[4].split() == [*CLAIM.split(), "44", "%", "98", "%", ">", "99", "%"]

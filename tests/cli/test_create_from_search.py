@@ -223,6 +223,17 @@ def test_a_search_without_a_point_that_trained_has_no_best_one(call: Run, tmp_pa
     refused = call("create", "--from", "find")
 
     assert refused.returncode == 2
+    assert "find: none of its points trained well enough (1 pruned, 1 fell out), so that there is no best one" in (
+        refused.stderr
+    )
+
+
+def test_a_search_of_which_no_point_has_ended_has_no_best_one(call: Run, tmp_path: Path) -> None:
+    searched(tmp_path, [])
+
+    refused = call("create", "--from", "find")
+
+    assert refused.returncode == 2
     assert "find: none of its points has trained to its end yet, so that there is no best one" in refused.stderr
 
 

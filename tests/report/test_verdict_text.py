@@ -121,6 +121,10 @@ def test_every_kind_and_every_finding_has_its_words(found: Verdict, words: str) 
             NewImages(Interval(0.04, 0.06), wider=False, limit=0.001),
             "For new images too the 95 % interval is 4.00 to 6.00.",
         ),
+        (
+            NewImages(Interval(-0.019, 0.186), wider=True, limit=0.0004),
+            "For new images too the 95 % interval is −1.9 to 18.6.",
+        ),
     ],
 )
 def test_the_interval_for_new_images_ends_the_sentence(found: NewImages, words: str) -> None:

@@ -25,6 +25,11 @@ def test_what_is_shared_and_how_long_the_rest_takes():
     ]
 
 
+def test_nothing_is_left_in_no_time():
+    work = {"shared_trials": 5, "shared_steps": 3280, "left_steps": 0, "seconds": {"NVIDIA H200": 0.0}}
+    assert lines(trials=5, steps=3280, **work)[-1] == "To train: 0 of 3,280 steps"
+
+
 def test_what_is_trained_again_says_why():
     found = lines(trials=2, steps=100, missed_trials=1, missed_steps=40, left_steps=100)
     assert found[0] == (
