@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from scenes import administer, cut_connections, make_study, must_claim, result, rows_at, saved_at
+from scenes import administer, empty_database, make_study, must_claim, result, rows_at, saved_at
 
 from cifarsweep.spec.types import MetricRow
 from cifarsweep.store import Store
-from cifarsweep.store.schema import metadata
 
 SHARED = "cs_shared"
 
@@ -50,9 +49,8 @@ def new_postgres(postgres: Callable[..., str]) -> Iterator[str]:
 
 @pytest.fixture
 def cleared_postgres(postgres: Callable[..., str]) -> str:
-    """The shared database, emptied, which takes a tenth of the time of a new one."""
-    cut_connections(postgres(SHARED))
-    administer(postgres(SHARED), f"TRUNCATE {', '.join(metadata.tables)}, studies RESTART IDENTITY CASCADE")
+    """The shared database, emptied, which takes far less time than a new one."""
+    empty_database(postgres(SHARED))
     return postgres(SHARED)
 
 

@@ -139,8 +139,31 @@ def administer(url: str, *statements: str) -> None:
 
 def cut_connections(url: str) -> None:
     """Let the PostgreSQL server close every other connection to the database."""
-    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    administer(url, f"SELECT pg_terminate_backend(pid) {others}")
+    administer(url, _CUT)
+
+
+def empty_database(url: str) -> None:
+    """Close every other connection, delete every row and number from 1 on: faster than TRUNCATE.
+
+    That makes new files for 27 tables and their indexes, which the next test has to open as well.
+    """
+    administer(url, _CUT, _DELETE)
+
+
+_CUT = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+_DELETE = """
+DO $$ DECLARE statement text; BEGIN
+  SET LOCAL session_replication_role = replica;  -- rows that refer to others ask for no order
+  FOR statement IN
+    SELECT format('DELETE FROM %I', tablename) FROM pg_tables
+    WHERE schemaname = 'public' AND tablename NOT LIKE '%version%'
+  LOOP EXECUTE statement; END LOOP;
+  PERFORM setval(format('%I.%I', schemaname, sequencename), start_value, false) FROM pg_sequences;
+END $$
+"""
 
 
 def lose_one_commit(store: Store, monkeypatch: pytest.MonkeyPatch, *, happened: bool = True) -> None:
