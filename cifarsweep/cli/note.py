@@ -50,12 +50,12 @@ def note(
 
 
 def _print(target: str, notes: Sequence[Note]) -> None:
-    from rich.table import Table
+    from rich.table import Column, Table
 
     if not notes:
         typer.echo(f'{one_line(target)} has no note; `cifarsweep note {one_line(target)} "TEXT"` writes one')
         return
-    table = Table("note", "trial", "written, UTC", "text")
+    table = Table("note", "trial", "written, UTC", Column("text", overflow="fold"))  # a long address is not cut
     for one in notes:
         trial = "" if one.trial is None else str(one.trial)
         table.add_row(str(one.note), trial, f"{one.written_at:%Y-%m-%d %H:%M}", one.text)

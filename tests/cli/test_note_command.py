@@ -27,6 +27,12 @@ def test_notes_are_listed_for_people_and_for_programs(call, noted):
     ]
 
 
+def test_a_word_longer_than_the_screen_is_listed_whole(call, noted):
+    assert call("note", "demo", "see " + "y" * 1000).returncode == 0
+
+    assert call("note", "demo").stdout.count("y") >= 1000
+
+
 def test_a_page_shows_them_escaped_and_an_anonymous_one_leaves_them_out(call, noted, tmp_path):
     assert call("report", "demo").returncode == 0
     page = (tmp_path / "reports/demo.html").read_text()
