@@ -172,7 +172,9 @@ figure * {{ overflow: visible !important; }}
 figcaption, .controls, figure details {{ display: none !important; }}
 .crossing .scroll {{ flex: 1 !important; }}
 table.heat {{ width: 100% !important; }}
-.parallel {{ min-width: 0 !important; }}
+.parallel {{ min-width: 0 !important; margin-bottom: 3.4rem !important; }}
+/* In a column the names of two axes are wider than the room between them. */
+.parallel .axis:nth-child(odd) b {{ top: calc(100% + 1.8rem) !important; }}
 .axis-name {{ grid-column: 1 / -1; margin: 0 0 .6rem; font-size: .8125rem; line-height: 1.4; color: var(--ink); }}
 .axis-name:last-child {{ margin: 0; text-align: center; }}
 .effect-panels {{ gap: .8rem 1rem !important; margin: 0 !important; }}

@@ -99,6 +99,8 @@ def test_the_lines_of_a_search_fit_into_a_column() -> None:
         for text in drawn.iter(f"{SVG}text")
     ]
     assert ends and max(ends) <= figure.width
+    heights = {"".join(text.itertext()).strip(): float(text.attrib["y"]) for text in drawn.iter(f"{SVG}text")}
+    assert heights["lr"] + 8 < heights["weight_decay"] > heights["batch_size"] + 8  # names of neighbours in two lines
 
 
 def test_a_view_is_that_of_the_page() -> None:
