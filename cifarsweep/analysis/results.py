@@ -127,7 +127,10 @@ class Cost:
     values: tuple[float | None, ...]
     """By cell, in the order of the results; None if unknown, or without an accuracy."""
     front: tuple[int, ...]
-    """The Pareto front, cheapest first: indices of the cells that none beats in accuracy at the same cost or less."""
+    """The Pareto front, cheapest first: indices of the cells that none beats in accuracy at the same cost or less.
+
+    A cell of which every run fell out is not on it, however little it costs.
+    """
 
 
 def _mean_seconds(result: CellResult) -> float | None:
@@ -173,7 +176,7 @@ def pareto_front(results: Sequence[CellResult], values: Sequence[float | None]) 
     points = [
         (cost, result.rank, index)
         for index, (result, cost) in enumerate(zip(results, values, strict=True))
-        if cost is not None and result.accuracy is not None
+        if cost is not None and result.accuracy is not None and not result.fell_out.every
     ]
     front, least = [], float("inf")
     for _, error, index in sorted(points):

@@ -216,6 +216,8 @@ def cost_payload(results: Sequence[CellResult]) -> list[dict[str, Any]]:
 
 def _front_text(front: Sequence[CellResult]) -> str:
     names = [result.cell.name for result in front]
+    if not names:
+        return "No cell trained, so that there is no Pareto front."
     if len(names) == 1:
         top = "lowest" if is_loss(front[0].metric) else "highest"
         return f"The Pareto front is one cell: {names[0]} has the {top} mean, and no other cell costs less."
@@ -225,12 +227,15 @@ def _front_text(front: Sequence[CellResult]) -> str:
 
 
 def _left_out(results: Sequence[CellResult], costs: Sequence[float | None]) -> str:
-    unknown = (result for result, cost in zip(results, costs, strict=True) if cost is None)
-    names = [result.cell.name for result in unknown if result.diverged and not result.trained]
-    if not names:
-        return ""
-    which = f"{len(names)} cells" if len(names) > _NAMED else "; ".join(names)
-    return f" Left out: {which}, whose trials all diverged and ended early."
+    pairs = list(zip(results, costs, strict=True))
+    early = [one.cell.name for one, cost in pairs if cost is None and one.diverged and not one.trained]
+    untrained = [one.cell.name for one, cost in pairs if cost is not None and one.fell_out.every]
+    reasons = {"whose trials all diverged and ended early": early, "of which no trial trained": untrained}
+    return "".join(
+        f" Left out: {f'{len(names)} cells' if len(names) > _NAMED else '; '.join(names)}, {why}."
+        for why, names in reasons.items()
+        if names
+    )
 
 
 def gap_payload(results: Sequence[CellResult]) -> list[list[float] | None] | None:

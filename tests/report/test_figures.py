@@ -21,6 +21,7 @@ from cifarsweep.spec.hypothesis import Equivalent, Greater
 from cifarsweep.spec.metrics import CONFUSION
 from cifarsweep.spec.types import MetricRow, Outcome, TrialResult
 from cifarsweep.stats import summary
+from cifarsweep.stats.shares import Guess
 from cifarsweep.store import Store
 
 
@@ -51,6 +52,22 @@ def test_costs_are_those_in_which_cells_differ(make: Any) -> None:
     assert costs["elapsed_s"]["values"] == [60.0, 120.0, 180.0, 240.0]
     assert costs["elapsed_s"]["front"] == [0, 1, 2]
     assert "cheapest first: 1 lr=0.001, skip=no; 2 lr=0.001, skip=yes; 3 lr=0.003" in costs["elapsed_s"]["told"]
+
+
+def test_what_is_no_better_than_a_guess_is_on_no_front_however_cheap(make: Any) -> None:
+    report = everything(make)
+
+    def at_chance(*cells: int) -> list[dict[str, Any]]:
+        names = [report.study.cells[place].name for place in cells]
+        guess = {"guess": Guess(0.1, 1000), "final": {"val/accuracy": 0.1, "energy_j": 500.0}}
+        trials = (replace(one, **guess) if one.cell in names else one for one in report.trials)
+        return cost_payload(cell_results(replace(report, trials=tuple(trials))))
+
+    some, every = at_chance(0), at_chance(0, 1, 2, 3)
+
+    assert [cost["values"][0] for cost in some] == [60.0, 500.0] and [cost["front"] for cost in some] == [[1, 2]] * 2
+    assert some[0]["told"].endswith("Left out: lr=0.001, skip=no, of which no trial trained.")
+    assert every[0]["front"] == [] and every[0]["told"].startswith("No cell trained, so that there is no Pareto front.")
 
 
 def test_what_diverged_costs_nothing_that_could_be_compared(make: Any) -> None:
