@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
 from cifarsweep.cli.db import report_upgrade
 
 if TYPE_CHECKING:
@@ -31,8 +29,6 @@ def best_points_of(
     from cifarsweep.store import Store
 
     best, seeds = _BEST if best is None else best, _SEEDS if seeds is None else seeds
-    if seeds < 1:
-        raise typer.BadParameter(f"must be at least 1, not {seeds}", param_hint="--seeds")
     name = check_name(best_points_name(search, best) if name is None else name, "--as")
     with Store.open(db, upgrade=upgrade, create=False, read_only=not upgrade) as store:
         report_upgrade(store)

@@ -41,7 +41,9 @@ def create(
     best: Annotated[int | None, typer.Option(metavar="N", min=1, help="With --from: how many points; 5.")] = None,
     seeds: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Use the seeds 0 to N-1 instead of the file's; with --from N others than its."),
+        typer.Option(
+            metavar="N", min=1, help="Use the seeds 0 to N-1 instead of the file's; with --from N others than its."
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeat for more.")

@@ -34,6 +34,8 @@ def sentence(*arguments: str) -> str:
         (["show"], "cifarsweep show: STUDY/TRIAL is missing; `cifarsweep show --help` says what it is"),
         (["create", "a", "--seeds"], "--seeds needs a value"),
         (["status", "--all=3"], "--all takes no value"),
+        (["create", "a", "--seeds", "0"], "--seeds: must be at least 1, not '0'"),
+        (["create", "--from", "a", "--seeds", "0"], "--seeds: must be at least 1, not '0'"),
         (["create", "a", "--seeds", "x"], "--seeds: must be a whole number, not 'x'"),
         (["worker", "--max-trials", "0"], "--max-trials: must be at least 1, not '0'"),
         (["worker", "--save-every", "x"], "--save-every or $CIFARSWEEP_SAVE_EVERY: must be a number, not 'x'"),
