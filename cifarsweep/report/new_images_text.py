@@ -12,7 +12,7 @@ def new_images_text(found: NewImages) -> str:
     half = found.interval.half
     low, high = (signed_text(end, half, VAL_ACCURACY, unit=False) for end in (found.interval.low, found.interval.high))
     text = f"for new images too the 95 % interval is {low} to {high}"
-    limit = signed_text(found.limit, half, VAL_ACCURACY, unit=False)
-    if not found.wider or not float(limit):  # no half of an interval is less than 0.0
+    limit, nothing = (signed_text(end, half, VAL_ACCURACY, unit=False) for end in (found.limit, 0.0))
+    if not found.wider or limit == nothing:  # no half of an interval is less than 0.0
         return text
     return f"{text}, and more seeds don't shrink it to less than ±{limit} points"
