@@ -148,7 +148,7 @@ def check_extends(old: Study, new: Study, made_on: str = "") -> None:
         raise StudyExists(
             f"study {new.name!r} can't be extended: {', '.join(changed + lost)} changed or went away, and --extend "
             "only adds cells, seeds, trials of a search or what others reported. Create it under another name with "
-            "--as NAME. What was stored -> what the file says now:\n"
+            "--as NAME. What was stored -> what is asked for now:\n"
             f"{difference(old, new)}"
         )
 
