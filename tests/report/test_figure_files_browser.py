@@ -15,6 +15,7 @@ from support.pages import crossed, searched
 
 from cifarsweep.analysis.study import analyse
 from cifarsweep.errors import SpecError
+from cifarsweep.report import render
 from cifarsweep.report.browser_print import VARIABLE
 from cifarsweep.report.figure_files import Figure, Paper, drawn_figures, write_figures
 
@@ -136,7 +137,19 @@ def test_a_view_that_names_nothing_is_refused(view: str, sentence: str) -> None:
     assert str(refused.value).startswith(f"--view: {sentence}")
 
 
-def test_the_same_study_gives_the_same_files(make: Any, drawn: list[Figure]) -> None:
+def test_the_same_study_gives_the_same_files_whatever_the_page_does_beside(
+    make: Any, drawn: list[Figure], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given time for the page's own drawing amid each file, when files are drawn, then they are the same."""
+    asset, begins = render._asset, "  repeat();\n"
+
+    def with_a_pause(name: str) -> str:
+        text = asset(name)
+        assert begins in text or name != "files.js"
+        return text.replace(begins, f"{begins}  await new Promise((done) => setTimeout(done, 3));\n")
+
+    monkeypatch.setattr(render, "_asset", with_a_pause)
+
     assert drawn_figures(analyse(everything(make)), Paper()) == drawn
 
 

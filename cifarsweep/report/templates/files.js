@@ -201,6 +201,8 @@ const asAsked = async (svg, size) => {
 };
 
 const writeAll = async () => {
+  // What the page still has to draw would take from the same chance, at moments of its own.
+  stale.clear();
   document.body.append(sheet);
   const files = [];
   for (const figure of document.querySelectorAll("figure")) {
