@@ -53,7 +53,8 @@ def fell_out_notes(report: ReportStudy, results: Sequence[CellResult]) -> Iterat
     if found and len(some) < len(found):
         fewest = min((cell for cell in found.values() if not cell.count), key=lambda cell: cell.of)
         where = "of the other cells " if some else ""
-        yield f"No run {where}fell out; {plural(fewest.of, 'run')} a cell leave open that {_at_most(fewest)}."
+        leave = "leaves" if fewest.of == 1 else "leave"
+        yield f"No run {where}fell out; {plural(fewest.of, 'run')} a cell {leave} open that {_at_most(fewest)}."
     if report.study.program is None:
         yield from _assumed(report)
 

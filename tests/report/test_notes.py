@@ -90,6 +90,14 @@ def test_notes_say_what_a_guess_is_and_where_it_is_not_known(tried: Any) -> None
     assert "No run fell out; 2 runs a cell leave open that up to 78 % may." in without
 
 
+def test_one_run_a_cell_leaves_nearly_all_open(tried: Any) -> None:
+    report = tried({LOW: [0.9], HIGH: [0.9]})
+
+    notes = " ".join(figure_notes(report, cell_results(report))).replace(NARROW, " ")
+
+    assert "No run fell out; 1 run a cell leaves open that up to 95 % may." in notes
+
+
 def test_notes_name_the_cells_that_differ_in_recipe_and_count_early_stops(make: Any) -> None:
     study = make.study({"early_stop.patience": (0, 2), "determinism": ("exact", "fast")})
     trials = [
