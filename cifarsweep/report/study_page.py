@@ -55,6 +55,8 @@ MARK_WIDTH = 130
 _FRAME, _CELL_ROW, _CLASS_ROW = 74, 34, 28
 #: With more cells than this, rows are narrower and report.js draws smaller dots.
 _ROOMY, _NARROW_ROW = 40, 18
+#: Characters of a cell's name that take two lines at most beside all columns.
+_SHORT_NAME = 24
 
 
 @labelled
@@ -95,6 +97,7 @@ def study_view(analysis: StudyAnalysis) -> dict[str, Any]:
         "classes_shown": CLASSES_SHOWN,
         "styles_repeat": len(set(styles.values())) < len(styles),
         "shows_test": any(result.test is not None for result in results),
+        "long_names": any(len(result.cell.name) > _SHORT_NAME for result in results),
         "shows_cost": any(result.params is not None or result.flops is not None for result in results),
         "curves_note": curve_note(POINTS),
         "effects": effects_view(analysis),

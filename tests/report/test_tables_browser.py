@@ -194,3 +194,18 @@ def test_a_study_with_nothing_to_draw_sorts_its_tables(show: Any, tmp_path: Path
 
     assert opened.page.locator("table.differing th[aria-sort=ascending]").count() == 1
     assert opened.complaints == []
+
+
+@pytest.mark.parametrize(("width", "lines"), [(1440, 2), (1024, 2), (360, 3)])
+def test_names_of_cells_take_few_lines_beside_all_columns(show: Any, page_file: Path, width: int, lines: int) -> None:
+    page = show(page_file, width=width).page
+
+    found = page.evaluate("""[...document.querySelectorAll(".results:not(.resources) .name")].map((name) => {
+      const range = document.createRange();
+      range.selectNodeContents(name);
+      return new Set([...range.getClientRects()].map(({ top }) => Math.round(top))).size;
+    })""")
+
+    assert len(found) == 12 and max(found) <= lines
+    fits = "(box) => box.scrollWidth <= box.clientWidth"
+    assert page.locator(".scroll:has(> .results:not(.resources))").first.evaluate(fits) is (width > 1000)
