@@ -73,8 +73,15 @@ const legendOf = (figure) => {
   return { height: Math.ceil((rows + first) * step + 6), parts };
 };
 /** Put the legend above the drawn plot, and give both as text: SVG, or a picture. */
+/** Move the attribute of styles before the others: the browser adds it to them late, and not always at one moment. */
+const stylesFirst = (svg) => {
+  for (const part of [svg, ...svg.querySelectorAll("[style]")]) {
+    for (const attribute of [...part.attributes].filter(({ name }) => name !== "style")) part.setAttributeNode(part.removeAttributeNode(attribute));
+  }
+};
 const composed = async (svg, { width, height }, legend) => {
   const plot = new DOMParser().parseFromString(svg, "image/svg+xml").documentElement;
+  stylesFirst(plot);
   plot.setAttribute("y", legend.height);
   const size = { width, height: height + legend.height };
   const content = await asAsked(sheetOf(size, ...legend.parts, document.importNode(plot, true)), size);
